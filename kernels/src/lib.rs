@@ -1,0 +1,1 @@
+//! The arithmetic of rasp: pure functions over slices, one menu per instruction set, chosen once.

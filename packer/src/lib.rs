@@ -1,0 +1,1 @@
+//! Turns a Llama-family checkpoint into one `.rasp` file.

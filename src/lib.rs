@@ -1,0 +1,5 @@
+//! rasp: language models inside other people's programs, reading only part of the weights for each token.
+
+pub mod error;
+
+pub use error::{Error, Result, Status};
