@@ -1,0 +1,172 @@
+//! The bytes of a model, wherever they live, and typed views into them.
+
+use crate::{Error, Result, Status};
+use std::fs;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(target_endian = "big")]
+compile_error!("rasp files are little-endian and used in place; big-endian targets are not supported");
+
+/// The bytes of a `.rasp` file: mapped, owned, or lent by the host.
+pub struct Bytes(Storage);
+
+enum Storage {
+    Mapped(memmap2::Mmap),
+    /// `u64`s, so that the start is aligned for every element type.
+    Owned(Box<[u64]>, usize),
+    Lent(&'static [u8]),
+}
+
+impl Bytes {
+    /// Maps a file read-only. Nothing is read until it is touched.
+    ///
+    /// The file must not be truncated or rewritten while a model uses it: replace a model file by renaming a new
+    /// one over it, as the packer does.
+    pub fn map(path: &Path) -> Result<Arc<Bytes>> {
+        let at =
+            |what: &str, error: std::io::Error| Error::new(Status::Io, format!("{what} {}: {error}", path.display()));
+        let file = fs::File::open(path).map_err(|e| at("cannot open", e))?;
+        let meta = file.metadata().map_err(|e| at("cannot read the size of", e))?;
+        if !meta.is_file() {
+            return Err(Error::new(Status::Io, format!("{} is not a file", path.display())));
+        }
+        if meta.len() == 0 {
+            return Err(Error::new(Status::BadFile, format!("{} is empty", path.display())));
+        }
+        // SAFETY: the map is read-only and private to this struct. That nobody shortens the file meanwhile cannot be
+        // enforced by any process; it is the documented duty of whoever owns the file.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| at("cannot map", e))?;
+        Ok(Arc::new(Bytes(Storage::Mapped(map))))
+    }
+
+    /// A copy of `bytes`, owned.
+    pub fn copy(bytes: &[u8]) -> Result<Arc<Bytes>> {
+        let words = bytes.len().div_ceil(8);
+        let mut storage: Vec<u64> = Vec::new();
+        storage
+            .try_reserve_exact(words)
+            .map_err(|_| Error::new(Status::OutOfMemory, format!("no memory for a model of {} bytes", bytes.len())))?;
+        storage.extend(bytes.chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_ne_bytes(word)
+        }));
+        Ok(Arc::new(Bytes(Storage::Owned(storage.into_boxed_slice(), bytes.len()))))
+    }
+
+    /// Bytes that outlive every model made of them, used in place. The start must be aligned to 8 bytes.
+    pub fn lend(bytes: &'static [u8]) -> Result<Arc<Bytes>> {
+        if !bytes.as_ptr().addr().is_multiple_of(8) {
+            return Err(Error::new(
+                Status::InvalidArgument,
+                "a model in memory must start at an address that is a multiple of 8",
+            ));
+        }
+        Ok(Arc::new(Bytes(Storage::Lent(bytes))))
+    }
+
+    /// True if the bytes are a file mapping, whose pages the system can drop and read again.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.0, Storage::Mapped(_))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Storage::Mapped(map) => map,
+            Storage::Owned(words, len) => {
+                // SAFETY: `words` holds at least `len` initialised bytes (`copy` rounds up), any bytes are valid u8s.
+                unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), *len) }
+            }
+            Storage::Lent(bytes) => bytes,
+        }
+    }
+}
+
+/// Element types that any bytes are a valid value of.
+///
+/// # Safety
+/// Every bit pattern of the type's size is a valid value, and the type has no padding.
+pub unsafe trait Plain: Copy + 'static {}
+// SAFETY: integers and floats have neither invalid bit patterns nor padding.
+unsafe impl Plain for u8 {}
+// SAFETY: as above.
+unsafe impl Plain for u16 {}
+// SAFETY: as above.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
+unsafe impl Plain for f32 {}
+
+/// A typed window into a model's bytes; it keeps them alive.
+pub struct View<T> {
+    bytes: Arc<Bytes>,
+    start: usize,
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+impl<T: Plain> View<T> {
+    /// `len` elements from byte `start`; `None` if they do not lie inside the bytes or are misaligned.
+    pub fn new(bytes: &Arc<Bytes>, start: usize, len: usize) -> Option<View<T>> {
+        let end = len.checked_mul(size_of::<T>())?.checked_add(start)?;
+        let window = bytes.get(start..end)?;
+        if !window.as_ptr().addr().is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        Some(View { bytes: bytes.clone(), start, len, elements: PhantomData })
+    }
+}
+
+impl<T> Clone for View<T> {
+    fn clone(&self) -> Self {
+        View { bytes: self.bytes.clone(), start: self.start, len: self.len, elements: PhantomData }
+    }
+}
+
+impl<T: Plain> Deref for View<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `new` checked that the bytes lie inside the storage and are aligned; the storage neither moves nor
+        // changes while `self.bytes` holds it; `Plain` makes every bit pattern a value.
+        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().add(self.start).cast(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_stay_inside_and_aligned() {
+        let bytes = Bytes::copy(&[1, 0, 0, 0, 2, 0, 0, 0, 3]).unwrap();
+        assert_eq!(bytes.len(), 9);
+        assert_eq!(&*View::<u32>::new(&bytes, 0, 2).unwrap(), &[1, 2]);
+        assert_eq!(&*View::<u8>::new(&bytes, 8, 1).unwrap(), &[3]);
+        assert!(View::<u32>::new(&bytes, 0, 3).is_none());
+        assert!(View::<u32>::new(&bytes, 2, 1).is_none());
+        assert!(View::<u32>::new(&bytes, usize::MAX, 1).is_none());
+        assert!(View::<f32>::new(&bytes, 0, usize::MAX).is_none());
+        assert_eq!(View::<f32>::new(&bytes, 8, 0).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_missing_an_empty_and_a_directory_are_named() {
+        let dir = std::env::temp_dir().join(format!("rasp-bytes-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let error = |path: &Path| Bytes::map(path).err().unwrap();
+        let missing = error(&dir.join("none.rasp"));
+        assert_eq!(missing.status(), Status::Io);
+        assert!(missing.message().contains("none.rasp"));
+        assert_eq!(error(&dir).status(), Status::Io);
+        fs::write(dir.join("empty.rasp"), b"").unwrap();
+        assert_eq!(error(&dir.join("empty.rasp")).status(), Status::BadFile);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,40 @@
+//! The `.rasp` file: a safetensors file with a known set of tensors (`docs/design.md` lists them).
+//!
+//! A reader checks every offset, shape, dtype and count before it trusts one of them; what it hands out are
+//! [`View`]s, typed windows that keep the mapped file alive.
+
+mod bytes;
+mod config;
+mod reader;
+mod recipe;
+mod writer;
+
+pub use bytes::{Bytes, Plain, View};
+pub use config::Config;
+pub use reader::File;
+pub use recipe::{LinearRecipe, Recipe, ScoreKind};
+pub use writer::{TensorSpec, Writer};
+
+pub use safetensors::Dtype;
+
+/// The only version this library reads and writes; `__metadata__["rasp.version"]`.
+pub const FORMAT_VERSION: &str = "1";
+
+/// Every tensor starts on a multiple of this many bytes from the start of the file.
+pub const TENSOR_ALIGNMENT: usize = 64;
+
+/// Keys of `__metadata__`.
+pub mod key {
+    /// Always `rasp`.
+    pub const FORMAT: &str = "format";
+    /// [`super::FORMAT_VERSION`].
+    pub const VERSION: &str = "rasp.version";
+    /// JSON of [`super::Config`].
+    pub const CONFIG: &str = "rasp.config";
+    /// JSON of [`super::Recipe`].
+    pub const RECIPE: &str = "rasp.recipe";
+    /// JSON of the tokenizer's settings.
+    pub const TOKENIZER: &str = "rasp.tokenizer";
+    /// The model's own Jinja template.
+    pub const CHAT_TEMPLATE: &str = "rasp.chat_template";
+}

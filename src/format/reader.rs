@@ -1,0 +1,127 @@
+//! Opening a `.rasp` file: the safetensors header, checked once.
+
+use super::{Bytes, Dtype, FORMAT_VERSION, Plain, View, key};
+use crate::{Error, Result, Status};
+use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// An opened file: its metadata and where each tensor lies.
+pub struct File {
+    bytes: Arc<Bytes>,
+    metadata: HashMap<String, String>,
+    tensors: HashMap<String, Entry>,
+}
+
+struct Entry {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Byte offset from the start of the file.
+    start: usize,
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(Status::BadFile, message)
+}
+
+impl File {
+    /// Reads the header. Fails on anything that is not a complete `.rasp` file of this version.
+    pub fn open(bytes: Arc<Bytes>) -> Result<File> {
+        let (header_len, header) =
+            SafeTensors::read_metadata(&bytes).map_err(|e| bad(format!("not a .rasp (safetensors) file: {e}")))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        match (metadata.get(key::FORMAT).map(String::as_str), metadata.get(key::VERSION)) {
+            (Some("rasp"), Some(version)) if version == FORMAT_VERSION => {}
+            (Some("rasp"), Some(version)) => {
+                return Err(Error::new(
+                    Status::UnsupportedVersion,
+                    format!("format version {version:?}; this library reads version {FORMAT_VERSION}"),
+                ));
+            }
+            _ => {
+                return Err(bad("a safetensors file, but not a packed one: `rasp pack` makes .rasp files"));
+            }
+        }
+        let data_start = header_len + size_of::<u64>();
+        let data_len = bytes.len() - data_start;
+        let mut tensors = HashMap::new();
+        let mut data_end = 0;
+        for (name, info) in header.tensors() {
+            let (begin, end) = info.data_offsets;
+            // safetensors has checked that tensors follow each other without gaps and that shape and dtype give the
+            // stated size; that the file is as long as they claim is ours to check, with everything else we rely on.
+            if begin > end || end > data_len {
+                return Err(bad(format!(
+                    "tensor {name} ends at byte {end} of {data_len} bytes of data: the file is truncated"
+                )));
+            }
+            data_end = data_end.max(end);
+            tensors.insert(name, Entry { dtype: info.dtype, shape: info.shape.clone(), start: data_start + begin });
+        }
+        if data_end != data_len {
+            return Err(bad(format!("{} bytes follow the last tensor", data_len - data_end)));
+        }
+        Ok(File { bytes, metadata, tensors })
+    }
+
+    /// The file's bytes.
+    pub fn bytes(&self) -> &Arc<Bytes> {
+        &self.bytes
+    }
+
+    /// A metadata string.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// A metadata string that must be there and hold JSON of `T`.
+    pub fn json<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        let text = self.metadata(key).ok_or_else(|| bad(format!("metadata {key} is missing")))?;
+        serde_json::from_str(text).map_err(|e| bad(format!("metadata {key}: {e}")))
+    }
+
+    /// Names, dtypes and shapes of all tensors, padding included, in no order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, Dtype, &[usize])> {
+        self.tensors.iter().map(|(name, e)| (name.as_str(), e.dtype, e.shape.as_slice()))
+    }
+
+    /// True if there is such a tensor.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The dtype and shape of a tensor that must be there.
+    pub fn describe(&self, name: &str) -> Result<(Dtype, &[usize])> {
+        let entry = self.entry(name)?;
+        Ok((entry.dtype, &entry.shape))
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        self.tensors.get(name).ok_or_else(|| bad(format!("tensor {name} is missing")))
+    }
+
+    /// A tensor that must be there with exactly this dtype and shape.
+    pub fn view<T: Plain>(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<View<T>> {
+        let entry = self.entry(name)?;
+        if entry.dtype != dtype || entry.shape != shape {
+            return Err(bad(format!(
+                "tensor {name} is {:?} {:?}, expected {dtype:?} {shape:?}",
+                entry.dtype, entry.shape
+            )));
+        }
+        debug_assert_eq!(dtype.bitsize(), 8 * size_of::<T>());
+        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        len.and_then(|len| View::new(&self.bytes, entry.start, len))
+            .ok_or_else(|| bad(format!("tensor {name} does not lie aligned inside the file")))
+    }
+
+    /// An `F32` tensor whose every element must be finite.
+    pub fn finite(&self, name: &str, shape: &[usize]) -> Result<View<f32>> {
+        let view = self.view::<f32>(name, Dtype::F32, shape)?;
+        match view.iter().position(|x| !x.is_finite()) {
+            None => Ok(view),
+            Some(at) => Err(Error::new(Status::NonFinite, format!("tensor {name}, element {at}, is {}", view[at]))),
+        }
+    }
+}
