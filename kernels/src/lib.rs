@@ -1,1 +1,208 @@
-//! The arithmetic of rasp: pure functions over slices, one menu per instruction set, chosen once.
+//! The arithmetic of rasp: pure functions over slices, one menu per instruction set.
+//!
+//! [`Kernels`] is the menu. It is made once, [for the best set the CPU has](Kernels::best) or
+//! [for a given one](Kernels::for_isa), and is a pointer: copy it freely, share it between threads.
+//!
+//! # One sum, one order
+//!
+//! Every instruction set gives the **same bits**, since the order of every sum is fixed:
+//!
+//! - column form ([`gemv`](Kernels::gemv), [`gemv_sparse`](Kernels::gemv_sparse),
+//!   [`gemm`](Kernels::gemm)): each output is a chain of fused multiply-adds in ascending `k`, from
+//!   the value that `y` held;
+//! - row form ([`dot_rows`](Kernels::dot_rows), [`dot_rows_many`](Kernels::dot_rows_many), and the
+//!   sums within [`rms_norm`](Kernels::rms_norm) and [`softmax`](Kernels::softmax)): lane `l` of 32
+//!   sums the elements `k mod 32 = l` in ascending `k`; then lanes are folded in halves, 16, 8, 4,
+//!   2, 1 (lane `l` plus lane `l + half`).
+//!
+//! Two things are left open. Where a result is a NaN, its sign and payload are unspecified. And on
+//! x86 a host may have set flush-to-zero or denormals-are-zero (games do): the kernels run under
+//! what they find, and results may then differ in subnormal numbers between instruction sets, since
+//! conversions from `f16` do not heed the flags.
+//!
+//! # Manners
+//!
+//! No allocation, no locks, no globals, no output. The methods assert the shapes that they document
+//! and panic for nothing else. Slices of different roles never alias: the borrow checker sees to it.
+
+mod activations;
+mod active;
+mod exp;
+mod isa;
+mod matrix;
+mod scalar;
+mod table;
+
+pub use activations::{MatMut, MatRef};
+pub use active::Active;
+pub use isa::Isa;
+pub use matrix::{Elems, Matrix};
+
+use table::Table;
+
+/// The menu of operations, for one instruction set that this CPU has.
+#[derive(Clone, Copy)]
+pub struct Kernels(&'static Table);
+
+impl Kernels {
+    /// The fastest set that this CPU has.
+    pub fn best() -> Kernels {
+        Isa::ALL.into_iter().rev().find_map(Kernels::for_isa).unwrap_or(Kernels(&scalar::TABLE))
+    }
+
+    /// That set, or `None` if this CPU (or this build) lacks it.
+    pub fn for_isa(isa: Isa) -> Option<Kernels> {
+        let table = match isa {
+            Isa::Scalar => Some(&scalar::TABLE),
+            _ => None,
+        };
+        table.map(Kernels)
+    }
+
+    /// The sets that this CPU has, slowest first.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Isa::ALL.into_iter().filter(|&isa| Kernels::for_isa(isa).is_some())
+    }
+
+    /// Which set this is.
+    pub fn isa(&self) -> Isa {
+        self.0.isa
+    }
+
+    /// `y[c] += Σ_k x[k]·W[k, c]`: column form, `W` input-channel-major.
+    ///
+    /// Shapes: `y [cols]`, `x [rows]`, `W [rows, cols]`.
+    pub fn gemv(&self, y: &mut [f32], x: &[f32], w: Matrix<'_>) {
+        assert!(y.len() == w.cols() && x.len() == w.rows(), "gemv: shapes");
+        // SAFETY: `self` exists, so the CPU has the instruction set; the shapes were just checked.
+        unsafe { (self.0.gemv)(y, x, w) }
+    }
+
+    /// `y[c] += Σ x[k]·W[k, c]` over the active `k` alone; other rows' bytes are not read.
+    ///
+    /// Shapes: `y [cols]`, `x [rows]`, `W [rows, cols]`, `active.bound() <= rows`.
+    pub fn gemv_sparse(&self, y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) {
+        assert!(y.len() == w.cols() && x.len() == w.rows(), "gemv_sparse: shapes");
+        assert!(active.bound() <= w.rows(), "gemv_sparse: active channels beyond the rows");
+        // SAFETY: as in `gemv`; the indices are below active.bound(), hence below the rows.
+        unsafe { (self.0.gemv_sparse)(y, x, active.as_slice(), w) }
+    }
+
+    /// `Y[m, c] += Σ_k X[m, k]·W[k, c]`: each row has the bits of [`Kernels::gemv`].
+    ///
+    /// Shapes: `Y [M, cols]`, `X [M, rows]`, `W [rows, cols]`.
+    pub fn gemm(&self, y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
+        assert!(y.rows() == x.rows(), "gemm: rows of Y and X");
+        assert!(y.cols() == w.cols() && x.cols() == w.rows(), "gemm: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.gemm)(y, x, w) }
+    }
+
+    /// `y[n] = Σ_k x[k]·W[n, k]`: row form, `W` output-major; overwrites `y`.
+    ///
+    /// Shapes: `y [rows]`, `x [cols]`, `W [rows, cols]`.
+    pub fn dot_rows(&self, y: &mut [f32], x: &[f32], w: Matrix<'_>) {
+        assert!(y.len() == w.rows() && x.len() == w.cols(), "dot_rows: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.dot_rows)(y, x, w) }
+    }
+
+    /// `Y[m, n] = Σ_k X[m, k]·W[n, k]`: each row has the bits of [`Kernels::dot_rows`].
+    ///
+    /// Shapes: `Y [M, rows]`, `X [M, cols]`, `W [rows, cols]`.
+    pub fn dot_rows_many(&self, y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
+        assert!(y.rows() == x.rows(), "dot_rows_many: rows of Y and X");
+        assert!(y.cols() == w.rows() && x.cols() == w.cols(), "dot_rows_many: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.dot_rows_many)(y, x, w) }
+    }
+
+    /// The channels `k` with `|x[k]|·score[k] > threshold` (`score` absent: 1), ascending.
+    ///
+    /// A NaN on either side of the comparison keeps the channel, so that it shows in the result.
+    /// Shapes: `x [n]`, `score [n]`, `out` at least `[n]` and used as scratch beyond the result;
+    /// `n` fits a `u32`.
+    pub fn select<'a>(
+        &self,
+        x: &[f32],
+        score: Option<&[f32]>,
+        threshold: f32,
+        out: &'a mut [u32],
+    ) -> Active<'a> {
+        assert!(score.is_none_or(|score| score.len() == x.len()), "select: scores");
+        assert!(out.len() >= x.len() && u32::try_from(x.len()).is_ok(), "select: output");
+        // SAFETY: as in `gemv`.
+        let count = unsafe { (self.0.select)(x, score, threshold, out) };
+        Active::from_selection(&out[..count], x.len())
+    }
+
+    /// `y[k] = x[k]` where [`Kernels::select`] would keep `k`, else `+0`. Returns how many it kept.
+    ///
+    /// Shapes: `y`, `x`, `score`: `[n]`.
+    pub fn mask(&self, y: &mut [f32], x: &[f32], score: Option<&[f32]>, threshold: f32) -> usize {
+        assert!(score.is_none_or(|score| score.len() == x.len()), "mask: scores");
+        assert!(y.len() == x.len(), "mask: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.mask)(y, x, score, threshold) }
+    }
+
+    /// `y[k] = x[k]·r·weight[k]` with `r = 1 / sqrt(mean(x²) + eps)` (Zhang and Sennrich 2019,
+    /// arXiv:1910.07467). Shapes: `y`, `x`, `weight`: `[n]`.
+    pub fn rms_norm(&self, y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
+        assert!(y.len() == x.len() && weight.len() == x.len(), "rms_norm: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.rms_norm)(y, x, weight, eps) }
+    }
+
+    /// `x = softmax(scale·x)` in place: `e = exp(scale·x - max)`, times `1 / Σ e`.
+    ///
+    /// A NaN, a `+inf`, or nothing but `-inf` among the scaled values makes every result a NaN.
+    pub fn softmax(&self, x: &mut [f32], scale: f32) {
+        // SAFETY: as in `gemv`; every shape will do.
+        unsafe { (self.0.softmax)(x, scale) }
+    }
+
+    /// `y = silu(gate)·up`, `silu(x) = x / (1 + exp(-x))`. Shapes: `y`, `gate`, `up`: `[n]`.
+    pub fn silu_mul(&self, y: &mut [f32], gate: &[f32], up: &[f32]) {
+        assert!(y.len() == gate.len() && up.len() == gate.len(), "silu_mul: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.silu_mul)(y, gate, up) }
+    }
+
+    /// `y += x`. Shapes: `y`, `x`: `[n]`.
+    pub fn add(&self, y: &mut [f32], x: &[f32]) {
+        assert!(y.len() == x.len(), "add: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.add)(y, x) }
+    }
+
+    /// Rotary position embedding of one head (Su et al. 2021, arXiv:2104.09864), pairing element
+    /// `i` with `i + h`: `x[i]·cos[i] - x[i+h]·sin[i]` and `x[i+h]·cos[i] + x[i]·sin[i]`, the first
+    /// product fused into the sum. Shapes: `x [2h]`, `cos`, `sin`: `[h]`.
+    pub fn rope(&self, x: &mut [f32], cos: &[f32], sin: &[f32]) {
+        assert!(cos.len() == sin.len(), "rope: cos and sin");
+        assert!(x.len().is_multiple_of(2) && x.len() / 2 == cos.len(), "rope: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.rope)(x, cos, sin) }
+    }
+
+    /// `y = x`, exactly, as f32. (A signalling NaN may come out quiet.) Shapes: `y`, `x`: `[n]`.
+    pub fn widen(&self, y: &mut [f32], x: Elems<'_>) {
+        assert!(y.len() == x.len(), "widen: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.widen)(y, x) }
+    }
+
+    /// `y = x` as `f16` bit patterns, to the nearest, ties to even. Shapes: `y`, `x`: `[n]`.
+    pub fn narrow_f16(&self, y: &mut [u16], x: &[f32]) {
+        assert!(y.len() == x.len(), "narrow_f16: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.narrow_f16)(y, x) }
+    }
+}
+
+impl std::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Kernels").field(&self.isa()).finish()
+    }
+}

@@ -1,0 +1,40 @@
+//! The instruction sets a menu can be made of.
+
+/// An instruction set that the kernels have been compiled for.
+///
+/// Every set gives the same bits as [`Isa::Scalar`]; they differ in speed alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Isa {
+    /// Plain loops, on every CPU.
+    Scalar,
+    /// x86-64 with AVX2, FMA and F16C: 8 lanes.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL (and the AVX2 set): 16 lanes.
+    Avx512,
+}
+
+impl Isa {
+    /// Every set, slowest first. A CPU may lack some of them.
+    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+
+    /// The name that [`Isa::parse`] reads: `scalar`, `avx2`, `avx512`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// The set of that name, in lower case.
+    pub fn parse(name: &str) -> Option<Isa> {
+        Isa::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+}
+
+impl std::fmt::Display for Isa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,251 @@
+//! The readable truth: plain loops, against whose bits every other file is tested.
+//!
+//! Written for itself, on none of the vector code: where the two agree, neither is wrong alone.
+
+use half::f16;
+
+use crate::{Elems, Isa, MatMut, MatRef, Matrix, exp as consts, table::Table};
+
+pub(crate) static TABLE: Table = Table {
+    isa: Isa::Scalar,
+    gemv,
+    gemv_sparse,
+    gemm,
+    dot_rows,
+    dot_rows_many,
+    select,
+    mask,
+    rms_norm,
+    softmax,
+    silu_mul,
+    add,
+    rope,
+    widen,
+    narrow_f16,
+};
+
+/// Lanes of every row-form sum, whatever the vectors of the machine.
+pub(crate) const LANES: usize = 32;
+
+pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+pub(crate) fn f16_to_f32(bits: u16) -> f32 {
+    f16::from_bits(bits).to_f32()
+}
+
+pub(crate) fn f32_to_f16(value: f32) -> u16 {
+    f16::from_f32(value).to_bits()
+}
+
+/// Runs the body with `$data` the elements and `$at` their conversion, once for each format.
+macro_rules! each_format {
+    ($elems:expr, |$data:ident, $at:ident| $body:expr) => {
+        match $elems {
+            Elems::F32($data) => {
+                let $at = |value: f32| value;
+                $body
+            }
+            Elems::F16($data) => {
+                let $at = f16_to_f32;
+                $body
+            }
+            Elems::Bf16($data) => {
+                let $at = bf16_to_f32;
+                $body
+            }
+        }
+    };
+}
+
+/// `y[c] += x·row[c]`, fused.
+fn accumulate<T: Copy>(y: &mut [f32], x: f32, row: &[T], at: impl Fn(T) -> f32) {
+    for (y, &w) in y.iter_mut().zip(row) {
+        *y = x.mul_add(at(w), *y);
+    }
+}
+
+fn gemv(y: &mut [f32], x: &[f32], w: Matrix<'_>) {
+    if w.cols() == 0 {
+        return;
+    }
+    each_format!(w.elems(), |data, at| for (k, &x) in x.iter().enumerate() {
+        accumulate(y, x, &data[k * w.stride()..][..w.cols()], at);
+    })
+}
+
+fn gemv_sparse(y: &mut [f32], x: &[f32], active: &[u32], w: Matrix<'_>) {
+    if w.cols() == 0 {
+        return;
+    }
+    each_format!(w.elems(), |data, at| for &k in active {
+        let k = k as usize;
+        accumulate(y, x[k], &data[k * w.stride()..][..w.cols()], at);
+    })
+}
+
+fn gemm(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
+    for m in 0..x.rows() {
+        gemv(y.row_mut(m), x.row(m), w);
+    }
+}
+
+/// The sum of the lanes, folded in halves: lane `l` plus lane `l + half`.
+pub(crate) fn fold(mut lanes: [f32; LANES]) -> f32 {
+    for half in [16, 8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+    }
+    lanes[0]
+}
+
+fn dot<T: Copy>(x: &[f32], row: &[T], at: impl Fn(T) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for (k, (&x, &w)) in x.iter().zip(row).enumerate() {
+        lanes[k % LANES] = x.mul_add(at(w), lanes[k % LANES]);
+    }
+    fold(lanes)
+}
+
+fn dot_rows(y: &mut [f32], x: &[f32], w: Matrix<'_>) {
+    if w.cols() == 0 {
+        return y.fill(0.0);
+    }
+    each_format!(w.elems(), |data, at| for (n, y) in y.iter_mut().enumerate() {
+        *y = dot(x, &data[n * w.stride()..][..w.cols()], at);
+    })
+}
+
+fn dot_rows_many(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
+    for m in 0..x.rows() {
+        dot_rows(y.row_mut(m), x.row(m), w);
+    }
+}
+
+/// The mask's one decision. Written as the negation of "not above", so that a NaN is kept, and
+/// seen, where a comparison would drop it in silence.
+pub(crate) fn kept(x: f32, score: f32, threshold: f32) -> bool {
+    let below = x.abs() * score <= threshold;
+    !below
+}
+
+fn select(x: &[f32], score: Option<&[f32]>, threshold: f32, out: &mut [u32]) -> usize {
+    let mut count = 0;
+    for (k, &x) in x.iter().enumerate() {
+        if kept(x, score.map_or(1.0, |score| score[k]), threshold) {
+            out[count] = k as u32;
+            count += 1;
+        }
+    }
+    count
+}
+
+fn mask(y: &mut [f32], x: &[f32], score: Option<&[f32]>, threshold: f32) -> usize {
+    let mut count = 0;
+    for (k, (y, &x)) in y.iter_mut().zip(x).enumerate() {
+        let keep = kept(x, score.map_or(1.0, |score| score[k]), threshold);
+        *y = if keep { x } else { 0.0 };
+        count += usize::from(keep);
+    }
+    count
+}
+
+fn rms_norm(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
+    let mut lanes = [0.0; LANES];
+    for (k, &x) in x.iter().enumerate() {
+        lanes[k % LANES] = x.mul_add(x, lanes[k % LANES]);
+    }
+    let inverse = inverse_rms(fold(lanes), x.len(), eps);
+    for ((y, &x), &weight) in y.iter_mut().zip(x).zip(weight) {
+        *y = x * inverse * weight;
+    }
+}
+
+/// `1 / sqrt(sum / n + eps)`.
+pub(crate) fn inverse_rms(sum_of_squares: f32, n: usize, eps: f32) -> f32 {
+    1.0 / (sum_of_squares / n as f32 + eps).sqrt()
+}
+
+fn softmax(x: &mut [f32], scale: f32) {
+    let mut largest = f32::NEG_INFINITY;
+    for x in x.iter_mut() {
+        *x *= scale;
+        largest = if *x > largest { *x } else { largest };
+    }
+    let mut lanes = [0.0; LANES];
+    for (k, x) in x.iter_mut().enumerate() {
+        *x = exp(*x - largest);
+        lanes[k % LANES] += *x;
+    }
+    let inverse = 1.0 / fold(lanes);
+    for x in x {
+        *x *= inverse;
+    }
+}
+
+/// exp, see [`crate::exp`].
+pub(crate) fn exp(x: f32) -> f32 {
+    let x = if consts::HIGHEST < x { consts::HIGHEST } else { x };
+    let x = if consts::LOWEST > x { consts::LOWEST } else { x };
+    let z = x.mul_add(std::f32::consts::LOG2_E, consts::MAGIC);
+    let n = z - consts::MAGIC;
+    let r = n.mul_add(-consts::LN2_HIGH, x);
+    let r = n.mul_add(-consts::LN2_LOW, r);
+    let mut q = consts::POLYNOMIAL[0];
+    for &coefficient in &consts::POLYNOMIAL[1..] {
+        q = q.mul_add(r, coefficient);
+    }
+    let p = q.mul_add(r * r, r) + 1.0;
+    // The low bits of z hold n. (For a NaN they hold nothing of use, but p is then a NaN too, and
+    // the arithmetic wraps as the vectors' does.)
+    let n = z.to_bits().wrapping_sub(consts::MAGIC.to_bits()) as i32;
+    let half = n >> 1;
+    p * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+}
+
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) as u32) << 23)
+}
+
+/// `x / (1 + exp(-x))`.
+pub(crate) fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+fn silu_mul(y: &mut [f32], gate: &[f32], up: &[f32]) {
+    for ((y, &gate), &up) in y.iter_mut().zip(gate).zip(up) {
+        *y = silu(gate) * up;
+    }
+}
+
+fn add(y: &mut [f32], x: &[f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y += x;
+    }
+}
+
+fn rope(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (first, second) = x.split_at_mut(cos.len());
+    for i in 0..cos.len() {
+        (first[i], second[i]) = rotate(first[i], second[i], cos[i], sin[i]);
+    }
+}
+
+/// `(a + ib)·(cos + i sin)`.
+pub(crate) fn rotate(a: f32, b: f32, cos: f32, sin: f32) -> (f32, f32) {
+    (a.mul_add(cos, -(b * sin)), b.mul_add(cos, a * sin))
+}
+
+fn widen(y: &mut [f32], x: Elems<'_>) {
+    each_format!(x, |data, at| for (y, &x) in y.iter_mut().zip(data) {
+        *y = at(x);
+    })
+}
+
+fn narrow_f16(y: &mut [u16], x: &[f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = f32_to_f16(x);
+    }
+}

@@ -1,0 +1,32 @@
+//! The table behind [`Kernels`](crate::Kernels): one pointer for each operation.
+
+use crate::{Elems, Isa, MatMut, MatRef, Matrix};
+
+/// `x`, `score`, `threshold`, indices out; returns how many it wrote.
+type Select = unsafe fn(&[f32], Option<&[f32]>, f32, &mut [u32]) -> usize;
+/// `y`, `x`, `score`, `threshold`; returns how many it kept.
+type Mask = unsafe fn(&mut [f32], &[f32], Option<&[f32]>, f32) -> usize;
+
+/// One instruction set's operations.
+///
+/// To call an entry is unsafe for two reasons: the CPU must have the instruction set, and the
+/// shapes must fit each other. [`Kernels`](crate::Kernels) shows both: it is made only after the
+/// CPU was asked, and its methods assert the shapes. What fits is written there.
+pub(crate) struct Table {
+    pub isa: Isa,
+    pub gemv: unsafe fn(&mut [f32], &[f32], Matrix<'_>),
+    /// The indices are below the number of rows.
+    pub gemv_sparse: unsafe fn(&mut [f32], &[f32], &[u32], Matrix<'_>),
+    pub gemm: unsafe fn(MatMut<'_>, MatRef<'_>, Matrix<'_>),
+    pub dot_rows: unsafe fn(&mut [f32], &[f32], Matrix<'_>),
+    pub dot_rows_many: unsafe fn(MatMut<'_>, MatRef<'_>, Matrix<'_>),
+    pub select: Select,
+    pub mask: Mask,
+    pub rms_norm: unsafe fn(&mut [f32], &[f32], &[f32], f32),
+    pub softmax: unsafe fn(&mut [f32], f32),
+    pub silu_mul: unsafe fn(&mut [f32], &[f32], &[f32]),
+    pub add: unsafe fn(&mut [f32], &[f32]),
+    pub rope: unsafe fn(&mut [f32], &[f32], &[f32]),
+    pub widen: unsafe fn(&mut [f32], Elems<'_>),
+    pub narrow_f16: unsafe fn(&mut [u16], &[f32]),
+}
