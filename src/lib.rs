@@ -2,5 +2,10 @@
 
 pub mod error;
 pub mod format;
+pub mod model;
+pub mod sampling;
+pub mod session;
+mod team;
+pub mod text;
 
 pub use error::{Error, Result, Status};

@@ -122,13 +122,7 @@ impl Kernels {
     /// A NaN on either side of the comparison keeps the channel, so that it shows in the result.
     /// Shapes: `x [n]`, `score [n]`, `out` at least `[n]` and used as scratch beyond the result;
     /// `n` fits a `u32`.
-    pub fn select<'a>(
-        &self,
-        x: &[f32],
-        score: Option<&[f32]>,
-        threshold: f32,
-        out: &'a mut [u32],
-    ) -> Active<'a> {
+    pub fn select<'a>(&self, x: &[f32], score: Option<&[f32]>, threshold: f32, out: &'a mut [u32]) -> Active<'a> {
         assert!(score.is_none_or(|score| score.len() == x.len()), "select: scores");
         assert!(out.len() >= x.len() && u32::try_from(x.len()).is_ok(), "select: output");
         // SAFETY: as in `gemv`.

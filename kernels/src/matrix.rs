@@ -53,10 +53,7 @@ pub(crate) fn fits(len: usize, rows: usize, cols: usize, stride: usize) -> bool 
     if rows == 0 || cols == 0 {
         return true;
     }
-    (rows - 1)
-        .checked_mul(stride)
-        .and_then(|start| start.checked_add(cols))
-        .is_some_and(|n| n <= len)
+    (rows - 1).checked_mul(stride).and_then(|start| start.checked_add(cols)).is_some_and(|n| n <= len)
 }
 
 /// A read-only view `[rows, cols]`: row `k` starts at element `k·stride`.
@@ -94,6 +91,17 @@ impl<'a> Matrix<'a> {
     /// The data; element `(k, c)` is at `k·stride + c`.
     pub fn elems(&self) -> Elems<'a> {
         self.data
+    }
+
+    /// Bytes of one row's elements.
+    pub fn row_bytes(&self) -> usize {
+        self.cols * self.data.elem_bytes()
+    }
+
+    /// The elements of row `k`. Panics if there is none.
+    pub fn row(self, k: usize) -> Elems<'a> {
+        let row = self.row_range(k..k + 1);
+        row.data.slice(0..row.cols)
     }
 
     /// The columns of that range, of every row. Panics if it is out of bounds.

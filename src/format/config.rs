@@ -1,5 +1,6 @@
 //! The shape of a model.
 
+use crate::model::LinearKind;
 use crate::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,17 @@ impl Config {
     /// Width of all key (or value) heads together, `K`.
     pub fn kv_dim(&self) -> usize {
         self.num_kv_heads * self.head_dim
+    }
+
+    /// Input channels and outputs of one linear.
+    pub fn linear_shape(&self, kind: LinearKind) -> (usize, usize) {
+        match kind {
+            LinearKind::Q => (self.hidden_size, self.q_dim()),
+            LinearKind::K | LinearKind::V => (self.hidden_size, self.kv_dim()),
+            LinearKind::O => (self.q_dim(), self.hidden_size),
+            LinearKind::Gate | LinearKind::Up => (self.hidden_size, self.intermediate_size),
+            LinearKind::Down => (self.intermediate_size, self.hidden_size),
+        }
     }
 
     /// Fails unless every number is one the engine can compute with.

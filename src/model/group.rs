@@ -1,0 +1,208 @@
+//! Linears that share one input, side by side in one matrix, each with a mask of its own.
+
+use super::WeightType;
+use crate::format::View;
+use rasp_kernels::Matrix;
+use std::ops::Range;
+
+/// The seven linears of a decoder block, in the order a token passes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinearKind {
+    /// Query projection.
+    Q,
+    /// Key projection.
+    K,
+    /// Value projection.
+    V,
+    /// Attention output projection.
+    O,
+    /// MLP gate projection.
+    Gate,
+    /// MLP up projection.
+    Up,
+    /// MLP down projection.
+    Down,
+}
+
+impl LinearKind {
+    /// All seven, in order.
+    pub const ALL: [LinearKind; 7] = [
+        LinearKind::Q,
+        LinearKind::K,
+        LinearKind::V,
+        LinearKind::O,
+        LinearKind::Gate,
+        LinearKind::Up,
+        LinearKind::Down,
+    ];
+
+    /// Its name in tensor names and recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            LinearKind::Q => "q",
+            LinearKind::K => "k",
+            LinearKind::V => "v",
+            LinearKind::O => "o",
+            LinearKind::Gate => "gate",
+            LinearKind::Up => "up",
+            LinearKind::Down => "down",
+        }
+    }
+}
+
+/// The four groups of a decoder block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GroupKind {
+    /// q, k, v on the normed residual.
+    Qkv,
+    /// o on the attention's output.
+    O,
+    /// gate, up on the normed residual.
+    GateUp,
+    /// down on the gated activation.
+    Down,
+}
+
+impl GroupKind {
+    /// All four, in the order a token passes them.
+    pub const ALL: [GroupKind; 4] = [GroupKind::Qkv, GroupKind::O, GroupKind::GateUp, GroupKind::Down];
+
+    /// Its name in tensor names.
+    pub fn name(self) -> &'static str {
+        match self {
+            GroupKind::Qkv => "qkv",
+            GroupKind::O => "o",
+            GroupKind::GateUp => "gate_up",
+            GroupKind::Down => "down",
+        }
+    }
+
+    /// Its linears, in the order of their columns.
+    pub fn linears(self) -> &'static [LinearKind] {
+        match self {
+            GroupKind::Qkv => &[LinearKind::Q, LinearKind::K, LinearKind::V],
+            GroupKind::O => &[LinearKind::O],
+            GroupKind::GateUp => &[LinearKind::Gate, LinearKind::Up],
+            GroupKind::Down => &[LinearKind::Down],
+        }
+    }
+}
+
+/// Linears that share one input: `y = bias + A·(B·x) + R·(x∘m)` (METHOD, "The same thing, arranged better"), where
+/// `A`, `B`, `R` and the mask `m` are each linear's own.
+pub struct Group {
+    pub(super) kind: GroupKind,
+    pub(super) weight_type: WeightType,
+    pub(super) input: usize,
+    pub(super) output: usize,
+    /// `[input, output]`, input-channel-major: `R` of all linears, or `W` where the rank is 0.
+    pub(super) weights: View<u16>,
+    /// `[output]`
+    pub(super) bias: Option<View<f32>>,
+    pub(super) linears: Vec<Linear>,
+}
+
+impl Group {
+    /// Which of the four.
+    pub fn kind(&self) -> GroupKind {
+        self.kind
+    }
+
+    /// Input channels.
+    pub fn input(&self) -> usize {
+        self.input
+    }
+
+    /// Outputs of all its linears together.
+    pub fn output(&self) -> usize {
+        self.output
+    }
+
+    /// Its linears, in the order of their columns.
+    pub fn linears(&self) -> &[Linear] {
+        &self.linears
+    }
+
+    /// The ranks of its linears together.
+    pub fn rank(&self) -> usize {
+        self.linears.iter().map(|l| l.rank()).sum()
+    }
+
+    /// `[input, output]`, input-channel-major.
+    pub(crate) fn weights(&self) -> Matrix<'_> {
+        self.weight_type.matrix(&self.weights, self.input, self.output)
+    }
+
+    pub(crate) fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_deref()
+    }
+}
+
+/// One linear of a group.
+pub struct Linear {
+    pub(super) kind: LinearKind,
+    /// Its place among all linears of the model: blocks in order, [`LinearKind::ALL`] within each.
+    pub(super) index: usize,
+    /// Its columns in the group's matrix.
+    pub(super) columns: Range<usize>,
+    /// `[input]`: the factor of `|x_j|` in the score; `None` for plain magnitude.
+    pub(super) score: Option<View<f32>>,
+    pub(super) low_rank: Option<LowRank>,
+    /// One a rung of the recipe's ladder.
+    pub(super) thresholds: Vec<f32>,
+}
+
+impl Linear {
+    /// Which of the seven.
+    pub fn kind(&self) -> LinearKind {
+        self.kind
+    }
+
+    /// Its place among all linears of the model.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its columns in the group's matrix.
+    pub fn columns(&self) -> Range<usize> {
+        self.columns.clone()
+    }
+
+    /// Rank of its low-rank part; 0 for none.
+    pub fn rank(&self) -> usize {
+        self.low_rank.as_ref().map_or(0, |l| l.rank)
+    }
+
+    /// One threshold a rung.
+    pub fn thresholds(&self) -> &[f32] {
+        &self.thresholds
+    }
+
+    pub(crate) fn score(&self) -> Option<&[f32]> {
+        self.score.as_deref()
+    }
+
+    pub(crate) fn low_rank(&self) -> Option<&LowRank> {
+        self.low_rank.as_ref()
+    }
+}
+
+/// The two factors that stand in for the channels a mask drops.
+pub struct LowRank {
+    pub(super) weight_type: WeightType,
+    pub(super) rank: usize,
+    /// `[rank, input]`
+    pub(super) b: View<u16>,
+    /// `[rank, output]`, so that `A·t` is a column-form product.
+    pub(super) a: View<u16>,
+}
+
+impl LowRank {
+    pub(crate) fn b(&self) -> Matrix<'_> {
+        self.weight_type.matrix(&self.b, self.rank, self.b.len() / self.rank)
+    }
+
+    pub(crate) fn a(&self) -> Matrix<'_> {
+        self.weight_type.matrix(&self.a, self.rank, self.a.len() / self.rank)
+    }
+}

@@ -1,0 +1,188 @@
+//! From a file's bytes to a [`Model`]: every shape, dtype and count is checked here, once.
+
+use super::group::{Group, GroupKind, Linear, LinearKind, LowRank};
+use super::{Layer, Model, WeightType};
+use crate::format::{Bytes, Config, Dtype, File, Recipe, ScoreKind, View, key};
+use crate::text::{ChatTemplate, Tokenizer};
+use crate::{Error, Result, Status};
+use rasp_kernels::{Isa, Kernels};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a model is loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Reads every weight and fails on a NaN or infinity. The packer never writes one, so this is for files that may
+    /// have been damaged since; it costs a pass over the whole file.
+    pub verify: bool,
+    /// Computes with this instruction set. `None`: what `RASP_ISA` names (`scalar`, `avx2`, `avx512`), else the best
+    /// the processor has.
+    pub isa: Option<Isa>,
+}
+
+impl Model {
+    /// Maps a `.rasp` file and checks it. Weights are read from disk as they are first used.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Arc<Model>> {
+        Model::from_bytes(Bytes::map(path)?, options).map_err(|e| e.context(path.display()))
+    }
+
+    /// Checks the bytes of a `.rasp` file and makes a model that uses them in place.
+    pub fn from_bytes(bytes: Arc<Bytes>, options: &LoadOptions) -> Result<Arc<Model>> {
+        let file = File::open(bytes)?;
+        let config: Config = file.json(key::CONFIG)?;
+        config.validate()?;
+        let recipe: Recipe = file.json(key::RECIPE)?;
+        recipe.validate()?;
+        let kernels = choose_kernels(options.isa)?;
+        let weight_type = match file.describe("embed_tokens")?.0 {
+            Dtype::BF16 => WeightType::Bf16,
+            Dtype::F16 => WeightType::F16,
+            other => {
+                return Err(Error::new(
+                    Status::Unsupported,
+                    format!("embed_tokens is {other:?}; weights are BF16 or F16"),
+                ));
+            }
+        };
+        let loader = Loader { file: &file, config: &config, recipe: &recipe, weight_type, verify: options.verify };
+        let embedding = [config.vocab_size, config.hidden_size];
+        let embed_tokens = loader.weights("embed_tokens", &embedding)?;
+        let lm_head = match config.tie_word_embeddings {
+            true => None,
+            false => Some(loader.weights("lm_head", &embedding)?),
+        };
+        let final_norm = file.finite("final_norm", &[config.hidden_size])?;
+        let inv_freq = file.finite("rope.inv_freq", &[config.head_dim / 2])?;
+        let layers = (0..config.num_layers).map(|n| loader.layer(n)).collect::<Result<Vec<_>>>()?;
+
+        let tokenizer = Tokenizer::open(&file)?;
+        if tokenizer.vocab_size() != config.vocab_size {
+            return Err(Error::new(
+                Status::BadFile,
+                format!("the tokenizer has {} tokens, the model {}", tokenizer.vocab_size(), config.vocab_size),
+            ));
+        }
+        let chat_template = match file.metadata(key::CHAT_TEMPLATE) {
+            Some(template) => Some(ChatTemplate::new(template, &tokenizer)?),
+            None => None,
+        };
+        let bytes = file.bytes().clone();
+        Ok(Arc::new(Model {
+            config,
+            recipe,
+            weight_type,
+            kernels,
+            bytes,
+            tokenizer,
+            chat_template,
+            embed_tokens,
+            lm_head,
+            final_norm,
+            inv_freq,
+            layers,
+        }))
+    }
+}
+
+fn choose_kernels(isa: Option<Isa>) -> Result<Kernels> {
+    let isa = match (isa, std::env::var_os("RASP_ISA")) {
+        (Some(isa), _) => isa,
+        (None, None) => return Ok(Kernels::best()),
+        (None, Some(name)) => name.to_str().and_then(Isa::parse).ok_or_else(|| {
+            Error::new(Status::InvalidArgument, format!("RASP_ISA={name:?} is no instruction set rasp knows"))
+        })?,
+    };
+    Kernels::for_isa(isa)
+        .ok_or_else(|| Error::new(Status::Unsupported, format!("this processor has no {}", isa.name())))
+}
+
+struct Loader<'a> {
+    file: &'a File,
+    config: &'a Config,
+    recipe: &'a Recipe,
+    weight_type: WeightType,
+    verify: bool,
+}
+
+impl Loader<'_> {
+    fn layer(&self, n: usize) -> Result<Layer> {
+        let hidden = self.config.hidden_size;
+        Ok(Layer {
+            attn_norm: self.file.finite(&format!("layers.{n}.attn_norm"), &[hidden])?,
+            qkv: self.group(n, GroupKind::Qkv)?,
+            o: self.group(n, GroupKind::O)?,
+            mlp_norm: self.file.finite(&format!("layers.{n}.mlp_norm"), &[hidden])?,
+            gate_up: self.group(n, GroupKind::GateUp)?,
+            down: self.group(n, GroupKind::Down)?,
+        })
+    }
+
+    fn group(&self, layer: usize, kind: GroupKind) -> Result<Group> {
+        let name = format!("layers.{layer}.{}", kind.name());
+        let input = self.config.linear_shape(kind.linears()[0]).0;
+        let mut linears = Vec::with_capacity(kind.linears().len());
+        let mut output = 0;
+        for &kind in kind.linears() {
+            let (_, out) = self.config.linear_shape(kind);
+            linears.push(self.linear(layer, kind, input, output..output + out)?);
+            output += out;
+        }
+        let bias_name = format!("{name}.bias");
+        let bias = match self.file.contains(&bias_name) {
+            true => Some(self.file.finite(&bias_name, &[output])?),
+            false => None,
+        };
+        let weights = self.weights(&name, &[input, output])?;
+        Ok(Group { kind, weight_type: self.weight_type, input, output, weights, bias, linears })
+    }
+
+    fn linear(&self, layer: usize, kind: LinearKind, input: usize, columns: std::ops::Range<usize>) -> Result<Linear> {
+        let name = format!("layers.{layer}.{}", kind.name());
+        let recipe = self.recipe.linears.get(&name);
+        let recipe = recipe.ok_or_else(|| Error::new(Status::BadFile, format!("recipe: {name} is missing")))?;
+        let score = match self.recipe.score {
+            ScoreKind::Magnitude => None,
+            ScoreKind::WeightNorm | ScoreKind::ResidualNorm => {
+                Some(self.file.finite(&format!("{name}.score"), &[input])?)
+            }
+        };
+        let rank = recipe.rank;
+        if rank > input.min(columns.len()) {
+            return Err(Error::new(
+                Status::BadFile,
+                format!("recipe: {name} has rank {rank}, but is {} by {input}", columns.len()),
+            ));
+        }
+        let low_rank = match rank {
+            0 => None,
+            rank => Some(LowRank {
+                weight_type: self.weight_type,
+                rank,
+                b: self.weights(&format!("{name}.low_rank.b"), &[rank, input])?,
+                a: self.weights(&format!("{name}.low_rank.a"), &[rank, columns.len()])?,
+            }),
+        };
+        let index = layer * LinearKind::ALL.len() + kind as usize;
+        Ok(Linear { kind, index, columns, score, low_rank, thresholds: recipe.thresholds.clone() })
+    }
+
+    /// A weight matrix, its elements looked at only if `verify` asks for it.
+    fn weights(&self, name: &str, shape: &[usize]) -> Result<View<u16>> {
+        let view = self.file.view::<u16>(name, self.weight_type.dtype(), shape)?;
+        if self.verify {
+            // All exponent bits set: an infinity or a NaN.
+            let exponent = match self.weight_type {
+                WeightType::Bf16 => 0x7f80,
+                WeightType::F16 => 0x7c00,
+            };
+            if let Some(at) = view.iter().position(|bits| bits & exponent == exponent) {
+                let cols = shape[shape.len() - 1];
+                return Err(Error::new(
+                    Status::NonFinite,
+                    format!("tensor {name}, row {}, column {}, is not a finite number", at / cols, at % cols),
+                ));
+            }
+        }
+        Ok(view)
+    }
+}

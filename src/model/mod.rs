@@ -1,0 +1,203 @@
+//! A model: everything that is the same for every token. Immutable after load, shared by any number of sessions.
+
+mod group;
+mod load;
+
+pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};
+pub use load::LoadOptions;
+
+use crate::format::{Bytes, Config, Dtype, Recipe, View};
+use crate::text::{ChatTemplate, Tokenizer};
+use crate::{Error, Result, Status};
+use rasp_kernels::{Elems, Kernels, Matrix};
+use std::sync::Arc;
+
+/// A loaded model.
+pub struct Model {
+    config: Config,
+    recipe: Recipe,
+    weight_type: WeightType,
+    kernels: Kernels,
+    bytes: Arc<Bytes>,
+    tokenizer: Tokenizer,
+    chat_template: Option<ChatTemplate>,
+    /// `[vocab, hidden]`, a row a token.
+    embed_tokens: View<u16>,
+    /// `[vocab, hidden]`, a row a token; `None` where the embedding serves.
+    lm_head: Option<View<u16>>,
+    /// `[hidden]`
+    final_norm: View<f32>,
+    /// `[head_dim / 2]`, radians a position (RoFormer, arXiv:2104.09864, section 3.2.2).
+    inv_freq: View<f32>,
+    layers: Vec<Layer>,
+}
+
+/// One decoder block.
+pub struct Layer {
+    /// `[hidden]`
+    pub attn_norm: View<f32>,
+    /// q, k and v: `[hidden, Q + 2K]`
+    pub qkv: Group,
+    /// `[Q, hidden]`
+    pub o: Group,
+    /// `[hidden]`
+    pub mlp_norm: View<f32>,
+    /// gate and up: `[hidden, 2·intermediate]`
+    pub gate_up: Group,
+    /// `[intermediate, hidden]`
+    pub down: Group,
+}
+
+impl Layer {
+    /// The four groups in the order a token passes them.
+    pub fn groups(&self) -> [&Group; 4] {
+        [&self.qkv, &self.o, &self.gate_up, &self.down]
+    }
+}
+
+/// Element type of the weight matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightType {
+    /// 8 exponent bits, 7 of mantissa.
+    Bf16,
+    /// IEEE binary16: 5 exponent bits, 10 of mantissa.
+    F16,
+}
+
+impl WeightType {
+    /// The dtype in the file.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            WeightType::Bf16 => Dtype::BF16,
+            WeightType::F16 => Dtype::F16,
+        }
+    }
+
+    /// `bf16` or `f16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            WeightType::Bf16 => "bf16",
+            WeightType::F16 => "f16",
+        }
+    }
+
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        2
+    }
+
+    pub(crate) fn elems(self, bits: &[u16]) -> Elems<'_> {
+        match self {
+            WeightType::Bf16 => Elems::Bf16(bits),
+            WeightType::F16 => Elems::F16(bits),
+        }
+    }
+
+    /// A contiguous `[rows, cols]` matrix. Shapes were checked at load, so a misfit is a defect of this library.
+    pub(crate) fn matrix(self, bits: &[u16], rows: usize, cols: usize) -> Matrix<'_> {
+        Matrix::new(self.elems(bits), rows, cols, cols).expect("shape checked at load")
+    }
+}
+
+impl Model {
+    /// The model's shape.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where its sparsity goes.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Element type of its weight matrices.
+    pub fn weight_type(&self) -> WeightType {
+        self.weight_type
+    }
+
+    /// The instruction set its sessions compute with.
+    pub fn isa(&self) -> rasp_kernels::Isa {
+        self.kernels.isa()
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The chat template, if the checkpoint came with one.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat_template.as_ref()
+    }
+
+    /// The decoder blocks.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Size of the file in bytes.
+    pub fn file_size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes of the seven linears of all blocks, dense: what "traffic" and `kept` are shares of.
+    pub fn linear_bytes(&self) -> u64 {
+        let groups = self.layers.iter().flat_map(Layer::groups);
+        groups.map(|g| (g.input() * g.output() * self.weight_type.size()) as u64).sum()
+    }
+
+    /// Bytes of the head, which every token reads whole.
+    pub fn head_bytes(&self) -> u64 {
+        (self.config.vocab_size * self.config.hidden_size * self.weight_type.size()) as u64
+    }
+
+    /// The sparsest setting a session can be given; 0 for a dense file.
+    pub fn max_sparsity(&self) -> f32 {
+        self.recipe.sparsity.last().copied().unwrap_or(0.0)
+    }
+
+    /// The threshold of every linear at `sparsity`, in the order of the blocks and of [`LinearKind::ALL`].
+    ///
+    /// Between two rungs of the ladder thresholds are interpolated linearly; below the first rung, between 0 and it.
+    pub(crate) fn thresholds(&self, sparsity: f32, out: &mut [f32]) -> Result<()> {
+        let ladder = &self.recipe.sparsity;
+        // Not `>`: NaN must fail as well.
+        if !(0.0..=self.max_sparsity()).contains(&sparsity) {
+            let range = match ladder.last() {
+                None => "this file is dense: pack it with --sparsity".to_string(),
+                Some(max) => format!("this file goes from 0 to {max}"),
+            };
+            return Err(Error::new(Status::OutOfRange, format!("sparsity {sparsity}; {range}")));
+        }
+        let linears = self.layers.iter().flat_map(|l| l.groups().into_iter().flat_map(|g| g.linears()));
+        for (threshold, linear) in out.iter_mut().zip(linears) {
+            let rung = ladder.iter().position(|&s| s >= sparsity).unwrap_or(0);
+            let below = if rung == 0 { (0.0, 0.0) } else { (ladder[rung - 1], linear.thresholds()[rung - 1]) };
+            let above = (ladder[rung], linear.thresholds()[rung]);
+            let t = (sparsity - below.0) / (above.0 - below.0);
+            *threshold = if t == 1.0 { above.1 } else { below.1 + t * (above.1 - below.1) };
+        }
+        Ok(())
+    }
+
+    pub(crate) fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    pub(crate) fn embed_tokens(&self) -> Matrix<'_> {
+        self.weight_type.matrix(&self.embed_tokens, self.config.vocab_size, self.config.hidden_size)
+    }
+
+    pub(crate) fn lm_head(&self) -> Matrix<'_> {
+        let rows = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+        self.weight_type.matrix(rows, self.config.vocab_size, self.config.hidden_size)
+    }
+
+    pub(crate) fn final_norm(&self) -> &[f32] {
+        &self.final_norm
+    }
+
+    pub(crate) fn inv_freq(&self) -> &[f32] {
+        &self.inv_freq
+    }
+}

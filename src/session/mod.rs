@@ -1,0 +1,294 @@
+//! A session: one text in the making over a shared model. All mutable state lives here.
+
+mod arena;
+mod engine;
+mod kv_cache;
+mod score;
+mod shared;
+
+pub use engine::{Observer, Traffic};
+pub use kv_cache::KvType;
+pub use score::{Scored, Scorer};
+
+use crate::model::Model;
+use crate::sampling::{Sampler, Sampling};
+use crate::{Error, Result, Status};
+use engine::{Engine, Mode, Unobserved};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How a session is opened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SessionOptions {
+    /// Tokens the session has room for; 0 means the model's own limit, but at most 4096.
+    pub context: usize,
+    /// Threads that work during a call, the caller's included. 1 (the default) starts none.
+    pub threads: usize,
+    /// Prompt tokens that pass through the model together; 0 means 128. More costs memory, fewer costs speed.
+    pub batch: usize,
+    /// Element type of the cached keys and values.
+    pub kv_type: KvType,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        SessionOptions { context: 0, threads: 1, batch: 0, kv_type: KvType::F16 }
+    }
+}
+
+const DEFAULT_CONTEXT: usize = 4096;
+const DEFAULT_BATCH: usize = 128;
+
+/// One text in the making: the tokens so far, their cache, and how the next one is chosen.
+pub struct Session {
+    engine: Engine,
+    sampler: Sampler,
+    /// The tokens so far. The last one may not have passed through the model yet: see `pending`.
+    tokens: Vec<u32>,
+    context: usize,
+    sparsity: f32,
+    /// True if the last of `tokens` was sampled and passes through the model at the next call.
+    pending: bool,
+    /// True if the logits belong to the last token that passed.
+    ready: bool,
+}
+
+/// What a session has done and what it takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stats {
+    /// Tokens in the context, one sampled but not yet passed through the model included.
+    pub tokens: usize,
+    /// Tokens there is room for.
+    pub context: usize,
+    /// Bytes of memory the session allocated when it opened.
+    pub memory: usize,
+    /// Tokens that passed singly since the session was opened or its statistics were cleared, and the bytes of linear
+    /// weights they read.
+    pub traffic: Traffic,
+    /// Those bytes as a share of what as many dense tokens would have read; 1 if there were none.
+    pub kept: f64,
+}
+
+impl Session {
+    /// Opens a session. This is the only call that allocates.
+    pub fn open(model: Arc<Model>, options: &SessionOptions) -> Result<Session> {
+        let limit = model.config().context_length;
+        let context = match options.context {
+            0 => limit.min(DEFAULT_CONTEXT),
+            n if n <= limit => n,
+            n => {
+                return Err(Error::new(
+                    Status::OutOfRange,
+                    format!("a context of {n} tokens; this model was trained for {limit}"),
+                ));
+            }
+        };
+        let batch = match options.batch {
+            0 => DEFAULT_BATCH,
+            n => n,
+        };
+        let mut tokens = Vec::new();
+        tokens
+            .try_reserve_exact(context)
+            .map_err(|_| Error::new(Status::OutOfMemory, format!("no memory for {context} tokens")))?;
+        let sampler = Sampler::new(model.config().vocab_size)?;
+        let engine = Engine::new(model, context, batch.min(context), options.threads, options.kv_type)?;
+        Ok(Session { engine, sampler, tokens, context, sparsity: 0.0, pending: false, ready: false })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.engine.model
+    }
+
+    /// The tokens so far.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Sets how sparse decoded tokens are from now on: 0 is dense, at most
+    /// [`max_sparsity`](Model::max_sparsity).
+    pub fn set_sparsity(&mut self, sparsity: f32) -> Result<()> {
+        if sparsity != 0.0 {
+            self.engine.model.thresholds(sparsity, &mut self.engine.buf.thresholds)?;
+        }
+        self.sparsity = sparsity;
+        Ok(())
+    }
+
+    /// The sparsity of decoded tokens.
+    pub fn sparsity(&self) -> f32 {
+        self.sparsity
+    }
+
+    /// Sets how tokens are chosen from now on, and starts the random numbers of its seed.
+    pub fn set_sampling(&mut self, sampling: Sampling) -> Result<()> {
+        self.sampler.set(sampling)
+    }
+
+    /// What another thread sets to true to make the call in progress, or the next, return
+    /// [`Status::Cancelled`]; that call sets it back. The session stays as it was before the call.
+    pub fn cancel_flag(&self) -> Arc<AtomicBool> {
+        self.engine.cancel.clone()
+    }
+
+    /// Appends prompt tokens, densely, many at a time. Afterwards the logits are those after the last one.
+    ///
+    /// On an error no token has been appended.
+    pub fn prefill(&mut self, tokens: &[u32]) -> Result<()> {
+        let Some(_) = tokens.last() else {
+            return Err(Error::new(Status::InvalidArgument, "a prompt of no tokens"));
+        };
+        self.check(tokens)?;
+        // A sampled token that has not passed yet goes first; it is only counted as passed once all have.
+        let start = self.tokens.len() - usize::from(self.pending);
+        let length = self.tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        let outcome = self.pass(start);
+        self.settle(outcome, length)
+    }
+
+    fn pass(&mut self, start: usize) -> Result<()> {
+        let mut position = start;
+        let mut last = 0;
+        for chunk in self.tokens[start..].chunks(self.engine.batch()) {
+            self.engine.forward(chunk, position, Mode::Prompt, &mut Unobserved)?;
+            position += chunk.len();
+            last = chunk.len() - 1;
+        }
+        self.logits_of(last)
+    }
+
+    /// Overwrites the logits, the last thing of a pass: an error before it leaves the old ones in place.
+    fn logits_of(&mut self, row: usize) -> Result<()> {
+        self.ready = false;
+        self.engine.head(row)?;
+        self.ready = true;
+        Ok(())
+    }
+
+    /// After a pass: on success everything has passed; on an error the session is as it was.
+    fn settle(&mut self, outcome: Result<()>, length: usize) -> Result<()> {
+        match &outcome {
+            Ok(()) => self.pending = false,
+            Err(error) => {
+                self.tokens.truncate(length);
+                if error.status() == Status::Cancelled {
+                    self.engine.cancel.store(false, Ordering::Relaxed);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Samples the next token and appends it. The token before it, if it was sampled too, passes through the model
+    /// first, at the session's sparsity.
+    ///
+    /// The first step after a prompt needs no pass: it samples from the prompt's logits.
+    pub fn step(&mut self) -> Result<u32> {
+        if self.pending {
+            let last = self.tokens.len() - 1;
+            self.decode_from(last)?;
+        }
+        if !self.ready {
+            return Err(Error::new(Status::InvalidState, "a step before any token: prefill a prompt first"));
+        }
+        self.room(1)?;
+        let token = self.sampler.sample(&self.engine.buf.logits, &self.tokens);
+        self.tokens.push(token);
+        self.pending = true;
+        Ok(token)
+    }
+
+    /// Appends a token of the host's choice, at the session's sparsity. It takes the place of a sampled token that has
+    /// not passed through the model yet. Afterwards the logits are those after it.
+    pub fn decode(&mut self, token: u32) -> Result<()> {
+        let length = self.tokens.len() - usize::from(self.pending);
+        if !self.pending {
+            self.check(&[token])?;
+        } else {
+            self.check_ids(&[token])?;
+        }
+        let replaced = self.tokens.get(length).copied();
+        self.tokens.truncate(length);
+        self.tokens.push(token);
+        let outcome = self.decode_from(length);
+        if outcome.is_err() {
+            self.tokens.truncate(length);
+            self.tokens.extend(replaced);
+        }
+        outcome
+    }
+
+    fn decode_from(&mut self, position: usize) -> Result<()> {
+        let mode = Mode::Decode { sparse: self.sparsity != 0.0 };
+        let token = &self.tokens[position..position + 1];
+        let outcome = self.engine.forward(token, position, mode, &mut Unobserved).and_then(|()| self.logits_of(0));
+        self.settle(outcome, self.tokens.len())
+    }
+
+    /// The logits after the last token that passed through the model: `[vocab]`, finite.
+    pub fn logits(&self) -> Result<&[f32]> {
+        match self.ready {
+            true => Ok(&self.engine.buf.logits),
+            false => Err(Error::new(Status::InvalidState, "no logits before any token: prefill a prompt first")),
+        }
+    }
+
+    /// Forgets all tokens; settings stay, random numbers start anew.
+    pub fn reset(&mut self) {
+        self.tokens.clear();
+        (self.pending, self.ready) = (false, false);
+        self.sampler.restart();
+    }
+
+    /// What the session has done and what it takes.
+    pub fn stats(&self) -> Stats {
+        let traffic = self.engine.traffic;
+        let dense = traffic.tokens * self.engine.model.linear_bytes();
+        Stats {
+            tokens: self.tokens.len(),
+            context: self.context,
+            memory: self.engine.size() + self.sampler.size() + self.tokens.capacity() * size_of::<u32>(),
+            traffic,
+            kept: if dense == 0 { 1.0 } else { traffic.linear_bytes as f64 / dense as f64 },
+        }
+    }
+
+    /// Starts the count of [`Traffic`] anew.
+    pub fn clear_stats(&mut self) {
+        self.engine.traffic = Traffic::default();
+    }
+
+    /// Threads that work during a call, the caller's included.
+    pub fn threads(&self) -> usize {
+        self.engine.parts()
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<()> {
+        self.check_ids(tokens)?;
+        self.room(tokens.len())
+    }
+
+    fn check_ids(&self, tokens: &[u32]) -> Result<()> {
+        let vocab = self.engine.model.config().vocab_size;
+        match tokens.iter().position(|&t| t as usize >= vocab) {
+            None => Ok(()),
+            Some(at) => Err(Error::new(
+                Status::OutOfRange,
+                format!("token {at} has id {}; the vocabulary has {vocab}", tokens[at]),
+            )),
+        }
+    }
+
+    fn room(&self, more: usize) -> Result<()> {
+        let free = self.context - self.tokens.len();
+        if more <= free {
+            return Ok(());
+        }
+        Err(Error::new(
+            Status::ContextFull,
+            format!("{more} tokens for a context with room for {free} more of {}", self.context),
+        ))
+    }
+}

@@ -1,0 +1,256 @@
+//! A team of threads that splits one job into equal parts and waits for all of them.
+//!
+//! A decoded token forks well over a hundred times, so a fork must cost about a microsecond: during a
+//! [`Burst`] (one prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost
+//! nothing. The thread that calls is part 0, so a team of one has no threads.
+
+use crate::{Error, Result, Status};
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// How often a waiting thread looks before it starts to yield its core. At about 40 ns a look this covers the few
+/// microseconds between two forks of one step; a thread that waits longer has been descheduled or has unequal work.
+const LOOKS_BEFORE_YIELD: u32 = 2_000;
+
+/// More parts than any machine this library is for; a guard against a garbage option.
+pub(crate) const MAX_THREADS: usize = 256;
+
+/// A job borrowed from the thread in [`Team::run`], its lifetime erased.
+type Job = *const (dyn Fn(usize) + Sync);
+
+struct Shared {
+    /// The job of the current round; written only while no worker is in a round.
+    job: UnsafeCell<Option<Job>>,
+    /// Counts rounds; a change starts one.
+    round: AtomicU32,
+    /// Workers that have not finished the current round.
+    busy: AtomicUsize,
+    /// True during a burst: workers watch instead of sleeping.
+    awake: AtomicBool,
+    stop: AtomicBool,
+    panicked: AtomicBool,
+    sleepers: Mutex<()>,
+    alarm: Condvar,
+}
+
+// SAFETY: `job` is written by the leader only while `busy` is 0 (no worker reads it), and read by workers only after
+// they have seen the new `round` with Acquire, which the leader stored with Release after writing `job`.
+unsafe impl Sync for Shared {}
+// SAFETY: the raw pointer in `job` refers to a `Sync` closure and is dereferenced only while `run` keeps it alive.
+unsafe impl Send for Shared {}
+
+/// A fixed number of parts, run side by side.
+pub(crate) struct Team {
+    shared: Option<Arc<Shared>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Team {
+    /// A team of `threads` parts: the caller and `threads - 1` threads of its own.
+    pub(crate) fn new(threads: usize) -> Result<Team> {
+        if threads == 0 || threads > MAX_THREADS {
+            return Err(Error::new(
+                Status::InvalidArgument,
+                format!("{threads} threads; a session takes 1 to {MAX_THREADS}"),
+            ));
+        }
+        let mut team = Team { shared: None, workers: Vec::new() };
+        if threads == 1 {
+            return Ok(team);
+        }
+        let shared = Arc::new(Shared {
+            job: UnsafeCell::new(None),
+            round: AtomicU32::new(0),
+            busy: AtomicUsize::new(0),
+            awake: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
+            sleepers: Mutex::new(()),
+            alarm: Condvar::new(),
+        });
+        team.shared = Some(shared.clone());
+        for part in 1..threads {
+            let shared = shared.clone();
+            let worker = std::thread::Builder::new()
+                .name(format!("rasp-{part}"))
+                .spawn(move || work(&shared, part))
+                // Dropping the half-built team ends the workers it has.
+                .map_err(|e| Error::new(Status::OutOfMemory, format!("cannot start thread {part}: {e}")))?;
+            team.workers.push(worker);
+        }
+        Ok(team)
+    }
+
+    /// How many parts a job is split into.
+    pub(crate) fn parts(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls the workers to attention; they watch for jobs until the burst is dropped.
+    pub(crate) fn burst(&mut self) -> Burst<'_> {
+        if let Some(shared) = &self.shared {
+            let guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.awake.store(true, Ordering::Release);
+            drop(guard);
+            shared.alarm.notify_all();
+        }
+        Burst(self)
+    }
+}
+
+/// A [`Team`] whose workers are awake: the time of one prefill or step.
+pub(crate) struct Burst<'a>(&'a mut Team);
+
+impl Drop for Burst<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0.shared {
+            shared.awake.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Burst<'_> {
+    /// How many parts a job is split into.
+    pub(crate) fn parts(&self) -> usize {
+        self.0.parts()
+    }
+
+    /// Runs `job(part)` for every part, side by side, and returns when all have returned. A panic in any part is
+    /// passed on once all parts have ended.
+    pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) {
+        let Some(shared) = &self.0.shared else { return job(0) };
+        // SAFETY: only the lifetime is erased. The pointer is used by workers during this round alone, and `Finish`
+        // below keeps this call from returning or unwinding before the round has ended.
+        let erased: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(job) };
+        // SAFETY: no round is under way (`run` takes `&mut self` and each one waits for its end), so no worker reads.
+        unsafe { *shared.job.get() = Some(erased) };
+        shared.busy.store(self.0.workers.len(), Ordering::Relaxed);
+        shared.round.fetch_add(1, Ordering::Release);
+
+        /// Waits for the workers, also when part 0 unwinds.
+        struct Finish<'a>(&'a Shared);
+        impl Drop for Finish<'_> {
+            fn drop(&mut self) {
+                wait_until(|| self.0.busy.load(Ordering::Acquire) == 0);
+            }
+        }
+        let finish = Finish(shared);
+        job(0);
+        drop(finish);
+        if shared.panicked.swap(false, Ordering::Relaxed) {
+            std::panic::resume_unwind(Box::new("a worker thread panicked"));
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            let guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.stop.store(true, Ordering::Release);
+            drop(guard);
+            shared.alarm.notify_all();
+        }
+        for worker in self.workers.drain(..) {
+            // A worker catches its job's panics, so there is none to learn of here.
+            let _ = worker.join();
+        }
+    }
+}
+
+fn wait_until(done: impl Fn() -> bool) {
+    let mut looks = 0;
+    while !done() {
+        looks += 1;
+        if looks < LOOKS_BEFORE_YIELD { std::hint::spin_loop() } else { std::thread::yield_now() }
+    }
+}
+
+/// A worker's life: sleep, watch, work, until the team ends.
+fn work(shared: &Shared, part: usize) {
+    let mut seen = 0;
+    loop {
+        let called = || shared.stop.load(Ordering::Acquire) || shared.awake.load(Ordering::Acquire);
+        if !called() {
+            let mut guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+            while !called() {
+                guard = shared.alarm.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        wait_until(|| shared.round.load(Ordering::Acquire) != seen || !shared.awake.load(Ordering::Acquire));
+        // A round is looked for before `stop` and `awake`: one that was started is always finished.
+        let round = shared.round.load(Ordering::Acquire);
+        if round != seen {
+            seen = round;
+            // SAFETY: `round` was read with Acquire after the leader's Release, so its write of `job` is visible, and
+            // the leader waits for `busy` to reach 0 before the closure goes away.
+            let job = unsafe { (*shared.job.get()).map(|job| &*job) };
+            if let Some(job) = job
+                && catch_unwind(AssertUnwindSafe(|| job(part))).is_err()
+            {
+                shared.panicked.store(true, Ordering::Relaxed);
+            }
+            shared.busy.fetch_sub(1, Ordering::Release);
+        } else if shared.stop.load(Ordering::Acquire) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_runs_once_a_round() {
+        for threads in [1, 2, 3, 7] {
+            let mut team = Team::new(threads).unwrap();
+            assert_eq!(team.parts(), threads);
+            let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
+            for bracket in 0..20 {
+                let mut burst = team.burst();
+                for _ in 0..50 {
+                    burst.run(&|part| {
+                        counts[part].fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+                drop(burst);
+                if bracket % 7 == 0 {
+                    // Long enough for the workers to fall asleep.
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+            }
+            assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1000));
+        }
+    }
+
+    #[test]
+    fn a_panic_in_any_part_is_passed_on_and_the_team_lives() {
+        let mut team = Team::new(3).unwrap();
+        for culprit in 0..3 {
+            let mut burst = team.burst();
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                burst.run(&|part| {
+                    if part == culprit {
+                        std::panic::resume_unwind(Box::new("on purpose"));
+                    }
+                });
+            }));
+            assert!(caught.is_err(), "part {culprit}");
+            let ran = AtomicUsize::new(0);
+            burst.run(&|_| {
+                ran.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(ran.into_inner(), 3);
+        }
+    }
+
+    #[test]
+    fn no_threads_or_absurdly_many_are_refused() {
+        assert_eq!(Team::new(0).err().unwrap().status(), Status::InvalidArgument);
+        assert_eq!(Team::new(MAX_THREADS + 1).err().unwrap().status(), Status::InvalidArgument);
+    }
+}
