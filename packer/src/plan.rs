@@ -1,0 +1,288 @@
+//! What was asked for, linear by linear: the recipe as a user states it, and the budget it gives each linear.
+
+use rasp::format::{Config, ScoreKind};
+use rasp::model::LinearKind;
+use rasp::{Error, Result, Status};
+use serde::Deserialize;
+
+/// The sparsity whose budget fixes the ranks of a file with several rungs, unless the recipe says otherwise.
+const DEFAULT_RANK_SPARSITY: f32 = 0.5;
+
+/// A recipe as a user writes it (`rasp pack --recipe FILE`): rules that are applied in order, the later one winning.
+///
+/// ```json
+/// { "score": "weight_norm", "rank_sparsity": 0.5,
+///   "rules": [ { "linears": "layers.*.v", "sparsity": [0.1, 0.2] },
+///              { "linears": "layers.0.*", "rho": 0.9 } ] }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipeRequest {
+    /// How channels are scored; `weight_norm` if absent.
+    #[serde(default)]
+    pub score: Option<ScoreKind>,
+    /// The rung whose budget fixes the ranks; the one nearest to 0.5 if absent.
+    #[serde(default)]
+    pub rank_sparsity: Option<f32>,
+    /// Exceptions from the uniform setting.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+}
+
+/// One exception from the uniform setting.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Which linears: `layers.N.KIND`, each part of which may be `*`.
+    pub linears: String,
+    /// Their ρ, in 0 to 1.
+    #[serde(default)]
+    pub rho: Option<f32>,
+    /// Their own sparsity at each rung of the ladder, in 0 to 1.
+    #[serde(default)]
+    pub sparsity: Option<Vec<f32>>,
+}
+
+impl RecipeRequest {
+    /// Reads the JSON of a recipe file.
+    pub fn parse(json: &str) -> Result<RecipeRequest> {
+        serde_json::from_str(json).map_err(|e| Error::new(Status::BadFile, e.to_string()))
+    }
+}
+
+/// The ladder and, for each linear, what it may keep at each rung.
+pub(crate) struct Plan {
+    pub(crate) score: ScoreKind,
+    /// Strictly ascending, in (0, 1).
+    pub(crate) ladder: Vec<f32>,
+    /// Blocks in order, [`LinearKind::ALL`] within each.
+    pub(crate) linears: Vec<LinearPlan>,
+}
+
+/// One linear's share of the budget (METHOD, "One linear layer").
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LinearPlan {
+    pub(crate) layer: usize,
+    pub(crate) kind: LinearKind,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) rho: f32,
+    pub(crate) rank: usize,
+    /// The share of input channels kept, a rung.
+    pub(crate) channels: Vec<f64>,
+}
+
+impl LinearPlan {
+    pub(crate) fn name(&self) -> String {
+        format!("layers.{}.{}", self.layer, self.kind.name())
+    }
+
+    /// Weights of the dense linear.
+    pub(crate) fn weights(&self) -> usize {
+        self.inputs * self.outputs
+    }
+
+    /// The low-rank factors' traffic as a share of the dense linear's.
+    pub(crate) fn rank_share(&self) -> f64 {
+        (self.rank * (self.inputs + self.outputs)) as f64 / self.weights() as f64
+    }
+}
+
+/// `r = ⌊((1−s)·in·out − kept·out) / (in + out)⌋` with `kept = ⌊(1−s)·ρ·in⌋`.
+fn rank(sparsity: f64, rho: f64, inputs: usize, outputs: usize) -> usize {
+    let kept = ((1.0 - sparsity) * rho * inputs as f64).floor();
+    let budget = (1.0 - sparsity) * inputs as f64 * outputs as f64 - kept * outputs as f64;
+    // ρ = 1 is no low rank at all: what rounding down to whole channels leaves over is not spent on a rank of 1.
+    if rho >= 1.0 { 0 } else { (budget / (inputs + outputs) as f64).floor() as usize }
+}
+
+impl Plan {
+    /// The budget of every linear for this ladder, ρ and recipe.
+    pub(crate) fn new(config: &Config, ladder: &[f32], rho: f32, request: &RecipeRequest) -> Result<Plan> {
+        let wrong = |message: String| Err(Error::new(Status::InvalidArgument, message));
+        if !ladder.iter().all(|s| *s > 0.0 && *s < 1.0) || !ladder.windows(2).all(|w| w[0] < w[1]) {
+            return wrong(format!("sparsities {ladder:?}: they must ascend and lie between 0 and 1"));
+        }
+        if !(0.0..=1.0).contains(&rho) {
+            return wrong(format!("rho {rho} lies outside 0 to 1"));
+        }
+        for rule in &request.rules {
+            check_rule(rule, ladder, config.num_layers).map_err(|e| e.context(format!("rule {:?}", rule.linears)))?;
+        }
+        let rank_rung = match (request.rank_sparsity, ladder) {
+            (_, []) => 0,
+            (Some(s), _) => match ladder.iter().position(|&rung| rung == s) {
+                Some(rung) => rung,
+                None => return wrong(format!("rank_sparsity {s} is none of the sparsities {ladder:?}")),
+            },
+            (None, _) => {
+                let distance = |rung: &usize| (ladder[*rung] - DEFAULT_RANK_SPARSITY).abs();
+                (0..ladder.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
+            }
+        };
+        let mut linears = Vec::with_capacity(config.num_layers * LinearKind::ALL.len());
+        for layer in 0..config.num_layers {
+            for kind in LinearKind::ALL {
+                let (inputs, outputs) = config.linear_shape(kind);
+                let mut linear = LinearPlan { layer, kind, inputs, outputs, rho, rank: 0, channels: Vec::new() };
+                let mut sparsity = ladder.to_vec();
+                for rule in request.rules.iter().filter(|r| matches(&r.linears, layer, kind)) {
+                    linear.rho = rule.rho.unwrap_or(linear.rho);
+                    sparsity = rule.sparsity.clone().unwrap_or(sparsity);
+                }
+                linear.spend(&sparsity, rank_rung)?;
+                linears.push(linear);
+            }
+        }
+        Ok(Plan { score: request.score.unwrap_or(ScoreKind::WeightNorm), ladder: ladder.to_vec(), linears })
+    }
+
+    /// The share of linear traffic kept at each rung, weighted by size: what the calibration text would have read.
+    pub(crate) fn kept(&self) -> Vec<f64> {
+        let total: usize = self.linears.iter().map(LinearPlan::weights).sum();
+        let rung = |r: usize| {
+            let kept = |l: &LinearPlan| (l.channels[r] + l.rank_share()) * l.weights() as f64;
+            self.linears.iter().map(kept).sum::<f64>() / total as f64
+        };
+        (0..self.ladder.len()).map(rung).collect()
+    }
+}
+
+impl LinearPlan {
+    /// Splits the budget of each rung between the low rank, fixed by one rung, and input channels.
+    fn spend(&mut self, sparsity: &[f32], rank_rung: usize) -> Result<()> {
+        let Some(&fixing) = sparsity.get(rank_rung) else { return Ok(()) };
+        let rho = f64::from(self.rho);
+        self.rank = rank(f64::from(fixing), rho, self.inputs, self.outputs);
+        for (rung, &s) in sparsity.iter().enumerate() {
+            let budget = 1.0 - f64::from(s);
+            // Where the rank was fixed the share is METHOD's, to the letter; elsewhere the channels get what the
+            // rank leaves.
+            let share = if rung == rank_rung { budget * rho } else { budget - self.rank_share() };
+            if share < 0.0 {
+                return Err(Error::new(
+                    Status::InvalidArgument,
+                    format!(
+                        "{}: at sparsity {s} the low rank alone ({:.3} of the traffic, rank {}) exceeds the budget; \
+                         raise rho, or leave that rung to a file of its own",
+                        self.name(),
+                        self.rank_share(),
+                        self.rank
+                    ),
+                ));
+            }
+            self.channels.push(share);
+        }
+        Ok(())
+    }
+}
+
+fn check_rule(rule: &Rule, ladder: &[f32], layers: usize) -> Result<()> {
+    let wrong = |message: String| Err(Error::new(Status::InvalidArgument, message));
+    let matched = (0..layers).any(|layer| LinearKind::ALL.iter().any(|&kind| matches(&rule.linears, layer, kind)));
+    if !matched {
+        return wrong(format!("it matches no linear: they are layers.0.q to layers.{}.down", layers - 1));
+    }
+    if rule.rho.is_some_and(|rho| !(0.0..=1.0).contains(&rho)) {
+        return wrong("its rho lies outside 0 to 1".into());
+    }
+    match &rule.sparsity {
+        Some(own) if own.len() != ladder.len() => {
+            wrong(format!("it has {} sparsities for a ladder of {}", own.len(), ladder.len()))
+        }
+        Some(own) if !own.iter().all(|s| (0.0..=1.0).contains(s)) => {
+            wrong("its sparsities must lie in 0 to 1".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a pattern such as `layers.*.q` means this linear.
+fn matches(pattern: &str, layer: usize, kind: LinearKind) -> bool {
+    let mut parts = pattern.split('.');
+    let mut next = |name: &str| parts.next().is_some_and(|part| part == "*" || part == name);
+    next("layers") && next(&layer.to_string()) && next(kind.name()) && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            architecture: "llama".into(),
+            name: "test".into(),
+            vocab_size: 10,
+            hidden_size: 576,
+            intermediate_size: 1536,
+            num_layers: 2,
+            num_heads: 9,
+            num_kv_heads: 3,
+            head_dim: 64,
+            context_length: 128,
+            rms_norm_eps: 1e-5,
+            tie_word_embeddings: true,
+        }
+    }
+
+    fn plan(ladder: &[f32], rho: f32, json: &str) -> Result<Plan> {
+        Plan::new(&config(), ladder, rho, &RecipeRequest::parse(json).unwrap())
+    }
+
+    #[test]
+    fn pure_input_sparsity_has_no_rank() {
+        let plan = plan(&[0.3, 0.5], 1.0, "{}").unwrap();
+        assert_eq!(plan.linears.len(), 14);
+        assert!(plan.linears.iter().all(|l| l.rank == 0));
+        let kept = plan.kept();
+        assert!((kept[0] - 0.7).abs() < 1e-6 && (kept[1] - 0.5).abs() < 1e-6, "{kept:?}");
+    }
+
+    #[test]
+    fn the_budget_is_methods() {
+        // gate at s = 0.5, ρ = 0.9: kept = ⌊0.45·576⌋ = 259, r = ⌊(0.5·576·1536 − 259·1536) / 2112⌋ = 21.
+        let plan = plan(&[0.5], 0.9, "{}").unwrap();
+        let gate = &plan.linears[4];
+        assert_eq!((gate.name().as_str(), gate.rank), ("layers.0.gate", 21));
+        assert!((gate.channels[0] - 0.45).abs() < 1e-6);
+        assert!((plan.kept()[0] - 0.5).abs() < 2e-3);
+    }
+
+    #[test]
+    fn rungs_beside_the_fixing_one_keep_what_the_rank_leaves() {
+        let plan = plan(&[0.3, 0.5, 0.7], 0.9, "{}").unwrap();
+        for (kept, s) in plan.kept().iter().zip(&plan.ladder) {
+            assert!((kept - (1.0 - f64::from(*s))).abs() < 2e-3, "{kept} at {s}");
+        }
+        let error = self::plan(&[0.5, 0.9], 0.5, "{}").err().unwrap();
+        assert!(error.message().contains("exceeds the budget"), "{error}");
+    }
+
+    #[test]
+    fn later_rules_win_and_stars_match_one_part() {
+        let json = r#"{"rules": [{"linears": "layers.*.v", "sparsity": [0.1]},
+                                 {"linears": "layers.1.*", "sparsity": [0.2], "rho": 0.5}]}"#;
+        let plan = plan(&[0.5], 1.0, json).unwrap();
+        let share = |i: usize| plan.linears[i].channels[0];
+        assert!((share(2) - 0.9).abs() < 1e-6 && (share(0) - 0.5).abs() < 1e-6);
+        assert!((share(9) - 0.4).abs() < 1e-6 && plan.linears[9].rank > 0);
+    }
+
+    #[test]
+    fn wrong_requests_are_named() {
+        for (ladder, rho, json, word) in [
+            (&[0.5, 0.3][..], 1.0, "{}", "ascend"),
+            (&[0.0], 1.0, "{}", "between 0 and 1"),
+            (&[f32::NAN], 1.0, "{}", "ascend"),
+            (&[0.5], 1.5, "{}", "rho"),
+            (&[0.5], 1.0, r#"{"rank_sparsity": 0.4}"#, "rank_sparsity"),
+            (&[0.5], 1.0, r#"{"rules": [{"linears": "layers.7.q"}]}"#, "matches no linear"),
+            (&[0.5], 1.0, r#"{"rules": [{"linears": "layers.*.q", "sparsity": [0.1, 0.2]}]}"#, "ladder of 1"),
+            (&[0.5], 1.0, r#"{"rules": [{"linears": "layers.*.q", "rho": -1}]}"#, "rho"),
+        ] {
+            let error = plan(ladder, rho, json).err().unwrap();
+            assert!(error.message().contains(word), "{error} lacks {word}");
+        }
+        assert!(RecipeRequest::parse(r#"{"rule": []}"#).is_err());
+    }
+}

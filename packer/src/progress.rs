@@ -1,0 +1,23 @@
+//! How the packer tells what it is doing.
+
+/// Receives the packer's progress. A terminal draws bars with it, a log prints lines, a test ignores it.
+pub trait Progress {
+    /// A stage of `total` units of work begins; the one before it has ended.
+    fn begin(&mut self, what: &str, total: u64);
+    /// `by` units of the stage are done.
+    fn advance(&mut self, by: u64);
+    /// The stage is done.
+    fn end(&mut self);
+    /// Something worth a line of its own.
+    fn note(&mut self, line: &str);
+}
+
+/// Tells nobody.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&mut self, _: &str, _: u64) {}
+    fn advance(&mut self, _: u64) {}
+    fn end(&mut self) {}
+    fn note(&mut self, _: &str) {}
+}
