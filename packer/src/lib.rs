@@ -1,1 +1,3 @@
 //! Turns a Llama-family checkpoint into one `.rasp` file.
+
+pub mod import;

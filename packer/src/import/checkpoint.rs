@@ -1,0 +1,122 @@
+//! An opened checkpoint, handing out weights by role.
+
+use std::fmt;
+use std::ops::Range;
+
+use rasp::{Error, Result, Status};
+
+use super::config::ModelConfig;
+use super::family::{Family, Names};
+use super::roles::{Linear, Norm, check_inventory};
+use super::rope::interleaved_to_half_split;
+use super::tokenizer::TokenizerSource;
+use super::weights::Weights;
+
+/// A checkpoint of a known family, whose tensors have been found complete. Its weights' values are read, and checked to
+/// be finite, when they are asked for.
+pub struct Checkpoint {
+    /// The model's hyperparameters.
+    pub config: ModelConfig,
+    /// The tokenizer's parts.
+    pub tokenizer: TokenizerSource,
+    /// The Jinja chat template, where the checkpoint has one.
+    pub chat_template: Option<String>,
+    weights: Weights,
+    names: &'static Names,
+    /// Whether q and k are stored for interleaved rotation pairs.
+    interleaved: bool,
+    has_qkv_bias: bool,
+}
+
+/// A linear layer's weights, row-major `[out, inp]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dense {
+    /// Rows.
+    pub out: usize,
+    /// Columns.
+    pub inp: usize,
+    /// `out · inp` values.
+    pub data: Vec<f32>,
+}
+
+/// What a source has read, before it is known to be complete.
+pub(crate) struct Parts {
+    pub(crate) config: ModelConfig,
+    pub(crate) tokenizer: TokenizerSource,
+    pub(crate) chat_template: Option<String>,
+    pub(crate) weights: Weights,
+    pub(crate) family: &'static Family,
+    pub(crate) names: &'static Names,
+    pub(crate) interleaved: bool,
+}
+
+impl Checkpoint {
+    /// Checks the parts against each other; `also` names tensors that the source has already made use of.
+    pub(crate) fn new(parts: Parts, also: &[&str]) -> Result<Self> {
+        let Parts { config, tokenizer, chat_template, weights, family, names, interleaved } = parts;
+        let has_qkv_bias = check_inventory(&weights, &config, family, names, also)?;
+        Ok(Self { config, tokenizer, chat_template, weights, names, interleaved, has_qkv_bias })
+    }
+
+    /// The weights of a linear layer. Rows of q and k are in the half-split rotation order, whatever the source's.
+    pub fn linear(&self, layer: usize, linear: Linear) -> Result<Dense> {
+        self.check_layer(layer)?;
+        let (out, inp) = self.config.linear_shape(linear);
+        let data = self.weights.read(&self.names.weight(layer, linear))?;
+        Ok(Dense { out, inp, data: self.half_split(linear, data, inp) })
+    }
+
+    /// The bias of a linear layer `[out]`, where it has one; ordered as [`Self::linear`]'s rows.
+    pub fn bias(&self, layer: usize, linear: Linear) -> Result<Option<Vec<f32>>> {
+        self.check_layer(layer)?;
+        if !(self.has_qkv_bias && linear.may_have_bias()) {
+            return Ok(None);
+        }
+        let data = self.weights.read(&self.names.bias(layer, linear))?;
+        Ok(Some(self.half_split(linear, data, 1)))
+    }
+
+    /// The weights of a norm `[hidden]`.
+    pub fn norm(&self, which: Norm) -> Result<Vec<f32>> {
+        if let Norm::AttnNorm(layer) | Norm::MlpNorm(layer) = which {
+            self.check_layer(layer)?;
+        }
+        self.weights.read(&self.names.norm(which))
+    }
+
+    /// Rows of the token embedding `[vocab, hidden]`, row-major.
+    pub fn embedding_rows(&self, rows: Range<usize>) -> Result<Vec<f32>> {
+        self.weights.read_rows(self.names.embedding, rows)
+    }
+
+    /// Rows of the head `[vocab, hidden]`, row-major; `None` where it is the token embedding.
+    pub fn lm_head_rows(&self, rows: Range<usize>) -> Result<Option<Vec<f32>>> {
+        if self.config.tie_word_embeddings {
+            return Ok(None);
+        }
+        self.weights.read_rows(self.names.lm_head, rows).map(Some)
+    }
+
+    fn half_split(&self, linear: Linear, data: Vec<f32>, cols: usize) -> Vec<f32> {
+        if self.interleaved && linear.is_rotated() {
+            return interleaved_to_half_split(&data, cols, self.config.head_dim);
+        }
+        data
+    }
+
+    fn check_layer(&self, layer: usize) -> Result<()> {
+        if layer < self.config.num_layers {
+            return Ok(());
+        }
+        Err(Error::new(
+            Status::OutOfRange,
+            format!("layer {layer} of a model with {}", self.config.num_layers),
+        ))
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint").field("config", &self.config).finish_non_exhaustive()
+    }
+}

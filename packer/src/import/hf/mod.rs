@@ -1,0 +1,123 @@
+//! Checkpoints as Hugging Face's transformers saves them: a directory of JSON files and safetensors shards.
+
+mod config;
+mod json;
+mod shards;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use rasp::{Error, Result, Status};
+use serde_json::Value;
+
+use self::json::Object;
+use super::checkpoint::{Checkpoint, Parts};
+use super::family;
+use super::tokenizer::TokenizerSource;
+use super::weights::Weights;
+use super::{bad, io, unsupported};
+
+pub(super) fn open(dir: &Path) -> Result<Checkpoint> {
+    let Some(config_json) = json::read(&dir.join("config.json"))? else {
+        return Err(no_config(dir));
+    };
+    let (family, config, scaling) =
+        config::read(&Object::new("config.json", &config_json)?, &name(dir))?;
+    let config = config.finish(&scaling, None)?;
+
+    let tokenizer_config = json::read(&dir.join("tokenizer_config.json"))?;
+    let chat_template = chat_template(dir, tokenizer_config.as_ref())?;
+    let tokenizer = TokenizerSource::HuggingFace {
+        tokenizer_json: tokenizer_json(dir)?,
+        tokenizer_config,
+        generation_config: json::read(&dir.join("generation_config.json"))?,
+        config: config_json,
+    };
+
+    let names = &family::HF;
+    let weights = shards::open(dir)?;
+    let mut also = Vec::new();
+    if config.tie_word_embeddings && weights.get(names.lm_head).is_some() {
+        check_tied_head(&weights, names.embedding, names.lm_head)?;
+        also.push(names.lm_head);
+    }
+    let parts =
+        Parts { config, tokenizer, chat_template, weights, family, names, interleaved: false };
+    Checkpoint::new(parts, &also)
+}
+
+/// Some tied checkpoints save the head all the same. As long as it is the embedding, nothing is lost.
+fn check_tied_head(weights: &Weights, embedding: &str, head: &str) -> Result<()> {
+    match (weights.get(embedding), weights.get(head)) {
+        (Some(a), Some(b)) if !weights.same(a, b) => Err(bad(format!(
+            "config.json ties the head to the embedding, but `{head}` and `{embedding}` differ"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What the model is called: its directory, or, in the cache of Hugging Face's hub
+/// (`models--org--name/snapshots/<commit>`), its repository.
+fn name(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+    let text = |name: Option<&OsStr>| name.map(|n| n.to_string_lossy().into_owned());
+    if let Some(snapshots) = dir.parent().filter(|p| p.file_name() == Some(OsStr::new("snapshots")))
+    {
+        let repository = text(snapshots.parent().and_then(Path::file_name)).unwrap_or_default();
+        if let Some(name) = repository.strip_prefix("models--") {
+            return name.rsplit("--").next().unwrap_or(name).to_string();
+        }
+    }
+    text(dir.file_name()).unwrap_or_default()
+}
+
+fn no_config(dir: &Path) -> Error {
+    let has_gguf = std::fs::read_dir(dir)
+        .map(|files| files.flatten().any(|f| f.path().extension() == Some(OsStr::new("gguf"))))
+        .unwrap_or(false);
+    let hint = if has_gguf { "; to import a GGUF file, give the file itself" } else { "" };
+    Error::new(Status::Io, format!("config.json: there is no such file{hint}"))
+}
+
+fn tokenizer_json(dir: &Path) -> Result<Vec<u8>> {
+    let path = dir.join("tokenizer.json");
+    match std::fs::metadata(&path) {
+        Ok(meta) if meta.is_file() => std::fs::read(&path).map_err(|e| io(&path, &e)),
+        Ok(_) => Err(bad("tokenizer.json: not a regular file")),
+        Err(_) if dir.join("tokenizer.model").exists() => Err(unsupported(
+            "tokenizer.json is missing and there is only tokenizer.model; \
+             save the tokenizer with transformers' fast tokenizer first",
+        )),
+        Err(e) => Err(io(&path, &e)),
+    }
+}
+
+/// A file of its own in newer checkpoints, a field of `tokenizer_config.json` in older ones: one template, or several
+/// by name.
+fn chat_template(dir: &Path, tokenizer_config: Option<&Value>) -> Result<Option<String>> {
+    let path = dir.join("chat_template.jinja");
+    if path.is_file() {
+        let bytes = std::fs::read(&path).map_err(|e| io(&path, &e))?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            Error::new(Status::InvalidUtf8, format!("chat_template.jinja is not UTF-8: {e}"))
+        })?;
+        return Ok(Some(text));
+    }
+    let wrong = || bad("tokenizer_config.json: `chat_template` is no template and no list of them");
+    match tokenizer_config.and_then(|c| c.get("chat_template")) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(template)) => Ok(Some(template.clone())),
+        Some(Value::Array(templates)) => {
+            let mut default = None;
+            for entry in templates {
+                let name = entry.get("name").and_then(Value::as_str).ok_or_else(wrong)?;
+                let template = entry.get("template").and_then(Value::as_str).ok_or_else(wrong)?;
+                if name == "default" {
+                    default = Some(template.to_string());
+                }
+            }
+            Ok(default)
+        }
+        Some(_) => Err(wrong()),
+    }
+}

@@ -1,0 +1,54 @@
+//! Checkpoints in: a GGUF file or a Hugging Face directory becomes one [`Checkpoint`], whatever its source.
+//!
+//! [`open`] looks at everything but the weights' values: the configuration, the tokenizer's parts, and that exactly
+//! the expected tensors are there, in the expected shapes. What it returns hands out the weights by **role**, one at a
+//! time, as `f32`, so that a caller never holds more than the matrix it works on.
+//!
+//! The way of a file: [`gguf`] or [`hf`] (bytes to a [`weights::Weights`] inventory, a [`ModelConfig`] and a
+//! [`TokenizerSource`]) → [`roles`] (inventory against the [`family`]'s list of tensors) → [`Checkpoint`].
+
+mod checkpoint;
+mod config;
+mod dequant;
+mod family;
+mod gguf;
+mod hf;
+mod mapped;
+mod roles;
+mod rope;
+mod tokenizer;
+mod weights;
+
+use std::path::Path;
+
+use rasp::{Error, Result, Status};
+
+pub use checkpoint::{Checkpoint, Dense};
+pub use config::ModelConfig;
+pub use roles::{Linear, Norm};
+pub use tokenizer::{GgufTokenizer, TokenizerSource};
+
+/// Opens a checkpoint: a `.gguf` file, or a directory in Hugging Face's layout (`config.json`, `tokenizer.json`,
+/// `model.safetensors` or its shards).
+///
+/// Everything that can be refused without reading the weights' values is refused here.
+pub fn open(path: &Path) -> Result<Checkpoint> {
+    let meta = std::fs::metadata(path).map_err(|e| io(path, &e))?;
+    let opened = if meta.is_dir() { hf::open(path) } else { gguf::open(path) };
+    opened.map_err(|e| e.context(path.display()))
+}
+
+/// The file is not what it should be.
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(Status::BadFile, message)
+}
+
+/// The file is well-formed, but nothing rasp knows.
+fn unsupported(message: impl Into<String>) -> Error {
+    Error::new(Status::Unsupported, message)
+}
+
+/// The operating system refused.
+fn io(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Status::Io, format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,165 @@
+//! The inventory of a checkpoint's tensors, and their values as `f32`.
+//!
+//! Both sources end up here: a tensor is a name, an element type, a shape (slowest dimension first) and a range of
+//! bytes of one mapped file. An entry's arithmetic is checked when it is made; reading it can only fail on its values.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rasp::{Error, Result, Status};
+
+use super::bad;
+use super::dequant::{DType, dequantize};
+use super::mapped::Mapped;
+
+/// One tensor: where it lies and how to read it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    dtype: DType,
+    shape: Vec<usize>,
+    file: usize,
+    bytes: Range<usize>,
+}
+
+impl Entry {
+    /// A tensor that starts at byte `start` of a file of `file_len` bytes, `file` being its place in the list that
+    /// [`Weights::new`] will be given.
+    pub(crate) fn new(
+        name: &str,
+        dtype: DType,
+        shape: Vec<usize>,
+        file: usize,
+        start: usize,
+        file_len: usize,
+    ) -> Result<Self> {
+        let overflow = || bad(format!("tensor `{name}`: shape {shape:?} is too large to count"));
+        if shape.is_empty() || shape.contains(&0) {
+            return Err(bad(format!("tensor `{name}`: shape {shape:?} holds no values")));
+        }
+        // Rows are whole numbers of blocks, so that any range of rows is a range of bytes.
+        let cols = shape[shape.len() - 1];
+        let rows = shape[..shape.len() - 1].iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        let rows = rows.ok_or_else(overflow)?;
+        if !cols.is_multiple_of(dtype.block().0) {
+            return Err(bad(format!(
+                "tensor `{name}`: rows of {cols} values are no whole number of {dtype:?} blocks of {}",
+                dtype.block().0
+            )));
+        }
+        rows.checked_mul(cols).ok_or_else(overflow)?;
+        let row_bytes = dtype.bytes_for(cols).ok_or_else(overflow)?;
+        let len = rows.checked_mul(row_bytes).ok_or_else(overflow)?;
+        let end = start.checked_add(len).ok_or_else(overflow)?;
+        if end > file_len {
+            return Err(bad(format!(
+                "tensor `{name}`: its bytes {start}..{end} lie beyond the file's end at {file_len}; \
+                 the file may be truncated"
+            )));
+        }
+        Ok(Self { dtype, shape, file, bytes: start..end })
+    }
+
+    /// Dimensions, slowest first.
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The tensor's bytes within its file.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.bytes.clone()
+    }
+
+    /// The file's place in the list.
+    pub(crate) fn file(&self) -> usize {
+        self.file
+    }
+
+    /// Length of the fastest dimension.
+    fn cols(&self) -> usize {
+        self.shape[self.shape.len() - 1]
+    }
+
+    /// Every other dimension's product: 1 for a vector.
+    fn rows(&self) -> usize {
+        self.shape[..self.shape.len() - 1].iter().product()
+    }
+}
+
+/// All tensors of a checkpoint, over the files that hold them.
+pub(crate) struct Weights {
+    files: Vec<Mapped>,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Weights {
+    pub(crate) fn new(files: Vec<Mapped>, entries: BTreeMap<String, Entry>) -> Self {
+        Self { files, entries }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Whether two tensors have the same type, shape and bytes.
+    pub(crate) fn same(&self, a: &Entry, b: &Entry) -> bool {
+        a.dtype == b.dtype && a.shape == b.shape && self.bytes(a) == self.bytes(b)
+    }
+
+    /// The whole tensor, row-major.
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<f32>> {
+        let entry = self.entry(name)?;
+        self.decode(name, entry, 0..entry.rows())
+    }
+
+    /// Some rows of a tensor, row-major.
+    pub(crate) fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+        let entry = self.entry(name)?;
+        if rows.start > rows.end || rows.end > entry.rows() {
+            return Err(Error::new(
+                Status::OutOfRange,
+                format!("tensor `{name}`: rows {rows:?} of {}", entry.rows()),
+            ));
+        }
+        self.decode(name, entry, rows)
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries.get(name).ok_or_else(|| bad(format!("tensor `{name}` is missing")))
+    }
+
+    fn bytes(&self, entry: &Entry) -> &[u8] {
+        &self.files[entry.file].bytes()[entry.range()]
+    }
+
+    fn decode(&self, name: &str, entry: &Entry, rows: Range<usize>) -> Result<Vec<f32>> {
+        let cols = entry.cols();
+        let all = self.bytes(entry);
+        let row_bytes = all.len() / entry.rows();
+        let bytes = &all[rows.start * row_bytes..rows.end * row_bytes];
+        let count = rows.len() * cols;
+        // At most a few times the file's own length, but that may still be more than there is.
+        let mut values = Vec::new();
+        values.try_reserve_exact(count).map_err(|_| {
+            Error::new(Status::OutOfMemory, format!("tensor `{name}`: {count} values as f32"))
+        })?;
+        values.resize(count, 0.0);
+        dequantize(entry.dtype, bytes, &mut values);
+        match values.iter().position(|v| !v.is_finite()) {
+            None => Ok(values),
+            Some(at) => Err(Error::new(
+                Status::NonFinite,
+                format!(
+                    "tensor `{name}` in {}: {} at [{}, {}]",
+                    self.files[entry.file].path().display(),
+                    values[at],
+                    rows.start + at / cols,
+                    at % cols
+                ),
+            )),
+        }
+    }
+}
