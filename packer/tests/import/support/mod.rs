@@ -1,0 +1,121 @@
+//! A tiny model, written as a GGUF file or a Hugging Face directory.
+
+mod gguf_file;
+mod hf_dir;
+
+use std::path::Path;
+
+use rasp::{Error, Status};
+use rasp_packer::import::{self, Checkpoint, Linear, Norm};
+
+pub use gguf_file::{GgufFile, Meta, types};
+pub use hf_dir::HfDir;
+
+pub const VOCAB: usize = 12;
+pub const HIDDEN: usize = 32;
+pub const INNER: usize = 64;
+pub const LAYERS: usize = 2;
+pub const HEADS: usize = 4;
+pub const KV_HEADS: usize = 2;
+pub const HEAD_DIM: usize = 8;
+pub const CONTEXT: usize = 64;
+
+/// `(out, in)` of a linear of the tiny model.
+pub fn shape(linear: Linear) -> (usize, usize) {
+    match linear {
+        Linear::Q => (HEADS * HEAD_DIM, HIDDEN),
+        Linear::K | Linear::V => (KV_HEADS * HEAD_DIM, HIDDEN),
+        Linear::O => (HIDDEN, HEADS * HEAD_DIM),
+        Linear::Gate | Linear::Up => (INNER, HIDDEN),
+        Linear::Down => (HIDDEN, INNER),
+    }
+}
+
+/// The values of a part of the tiny model: eighths, which every element type holds exactly.
+pub fn values(part: &str, count: usize) -> Vec<f32> {
+    let mut state =
+        part.bytes().fold(0x9E37_79B9u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state % 129) as f32 / 8.0 - 8.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+pub fn linear_values(layer: usize, linear: Linear) -> Vec<f32> {
+    let (out, inp) = shape(linear);
+    values(&format!("{layer}.{}", linear.name()), out * inp)
+}
+
+pub fn bias_values(layer: usize, linear: Linear) -> Vec<f32> {
+    values(&format!("{layer}.{}.bias", linear.name()), shape(linear).0)
+}
+
+/// Checks every value of a checkpoint that was written from the functions above.
+pub fn check_values(c: &Checkpoint, has_bias: bool) {
+    for layer in 0..LAYERS {
+        for linear in Linear::ALL {
+            let dense = c.linear(layer, linear).unwrap();
+            assert_eq!((dense.out, dense.inp), shape(linear));
+            assert_eq!(dense.data, linear_values(layer, linear), "{layer} {linear:?}");
+            let want = (has_bias && matches!(linear, Linear::Q | Linear::K | Linear::V))
+                .then(|| bias_values(layer, linear));
+            assert_eq!(c.bias(layer, linear).unwrap(), want, "{layer} {linear:?}");
+        }
+        let norms = [(Norm::AttnNorm(layer), "attn_norm"), (Norm::MlpNorm(layer), "mlp_norm")];
+        for (norm, part) in norms {
+            assert_eq!(c.norm(norm).unwrap(), values(&format!("{layer}.{part}"), HIDDEN));
+        }
+    }
+    assert_eq!(c.norm(Norm::Final).unwrap(), values("final_norm", HIDDEN));
+    let embed = values("embed", VOCAB * HIDDEN);
+    assert_eq!(c.embedding_rows(0..VOCAB).unwrap(), embed);
+    assert_eq!(c.embedding_rows(3..5).unwrap(), embed[3 * HIDDEN..5 * HIDDEN]);
+    assert!(c.embedding_rows(VOCAB..VOCAB).unwrap().is_empty());
+    let head = (!c.config.tie_word_embeddings).then(|| values("lm_head", VOCAB * HIDDEN));
+    assert_eq!(c.lm_head_rows(0..VOCAB).unwrap(), head);
+    let some = head.map(|h| h[HIDDEN..2 * HIDDEN].to_vec());
+    assert_eq!(c.lm_head_rows(1..2).unwrap(), some);
+}
+
+/// What is asked for beyond the model is refused.
+pub fn check_ranges(c: &Checkpoint) {
+    let out_of_range = |e: Error| assert_eq!(e.status(), Status::OutOfRange, "{e}");
+    out_of_range(c.linear(LAYERS, Linear::Q).unwrap_err());
+    out_of_range(c.bias(usize::MAX, Linear::Q).unwrap_err());
+    out_of_range(c.norm(Norm::MlpNorm(LAYERS)).unwrap_err());
+    out_of_range(c.embedding_rows(0..VOCAB + 1).unwrap_err());
+    #[allow(clippy::reversed_empty_ranges)]
+    let backwards = 5..4;
+    out_of_range(c.embedding_rows(backwards).unwrap_err());
+}
+
+/// Reads everything a checkpoint has; only that it comes back matters.
+pub fn read_all(c: &Checkpoint) -> Result<(), Error> {
+    for layer in 0..c.config.num_layers {
+        for linear in Linear::ALL {
+            c.linear(layer, linear)?;
+            c.bias(layer, linear)?;
+        }
+        c.norm(Norm::AttnNorm(layer))?;
+        c.norm(Norm::MlpNorm(layer))?;
+    }
+    c.norm(Norm::Final)?;
+    c.embedding_rows(0..c.config.vocab_size)?;
+    c.lm_head_rows(0..c.config.vocab_size)?;
+    Ok(())
+}
+
+/// Opening must fail with this status, in words that contain all of these.
+#[track_caller]
+pub fn refuses(path: &Path, status: Status, words: &[&str]) {
+    let error = import::open(path).expect_err("the checkpoint should be refused");
+    assert_eq!(error.status(), status, "{error}");
+    for word in words {
+        assert!(error.message().contains(word), "`{word}` is not in: {error}");
+    }
+    let path = path.display().to_string();
+    assert!(error.message().contains(&path), "`{path}` is not in: {error}");
+}
