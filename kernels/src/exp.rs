@@ -29,4 +29,5 @@ pub(crate) const LN2_HIGH: f32 = 0.693_359_4;
 /// ln 2 - LN2_HIGH.
 pub(crate) const LN2_LOW: f32 = -2.121_944_4e-4;
 /// exp(r) = 1 + r + r²·q(r): the coefficients of q, highest power first.
-pub(crate) const POLYNOMIAL: [f32; 6] = [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+pub(crate) const POLYNOMIAL: [f32; 6] =
+    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];

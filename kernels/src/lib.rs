@@ -32,6 +32,10 @@ mod isa;
 mod matrix;
 mod scalar;
 mod table;
+#[cfg(target_arch = "x86_64")]
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 pub use activations::{MatMut, MatRef};
 pub use active::Active;
@@ -54,6 +58,9 @@ impl Kernels {
     pub fn for_isa(isa: Isa) -> Option<Kernels> {
         let table = match isa {
             Isa::Scalar => Some(&scalar::TABLE),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512 => x86_64::table(isa),
+            #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         };
         table.map(Kernels)

@@ -249,3 +249,44 @@ fn narrow_f16(y: &mut [u16], x: &[f32]) {
         *y = f32_to_f16(x);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::exp;
+
+    /// Distance in units of the last place of the exact result, those of subnormals where it is one.
+    fn ulps(got: f32, want: f64) -> f64 {
+        let exponent = want.abs().log2().floor().max(-126.0);
+        (f64::from(got) - want).abs() / (exponent - 23.0).exp2()
+    }
+
+    #[test]
+    fn exp_is_within_two_ulps() {
+        let mut worst = (0.0, 0.0);
+        // Every 997th float from -104 to 88.72, of both signs.
+        for sign in [0u32, 1 << 31] {
+            let end = if sign == 0 { 88.72f32 } else { 104.0 };
+            for bits in (0..=end.to_bits()).step_by(997) {
+                let x = f32::from_bits(sign | bits);
+                let error = ulps(exp(x), f64::from(x).exp());
+                worst = if error > worst.0 { (error, x) } else { worst };
+            }
+        }
+        assert!(worst.0 <= 2.0, "{} ulps at {}", worst.0, worst.1);
+    }
+
+    #[test]
+    fn exp_has_the_right_limits() {
+        assert_eq!(exp(0.0).to_bits(), 1.0f32.to_bits());
+        assert_eq!(exp(-0.0).to_bits(), 1.0f32.to_bits());
+        assert!(exp(f32::NAN).is_nan() && exp(-f32::NAN).is_nan());
+        for x in [88.73, 89.0, 1e10, f32::MAX, f32::INFINITY] {
+            assert_eq!(exp(x), f32::INFINITY, "{x}");
+        }
+        assert!(exp(88.72).is_finite());
+        for x in [-104.0, -105.0, -1e10, f32::MIN, f32::NEG_INFINITY] {
+            assert_eq!(exp(x).to_bits(), 0, "{x}");
+        }
+        assert!(exp(-103.0) > 0.0, "a subnormal, not yet zero");
+    }
+}

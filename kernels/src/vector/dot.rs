@@ -1,0 +1,202 @@
+//! `y = W·x`, row form: 32 lanes to each sum.
+//!
+//! One token is bound by the bytes of `W`: a few rows at a time share the loads of `x`. Many tokens
+//! are bound by arithmetic: a block of `W` rows that stays in L2 meets a block of `x` rows that
+//! stays in L1, one `W` row against a few `x` rows at a time.
+
+use super::{
+    Simd,
+    elem::{Elem, View, with_format},
+    reduce::{Lanes, fold, vectors, zero_lanes},
+};
+use crate::{MatMut, MatRef, Matrix, scalar::LANES};
+
+/// Bytes of `x` rows that are kept in L1, and of `W` rows kept in L2.
+const L1_BYTES: usize = 16 << 10;
+const L2_BYTES: usize = 128 << 10;
+/// How far ahead of the reading, in bytes, rows are prefetched.
+const AHEAD: usize = 2048;
+
+/// # Safety
+/// See [`crate::vector`]: `y [rows]`, `x [cols]`.
+#[inline(always)]
+pub(crate) unsafe fn dot_rows<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix<'_>) {
+    if x.is_empty() {
+        return y.fill(0.0);
+    }
+    // SAFETY: the shapes are the caller's.
+    with_format!(w, |w| unsafe {
+        if S::MANY_REGISTERS {
+            rows::<S, _, 4>(s, y.as_mut_ptr(), x.as_ptr(), w);
+        } else {
+            rows::<S, _, 2>(s, y.as_mut_ptr(), x.as_ptr(), w);
+        }
+    })
+}
+
+/// # Safety
+/// `y` has `w.rows` elements, `x` has `w.cols > 0`.
+#[inline(always)]
+unsafe fn rows<S: Simd, E: Elem, const R: usize>(s: S, y: *mut f32, x: *const f32, w: View<'_, E>) {
+    let mut n = 0;
+    // SAFETY: every row read is below w.rows, and so is every element of y written.
+    unsafe {
+        while n + R <= w.rows {
+            let row: [_; R] = std::array::from_fn(|r| w.row(n + r));
+            let sums = tile::<S, E, R, R>(s, [x; R], row, w.cols, true);
+            for r in 0..R {
+                *y.add(n + r) = sums[r];
+            }
+            n += R;
+        }
+        while n < w.rows {
+            *y.add(n) = tile::<S, E, 1, 1>(s, [x], [w.row(n)], w.cols, true)[0];
+            n += 1;
+        }
+    }
+}
+
+/// # Safety
+/// See [`crate::vector`]: `Y [M, rows]`, `X [M, cols]`.
+#[inline(always)]
+pub(crate) unsafe fn dot_rows_many<S: Simd>(s: S, mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
+    if x.cols() == 0 {
+        for m in 0..y.rows() {
+            y.row_mut(m).fill(0.0);
+        }
+        return;
+    }
+    if x.rows() == 1 {
+        // SAFETY: the same contract, with one row.
+        return unsafe { dot_rows(s, y.row_mut(0), x.row(0), w) };
+    }
+    // SAFETY: the shapes are the caller's.
+    with_format!(w, |w| unsafe {
+        if S::MANY_REGISTERS {
+            many::<S, _, 6>(s, y, x, w);
+        } else {
+            many::<S, _, 3>(s, y, x, w);
+        }
+    })
+}
+
+/// # Safety
+/// As for [`dot_rows_many`], and `w.cols > 0`.
+#[inline(always)]
+unsafe fn many<S: Simd, E: Elem, const R: usize>(
+    s: S,
+    mut y: MatMut<'_>,
+    x: MatRef<'_>,
+    w: View<'_, E>,
+) {
+    let tokens = x.rows();
+    let x_block = (L1_BYTES / (4 * w.cols)).next_multiple_of(R).max(R);
+    let w_block = (L2_BYTES / (size_of::<E::Raw>() * w.cols)).max(1);
+    let (x, x_stride) = (x.as_ptr(), x.stride());
+    let (y, y_stride) = (y.as_mut_ptr(), y.stride());
+    for w_start in (0..w.rows).step_by(w_block) {
+        let w_end = (w_start + w_block).min(w.rows);
+        for x_start in (0..tokens).step_by(x_block) {
+            let x_end = (x_start + x_block).min(tokens);
+            for n in w_start..w_end {
+                let mut m = x_start;
+                // SAFETY: n < w.rows and every m < tokens, so that the rows of x, the row of w and
+                // the elements (m, n) of y are there.
+                unsafe {
+                    while m + R <= x_end {
+                        let x: [_; R] = std::array::from_fn(|r| x.add((m + r) * x_stride));
+                        let sums = tile::<S, E, R, 1>(s, x, [w.row(n)], w.cols, false);
+                        for r in 0..R {
+                            *y.add((m + r) * y_stride + n) = sums[r];
+                        }
+                        m += R;
+                    }
+                    while m < x_end {
+                        let x = [x.add(m * x_stride)];
+                        let sums = tile::<S, E, 1, 1>(s, x, [w.row(n)], w.cols, false);
+                        *y.add(m * y_stride + n) = sums[0];
+                        m += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `R` sums at once: of `x[r]·w[r]`, or, where `W` is 1, of `x[r]·w[0]`.
+///
+/// # Safety
+/// Each of `x` and `w` is valid for reading `len` elements. `W` is 1 or `R`.
+#[inline(always)]
+unsafe fn tile<S: Simd, E: Elem, const R: usize, const W: usize>(
+    s: S,
+    x: [*const f32; R],
+    w: [*const E::Raw; W],
+    len: usize,
+    prefetch: bool,
+) -> [f32; R] {
+    let mut acc: [Lanes<S>; R] = [zero_lanes(s); R];
+    let full = len / LANES * LANES;
+    for k in (0..full).step_by(LANES) {
+        if prefetch {
+            for w in w {
+                s.prefetch(w.wrapping_add(k).cast::<u8>().wrapping_add(AHEAD));
+            }
+        }
+        for v in 0..vectors::<S>() {
+            let at = k + v * S::LANES;
+            // SAFETY: the vector ends at or before full <= len.
+            unsafe {
+                if W == 1 {
+                    let w = E::load(s, w[0].add(at));
+                    for r in 0..R {
+                        acc[r][v] = s.fma(s.load(x[r].add(at)), w, acc[r][v]);
+                    }
+                } else {
+                    let x = s.load(x[0].add(at));
+                    for r in 0..R {
+                        acc[r][v] = s.fma(x, E::load(s, w[r].add(at)), acc[r][v]);
+                    }
+                }
+            }
+        }
+    }
+    let mut sums = [0.0; R];
+    for r in 0..R {
+        if full < len {
+            // SAFETY: the elements from `full` on lie within both.
+            unsafe { tail::<S, E>(s, &mut acc[r], x[r], w[if W == 1 { 0 } else { r }], full, len) }
+        }
+        sums[r] = fold(s, acc[r]);
+    }
+    sums
+}
+
+/// The elements that do not fill 32 lanes: the first lanes take them, the others stay as they are.
+/// (No padding here: a lane may hold -0, which adding 0 would change.)
+///
+/// # Safety
+/// `x` and `w` are valid for reading `len` elements, and `len - full < 32`.
+#[inline(always)]
+unsafe fn tail<S: Simd, E: Elem>(
+    s: S,
+    acc: &mut Lanes<S>,
+    x: *const f32,
+    w: *const E::Raw,
+    full: usize,
+    len: usize,
+) {
+    let mut lanes = [0.0f32; LANES];
+    for v in 0..vectors::<S>() {
+        // SAFETY: the vectors make up the 32 lanes.
+        unsafe { s.store(lanes.as_mut_ptr().add(v * S::LANES), acc[v]) };
+    }
+    for (k, lane) in (full..len).zip(&mut lanes) {
+        // SAFETY: k < len.
+        *lane = unsafe { (*x.add(k)).mul_add(E::widen(*w.add(k)), *lane) };
+    }
+    for v in 0..vectors::<S>() {
+        // SAFETY: the vectors make up the 32 lanes.
+        acc[v] = unsafe { s.load(lanes.as_ptr().add(v * S::LANES)) };
+    }
+}

@@ -1,0 +1,207 @@
+//! `y += x·W`, column form, one token: bound by the bytes of `W`.
+//!
+//! Rows are taken [`BATCH`] at a time, across all columns: a vector of `y` is loaded from cache,
+//! goes through one fused multiply-add for each row, in ascending `k`, and is stored again. Chains
+//! of neighbouring columns overlap in the CPU, so that the loads of `W` set the pace.
+//!
+//! While one tile (a batch, some hundred columns) is computed, the next is prefetched: the CPU's own
+//! prefetcher cannot know which row follows when rows are skipped, and starts late on each short row.
+
+use super::{
+    Simd,
+    elem::{Elem, View, with_format},
+};
+use crate::Matrix;
+
+/// Rows of one pass over `y`. Eight x values and the chains of a group of columns fit 16 registers.
+const BATCH: usize = 8;
+/// Columns of a group: a cache line of a 16-bit format.
+const GROUP: usize = 32;
+/// Most columns of a tile.
+const TILE: usize = 256;
+
+/// Which rows take part, ascending.
+trait Rows: Copy {
+    fn len(self) -> usize;
+    /// # Safety
+    /// `i < len`.
+    unsafe fn at(self, i: usize) -> usize;
+}
+
+#[derive(Clone, Copy)]
+struct All(usize);
+
+impl Rows for All {
+    #[inline(always)]
+    fn len(self) -> usize {
+        self.0
+    }
+    #[inline(always)]
+    unsafe fn at(self, i: usize) -> usize {
+        i
+    }
+}
+
+impl Rows for &[u32] {
+    #[inline(always)]
+    fn len(self) -> usize {
+        self.len()
+    }
+    #[inline(always)]
+    unsafe fn at(self, i: usize) -> usize {
+        // SAFETY: by contract.
+        unsafe { *self.get_unchecked(i) as usize }
+    }
+}
+
+/// # Safety
+/// See [`crate::vector`]: `y [cols]`, `x [rows]`.
+#[inline(always)]
+pub(crate) unsafe fn gemv<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix<'_>) {
+    if y.is_empty() {
+        return;
+    }
+    // SAFETY: the shapes are the caller's; every row is below the number of rows.
+    with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), All(w.rows), w) })
+}
+
+/// # Safety
+/// See [`crate::vector`]: `y [cols]`, `x [rows]`, `active` below `rows`.
+#[inline(always)]
+pub(crate) unsafe fn gemv_sparse<S: Simd>(
+    s: S,
+    y: &mut [f32],
+    x: &[f32],
+    active: &[u32],
+    w: Matrix<'_>,
+) {
+    if y.is_empty() {
+        return;
+    }
+    // SAFETY: the shapes are the caller's, as is that the indices are below the number of rows.
+    with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), active, w) })
+}
+
+/// # Safety
+/// `y` has `w.cols > 0` elements, and each of `rows` is below `w.rows`, the length of `x`.
+#[inline(always)]
+unsafe fn all_batches<S: Simd, E: Elem>(
+    s: S,
+    y: *mut f32,
+    x: *const f32,
+    rows: impl Rows,
+    w: View<'_, E>,
+) {
+    let mut i = 0;
+    // SAFETY: each call's rows are within the list; the rest is the caller's.
+    unsafe {
+        while i + BATCH <= rows.len() {
+            batch::<S, E, BATCH>(s, y, x, rows, i, w);
+            i += BATCH;
+        }
+        if i + 4 <= rows.len() {
+            batch::<S, E, 4>(s, y, x, rows, i, w);
+            i += 4;
+        }
+        while i < rows.len() {
+            batch::<S, E, 1>(s, y, x, rows, i, w);
+            i += 1;
+        }
+    }
+}
+
+/// The rows `i..i + R` of the list.
+///
+/// # Safety
+/// As for [`all_batches`], and `i + R <= rows.len()`.
+#[inline(always)]
+unsafe fn batch<S: Simd, E: Elem, const R: usize>(
+    s: S,
+    y: *mut f32,
+    x: *const f32,
+    rows: impl Rows,
+    i: usize,
+    w: View<'_, E>,
+) {
+    let mut row = [std::ptr::null(); R];
+    let mut next = [std::ptr::null(); R];
+    let mut factor = [0.0; R];
+    for r in 0..R {
+        // SAFETY: i + r is within the list, as is the lesser of anything and its last place; the
+        // list's rows are rows of w and places of x.
+        unsafe {
+            let k = rows.at(i + r);
+            row[r] = w.row(k);
+            factor[r] = *x.add(k);
+            next[r] = w.row(rows.at((i + R + r).min(rows.len() - 1)));
+        }
+    }
+    let factors = factor.map(|x| s.splat(x));
+
+    let groups = w.cols / GROUP;
+    let tiles = groups.div_ceil(TILE / GROUP);
+    let mut c = 0;
+    for tile in 0..tiles {
+        let end = (tile + 1) * groups / tiles * GROUP;
+        let ahead = if tile + 1 < tiles { row.map(|p| p.wrapping_add(end)) } else { next };
+        let start = c;
+        while c < end {
+            for p in ahead {
+                s.prefetch(p.wrapping_add(c - start).cast());
+            }
+            // SAFETY: the group's columns are below w.cols.
+            unsafe { group::<S, E, R>(s, y.add(c), row.map(|p| p.add(c)), factors) };
+            c += GROUP;
+        }
+    }
+    while c + S::LANES <= w.cols {
+        // SAFETY: the vector's columns are below w.cols.
+        unsafe {
+            let mut acc = s.load(y.add(c));
+            for r in 0..R {
+                acc = s.fma(factors[r], E::load(s, row[r].add(c)), acc);
+            }
+            s.store(y.add(c), acc);
+        }
+        c += S::LANES;
+    }
+    while c < w.cols {
+        // SAFETY: c < w.cols.
+        unsafe {
+            let mut acc = *y.add(c);
+            for r in 0..R {
+                acc = factor[r].mul_add(E::widen(*row[r].add(c)), acc);
+            }
+            *y.add(c) = acc;
+        }
+        c += 1;
+    }
+}
+
+/// One group of columns through `R` rows.
+///
+/// # Safety
+/// `y` and each row are valid for [`GROUP`] elements.
+#[inline(always)]
+unsafe fn group<S: Simd, E: Elem, const R: usize>(
+    s: S,
+    y: *mut f32,
+    row: [*const E::Raw; R],
+    factors: [S::V; R],
+) {
+    let mut acc = [s.splat(0.0); 8];
+    // SAFETY: vector v ends at element (v + 1)·LANES <= GROUP.
+    unsafe {
+        for v in 0..GROUP / S::LANES {
+            acc[v] = s.load(y.add(v * S::LANES));
+        }
+        for r in 0..R {
+            for v in 0..GROUP / S::LANES {
+                acc[v] = s.fma(factors[r], E::load(s, row[r].add(v * S::LANES)), acc[v]);
+            }
+        }
+        for v in 0..GROUP / S::LANES {
+            s.store(y.add(v * S::LANES), acc[v]);
+        }
+    }
+}

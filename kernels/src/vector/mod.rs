@@ -1,0 +1,77 @@
+//! The algorithms, written once over a small vector trait.
+//!
+//! A function here is `#[inline(always)]` and generic over [`Simd`]; an instruction set's file
+//! instantiates it within a function that enables the set's features, which is where the compiler
+//! may use them. Nothing here is called from anywhere else.
+//!
+//! The functions are unsafe since they go through pointers: their shapes are those documented and
+//! asserted by [`Kernels`](crate::Kernels), whose method of the same name is the only caller.
+
+// Registers are arrays here, several indexed by one counter whose bound is a constant.
+#![allow(clippy::needless_range_loop)]
+
+pub(crate) mod dot;
+mod elem;
+pub(crate) mod elementwise;
+mod exp;
+pub(crate) mod gemm;
+pub(crate) mod gemv;
+pub(crate) mod reduce;
+pub(crate) mod select;
+mod simd;
+
+pub(crate) use simd::Simd;
+
+/// The entry points of one instruction set and the table of them.
+///
+/// `$token` must have an associated function `here`, enabling `$features`, that makes the token.
+macro_rules! entries {
+    ($isa:expr, $token:ty, $features:literal) => {
+        use crate::{Elems, MatMut, MatRef, Matrix, table::Table, vector};
+
+        /// This instruction set's operations, for a CPU that has it.
+        pub(crate) static TABLE: Table = Table {
+            isa: $isa,
+            gemv,
+            gemv_sparse,
+            gemm,
+            dot_rows,
+            dot_rows_many,
+            select,
+            mask,
+            rms_norm,
+            softmax,
+            silu_mul,
+            add,
+            rope,
+            widen,
+            narrow_f16,
+        };
+
+        $crate::vector::entries! { @each $token, $features;
+            gemv = vector::gemv::gemv(y: &mut [f32], x: &[f32], w: Matrix<'_>);
+            gemv_sparse = vector::gemv::gemv_sparse(y: &mut [f32], x: &[f32], active: &[u32], w: Matrix<'_>);
+            gemm = vector::gemm::gemm(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>);
+            dot_rows = vector::dot::dot_rows(y: &mut [f32], x: &[f32], w: Matrix<'_>);
+            dot_rows_many = vector::dot::dot_rows_many(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>);
+            select = vector::select::select(x: &[f32], score: Option<&[f32]>, threshold: f32, out: &mut [u32]) -> usize;
+            mask = vector::select::mask(y: &mut [f32], x: &[f32], score: Option<&[f32]>, threshold: f32) -> usize;
+            rms_norm = vector::reduce::rms_norm(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32);
+            softmax = vector::reduce::softmax(x: &mut [f32], scale: f32);
+            silu_mul = vector::elementwise::silu_mul(y: &mut [f32], gate: &[f32], up: &[f32]);
+            add = vector::elementwise::add(y: &mut [f32], x: &[f32]);
+            rope = vector::elementwise::rope(x: &mut [f32], cos: &[f32], sin: &[f32]);
+            widen = vector::elementwise::widen(y: &mut [f32], x: Elems<'_>);
+            narrow_f16 = vector::elementwise::narrow_f16(y: &mut [u16], x: &[f32]);
+        }
+    };
+    (@each $token:ty, $features:literal;
+     $($name:ident = $a:ident::$b:ident::$c:ident($($arg:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
+        #[target_feature(enable = $features)]
+        unsafe fn $name($($arg: $type),*) $(-> $result)? {
+            // SAFETY: the caller answers for the shapes.
+            unsafe { $a::$b::$c(<$token>::here(), $($arg),*) }
+        }
+    )*};
+}
+pub(crate) use entries;
