@@ -57,6 +57,8 @@ CASES = [
     "©®™", "°C", "№ 5", "♥♦", "🧑‍💻 codes", "x😀y", "☺\ufe0f", "🫠",
     # control characters, the ends of the code space
     "\x00", "a\x00b", "\x01\x02", "\x1b[0m", "\x7f", "\x80", "\x9f", "\x1c\x1d\x1e\x1f", "a\x1cb", "a \x1f b", "\x08", "\ufffd", "\ufffe",
+    # (some bytes have no token in SmolLM2's vocabulary: 04 06 13 14 16 1d, c0 c1 f1 f2 f5..ff; they vanish before merging)
+    "\x04", "a\x04b", "!\x04!", " \x06.\x13.", "\x14\x16\x1d", ".\U00050000.", "\U00080000",
     "\uffff", "\ue000", "\U0010ffff", "\ud7ff", "\U000e0041", "\xff", "ÿ", "\x00\x00\x00",
     # special tokens in the text
     "<|endoftext|>", "<|im_start|>", "<|im_start|>user\nHi<|im_end|>", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
