@@ -9,3 +9,6 @@ mod team;
 pub mod text;
 
 pub use error::{Error, Result, Status};
+pub use model::{LoadOptions, Model};
+pub use sampling::Sampling;
+pub use session::{Session, SessionOptions};

@@ -17,8 +17,9 @@ pub struct File {
 struct Entry {
     dtype: Dtype,
     shape: Vec<usize>,
-    /// Byte offset from the start of the file.
+    /// Byte offsets from the start of the file.
     start: usize,
+    end: usize,
 }
 
 fn bad(message: impl Into<String>) -> Error {
@@ -57,7 +58,15 @@ impl File {
                 )));
             }
             data_end = data_end.max(end);
-            tensors.insert(name, Entry { dtype: info.dtype, shape: info.shape.clone(), start: data_start + begin });
+            tensors.insert(
+                name,
+                Entry {
+                    dtype: info.dtype,
+                    shape: info.shape.clone(),
+                    start: data_start + begin,
+                    end: data_start + end,
+                },
+            );
         }
         if data_end != data_len {
             return Err(bad(format!("{} bytes follow the last tensor", data_len - data_end)));
@@ -99,6 +108,12 @@ impl File {
 
     fn entry(&self, name: &str) -> Result<&Entry> {
         self.tensors.get(name).ok_or_else(|| bad(format!("tensor {name} is missing")))
+    }
+
+    /// The bytes of a tensor that must be there, whatever it holds.
+    pub fn raw(&self, name: &str) -> Result<&[u8]> {
+        let entry = self.entry(name)?;
+        Ok(&self.bytes[entry.start..entry.end])
     }
 
     /// A tensor that must be there with exactly this dtype and shape.
