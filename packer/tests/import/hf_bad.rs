@@ -313,3 +313,33 @@ fn templates() {
     hf.file("chat_template.jinja", [0xFF]);
     refuses(hf.path(), InvalidUtf8, &["chat_template.jinja"]);
 }
+
+/// Whatever the files hold, opening and reading them comes back.
+#[test]
+fn flipped_bytes_never_panic() {
+    let hf = tiny();
+    hf.write_shards();
+    let names = [
+        "config.json",
+        "model.safetensors.index.json",
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    ];
+    let good = names.map(|name| fs::read(hf.path().join(name)).unwrap());
+    let mut random = Random::new();
+    let mut opened = 0;
+    const ROUNDS: usize = 6_000;
+    for round in 0..ROUNDS {
+        let (name, good) = (names[round % 4], &good[round % 4]);
+        let mut bytes = good.clone();
+        let end = bytes.len().min(1200);
+        random.damage(&mut bytes[..end]);
+        overwrite(&hf.path().join(name), &bytes);
+        if let Ok(c) = import::open(hf.path()) {
+            opened += 1;
+            let _ = read_all(&c);
+        }
+        overwrite(&hf.path().join(name), good);
+    }
+    assert!(opened > 0 && opened < ROUNDS, "{opened} of {ROUNDS} opened");
+}
