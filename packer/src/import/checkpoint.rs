@@ -66,6 +66,11 @@ impl Checkpoint {
         Ok(Dense { out, inp, data: self.half_split(linear, data, inp) })
     }
 
+    /// Whether q, k and v have biases.
+    pub fn has_bias(&self) -> bool {
+        self.has_qkv_bias
+    }
+
     /// The bias of a linear layer `[out]`, where it has one; ordered as [`Self::linear`]'s rows.
     pub fn bias(&self, layer: usize, linear: Linear) -> Result<Option<Vec<f32>>> {
         self.check_layer(layer)?;
