@@ -1,7 +1,7 @@
 //! Writing all tensors of a file: weights transposed, rounded and grouped; low-rank factors split off; scores.
 
 use crate::decompose::{Factors, column_norms, subtract, truncated_svd};
-use crate::import::{Checkpoint, Linear, Norm};
+use crate::import::{Checkpoint, Norm};
 use crate::plan::{LinearPlan, Plan};
 use crate::progress::Progress;
 use crate::tokenizer::Compiled;
@@ -119,7 +119,7 @@ impl Stage<'_> {
         let mut start = 0;
         for plan in self.group(layer, kind) {
             let name = plan.name();
-            let mut w = self.checkpoint.linear(layer, Linear::ALL[plan.kind as usize])?.data;
+            let mut w = self.checkpoint.linear(layer, plan.kind)?.data;
             let norms = column_norms(&w, inputs);
             let factors = match plan.rank {
                 0 => None,
@@ -143,7 +143,7 @@ impl Stage<'_> {
                 writer.tensor(&format!("{name}.low_rank.a"), &u16_bytes(&transposed))?;
             }
             transpose_into(&self.round(&name, &w)?, inputs, &mut columns, width, start);
-            match self.checkpoint.bias(layer, Linear::ALL[plan.kind as usize])? {
+            match self.checkpoint.bias(layer, plan.kind)? {
                 Some(own) => bias.extend(own),
                 None => bias.resize(bias.len() + plan.outputs, 0.0),
             }

@@ -11,8 +11,8 @@ fn root() -> &'static Path {
 
 /// `RASP_TEST_MODEL`, or where `make model` puts it.
 pub fn path() -> PathBuf {
-    let path = std::env::var_os("RASP_TEST_MODEL")
-        .map_or_else(|| root().join("target/models/smollm2.rasp"), PathBuf::from);
+    let path =
+        std::env::var_os("RASP_TEST_MODEL").map_or_else(|| root().join("target/models/smollm2.rasp"), PathBuf::from);
     assert!(path.exists(), "{} is not there: run `make model` first", path.display());
     path
 }
