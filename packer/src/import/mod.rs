@@ -4,8 +4,8 @@
 //! the expected tensors are there, in the expected shapes. What it returns hands out the weights by **role**, one at a
 //! time, as `f32`, so that a caller never holds more than the matrix it works on.
 //!
-//! The way of a file: [`gguf`] or [`hf`] (bytes to a [`weights::Weights`] inventory, a [`ModelConfig`] and a
-//! [`TokenizerSource`]) → [`roles`] (inventory against the [`family`]'s list of tensors) → [`Checkpoint`].
+//! The way of a file: `gguf` or `hf` (bytes to an inventory of `weights`, a [`ModelConfig`] and a [`TokenizerSource`])
+//! → `roles` (the inventory against the tensors that the `family` has) → [`Checkpoint`].
 
 mod checkpoint;
 mod config;

@@ -3,6 +3,8 @@
 mod gguf_file;
 mod hf_dir;
 
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use rasp::{Error, Status};
@@ -118,4 +120,39 @@ pub fn refuses(path: &Path, status: Status, words: &[&str]) {
     }
     let path = path.display().to_string();
     assert!(error.message().contains(&path), "`{path}` is not in: {error}");
+}
+
+/// A fixed sequence of numbers with no pattern to speak of.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new() -> Self {
+        Self(0x2545_F491_4F6C_DD1D)
+    }
+
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+
+    /// Changes one to three of the bytes: to the extremes, by a bit, or to anything.
+    pub fn damage(&mut self, bytes: &mut [u8]) {
+        for _ in 0..1 + self.below(3) {
+            let at = self.below(bytes.len());
+            bytes[at] = match self.below(4) {
+                0 => 0xFF,
+                1 => 0,
+                2 => bytes[at] ^ (1 << self.below(8)),
+                _ => self.below(256) as u8,
+            };
+        }
+    }
+}
+
+/// Writes over a file of the same length. (Some file systems wait for the disk where one is truncated and written
+/// anew.)
+pub fn overwrite(path: &Path, bytes: &[u8]) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all(bytes).unwrap();
 }
