@@ -82,13 +82,8 @@ fn select_and_mask_decide_alike() {
                         assert_eq!(active.as_slice(), want, "{context}");
                         assert_eq!(active.bound(), n);
                         let mut y = vec![f32::NAN; n];
-                        assert_eq!(
-                            menu.mask(&mut y, &x, score, threshold),
-                            want.len(),
-                            "{context}"
-                        );
-                        let masked: Vec<_> =
-                            (0..n).map(|k| if decision(k) { x[k] } else { 0.0 }).collect();
+                        assert_eq!(menu.mask(&mut y, &x, score, threshold), want.len(), "{context}");
+                        let masked: Vec<_> = (0..n).map(|k| if decision(k) { x[k] } else { 0.0 }).collect();
                         same_bits(&y, &masked, context);
                     }
                 }
@@ -123,10 +118,7 @@ fn every_half_is_widened_exactly() {
             menu.widen(&mut y, Elems::F16(data));
             for (&bits, &y) in data.iter().zip(&y) {
                 let want = f16::from_bits(bits).to_f32();
-                assert!(
-                    y.to_bits() == want.to_bits() || (y.is_nan() && want.is_nan()),
-                    "{bits:#x}"
-                );
+                assert!(y.to_bits() == want.to_bits() || (y.is_nan() && want.is_nan()), "{bits:#x}");
             }
             menu.widen(&mut y, Elems::Bf16(data));
             for (&bits, &y) in data.iter().zip(&y) {
@@ -156,10 +148,7 @@ fn narrowing_rounds_to_nearest_even() {
         for (&x, &y) in x.iter().zip(&y) {
             let want = f16::from_f32(x);
             let got = f16::from_bits(y);
-            assert!(
-                got.to_bits() == want.to_bits() || (got.is_nan() && x.is_nan()),
-                "{menu:?} {x:e}"
-            );
+            assert!(got.to_bits() == want.to_bits() || (got.is_nan() && x.is_nan()), "{menu:?} {x:e}");
         }
     }
 }
@@ -198,8 +187,7 @@ fn scalar_is_the_formula() {
         }
     }
     // A rotation by θ turns (1, 0) into (cos θ, sin θ) and keeps lengths.
-    let (cos, sin): (Vec<f32>, Vec<f32>) =
-        (0..7).map(|i| (i as f32).sin_cos()).map(|(s, c)| (c, s)).unzip();
+    let (cos, sin): (Vec<f32>, Vec<f32>) = (0..7).map(|i| (i as f32).sin_cos()).map(|(s, c)| (c, s)).unzip();
     let mut x = vec![0.0; 14];
     x[..7].fill(1.0);
     scalar().rope(&mut x, &cos, &sin);

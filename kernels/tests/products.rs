@@ -34,8 +34,7 @@ fn column_form_has_the_scalar_bits() {
                     scalar().gemv_sparse(&mut want_sparse, &x, active, w);
 
                     for menu in vector_menus() {
-                        let context =
-                            format!("{menu:?} {kind:?} {format:?} [{rows}, {cols}] by {stride}");
+                        let context = format!("{menu:?} {kind:?} {format:?} [{rows}, {cols}] by {stride}");
                         let mut got = y.clone();
                         menu.gemv(&mut got, &x, w);
                         same_bits(&got, &want, &context);
@@ -84,11 +83,7 @@ fn every_row_of_gemm_is_a_gemv() {
                     let mut want = y.clone();
                     for m in 0..tokens {
                         let y = &mut want[m * y_stride..][..cols];
-                        vector_menus().last().unwrap_or(&scalar()).gemv(
-                            y,
-                            &x[m * x_stride..][..rows],
-                            w,
-                        );
+                        vector_menus().last().unwrap_or(&scalar()).gemv(y, &x[m * x_stride..][..rows], w);
                     }
                     for menu in all_menus() {
                         if menu.isa() == rasp_kernels::Isa::Scalar && tokens > 8 {
@@ -100,9 +95,7 @@ fn every_row_of_gemm_is_a_gemv() {
                         same_bits(
                             &got,
                             &want,
-                            format!(
-                                "{menu:?} {kind:?} {format:?} [{rows}, {cols}] by {stride}, {tokens} tokens"
-                            ),
+                            format!("{menu:?} {kind:?} {format:?} [{rows}, {cols}] by {stride}, {tokens} tokens"),
                         );
                     }
                 }
@@ -129,20 +122,15 @@ fn row_form_has_the_scalar_bits() {
                             scalar().dot_rows(&mut want[m * rows..][..rows], x.row(m), w);
                         }
                         for menu in all_menus() {
-                            let context = format!(
-                                "{menu:?} {kind:?} {format:?} [{rows}, {cols}] by {stride}, {tokens}"
-                            );
+                            let context =
+                                format!("{menu:?} {kind:?} {format:?} [{rows}, {cols}] by {stride}, {tokens}");
                             let mut got = vec![f32::NAN; tokens * rows];
                             for m in 0..tokens {
                                 menu.dot_rows(&mut got[m * rows..][..rows], x.row(m), w);
                             }
                             same_bits(&got, &want, &context);
                             got.fill(f32::NAN);
-                            menu.dot_rows_many(
-                                MatMut::new(&mut got, tokens, rows, rows).unwrap(),
-                                x,
-                                w,
-                            );
+                            menu.dot_rows_many(MatMut::new(&mut got, tokens, rows, rows).unwrap(), x, w);
                             same_bits(&got, &want, format!("many {context}"));
                         }
                     }
@@ -209,8 +197,7 @@ fn columns_do_not_know_of_each_other() {
         menu.gemm(MatMut::new(&mut want, tokens, cols, cols).unwrap(), x, w);
         for cut in [0, 1, 31, 64, 149, 150] {
             let mut got = vec![0.25; tokens * cols];
-            let (left, right) =
-                MatMut::new(&mut got, tokens, cols, cols).unwrap().split_at_col(cut);
+            let (left, right) = MatMut::new(&mut got, tokens, cols, cols).unwrap().split_at_col(cut);
             menu.gemm(left, x, w.columns(0..cut));
             menu.gemm(right, x, w.columns(cut..cols));
             same_bits(&got, &want, format!("{menu:?} cut at {cut}"));

@@ -12,9 +12,7 @@ fn a_view_lies_within_its_data() {
     assert!(new(3, 20, 40));
     assert!(!new(3, 21, 40));
     assert!(new(0, 1000, 1000) && new(1000, 0, 1000) && new(1, 100, usize::MAX));
-    assert!(
-        !new(2, 1, usize::MAX) && !new(usize::MAX, 1, usize::MAX) && !new(3, 1, usize::MAX / 2)
-    );
+    assert!(!new(2, 1, usize::MAX) && !new(usize::MAX, 1, usize::MAX) && !new(3, 1, usize::MAX / 2));
     assert!(!new(1, usize::MAX, 0) && !new(usize::MAX, usize::MAX, 1));
 
     let data = [0.0f32; 100];
@@ -69,10 +67,7 @@ fn active_channels_are_checked() {
 fn dispatch() {
     for isa in Isa::ALL {
         assert_eq!(Isa::parse(isa.name()), Some(isa));
-        assert_eq!(
-            Kernels::for_isa(isa).map(|menu| menu.isa()),
-            Kernels::available().find(|&i| i == isa)
-        );
+        assert_eq!(Kernels::for_isa(isa).map(|menu| menu.isa()), Kernels::available().find(|&i| i == isa));
     }
     assert_eq!(Isa::parse("AVX2"), None);
     assert_eq!(Kernels::available().next(), Some(Isa::Scalar));

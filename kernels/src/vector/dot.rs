@@ -83,12 +83,7 @@ pub(crate) unsafe fn dot_rows_many<S: Simd>(s: S, mut y: MatMut<'_>, x: MatRef<'
 /// # Safety
 /// As for [`dot_rows_many`], and `w.cols > 0`.
 #[inline(always)]
-unsafe fn many<S: Simd, E: Elem, const R: usize>(
-    s: S,
-    mut y: MatMut<'_>,
-    x: MatRef<'_>,
-    w: View<'_, E>,
-) {
+unsafe fn many<S: Simd, E: Elem, const R: usize>(s: S, mut y: MatMut<'_>, x: MatRef<'_>, w: View<'_, E>) {
     let tokens = x.rows();
     let x_block = (L1_BYTES / (4 * w.cols)).next_multiple_of(R).max(R);
     let w_block = (L2_BYTES / (size_of::<E::Raw>() * w.cols)).max(1);
@@ -178,14 +173,7 @@ unsafe fn tile<S: Simd, E: Elem, const R: usize, const W: usize>(
 /// # Safety
 /// `x` and `w` are valid for reading `len` elements, and `len - full < 32`.
 #[inline(always)]
-unsafe fn tail<S: Simd, E: Elem>(
-    s: S,
-    acc: &mut Lanes<S>,
-    x: *const f32,
-    w: *const E::Raw,
-    full: usize,
-    len: usize,
-) {
+unsafe fn tail<S: Simd, E: Elem>(s: S, acc: &mut Lanes<S>, x: *const f32, w: *const E::Raw, full: usize, len: usize) {
     let mut lanes = [0.0f32; LANES];
     for v in 0..vectors::<S>() {
         // SAFETY: the vectors make up the 32 lanes.

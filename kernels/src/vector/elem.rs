@@ -94,18 +94,15 @@ macro_rules! with_format {
         let matrix: $crate::Matrix<'_> = $matrix;
         match matrix.elems() {
             $crate::Elems::F32(data) => {
-                let $view =
-                    $crate::vector::elem::View::new($crate::vector::elem::F32, data, matrix);
+                let $view = $crate::vector::elem::View::new($crate::vector::elem::F32, data, matrix);
                 $body
             }
             $crate::Elems::F16(data) => {
-                let $view =
-                    $crate::vector::elem::View::new($crate::vector::elem::F16, data, matrix);
+                let $view = $crate::vector::elem::View::new($crate::vector::elem::F16, data, matrix);
                 $body
             }
             $crate::Elems::Bf16(data) => {
-                let $view =
-                    $crate::vector::elem::View::new($crate::vector::elem::Bf16, data, matrix);
+                let $view = $crate::vector::elem::View::new($crate::vector::elem::Bf16, data, matrix);
                 $body
             }
         }

@@ -42,13 +42,7 @@ impl Place {
     #[inline(always)]
     unsafe fn at(self, m: usize, c: usize, k: usize) -> Place {
         // SAFETY: by contract.
-        unsafe {
-            Place {
-                y: self.y.add(m * self.y_stride + c),
-                x: self.x.add(m * self.x_stride + k),
-                ..self
-            }
-        }
+        unsafe { Place { y: self.y.add(m * self.y_stride + c), x: self.x.add(m * self.x_stride + k), ..self } }
     }
 }
 
@@ -64,8 +58,7 @@ pub(crate) unsafe fn gemm<S: Simd>(s: S, mut y: MatMut<'_>, x: MatRef<'_>, w: Ma
         // SAFETY: the same contract, with one row.
         return unsafe { super::gemv::gemv(s, y.row_mut(0), x.row(0), w) };
     }
-    let place =
-        Place { y_stride: y.stride(), y: y.as_mut_ptr(), x: x.as_ptr(), x_stride: x.stride() };
+    let place = Place { y_stride: y.stride(), y: y.as_mut_ptr(), x: x.as_ptr(), x_stride: x.stride() };
     // SAFETY: the shapes are the caller's, none of them 0.
     with_format!(w, |w| unsafe {
         if tokens <= 2 * S::ROWS {
@@ -162,8 +155,7 @@ unsafe fn many<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, 
                     for k in 0..depth {
                         for l in 0..width {
                             let from = row.wrapping_add(c + k * w.stride + l);
-                            *panel.add(k * width + l) =
-                                if l < columns { E::widen(*from) } else { 0.0 };
+                            *panel.add(k * width + l) = if l < columns { E::widen(*from) } else { 0.0 };
                         }
                     }
                     last_strip(s, at, tokens, panel, depth, columns);
@@ -179,14 +171,7 @@ unsafe fn many<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, 
 /// # Safety
 /// As for [`strip`], but that `Y` has only `columns` columns.
 #[inline(always)]
-unsafe fn last_strip<S: Simd>(
-    s: S,
-    place: Place,
-    tokens: usize,
-    panel: *const f32,
-    depth: usize,
-    columns: usize,
-) {
+unsafe fn last_strip<S: Simd>(s: S, place: Place, tokens: usize, panel: *const f32, depth: usize, columns: usize) {
     let width = 2 * S::LANES;
     let mut sums = [0.0f32; 2 * 16 * 12];
     for m in (0..tokens).step_by(S::ROWS) {

@@ -68,13 +68,7 @@ pub(crate) unsafe fn gemv<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix<'_>
 /// # Safety
 /// See [`crate::vector`]: `y [cols]`, `x [rows]`, `active` below `rows`.
 #[inline(always)]
-pub(crate) unsafe fn gemv_sparse<S: Simd>(
-    s: S,
-    y: &mut [f32],
-    x: &[f32],
-    active: &[u32],
-    w: Matrix<'_>,
-) {
+pub(crate) unsafe fn gemv_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], active: &[u32], w: Matrix<'_>) {
     if y.is_empty() {
         return;
     }
@@ -85,13 +79,7 @@ pub(crate) unsafe fn gemv_sparse<S: Simd>(
 /// # Safety
 /// `y` has `w.cols > 0` elements, and each of `rows` is below `w.rows`, the length of `x`.
 #[inline(always)]
-unsafe fn all_batches<S: Simd, E: Elem>(
-    s: S,
-    y: *mut f32,
-    x: *const f32,
-    rows: impl Rows,
-    w: View<'_, E>,
-) {
+unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
     let mut i = 0;
     // SAFETY: each call's rows are within the list; the rest is the caller's.
     unsafe {
@@ -183,12 +171,7 @@ unsafe fn batch<S: Simd, E: Elem, const R: usize>(
 /// # Safety
 /// `y` and each row are valid for [`GROUP`] elements.
 #[inline(always)]
-unsafe fn group<S: Simd, E: Elem, const R: usize>(
-    s: S,
-    y: *mut f32,
-    row: [*const E::Raw; R],
-    factors: [S::V; R],
-) {
+unsafe fn group<S: Simd, E: Elem, const R: usize>(s: S, y: *mut f32, row: [*const E::Raw; R], factors: [S::V; R]) {
     let mut acc = [s.splat(0.0); 8];
     // SAFETY: vector v ends at element (v + 1)·LANES <= GROUP.
     unsafe {

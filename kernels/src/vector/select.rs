@@ -6,13 +6,7 @@ use crate::scalar;
 /// # Safety
 /// See [`crate::vector`]: `score` is as long as `x`, `out` no shorter, and the length fits a u32.
 #[inline(always)]
-pub(crate) unsafe fn select<S: Simd>(
-    s: S,
-    x: &[f32],
-    score: Option<&[f32]>,
-    threshold: f32,
-    out: &mut [u32],
-) -> usize {
+pub(crate) unsafe fn select<S: Simd>(s: S, x: &[f32], score: Option<&[f32]>, threshold: f32, out: &mut [u32]) -> usize {
     let limit = s.splat(threshold);
     let full = x.len() / S::LANES * S::LANES;
     let mut count = 0;
@@ -36,13 +30,7 @@ pub(crate) unsafe fn select<S: Simd>(
 /// # Safety
 /// See [`crate::vector`]: `y`, `x` and `score` are of one length.
 #[inline(always)]
-pub(crate) unsafe fn mask<S: Simd>(
-    s: S,
-    y: &mut [f32],
-    x: &[f32],
-    score: Option<&[f32]>,
-    threshold: f32,
-) -> usize {
+pub(crate) unsafe fn mask<S: Simd>(s: S, y: &mut [f32], x: &[f32], score: Option<&[f32]>, threshold: f32) -> usize {
     let limit = s.splat(threshold);
     let full = x.len() / S::LANES * S::LANES;
     let mut count = 0;

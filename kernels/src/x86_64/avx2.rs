@@ -144,10 +144,7 @@ impl Simd for Avx2 {
     fn scale_by_power(self, p: __m256, z: __m256) -> __m256 {
         // SAFETY: self is the proof.
         unsafe {
-            let n = _mm256_sub_epi32(
-                _mm256_castps_si256(z),
-                _mm256_set1_epi32(MAGIC.to_bits().cast_signed()),
-            );
+            let n = _mm256_sub_epi32(_mm256_castps_si256(z), _mm256_set1_epi32(MAGIC.to_bits().cast_signed()));
             let half = _mm256_srai_epi32::<1>(n);
             let bias = _mm256_set1_epi32(127);
             let first = _mm256_slli_epi32::<23>(_mm256_add_epi32(half, bias));

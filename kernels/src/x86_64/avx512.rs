@@ -127,10 +127,7 @@ impl Simd for Avx512 {
     fn scale_by_power(self, p: __m512, z: __m512) -> __m512 {
         // SAFETY: self is the proof.
         unsafe {
-            let n = _mm512_sub_epi32(
-                _mm512_castps_si512(z),
-                _mm512_set1_epi32(MAGIC.to_bits().cast_signed()),
-            );
+            let n = _mm512_sub_epi32(_mm512_castps_si512(z), _mm512_set1_epi32(MAGIC.to_bits().cast_signed()));
             let half = _mm512_srai_epi32::<1>(n);
             let bias = _mm512_set1_epi32(127);
             let first = _mm512_slli_epi32::<23>(_mm512_add_epi32(half, bias));

@@ -7,11 +7,8 @@ use crate::{Isa, table::Table};
 
 /// The table of that set, if this CPU has it. The answer is cached by the standard library.
 pub(crate) fn table(isa: Isa) -> Option<&'static Table> {
-    let avx2 = || {
-        is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c")
-    };
+    let avx2 =
+        || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
     let avx512 = || {
         is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")

@@ -84,9 +84,7 @@ impl Store {
         match format {
             Format::F32 => Store::F32(values.collect()),
             Format::F16 => Store::F16(values.map(|v| half::f16::from_f32(v).to_bits()).collect()),
-            Format::Bf16 => {
-                Store::Bf16(values.map(|v| half::bf16::from_f32(v).to_bits()).collect())
-            }
+            Format::Bf16 => Store::Bf16(values.map(|v| half::bf16::from_f32(v).to_bits()).collect()),
         }
     }
 
@@ -130,5 +128,4 @@ pub fn same_bits(got: &[f32], want: &[f32], context: impl std::fmt::Display) {
     }
 }
 
-pub const SIZES: [usize; 22] =
-    [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 127, 192, 576, 1000];
+pub const SIZES: [usize; 22] = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 127, 192, 576, 1000];

@@ -108,10 +108,7 @@ impl Checkpoint {
         if layer < self.config.num_layers {
             return Ok(());
         }
-        Err(Error::new(
-            Status::OutOfRange,
-            format!("layer {layer} of a model with {}", self.config.num_layers),
-        ))
+        Err(Error::new(Status::OutOfRange, format!("layer {layer} of a model with {}", self.config.num_layers)))
     }
 }
 

@@ -105,16 +105,11 @@ impl ModelConfig {
             )));
         }
         if !self.head_dim.is_multiple_of(2) {
-            return Err(bad(format!(
-                "config: head_dim is {}, expected an even number",
-                self.head_dim
-            )));
+            return Err(bad(format!("config: head_dim is {}, expected an even number", self.head_dim)));
         }
         let eps = self.rms_norm_eps;
         if !(eps > 0.0 && eps < 1.0) {
-            return Err(bad(format!(
-                "config: rms_norm_eps is {eps}, expected above 0 and below 1"
-            )));
+            return Err(bad(format!("config: rms_norm_eps is {eps}, expected above 0 and below 1")));
         }
         Ok(())
     }

@@ -60,9 +60,7 @@ impl DType {
 pub(crate) fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     debug_assert_eq!(dtype.bytes_for(out.len()), Some(bytes.len()));
     match dtype {
-        DType::F32 => {
-            blocks(bytes, out, |b: &[u8; 4], y: &mut [f32; 1]| y[0] = f32::from_le_bytes(*b))
-        }
+        DType::F32 => blocks(bytes, out, |b: &[u8; 4], y: &mut [f32; 1]| y[0] = f32::from_le_bytes(*b)),
         DType::F16 => blocks(bytes, out, |b: &[u8; 2], y: &mut [f32; 1]| y[0] = half_at(b, 0)),
         DType::BF16 => blocks(bytes, out, |b: &[u8; 2], y: &mut [f32; 1]| {
             y[0] = bf16::from_le_bytes(*b).to_f32();
@@ -80,11 +78,7 @@ pub(crate) fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-fn blocks<const B: usize, const V: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    decode: impl Fn(&[u8; B], &mut [f32; V]),
-) {
+fn blocks<const B: usize, const V: usize>(bytes: &[u8], out: &mut [f32], decode: impl Fn(&[u8; B], &mut [f32; V])) {
     for (block, values) in bytes.as_chunks::<B>().0.iter().zip(out.as_chunks_mut::<V>().0) {
         decode(block, values);
     }
@@ -235,18 +229,12 @@ mod tests {
     fn golden(dtype: DType, file: &[u8]) {
         let raw = u32_at(file, 0) as usize;
         let (bytes, values) = file[4..].split_at(raw);
-        let want: Vec<u32> =
-            values.as_chunks::<4>().0.iter().map(|v| u32::from_le_bytes(*v)).collect();
+        let want: Vec<u32> = values.as_chunks::<4>().0.iter().map(|v| u32::from_le_bytes(*v)).collect();
         assert!(want.len() >= 64 && dtype.bytes_for(want.len()) == Some(raw));
         let mut got = vec![f32::NAN; want.len()];
         dequantize(dtype, bytes, &mut got);
         for (i, (got, want)) in got.iter().zip(want).enumerate() {
-            assert_eq!(
-                got.to_bits(),
-                want,
-                "{dtype:?}, value {i}: {got} against {}",
-                f32::from_bits(want)
-            );
+            assert_eq!(got.to_bits(), want, "{dtype:?}, value {i}: {got} against {}", f32::from_bits(want));
         }
     }
 

@@ -92,12 +92,7 @@ pub(crate) static FAMILIES: [Family; 2] = [
     Family {
         name: "llama",
         hf: &[
-            HfClass {
-                class: "LlamaForCausalLM",
-                model_type: "llama",
-                window: Window::Ignored,
-                kv_heads_default: true,
-            },
+            HfClass { class: "LlamaForCausalLM", model_type: "llama", window: Window::Ignored, kv_heads_default: true },
             HfClass {
                 class: "MistralForCausalLM",
                 model_type: "mistral",
@@ -111,12 +106,7 @@ pub(crate) static FAMILIES: [Family; 2] = [
     },
     Family {
         name: "qwen2",
-        hf: &[HfClass {
-            class: "Qwen2ForCausalLM",
-            model_type: "qwen2",
-            window: Window::Opt,
-            kv_heads_default: false,
-        }],
+        hf: &[HfClass { class: "Qwen2ForCausalLM", model_type: "qwen2", window: Window::Opt, kv_heads_default: false }],
         qkv_bias: QkvBias::Always,
         gguf_interleaved: false,
         gguf_rope_factors: None,
@@ -129,8 +119,6 @@ pub(crate) fn by_gguf_arch(arch: &str) -> Option<&'static Family> {
 }
 
 /// The family and class that `pick` chooses among the Hugging Face classes.
-pub(crate) fn by_hf_class(
-    pick: impl Fn(&HfClass) -> bool,
-) -> Option<(&'static Family, &'static HfClass)> {
+pub(crate) fn by_hf_class(pick: impl Fn(&HfClass) -> bool) -> Option<(&'static Family, &'static HfClass)> {
     FAMILIES.iter().flat_map(|f| f.hf.iter().map(move |c| (f, c))).find(|(_, c)| pick(c))
 }

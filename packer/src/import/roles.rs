@@ -30,8 +30,7 @@ pub enum Linear {
 
 impl Linear {
     /// All seven, in their order within a block.
-    pub const ALL: [Linear; 7] =
-        [Linear::Q, Linear::K, Linear::V, Linear::O, Linear::Gate, Linear::Up, Linear::Down];
+    pub const ALL: [Linear; 7] = [Linear::Q, Linear::K, Linear::V, Linear::O, Linear::Gate, Linear::Up, Linear::Down];
 
     /// The name in a `.rasp` file: `q`, `k`, `v`, `o`, `gate`, `up` or `down`.
     pub fn name(self) -> &'static str {
@@ -138,9 +137,9 @@ impl Expected<'_> {
     fn rows_of(&mut self, name: &str, config: &ModelConfig) -> Result<()> {
         let vocab = config.vocab_size;
         match self.weights.get(name).map(|e| e.shape()) {
-            Some([rows, _]) if *rows != vocab => Err(bad(format!(
-                "tensor `{name}` has {rows} rows, but the vocabulary has {vocab} tokens"
-            ))),
+            Some([rows, _]) if *rows != vocab => {
+                Err(bad(format!("tensor `{name}` has {rows} rows, but the vocabulary has {vocab} tokens")))
+            }
             _ => self.tensor(name.to_string(), &[vocab, config.hidden_size]),
         }
     }

@@ -24,23 +24,14 @@ pub(crate) enum Scaling {
 /// Frequencies `[head_dim / 2]`: `theta^(−2i/head_dim)`, scaled, then divided by `factors` where there are any.
 ///
 /// Computed in `f64` and rounded once.
-pub(crate) fn inv_freq(
-    head_dim: usize,
-    theta: f64,
-    scaling: &Scaling,
-    factors: Option<&[f32]>,
-) -> Result<Vec<f32>> {
+pub(crate) fn inv_freq(head_dim: usize, theta: f64, scaling: &Scaling, factors: Option<&[f32]>) -> Result<Vec<f32>> {
     if !(theta.is_finite() && theta > 1.0) {
         return Err(bad(format!("config: rope theta is {theta}, expected above 1")));
     }
     scaling.check()?;
     if let Some(factors) = factors {
         if factors.len() != head_dim / 2 {
-            return Err(bad(format!(
-                "{} rope factors, expected head_dim / 2 = {}",
-                factors.len(),
-                head_dim / 2
-            )));
+            return Err(bad(format!("{} rope factors, expected head_dim / 2 = {}", factors.len(), head_dim / 2)));
         }
         if let Some(at) = factors.iter().position(|f| !(f.is_finite() && *f > 0.0)) {
             return Err(bad(format!("rope factor {at} is {}, expected above 0", factors[at])));
@@ -135,12 +126,8 @@ mod tests {
     #[test]
     fn llama3_frequencies() {
         let (factor, low, high, context) = (8.0, 1.0, 4.0, 8192.0);
-        let scaling = Scaling::Llama3 {
-            factor,
-            low_freq_factor: low,
-            high_freq_factor: high,
-            original_context: context,
-        };
+        let scaling =
+            Scaling::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_context: context };
         let got = inv_freq(128, 500000.0, &scaling, None).unwrap();
         let mut seen = [0; 3];
         for (i, got) in got.into_iter().enumerate() {
@@ -168,12 +155,7 @@ mod tests {
             Scaling::Linear { factor: 0.0 },
             Scaling::Linear { factor: f64::NAN },
             Scaling::Linear { factor: 1e300 },
-            Scaling::Llama3 {
-                factor: 8.0,
-                low_freq_factor: 4.0,
-                high_freq_factor: 4.0,
-                original_context: 8192.0,
-            },
+            Scaling::Llama3 { factor: 8.0, low_freq_factor: 4.0, high_freq_factor: 4.0, original_context: 8192.0 },
         ] {
             assert!(inv_freq(8, 10000.0, &scaling, None).is_err(), "{scaling:?}");
         }
@@ -222,9 +204,8 @@ mod tests {
     fn scores_do_not_change() {
         let (dim, cols) = (6, 3);
         let freqs = inv_freq(dim, 100.0, &Scaling::None, None).unwrap();
-        let stored: [Vec<f32>; 2] = [0, 1].map(|side| {
-            (0..dim * cols).map(|v| ((v * 37 + side * 11) % 17) as f32 / 8.0 - 1.0).collect()
-        });
+        let stored: [Vec<f32>; 2] =
+            [0, 1].map(|side| (0..dim * cols).map(|v| ((v * 37 + side * 11) % 17) as f32 / 8.0 - 1.0).collect());
         let x = [[0.5f32, -1.0, 0.25], [1.5, 0.75, -0.5]];
         let turn = |a: &mut f32, b: &mut f32, angle: f32| {
             let (s, c) = angle.sin_cos();
@@ -237,11 +218,7 @@ mod tests {
             let sides: Vec<Vec<f32>> = (0..2)
                 .map(|side| {
                     let rows = &stored[side];
-                    let rows = if half_split {
-                        interleaved_to_half_split(rows, cols, dim)
-                    } else {
-                        rows.clone()
-                    };
+                    let rows = if half_split { interleaved_to_half_split(rows, cols, dim) } else { rows.clone() };
                     let mut v = project(&rows, &x[side]);
                     for (i, freq) in freqs.iter().enumerate() {
                         let (a, b) = if half_split { (i, i + dim / 2) } else { (2 * i, 2 * i + 1) };

@@ -119,10 +119,7 @@ impl Weights {
     pub(crate) fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
         let entry = self.entry(name)?;
         if rows.start > rows.end || rows.end > entry.rows() {
-            return Err(Error::new(
-                Status::OutOfRange,
-                format!("tensor `{name}`: rows {rows:?} of {}", entry.rows()),
-            ));
+            return Err(Error::new(Status::OutOfRange, format!("tensor `{name}`: rows {rows:?} of {}", entry.rows())));
         }
         self.decode(name, entry, rows)
     }
@@ -143,9 +140,9 @@ impl Weights {
         let count = rows.len() * cols;
         // At most a few times the file's own length, but that may still be more than there is.
         let mut values = Vec::new();
-        values.try_reserve_exact(count).map_err(|_| {
-            Error::new(Status::OutOfMemory, format!("tensor `{name}`: {count} values as f32"))
-        })?;
+        values
+            .try_reserve_exact(count)
+            .map_err(|_| Error::new(Status::OutOfMemory, format!("tensor `{name}`: {count} values as f32")))?;
         values.resize(count, 0.0);
         dequantize(entry.dtype, bytes, &mut values);
         match values.iter().position(|v| !v.is_finite()) {

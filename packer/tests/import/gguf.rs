@@ -39,12 +39,7 @@ fn untied_head_other_alignment_and_version() {
         file.version = version;
         file.alignment = alignment;
         file.set("general.alignment", Meta::U32(alignment as u32));
-        file.add(
-            "output.weight",
-            &[VOCAB, HIDDEN],
-            types::Q8_0,
-            &values("lm_head", VOCAB * HIDDEN),
-        );
+        file.add("output.weight", &[VOCAB, HIDDEN], types::Q8_0, &values("lm_head", VOCAB * HIDDEN));
         let (_dir, path) = file.write();
         let c = import::open(&path).unwrap();
         assert!(!c.config.tie_word_embeddings);
@@ -89,10 +84,7 @@ fn tokenizer_and_template() {
     assert_eq!((t.tokens.len(), t.tokens[3].as_str()), (VOCAB, "t3"));
     assert_eq!((&t.token_types[..], &t.scores[..]), (&[1; VOCAB][..], &[-1.5; VOCAB][..]));
     assert_eq!(t.merges, ["t 0", "t 1"]);
-    assert_eq!(
-        (t.bos, t.eos, t.eot, t.eom, t.unk, t.pad),
-        (Some(1), Some(2), Some(11), None, None, None)
-    );
+    assert_eq!((t.bos, t.eos, t.eot, t.eom, t.unk, t.pad), (Some(1), Some(2), Some(11), None, None, None));
     assert_eq!((t.add_bos, t.add_eos, t.add_space_prefix), (Some(true), None, None));
 }
 

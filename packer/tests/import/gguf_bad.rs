@@ -109,9 +109,7 @@ fn metadata() {
     case(InvalidUtf8, &["general.name"], |f| f.set("general.name", Meta::Str(vec![0xFF])));
     case(BadFile, &["general.architecture"], |f| f.unset("general.architecture"));
     case(BadFile, &["general.architecture"], |f| f.set("general.architecture", Meta::U32(1)));
-    case(Unsupported, &["`gemma3`", "llama, qwen2"], |f| {
-        f.set("general.architecture", "gemma3".into())
-    });
+    case(Unsupported, &["`gemma3`", "llama, qwen2"], |f| f.set("general.architecture", "gemma3".into()));
     case(Unsupported, &["split"], |f| f.set("split.count", Meta::U32(2)));
     case(BadFile, &["general.alignment"], |f| f.set("general.alignment", Meta::U32(48)));
     case(BadFile, &["general.alignment"], |f| f.set("general.alignment", Meta::U32(0)));
@@ -169,9 +167,7 @@ fn hyperparameters() {
 #[test]
 fn tokenizer() {
     case(BadFile, &["tokenizer.ggml.tokens"], |f| f.unset("tokenizer.ggml.tokens"));
-    case(BadFile, &["tokenizer.ggml.tokens"], |f| {
-        f.set("tokenizer.ggml.tokens", Meta::I32s(vec![1]))
-    });
+    case(BadFile, &["tokenizer.ggml.tokens"], |f| f.set("tokenizer.ggml.tokens", Meta::I32s(vec![1])));
     case(BadFile, &["empty"], |f| f.set("tokenizer.ggml.tokens", Meta::Strs(vec![])));
     case(BadFile, &["tokenizer.ggml.model"], |f| f.unset("tokenizer.ggml.model"));
     case(BadFile, &["token_type", "5", "12"], |f| {
@@ -226,8 +222,7 @@ fn tensors() {
 
 #[test]
 fn tensors_nobody_asked_for() {
-    for name in ["blk.0.attn_q_norm.weight", "blk.0.ffn_gate_exps.weight", "blk.0.attn_output.bias"]
-    {
+    for name in ["blk.0.attn_q_norm.weight", "blk.0.ffn_gate_exps.weight", "blk.0.attn_output.bias"] {
         case(Unsupported, &[name], |f| f.add(name, &[32], types::F32, &[0.0; 32]));
     }
     // Biases in one layer only, on q only, or missing where the family has them.
@@ -244,9 +239,7 @@ fn tensors_nobody_asked_for() {
 fn values_that_are_not_finite() {
     let at = |row: usize, col: usize| (row * 32 + col) * 4;
     let mut file = GgufFile::tiny("llama", types::F32);
-    for (name, value) in
-        [("blk.1.attn_q.weight", f32::NAN), ("token_embd.weight", f32::NEG_INFINITY)]
-    {
+    for (name, value) in [("blk.1.attn_q.weight", f32::NAN), ("token_embd.weight", f32::NEG_INFINITY)] {
         file.tensor(name).data[at(9, 5)..][..4].copy_from_slice(&value.to_le_bytes());
     }
     let (_dir, path) = file.write();
@@ -255,11 +248,8 @@ fn values_that_are_not_finite() {
     c.linear(0, import::Linear::Q).unwrap();
     c.embedding_rows(0..9).unwrap();
     // Rows are the file's own, before any reordering.
-    let errors =
-        [c.linear(1, import::Linear::Q).unwrap_err(), c.embedding_rows(4..12).unwrap_err()];
-    for (error, words) in
-        errors.iter().zip([["blk.1.attn_q.weight", "NaN"], ["token_embd", "-inf"]])
-    {
+    let errors = [c.linear(1, import::Linear::Q).unwrap_err(), c.embedding_rows(4..12).unwrap_err()];
+    for (error, words) in errors.iter().zip([["blk.1.attn_q.weight", "NaN"], ["token_embd", "-inf"]]) {
         assert_eq!(error.status(), NonFinite);
         for word in words.into_iter().chain(["[9, 5]", "tiny.gguf"]) {
             assert!(error.message().contains(word), "`{word}` is not in: {error}");

@@ -100,11 +100,7 @@ fn rope_scalings_old_and_new() {
         ("rope_scaling", json!({"type": "linear", "factor": 4.0}), linear),
         ("rope_scaling", json!({"rope_type": "linear", "factor": 4}), linear),
         ("rope_scaling", json!({"rope_type": "default"}), [1.0, 0.1, 0.01, 0.001]),
-        (
-            "rope_parameters",
-            json!({"rope_type": "default", "rope_theta": 1e8}),
-            [1.0, 0.01, 0.0001, 0.000001],
-        ),
+        ("rope_parameters", json!({"rope_type": "default", "rope_theta": 1e8}), [1.0, 0.01, 0.0001, 0.000001]),
         (
             // One turn in 2π·10 positions, so the ramp spans the frequencies 0.1 to 0.2.
             "rope_scaling",
@@ -135,9 +131,7 @@ fn tokenizer_files_and_templates() {
     hf.file("tokenizer.json", r#"{"version": "1.0"}"#);
     let c = import::open(hf.write()).unwrap();
     assert_eq!(c.chat_template, None);
-    let TokenizerSource::HuggingFace { tokenizer_config: None, generation_config: None, .. } =
-        c.tokenizer
-    else {
+    let TokenizerSource::HuggingFace { tokenizer_config: None, generation_config: None, .. } = c.tokenizer else {
         panic!("{:?}", c.tokenizer)
     };
 
@@ -145,12 +139,7 @@ fn tokenizer_files_and_templates() {
     hf.file("generation_config.json", r#"{"eos_token_id": [1, 2]}"#);
     let c = import::open(hf.path()).unwrap();
     assert_eq!(c.chat_template.as_deref(), Some("one"));
-    let TokenizerSource::HuggingFace {
-        tokenizer_json,
-        tokenizer_config,
-        generation_config,
-        config,
-    } = c.tokenizer
+    let TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, generation_config, config } = c.tokenizer
     else {
         panic!()
     };

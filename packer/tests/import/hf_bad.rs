@@ -110,34 +110,17 @@ fn variants() {
         &[("architectures", json!(["GemmaForCausalLM"]))],
     );
     config_case(Unsupported, &["gelu"], &[("hidden_act", json!("gelu"))]);
-    config_case(
-        Unsupported,
-        &["quantization_config"],
-        &[("quantization_config", json!({"bits": 4}))],
-    );
+    config_case(Unsupported, &["quantization_config"], &[("quantization_config", json!({"bits": 4}))]);
     config_case(Unsupported, &["partial_rotary"], &[("partial_rotary_factor", json!(0.5))]);
     for kind in ["yarn", "dynamic", "longrope"] {
         for key in ["type", "rope_type"] {
-            config_case(
-                Unsupported,
-                &[kind],
-                &[("rope_scaling", json!({key: kind, "factor": 2.0}))],
-            );
+            config_case(Unsupported, &[kind], &[("rope_scaling", json!({key: kind, "factor": 2.0}))]);
         }
     }
     config_case(BadFile, &["factor"], &[("rope_scaling", json!({"type": "linear"}))]);
-    config_case(
-        BadFile,
-        &["factor is 0"],
-        &[("rope_scaling", json!({"type": "linear", "factor": 0}))],
-    );
-    config_case(
-        BadFile,
-        &["low_freq_factor"],
-        &[("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0}))],
-    );
-    for (class, use_it) in [("MistralForCausalLM", json!(null)), ("Qwen2ForCausalLM", json!(true))]
-    {
+    config_case(BadFile, &["factor is 0"], &[("rope_scaling", json!({"type": "linear", "factor": 0}))]);
+    config_case(BadFile, &["low_freq_factor"], &[("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0}))]);
+    for (class, use_it) in [("MistralForCausalLM", json!(null)), ("Qwen2ForCausalLM", json!(true))] {
         case(Unsupported, &["sliding"], |hf| {
             *hf = HfDir::tiny(class, Dtype::BF16, false);
             hf.config["use_sliding_window"] = use_it;
@@ -273,10 +256,7 @@ fn headers_that_claim_absurd_sizes() {
     let many: Vec<String> = (0..8)
         .map(|i| {
             let (start, end) = (i * huge, (i + 1) * huge);
-            format!(
-                r#""t{i}":{{"dtype":"U8","shape":[{}],"data_offsets":[{start},{end}]}}"#,
-                end - start
-            )
+            format!(r#""t{i}":{{"dtype":"U8","shape":[{}],"data_offsets":[{start},{end}]}}"#, end - start)
         })
         .collect();
     for header in [

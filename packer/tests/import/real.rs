@@ -9,8 +9,7 @@ use rasp_packer::import::{self, Checkpoint, Linear, Norm, TokenizerSource};
 /// `RASP_TEST_GGUF`, or where `make model` puts it.
 fn model() -> Checkpoint {
     let path = env::var_os("RASP_TEST_GGUF").map(PathBuf::from).unwrap_or_else(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../target/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/models/SmolLM2-135M-Instruct.Q4_1.gguf")
     });
     assert!(path.exists(), "{} is not there: run `make model` first", path.display());
     import::open(&path).unwrap()
@@ -21,10 +20,7 @@ fn config_and_tokenizer() {
     let c = model();
     let config = &c.config;
     assert_eq!(config.architecture, "llama");
-    assert_eq!(
-        (config.vocab_size, config.hidden_size, config.intermediate_size),
-        (49152, 576, 1536)
-    );
+    assert_eq!((config.vocab_size, config.hidden_size, config.intermediate_size), (49152, 576, 1536));
     assert_eq!((config.num_layers, config.num_heads, config.num_kv_heads), (30, 9, 3));
     assert_eq!((config.head_dim, config.context_length), (64, 8192));
     assert_eq!((config.rms_norm_eps, config.rope_theta), (1e-5, 1e5));
@@ -36,18 +32,14 @@ fn config_and_tokenizer() {
     assert_eq!((t.model.as_str(), t.pre.as_deref()), ("gpt2", Some("smollm")));
     assert_eq!((t.tokens.len(), t.token_types.len(), t.merges.len()), (49152, 49152, 48900));
     assert_eq!((t.bos, t.eos, t.unk, t.pad), (Some(1), Some(2), Some(0), Some(2)));
-    assert_eq!(
-        (t.tokens[2].as_str(), t.add_bos, t.add_space_prefix),
-        ("<|im_end|>", Some(false), Some(false))
-    );
+    assert_eq!((t.tokens[2].as_str(), t.add_bos, t.add_space_prefix), ("<|im_end|>", Some(false), Some(false)));
 }
 
 /// Each tensor's CRC-32, as `make_goldens.py` wrote them, must come out of the bits that the importer hands out.
 #[test]
 fn every_tensor_equals_the_reference() {
     let goldens = include_str!("../data/smollm2.crc32");
-    let mut goldens: HashMap<&str, &str> =
-        goldens.lines().filter_map(|l| l.split_once(' ')).collect();
+    let mut goldens: HashMap<&str, &str> = goldens.lines().filter_map(|l| l.split_once(' ')).collect();
     assert_eq!(goldens.len(), 272);
     let c = model();
     let table = crc_table();
@@ -87,7 +79,5 @@ fn every_tensor_equals_the_reference() {
 
 /// Of CRC-32 as zlib has it: polynomial 0xEDB88320, reflected.
 fn crc_table() -> [u32; 256] {
-    std::array::from_fn(|byte| {
-        (0..8).fold(byte as u32, |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
-    })
+    std::array::from_fn(|byte| (0..8).fold(byte as u32, |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())))
 }

@@ -37,9 +37,7 @@ const KNOWN: &[&str] = &[
 
 /// The family that the file names.
 pub(super) fn family(meta: &Metadata) -> Result<&'static Family> {
-    let arch = meta
-        .str("general.architecture")?
-        .ok_or_else(|| bad("key `general.architecture` is missing"))?;
+    let arch = meta.str("general.architecture")?.ok_or_else(|| bad("key `general.architecture` is missing"))?;
     by_gguf_arch(arch).ok_or_else(|| {
         let known: Vec<_> = FAMILIES.iter().map(|f| f.name).collect();
         unsupported(format!("architecture `{arch}`; rasp knows {}", known.join(", ")))
@@ -68,17 +66,12 @@ pub(super) fn read(
         Some(dim) => dim,
         None if num_heads > 0 && hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
         None => {
-            return Err(bad(format!(
-                "config: a hidden size of {hidden_size} does not divide among {num_heads} heads"
-            )));
+            return Err(bad(format!("config: a hidden size of {hidden_size} does not divide among {num_heads} heads")));
         }
     };
     for name in ["attention.value_length", "rope.dimension_count"] {
         if let Some(dim) = meta.size(&key(name))?.filter(|d| *d != head_dim) {
-            return Err(unsupported(format!(
-                "`{}` is {dim} where heads are {head_dim} wide",
-                key(name)
-            )));
+            return Err(unsupported(format!("`{}` is {dim} where heads are {head_dim} wide", key(name))));
         }
     }
     let eps_key = key("attention.layer_norm_rms_epsilon");
@@ -133,8 +126,6 @@ fn scaling(meta: &Metadata, key: &dyn Fn(&str) -> String) -> Result<Scaling> {
             None | Some(0.0) => Scaling::None,
             Some(factor) => Scaling::Linear { factor },
         }),
-        Some(other) => {
-            Err(unsupported(format!("rope scaling `{other}`; rasp knows none and linear")))
-        }
+        Some(other) => Err(unsupported(format!("rope scaling `{other}`; rasp knows none and linear"))),
     }
 }

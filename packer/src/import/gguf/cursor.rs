@@ -80,8 +80,7 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn string(&mut self, what: &str) -> Result<&'a str> {
         let at = self.at;
-        std::str::from_utf8(self.string_bytes(what)?).map_err(|e| {
-            Error::new(Status::InvalidUtf8, format!("{what} at byte {at} is not UTF-8: {e}"))
-        })
+        std::str::from_utf8(self.string_bytes(what)?)
+            .map_err(|e| Error::new(Status::InvalidUtf8, format!("{what} at byte {at} is not UTF-8: {e}")))
     }
 }

@@ -96,13 +96,8 @@ fn check_magic(bytes: &[u8]) -> Result<()> {
 fn check_version(version: u32) -> Result<()> {
     match version {
         2 | 3 => Ok(()),
-        _ if version & 0xFFFF == 0 => {
-            Err(unsupported("a big-endian GGUF file; rasp reads little-endian ones"))
-        }
-        _ => Err(Error::new(
-            Status::UnsupportedVersion,
-            format!("GGUF version {version}; rasp reads 2 and 3"),
-        )),
+        _ if version & 0xFFFF == 0 => Err(unsupported("a big-endian GGUF file; rasp reads little-endian ones")),
+        _ => Err(Error::new(Status::UnsupportedVersion, format!("GGUF version {version}; rasp reads 2 and 3"))),
     }
 }
 

@@ -19,12 +19,7 @@ pub(super) const MAX_TENSORS: u64 = 1 << 17;
 const MAX_DIMS: u32 = 4;
 
 /// Reads `count` entries; the tensors' data begins at the next multiple of `alignment` after them.
-pub(super) fn read(
-    c: &mut Cursor,
-    count: usize,
-    alignment: usize,
-    file_len: usize,
-) -> Result<BTreeMap<String, Entry>> {
+pub(super) fn read(c: &mut Cursor, count: usize, alignment: usize, file_len: usize) -> Result<BTreeMap<String, Entry>> {
     struct Info<'a> {
         name: &'a str,
         dtype: DType,
@@ -37,18 +32,12 @@ pub(super) fn read(
         let within = |e: rasp::Error| e.context(format_args!("tensor `{name}`"));
         let dims = c.u32("number of dimensions").map_err(within)?;
         if dims == 0 || dims > MAX_DIMS {
-            return Err(bad(format!(
-                "tensor `{name}`: {dims} dimensions, expected 1 to {MAX_DIMS}"
-            )));
+            return Err(bad(format!("tensor `{name}`: {dims} dimensions, expected 1 to {MAX_DIMS}")));
         }
         let mut shape = Vec::new();
         for _ in 0..dims {
             let dim = c.u64("dimension").map_err(within)?;
-            shape.push(
-                usize::try_from(dim)
-                    .map_err(|_| bad(format!("dimension {dim}")))
-                    .map_err(within)?,
-            );
+            shape.push(usize::try_from(dim).map_err(|_| bad(format!("dimension {dim}"))).map_err(within)?);
         }
         // The file has the fastest dimension first.
         shape.reverse();
@@ -59,17 +48,14 @@ pub(super) fn read(
                 "tensor `{name}`: its offset {offset} is no multiple of the alignment {alignment}"
             )));
         }
-        let offset =
-            usize::try_from(offset).map_err(|_| bad(format!("offset {offset}"))).map_err(within)?;
+        let offset = usize::try_from(offset).map_err(|_| bad(format!("offset {offset}"))).map_err(within)?;
         infos.push(Info { name, dtype, shape, offset });
     }
     // No overflow: a cursor is within the file, and the alignment below 2^32.
     let base = c.at().next_multiple_of(alignment);
     let mut entries = BTreeMap::new();
     for Info { name, dtype, shape, offset } in infos {
-        let start = base
-            .checked_add(offset)
-            .ok_or_else(|| bad(format!("tensor `{name}`: offset {offset}")))?;
+        let start = base.checked_add(offset).ok_or_else(|| bad(format!("tensor `{name}`: offset {offset}")))?;
         let entry = Entry::new(name, dtype, shape, 0, start, file_len)?;
         if entries.insert(name.to_string(), entry).is_some() {
             return Err(bad(format!("tensor `{name}` is there twice")));
@@ -133,9 +119,7 @@ fn dtype(number: u32) -> Result<DType> {
                 39 => "MXFP4",
                 _ => "none this version of rasp has heard of",
             };
-            return Err(unsupported(format!(
-                "its type is {number} ({name}), which rasp does not read"
-            )));
+            return Err(unsupported(format!("its type is {number} ({name}), which rasp does not read")));
         }
     })
 }

@@ -17,11 +17,7 @@ pub(super) fn read(meta: &Metadata) -> Result<GgufTokenizer> {
     let scores = meta.floats(&key("scores"))?.unwrap_or_default();
     for (name, len) in [("token_type", token_types.len()), ("scores", scores.len())] {
         if len != 0 && len != tokens.len() {
-            return Err(bad(format!(
-                "`{}` has {len} elements for {} tokens",
-                key(name),
-                tokens.len()
-            )));
+            return Err(bad(format!("`{}` has {len} elements for {} tokens", key(name), tokens.len())));
         }
     }
     let id = |name: &str| {

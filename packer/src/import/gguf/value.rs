@@ -31,13 +31,11 @@ enum Kind {
 impl Kind {
     fn read(c: &mut Cursor, what: &str) -> Result<Kind> {
         use Kind::*;
-        const KINDS: [Kind; 13] =
-            [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64];
+        const KINDS: [Kind; 13] = [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64];
         let at = c.at();
         let number = c.u32(what)?;
         let kind = usize::try_from(number).ok().and_then(|n| KINDS.get(n));
-        kind.copied()
-            .ok_or_else(|| bad(format!("{what} at byte {at}: unknown value type {number}")))
+        kind.copied().ok_or_else(|| bad(format!("{what} at byte {at}: unknown value type {number}")))
     }
 
     /// Bytes of one value; of a string, the fewest it can have.
@@ -77,13 +75,9 @@ impl<'a> Value<'a> {
             Kind::Array => {
                 let kind = Kind::read(c, &format!("element type of {what}"))?;
                 if kind == Kind::Array {
-                    return Err(unsupported(format!(
-                        "{what} at byte {}: an array of arrays",
-                        c.at()
-                    )));
+                    return Err(unsupported(format!("{what} at byte {}: an array of arrays", c.at())));
                 }
-                let count =
-                    c.count(kind.size(), MAX_ELEMENTS, &format!("element count of {what}"))?;
+                let count = c.count(kind.size(), MAX_ELEMENTS, &format!("element count of {what}"))?;
                 let elements = c.clone();
                 if kind == Kind::String {
                     for i in 0..count {
@@ -132,11 +126,12 @@ impl<'a> Array<'a> {
         let mut c = self.elements.clone();
         let mut out = Vec::with_capacity(self.count);
         for i in 0..self.count {
-            let value = Value::read(self.kind, &mut c, key)
-                .map_err(|e| e.context(format_args!("`{key}`, element {i}")))?;
-            out.push(pick(value).ok_or_else(|| {
-                bad(format!("`{key}`: an array of {:?} where another type belongs", self.kind))
-            })?);
+            let value =
+                Value::read(self.kind, &mut c, key).map_err(|e| e.context(format_args!("`{key}`, element {i}")))?;
+            out.push(
+                pick(value)
+                    .ok_or_else(|| bad(format!("`{key}`: an array of {:?} where another type belongs", self.kind)))?,
+            );
         }
         Ok(out)
     }
@@ -175,12 +170,7 @@ impl<'a> Metadata<'a> {
         self.pairs.keys().filter_map(move |k| k.strip_prefix(prefix))
     }
 
-    fn get<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        pick: impl Fn(&Value<'a>) -> Option<T>,
-    ) -> Result<Option<T>> {
+    fn get<T>(&self, key: &str, expected: &str, pick: impl Fn(&Value<'a>) -> Option<T>) -> Result<Option<T>> {
         let Some(value) = self.pairs.get(key) else { return Ok(None) };
         match pick(value) {
             Some(v) => Ok(Some(v)),
@@ -234,9 +224,7 @@ impl<'a> Metadata<'a> {
     }
 
     fn array<T>(&self, key: &str, pick: impl Fn(Value<'a>) -> Option<T>) -> Result<Option<Vec<T>>> {
-        let array = self.get(key, "an array", |v| {
-            if let Value::Array(a) = v { Some(a.clone()) } else { None }
-        })?;
+        let array = self.get(key, "an array", |v| if let Value::Array(a) = v { Some(a.clone()) } else { None })?;
         array.map(|a| a.collect(key, pick)).transpose()
     }
 

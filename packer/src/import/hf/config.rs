@@ -56,11 +56,8 @@ fn class(json: &Object) -> Result<(&'static Family, &'static HfClass)> {
     let architectures = match json.value("architectures") {
         None => Vec::new(),
         Some(v) => {
-            let names =
-                v.as_array().map(|a| a.iter().map(|n| n.as_str()).collect::<Option<Vec<_>>>());
-            names
-                .flatten()
-                .ok_or_else(|| bad("config.json: `architectures` is no list of names"))?
+            let names = v.as_array().map(|a| a.iter().map(|n| n.as_str()).collect::<Option<Vec<_>>>());
+            names.flatten().ok_or_else(|| bad("config.json: `architectures` is no list of names"))?
         }
     };
     let model_type = json.str("model_type")?;

@@ -16,9 +16,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Value>> {
         Err(e) => return Err(io(path, &e)),
     }
     let bytes = std::fs::read(path).map_err(|e| io(path, &e))?;
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|e| bad(format!("{}: not valid JSON: {e}", path.display())))
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| bad(format!("{}: not valid JSON: {e}", path.display())))
 }
 
 /// An object of a JSON file. A field that is `null` counts as absent, as it does for transformers.
@@ -50,12 +48,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn get<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        pick: impl Fn(&'a Value) -> Option<T>,
-    ) -> Result<Option<T>> {
+    fn get<T>(&self, key: &str, expected: &str, pick: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>> {
         let Some(value) = self.value(key) else { return Ok(None) };
         pick(value).map(Some).ok_or_else(|| self.wrong(key, value, expected))
     }

@@ -21,8 +21,7 @@ pub(super) fn open(dir: &Path) -> Result<Checkpoint> {
     let Some(config_json) = json::read(&dir.join("config.json"))? else {
         return Err(no_config(dir));
     };
-    let (family, config, scaling) =
-        config::read(&Object::new("config.json", &config_json)?, &name(dir))?;
+    let (family, config, scaling) = config::read(&Object::new("config.json", &config_json)?, &name(dir))?;
     let config = config.finish(&scaling, None)?;
 
     let tokenizer_config = json::read(&dir.join("tokenizer_config.json"))?;
@@ -41,17 +40,16 @@ pub(super) fn open(dir: &Path) -> Result<Checkpoint> {
         check_tied_head(&weights, names.embedding, names.lm_head)?;
         also.push(names.lm_head);
     }
-    let parts =
-        Parts { config, tokenizer, chat_template, weights, family, names, interleaved: false };
+    let parts = Parts { config, tokenizer, chat_template, weights, family, names, interleaved: false };
     Checkpoint::new(parts, &also)
 }
 
 /// Some tied checkpoints save the head all the same. As long as it is the embedding, nothing is lost.
 fn check_tied_head(weights: &Weights, embedding: &str, head: &str) -> Result<()> {
     match (weights.get(embedding), weights.get(head)) {
-        (Some(a), Some(b)) if !weights.same(a, b) => Err(bad(format!(
-            "config.json ties the head to the embedding, but `{head}` and `{embedding}` differ"
-        ))),
+        (Some(a), Some(b)) if !weights.same(a, b) => {
+            Err(bad(format!("config.json ties the head to the embedding, but `{head}` and `{embedding}` differ")))
+        }
         _ => Ok(()),
     }
 }
@@ -61,8 +59,7 @@ fn check_tied_head(weights: &Weights, embedding: &str, head: &str) -> Result<()>
 fn name(dir: &Path) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
     let text = |name: Option<&OsStr>| name.map(|n| n.to_string_lossy().into_owned());
-    if let Some(snapshots) = dir.parent().filter(|p| p.file_name() == Some(OsStr::new("snapshots")))
-    {
+    if let Some(snapshots) = dir.parent().filter(|p| p.file_name() == Some(OsStr::new("snapshots"))) {
         let repository = text(snapshots.parent().and_then(Path::file_name)).unwrap_or_default();
         if let Some(name) = repository.strip_prefix("models--") {
             return name.rsplit("--").next().unwrap_or(name).to_string();
@@ -98,9 +95,8 @@ fn chat_template(dir: &Path, tokenizer_config: Option<&Value>) -> Result<Option<
     let path = dir.join("chat_template.jinja");
     if path.is_file() {
         let bytes = std::fs::read(&path).map_err(|e| io(&path, &e))?;
-        let text = String::from_utf8(bytes).map_err(|e| {
-            Error::new(Status::InvalidUtf8, format!("chat_template.jinja is not UTF-8: {e}"))
-        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|e| Error::new(Status::InvalidUtf8, format!("chat_template.jinja is not UTF-8: {e}")))?;
         return Ok(Some(text));
     }
     let wrong = || bad("tokenizer_config.json: `chat_template` is no template and no list of them");

@@ -38,9 +38,7 @@ pub(super) fn open(dir: &Path) -> Result<Weights> {
 
 fn no_weights(dir: &Path) -> Error {
     if dir.join("pytorch_model.bin").exists() || dir.join("pytorch_model.bin.index.json").exists() {
-        return unsupported(
-            "only PyTorch weights (pytorch_model.bin); convert them to safetensors",
-        );
+        return unsupported("only PyTorch weights (pytorch_model.bin); convert them to safetensors");
     }
     Error::new(Status::Io, format!("there is neither {SINGLE} nor {INDEX}"))
 }
@@ -52,12 +50,9 @@ fn listed<'a>(index: &Object<'a>) -> Result<BTreeMap<&'a str, &'a str>> {
     let map = map.ok_or_else(|| bad(format!("{INDEX}: `weight_map` is missing or no object")))?;
     let mut listed = BTreeMap::new();
     for (tensor, file) in map {
-        let file = file
-            .as_str()
-            .ok_or_else(|| bad(format!("{INDEX}: tensor `{tensor}`: its file is no name")))?;
+        let file = file.as_str().ok_or_else(|| bad(format!("{INDEX}: tensor `{tensor}`: its file is no name")))?;
         let mut parts = Path::new(file).components();
-        let plain =
-            matches!((parts.next(), parts.next()), (Some(Component::Normal(p)), None) if p == file);
+        let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(p)), None) if p == file);
         if !plain || file.contains('\\') || !file.ends_with(".safetensors") {
             return Err(bad(format!(
                 "{INDEX}: tensor `{tensor}`: `{file}` is not the name of a safetensors file in the directory"
@@ -69,17 +64,11 @@ fn listed<'a>(index: &Object<'a>) -> Result<BTreeMap<&'a str, &'a str>> {
 }
 
 /// The index and the files must tell the same: a tensor only one of them knows is a shard gone missing or swapped.
-fn check_listed(
-    listed: &BTreeMap<&str, &str>,
-    files: &[Mapped],
-    entries: &BTreeMap<String, Entry>,
-) -> Result<()> {
+fn check_listed(listed: &BTreeMap<&str, &str>, files: &[Mapped], entries: &BTreeMap<String, Entry>) -> Result<()> {
     let file_of = |entry: &Entry| files[entry.file()].path().file_name().and_then(|n| n.to_str());
     for (tensor, file) in listed {
         if entries.get(*tensor).and_then(file_of) != Some(*file) {
-            return Err(bad(format!(
-                "tensor `{tensor}`: {INDEX} says it is in {file}, but it is not"
-            )));
+            return Err(bad(format!("tensor `{tensor}`: {INDEX} says it is in {file}, but it is not")));
         }
     }
     match entries.keys().find(|name| !listed.contains_key(name.as_str())) {
@@ -88,18 +77,12 @@ fn check_listed(
     }
 }
 
-fn read_shard(
-    dir: &Path,
-    name: &str,
-    files: &mut Vec<Mapped>,
-    entries: &mut BTreeMap<String, Entry>,
-) -> Result<()> {
+fn read_shard(dir: &Path, name: &str, files: &mut Vec<Mapped>, entries: &mut BTreeMap<String, Entry>) -> Result<()> {
     let file = Mapped::open(&dir.join(name))?;
     let bytes = file.bytes();
     let within = |e: Error| e.context(name);
     check_ends(bytes).map_err(within)?;
-    let (header_len, metadata) =
-        SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("{name}: {e}")))?;
+    let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("{name}: {e}")))?;
     let base = 8 + header_len;
     // In the order of their names, so that the same file always gives the same message.
     for (tensor, info) in metadata.tensors().into_iter().collect::<BTreeMap<_, _>>() {
@@ -114,8 +97,7 @@ fn read_shard(
             }
         };
         let start = base + info.data_offsets.0;
-        let entry = Entry::new(&tensor, dtype, info.shape.clone(), files.len(), start, bytes.len())
-            .map_err(within)?;
+        let entry = Entry::new(&tensor, dtype, info.shape.clone(), files.len(), start, bytes.len()).map_err(within)?;
         if entries.contains_key(&tensor) {
             return Err(bad(format!("{name}: tensor `{tensor}` is in another file as well")));
         }
@@ -138,15 +120,11 @@ struct Ends {
 fn check_ends(bytes: &[u8]) -> Result<()> {
     let truncated = || bad("the file ends within its header; it may be truncated");
     let len = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)).ok_or_else(truncated)?;
-    let header_len =
-        usize::try_from(len).ok().filter(|l| *l <= bytes.len() - 8).ok_or_else(|| {
-            bad(format!(
-                "its header claims {len} bytes, the file has {}; it may be truncated",
-                bytes.len()
-            ))
-        })?;
-    let header: HashMap<String, Ends> = serde_json::from_slice(&bytes[8..8 + header_len])
-        .map_err(|e| bad(format!("its header is not valid: {e}")))?;
+    let header_len = usize::try_from(len).ok().filter(|l| *l <= bytes.len() - 8).ok_or_else(|| {
+        bad(format!("its header claims {len} bytes, the file has {}; it may be truncated", bytes.len()))
+    })?;
+    let header: HashMap<String, Ends> =
+        serde_json::from_slice(&bytes[8..8 + header_len]).map_err(|e| bad(format!("its header is not valid: {e}")))?;
     let data_len = (bytes.len() - 8 - header_len) as u64;
     let mut beyond: Vec<_> = header
         .iter()

@@ -59,8 +59,7 @@ pub struct GgufFile {
     pub tensors: Vec<Tensor>,
 }
 
-const PARTS: [&str; 7] =
-    ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+const PARTS: [&str; 7] = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
 
 impl GgufFile {
     /// The tiny model; `kind` is the element type of its matrices.
@@ -90,10 +89,7 @@ impl GgufFile {
         file.set(&format!("{arch}.attention.layer_norm_rms_epsilon"), Meta::F32(1e-5));
         file.set(&format!("{arch}.rope.freq_base"), Meta::F32(10000.0));
         file.set("tokenizer.ggml.model", "gpt2".into());
-        file.set(
-            "tokenizer.ggml.tokens",
-            Meta::Strs((0..VOCAB).map(|i| format!("t{i}")).collect()),
-        );
+        file.set("tokenizer.ggml.tokens", Meta::Strs((0..VOCAB).map(|i| format!("t{i}")).collect()));
         file.tokenizer_and_weights(arch, kind);
         file
     }

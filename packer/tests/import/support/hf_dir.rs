@@ -55,8 +55,7 @@ impl HfDir {
             "rope_scaling": null,
             "tie_word_embeddings": tied,
         });
-        let mut hf =
-            Self { dir: tempfile::tempdir().unwrap(), config, tensors: BTreeMap::new(), dtype };
+        let mut hf = Self { dir: tempfile::tempdir().unwrap(), config, tensors: BTreeMap::new(), dtype };
         hf.add("model.embed_tokens.weight", &[VOCAB, HIDDEN], &values("embed", VOCAB * HIDDEN));
         if !tied {
             hf.add("lm_head.weight", &[VOCAB, HIDDEN], &values("lm_head", VOCAB * HIDDEN));
@@ -70,9 +69,7 @@ impl HfDir {
             for (linear, part) in Linear::ALL.into_iter().zip(PARTS) {
                 let (out, inp) = shape(linear);
                 hf.add(&at(&format!("{part}.weight")), &[out, inp], &linear_values(layer, linear));
-                if class == "Qwen2ForCausalLM"
-                    && matches!(linear, Linear::Q | Linear::K | Linear::V)
-                {
+                if class == "Qwen2ForCausalLM" && matches!(linear, Linear::Q | Linear::K | Linear::V) {
                     hf.add(&at(&format!("{part}.bias")), &[out], &bias_values(layer, linear));
                 }
             }
@@ -112,17 +109,13 @@ impl HfDir {
     /// Writes config and weights, in two shards (the second layer in the second) under an index. Returns the index's
     /// map.
     pub fn write_shards(&self) -> BTreeMap<String, String> {
-        const NAMES: [&str; 2] =
-            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+        const NAMES: [&str; 2] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
         let second = |name: &str| name.contains("layers.1.");
         self.file("config.json", self.config.to_string());
         self.shard(NAMES[0], |n| !second(n));
         self.shard(NAMES[1], second);
-        let map: BTreeMap<String, String> = self
-            .tensors
-            .keys()
-            .map(|n| (n.clone(), NAMES[usize::from(second(n))].into()))
-            .collect();
+        let map: BTreeMap<String, String> =
+            self.tensors.keys().map(|n| (n.clone(), NAMES[usize::from(second(n))].into())).collect();
         self.index(&map);
         map
     }
@@ -133,9 +126,11 @@ impl HfDir {
     }
 
     fn shard(&self, file: &str, pick: impl Fn(&str) -> bool) {
-        let views = self.tensors.iter().filter(|(name, _)| pick(name)).map(|(name, t)| {
-            (name.as_str(), TensorView::new(t.dtype, t.shape.clone(), &t.data).unwrap())
-        });
+        let views = self
+            .tensors
+            .iter()
+            .filter(|(name, _)| pick(name))
+            .map(|(name, t)| (name.as_str(), TensorView::new(t.dtype, t.shape.clone(), &t.data).unwrap()));
         self.file(file, safetensors::serialize(views, None).unwrap());
     }
 }

@@ -35,8 +35,7 @@ pub fn shape(linear: Linear) -> (usize, usize) {
 
 /// The values of a part of the tiny model: eighths, which every element type holds exactly.
 pub fn values(part: &str, count: usize) -> Vec<f32> {
-    let mut state =
-        part.bytes().fold(0x9E37_79B9u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    let mut state = part.bytes().fold(0x9E37_79B9u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
     let mut next = || {
         state ^= state << 13;
         state ^= state >> 17;
@@ -62,8 +61,8 @@ pub fn check_values(c: &Checkpoint, has_bias: bool) {
             let dense = c.linear(layer, linear).unwrap();
             assert_eq!((dense.out, dense.inp), shape(linear));
             assert_eq!(dense.data, linear_values(layer, linear), "{layer} {linear:?}");
-            let want = (has_bias && matches!(linear, Linear::Q | Linear::K | Linear::V))
-                .then(|| bias_values(layer, linear));
+            let want =
+                (has_bias && matches!(linear, Linear::Q | Linear::K | Linear::V)).then(|| bias_values(layer, linear));
             assert_eq!(c.bias(layer, linear).unwrap(), want, "{layer} {linear:?}");
         }
         let norms = [(Norm::AttnNorm(layer), "attn_norm"), (Norm::MlpNorm(layer), "mlp_norm")];
