@@ -53,10 +53,7 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
     let model = Model::load(&output, &LoadOptions { verify: true, isa: None }).unwrap();
     let text = std::fs::read_to_string(data.join("wikitext2_test_a.txt")).unwrap();
     let mut tokens = Vec::new();
-    model
-        .tokenizer()
-        .encode(&text, EncodeOptions { add_special: false, parse_special: false }, &mut tokens)
-        .unwrap();
+    model.tokenizer().encode(&text, EncodeOptions { add_special: false, parse_special: false }, &mut tokens).unwrap();
     let mut scorer = Scorer::exact(model.clone(), WINDOW, 2).unwrap();
     for &(sparsity, perplexity, kept) in rows {
         scorer.set_sparsity(sparsity).unwrap();

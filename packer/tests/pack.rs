@@ -132,9 +132,9 @@ fn naive(c: &Checkpoint) -> Vec<f64> {
                 let dot = |k: &Vec<f64>| k[kv..kv + dim].iter().zip(q).map(|(k, q)| k * q).sum::<f64>();
                 let e: Vec<f64> = keys[layer].iter().map(|k| (dot(k) / (dim as f64).sqrt()).exp()).collect();
                 let sum: f64 = e.iter().sum();
-                attention.extend((0..dim).map(|d| {
-                    e.iter().zip(&values[layer]).map(|(e, v)| e / sum * v[kv + d]).sum::<f64>()
-                }));
+                attention.extend(
+                    (0..dim).map(|d| e.iter().zip(&values[layer]).map(|(e, v)| e / sum * v[kv + d]).sum::<f64>()),
+                );
             }
             x.iter_mut().zip(linear(&attention, layer, LinearKind::O)).for_each(|(x, o)| *x += o);
             let n = norm(&x, Norm::MlpNorm(layer));
@@ -303,7 +303,7 @@ fn damaged_files_are_refused_and_never_crash() {
         shape.push(json!(1));
         assert!(open(&rebuilt(&reshaped)).is_err(), "{name} with a dimension more");
     }
-    let mut change = |key: &str, value: &str, status: Status| {
+    let change = |key: &str, value: &str, status: Status| {
         let mut other = header.clone();
         other["__metadata__"][key] = json!(value);
         let error = open(&rebuilt(&other)).err().unwrap();
@@ -330,7 +330,8 @@ fn damaged_files_are_refused_and_never_crash() {
         let at = (state >> 33) as usize % (header_len + 4096).min(bytes.len());
         let old = std::mem::replace(&mut damaged[at], (state >> 20) as u8);
         if let Ok(model) = open(&damaged)
-            && let Ok(mut session) = rasp::Session::open(model, &rasp::SessionOptions { context: 16, ..Default::default() })
+            && let Ok(mut session) =
+                rasp::Session::open(model, &rasp::SessionOptions { context: 16, ..Default::default() })
         {
             let _ = session.prefill(&TOKENS);
         }

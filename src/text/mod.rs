@@ -1,27 +1,54 @@
-//! Placeholder
-#![allow(missing_docs)]
-use crate::{Result, format::File};
-pub struct Tokenizer(usize);
-pub struct EncodeOptions {
-    pub add_special: bool,
-    pub parse_special: bool,
-}
-impl Tokenizer {
-    pub fn open(f: &File) -> Result<Tokenizer> {
-        Ok(Tokenizer(f.describe("embed_tokens")?.1[0]))
-    }
-    pub fn vocab_size(&self) -> usize {
-        self.0
-    }
-    pub fn encode(&self, t: &str, _: EncodeOptions, out: &mut Vec<u32>) -> Result<()> {
-        let b = std::fs::read(format!("/tmp/tok_{}.bin", t.len())).unwrap();
-        out.extend(b.chunks(4).map(|c| u32::from_le_bytes(c.try_into().unwrap())));
-        Ok(())
-    }
-}
-pub struct ChatTemplate;
-impl ChatTemplate {
-    pub fn new(_: &str, _: &Tokenizer) -> Result<ChatTemplate> {
-        Ok(ChatTemplate)
-    }
-}
+//! Text in and text out: the tokenizer, the incremental detokenizer, the chat template.
+//!
+//! A tokenizer is **compiled by the packer** (`packer/src/tokenizer/`) from Hugging Face's `tokenizer.json` or a GGUF
+//! file's metadata into tables that are used in place from the mapped file. Nothing is parsed at load but a page of
+//! settings: the vocabulary is never copied, and no regular-expression engine is part of this library. The ids equal
+//! those of Hugging Face's `tokenizers`, which is what the packer's tests compare with.
+//!
+//! # The way of a text
+//!
+//! 1. `added`: added tokens that match the raw text are cut out (leftmost-longest). What lies between goes on.
+//! 2. `normalize`: the rewrites of the settings (NFC, a prefix, a replacement), in order.
+//! 3. `added` again, for the added tokens that match normalized text.
+//! 4. `split`: the stages of the pre-tokenizer. Each cuts every piece that the stage before it left.
+//! 5. `merge`: byte-pair encoding of each piece.
+//!
+//! # The tables
+//!
+//! `__metadata__["rasp.tokenizer"]` is the JSON of [`Settings`]. The tensors (`V` tokens, `M` merges; all indexes are
+//! open-addressing hash tables of a power of two of slots, each slot a row number or [`NONE`], where an entry lies at
+//! most [`PROBES`] slots from where its hash points):
+//!
+//! | tensor | dtype | shape | |
+//! | --- | --- | --- | --- |
+//! | `tokenizer.bytes` | U8 | `[n]` | the tokens' bytes as they appear in text, one after the other |
+//! | `tokenizer.offsets` | U32 | `[V+1]` | where each token's bytes begin |
+//! | `tokenizer.kind` | U8 | `[V]` | a [`kind`] and flags |
+//! | `tokenizer.index` | U32 | `[slots]` | token ids, by [`hash_bytes`] of their bytes; byte-fallback and unused tokens are not in it |
+//! | `tokenizer.byte_ids` | U32 | `[256]` | the token of each byte, or [`NONE`] |
+//! | `tokenizer.merges` | U32 | `[M, 3]` | left, right and product, best first: the row number is the rank |
+//! | `tokenizer.merge_index` | U32 | `[slots]` | rows of `merges`, by [`hash_pair`] of left and right |
+//! | `tokenizer.split.N.blocks` | U16 | `[8704]` | the class block of each 128 code points |
+//! | `tokenizer.split.N.classes` | U8 | `[128·b]` | character classes, a block after the other |
+//! | `tokenizer.split.N.next` | U16 | `[states, classes+1]` | the automaton of split `N`, see `split` |
+//!
+//! Vocabularies of SentencePiece's making write a space as `▁`. The packer rewrites their tokens and rules to say the
+//! space itself, so that a token's bytes are always what it adds to a text.
+
+mod added;
+mod chat;
+mod layout;
+mod merge;
+mod normalize;
+mod split;
+mod tables;
+mod tokenizer;
+mod utf8;
+
+pub use chat::{ChatTemplate, Message};
+pub use layout::{
+    AddedToken, Alphabet, CLASS_BLOCK, MATCHED, MAX_TOKEN_BYTES, NONE, PROBES, Rewrite, Settings, Stage, hash_bytes,
+    hash_pair, kind, tensor,
+};
+pub use tokenizer::{EncodeOptions, Tokenizer};
+pub use utf8::Utf8Stream;

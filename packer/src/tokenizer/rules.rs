@@ -1,0 +1,245 @@
+//! Reads the rules of a `tokenizer.json`: normalizer, pre-tokenizer, post-processor, decoder.
+
+use super::pattern::Pattern;
+use super::{GPT2_PATTERN, unsupported};
+use rasp::Result;
+use rasp::text::{Alphabet, Rewrite, Stage};
+use serde_json::Value;
+
+/// What SentencePiece writes for a space.
+pub(super) const MARK: char = '▁';
+
+/// The rules, as rasp has them.
+pub(super) struct Rules {
+    pub alphabet: Alphabet,
+    pub normalizer: Vec<Rewrite>,
+    pub stages: Vec<Stage>,
+    /// The automata that the stages number.
+    pub patterns: Vec<Pattern>,
+    pub prefix: Vec<u32>,
+    pub suffix: Vec<u32>,
+    pub strip_space: bool,
+    /// Tokens named `<0x0A>` are bytes.
+    pub byte_tokens: bool,
+}
+
+/// The text with spaces for marks: how a token of SentencePiece's looks in a text.
+pub(super) fn unmark(text: &str) -> String {
+    text.replace(MARK, " ")
+}
+
+fn kind(value: &Value) -> &str {
+    value.get("type").and_then(Value::as_str).unwrap_or("?")
+}
+
+fn refuse<T>(part: &str, value: &Value) -> Result<T> {
+    Err(unsupported(format!("{part} {value}")))
+}
+
+/// The steps of a part: of a sequence, those inside of it.
+fn steps<'v>(value: &'v Value, inner: &str) -> Vec<&'v Value> {
+    match value {
+        Value::Null => Vec::new(),
+        _ if kind(value) == "Sequence" => {
+            let parts = value.get(inner).and_then(Value::as_array);
+            parts.into_iter().flatten().flat_map(|part| steps(part, inner)).collect()
+        }
+        _ => vec![value],
+    }
+}
+
+fn is_true(value: &Value, key: &str) -> bool {
+    value.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
+    value.get(key).and_then(Value::as_str)
+}
+
+/// The `String` of a pattern; a `Regex` is none.
+fn literal(value: &Value) -> Option<&str> {
+    value.get("pattern").and_then(|p| text(p, "String"))
+}
+
+/// Reads the rules of a canonical `tokenizer.json`.
+pub(super) fn read(json: &Value) -> Result<Rules> {
+    let part = |name: &str| json.get(name).unwrap_or(&Value::Null);
+    let (alphabet, strip_space, byte_tokens) = read_decoder(part("decoder"))?;
+    let mut rules = Rules {
+        alphabet,
+        normalizer: Vec::new(),
+        stages: Vec::new(),
+        patterns: Vec::new(),
+        prefix: Vec::new(),
+        suffix: Vec::new(),
+        strip_space,
+        byte_tokens,
+    };
+    let marks = rules.read_normalizer(part("normalizer"))?;
+    let split = rules.read_pre_tokenizer(part("pre_tokenizer"))?;
+    match alphabet {
+        Alphabet::Bytes if !split => return Err(unsupported("a ByteLevel decoder without its pre-tokenizer")),
+        Alphabet::Chars if !(marks || split) => {
+            return Err(unsupported(format!("a decoder that makes spaces of {MARK:?}, which no rule writes")));
+        }
+        _ => {}
+    }
+    rules.read_post_processor(part("post_processor"))?;
+    Ok(rules)
+}
+
+/// How tokens become text: the alphabet, whether one leading space is dropped, whether there are byte tokens.
+fn read_decoder(decoder: &Value) -> Result<(Alphabet, bool, bool)> {
+    let steps = steps(decoder, "decoders");
+    match steps.as_slice() {
+        [only] if kind(only) == "ByteLevel" => return Ok((Alphabet::Bytes, false, false)),
+        [only] if kind(only) == "Metaspace" && text(only, "replacement") == Some("▁") => {
+            return Ok((Alphabet::Chars, text(only, "prepend_scheme") != Some("never"), false));
+        }
+        _ => {}
+    }
+    let (mut marks, mut strip, mut bytes) = (false, false, false);
+    for step in steps {
+        match kind(step) {
+            "Replace" if literal(step) == Some("▁") && text(step, "content") == Some(" ") => marks = true,
+            "ByteFallback" => bytes = true,
+            "Fuse" => {}
+            "Strip" if text(step, "content") == Some(" ") && step["start"] == 1 && step["stop"] == 0 => strip = true,
+            _ => return refuse("decoder", decoder),
+        }
+    }
+    if !marks {
+        return refuse("decoder", decoder);
+    }
+    Ok((Alphabet::Chars, strip, bytes))
+}
+
+impl Rules {
+    /// True if the normalizer writes marks for spaces. rasp goes the other way, and writes spaces for marks.
+    fn read_normalizer(&mut self, normalizer: &Value) -> Result<bool> {
+        let chars = self.alphabet == Alphabet::Chars;
+        let plain = |s: &str| if chars { unmark(s) } else { s.to_string() };
+        let mut marks = false;
+        for step in steps(normalizer, "normalizers") {
+            match (kind(step), literal(step), text(step, "content"), text(step, "prepend")) {
+                ("NFC", ..) => self.normalizer.push(Rewrite::Nfc),
+                ("Prepend", _, _, Some(prefix)) => self.normalizer.push(Rewrite::Prepend(plain(prefix))),
+                ("Replace", Some(" "), Some("▁"), _) if chars => marks = true,
+                ("Replace", Some(from), Some(to), _) if !(from.is_empty() || chars && from.contains([' ', MARK])) => {
+                    self.normalizer.push(Rewrite::Replace { from: from.into(), to: plain(to) });
+                }
+                _ => return refuse("normalizer", step),
+            }
+        }
+        if marks {
+            self.unmark_text();
+        }
+        Ok(marks)
+    }
+
+    fn unmark_text(&mut self) {
+        let unmark = Rewrite::Replace { from: MARK.into(), to: " ".into() };
+        if self.normalizer.first() != Some(&unmark) {
+            self.normalizer.insert(0, unmark);
+        }
+    }
+
+    fn split(&mut self, pattern: Pattern, drop_gaps: bool) {
+        self.stages.push(Stage::Split { table: self.patterns.len(), drop_gaps });
+        self.patterns.push(pattern);
+    }
+
+    /// True if there is a `ByteLevel` or `Metaspace`, whichever the alphabet asks for.
+    fn read_pre_tokenizer(&mut self, pre_tokenizer: &Value) -> Result<bool> {
+        let all = steps(pre_tokenizer, "pretokenizers");
+        for (i, step) in all.iter().enumerate() {
+            let last = i + 1 == all.len();
+            match kind(step) {
+                "Digits" if self.alphabet == Alphabet::Bytes => {
+                    self.split(Pattern::chars(char::is_numeric, !is_true(step, "individual_digits")), false);
+                }
+                "Split" if self.alphabet == Alphabet::Bytes => self.read_split(step)?,
+                "ByteLevel" if self.alphabet == Alphabet::Bytes && last => {
+                    if is_true(step, "add_prefix_space") {
+                        self.stages.push(Stage::PrefixSpace { first_only: false });
+                    }
+                    if is_true(step, "use_regex") {
+                        self.split(Pattern::parse(GPT2_PATTERN)?, false);
+                    }
+                    return Ok(true);
+                }
+                "Metaspace" if self.alphabet == Alphabet::Chars && all.len() == 1 => {
+                    if text(step, "replacement") != Some("▁") {
+                        return refuse("pre-tokenizer", step);
+                    }
+                    self.unmark_text();
+                    match text(step, "prepend_scheme") {
+                        Some("always") => self.stages.push(Stage::PrefixSpace { first_only: false }),
+                        Some("first") => self.stages.push(Stage::PrefixSpace { first_only: true }),
+                        _ => {}
+                    }
+                    if is_true(step, "split") {
+                        self.split(Pattern::parse(" [^ ]*|[^ ]+")?, false);
+                    }
+                    return Ok(true);
+                }
+                _ => return refuse("pre-tokenizer", step),
+            }
+        }
+        Ok(false)
+    }
+
+    fn read_split(&mut self, step: &Value) -> Result<()> {
+        let escaped = literal(step).map(regex_syntax::escape);
+        let regex = step.get("pattern").and_then(|p| text(p, "Regex"));
+        let Some(pattern) = escaped.as_deref().or(regex) else { return refuse("pre-tokenizer", step) };
+        // Matches are kept, each a piece; what lies between is kept as well, or dropped.
+        let drop_gaps = match (text(step, "behavior"), is_true(step, "invert")) {
+            (Some("Isolated"), _) => false,
+            (Some("Removed"), true) => true,
+            _ => return refuse("pre-tokenizer", step),
+        };
+        self.split(Pattern::parse(pattern)?, drop_gaps);
+        Ok(())
+    }
+
+    fn read_post_processor(&mut self, post_processor: &Value) -> Result<()> {
+        for step in steps(post_processor, "processors") {
+            let id = |key: &str| step[key][1].as_u64().and_then(|id| u32::try_from(id).ok());
+            match kind(step) {
+                // It only moves offsets, which rasp does not give.
+                "ByteLevel" => {}
+                "TemplateProcessing" => self.read_template(step)?,
+                "RobertaProcessing" | "BertProcessing" => match (id("cls"), id("sep")) {
+                    (Some(cls), Some(sep)) => {
+                        self.prefix.insert(0, cls);
+                        self.suffix.push(sep);
+                    }
+                    _ => return refuse("post-processor", step),
+                },
+                _ => return refuse("post-processor", step),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_template(&mut self, step: &Value) -> Result<()> {
+        let (mut before, mut after) = (Vec::new(), None);
+        for piece in step["single"].as_array().into_iter().flatten() {
+            if piece.get("Sequence").is_some() && after.is_none() {
+                after = Some(Vec::new());
+            } else if let Some(name) = piece.get("SpecialToken").and_then(|s| text(s, "id")) {
+                let ids = step["special_tokens"][name]["ids"].as_array().into_iter().flatten();
+                let ids = ids.filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok());
+                after.as_mut().unwrap_or(&mut before).extend(ids);
+            } else {
+                return refuse("post-processor", step);
+            }
+        }
+        let Some(after) = after else { return refuse("post-processor", step) };
+        // A sequence of templates wraps the text from the inside out.
+        self.prefix.splice(0..0, before);
+        self.suffix.extend(after);
+        Ok(())
+    }
+}

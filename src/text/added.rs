@@ -1,0 +1,123 @@
+//! Added tokens, recognised in a text before all else: leftmost, and of several the longest.
+
+use super::layout::AddedToken;
+
+/// One part of a text.
+#[derive(Debug, PartialEq)]
+pub(super) enum Part<'t> {
+    Text(&'t str),
+    Token(u32),
+}
+
+/// Added tokens that are looked for together.
+pub(super) struct Added {
+    /// By pattern, so that those with a common prefix lie together, the prefix itself first.
+    tokens: Vec<AddedToken>,
+    /// Whether any pattern starts with this byte.
+    starts: [bool; 256],
+}
+
+impl Added {
+    pub fn new(mut tokens: Vec<AddedToken>) -> Added {
+        tokens.sort_by(|a, b| a.pattern.cmp(&b.pattern));
+        let mut starts = [false; 256];
+        for token in &tokens {
+            if let Some(&first) = token.pattern.as_bytes().first() {
+                starts[usize::from(first)] = true;
+            }
+        }
+        Added { tokens, starts }
+    }
+
+    /// Hands over the parts of `text` in order; none is empty text.
+    pub fn split<'t, E>(
+        &self,
+        text: &'t str,
+        parse_special: bool,
+        mut part: impl FnMut(Part<'t>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut done = 0;
+        let mut at = 0;
+        while let Some(skip) = text.as_bytes()[at..].iter().position(|&b| self.starts[usize::from(b)]) {
+            at += skip;
+            let Some(token) = self.longest(&text.as_bytes()[at..]) else {
+                at += 1;
+                continue;
+            };
+            // Where special tokens are not wanted, their text still hides what begins inside of it.
+            let (start, end) = (at, at + token.pattern.len());
+            at = end;
+            if token.special && !parse_special {
+                continue;
+            }
+            // Patterns are whole characters, and so `start` and `end` lie between characters.
+            let start = if token.lstrip { text[..start].trim_end().len().max(done) } else { start };
+            let end = if token.rstrip { text.len() - text[end..].trim_start().len() } else { end };
+            if done < start {
+                part(Part::Text(&text[done..start]))?;
+            }
+            part(Part::Token(token.id))?;
+            done = end;
+        }
+        if done < text.len() { part(Part::Text(&text[done..])) } else { Ok(()) }
+    }
+
+    /// The longest pattern that starts `text`.
+    fn longest(&self, text: &[u8]) -> Option<&AddedToken> {
+        let mut range = self.tokens.as_slice();
+        let mut found = None;
+        for (depth, &byte) in text.iter().enumerate() {
+            let at = |token: &AddedToken| token.pattern.as_bytes().get(depth).copied();
+            let from = range.partition_point(|token| at(token) < Some(byte));
+            let to = range.partition_point(|token| at(token) <= Some(byte));
+            range = &range[from..to];
+            match range.first() {
+                None => break,
+                Some(token) if token.pattern.len() == depth + 1 => found = Some(token),
+                Some(_) => {}
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(id: u32, pattern: &str, special: bool) -> AddedToken {
+        AddedToken { id, pattern: pattern.into(), special, lstrip: false, rstrip: false, normalized: false }
+    }
+
+    fn parts(added: &Added, text: &str, parse_special: bool) -> String {
+        let mut all = String::new();
+        added
+            .split(text, parse_special, |part| {
+                all += &match part {
+                    Part::Text(text) => format!("[{text}]"),
+                    Part::Token(id) => format!("{id}"),
+                };
+                Ok::<(), ()>(())
+            })
+            .unwrap();
+        all
+    }
+
+    #[test]
+    fn the_longest_of_the_leftmost() {
+        let added = Added::new(vec![token(1, "<a", false), token(2, "<a>>", true), token(3, ">b", false)]);
+        assert_eq!(parts(&added, "x<a>>b<a>b", true), "[x]2[b]13");
+        assert_eq!(parts(&added, "x<a>>b<a>b", false), "[x<a>>b]13");
+        assert_eq!(parts(&added, "<é", true), "[<é]");
+        assert_eq!(parts(&added, "", true), "");
+    }
+
+    #[test]
+    fn white_space_is_stripped_once() {
+        let mut strip = token(1, "<s>", true);
+        (strip.lstrip, strip.rstrip) = (true, true);
+        let added = Added::new(vec![strip, token(2, " ", false)]);
+        assert_eq!(parts(&added, "a\u{a0}\n<s>\t<s>\u{2003}b", true), "[a]11[b]");
+        assert_eq!(parts(&Added::new(vec![]), "a", true), "[a]");
+    }
+}

@@ -1,0 +1,99 @@
+//! Rewriting text before it is split.
+
+use super::layout::Rewrite;
+use super::tables::bad;
+use crate::{Error, Result, Status};
+use std::borrow::Cow;
+use unicode_normalization_alignments::UnicodeNormalization;
+
+/// No rewriting makes a text longer than this many times what it was (form C itself makes it at most three times
+/// longer). It bounds the memory that settings can ask for.
+const GROWTH: usize = 16;
+
+/// The text after all rewrites, borrowed where they change nothing.
+pub(super) fn normalize<'t>(rewrites: &[Rewrite], text: &'t str) -> Result<Cow<'t, str>> {
+    let limit = GROWTH * text.len() + 1024;
+    let mut text = Cow::Borrowed(text);
+    for rewrite in rewrites {
+        let rewritten = match rewrite {
+            Rewrite::Nfc => nfc(&text)?,
+            Rewrite::Prepend(_) if text.is_empty() => None,
+            Rewrite::Prepend(prefix) => {
+                let mut longer = with_capacity(text.len() + prefix.len(), limit)?;
+                longer.push_str(prefix);
+                longer.push_str(&text);
+                Some(longer)
+            }
+            Rewrite::Replace { from, to } => replace(&text, from, to, limit)?,
+        };
+        if let Some(rewritten) = rewritten {
+            text = Cow::Owned(rewritten);
+        }
+    }
+    Ok(text)
+}
+
+fn with_capacity(len: usize, limit: usize) -> Result<String> {
+    if len > limit {
+        return Err(bad("the tokenizer's normalizer makes text many times longer"));
+    }
+    let mut text = String::new();
+    text.try_reserve_exact(len)
+        .map_err(|_| Error::new(Status::OutOfMemory, format!("no memory to normalize {len} bytes of text")))?;
+    Ok(text)
+}
+
+fn replace(text: &str, from: &str, to: &str, limit: usize) -> Result<Option<String>> {
+    let count = text.matches(from).count();
+    if count == 0 {
+        return Ok(None);
+    }
+    let len = (text.len() - count * from.len()).saturating_add(count.saturating_mul(to.len()));
+    let mut replaced = with_capacity(len, limit)?;
+    for (i, between) in text.split(from).enumerate() {
+        if i > 0 {
+            replaced.push_str(to);
+        }
+        replaced.push_str(between);
+    }
+    Ok(Some(replaced))
+}
+
+fn nfc(text: &str) -> Result<Option<String>> {
+    // Everything below U+0300 (which begins with the byte 0xCC) is in form C, whatever its neighbours.
+    if text.bytes().all(|b| b < 0xCC) {
+        return Ok(None);
+    }
+    let mut composed = with_capacity(text.len(), usize::MAX)?;
+    for (c, _) in text.nfc() {
+        composed.try_reserve(c.len_utf8()).map_err(|e| Error::new(Status::OutOfMemory, e.to_string()))?;
+        composed.push(c);
+    }
+    Ok(Some(composed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(rewrites: &[Rewrite], text: &str) -> String {
+        normalize(rewrites, text).unwrap().into_owned()
+    }
+
+    #[test]
+    fn rewrites_apply_in_order() {
+        let rewrites =
+            [Rewrite::Prepend("_".into()), Rewrite::Replace { from: "_a".into(), to: "bb".into() }, Rewrite::Nfc];
+        assert_eq!(run(&rewrites, ""), "");
+        assert_eq!(run(&rewrites, "a_ae\u{301}"), "bbbb\u{e9}");
+        assert_eq!(run(&[Rewrite::Nfc], "\u{ff}\u{2ff}"), "\u{ff}\u{2ff}");
+        assert!(matches!(normalize(&[Rewrite::Nfc], "plain é").unwrap(), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn growth_is_bounded() {
+        let double = Rewrite::Replace { from: "a".into(), to: "aaaaaaaa".into() };
+        let rewrites = vec![double; 8];
+        assert_eq!(normalize(&rewrites, &"a".repeat(1000)).unwrap_err().status(), Status::BadFile);
+    }
+}

@@ -1,0 +1,271 @@
+//! The tokenizer: text to ids and back.
+
+use super::added::{Added, Part};
+use super::layout::{Rewrite, Settings, Stage, kind};
+use super::merge::{Model, Scratch, reserve};
+use super::normalize::normalize;
+use super::split::Automaton;
+use super::tables::{Merges, Vocabulary, bad};
+use crate::format::{File, key};
+use crate::{Error, Result, Status};
+use std::sync::Arc;
+
+/// Longer texts than this are refused; positions are kept in 32 bits, and no context is a thousandth as long.
+const MAX_TEXT: usize = 1 << 30;
+
+/// More stages, or rewrites, than any tokenizer has.
+const MAX_STEPS: usize = 8;
+
+/// How [`Tokenizer::encode`] treats special tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// Put the tokens before and after the text that the model expects (the beginning-of-text token, usually, or none).
+    pub add_special: bool,
+    /// Read the names of special tokens in the text (`<|im_end|>`) as those tokens. Leave it off for text that you do
+    /// not trust: it is then only text.
+    pub parse_special: bool,
+}
+
+/// Turns text into token ids and back. It never changes, and any threads may use it at once.
+pub struct Tokenizer {
+    vocabulary: Vocabulary,
+    merges: Merges,
+    settings: Settings,
+    stages: Vec<Step>,
+    /// Added tokens that are looked for in the raw text.
+    added: Added,
+    /// Added tokens that are looked for in normalized text.
+    added_normalized: Added,
+}
+
+/// A stage with its automaton at hand.
+enum Step {
+    Split { automaton: Arc<Automaton>, drop_gaps: bool },
+    PrefixSpace { first_only: bool },
+}
+
+impl Tokenizer {
+    /// The tokenizer of a file. Every table is checked here, so that no text can lead outside of them.
+    pub fn open(file: &File) -> Result<Tokenizer> {
+        let mut settings: Settings = file.json(key::TOKENIZER)?;
+        let vocabulary = Vocabulary::open(file).map_err(|e| e.context("tokenizer"))?;
+        let merges = Merges::open(file, vocabulary.len()).map_err(|e| e.context("tokenizer"))?;
+        check(&settings, vocabulary.len()).map_err(|e| e.context("tokenizer"))?;
+        let mut automata: Vec<Arc<Automaton>> = Vec::new();
+        let mut stages = Vec::new();
+        for stage in &settings.stages {
+            stages.push(match *stage {
+                Stage::Split { table, drop_gaps } => {
+                    // Tables are numbered in the order of the stages that first use them.
+                    if table == automata.len() {
+                        automata.push(Arc::new(Automaton::open(file, table)?));
+                    }
+                    let automaton = automata.get(table).ok_or_else(|| bad(format!("no split {table}")))?.clone();
+                    Step::Split { automaton, drop_gaps }
+                }
+                Stage::PrefixSpace { first_only } => Step::PrefixSpace { first_only },
+            });
+        }
+        let (normalized, raw) = std::mem::take(&mut settings.added).into_iter().partition(|t| t.normalized);
+        Ok(Tokenizer {
+            vocabulary,
+            merges,
+            settings,
+            stages,
+            added: Added::new(raw),
+            added_normalized: Added::new(normalized),
+        })
+    }
+
+    /// Appends the ids of `text`. If it fails, `out` is as it was.
+    pub fn encode(&self, text: &str, options: EncodeOptions, out: &mut Vec<u32>) -> Result<()> {
+        let before = out.len();
+        let outcome = self.encode_all(text, options, out);
+        if outcome.is_err() {
+            out.truncate(before);
+        }
+        outcome
+    }
+
+    fn encode_all(&self, text: &str, options: EncodeOptions, out: &mut Vec<u32>) -> Result<()> {
+        if text.len() > MAX_TEXT {
+            return Err(Error::new(
+                Status::OutOfRange,
+                format!("a text of {} bytes; the longest is {MAX_TEXT}", text.len()),
+            ));
+        }
+        let mut run = Run { tokenizer: self, scratch: Scratch::default(), out };
+        if options.add_special {
+            run.push(&self.settings.prefix)?;
+        }
+        let mut at_start = true;
+        self.added.split(text, options.parse_special, |part| {
+            match part {
+                Part::Token(id) => run.push(&[id])?,
+                Part::Text(raw) => run.between(raw, at_start, options.parse_special)?,
+            }
+            at_start = false;
+            Ok::<(), Error>(())
+        })?;
+        if options.add_special {
+            run.push(&self.settings.suffix)?;
+        }
+        Ok(())
+    }
+
+    /// How many ids there are. All are below this; some may be unused.
+    pub fn vocab_size(&self) -> usize {
+        self.vocabulary.len()
+    }
+
+    /// What a token adds to a text; of a special token its name, of an unused one nothing. `None` if there is no such
+    /// id. At most [`MAX_TOKEN_BYTES`](super::MAX_TOKEN_BYTES) bytes, which need not be whole characters: see
+    /// [`Utf8Stream`](super::Utf8Stream).
+    pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
+        self.vocabulary.bytes(id)
+    }
+
+    /// True if the token is special: it steers the model and is no text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.vocabulary.kind(id).is_some_and(|k| k & kind::MASK == kind::CONTROL)
+    }
+
+    /// The token with exactly these bytes, special tokens by their names.
+    pub fn id_of(&self, bytes: &[u8]) -> Option<u32> {
+        self.vocabulary.find(bytes)
+    }
+
+    /// The bytes of a text from its ids, special tokens left out or by name.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        for (index, &id) in ids.iter().enumerate() {
+            let bytes = self.token_bytes(id).ok_or_else(|| {
+                Error::new(
+                    Status::OutOfRange,
+                    format!("id {id} at index {index}; the vocabulary has {} tokens", self.vocab_size()),
+                )
+            })?;
+            if !(skip_special && self.is_special(id)) {
+                let full = |_| Error::new(Status::OutOfMemory, format!("no memory for the text of {} ids", ids.len()));
+                text.try_reserve(bytes.len()).map_err(full)?;
+                text.extend_from_slice(bytes);
+            }
+        }
+        if self.settings.strip_space && text.first() == Some(&b' ') {
+            text.remove(0);
+        }
+        Ok(text)
+    }
+
+    /// True if the text of a generation from nothing starts with a space that is not part of it (SentencePiece):
+    /// [`decode`](Tokenizer::decode) drops it.
+    pub fn strips_space(&self) -> bool {
+        self.settings.strip_space
+    }
+
+    /// The token that begins a text, if the model has one.
+    pub fn bos(&self) -> Option<u32> {
+        self.settings.bos
+    }
+
+    /// The token that ends a text, as the chat template names it.
+    pub fn eos(&self) -> Option<u32> {
+        self.settings.eos
+    }
+
+    /// All tokens that end a generation: of a text, of a turn.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.settings.end
+    }
+
+    /// True if this token ends a generation.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.settings.end.contains(&id)
+    }
+
+    fn model(&self) -> Model<'_> {
+        Model {
+            vocabulary: &self.vocabulary,
+            merges: &self.merges,
+            alphabet: self.settings.alphabet,
+            byte_fallback: self.settings.byte_fallback,
+            unknown: self.settings.unknown,
+            fuse_unknown: self.settings.fuse_unknown,
+        }
+    }
+}
+
+/// One call of `encode`.
+struct Run<'a> {
+    tokenizer: &'a Tokenizer,
+    scratch: Scratch,
+    out: &'a mut Vec<u32>,
+}
+
+impl Run<'_> {
+    fn push(&mut self, ids: &[u32]) -> Result<()> {
+        reserve(self.out, ids.len())?;
+        self.out.extend_from_slice(ids);
+        Ok(())
+    }
+
+    /// Text between added tokens.
+    fn between(&mut self, raw: &str, at_start: bool, parse_special: bool) -> Result<()> {
+        let tokenizer = self.tokenizer;
+        let text = normalize(&tokenizer.settings.normalizer, raw)?;
+        let mut at_start = at_start;
+        tokenizer.added_normalized.split(&text, parse_special, |part| {
+            match part {
+                Part::Token(id) => self.push(&[id])?,
+                Part::Text(text) => self.stage(&tokenizer.stages, text, at_start)?,
+            }
+            at_start = false;
+            Ok(())
+        })
+    }
+
+    /// A piece before the first of `stages`.
+    fn stage(&mut self, stages: &[Step], piece: &str, at_start: bool) -> Result<()> {
+        match stages.split_first() {
+            None => self.tokenizer.model().encode(piece, &mut self.scratch, self.out),
+            Some((Step::Split { automaton, drop_gaps }, rest)) => {
+                let mut start = 0;
+                automaton.split(piece, |part| {
+                    let (from, to) = (start, part.end);
+                    start = to;
+                    if !part.matched && *drop_gaps {
+                        return Ok(());
+                    }
+                    self.stage(rest, &piece[from..to], at_start && from == 0)
+                })
+            }
+            Some((Step::PrefixSpace { first_only }, rest)) => {
+                if piece.starts_with(' ') || (*first_only && !at_start) {
+                    return self.stage(rest, piece, at_start);
+                }
+                let spaced = normalize(&[Rewrite::Prepend(" ".into())], piece)?;
+                self.stage(rest, &spaced, at_start)
+            }
+        }
+    }
+}
+
+/// Fails unless the settings name only tokens that there are, and no work without bounds.
+fn check(settings: &Settings, vocab: usize) -> Result<()> {
+    let named = [settings.unknown, settings.bos, settings.eos].into_iter().flatten();
+    let listed = [&settings.prefix, &settings.suffix, &settings.end].into_iter().flatten().copied();
+    let added = settings.added.iter().map(|token| token.id);
+    if let Some(id) = named.chain(listed).chain(added).find(|&id| id as usize >= vocab) {
+        return Err(bad(format!("the settings name token {id} of {vocab}")));
+    }
+    if settings.added.iter().any(|token| token.pattern.is_empty()) {
+        return Err(bad("an added token has no text"));
+    }
+    if settings.stages.len() > MAX_STEPS || settings.normalizer.len() > MAX_STEPS {
+        return Err(bad(format!("more than {MAX_STEPS} stages or rewrites")));
+    }
+    if settings.normalizer.iter().any(|r| matches!(r, Rewrite::Replace { from, .. } if from.is_empty())) {
+        return Err(bad("a rewrite replaces nothing"));
+    }
+    Ok(())
+}
