@@ -11,7 +11,7 @@ mod common;
 
 use std::hint::black_box;
 
-use common::{Rng, median, time};
+use common::{Rng, aligned, median, time};
 use rasp_kernels::{Elems, Kernels, MatMut, MatRef, Matrix};
 
 /// FLOP/s of fused multiply-adds on registers, two FLOP each.
@@ -55,8 +55,9 @@ fn products(menu: Kernels, rounds: usize, rng: &mut Rng) {
         ("dot_rows_many [128, 1536]", 128, 1536, true),
     ];
     for (name, rows, cols, row_form) in cases {
-        let data = rng.bf16(rows * cols);
-        let w = Matrix::new(Elems::Bf16(&data), rows, cols, cols).expect("fits");
+        let data = aligned(rows * cols, 0);
+        data.fill_with(|| rng.bf16(1)[0]);
+        let w = Matrix::new(Elems::Bf16(data), rows, cols, cols).expect("fits");
         let (inputs, outputs) = if row_form { (cols, rows) } else { (rows, cols) };
         let counts: &[usize] = if rows <= 256 && !row_form {
             &[1, 2, 3, 4, 8]
@@ -64,8 +65,9 @@ fn products(menu: Kernels, rounds: usize, rng: &mut Rng) {
             &[1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32, 128, 512]
         };
         for &tokens in counts {
-            let x: Vec<f32> = (0..tokens * inputs).map(|_| rng.unit()).collect();
-            let mut y = vec![0.0; tokens * outputs];
+            let x = aligned(tokens * inputs, 0.0);
+            x.fill_with(|| rng.unit());
+            let y = aligned(tokens * outputs, 0.0);
             let flop = (2 * rows * cols * tokens) as f64;
             let repeat = (2e8 / flop).ceil() as usize;
             let (mut peaks, mut rates, mut ratios) = (vec![], vec![], vec![]);
@@ -73,8 +75,8 @@ fn products(menu: Kernels, rounds: usize, rng: &mut Rng) {
                 let peak = peak();
                 let seconds = time(|| {
                     for _ in 0..repeat {
-                        let x = MatRef::new(&x, tokens, inputs, inputs).expect("fits");
-                        let y = MatMut::new(&mut y, tokens, outputs, outputs).expect("fits");
+                        let x = MatRef::new(x, tokens, inputs, inputs).expect("fits");
+                        let y = MatMut::new(y, tokens, outputs, outputs).expect("fits");
                         if row_form { menu.dot_rows_many(y, x, w) } else { menu.gemm(y, x, w) }
                     }
                 });

@@ -4,19 +4,20 @@
 //! cargo bench -p rasp-kernels --bench bandwidth -- [ROUNDS] [SUBSTRING OF A CASE'S NAME]
 //! ```
 //!
-//! Matrices rotate through 256 MiB, more than any cache, and each round times a plain streaming read
-//! of the same buffer right before each case, so that a noisy neighbour slows both; a thread's time
-//! does not count its waiting for a CPU. Printed for one
-//! and two threads: the median read bandwidth, the median bandwidth of the product (bytes of the rows
-//! it had to read), and the median of their ratios.
+//! Matrices rotate through 256 MiB, more than any cache. Each round times, one right after another so
+//! that a noisy neighbour slows them alike: `stream`, a plain sequential read of the whole buffer;
+//! `rows`, a plain read of just the bytes that the product needs, in its order; and the `product`.
+//! Medians are printed, with the medians of product/stream and product/rows. The second says how good
+//! the kernel is, the first how good the arrangement: no arithmetic makes short rows stream as long
+//! ones do. A thread's time does not count its waiting for a CPU.
 //!
 //! Threads split the columns of each matrix, or the rows of the head, as the engine does.
 
 mod common;
 
-use std::{hint::black_box, ops::Range};
+use std::{hint::black_box, ops::Range, sync::Mutex};
 
-use common::{Rng, median, time};
+use common::{Rng, aligned, median, time};
 use rasp_kernels::{Active, Elems, Kernels, Matrix};
 
 /// Elements of the buffer: 256 MiB of bf16.
@@ -95,6 +96,43 @@ fn read_avx2(data: &[u16]) {
     black_box(sums);
 }
 
+/// Reads those columns of the listed rows.
+fn read_rows(data: &[u16], stride: usize, rows: &[u32], columns: Range<usize>) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the CPU has AVX2.
+        return unsafe { read_rows_avx2(data, stride, rows, columns) };
+    }
+    for &row in rows {
+        read(&data[row as usize * stride..][columns.clone()]);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn read_rows_avx2(data: &[u16], stride: usize, rows: &[u32], columns: Range<usize>) {
+    use std::arch::x86_64::*;
+    let mut sums = [_mm256_setzero_si256(); 2];
+    let none = &rows[rows.len()..];
+    for (i, batch) in rows.chunks(8).enumerate() {
+        let next = rows.get(8 * (i + 1)..).unwrap_or(none);
+        for c in columns.clone().step_by(32) {
+            for (r, &row) in batch.iter().enumerate() {
+                let ahead = next.get(r).unwrap_or(&row);
+                let line = data.as_ptr().wrapping_add(*ahead as usize * stride + c);
+                _mm_prefetch::<_MM_HINT_T0>(line.cast());
+                let line = &data[row as usize * stride + c..][..32];
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: the line holds two vectors of 16 elements.
+                    let v = unsafe { _mm256_loadu_si256(line.as_ptr().add(16 * half).cast()) };
+                    *sum = _mm256_or_si256(*sum, v);
+                }
+            }
+        }
+    }
+    black_box(sums);
+}
+
 /// Runs `work(thread)`, which returns the bytes it read, on that many threads; returns the sum of
 /// their bandwidths.
 fn on_threads(threads: usize, work: impl Fn(usize) -> f64 + Sync) -> f64 {
@@ -120,19 +158,19 @@ fn part(range: &Range<usize>, unit: usize, thread: usize, threads: usize) -> Ran
     cut(thread)..cut(thread + 1)
 }
 
+/// What one thread's pass does with the rows that it visits.
+#[derive(Clone, Copy, PartialEq)]
+enum Work {
+    Product,
+    /// Reads them, and no more: eight rows at a time, the next eight prefetched.
+    Read,
+}
+
 /// One thread's share of one pass over the buffer's matrices; returns the bytes it read.
-fn pass(
-    case: &Case,
-    menu: Kernels,
-    data: &[u16],
-    lists: &[Vec<u32>],
-    thread: usize,
-    threads: usize,
-) -> f64 {
+fn pass(bench: &Bench<'_>, work: Work, thread: usize, threads: usize) -> f64 {
+    let Bench { case, menu, data, lists, .. } = *bench;
     let size = case.rows * case.stride;
-    let inputs = if case.kind == Kind::Head { case.stride } else { case.rows };
-    let x: Vec<f32> = (0..inputs).map(|k| (k % 7) as f32 - 3.0).collect();
-    let mut y = vec![0.0; case.rows.max(case.stride)];
+    let mut y = bench.y[thread].lock().expect("no panic");
     let mut elements = 0;
     for i in 0..data.len() / size {
         let elems = Elems::Bf16(&data[i * size..][..size]);
@@ -140,24 +178,43 @@ fn pass(
         if case.kind == Kind::Head {
             let rows = part(&(0..case.rows), 1, thread, threads);
             elements += rows.len() * case.stride;
-            menu.dot_rows(&mut y[..rows.len()], &x, w.row_range(rows));
+            match work {
+                Work::Product => {
+                    menu.dot_rows(&mut y[..rows.len()], &bench.x[..case.stride], w.row_range(rows));
+                }
+                Work::Read => read(
+                    &data[i * size..][..size][rows.start * case.stride..rows.end * case.stride],
+                ),
+            }
         } else {
             let columns = part(&case.columns, 32, thread, threads);
             let y = &mut y[..columns.len()];
             let list = &lists[i % lists.len()];
-            let active = if case.kind == Kind::Dense { case.rows } else { list.len() };
-            elements += active * columns.len();
-            let w = w.columns(columns);
-            if case.kind == Kind::Dense {
-                menu.gemv(y, &x, w);
-            } else {
-                let active = Active::from_checked(list, case.rows).expect("ascending");
-                menu.gemv_sparse(y, &x, active, w);
+            elements += list.len() * columns.len();
+            let x = &bench.x[..case.rows];
+            match work {
+                Work::Read => read_rows(&data[i * size..][..size], case.stride, list, columns),
+                Work::Product if case.kind == Kind::Dense => menu.gemv(y, x, w.columns(columns)),
+                Work::Product => {
+                    let active = Active::from_checked(list, case.rows).expect("ascending");
+                    menu.gemv_sparse(y, x, active, w.columns(columns));
+                }
             }
         }
         black_box(&mut y);
     }
     2.0 * elements as f64
+}
+
+/// What a case runs on.
+struct Bench<'a> {
+    case: &'a Case,
+    menu: Kernels,
+    data: &'a [u16],
+    lists: &'a [Vec<u32>],
+    x: &'a [f32],
+    /// One for each thread.
+    y: [Mutex<&'static mut [f32]>; 2],
 }
 
 fn main() {
@@ -168,13 +225,15 @@ fn main() {
     let rng = &mut Rng(1);
     // Random bits are too slow to make by the hundred million: one block, repeated.
     let block = rng.bf16(1 << 20);
-    let data: Vec<u16> = block.iter().copied().cycle().take(ELEMENTS).collect();
+    let data = aligned(ELEMENTS, 0u16);
+    data.chunks_mut(block.len()).for_each(|chunk| chunk.copy_from_slice(&block));
+    let data = &*data;
+    let x = aligned(16 << 10, 0.5f32);
 
-    println!(
-        "{} kernels, medians of {rounds} rounds, GB/s (read, product) and their ratio",
-        menu.isa()
-    );
-    println!("{:28} {:>6}  {:>22}  {:>22}", "", "active", "1 thread", "2 threads");
+    println!("{} kernels, medians of {rounds} rounds, GB/s", menu.isa());
+    println!("{:35}  {:^33}  {:^33}", "", "1 thread", "2 threads");
+    let head = "stream    rows product    of  of";
+    println!("{:28} {:>6}  {head}  {head}", "", "active");
     for case in cases() {
         if filter.is_some_and(|filter| !case.name.contains(filter.as_str())) {
             continue;
@@ -184,28 +243,31 @@ fn main() {
                 Kind::Sparse(density) => {
                     (0..case.rows as u32).filter(|_| rng.unit() < density).collect()
                 }
-                _ => vec![],
+                _ => (0..case.rows as u32).collect(),
             })
             .collect();
+        let y = [(); 2].map(|()| Mutex::new(aligned(64 << 10, 0.0f32)));
+        let bench = Bench { case: &case, menu, data, lists: &lists, x, y };
         let mut line = String::new();
         for threads in [1, 2] {
-            let (mut reads, mut products, mut ratios) = (vec![], vec![], vec![]);
+            let mut figures: [Vec<f64>; 5] = Default::default();
             for _ in 0..rounds {
-                let read = on_threads(threads, |t| {
+                let stream = on_threads(threads, |t| {
                     let own = &data[part(&(0..ELEMENTS), 1024, t, threads)];
                     read(own);
                     size_of_val(own) as f64
                 });
-                let product = on_threads(threads, |t| pass(&case, menu, &data, &lists, t, threads));
-                reads.push(read);
-                products.push(product);
-                ratios.push(product / read);
+                let rows = on_threads(threads, |t| pass(&bench, Work::Read, t, threads));
+                let product = on_threads(threads, |t| pass(&bench, Work::Product, t, threads));
+                let round = [stream, rows, product, product / stream, product / rows];
+                figures.iter_mut().zip(round).for_each(|(all, one)| all.push(one));
             }
+            let [stream, rows, product, of_stream, of_rows] =
+                figures.map(|mut all| median(&mut all));
             line += &format!(
-                "  {:>7.2} {:>7.2} {:>5.0}%",
-                median(&mut reads),
-                median(&mut products),
-                100.0 * median(&mut ratios)
+                "  {stream:>6.2} {rows:>7.2} {product:>7.2} {:>3.0}% {:>3.0}%",
+                100.0 * of_stream,
+                100.0 * of_rows
             );
         }
         let active = match case.kind {
