@@ -1,7 +1,7 @@
 //! The products of many tokens against the peak of fused multiply-adds, and the small operations.
 //!
 //! ```text
-//! cargo bench -p rasp-kernels --bench arithmetic -- [ROUNDS]
+//! cargo bench -p rasp-kernels --bench arithmetic -- [ROUNDS] [SUBSTRING OF A PRODUCT'S NAME]
 //! ```
 //!
 //! One thread. The peak is what independent `vfmadd` on registers reach at that moment (AVX2; with
@@ -43,7 +43,7 @@ fn peak() -> f64 {
     f64::NAN
 }
 
-fn products(menu: Kernels, rounds: usize, rng: &mut Rng) {
+fn products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
     println!("{:36} {:>6} {:>9} {:>9} {:>6}", "GFLOP/s", "tokens", "peak", "product", "ratio");
     let cases = [
         ("gemm [576, 576]", 576, 576, false),
@@ -55,6 +55,9 @@ fn products(menu: Kernels, rounds: usize, rng: &mut Rng) {
         ("dot_rows_many [128, 1536]", 128, 1536, true),
     ];
     for (name, rows, cols, row_form) in cases {
+        if filter.is_some_and(|filter| !name.contains(filter)) {
+            continue;
+        }
         let data = aligned(rows * cols, 0);
         data.fill_with(|| rng.bf16(1)[0]);
         let w = Matrix::new(Elems::Bf16(data), rows, cols, cols).expect("fits");
@@ -123,10 +126,12 @@ fn small_operations(menu: Kernels, rounds: usize, rng: &mut Rng) {
 }
 
 fn main() {
-    let rounds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(7);
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let rounds = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(7);
+    let filter = arguments.iter().find(|a| a.parse::<usize>().is_err());
     let menu = Kernels::best();
     let rng = &mut Rng(1);
     println!("{} kernels, one thread, medians of {rounds} rounds", menu.isa());
-    products(menu, rounds, rng);
+    products(menu, rounds, filter.map(String::as_str), rng);
     small_operations(menu, rounds, rng);
 }
