@@ -6,9 +6,12 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind, context};
 
-/// What one render may cost. A step of the template costs about one, and so do 64 bytes that it makes: a template
-/// cannot run, nor fill memory, without end. Real ones need some hundreds a message.
-const FUEL: u64 = 2_000_000;
+/// What one render may cost: a step of the template costs about one, and so do 64 bytes that it makes. So a template
+/// cannot run without end, nor fill memory with text. (Of what minijinja 3.1 can do, one thing is not charged: joining
+/// lists with `+`, again and again, to ever longer ones.)
+const FUEL: u64 = 100_000;
+/// What each message adds; real templates need some hundreds.
+const FUEL_PER_MESSAGE: u64 = 2_000;
 
 /// How deep macros and recursive loops may go; each level takes some of the host's stack.
 const DEPTH: usize = 64;
@@ -62,7 +65,6 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
         environment.set_syntax(syntax);
-        environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(DEPTH);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -76,12 +78,14 @@ impl ChatTemplate {
     ///
     /// A template may refuse a conversation (two user turns in a row, say): the error has its own words.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|m| Value::from_iter([("role", Value::from(m.role)), ("content", Value::from(m.content))]))
-            .collect();
+        // A template copies a message's text a few times over; each byte of it pays for 64.
+        let bytes = messages.iter().map(|m| m.content.len() as u64).sum::<u64>();
+        let fuel = FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + bytes;
+        let messages: Vec<Value> = messages.iter().map(|m| context! { role => m.role, content => m.content }).collect();
         let text = |token: &Option<String>| token.as_deref().map_or(Value::UNDEFINED, Value::from);
-        let template = self.environment.get_template(NAME).map_err(failed)?;
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+        let template = environment.get_template(NAME).map_err(failed)?;
         template
             .render(context! {
                 messages,

@@ -1,0 +1,10 @@
+//! The compiled tokenizer against Hugging Face's `tokenizers`: on real text, on hard text, on random text, and on
+//! tables that are broken.
+
+mod broken;
+mod chat;
+mod gguf;
+mod patterns;
+mod real;
+mod refused;
+mod support;
