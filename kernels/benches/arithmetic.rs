@@ -62,11 +62,8 @@ fn products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
         data.fill_with(|| rng.bf16(1)[0]);
         let w = Matrix::new(Elems::Bf16(data), rows, cols, cols).expect("fits");
         let (inputs, outputs) = if row_form { (cols, rows) } else { (rows, cols) };
-        let counts: &[usize] = if rows <= 256 && !row_form {
-            &[1, 2, 3, 4, 8]
-        } else {
-            &[1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32, 128, 512]
-        };
+        let counts: &[usize] =
+            if rows <= 256 && !row_form { &[1, 2, 3, 4, 8] } else { &[1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32, 128, 512] };
         for &tokens in counts {
             let x = aligned(tokens * inputs, 0.0);
             x.fill_with(|| rng.unit());
@@ -101,8 +98,7 @@ fn products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
 fn small_operations(menu: Kernels, rounds: usize, rng: &mut Rng) {
     println!("\n{:36} {:>10}", "small operations", "ns");
     let report = |name: &str, run: &mut dyn FnMut()| {
-        let mut times: Vec<_> =
-            (0..rounds).map(|_| time(|| (0..1000).for_each(|_| run())) * 1e6).collect();
+        let mut times: Vec<_> = (0..rounds).map(|_| time(|| (0..1000).for_each(|_| run())) * 1e6).collect();
         println!("{name:36} {:>10.0}", median(&mut times));
     };
     let a: Vec<f32> = (0..1536).map(|_| rng.unit() - 0.5).collect();

@@ -143,8 +143,7 @@ fn on_threads(threads: usize, work: impl Fn(usize) -> f64 + Sync) -> f64 {
     };
     let bandwidth = &bandwidth;
     std::thread::scope(|scope| {
-        let others: Vec<_> =
-            (1..threads).map(|thread| scope.spawn(move || bandwidth(thread))).collect();
+        let others: Vec<_> = (1..threads).map(|thread| scope.spawn(move || bandwidth(thread))).collect();
         let own = bandwidth(0);
         own + others.into_iter().map(|other| other.join().expect("no panic")).sum::<f64>()
     })
@@ -153,8 +152,7 @@ fn on_threads(threads: usize, work: impl Fn(usize) -> f64 + Sync) -> f64 {
 /// The part of `range` that is a thread's, in whole multiples of `unit`.
 fn part(range: &Range<usize>, unit: usize, thread: usize, threads: usize) -> Range<usize> {
     let units = range.len() / unit;
-    let cut =
-        |t: usize| if t == threads { range.end } else { range.start + units * t / threads * unit };
+    let cut = |t: usize| if t == threads { range.end } else { range.start + units * t / threads * unit };
     cut(thread)..cut(thread + 1)
 }
 
@@ -182,9 +180,7 @@ fn pass(bench: &Bench<'_>, work: Work, thread: usize, threads: usize) -> f64 {
                 Work::Product => {
                     menu.dot_rows(&mut y[..rows.len()], &bench.x[..case.stride], w.row_range(rows));
                 }
-                Work::Read => read(
-                    &data[i * size..][..size][rows.start * case.stride..rows.end * case.stride],
-                ),
+                Work::Read => read(&data[i * size..][..size][rows.start * case.stride..rows.end * case.stride]),
             }
         } else {
             let columns = part(&case.columns, 32, thread, threads);
@@ -240,9 +236,7 @@ fn main() {
         }
         let lists: Vec<Vec<u32>> = (0..61)
             .map(|_| match case.kind {
-                Kind::Sparse(density) => {
-                    (0..case.rows as u32).filter(|_| rng.unit() < density).collect()
-                }
+                Kind::Sparse(density) => (0..case.rows as u32).filter(|_| rng.unit() < density).collect(),
                 _ => (0..case.rows as u32).collect(),
             })
             .collect();
@@ -262,8 +256,7 @@ fn main() {
                 let round = [stream, rows, product, product / stream, product / rows];
                 figures.iter_mut().zip(round).for_each(|(all, one)| all.push(one));
             }
-            let [stream, rows, product, of_stream, of_rows] =
-                figures.map(|mut all| median(&mut all));
+            let [stream, rows, product, of_stream, of_rows] = figures.map(|mut all| median(&mut all));
             line += &format!(
                 "  {stream:>6.2} {rows:>7.2} {product:>7.2} {:>3.0}% {:>3.0}%",
                 100.0 * of_stream,

@@ -71,13 +71,7 @@ pub(crate) unsafe fn gemv<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix<'_>
 /// # Safety
 /// See [`crate::vector`]: `y [cols]`, `x [rows]`, `active` below `rows`.
 #[inline(always)]
-pub(crate) unsafe fn gemv_sparse<S: Simd>(
-    s: S,
-    y: &mut [f32],
-    x: &[f32],
-    active: &[u32],
-    w: Matrix<'_>,
-) {
+pub(crate) unsafe fn gemv_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], active: &[u32], w: Matrix<'_>) {
     if y.is_empty() {
         return;
     }
@@ -88,13 +82,7 @@ pub(crate) unsafe fn gemv_sparse<S: Simd>(
 /// # Safety
 /// `y` has `w.cols > 0` elements, and each of `rows` is below `w.rows`, the length of `x`.
 #[inline(always)]
-unsafe fn all_batches<S: Simd, E: Elem>(
-    s: S,
-    y: *mut f32,
-    x: *const f32,
-    rows: impl Rows,
-    w: View<'_, E>,
-) {
+unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
     let tile = w.cols.clamp(GROUP, TILE) * BATCH * size_of::<E::Raw>();
     let distance = DISTANCE.div_ceil(tile);
     let mut i = 0;
@@ -194,12 +182,7 @@ unsafe fn batch<S: Simd, E: Elem, const R: usize>(
 /// # Safety
 /// `y` and each row are valid for [`GROUP`] elements.
 #[inline(always)]
-unsafe fn group<S: Simd, E: Elem, const R: usize>(
-    s: S,
-    y: *mut f32,
-    row: [*const E::Raw; R],
-    factors: [S::V; R],
-) {
+unsafe fn group<S: Simd, E: Elem, const R: usize>(s: S, y: *mut f32, row: [*const E::Raw; R], factors: [S::V; R]) {
     let mut acc = [s.splat(0.0); 8];
     // SAFETY: vector v ends at element (v + 1)·LANES <= GROUP.
     unsafe {

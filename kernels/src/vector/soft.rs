@@ -168,10 +168,7 @@ mod tests {
 
     impl Numbers {
         fn bits(&mut self) -> u32 {
-            self.0 = self
-                .0
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (self.0 >> 32) as u32
         }
         fn next(&mut self) -> f32 {
@@ -204,14 +201,11 @@ mod tests {
             for cols in SIZES {
                 let stride = cols + 3;
                 let values = numbers.take(rows * stride);
-                let f16: Vec<_> =
-                    values.iter().map(|&v| half::f16::from_f32(v).to_bits()).collect();
-                let bf16: Vec<_> =
-                    values.iter().map(|&v| half::bf16::from_f32(v).to_bits()).collect();
+                let f16: Vec<_> = values.iter().map(|&v| half::f16::from_f32(v).to_bits()).collect();
+                let bf16: Vec<_> = values.iter().map(|&v| half::bf16::from_f32(v).to_bits()).collect();
                 for elems in [Elems::F32(&values), Elems::F16(&f16), Elems::Bf16(&bf16)] {
                     let w = Matrix::new(elems, rows, cols, stride).unwrap();
-                    let active: Vec<_> =
-                        (0..rows as u32).filter(|_| !numbers.bits().is_multiple_of(3)).collect();
+                    let active: Vec<_> = (0..rows as u32).filter(|_| !numbers.bits().is_multiple_of(3)).collect();
                     let active = Active::from_checked(&active, rows).unwrap();
                     for tokens in [1, 2, 3, 7, 12, 13, 26] {
                         let x = numbers.take(tokens * rows);
@@ -225,11 +219,7 @@ mod tests {
                             let mut sparse = start[..cols].to_vec();
                             menu.gemv_sparse(&mut sparse, x.row(0), active, w);
                             let mut dots = vec![1.0; tokens * rows];
-                            menu.dot_rows_many(
-                                MatMut::new(&mut dots, tokens, rows, rows).unwrap(),
-                                row_x,
-                                w,
-                            );
+                            menu.dot_rows_many(MatMut::new(&mut dots, tokens, rows, rows).unwrap(), row_x, w);
                             [gemm, sparse, dots]
                         };
                         // The scalar truth takes its time: not every combination.
@@ -239,11 +229,7 @@ mod tests {
                         let want = run(truth());
                         for (name, menu) in menus() {
                             for (got, want) in run(menu).iter().zip(&want) {
-                                same(
-                                    got,
-                                    want,
-                                    &format!("{name}: [{rows}, {cols}], {tokens} tokens"),
-                                );
+                                same(got, want, &format!("{name}: [{rows}, {cols}], {tokens} tokens"));
                             }
                         }
                     }
