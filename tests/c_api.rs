@@ -41,7 +41,7 @@ fn compile(name: &str) -> PathBuf {
 
 #[test]
 fn every_function_with_good_and_bad_input() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("api");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("api-files");
     std::fs::create_dir_all(&folder).unwrap();
     assert_eq!(run(Command::new(compile("api")).arg(real_model::path()).arg(folder)), "ok\n");
 }
