@@ -1,11 +1,16 @@
 //! rasp: language models inside other people's programs, reading only part of the weights for each token.
 
+pub mod capi;
 pub mod error;
 pub mod format;
 pub mod model;
 pub mod sampling;
 pub mod session;
+mod quiet;
 mod team;
 pub mod text;
 
 pub use error::{Error, Result, Status};
+pub use model::{LoadOptions, Model};
+pub use sampling::Sampling;
+pub use session::{Session, SessionOptions};

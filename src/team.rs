@@ -4,9 +4,9 @@
 //! [`Burst`] (one prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost
 //! nothing. The thread that calls is part 0, so a team of one has no threads.
 
+use crate::quiet::quietly;
 use crate::{Error, Result, Status};
 use std::cell::UnsafeCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -189,7 +189,7 @@ fn work(shared: &Shared, part: usize) {
             // the leader waits for `busy` to reach 0 before the closure goes away.
             let job = unsafe { (*shared.job.get()).map(|job| &*job) };
             if let Some(job) = job
-                && catch_unwind(AssertUnwindSafe(|| job(part))).is_err()
+                && quietly(|| job(part)).is_err()
             {
                 shared.panicked.store(true, Ordering::Relaxed);
             }
@@ -203,6 +203,7 @@ fn work(shared: &Shared, part: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     #[test]
     fn every_part_runs_once_a_round() {

@@ -1,4 +1,15 @@
-//! Turns a Llama-family checkpoint into one `.rasp` file.
+//! Turns a Llama-family checkpoint into one `.rasp` file: import, split off low ranks, calibrate, write.
 
+mod calibrate;
+mod decompose;
+mod histogram;
 pub mod import;
+mod pack;
+mod plan;
+mod progress;
+mod stage;
 pub mod tokenizer;
+
+pub use pack::{PackOptions, Rung, Summary, pack};
+pub use plan::{RecipeRequest, Rule};
+pub use progress::{Progress, Silent};

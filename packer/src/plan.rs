@@ -190,9 +190,7 @@ fn check_rule(rule: &Rule, ladder: &[f32], layers: usize) -> Result<()> {
         Some(own) if own.len() != ladder.len() => {
             wrong(format!("it has {} sparsities for a ladder of {}", own.len(), ladder.len()))
         }
-        Some(own) if !own.iter().all(|s| (0.0..=1.0).contains(s)) => {
-            wrong("its sparsities must lie in 0 to 1".into())
-        }
+        Some(own) if !own.iter().all(|s| (0.0..=1.0).contains(s)) => wrong("its sparsities must lie in 0 to 1".into()),
         _ => Ok(()),
     }
 }

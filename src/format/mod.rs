@@ -5,12 +5,14 @@
 
 mod bytes;
 mod config;
+mod header;
 mod reader;
 mod recipe;
 mod writer;
 
 pub use bytes::{Bytes, Plain, View};
 pub use config::Config;
+pub use header::read_header;
 pub use reader::File;
 pub use recipe::{LinearRecipe, Recipe, ScoreKind};
 pub use writer::{TensorSpec, Writer};

@@ -1,8 +1,7 @@
 //! Opening a `.rasp` file: the safetensors header, checked once.
 
-use super::{Bytes, Dtype, FORMAT_VERSION, Plain, View, key};
+use super::{Bytes, Dtype, FORMAT_VERSION, Plain, View, key, read_header};
 use crate::{Error, Result, Status};
-use safetensors::SafeTensors;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,8 +16,9 @@ pub struct File {
 struct Entry {
     dtype: Dtype,
     shape: Vec<usize>,
-    /// Byte offset from the start of the file.
+    /// Byte offsets from the start of the file.
     start: usize,
+    end: usize,
 }
 
 fn bad(message: impl Into<String>) -> Error {
@@ -28,8 +28,7 @@ fn bad(message: impl Into<String>) -> Error {
 impl File {
     /// Reads the header. Fails on anything that is not a complete `.rasp` file of this version.
     pub fn open(bytes: Arc<Bytes>) -> Result<File> {
-        let (header_len, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| bad(format!("not a .rasp (safetensors) file: {e}")))?;
+        let (data_start, header) = read_header(&bytes)?;
         let metadata = header.metadata().clone().unwrap_or_default();
         match (metadata.get(key::FORMAT).map(String::as_str), metadata.get(key::VERSION)) {
             (Some("rasp"), Some(version)) if version == FORMAT_VERSION => {}
@@ -43,24 +42,16 @@ impl File {
                 return Err(bad("a safetensors file, but not a packed one: `rasp pack` makes .rasp files"));
             }
         }
-        let data_start = header_len + size_of::<u64>();
-        let data_len = bytes.len() - data_start;
         let mut tensors = HashMap::new();
-        let mut data_end = 0;
         for (name, info) in header.tensors() {
             let (begin, end) = info.data_offsets;
-            // safetensors has checked that tensors follow each other without gaps and that shape and dtype give the
-            // stated size; that the file is as long as they claim is ours to check, with everything else we rely on.
-            if begin > end || end > data_len {
-                return Err(bad(format!(
-                    "tensor {name} ends at byte {end} of {data_len} bytes of data: the file is truncated"
-                )));
-            }
-            data_end = data_end.max(end);
-            tensors.insert(name, Entry { dtype: info.dtype, shape: info.shape.clone(), start: data_start + begin });
-        }
-        if data_end != data_len {
-            return Err(bad(format!("{} bytes follow the last tensor", data_len - data_end)));
+            let entry = Entry {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                start: data_start + begin,
+                end: data_start + end,
+            };
+            tensors.insert(name, entry);
         }
         Ok(File { bytes, metadata, tensors })
     }
@@ -99,6 +90,12 @@ impl File {
 
     fn entry(&self, name: &str) -> Result<&Entry> {
         self.tensors.get(name).ok_or_else(|| bad(format!("tensor {name} is missing")))
+    }
+
+    /// The bytes of a tensor that must be there, whatever it holds.
+    pub fn raw(&self, name: &str) -> Result<&[u8]> {
+        let entry = self.entry(name)?;
+        Ok(&self.bytes[entry.start..entry.end])
     }
 
     /// A tensor that must be there with exactly this dtype and shape.

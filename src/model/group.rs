@@ -178,7 +178,8 @@ impl Linear {
         &self.thresholds
     }
 
-    pub(crate) fn score(&self) -> Option<&[f32]> {
+    /// `[input]`: the factor of `|x_j|` in the score; `None` for plain magnitude.
+    pub fn score(&self) -> Option<&[f32]> {
         self.score.as_deref()
     }
 

@@ -8,6 +8,7 @@ mod shared;
 
 pub use engine::{Observer, Traffic};
 pub use kv_cache::KvType;
+pub use rasp_kernels::MatRef;
 pub use score::{Scored, Scorer};
 
 use crate::model::Model;

@@ -71,7 +71,7 @@ mod tests {
                 for part in 0..parts {
                     let share = share(len, 32, parts, part);
                     assert_eq!(share.start, next);
-                    assert!(share.start % 32 == 0 || share.is_empty());
+                    assert!(share.start.is_multiple_of(32) || share.is_empty());
                     next = share.end;
                 }
                 assert_eq!(next, len);

@@ -17,7 +17,7 @@ pub(super) fn vector<T: Plain>(file: &File, name: &str, dtype: Dtype) -> Result<
     if shape.len() != 1 {
         return Err(bad(format!("tensor {name} has shape {shape:?}, expected one dimension")));
     }
-    file.view(name, dtype, &shape.to_vec())
+    file.view(name, dtype, shape)
 }
 
 /// Fails unless every element is below `limit` or [`NONE`].

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::ops::Range;
 
+use rasp::model::LinearKind;
 use rasp::{Error, Result, Status};
 
 use super::config::ModelConfig;
 use super::family::{Family, Names};
-use super::roles::{Linear, Norm, check_inventory};
+use super::roles::{Norm, check_inventory, is_rotated, may_have_bias};
 use super::rope::interleaved_to_half_split;
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
@@ -59,17 +60,22 @@ impl Checkpoint {
     }
 
     /// The weights of a linear layer. Rows of q and k are in the half-split rotation order, whatever the source's.
-    pub fn linear(&self, layer: usize, linear: Linear) -> Result<Dense> {
+    pub fn linear(&self, layer: usize, linear: LinearKind) -> Result<Dense> {
         self.check_layer(layer)?;
         let (out, inp) = self.config.linear_shape(linear);
         let data = self.weights.read(&self.names.weight(layer, linear))?;
         Ok(Dense { out, inp, data: self.half_split(linear, data, inp) })
     }
 
+    /// Whether q, k and v have biases.
+    pub fn has_bias(&self) -> bool {
+        self.has_qkv_bias
+    }
+
     /// The bias of a linear layer `[out]`, where it has one; ordered as [`Self::linear`]'s rows.
-    pub fn bias(&self, layer: usize, linear: Linear) -> Result<Option<Vec<f32>>> {
+    pub fn bias(&self, layer: usize, linear: LinearKind) -> Result<Option<Vec<f32>>> {
         self.check_layer(layer)?;
-        if !(self.has_qkv_bias && linear.may_have_bias()) {
+        if !(self.has_qkv_bias && may_have_bias(linear)) {
             return Ok(None);
         }
         let data = self.weights.read(&self.names.bias(layer, linear))?;
@@ -97,8 +103,8 @@ impl Checkpoint {
         self.weights.read_rows(self.names.lm_head, rows).map(Some)
     }
 
-    fn half_split(&self, linear: Linear, data: Vec<f32>, cols: usize) -> Vec<f32> {
-        if self.interleaved && linear.is_rotated() {
+    fn half_split(&self, linear: LinearKind, data: Vec<f32>, cols: usize) -> Vec<f32> {
+        if self.interleaved && is_rotated(linear) {
             return interleaved_to_half_split(&data, cols, self.config.head_dim);
         }
         data

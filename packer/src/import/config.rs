@@ -1,8 +1,8 @@
 //! What a model is, apart from its weights.
 
 use rasp::Result;
+use rasp::model::LinearKind;
 
-use super::roles::Linear;
 use super::rope::{self, Scaling};
 use super::{bad, unsupported};
 
@@ -63,14 +63,14 @@ impl ModelConfig {
     }
 
     /// `(out, in)` of a linear layer.
-    pub fn linear_shape(&self, linear: Linear) -> (usize, usize) {
+    pub fn linear_shape(&self, linear: LinearKind) -> (usize, usize) {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         match linear {
-            Linear::Q => (self.q_dim(), hidden),
-            Linear::K | Linear::V => (self.kv_dim(), hidden),
-            Linear::O => (hidden, self.q_dim()),
-            Linear::Gate | Linear::Up => (inner, hidden),
-            Linear::Down => (hidden, inner),
+            LinearKind::Q => (self.q_dim(), hidden),
+            LinearKind::K | LinearKind::V => (self.kv_dim(), hidden),
+            LinearKind::O => (hidden, self.q_dim()),
+            LinearKind::Gate | LinearKind::Up => (inner, hidden),
+            LinearKind::Down => (hidden, inner),
         }
     }
 

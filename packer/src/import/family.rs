@@ -8,7 +8,7 @@ pub(crate) struct Names {
     pub(crate) layer: &'static str,
     pub(crate) attn_norm: &'static str,
     pub(crate) mlp_norm: &'static str,
-    /// In the order of [`super::Linear::ALL`]: q, k, v, o, gate, up, down.
+    /// In the order of [`rasp::model::LinearKind::ALL`]: q, k, v, o, gate, up, down.
     pub(crate) linears: [&'static str; 7],
     /// Ends of names of tensors that hold nothing the configuration does not, and are passed over.
     pub(crate) derived: &'static [&'static str],

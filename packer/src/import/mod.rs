@@ -25,7 +25,7 @@ use rasp::{Error, Result, Status};
 
 pub use checkpoint::{Checkpoint, Dense};
 pub use config::ModelConfig;
-pub use roles::{Linear, Norm};
+pub use roles::Norm;
 pub use tokenizer::{GgufTokenizer, TokenizerSource};
 
 /// Opens a checkpoint: a `.gguf` file, or a directory in Hugging Face's layout (`config.json`, `tokenizer.json`,

@@ -3,49 +3,21 @@
 use std::collections::BTreeSet;
 
 use rasp::Result;
+use rasp::model::LinearKind;
 
 use super::config::ModelConfig;
 use super::family::{Family, Names, QkvBias};
 use super::weights::Weights;
 use super::{bad, unsupported};
 
-/// The seven linear layers of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Linear {
-    /// Query projection.
-    Q,
-    /// Key projection.
-    K,
-    /// Value projection.
-    V,
-    /// Attention output projection.
-    O,
-    /// Gate of the MLP.
-    Gate,
-    /// Up projection of the MLP.
-    Up,
-    /// Down projection of the MLP.
-    Down,
+/// Whether a bias may stand beside it.
+pub(crate) fn may_have_bias(linear: LinearKind) -> bool {
+    matches!(linear, LinearKind::Q | LinearKind::K | LinearKind::V)
 }
 
-impl Linear {
-    /// All seven, in their order within a block.
-    pub const ALL: [Linear; 7] = [Linear::Q, Linear::K, Linear::V, Linear::O, Linear::Gate, Linear::Up, Linear::Down];
-
-    /// The name in a `.rasp` file: `q`, `k`, `v`, `o`, `gate`, `up` or `down`.
-    pub fn name(self) -> &'static str {
-        ["q", "k", "v", "o", "gate", "up", "down"][self as usize]
-    }
-
-    /// Whether a bias may stand beside it.
-    pub(crate) fn may_have_bias(self) -> bool {
-        matches!(self, Linear::Q | Linear::K | Linear::V)
-    }
-
-    /// Whether rotary position embedding turns its output.
-    pub(crate) fn is_rotated(self) -> bool {
-        matches!(self, Linear::Q | Linear::K)
-    }
+/// Whether rotary position embedding turns its output.
+pub(crate) fn is_rotated(linear: LinearKind) -> bool {
+    matches!(linear, LinearKind::Q | LinearKind::K)
 }
 
 /// The norms of a model.
@@ -60,11 +32,11 @@ pub enum Norm {
 }
 
 impl Names {
-    pub(crate) fn weight(&self, layer: usize, linear: Linear) -> String {
+    pub(crate) fn weight(&self, layer: usize, linear: LinearKind) -> String {
         format!("{}{layer}.{}.weight", self.layer, self.linears[linear as usize])
     }
 
-    pub(crate) fn bias(&self, layer: usize, linear: Linear) -> String {
+    pub(crate) fn bias(&self, layer: usize, linear: LinearKind) -> String {
         format!("{}{layer}.{}.bias", self.layer, self.linears[linear as usize])
     }
 
@@ -95,15 +67,15 @@ pub(crate) fn check_inventory(
     expected.tensor(names.norm(Norm::Final), &[hidden])?;
     let has_bias = match family.qkv_bias {
         QkvBias::Always => true,
-        QkvBias::AllOrNone => weights.get(&names.bias(0, Linear::Q)).is_some(),
+        QkvBias::AllOrNone => weights.get(&names.bias(0, LinearKind::Q)).is_some(),
     };
     for layer in 0..config.num_layers {
         expected.tensor(names.norm(Norm::AttnNorm(layer)), &[hidden])?;
         expected.tensor(names.norm(Norm::MlpNorm(layer)), &[hidden])?;
-        for linear in Linear::ALL {
+        for linear in LinearKind::ALL {
             let (out, inp) = config.linear_shape(linear);
             expected.tensor(names.weight(layer, linear), &[out, inp])?;
-            if has_bias && linear.may_have_bias() {
+            if has_bias && may_have_bias(linear) {
                 expected.tensor(names.bias(layer, linear), &[out])?;
             }
         }

@@ -125,7 +125,7 @@ impl Rules {
                 ("NFC", ..) => self.normalizer.push(Rewrite::Nfc),
                 ("Prepend", _, _, Some(prefix)) => self.normalizer.push(Rewrite::Prepend(plain(prefix))),
                 ("Replace", Some(" "), Some("▁"), _) if chars => marks = true,
-                ("Replace", Some(from), Some(to), _) if !from.is_empty() && !(chars && from.contains([' ', MARK])) => {
+                ("Replace", Some(from), Some(to), _) if !(from.is_empty() || chars && from.contains([' ', MARK])) => {
                     self.normalizer.push(Rewrite::Replace { from: from.into(), to: plain(to) });
                 }
                 _ => return refuse("normalizer", step),

@@ -61,11 +61,11 @@ fn llama_biases_are_reordered_with_their_rows() {
     }
     let (_dir, path) = file.write();
     let c = import::open(&path).unwrap();
-    let q = c.bias(1, import::Linear::Q).unwrap().unwrap();
+    let q = c.bias(1, rasp::model::LinearKind::Q).unwrap().unwrap();
     assert_eq!(q[..8], [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0]);
     assert_eq!(q[8..16], [8.0, 10.0, 12.0, 14.0, 9.0, 11.0, 13.0, 15.0]);
-    assert_eq!(c.bias(1, import::Linear::V).unwrap().unwrap(), order);
-    assert_eq!(c.bias(1, import::Linear::O).unwrap(), None);
+    assert_eq!(c.bias(1, rasp::model::LinearKind::V).unwrap().unwrap(), order);
+    assert_eq!(c.bias(1, rasp::model::LinearKind::O).unwrap(), None);
 }
 
 #[test]

@@ -245,10 +245,10 @@ fn values_that_are_not_finite() {
     let (_dir, path) = file.write();
     // Opening does not look at values.
     let c = import::open(&path).unwrap();
-    c.linear(0, import::Linear::Q).unwrap();
+    c.linear(0, rasp::model::LinearKind::Q).unwrap();
     c.embedding_rows(0..9).unwrap();
     // Rows are the file's own, before any reordering.
-    let errors = [c.linear(1, import::Linear::Q).unwrap_err(), c.embedding_rows(4..12).unwrap_err()];
+    let errors = [c.linear(1, rasp::model::LinearKind::Q).unwrap_err(), c.embedding_rows(4..12).unwrap_err()];
     for (error, words) in errors.iter().zip([["blk.1.attn_q.weight", "NaN"], ["token_embd", "-inf"]]) {
         assert_eq!(error.status(), NonFinite);
         for word in words.into_iter().chain(["[9, 5]", "tiny.gguf"]) {

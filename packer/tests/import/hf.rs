@@ -59,7 +59,7 @@ fn both_sources_agree() {
     let hf = HfDir::tiny("LlamaForCausalLM", Dtype::F32, true);
     let (_dir, gguf) = GgufFile::tiny("llama", types::F32).write();
     let (a, b) = (import::open(hf.write()).unwrap(), import::open(&gguf).unwrap());
-    for linear in import::Linear::ALL {
+    for linear in rasp::model::LinearKind::ALL {
         assert_eq!(a.linear(1, linear).unwrap(), b.linear(1, linear).unwrap());
     }
 }

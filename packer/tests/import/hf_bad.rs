@@ -162,7 +162,7 @@ fn values_that_are_not_finite() {
         data[7 * HIDDEN + 3] = value;
         hf.add("model.layers.1.mlp.up_proj.weight", &[INNER, HIDDEN], &data);
         let c = import::open(hf.write()).unwrap();
-        let error = c.linear(1, import::Linear::Up).unwrap_err();
+        let error = c.linear(1, rasp::model::LinearKind::Up).unwrap_err();
         assert_eq!(error.status(), NonFinite);
         for word in ["model.layers.1.mlp.up_proj.weight", "[7, 3]", "model.safetensors"] {
             assert!(error.message().contains(word), "`{word}` is not in: {error}");

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use rasp_packer::import::{self, Checkpoint, Linear, Norm, TokenizerSource};
+use rasp::model::LinearKind;
+use rasp_packer::import::{self, Checkpoint, Norm, TokenizerSource};
 
 /// `RASP_TEST_GGUF`, or where `make model` puts it.
 fn model() -> Checkpoint {
@@ -58,7 +59,7 @@ fn every_tensor_equals_the_reference() {
 
     let parts = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
     for layer in 0..c.config.num_layers {
-        for (linear, part) in Linear::ALL.into_iter().zip(parts) {
+        for (linear, part) in LinearKind::ALL.into_iter().zip(parts) {
             let dense = c.linear(layer, linear).unwrap();
             assert_eq!(dense.out * dense.inp, dense.data.len());
             assert_eq!((dense.out, dense.inp), c.config.linear_shape(linear));

@@ -1,11 +1,10 @@
 //! The safetensors files of a checkpoint: one, or several under an index.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
+use rasp::format::{Dtype, read_header};
 use rasp::{Error, Result, Status};
-use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
 
 use super::json::{self, Object};
 use crate::import::dequant::DType;
@@ -81,9 +80,7 @@ fn read_shard(dir: &Path, name: &str, files: &mut Vec<Mapped>, entries: &mut BTr
     let file = Mapped::open(&dir.join(name))?;
     let bytes = file.bytes();
     let within = |e: Error| e.context(name);
-    check_ends(bytes).map_err(within)?;
-    let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("{name}: {e}")))?;
-    let base = 8 + header_len;
+    let (base, metadata) = read_header(bytes).map_err(within)?;
     // In the order of their names, so that the same file always gives the same message.
     for (tensor, info) in metadata.tensors().into_iter().collect::<BTreeMap<_, _>>() {
         let dtype = match info.dtype {
@@ -105,38 +102,4 @@ fn read_shard(dir: &Path, name: &str, files: &mut Vec<Mapped>, entries: &mut BTr
     }
     files.push(file);
     Ok(())
-}
-
-/// What of a safetensors header is needed to compare it with the file's length.
-#[derive(Deserialize)]
-struct Ends {
-    data_offsets: Option<(u64, u64)>,
-}
-
-/// Compares where tensors end with where the file does.
-///
-/// The crate does so too, but after adding sizes that the header claims, which can overflow; and "truncated" is a
-/// message worth giving with a tensor's name.
-fn check_ends(bytes: &[u8]) -> Result<()> {
-    let truncated = || bad("the file ends within its header; it may be truncated");
-    let len = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)).ok_or_else(truncated)?;
-    let header_len = usize::try_from(len).ok().filter(|l| *l <= bytes.len() - 8).ok_or_else(|| {
-        bad(format!("its header claims {len} bytes, the file has {}; it may be truncated", bytes.len()))
-    })?;
-    let header: HashMap<String, Ends> =
-        serde_json::from_slice(&bytes[8..8 + header_len]).map_err(|e| bad(format!("its header is not valid: {e}")))?;
-    let data_len = (bytes.len() - 8 - header_len) as u64;
-    let mut beyond: Vec<_> = header
-        .iter()
-        .filter_map(|(name, ends)| Some((name, ends.data_offsets?)))
-        .filter(|(_, (start, end))| *start > data_len || *end > data_len)
-        .collect();
-    beyond.sort();
-    match beyond.first() {
-        None => Ok(()),
-        Some((name, (start, end))) => Err(bad(format!(
-            "tensor `{name}`: its data bytes {start}..{end} lie beyond the {data_len} there are; \
-             the file may be truncated"
-        ))),
-    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use half::{bf16, f16};
-use rasp_packer::import::Linear;
+use rasp::model::LinearKind;
 use tempfile::TempDir;
 
 use super::*;
@@ -110,13 +110,13 @@ impl GgufFile {
             let norm = |part: &str| values(&format!("{layer}.{part}"), HIDDEN);
             self.add(&at("attn_norm.weight"), &[HIDDEN], vector, &norm("attn_norm"));
             self.add(&at("ffn_norm.weight"), &[HIDDEN], vector, &norm("mlp_norm"));
-            for (linear, part) in Linear::ALL.into_iter().zip(PARTS) {
+            for (linear, part) in LinearKind::ALL.into_iter().zip(PARTS) {
                 let (out, inp) = shape(linear);
-                let rotated = arch == "llama" && matches!(linear, Linear::Q | Linear::K);
+                let rotated = arch == "llama" && matches!(linear, LinearKind::Q | LinearKind::K);
                 let stored = |v: Vec<f32>, cols| if rotated { interleave(&v, cols) } else { v };
                 let weight = stored(linear_values(layer, linear), inp);
                 self.add(&at(&format!("{part}.weight")), &[out, inp], kind, &weight);
-                if arch == "qwen2" && matches!(linear, Linear::Q | Linear::K | Linear::V) {
+                if arch == "qwen2" && matches!(linear, LinearKind::Q | LinearKind::K | LinearKind::V) {
                     let bias = stored(bias_values(layer, linear), 1);
                     self.add(&at(&format!("{part}.bias")), &[out], vector, &bias);
                 }

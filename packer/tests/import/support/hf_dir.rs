@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use rasp_packer::import::Linear;
+use rasp::model::LinearKind;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -66,10 +66,10 @@ impl HfDir {
             let norm = |part: &str| values(&format!("{layer}.{part}"), HIDDEN);
             hf.add(&at("input_layernorm.weight"), &[HIDDEN], &norm("attn_norm"));
             hf.add(&at("post_attention_layernorm.weight"), &[HIDDEN], &norm("mlp_norm"));
-            for (linear, part) in Linear::ALL.into_iter().zip(PARTS) {
+            for (linear, part) in LinearKind::ALL.into_iter().zip(PARTS) {
                 let (out, inp) = shape(linear);
                 hf.add(&at(&format!("{part}.weight")), &[out, inp], &linear_values(layer, linear));
-                if class == "Qwen2ForCausalLM" && matches!(linear, Linear::Q | Linear::K | Linear::V) {
+                if class == "Qwen2ForCausalLM" && matches!(linear, LinearKind::Q | LinearKind::K | LinearKind::V) {
                     hf.add(&at(&format!("{part}.bias")), &[out], &bias_values(layer, linear));
                 }
             }

@@ -7,8 +7,9 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use rasp::model::LinearKind;
 use rasp::{Error, Status};
-use rasp_packer::import::{self, Checkpoint, Linear, Norm};
+use rasp_packer::import::{self, Checkpoint, Norm};
 
 pub use gguf_file::{GgufFile, Meta, types};
 pub use hf_dir::HfDir;
@@ -23,13 +24,13 @@ pub const HEAD_DIM: usize = 8;
 pub const CONTEXT: usize = 64;
 
 /// `(out, in)` of a linear of the tiny model.
-pub fn shape(linear: Linear) -> (usize, usize) {
+pub fn shape(linear: LinearKind) -> (usize, usize) {
     match linear {
-        Linear::Q => (HEADS * HEAD_DIM, HIDDEN),
-        Linear::K | Linear::V => (KV_HEADS * HEAD_DIM, HIDDEN),
-        Linear::O => (HIDDEN, HEADS * HEAD_DIM),
-        Linear::Gate | Linear::Up => (INNER, HIDDEN),
-        Linear::Down => (HIDDEN, INNER),
+        LinearKind::Q => (HEADS * HEAD_DIM, HIDDEN),
+        LinearKind::K | LinearKind::V => (KV_HEADS * HEAD_DIM, HIDDEN),
+        LinearKind::O => (HIDDEN, HEADS * HEAD_DIM),
+        LinearKind::Gate | LinearKind::Up => (INNER, HIDDEN),
+        LinearKind::Down => (HIDDEN, INNER),
     }
 }
 
@@ -45,24 +46,24 @@ pub fn values(part: &str, count: usize) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-pub fn linear_values(layer: usize, linear: Linear) -> Vec<f32> {
+pub fn linear_values(layer: usize, linear: LinearKind) -> Vec<f32> {
     let (out, inp) = shape(linear);
     values(&format!("{layer}.{}", linear.name()), out * inp)
 }
 
-pub fn bias_values(layer: usize, linear: Linear) -> Vec<f32> {
+pub fn bias_values(layer: usize, linear: LinearKind) -> Vec<f32> {
     values(&format!("{layer}.{}.bias", linear.name()), shape(linear).0)
 }
 
 /// Checks every value of a checkpoint that was written from the functions above.
 pub fn check_values(c: &Checkpoint, has_bias: bool) {
     for layer in 0..LAYERS {
-        for linear in Linear::ALL {
+        for linear in LinearKind::ALL {
             let dense = c.linear(layer, linear).unwrap();
             assert_eq!((dense.out, dense.inp), shape(linear));
             assert_eq!(dense.data, linear_values(layer, linear), "{layer} {linear:?}");
-            let want =
-                (has_bias && matches!(linear, Linear::Q | Linear::K | Linear::V)).then(|| bias_values(layer, linear));
+            let want = (has_bias && matches!(linear, LinearKind::Q | LinearKind::K | LinearKind::V))
+                .then(|| bias_values(layer, linear));
             assert_eq!(c.bias(layer, linear).unwrap(), want, "{layer} {linear:?}");
         }
         let norms = [(Norm::AttnNorm(layer), "attn_norm"), (Norm::MlpNorm(layer), "mlp_norm")];
@@ -84,8 +85,8 @@ pub fn check_values(c: &Checkpoint, has_bias: bool) {
 /// What is asked for beyond the model is refused.
 pub fn check_ranges(c: &Checkpoint) {
     let out_of_range = |e: Error| assert_eq!(e.status(), Status::OutOfRange, "{e}");
-    out_of_range(c.linear(LAYERS, Linear::Q).unwrap_err());
-    out_of_range(c.bias(usize::MAX, Linear::Q).unwrap_err());
+    out_of_range(c.linear(LAYERS, LinearKind::Q).unwrap_err());
+    out_of_range(c.bias(usize::MAX, LinearKind::Q).unwrap_err());
     out_of_range(c.norm(Norm::MlpNorm(LAYERS)).unwrap_err());
     out_of_range(c.embedding_rows(0..VOCAB + 1).unwrap_err());
     #[allow(clippy::reversed_empty_ranges)]
@@ -96,7 +97,7 @@ pub fn check_ranges(c: &Checkpoint) {
 /// Reads everything a checkpoint has; only that it comes back matters.
 pub fn read_all(c: &Checkpoint) -> Result<(), Error> {
     for layer in 0..c.config.num_layers {
-        for linear in Linear::ALL {
+        for linear in LinearKind::ALL {
             c.linear(layer, linear)?;
             c.bias(layer, linear)?;
         }

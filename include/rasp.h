@@ -1,0 +1,556 @@
+/*
+ * rasp: language models inside other people's programs.
+ *
+ * Four verbs: load, tokenize, step, free.
+ *
+ *     rasp_load -> rasp_tokenize -> rasp_session_open -> rasp_prefill -> rasp_step ... -> rasp_session_close -> rasp_free
+ *
+ * Every call returns a status; details go to a rasp_error of the caller, which may be NULL. Nothing is printed, aborted
+ * or kept in globals, and no thread is started that was not asked for. After rasp_session_open nothing is allocated.
+ *
+ * Made by cbindgen from src/capi/: change that and run `make header`.
+ */
+
+#ifndef RASP_H
+#define RASP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Bytes of the message of a rasp_error, the final NUL included.
+#define RASP_ERROR_MESSAGE_SIZE 252
+
+// Weights are 16-bit brain floats.
+#define RASP_WEIGHTS_BF16 1
+
+// Weights are IEEE half-precision floats.
+#define RASP_WEIGHTS_F16 2
+
+// Keys and values are cached as IEEE half-precision floats.
+#define RASP_KV_F16 0
+
+// Keys and values are cached as 32-bit floats.
+#define RASP_KV_F32 1
+
+// rasp_tokenize: add what the model expects at the beginning and end of a text (such as a BOS token).
+#define RASP_TOKENIZE_ADD_SPECIAL 1
+
+// rasp_tokenize: recognise special tokens such as <|im_start|> in the text. Leave it out for text from strangers.
+#define RASP_TOKENIZE_PARSE_SPECIAL 2
+
+// rasp_detokenize: leave special tokens out.
+#define RASP_DETOKENIZE_SKIP_SPECIAL 1
+
+// The most bytes rasp_text_stream_push writes for a token of n bytes is 3 * n + RASP_TEXT_STREAM_EXTRA.
+#define RASP_TEXT_STREAM_EXTRA 9
+
+// A loaded model: immutable, shared by any number of sessions, safe to use from any thread at once.
+//
+// It is counted: rasp_load gives one reference, rasp_model_retain another, every open session holds one, and rasp_free
+// gives one back.
+typedef struct rasp_model rasp_model;
+
+// One text in the making. It belongs to one thread at a time: a call that meets another one under way on the same
+// session returns INVALID_STATE. rasp_cancel alone may come from any thread at any time.
+typedef struct rasp_session rasp_session;
+
+// Outcome of a call: one of the RASP_ constants. Zero and above are successes, below zero are errors. Values never
+// change.
+typedef int32_t rasp_status;
+
+// How a model is loaded. Initialise with rasp_load_options_init.
+typedef struct rasp_load_options {
+    // Size of this struct as the caller was compiled.
+    uint32_t struct_size;
+    // Not 0: read every weight and fail on one that is no finite number. For files that may have been damaged; costs a
+    // pass over the whole file.
+    uint32_t verify;
+} rasp_load_options;
+
+// What a model is. Initialise with rasp_model_info_init, fill with rasp_model_get_info.
+typedef struct rasp_model_info {
+    // Size of this struct as the caller was compiled.
+    uint32_t struct_size;
+    // Tokens of the vocabulary; logits has as many numbers.
+    uint32_t vocab_size;
+    // Width of the residual stream.
+    uint32_t hidden_size;
+    // Width of the gated MLP.
+    uint32_t intermediate_size;
+    // Decoder blocks.
+    uint32_t num_layers;
+    // Query heads.
+    uint32_t num_heads;
+    // Key and value heads.
+    uint32_t num_kv_heads;
+    // Width of one head.
+    uint32_t head_dim;
+    // The longest context the model was trained for, in tokens.
+    uint32_t context_length;
+    // RASP_WEIGHTS_BF16 or RASP_WEIGHTS_F16.
+    uint32_t weight_type;
+    // The sparsest setting that rasp_session_set_sparsity takes; 0 for a dense file.
+    float max_sparsity;
+    // The token that begins a text, or -1 if there is none.
+    int32_t bos_token;
+    // Bytes of the file.
+    uint64_t file_size;
+    // Bytes of the blocks' linear weights, of which a sparse token reads a part.
+    uint64_t linear_bytes;
+    // Bytes of the head, which every token reads whole.
+    uint64_t head_bytes;
+    // The family, such as "llama": NUL-terminated, cut if longer.
+    char architecture[32];
+    // What the checkpoint calls itself: UTF-8, NUL-terminated, cut at a character if longer.
+    char name[96];
+} rasp_model_info;
+
+// Details of an error, in memory of the caller. Functions that take a rasp_error accept NULL, and write it only when
+// they fail.
+typedef struct rasp_error {
+    // The status that was returned.
+    rasp_status code;
+    // What was wrong and where: UTF-8, NUL-terminated, cut at a character if it was longer.
+    char message[RASP_ERROR_MESSAGE_SIZE];
+} rasp_error;
+
+// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in the order of the fields after
+// temperature: repetition penalty first, then top_k, temperature, top_p, min_p, and a draw.
+typedef struct rasp_sampling {
+    // Size of this struct as the caller was compiled.
+    uint32_t struct_size;
+    // Divides the logits, 0 to 100; 0 is greedy: the largest logit, the lowest id on a tie.
+    float temperature;
+    // Only the top_k largest logits stay; 0: all.
+    uint32_t top_k;
+    // Only the fewest tokens whose probabilities sum to at least top_p stay, above 0 to 1; 1: all.
+    float top_p;
+    // Only tokens at least min_p times as likely as the likeliest stay, 0 to 1; 0: all.
+    float min_p;
+    // Logits of recent tokens are divided by this if positive, multiplied if negative, 0.01 to 100; 1: none.
+    float repetition_penalty;
+    // How many of the latest tokens are recent.
+    uint32_t repetition_window;
+    // Always 0.
+    uint32_t reserved;
+    // Where the random numbers start: the same seed, model and prompt give the same tokens.
+    uint64_t seed;
+} rasp_sampling;
+
+// How a session is opened. Initialise with rasp_session_options_init.
+typedef struct rasp_session_options {
+    // Size of this struct as the caller was compiled.
+    uint32_t struct_size;
+    // Tokens there is room for; 0: the model's own limit, but at most 4096.
+    uint32_t context;
+    // Threads that work during a call, the caller's included; 1 (the default) starts none.
+    uint32_t threads;
+    // Prompt tokens that pass through the model together; 0: 128. More costs memory, fewer costs speed.
+    uint32_t batch;
+    // RASP_KV_F16 or RASP_KV_F32.
+    uint32_t kv_type;
+} rasp_session_options;
+
+// What a session has done and what it takes. Initialise with rasp_stats_init, fill with rasp_session_get_stats.
+typedef struct rasp_stats {
+    // Size of this struct as the caller was compiled.
+    uint32_t struct_size;
+    // Tokens in the context, one that was sampled last included.
+    uint32_t tokens;
+    // Tokens there is room for.
+    uint32_t context;
+    // Sparsity of decoded tokens.
+    float sparsity;
+    // Bytes of memory the session allocated when it was opened.
+    uint64_t memory;
+    // Tokens that were decoded (not prefilled) since the session was opened or its statistics were cleared.
+    uint64_t decoded_tokens;
+    // Bytes of linear weights these have read.
+    uint64_t linear_bytes_read;
+    // Those bytes as a share of what as many dense tokens would have read; 1 if there were none.
+    double kept;
+} rasp_stats;
+
+// Puts the bytes of tokens together into whole UTF-8 characters. A plain struct of the caller: set it to zeros before
+// the first push; there is nothing to free.
+typedef struct rasp_text_stream {
+    // The start of a character; do not touch.
+    uint8_t pending[3];
+    // How many bytes wait; do not touch.
+    uint8_t length;
+} rasp_text_stream;
+
+// One message of a chat.
+typedef struct rasp_message {
+    // "system", "user", "assistant" or what else the template knows: UTF-8, NUL-terminated.
+    const char *role;
+    // The text: UTF-8, NUL-terminated.
+    const char *content;
+} rasp_message;
+
+// The call did what it was asked.
+#define RASP_OK 0
+
+// rasp_step sampled a token that ends generation; the token is given all the same.
+#define RASP_END 1
+
+// A null pointer, a struct_size this library does not know, or an option outside its range.
+#define RASP_ERROR_INVALID_ARGUMENT -1
+
+// The operating system refused to open, read or map a file.
+#define RASP_ERROR_IO -2
+
+// The bytes are not a well-formed .rasp file.
+#define RASP_ERROR_BAD_FILE -3
+
+// The file is of a format version this library does not read.
+#define RASP_ERROR_UNSUPPORTED_VERSION -4
+
+// The architecture, tensor type or tokenizer is none this library knows.
+#define RASP_ERROR_UNSUPPORTED -5
+
+// A token id, sparsity or size lies outside what the model allows.
+#define RASP_ERROR_OUT_OF_RANGE -6
+
+// The session's context has no room for the tokens.
+#define RASP_ERROR_CONTEXT_FULL -7
+
+// The caller's buffer is too small; the needed size has been written.
+#define RASP_ERROR_BUFFER_TOO_SMALL -8
+
+// A NaN or an infinity where a finite number must stand.
+#define RASP_ERROR_NON_FINITE -9
+
+// rasp_cancel was called.
+#define RASP_ERROR_CANCELLED -10
+
+// Memory could not be had.
+#define RASP_ERROR_OUT_OF_MEMORY -11
+
+// The call does not fit the session's state: a step before any token was fed, or a session in use by another thread.
+#define RASP_ERROR_INVALID_STATE -12
+
+// Text that must be UTF-8 is not.
+#define RASP_ERROR_INVALID_UTF8 -13
+
+// The chat template is missing or failed.
+#define RASP_ERROR_TEMPLATE -14
+
+// A defect of this library, caught before it reached the host.
+#define RASP_ERROR_INTERNAL -15
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Version of the library, such as "0.1.0". A static string; never null. Safe from any thread.
+const char *rasp_version(void);
+
+// Version of the binary interface. It changes only when a program compiled against an older header would misbehave.
+// 0 means that it is not frozen yet. Safe from any thread.
+uint32_t rasp_abi_version(void);
+
+// A short name of a status, such as "context full". A static string; never null, also for an unknown status. Safe from
+// any thread.
+const char *rasp_status_name(rasp_status status);
+
+// Sets options to their defaults. NULL is allowed and does nothing.
+//
+// Pointers:
+// options is NULL or points to a rasp_load_options.
+void rasp_load_options_init(struct rasp_load_options *options);
+
+// Prepares info for rasp_model_get_info. NULL is allowed and does nothing.
+//
+// Pointers:
+// info is NULL or points to a rasp_model_info.
+void rasp_model_info_init(struct rasp_model_info *info);
+
+// Maps the .rasp file at path (UTF-8) and checks it. Weights are read from disk as they are first used; the file must
+// not be shortened or rewritten while the model lives (replace it by renaming a new one over it).
+//
+// options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx512) forces an instruction
+// set; this function and rasp_load_bytes are the only ones that read the environment.
+//
+// On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Errors: IO, BAD_FILE,
+// UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.
+//
+// Pointers:
+// path is NULL or NUL-terminated; options is NULL or initialised; model and error are NULL or valid for writes.
+rasp_status rasp_load(const char *path,
+                      const struct rasp_load_options *options,
+                      struct rasp_model **model,
+                      struct rasp_error *error);
+
+// Uses a .rasp file that lies in memory: size bytes at data, an address that is a multiple of 8 (64 is best). The bytes
+// are used in place: they must stay as they are until the model and all its sessions are gone.
+//
+// Otherwise as rasp_load.
+//
+// Pointers:
+// data is NULL or valid for reads of size bytes for as long as the model lives; the rest as for rasp_load.
+rasp_status rasp_load_bytes(const void *data,
+                            size_t size,
+                            const struct rasp_load_options *options,
+                            struct rasp_model **model,
+                            struct rasp_error *error);
+
+// Takes one more reference to a model, to be given back with rasp_free. NULL is allowed and does nothing. Safe from any
+// thread.
+//
+// Pointers:
+// model is NULL or a model that has not been given back.
+void rasp_model_retain(const struct rasp_model *model);
+
+// Gives back one reference to a model; the last one frees it. NULL is allowed and does nothing. Sessions that are still
+// open keep what they need. Giving a reference back twice is a use after free, as with any free. Safe from any thread.
+//
+// Pointers:
+// model is NULL or a reference that has not been given back.
+void rasp_free(struct rasp_model *model);
+
+// Tells what a model is. Errors: INVALID_ARGUMENT.
+//
+// Pointers:
+// model is NULL or alive; info is NULL or initialised; error is NULL or valid for writes.
+rasp_status rasp_model_get_info(const struct rasp_model *model,
+                                struct rasp_model_info *info,
+                                struct rasp_error *error);
+
+// Sets sampling to its defaults: greedy. NULL is allowed and does nothing.
+//
+// Pointers:
+// sampling is NULL or points to a rasp_sampling.
+void rasp_sampling_init(struct rasp_sampling *sampling);
+
+// Sets how tokens are chosen from now on, and starts the random numbers of its seed. NULL: greedy. Does not allocate.
+// Errors: INVALID_ARGUMENT (naming the field), INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; sampling is NULL or initialised; error is NULL or valid for writes.
+rasp_status rasp_session_set_sampling(struct rasp_session *session,
+                                      const struct rasp_sampling *sampling,
+                                      struct rasp_error *error);
+
+// Sets options to their defaults. NULL is allowed and does nothing.
+//
+// Pointers:
+// options is NULL or points to a rasp_session_options.
+void rasp_session_options_init(struct rasp_session_options *options);
+
+// Prepares stats for rasp_session_get_stats. NULL is allowed and does nothing.
+//
+// Pointers:
+// stats is NULL or points to a rasp_stats.
+void rasp_stats_init(struct rasp_stats *stats);
+
+// Opens a session over a model. It allocates everything the session will ever need and starts its threads; later calls
+// allocate nothing. options may be NULL for the defaults. The session keeps the model alive.
+//
+// On success *session is the new session, to be closed with rasp_session_close; on an error it is NULL. Errors:
+// INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY.
+//
+// Pointers:
+// model is NULL or alive; options is NULL or initialised; session and error are NULL or valid for writes.
+rasp_status rasp_session_open(const struct rasp_model *model,
+                              const struct rasp_session_options *options,
+                              struct rasp_session **session,
+                              struct rasp_error *error);
+
+// Closes a session and ends its threads. NULL is allowed and does nothing. No other call on it may be under way.
+//
+// Pointers:
+// session is NULL or open; it is not used afterwards.
+void rasp_session_close(struct rasp_session *session);
+
+// Appends count prompt tokens, densely. Afterwards the logits are those after the last one. On an error nothing has
+// been appended. Does not allocate. Errors: CONTEXT_FULL, OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), CANCELLED,
+// NON_FINITE, INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.
+rasp_status rasp_prefill(struct rasp_session *session,
+                         const uint32_t *tokens,
+                         size_t count,
+                         struct rasp_error *error);
+
+// Samples the next token, appends it and writes it to *token. RASP_END (a success) if it ends generation. The token
+// before it, if it was sampled too, passes through the model first, at the session's sparsity; so the first step after
+// a prompt is quick. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
+// prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; token and error are NULL or valid for writes.
+rasp_status rasp_step(struct rasp_session *session,
+                      uint32_t *token,
+                      struct rasp_error *error);
+
+// Appends a token of the host's choice, at the session's sparsity. It takes the place of a token that rasp_step sampled
+// last. Afterwards the logits are those after it. On an error nothing has changed. Does not allocate. Errors as for
+// rasp_prefill.
+//
+// Pointers:
+// session is NULL or open; error is NULL or valid for writes.
+rasp_status rasp_decode(struct rasp_session *session,
+                        uint32_t token,
+                        struct rasp_error *error);
+
+// Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the linear layer
+// in hand is done; the session stays as it was before that call. NULL is allowed and does nothing. Safe from any
+// thread, as long as the session is not closed meanwhile. Does not allocate or wait.
+//
+// Pointers:
+// session is NULL or open.
+void rasp_cancel(const struct rasp_session *session);
+
+// Forgets all tokens. Settings stay; random numbers start anew. Does not allocate. Errors: INVALID_STATE,
+// INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; error is NULL or valid for writes.
+rasp_status rasp_session_reset(struct rasp_session *session,
+                               struct rasp_error *error);
+
+// Sets how sparse decoded tokens are from now on: 0 is dense, up to the model's max_sparsity. Does not allocate. Errors:
+// OUT_OF_RANGE (naming the range), INVALID_STATE, INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; error is NULL or valid for writes.
+rasp_status rasp_session_set_sparsity(struct rasp_session *session,
+                                      float sparsity,
+                                      struct rasp_error *error);
+
+// The logits after the last token that passed through the model: *logits points to *count finite numbers, one a token
+// of the vocabulary, valid until the next call on this session. Does not allocate. Errors: INVALID_STATE (no prompt
+// yet), INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; logits, count and error are NULL or valid for writes.
+rasp_status rasp_logits(struct rasp_session *session,
+                        const float **logits,
+                        size_t *count,
+                        struct rasp_error *error);
+
+// Tells what a session has done and what it takes. Does not allocate. Errors: INVALID_ARGUMENT, INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; stats is NULL or initialised; error is NULL or valid for writes.
+rasp_status rasp_session_get_stats(struct rasp_session *session,
+                                   struct rasp_stats *stats,
+                                   struct rasp_error *error);
+
+// Starts the count of decoded tokens and bytes read anew. Does not allocate. Errors: INVALID_ARGUMENT, INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; error is NULL or valid for writes.
+rasp_status rasp_session_clear_stats(struct rasp_session *session,
+                                     struct rasp_error *error);
+
+// Turns length bytes of UTF-8 text into tokens: at most capacity of them are written to tokens, and their number always
+// to *count, so that a first call with capacity 0 tells how many there are. flags: RASP_TOKENIZE_ bits. No text is no
+// tokens.
+//
+// Allocates. Safe from any thread. Errors: BUFFER_TOO_SMALL (nothing is written but *count), INVALID_UTF8,
+// INVALID_ARGUMENT.
+//
+// Pointers:
+// model is NULL or alive; text is NULL or valid for reads of length bytes; tokens is NULL or valid for writes of
+// capacity ids; count and error are NULL or valid for writes.
+rasp_status rasp_tokenize(const struct rasp_model *model,
+                          const char *text,
+                          size_t length,
+                          uint32_t flags,
+                          uint32_t *tokens,
+                          size_t capacity,
+                          size_t *count,
+                          struct rasp_error *error);
+
+// Turns count tokens into bytes: at most capacity of them are written to text, without a NUL, and their number always to
+// *length. The bytes of tokens that came from rasp_tokenize are the text's; those of generated tokens may end inside a
+// character (see rasp_text_stream). flags: RASP_DETOKENIZE_ bits.
+//
+// Allocates. Safe from any thread. Errors: BUFFER_TOO_SMALL (nothing is written but *length), OUT_OF_RANGE,
+// INVALID_ARGUMENT.
+//
+// Pointers:
+// model is NULL or alive; tokens is NULL or valid for reads of count ids; text is NULL or valid for writes of capacity
+// bytes; length and error are NULL or valid for writes.
+rasp_status rasp_detokenize(const struct rasp_model *model,
+                            const uint32_t *tokens,
+                            size_t count,
+                            uint32_t flags,
+                            char *text,
+                            size_t capacity,
+                            size_t *length,
+                            struct rasp_error *error);
+
+// The bytes of one token: *bytes points to *length of them, without a NUL, valid while the model lives. Does not
+// allocate. Safe from any thread. Errors: OUT_OF_RANGE, INVALID_ARGUMENT.
+//
+// Pointers:
+// model is NULL or alive; bytes, length and error are NULL or valid for writes.
+rasp_status rasp_token_bytes(const struct rasp_model *model,
+                             uint32_t token,
+                             const uint8_t **bytes,
+                             size_t *length,
+                             struct rasp_error *error);
+
+// 1 if the token ends generation (end of text, end of turn), else 0; also 0 for a NULL model or an id that is none. Does
+// not allocate. Safe from any thread.
+//
+// Pointers:
+// model is NULL or alive.
+int32_t rasp_token_is_end(const struct rasp_model *model,
+                          uint32_t token);
+
+// 1 if the token is special (not part of plain text), else 0; also 0 for a NULL model or an id that is none. Does not
+// allocate. Safe from any thread.
+//
+// Pointers:
+// model is NULL or alive.
+int32_t rasp_token_is_special(const struct rasp_model *model,
+                              uint32_t token);
+
+// Appends the bytes of a token to a stream and writes the characters that are now whole to text, without a NUL, and
+// their length to *length. Bytes that can still become a character wait in the stream; invalid ones come out as U+FFFD.
+// Pass zero bytes (NULL, 0) at the end of a text for what still waits: it is no whole character, and comes out as
+// U+FFFD.
+//
+// Does not allocate. Errors: BUFFER_TOO_SMALL if capacity is less than 3 * n + RASP_TEXT_STREAM_EXTRA (nothing
+// happens), INVALID_ARGUMENT.
+//
+// Pointers:
+// stream is NULL or valid; bytes is NULL or valid for reads of n bytes; text is NULL or valid for writes of capacity
+// bytes; length and error are NULL or valid for writes.
+rasp_status rasp_text_stream_push(struct rasp_text_stream *stream,
+                                  const uint8_t *bytes,
+                                  size_t n,
+                                  char *text,
+                                  size_t capacity,
+                                  size_t *length,
+                                  struct rasp_error *error);
+
+// Puts count messages into the model's own chat format: at most capacity bytes of UTF-8 are written to text, without a
+// NUL, and their number always to *length. add_generation_prompt not 0: end with what makes the model answer. Tokenize
+// the result with RASP_TOKENIZE_PARSE_SPECIAL.
+//
+// Allocates. Safe from any thread. Errors: TEMPLATE, BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8,
+// INVALID_ARGUMENT.
+//
+// Pointers:
+// model is NULL or alive; messages is NULL or valid for reads of count messages, whose strings are NULL or
+// NUL-terminated; text is NULL or valid for writes of capacity bytes; length and error are NULL or valid for writes.
+rasp_status rasp_chat_format(const struct rasp_model *model,
+                             const struct rasp_message *messages,
+                             size_t count,
+                             int32_t add_generation_prompt,
+                             char *text,
+                             size_t capacity,
+                             size_t *length,
+                             struct rasp_error *error);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* RASP_H */

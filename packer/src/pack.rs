@@ -1,0 +1,219 @@
+//! From a checkpoint to a `.rasp` file.
+
+use crate::calibrate;
+use crate::import;
+use crate::plan::{Plan, RecipeRequest};
+use crate::progress::Progress;
+use crate::stage::Stage;
+use crate::tokenizer;
+use rasp::format::{Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
+use rasp::model::{LoadOptions, Model, WeightType};
+use rasp::{Error, Result, Status};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What to pack, and how.
+#[derive(Clone, Debug)]
+pub struct PackOptions {
+    /// A GGUF file or a Hugging Face directory.
+    pub input: PathBuf,
+    /// The `.rasp` file to make. It appears, or is replaced, only once it is complete.
+    pub output: PathBuf,
+    /// Element type of the weight matrices.
+    pub weight_type: WeightType,
+    /// A text file to calibrate on. `None`: the model writes its own text.
+    pub calibration: Option<PathBuf>,
+    /// Tokens to calibrate on.
+    pub calibration_tokens: usize,
+    /// The ladder of sparsities, ascending. Empty: a dense file, which needs no calibration.
+    pub sparsity: Vec<f32>,
+    /// Share of every linear's budget that goes to input channels; the rest pays for a low rank.
+    pub rho: f32,
+    /// Exceptions from that, linear by linear.
+    pub recipe: RecipeRequest,
+    /// Threads for calibration.
+    pub threads: usize,
+}
+
+/// What was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// What the checkpoint calls itself.
+    pub name: String,
+    /// Its family.
+    pub architecture: String,
+    /// Size of the file in bytes.
+    pub file_bytes: u64,
+    /// Bytes of the blocks' linear weights, dense.
+    pub linear_bytes: u64,
+    /// Bytes of the head, which every token reads.
+    pub head_bytes: u64,
+    /// Tokens calibrated on.
+    pub calibration_tokens: usize,
+    /// The ladder, and the share of linear traffic each rung is expected to keep.
+    pub rungs: Vec<Rung>,
+}
+
+/// One rung of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rung {
+    /// The model-level sparsity asked for.
+    pub sparsity: f32,
+    /// Share of the linear weight bytes that the calibration text would have read, low rank included.
+    pub kept: f64,
+    /// Bytes of weights a token reads: the kept linear bytes and the head.
+    pub bytes_per_token: u64,
+}
+
+/// A file that is removed when done with.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Packs a checkpoint.
+///
+/// All tensors are first written to a staging file beside the output, one layer in memory at a time. That file is
+/// already a working dense model: the engine itself runs it for calibration, so thresholds are of the very numbers it
+/// will compare with them. Then the tensors are copied behind a header that has the thresholds.
+pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
+    let checkpoint = import::open(&options.input)?;
+    let config = config(&checkpoint.config);
+    config.validate()?;
+    let plan = Plan::new(&config, &options.sparsity, options.rho, &options.recipe)?;
+    let compiled = tokenizer::compile(&checkpoint.tokenizer, config.vocab_size)?;
+    let stage = Stage {
+        checkpoint: &checkpoint,
+        config: &config,
+        tokenizer: &compiled,
+        plan: &plan,
+        weight_type: options.weight_type,
+    };
+    let metadata = |recipe: &Recipe| -> Result<Vec<(&str, String)>> {
+        let json = |e: serde_json::Error| Error::new(Status::Internal, e.to_string());
+        let mut metadata = vec![
+            (key::CONFIG, serde_json::to_string(&config).map_err(json)?),
+            (key::RECIPE, serde_json::to_string(recipe).map_err(json)?),
+            (key::TOKENIZER, compiled.settings_json.clone()),
+        ];
+        if let Some(template) = &checkpoint.chat_template {
+            metadata.push((key::CHAT_TEMPLATE, template.clone()));
+        }
+        Ok(metadata)
+    };
+
+    if plan.ladder.is_empty() {
+        let mut writer = Writer::create(&options.output, &metadata(&recipe(&plan, &[]))?, stage.tensors())?;
+        stage.write(&mut writer, progress)?;
+        writer.finish()?;
+        return summary(options, &config, &plan, 0);
+    }
+
+    let staging = Temporary(staging_path(&options.output));
+    let undecided = vec![vec![0.0; plan.ladder.len()]; plan.linears.len()];
+    let mut writer = Writer::create(&staging.0, &metadata(&recipe(&plan, &undecided))?, stage.tensors())?;
+    stage.write(&mut writer, progress)?;
+    writer.finish()?;
+
+    let model = Model::load(&staging.0, &LoadOptions::default())?;
+    let tokens = match &options.calibration {
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|e| {
+                Error::new(Status::Io, format!("cannot read the calibration text {}: {e}", path.display()))
+            })?;
+            let tokens = calibrate::text_tokens(&model, &text, options.calibration_tokens);
+            tokens.map_err(|e| e.context(path.display()))?
+        }
+        None => {
+            progress.note("no --calib text: the model writes its own");
+            calibrate::own_tokens(&model, options.calibration_tokens, options.threads, progress)?
+        }
+    };
+    let thresholds = calibrate::thresholds(&model, &plan, &tokens, options.threads, progress)?;
+    drop(model);
+    copy(&staging.0, &options.output, &metadata(&recipe(&plan, &thresholds))?, stage.tensors(), progress)?;
+    summary(options, &config, &plan, tokens.len())
+}
+
+fn config(from: &import::ModelConfig) -> Config {
+    Config {
+        architecture: from.architecture.clone(),
+        name: from.name.clone(),
+        vocab_size: from.vocab_size,
+        hidden_size: from.hidden_size,
+        intermediate_size: from.intermediate_size,
+        num_layers: from.num_layers,
+        num_heads: from.num_heads,
+        num_kv_heads: from.num_kv_heads,
+        head_dim: from.head_dim,
+        context_length: from.context_length,
+        rms_norm_eps: from.rms_norm_eps,
+        tie_word_embeddings: from.tie_word_embeddings,
+    }
+}
+
+/// The recipe as the file states it. `thresholds` has a row a linear.
+fn recipe(plan: &Plan, thresholds: &[Vec<f32>]) -> Recipe {
+    let linears = plan.linears.iter().enumerate().map(|(i, linear)| {
+        let recipe = LinearRecipe {
+            rho: linear.rho,
+            rank: linear.rank,
+            thresholds: thresholds.get(i).cloned().unwrap_or_default(),
+            kept: linear.channels.iter().map(|share| (share + linear.rank_share()) as f32).collect(),
+        };
+        (linear.name(), recipe)
+    });
+    Recipe { score: plan.score, sparsity: plan.ladder.clone(), linears: linears.collect::<BTreeMap<_, _>>() }
+}
+
+fn staging_path(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.stage", std::process::id()));
+    output.with_file_name(name)
+}
+
+/// Copies the tensors of one file into another with other metadata.
+fn copy(
+    from: &Path,
+    to: &Path,
+    metadata: &[(&str, String)],
+    tensors: Vec<TensorSpec>,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let file = File::open(Bytes::map(from)?)?;
+    let mut writer = Writer::create(to, metadata, tensors.clone())?;
+    progress.begin("completing the file", tensors.len() as u64);
+    for tensor in &tensors {
+        writer.tensor(&tensor.name, file.raw(&tensor.name)?)?;
+        progress.advance(1);
+    }
+    progress.end();
+    writer.finish()
+}
+
+fn summary(options: &PackOptions, config: &Config, plan: &Plan, calibration_tokens: usize) -> Result<Summary> {
+    let file_bytes = fs::metadata(&options.output)
+        .map_err(|e| Error::new(Status::Io, format!("cannot read the size of {}: {e}", options.output.display())))?
+        .len();
+    let element = options.weight_type.size() as u64;
+    let linear_bytes = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>() * element;
+    let head_bytes = (config.vocab_size * config.hidden_size) as u64 * element;
+    let rungs = plan.ladder.iter().zip(plan.kept()).map(|(&sparsity, kept)| Rung {
+        sparsity,
+        kept,
+        bytes_per_token: (kept * linear_bytes as f64) as u64 + head_bytes,
+    });
+    Ok(Summary {
+        name: config.name.clone(),
+        architecture: config.architecture.clone(),
+        file_bytes,
+        linear_bytes,
+        head_bytes,
+        calibration_tokens,
+        rungs: rungs.collect(),
+    })
+}

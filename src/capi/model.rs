@@ -1,0 +1,291 @@
+//! Loading a model and asking what it is.
+
+use super::*;
+use crate::format::Bytes;
+use crate::model::{LoadOptions, Model, WeightType};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A loaded model: immutable, shared by any number of sessions, safe to use from any thread at once.
+///
+/// It is counted: rasp_load gives one reference, rasp_model_retain another, every open session holds one, and rasp_free
+/// gives one back.
+pub struct rasp_model {
+    pub(super) model: Arc<Model>,
+}
+
+/// Weights are 16-bit brain floats.
+pub const RASP_WEIGHTS_BF16: u32 = 1;
+/// Weights are IEEE half-precision floats.
+pub const RASP_WEIGHTS_F16: u32 = 2;
+
+/// How a model is loaded. Initialise with rasp_load_options_init.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rasp_load_options {
+    /// Size of this struct as the caller was compiled.
+    pub struct_size: u32,
+    /// Not 0: read every weight and fail on one that is no finite number. For files that may have been damaged; costs a
+    /// pass over the whole file.
+    pub verify: u32,
+}
+
+// SAFETY: two u32s.
+unsafe impl Versioned for rasp_load_options {
+    const NAME: &'static str = "rasp_load_options";
+    const FIRST: usize = 8;
+    fn initial() -> Self {
+        rasp_load_options { struct_size: size_of::<Self>() as u32, verify: 0 }
+    }
+}
+
+/// What a model is. Initialise with rasp_model_info_init, fill with rasp_model_get_info.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rasp_model_info {
+    /// Size of this struct as the caller was compiled.
+    pub struct_size: u32,
+    /// Tokens of the vocabulary; logits has as many numbers.
+    pub vocab_size: u32,
+    /// Width of the residual stream.
+    pub hidden_size: u32,
+    /// Width of the gated MLP.
+    pub intermediate_size: u32,
+    /// Decoder blocks.
+    pub num_layers: u32,
+    /// Query heads.
+    pub num_heads: u32,
+    /// Key and value heads.
+    pub num_kv_heads: u32,
+    /// Width of one head.
+    pub head_dim: u32,
+    /// The longest context the model was trained for, in tokens.
+    pub context_length: u32,
+    /// RASP_WEIGHTS_BF16 or RASP_WEIGHTS_F16.
+    pub weight_type: u32,
+    /// The sparsest setting that rasp_session_set_sparsity takes; 0 for a dense file.
+    pub max_sparsity: f32,
+    /// The token that begins a text, or -1 if there is none.
+    pub bos_token: i32,
+    /// Bytes of the file.
+    pub file_size: u64,
+    /// Bytes of the blocks' linear weights, of which a sparse token reads a part.
+    pub linear_bytes: u64,
+    /// Bytes of the head, which every token reads whole.
+    pub head_bytes: u64,
+    /// The family, such as "llama": NUL-terminated, cut if longer.
+    pub architecture: [c_char; 32],
+    /// What the checkpoint calls itself: UTF-8, NUL-terminated, cut at a character if longer.
+    pub name: [c_char; 96],
+}
+
+// SAFETY: ten u32s, two 32-bit numbers, three u64s that start at a multiple of 8, and bytes: no padding.
+unsafe impl Versioned for rasp_model_info {
+    const NAME: &'static str = "rasp_model_info";
+    const FIRST: usize = 200;
+    fn initial() -> Self {
+        rasp_model_info {
+            struct_size: size_of::<Self>() as u32,
+            vocab_size: 0,
+            hidden_size: 0,
+            intermediate_size: 0,
+            num_layers: 0,
+            num_heads: 0,
+            num_kv_heads: 0,
+            head_dim: 0,
+            context_length: 0,
+            weight_type: 0,
+            max_sparsity: 0.0,
+            bos_token: -1,
+            file_size: 0,
+            linear_bytes: 0,
+            head_bytes: 0,
+            architecture: [0; 32],
+            name: [0; 96],
+        }
+    }
+}
+const _: () = assert!(size_of::<rasp_model_info>() == 200);
+
+/// The model behind a handle.
+///
+/// # Safety
+/// `model` is null or came from `rasp_load` and has not been given back.
+pub(super) unsafe fn model<'a>(model: *const rasp_model) -> Result<&'a Arc<Model>> {
+    // SAFETY: by the caller's promise.
+    unsafe { model.as_ref() }.map(|m| &m.model).ok_or_else(|| null("model"))
+}
+
+fn copy_name<const N: usize>(text: &str) -> [c_char; N] {
+    let mut name = [0; N];
+    let end = text.floor_char_boundary(N - 1);
+    name.iter_mut().zip(&text.as_bytes()[..end]).for_each(|(to, &from)| *to = from as c_char);
+    name
+}
+
+/// Sets options to their defaults. NULL is allowed and does nothing.
+///
+/// # Safety
+/// options is NULL or points to a rasp_load_options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_load_options_init(options: *mut rasp_load_options) {
+    if !options.is_null() {
+        // SAFETY: by the caller's promise.
+        unsafe { options.write(rasp_load_options::initial()) }
+    }
+}
+
+/// Prepares info for rasp_model_get_info. NULL is allowed and does nothing.
+///
+/// # Safety
+/// info is NULL or points to a rasp_model_info.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_model_info_init(info: *mut rasp_model_info) {
+    if !info.is_null() {
+        // SAFETY: by the caller's promise.
+        unsafe { info.write(rasp_model_info::initial()) }
+    }
+}
+
+/// Maps the .rasp file at path (UTF-8) and checks it. Weights are read from disk as they are first used; the file must
+/// not be shortened or rewritten while the model lives (replace it by renaming a new one over it).
+///
+/// options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx512) forces an instruction
+/// set; this function and rasp_load_bytes are the only ones that read the environment.
+///
+/// On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Errors: IO, BAD_FILE,
+/// UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.
+///
+/// # Safety
+/// path is NULL or NUL-terminated; options is NULL or initialised; model and error are NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_load(
+    path: *const c_char,
+    options: *const rasp_load_options,
+    model: *mut *mut rasp_model,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let place = out(model, "model")?;
+            *place = std::ptr::null_mut();
+            let path = Path::new(c_text(path, "path")?);
+            let loaded = Model::load(path, &load_options(options)?)?;
+            *place = handle(loaded);
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Uses a .rasp file that lies in memory: size bytes at data, an address that is a multiple of 8 (64 is best). The bytes
+/// are used in place: they must stay as they are until the model and all its sessions are gone.
+///
+/// Otherwise as rasp_load.
+///
+/// # Safety
+/// data is NULL or valid for reads of size bytes for as long as the model lives; the rest as for rasp_load.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_load_bytes(
+    data: *const std::ffi::c_void,
+    size: usize,
+    options: *const rasp_load_options,
+    model: *mut *mut rasp_model,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers; 'static stands for "as long as the model lives".
+    unsafe {
+        guard(error, || {
+            let place = out(model, "model")?;
+            *place = std::ptr::null_mut();
+            if data.is_null() {
+                return Err(null("data"));
+            }
+            let bytes: &'static [u8] = slice(data.cast(), size, "data")?;
+            let loaded = Model::from_bytes(Bytes::lend(bytes)?, &load_options(options)?)?;
+            *place = handle(loaded);
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// # Safety
+/// As for [`options`].
+unsafe fn load_options(place: *const rasp_load_options) -> Result<LoadOptions> {
+    // SAFETY: by the caller's promise.
+    let given = unsafe { options(place)? };
+    Ok(LoadOptions { verify: given.verify != 0, isa: None })
+}
+
+fn handle(model: Arc<Model>) -> *mut rasp_model {
+    Arc::into_raw(Arc::new(rasp_model { model })).cast_mut()
+}
+
+/// Takes one more reference to a model, to be given back with rasp_free. NULL is allowed and does nothing. Safe from any
+/// thread.
+///
+/// # Safety
+/// model is NULL or a model that has not been given back.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_model_retain(model: *const rasp_model) {
+    if !model.is_null() {
+        // SAFETY: the handle came from `Arc::into_raw` and is alive by the caller's promise.
+        unsafe { Arc::increment_strong_count(model) }
+    }
+}
+
+/// Gives back one reference to a model; the last one frees it. NULL is allowed and does nothing. Sessions that are still
+/// open keep what they need. Giving a reference back twice is a use after free, as with any free. Safe from any thread.
+///
+/// # Safety
+/// model is NULL or a reference that has not been given back.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_free(model: *mut rasp_model) {
+    if !model.is_null() {
+        // SAFETY: as in `rasp_model_retain`. A panic while dropping must not leave; there is nothing to report it to.
+        let _ = quietly(|| unsafe { Arc::decrement_strong_count(model.cast_const()) });
+    }
+}
+
+/// Tells what a model is. Errors: INVALID_ARGUMENT.
+///
+/// # Safety
+/// model is NULL or alive; info is NULL or initialised; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_model_get_info(
+    model: *const rasp_model,
+    info: *mut rasp_model_info,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let model = super::model::model(model)?;
+            let config = model.config();
+            // Config::validate keeps every dimension below 2^24.
+            let filled = rasp_model_info {
+                vocab_size: config.vocab_size as u32,
+                hidden_size: config.hidden_size as u32,
+                intermediate_size: config.intermediate_size as u32,
+                num_layers: config.num_layers as u32,
+                num_heads: config.num_heads as u32,
+                num_kv_heads: config.num_kv_heads as u32,
+                head_dim: config.head_dim as u32,
+                context_length: config.context_length as u32,
+                weight_type: match model.weight_type() {
+                    WeightType::Bf16 => RASP_WEIGHTS_BF16,
+                    WeightType::F16 => RASP_WEIGHTS_F16,
+                },
+                max_sparsity: model.max_sparsity(),
+                bos_token: model.tokenizer().bos().map_or(-1, |id| id as i32),
+                file_size: model.file_size() as u64,
+                linear_bytes: model.linear_bytes(),
+                head_bytes: model.head_bytes(),
+                architecture: copy_name(&config.architecture),
+                name: copy_name(&config.name),
+                ..rasp_model_info::initial()
+            };
+            fill(info, &filled)
+        })
+    }
+}

@@ -1,0 +1,379 @@
+//! Sessions: prompt in, tokens out.
+
+use super::*;
+use crate::session::{KvType, Session, SessionOptions};
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One text in the making. It belongs to one thread at a time: a call that meets another one under way on the same
+/// session returns INVALID_STATE. rasp_cancel alone may come from any thread at any time.
+pub struct rasp_session {
+    /// True while a call is under way: whoever turned it on has `session` to itself.
+    busy: AtomicBool,
+    cancel: Arc<AtomicBool>,
+    session: UnsafeCell<Session>,
+}
+
+/// Keys and values are cached as IEEE half-precision floats.
+pub const RASP_KV_F16: u32 = 0;
+/// Keys and values are cached as 32-bit floats.
+pub const RASP_KV_F32: u32 = 1;
+
+/// How a session is opened. Initialise with rasp_session_options_init.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rasp_session_options {
+    /// Size of this struct as the caller was compiled.
+    pub struct_size: u32,
+    /// Tokens there is room for; 0: the model's own limit, but at most 4096.
+    pub context: u32,
+    /// Threads that work during a call, the caller's included; 1 (the default) starts none.
+    pub threads: u32,
+    /// Prompt tokens that pass through the model together; 0: 128. More costs memory, fewer costs speed.
+    pub batch: u32,
+    /// RASP_KV_F16 or RASP_KV_F32.
+    pub kv_type: u32,
+}
+
+// SAFETY: five u32s.
+unsafe impl Versioned for rasp_session_options {
+    const NAME: &'static str = "rasp_session_options";
+    const FIRST: usize = 20;
+    fn initial() -> Self {
+        let struct_size = size_of::<Self>() as u32;
+        rasp_session_options { struct_size, context: 0, threads: 1, batch: 0, kv_type: RASP_KV_F16 }
+    }
+}
+
+/// What a session has done and what it takes. Initialise with rasp_stats_init, fill with rasp_session_get_stats.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rasp_stats {
+    /// Size of this struct as the caller was compiled.
+    pub struct_size: u32,
+    /// Tokens in the context, one that was sampled last included.
+    pub tokens: u32,
+    /// Tokens there is room for.
+    pub context: u32,
+    /// Sparsity of decoded tokens.
+    pub sparsity: f32,
+    /// Bytes of memory the session allocated when it was opened.
+    pub memory: u64,
+    /// Tokens that were decoded (not prefilled) since the session was opened or its statistics were cleared.
+    pub decoded_tokens: u64,
+    /// Bytes of linear weights these have read.
+    pub linear_bytes_read: u64,
+    /// Those bytes as a share of what as many dense tokens would have read; 1 if there were none.
+    pub kept: f64,
+}
+
+// SAFETY: four 32-bit numbers, then 64-bit numbers: no padding.
+unsafe impl Versioned for rasp_stats {
+    const NAME: &'static str = "rasp_stats";
+    const FIRST: usize = 48;
+    fn initial() -> Self {
+        rasp_stats {
+            struct_size: size_of::<Self>() as u32,
+            tokens: 0,
+            context: 0,
+            sparsity: 0.0,
+            memory: 0,
+            decoded_tokens: 0,
+            linear_bytes_read: 0,
+            kept: 1.0,
+        }
+    }
+}
+const _: () = assert!(size_of::<rasp_stats>() == 48);
+
+/// Runs `f` with the session, unless another call is using it.
+///
+/// # Safety
+/// `session` is null or came from `rasp_session_open` and has not been closed.
+pub(super) unsafe fn with_session<R>(
+    session: *const rasp_session,
+    f: impl FnOnce(&mut Session) -> Result<R>,
+) -> Result<R> {
+    // SAFETY: by the caller's promise. Only shared references to the handle are ever made.
+    let handle = unsafe { session.as_ref() }.ok_or_else(|| null("session"))?;
+    if handle.busy.swap(true, Ordering::Acquire) {
+        return Err(Error::new(Status::InvalidState, "the session is in use by another thread"));
+    }
+    /// Gives the session back, also when `f` panics.
+    struct Release<'a>(&'a AtomicBool);
+    impl Drop for Release<'_> {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::Release);
+        }
+    }
+    let _release = Release(&handle.busy);
+    // SAFETY: `busy` was false and is now true, so no other call has the session until `Release` is dropped.
+    f(unsafe { &mut *handle.session.get() })
+}
+
+/// Sets options to their defaults. NULL is allowed and does nothing.
+///
+/// # Safety
+/// options is NULL or points to a rasp_session_options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_options_init(options: *mut rasp_session_options) {
+    if !options.is_null() {
+        // SAFETY: by the caller's promise.
+        unsafe { options.write(rasp_session_options::initial()) }
+    }
+}
+
+/// Prepares stats for rasp_session_get_stats. NULL is allowed and does nothing.
+///
+/// # Safety
+/// stats is NULL or points to a rasp_stats.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_stats_init(stats: *mut rasp_stats) {
+    if !stats.is_null() {
+        // SAFETY: by the caller's promise.
+        unsafe { stats.write(rasp_stats::initial()) }
+    }
+}
+
+/// Opens a session over a model. It allocates everything the session will ever need and starts its threads; later calls
+/// allocate nothing. options may be NULL for the defaults. The session keeps the model alive.
+///
+/// On success *session is the new session, to be closed with rasp_session_close; on an error it is NULL. Errors:
+/// INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY.
+///
+/// # Safety
+/// model is NULL or alive; options is NULL or initialised; session and error are NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_open(
+    model: *const rasp_model,
+    options: *const rasp_session_options,
+    session: *mut *mut rasp_session,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let place = out(session, "session")?;
+            *place = std::ptr::null_mut();
+            let model = super::model::model(model)?;
+            let given = super::options(options)?;
+            let kv_type = match given.kv_type {
+                RASP_KV_F16 => KvType::F16,
+                RASP_KV_F32 => KvType::F32,
+                other => return Err(Error::new(Status::InvalidArgument, format!("kv_type is {other}"))),
+            };
+            let options = SessionOptions {
+                context: given.context as usize,
+                threads: given.threads as usize,
+                batch: given.batch as usize,
+                kv_type,
+            };
+            let session = Session::open(model.clone(), &options)?;
+            let cancel = session.cancel_flag();
+            let handle = rasp_session { busy: AtomicBool::new(false), cancel, session: UnsafeCell::new(session) };
+            *place = Box::into_raw(Box::new(handle));
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Closes a session and ends its threads. NULL is allowed and does nothing. No other call on it may be under way.
+///
+/// # Safety
+/// session is NULL or open; it is not used afterwards.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_close(session: *mut rasp_session) {
+    if !session.is_null() {
+        // SAFETY: it came from `Box::into_raw`, and is not used afterwards by the caller's promise. A panic while
+        // dropping must not leave; there is nothing to report it to.
+        let _ = quietly(|| drop(unsafe { Box::from_raw(session) }));
+    }
+}
+
+/// Appends count prompt tokens, densely. Afterwards the logits are those after the last one. On an error nothing has
+/// been appended. Does not allocate. Errors: CONTEXT_FULL, OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), CANCELLED,
+/// NON_FINITE, INVALID_STATE.
+///
+/// # Safety
+/// session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_prefill(
+    session: *mut rasp_session,
+    tokens: *const u32,
+    count: usize,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let tokens = slice(tokens, count, "tokens")?;
+            with_session(session, |session| session.prefill(tokens))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Samples the next token, appends it and writes it to *token. RASP_END (a success) if it ends generation. The token
+/// before it, if it was sampled too, passes through the model first, at the session's sparsity; so the first step after
+/// a prompt is quick. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
+/// prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
+///
+/// # Safety
+/// session is NULL or open; token and error are NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_step(session: *mut rasp_session, token: *mut u32, error: *mut rasp_error) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let place = out(token, "token")?;
+            with_session(session, |session| {
+                *place = session.step()?;
+                let ends = session.model().tokenizer().is_end(*place);
+                Ok(if ends { Status::End } else { Status::Ok })
+            })
+        })
+    }
+}
+
+/// Appends a token of the host's choice, at the session's sparsity. It takes the place of a token that rasp_step sampled
+/// last. Afterwards the logits are those after it. On an error nothing has changed. Does not allocate. Errors as for
+/// rasp_prefill.
+///
+/// # Safety
+/// session is NULL or open; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_decode(session: *mut rasp_session, token: u32, error: *mut rasp_error) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            with_session(session, |session| session.decode(token))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the linear layer
+/// in hand is done; the session stays as it was before that call. NULL is allowed and does nothing. Safe from any
+/// thread, as long as the session is not closed meanwhile. Does not allocate or wait.
+///
+/// # Safety
+/// session is NULL or open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_cancel(session: *const rasp_session) {
+    // SAFETY: by the caller's promise; only shared references to the handle are ever made.
+    if let Some(handle) = unsafe { session.as_ref() } {
+        handle.cancel.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Forgets all tokens. Settings stay; random numbers start anew. Does not allocate. Errors: INVALID_STATE,
+/// INVALID_ARGUMENT.
+///
+/// # Safety
+/// session is NULL or open; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_reset(session: *mut rasp_session, error: *mut rasp_error) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            with_session(session, |session| {
+                session.reset();
+                Ok(Status::Ok)
+            })
+        })
+    }
+}
+
+/// Sets how sparse decoded tokens are from now on: 0 is dense, up to the model's max_sparsity. Does not allocate. Errors:
+/// OUT_OF_RANGE (naming the range), INVALID_STATE, INVALID_ARGUMENT.
+///
+/// # Safety
+/// session is NULL or open; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_set_sparsity(
+    session: *mut rasp_session,
+    sparsity: f32,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            with_session(session, |session| session.set_sparsity(sparsity))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// The logits after the last token that passed through the model: *logits points to *count finite numbers, one a token
+/// of the vocabulary, valid until the next call on this session. Does not allocate. Errors: INVALID_STATE (no prompt
+/// yet), INVALID_ARGUMENT.
+///
+/// # Safety
+/// session is NULL or open; logits, count and error are NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_logits(
+    session: *mut rasp_session,
+    logits: *mut *const f32,
+    count: *mut usize,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let (logits, count) = (out(logits, "logits")?, out(count, "count")?);
+            with_session(session, |session| {
+                let found = session.logits()?;
+                (*logits, *count) = (found.as_ptr(), found.len());
+                Ok(Status::Ok)
+            })
+        })
+    }
+}
+
+/// Tells what a session has done and what it takes. Does not allocate. Errors: INVALID_ARGUMENT, INVALID_STATE.
+///
+/// # Safety
+/// session is NULL or open; stats is NULL or initialised; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_get_stats(
+    session: *mut rasp_session,
+    stats: *mut rasp_stats,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let (now, sparsity) = with_session(session, |session| Ok((session.stats(), session.sparsity())))?;
+            let filled = rasp_stats {
+                // A context is at most the model's, below 2^24.
+                tokens: now.tokens as u32,
+                context: now.context as u32,
+                sparsity,
+                memory: now.memory as u64,
+                decoded_tokens: now.traffic.tokens,
+                linear_bytes_read: now.traffic.linear_bytes,
+                kept: now.kept,
+                ..rasp_stats::initial()
+            };
+            fill(stats, &filled)
+        })
+    }
+}
+
+/// Starts the count of decoded tokens and bytes read anew. Does not allocate. Errors: INVALID_ARGUMENT, INVALID_STATE.
+///
+/// # Safety
+/// session is NULL or open; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_clear_stats(session: *mut rasp_session, error: *mut rasp_error) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            with_session(session, |session| {
+                session.clear_stats();
+                Ok(Status::Ok)
+            })
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! The header of a safetensors file, read without trusting it.
+
+use crate::{Error, Result, Status};
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
+use serde::Deserialize;
+use std::collections::HashMap;
+
+/// What of a safetensors header is needed to compare it with the file's length.
+#[derive(Deserialize)]
+struct Ends {
+    data_offsets: Option<(u64, u64)>,
+}
+
+fn bad(message: String) -> Error {
+    Error::new(Status::BadFile, message)
+}
+
+/// The byte at which tensor data starts, and the header. Every tensor lies inside `bytes`, tensors follow each other
+/// without gaps to the end, and sizes fit shapes.
+///
+/// The safetensors crate checks this too, but it adds sizes up before it compares them with the file's, and crafted
+/// ones overflow (0.8); and "truncated" is a message worth giving with a tensor's name. So ends are compared first.
+pub fn read_header(bytes: &[u8]) -> Result<(usize, Metadata)> {
+    let truncated = |detail: String| bad(format!("{detail}; not a safetensors file, or truncated"));
+    let Some(claimed) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
+        return Err(truncated(format!("{} bytes are too few for a header", bytes.len())));
+    };
+    let room = bytes.len() - 8;
+    let Some(header_len) = usize::try_from(claimed).ok().filter(|len| *len <= room) else {
+        return Err(truncated(format!("the header claims {claimed} bytes, {room} follow")));
+    };
+    let ends: HashMap<String, Ends> = serde_json::from_slice(&bytes[8..8 + header_len])
+        .map_err(|e| bad(format!("the header is not that of a safetensors file: {e}")))?;
+    let data_len = (room - header_len) as u64;
+    let beyond = ends.iter().filter_map(|(name, ends)| Some((name, ends.data_offsets?)));
+    // The least name, so that the same file always gives the same message.
+    if let Some((name, (start, end))) = beyond.filter(|(_, (start, end))| *start.max(end) > data_len).min() {
+        return Err(bad(format!(
+            "tensor {name}: its bytes {start} to {end} lie beyond the {data_len} there are; the file is truncated"
+        )));
+    }
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("the header is not valid: {e}")))?;
+    Ok((8 + header_len, metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: usize) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    }
+
+    #[test]
+    fn sizes_that_would_overflow_are_refused() {
+        let max = u64::MAX - 3;
+        let header = format!(r#"{{"a":{{"dtype":"U8","shape":[{max}],"data_offsets":[0,{max}]}}}}"#);
+        let error = read_header(&file(&header, 4)).unwrap_err();
+        assert_eq!(error.status(), Status::BadFile);
+        assert!(error.message().contains("tensor a"), "{error}");
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let whole = file(r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#, 4);
+        assert!(read_header(&whole).is_ok());
+        for len in 0..whole.len() {
+            assert_eq!(read_header(&whole[..len]).unwrap_err().status(), Status::BadFile, "{len} bytes");
+        }
+        let mut longer = whole;
+        longer.push(0);
+        assert!(read_header(&longer).is_err(), "bytes after the last tensor");
+    }
+
+    #[test]
+    fn shapes_and_gaps_are_checked() {
+        for header in [
+            r#"{"a":{"dtype":"U8","shape":[3],"data_offsets":[0,4]}}"#,
+            r#"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[1],"data_offsets":[3,4]}}"#,
+            r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[4,0]}}"#,
+            r#"{"a":7}"#,
+            "[]",
+        ] {
+            assert_eq!(read_header(&file(header, 4)).unwrap_err().status(), Status::BadFile, "{header}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A session's states: what may follow what, what an error leaves behind, and that a seed repeats.
+
+mod real_model;
+
+use rasp::session::KvType;
+use rasp::{Sampling, Session, SessionOptions, Status};
+use real_model::load;
+use std::sync::atomic::Ordering;
+
+const PROMPT: [u32; 5] = [504, 3575, 282, 4649, 314];
+
+fn open(context: usize) -> Session {
+    Session::open(load(), &SessionOptions { context, ..Default::default() }).unwrap()
+}
+
+#[test]
+fn nothing_can_be_sampled_before_a_prompt() {
+    let mut session = open(16);
+    assert_eq!(session.step().unwrap_err().status(), Status::InvalidState);
+    assert_eq!(session.logits().unwrap_err().status(), Status::InvalidState);
+    assert_eq!(session.prefill(&[]).unwrap_err().status(), Status::InvalidArgument);
+    session.prefill(&PROMPT).unwrap();
+    assert_eq!(session.logits().unwrap().len(), 49152);
+    session.reset();
+    assert_eq!(session.step().unwrap_err().status(), Status::InvalidState);
+    assert!(session.tokens().is_empty());
+}
+
+#[test]
+fn a_full_context_is_an_error_that_changes_nothing() {
+    let mut session = open(8);
+    let error = session.prefill(&[1; 9]).unwrap_err();
+    assert_eq!(error.status(), Status::ContextFull);
+    assert!(error.message().contains("9 tokens") && error.message().contains("8 more of 8"), "{error}");
+    session.prefill(&PROMPT).unwrap();
+    for _ in 0..3 {
+        session.step().unwrap();
+    }
+    let before = session.tokens().to_vec();
+    for _ in 0..2 {
+        assert_eq!(session.step().unwrap_err().status(), Status::ContextFull);
+        assert_eq!(session.prefill(&[1]).unwrap_err().status(), Status::ContextFull);
+        assert_eq!(session.decode(1).unwrap_err().status(), Status::ContextFull);
+        assert_eq!(session.tokens(), before);
+    }
+    assert!(session.logits().is_ok());
+}
+
+#[test]
+fn options_and_ids_out_of_range_are_named() {
+    let model = load();
+    let refused = |options: SessionOptions| Session::open(model.clone(), &options).err().unwrap();
+    let error = refused(SessionOptions { context: 8193, ..Default::default() });
+    assert_eq!(error.status(), Status::OutOfRange);
+    assert!(error.message().contains("8193") && error.message().contains("8192"), "{error}");
+    assert_eq!(refused(SessionOptions { threads: 0, ..Default::default() }).status(), Status::InvalidArgument);
+
+    let mut session = open(16);
+    let error = session.prefill(&[1, 2, 49152]).unwrap_err();
+    assert_eq!(error.status(), Status::OutOfRange);
+    assert!(error.message().contains("token 2") && error.message().contains("49152"), "{error}");
+    assert!(session.tokens().is_empty());
+    for sparsity in [-0.1, 0.71, f32::NAN] {
+        assert_eq!(session.set_sparsity(sparsity).unwrap_err().status(), Status::OutOfRange, "{sparsity}");
+    }
+}
+
+#[test]
+fn a_prompt_in_pieces_is_the_same_prompt() {
+    let mut whole = open(64);
+    whole.prefill(&PROMPT).unwrap();
+    let mut pieces = open(64);
+    pieces.prefill(&PROMPT[..2]).unwrap();
+    pieces.prefill(&PROMPT[2..3]).unwrap();
+    pieces.decode(PROMPT[3]).unwrap();
+    // A sampled token that has not passed yet is replaced.
+    pieces.step().unwrap();
+    pieces.decode(PROMPT[4]).unwrap();
+    assert_eq!(whole.tokens(), pieces.tokens());
+    assert_eq!(whole.logits().unwrap(), pieces.logits().unwrap());
+    // And one that has been sampled passes with the prompt that follows it.
+    let token = whole.step().unwrap();
+    whole.prefill(&[30, 198]).unwrap();
+    pieces.prefill(&[token, 30, 198]).unwrap();
+    assert_eq!(whole.logits().unwrap(), pieces.logits().unwrap());
+}
+
+#[test]
+fn cancelling_stops_the_next_call_and_leaves_the_session_whole() {
+    let mut session = open(64);
+    session.prefill(&PROMPT).unwrap();
+    let logits = session.logits().unwrap().to_vec();
+    session.cancel_flag().store(true, Ordering::Relaxed);
+    assert_eq!(session.prefill(&[1, 2, 3]).unwrap_err().status(), Status::Cancelled);
+    assert_eq!(session.tokens(), PROMPT);
+    assert_eq!(session.logits().unwrap(), logits);
+    let expected = {
+        let mut other = open(64);
+        other.prefill(&PROMPT).unwrap();
+        [other.step().unwrap(), other.step().unwrap()]
+    };
+    assert_eq!(session.step().unwrap(), expected[0]);
+    session.cancel_flag().store(true, Ordering::Relaxed);
+    assert_eq!(session.step().unwrap_err().status(), Status::Cancelled);
+    assert_eq!(session.step().unwrap(), expected[1]);
+}
+
+#[test]
+fn a_seed_repeats_after_a_reset_on_any_threads() {
+    let sampling = Sampling { temperature: 0.9, top_k: 40, seed: 3, ..Default::default() };
+    let mut texts = Vec::new();
+    for threads in [1, 2] {
+        let options = SessionOptions { context: 64, threads, kv_type: KvType::F16, ..Default::default() };
+        let mut session = Session::open(load(), &options).unwrap();
+        session.set_sampling(sampling).unwrap();
+        session.set_sparsity(0.4).unwrap();
+        for _ in 0..2 {
+            session.reset();
+            session.prefill(&PROMPT).unwrap();
+            texts.push((0..20).map(|_| session.step().unwrap()).collect::<Vec<_>>());
+        }
+    }
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+}
+
+#[test]
+fn sparsity_can_change_between_tokens_and_the_traffic_shows_it() {
+    let mut session = open(128);
+    session.prefill(&PROMPT).unwrap();
+    let mut kept = |sparsity: f32| {
+        session.set_sparsity(sparsity).unwrap();
+        session.clear_stats();
+        for _ in 0..10 {
+            session.step().unwrap();
+        }
+        session.stats().kept
+    };
+    assert_eq!(kept(0.0), 1.0);
+    let (sparse, between, sparser) = (kept(0.3), kept(0.4), kept(0.5));
+    assert!((0.6..0.8).contains(&sparse) && (0.35..0.6).contains(&sparser), "{sparse} {sparser}");
+    assert!(sparser < between && between < sparse, "{sparse} {between} {sparser}");
+    // Half the way to the first rung.
+    let little = kept(0.15);
+    assert!((sparse..1.0).contains(&little), "{little}");
+}
