@@ -4,9 +4,9 @@ pub mod capi;
 pub mod error;
 pub mod format;
 pub mod model;
+mod quiet;
 pub mod sampling;
 pub mod session;
-mod quiet;
 mod team;
 pub mod text;
 

@@ -1,2 +1,103 @@
-//! The `rasp` command.
-fn main() {}
+//! The `rasp` command: pack, run, evaluate, measure and inspect models.
+//!
+//! With `--json` exactly one JSON value goes to stdout; progress and diagnostics go to stderr always. The exit code is 0
+//! on success, 1 on an error and 2 on a wrong command line.
+
+mod bench;
+mod eval;
+mod inspect;
+mod pack;
+mod progress;
+mod run;
+
+use clap::{Parser, Subcommand};
+use rasp::{LoadOptions, Model, Result, Status};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+#[derive(Parser)]
+#[command(name = "rasp", version, about = "Language models that read only part of their weights for each token")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Turn a GGUF file or a Hugging Face directory into one .rasp file
+    Pack(pack::Args),
+    /// Continue a text
+    Run(run::Args),
+    /// Measure quality
+    #[command(subcommand)]
+    Eval(eval::Command),
+    /// Measure speed beside the memory bandwidth of the same run
+    Bench(bench::Args),
+    /// Show what a .rasp file holds
+    Inspect(inspect::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Pack(args) => pack::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Eval(command) => eval::run(&command),
+        Command::Bench(args) => bench::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has enough.
+        Err(error) if error.status() == Status::Io && error.message() == BROKEN_PIPE => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rasp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const BROKEN_PIPE: &str = "stdout is closed";
+
+/// Writes to stdout at once; a reader that has gone ends the command quietly.
+fn put(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|e| {
+        let closed = e.kind() == std::io::ErrorKind::BrokenPipe;
+        let message = if closed { BROKEN_PIPE.into() } else { format!("cannot write to stdout: {e}") };
+        rasp::Error::new(Status::Io, message)
+    })
+}
+
+/// One JSON value on stdout.
+fn put_json(value: &serde_json::Value) -> Result<()> {
+    put(&format!("{value}\n"))
+}
+
+fn load(path: &Path) -> Result<Arc<Model>> {
+    Model::load(path, &LoadOptions::default())
+}
+
+/// What the machine runs at once.
+fn all_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|e| rasp::Error::new(Status::Io, format!("cannot read {}: {e}", path.display())))
+}
+
+/// A sparsity on the command line.
+fn parse_sparsity(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(s) if (0.0..1.0).contains(&s) => Ok(s),
+        _ => Err("a sparsity is a number from 0 to below 1".into()),
+    }
+}
+
+/// An f32 as the decimal its user wrote: 0.3, not 0.30000001192092896.
+fn number(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or_else(|_| f64::from(x))
+}

@@ -251,8 +251,8 @@ pub unsafe extern "C" fn rasp_chat_format(
     unsafe {
         guard(error, || {
             let template = super::model::model(model)?.chat_template();
-            let template = template
-                .ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
+            let template =
+                template.ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
             let given = slice(messages, count, "messages")?;
             let messages = given
                 .iter()

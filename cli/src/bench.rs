@@ -1,0 +1,235 @@
+//! `rasp bench`: tokens per second beside the memory bandwidth of the same run.
+//!
+//! In every round each sparsity runs once, and so does the bandwidth test, all with the same threads: what disturbs the
+//! machine disturbs all of them, and ratios of medians hold where absolute numbers do not.
+
+use crate::number;
+use rasp::text::EncodeOptions;
+use rasp::{Error, Model, Result, Session, SessionOptions, Status};
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model
+    model: PathBuf,
+    /// Threads that work on a token
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Prompt tokens
+    #[arg(long, value_name = "P", default_value_t = 128)]
+    prompt: usize,
+    /// Tokens to decode
+    #[arg(short, long, default_value_t = 64)]
+    n: usize,
+    /// Sparsities (default: dense, and 0.3, 0.5 and 0.7 where the file goes that far)
+    #[arg(long, value_delimiter = ',', value_parser = crate::parse_sparsity)]
+    sparsity: Option<Vec<f32>>,
+    /// Rounds; medians are reported
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The prompt's text, repeated as often as it takes.
+const TEXT: &str = "The river had risen in the night, and by morning the lower road was gone. People stood along the \
+                    bank and talked in low voices about the year of the great flood, when the water reached the \
+                    second step of the church. ";
+
+/// What one sparsity showed, a number a round.
+struct Samples {
+    sparsity: f32,
+    kept: f64,
+    bytes_per_token: f64,
+    decode: Vec<f64>,
+    prefill: Vec<f64>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let model = crate::load(&args.model)?;
+    if args.rounds == 0 || args.n == 0 || args.prompt == 0 {
+        return Err(Error::new(Status::InvalidArgument, "--rounds, -n and --prompt must be at least 1"));
+    }
+    let prompt = prompt(&model, args.prompt)?;
+    let context = args.prompt + args.n + 1;
+    let options = SessionOptions { context, threads: args.threads, ..Default::default() };
+    let mut session = Session::open(model.clone(), &options)?;
+    let sparsities = args.sparsity.clone().unwrap_or_else(|| {
+        let mut list = vec![0.0];
+        list.extend([0.3, 0.5, 0.7].into_iter().filter(|&s| s <= model.max_sparsity()));
+        list
+    });
+    let mut samples: Vec<Samples> = sparsities
+        .iter()
+        .map(|&sparsity| Samples { sparsity, kept: 1.0, bytes_per_token: 0.0, decode: vec![], prefill: vec![] })
+        .collect();
+    let stream = Stream::new(args.threads);
+    let mut bandwidth = Vec::new();
+    // A round that is not counted: it brings the file into memory.
+    for round in 0..=args.rounds {
+        eprintln!("round {round} of {}{}", args.rounds, if round == 0 { " (to warm up)" } else { "" });
+        for s in &mut samples {
+            measure(&mut session, &prompt, args.n, s, round > 0)?;
+        }
+        if round > 0 {
+            bandwidth.push(stream.gb_s());
+        }
+    }
+    let bandwidth = Spread::of(&bandwidth);
+    if args.json {
+        let results: Vec<_> = samples.iter().map(Samples::json).collect();
+        return crate::put_json(&json!({
+            "stream_gb_s": bandwidth.median, "stream_gb_s_min": bandwidth.min, "stream_gb_s_max": bandwidth.max,
+            "threads": args.threads, "prompt": args.prompt, "n": args.n, "rounds": args.rounds,
+            "isa": model.isa().name(), "dtype": model.weight_type().name(), "results": results,
+        }));
+    }
+    let mut text = format!(
+        "{} threads, {}, {}; stream {:.1} GB/s ({:.1} to {:.1})\n\n",
+        args.threads,
+        model.isa().name(),
+        model.weight_type().name(),
+        bandwidth.median,
+        bandwidth.min,
+        bandwidth.max
+    );
+    text += "sparsity    kept   decode tok/s (min to max)      prefill tok/s   MB/token    GB/s   of stream\n";
+    for s in &samples {
+        let (decode, prefill) = (Spread::of(&s.decode), Spread::of(&s.prefill));
+        let gb_s = s.bytes_per_token * decode.median / 1e9;
+        text += &format!(
+            "{:>8} {:>7.3}   {:>9.1} ({:.1} to {:.1}) {:>18.1} {:>10.1} {:>7.1} {:>10.0}%\n",
+            s.sparsity,
+            s.kept,
+            decode.median,
+            decode.min,
+            decode.max,
+            prefill.median,
+            s.bytes_per_token / 1e6,
+            gb_s,
+            100.0 * gb_s / bandwidth.median
+        );
+    }
+    crate::put(&text)
+}
+
+fn prompt(model: &Arc<Model>, length: usize) -> Result<Vec<u32>> {
+    let mut tokens = Vec::new();
+    let options = EncodeOptions { add_special: false, parse_special: false };
+    model.tokenizer().encode(TEXT, options, &mut tokens)?;
+    if tokens.is_empty() {
+        return Err(Error::new(Status::Unsupported, "the tokenizer has no tokens for English text"));
+    }
+    Ok(tokens.iter().copied().cycle().take(length).collect())
+}
+
+/// One prompt and `n` decoded tokens.
+fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Samples, count: bool) -> Result<()> {
+    session.reset();
+    session.set_sparsity(samples.sparsity)?;
+    let start = Instant::now();
+    session.prefill(prompt)?;
+    let prefill = prompt.len() as f64 / start.elapsed().as_secs_f64();
+    // The first step samples from the prompt's logits without a pass.
+    session.step()?;
+    session.clear_stats();
+    let start = Instant::now();
+    for _ in 0..n {
+        session.step()?;
+    }
+    let decode = n as f64 / start.elapsed().as_secs_f64();
+    if count {
+        samples.prefill.push(prefill);
+        samples.decode.push(decode);
+        let stats = session.stats();
+        samples.kept = stats.kept;
+        let linear = stats.traffic.linear_bytes as f64 / stats.traffic.tokens as f64;
+        samples.bytes_per_token = linear + session.model().head_bytes() as f64;
+    }
+    Ok(())
+}
+
+impl Samples {
+    fn json(&self) -> serde_json::Value {
+        let (decode, prefill) = (Spread::of(&self.decode), Spread::of(&self.prefill));
+        let gb = self.bytes_per_token / 1e9;
+        json!({
+            "sparsity": number(self.sparsity), "kept": self.kept, "bytes_per_token": self.bytes_per_token,
+            "decode_tok_s": decode.median, "decode_tok_s_min": decode.min, "decode_tok_s_max": decode.max,
+            "prefill_tok_s": prefill.median, "prefill_tok_s_min": prefill.min, "prefill_tok_s_max": prefill.max,
+            "gb_s": gb * decode.median, "gb_s_min": gb * decode.min, "gb_s_max": gb * decode.max,
+        })
+    }
+}
+
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    /// Of at least one number.
+    fn of(samples: &[f64]) -> Spread {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let n = sorted.len();
+        Spread { median: (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0, min: sorted[0], max: sorted[n - 1] }
+    }
+}
+
+/// Memory far larger than any cache, to be read from end to end.
+struct Stream {
+    /// One piece a thread.
+    pieces: Vec<Vec<u64>>,
+}
+
+/// Bytes of all pieces together: several times the largest last-level cache of current processors.
+const STREAM_BYTES: usize = 1 << 30;
+
+impl Stream {
+    fn new(threads: usize) -> Stream {
+        let words = STREAM_BYTES / 8 / threads.max(1);
+        // Not zeros: the system may serve those from one page.
+        Stream { pieces: (0..threads.max(1)).map(|t| (0..words as u64).map(|i| i ^ t as u64).collect()).collect() }
+    }
+
+    /// Gigabytes a second that the threads read side by side, each its own piece.
+    fn gb_s(&self) -> f64 {
+        let start = Instant::now();
+        let sums: Vec<u64> = std::thread::scope(|scope| {
+            let readers: Vec<_> = self.pieces.iter().map(|piece| scope.spawn(|| sum(piece))).collect();
+            readers.into_iter().map(|r| r.join().unwrap_or(0)).collect()
+        });
+        let elapsed = start.elapsed().as_secs_f64();
+        std::hint::black_box(sums);
+        self.pieces.iter().map(|p| p.len() * 8).sum::<usize>() as f64 / elapsed / 1e9
+    }
+}
+
+/// A sum that vectors compute: eight lanes a step, so that loads are the only limit.
+fn sum(words: &[u64]) -> u64 {
+    let mut lanes = [0u64; 8];
+    for chunk in words.chunks_exact(lanes.len()) {
+        for (lane, word) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.wrapping_add(*word);
+        }
+    }
+    lanes.into_iter().fold(0, u64::wrapping_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_even_and_odd_counts() {
+        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]).median, 2.0);
+        let even = Spread::of(&[4.0, 1.0, 2.0, 3.0]);
+        assert_eq!((even.median, even.min, even.max), (2.5, 1.0, 4.0));
+    }
+}

@@ -1,0 +1,90 @@
+//! `rasp eval ppl`: perplexity of a text, window by window.
+
+use super::{Protocol, kept};
+use crate::number;
+use crate::progress::Reporter;
+use rasp::session::Scorer;
+use rasp::text::EncodeOptions;
+use rasp::{Error, Result, Status};
+use rasp_packer::Progress;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// The text is tokenized whole, without special tokens, and cut into windows `[ctx·i, ctx·i + ctx)`, each passed alone
+/// from position 0; a last piece shorter than a window is left out. All `ctx − 1` predictions of a window are scored
+/// under every protocol; for `decode` the first half of each window is the prompt.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model
+    model: PathBuf,
+    /// The text
+    #[arg(long, value_name = "FILE")]
+    text: PathBuf,
+    /// Tokens of a window
+    #[arg(long, default_value_t = 512)]
+    ctx: usize,
+    /// Windows to score (default: all)
+    #[arg(long, value_name = "N")]
+    windows: Option<usize>,
+    /// Sparsity of sparse tokens
+    #[arg(long, default_value_t = 0.0, value_parser = crate::parse_sparsity)]
+    sparsity: f32,
+    /// Which tokens are sparse
+    #[arg(long, default_value = "strict")]
+    protocol: Protocol,
+    /// Threads (default: all)
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let model = crate::load(&args.model)?;
+    if args.ctx < 2 {
+        return Err(Error::new(Status::InvalidArgument, "--ctx must be at least 2: one token to predict another"));
+    }
+    let mut tokens = Vec::new();
+    let options = EncodeOptions { add_special: false, parse_special: false };
+    model.tokenizer().encode(&crate::read_text(&args.text)?, options, &mut tokens)?;
+    let count = (tokens.len() / args.ctx).min(args.windows.unwrap_or(usize::MAX));
+    if count == 0 {
+        let message = format!("{} has {} tokens, a window takes {}", args.text.display(), tokens.len(), args.ctx);
+        return Err(Error::new(Status::InvalidArgument, message));
+    }
+    let threads = args.threads.unwrap_or_else(crate::all_threads);
+    let mut scorer = Scorer::exact(model, args.ctx, threads)?;
+    scorer.set_sparsity(args.sparsity)?;
+    let sparse_from = match args.sparsity {
+        0.0 => args.ctx,
+        _ => args.protocol.sparse_from(args.ctx, args.ctx / 2),
+    };
+    let mut progress = Reporter::new();
+    progress.begin("scoring windows", count as u64);
+    let (mut sum, mut scored) = (0.0, 0);
+    for window in tokens.chunks_exact(args.ctx).take(count) {
+        for score in scorer.score(window, sparse_from)? {
+            sum -= score.log_prob;
+            scored += 1;
+        }
+        progress.advance(1);
+    }
+    progress.end();
+    let nll = sum / f64::from(scored);
+    let (ppl, kept) = (nll.exp(), kept(&mut scorer));
+    if args.json {
+        return crate::put_json(&json!({
+            "ppl": ppl, "nll": nll, "tokens": scored, "windows": count, "ctx": args.ctx,
+            "sparsity": number(args.sparsity), "kept": kept, "protocol": args.protocol.name(),
+        }));
+    }
+    crate::put(&format!(
+        "perplexity {ppl:.3} over {scored} tokens in {count} windows of {}; sparsity {}, {}, {:.1}% of linear weights \
+         read by sparse tokens\n",
+        args.ctx,
+        args.sparsity,
+        args.protocol.name(),
+        kept * 100.0
+    ))
+}

@@ -1,0 +1,114 @@
+//! `rasp pack`: the command line of the packer.
+
+use crate::progress::Reporter;
+use clap::ValueEnum;
+use rasp::Result;
+use rasp::model::WeightType;
+use rasp_packer::{PackOptions, RecipeRequest, Summary};
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A GGUF file or a Hugging Face directory
+    input: PathBuf,
+    /// The .rasp file to make; it appears, or is replaced, only once it is complete
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Element type of the weight matrices
+    #[arg(long, default_value = "bf16")]
+    dtype: Dtype,
+    /// A text to calibrate on; without it the model writes its own
+    #[arg(long, value_name = "FILE")]
+    calib: Option<PathBuf>,
+    /// Tokens to calibrate on
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    calib_tokens: u32,
+    /// The ladder of sparsities the file can be run at, ascending; "" for a dense file
+    #[arg(long, default_value = "0.3,0.4,0.5,0.6,0.7")]
+    sparsity: String,
+    /// Share of each linear's budget that goes to input channels; the rest pays for a low rank
+    #[arg(long, default_value_t = 1.0)]
+    rho: f32,
+    /// A JSON file with exceptions from that, linear by linear
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// Threads for calibration (default: all)
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dtype {
+    Bf16,
+    F16,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let recipe = match &args.recipe {
+        None => RecipeRequest::default(),
+        Some(path) => RecipeRequest::parse(&crate::read_text(path)?).map_err(|e| e.context(path.display()))?,
+    };
+    let options = PackOptions {
+        input: args.input.clone(),
+        output: args.output.clone(),
+        weight_type: match args.dtype {
+            Dtype::Bf16 => WeightType::Bf16,
+            Dtype::F16 => WeightType::F16,
+        },
+        calibration: args.calib.clone(),
+        calibration_tokens: args.calib_tokens as usize,
+        sparsity: ladder(&args.sparsity)?,
+        rho: args.rho,
+        recipe,
+        threads: args.threads.unwrap_or_else(crate::all_threads),
+    };
+    let summary = rasp_packer::pack(&options, &mut Reporter::new())?;
+    if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary)) }
+}
+
+fn ladder(text: &str) -> Result<Vec<f32>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let number = |part: &str| {
+        let message = || format!("--sparsity: {part:?} is no number");
+        part.parse().map_err(|_| rasp::Error::new(rasp::Status::InvalidArgument, message()))
+    };
+    parts.map(number).collect()
+}
+
+fn as_json(s: &Summary) -> serde_json::Value {
+    let rungs: Vec<_> = s
+        .rungs
+        .iter()
+        .map(|r| json!({"sparsity": r.sparsity, "kept": r.kept, "bytes_per_token": r.bytes_per_token}))
+        .collect();
+    json!({
+        "name": s.name, "architecture": s.architecture, "file_bytes": s.file_bytes, "linear_bytes": s.linear_bytes,
+        "head_bytes": s.head_bytes, "calibration_tokens": s.calibration_tokens, "rungs": rungs,
+    })
+}
+
+fn as_text(s: &Summary) -> String {
+    let mb = |bytes: u64| bytes as f64 / 1e6;
+    let dense = s.linear_bytes + s.head_bytes;
+    let mut text = format!(
+        "{} ({}): {:.1} MB in the file, {:.1} MB of linears, {:.1} MB of head\n",
+        s.name,
+        s.architecture,
+        mb(s.file_bytes),
+        mb(s.linear_bytes),
+        mb(s.head_bytes)
+    );
+    text += &format!("calibrated on {} tokens\n\n", s.calibration_tokens);
+    text += "sparsity   linears read   MB a token   of dense\n";
+    text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%\n", "dense", 100.0, mb(dense), 100.0);
+    for r in &s.rungs {
+        let share = r.bytes_per_token as f64 / dense as f64;
+        let row = (r.sparsity, r.kept * 100.0, mb(r.bytes_per_token), share * 100.0);
+        text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%\n", row.0, row.1, row.2, row.3);
+    }
+    text
+}
