@@ -28,7 +28,7 @@ demo: target/demo/hello $(MODEL)
 
 ## All tests, on the real model.
 test: $(MODEL) examples
-	$(CARGO) test --workspace
+	$(CARGO) test --release --workspace
 	target/demo/hello $(MODEL) "$(PROMPT)" > target/demo/hello.txt
 	grep -q "Paris" target/demo/hello.txt
 	target/demo/hello-cpp $(MODEL) "$(PROMPT)" > target/demo/hello-cpp.txt
@@ -47,7 +47,7 @@ model: $(MODEL)
 
 ## include/rasp.h, from the Rust sources.
 header:
-	RASP_BLESS=1 $(CARGO) test -p librasp --test header
+	RASP_BLESS=1 $(CARGO) test --release -p librasp --test header
 
 clean:
 	$(CARGO) clean

@@ -20,6 +20,13 @@
 //! what they find, and results may then differ in subnormal numbers between instruction sets, since
 //! conversions from `f16` do not heed the flags.
 //!
+//! # An instruction set more
+//!
+//! Algorithms are written once, in `vector/`, over the trait `Simd`; a set is one file with one `Simd`
+//! implementation, whose type proves that the CPU has it, and one line that makes its entry points and
+//! their table. Then: a name in [`Isa`], an arm in [`Kernels::for_isa`], and the tests run over it too.
+//! `scalar.rs` shares none of that code: it is the truth that all are tested against.
+//!
 //! # Manners
 //!
 //! No allocation, no locks, no globals, no output. The methods assert the shapes that they document

@@ -35,6 +35,13 @@ pub mod tensor {
     /// Merges by left and right.
     pub const MERGE_INDEX: &str = "tokenizer.merge_index";
 
+    /// Combining classes.
+    pub const NFC_CLASSES: &str = "tokenizer.nfc.classes";
+    /// Canonical decompositions.
+    pub const NFC_DECOMPOSITIONS: &str = "tokenizer.nfc.decompositions";
+    /// Canonical compositions.
+    pub const NFC_COMPOSITIONS: &str = "tokenizer.nfc.compositions";
+
     /// A tensor of split `n`: `blocks`, `classes` or `next`.
     pub fn split(n: usize, part: &str) -> String {
         format!("tokenizer.split.{n}.{part}")

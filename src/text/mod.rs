@@ -31,6 +31,9 @@
 //! | `tokenizer.split.N.blocks` | U16 | `[8704]` | the class block of each 128 code points |
 //! | `tokenizer.split.N.classes` | U8 | `[128·b]` | character classes, a block after the other |
 //! | `tokenizer.split.N.next` | U16 | `[states, classes+1]` | the automaton of split `N`, see `split` |
+//! | `tokenizer.nfc.classes` | U32 | `[n, 2]` | sorted: code point, combining class. These three only where the normalizer has NFC |
+//! | `tokenizer.nfc.decompositions` | U32 | `[n, 5]` | sorted: code point, full canonical decomposition, zeros after it; no Hangul |
+//! | `tokenizer.nfc.compositions` | U32 | `[n, 3]` | sorted: first, second, composite; no Hangul |
 //!
 //! Vocabularies of SentencePiece's making write a space as `▁`. The packer rewrites their tokens and rules to say the
 //! space itself, so that a token's bytes are always what it adds to a text.
@@ -39,6 +42,7 @@ mod added;
 mod chat;
 mod layout;
 mod merge;
+mod nfc;
 mod normalize;
 mod split;
 mod tables;

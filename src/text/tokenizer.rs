@@ -3,6 +3,7 @@
 use super::added::{Added, Part};
 use super::layout::{Rewrite, Settings, Stage, kind};
 use super::merge::{Model, Scratch, reserve};
+use super::nfc::Nfc;
 use super::normalize::normalize;
 use super::split::Automaton;
 use super::tables::{Merges, Vocabulary, bad};
@@ -32,6 +33,8 @@ pub struct Tokenizer {
     merges: Merges,
     settings: Settings,
     stages: Vec<Step>,
+    /// There if a rewrite needs it.
+    nfc: Option<Nfc>,
     /// Added tokens that are looked for in the raw text.
     added: Added,
     /// Added tokens that are looked for in normalized text.
@@ -66,12 +69,17 @@ impl Tokenizer {
                 Stage::PrefixSpace { first_only } => Step::PrefixSpace { first_only },
             });
         }
+        let nfc = match settings.normalizer.contains(&Rewrite::Nfc) {
+            true => Some(Nfc::open(file).map_err(|e| e.context("tokenizer"))?),
+            false => None,
+        };
         let (normalized, raw) = std::mem::take(&mut settings.added).into_iter().partition(|t| t.normalized);
         Ok(Tokenizer {
             vocabulary,
             merges,
             settings,
             stages,
+            nfc,
             added: Added::new(raw),
             added_normalized: Added::new(normalized),
         })
@@ -212,7 +220,7 @@ impl Run<'_> {
     /// Text between added tokens.
     fn between(&mut self, raw: &str, at_start: bool, parse_special: bool) -> Result<()> {
         let tokenizer = self.tokenizer;
-        let text = normalize(&tokenizer.settings.normalizer, raw)?;
+        let text = normalize(&tokenizer.settings.normalizer, tokenizer.nfc.as_ref(), raw)?;
         let mut at_start = at_start;
         tokenizer.added_normalized.split(&text, parse_special, |part| {
             match part {
@@ -243,7 +251,7 @@ impl Run<'_> {
                 if piece.starts_with(' ') || (*first_only && !at_start) {
                     return self.stage(rest, piece, at_start);
                 }
-                let spaced = normalize(&[Rewrite::Prepend(" ".into())], piece)?;
+                let spaced = normalize(&[Rewrite::Prepend(" ".into())], None, piece)?;
                 self.stage(rest, &spaced, at_start)
             }
         }

@@ -34,6 +34,27 @@ struct Place {
     x_stride: usize,
 }
 
+/// What to prefetch at each step of `k`: rows of `W`, by their stride in bytes.
+#[derive(Clone, Copy)]
+struct Ahead {
+    at: *const u8,
+    stride: usize,
+}
+
+impl Ahead {
+    /// Nothing new: what is in use anyway, again and again, costs a slot that is free. (An address
+    /// of nothing would cost a page walk each time.)
+    #[inline(always)]
+    fn none(place: Place) -> Ahead {
+        Ahead { at: place.x.cast(), stride: 0 }
+    }
+
+    #[inline(always)]
+    fn of<Raw>(at: *const Raw, stride: usize) -> Ahead {
+        Ahead { at: at.cast(), stride: stride * size_of::<Raw>() }
+    }
+}
+
 impl Place {
     /// `m` rows down, `c` columns along `Y`, `k` along `X`.
     ///
@@ -84,8 +105,8 @@ fn block(len: usize, most: usize) -> usize {
 #[inline(always)]
 unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E>) {
     let step = block(w.rows, DEPTH);
-    // Two or three rows alone leave registers, and want more chains than two vectors give.
-    let wide = if tokens <= 3 { 4 } else { 2 };
+    // Two rows alone leave registers, and want more chains than two vectors give.
+    let wide = if tokens == 2 { 4 } else { 2 };
     for k in (0..w.rows).step_by(step) {
         let depth = step.min(w.rows - k);
         // SAFETY: (k, c) lies within w and, with the strip's width, so does every element of it in
@@ -95,17 +116,20 @@ unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E
             let mut c = 0;
             while c + wide * S::LANES <= w.cols {
                 let at = place.at(0, c, k);
+                // The strip after the next, whose lines may be the next one's too.
+                let ahead = Ahead::of(row.wrapping_add(c + 2 * wide * S::LANES), w.stride);
                 if wide == 4 {
-                    strip_of_few::<S, E>(s, at, tokens, row.add(c), w.stride, depth);
+                    micro::<S, E, 2, 4>(s, at, row.add(c), w.stride, depth, ahead);
                 } else {
-                    strip::<S, E, true>(s, at, tokens, row.add(c), w.stride, depth);
+                    strip::<S, E>(s, at, tokens, row.add(c), w.stride, depth, ahead);
                 }
                 c += wide * S::LANES;
             }
             while c + S::LANES <= w.cols {
                 let at = place.at(0, c, k);
                 for m in 0..tokens {
-                    micro::<S, E, 1, 1, false>(s, at.at(m, 0, 0), row.add(c), w.stride, depth);
+                    let at = at.at(m, 0, 0);
+                    micro::<S, E, 1, 1>(s, at, row.add(c), w.stride, depth, Ahead::none(at));
                 }
                 c += S::LANES;
             }
@@ -150,7 +174,8 @@ unsafe fn many<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, 
                         s.store(to, E::load(s, from));
                         s.store(to.add(S::LANES), E::load(s, from.add(S::LANES)));
                     }
-                    strip::<S, F32, false>(s, at, tokens, panel, width, depth);
+                    let ahead = Ahead::of(row.wrapping_add(c + width), w.stride);
+                    strip::<S, F32>(s, at, tokens, panel, width, depth, ahead);
                 } else {
                     for k in 0..depth {
                         for l in 0..width {
@@ -185,7 +210,7 @@ unsafe fn last_strip<S: Simd>(s: S, place: Place, tokens: usize, panel: *const f
                 std::ptr::copy_nonoverlapping(from, sums.as_mut_ptr().add(r * width), columns);
             }
             let copy = Place { y: sums.as_mut_ptr(), y_stride: width, ..at };
-            strip::<S, F32, false>(s, copy, rows, panel, width, depth);
+            strip::<S, F32>(s, copy, rows, panel, width, depth, Ahead::none(copy));
             for r in 0..rows {
                 let to = at.y.add(r * at.y_stride);
                 std::ptr::copy_nonoverlapping(sums.as_ptr().add(r * width), to, columns);
@@ -194,19 +219,21 @@ unsafe fn last_strip<S: Simd>(s: S, place: Place, tokens: usize, panel: *const f
     }
 }
 
-/// A strip two vectors wide, for all tokens, in register tiles of nearly equal height.
+/// A strip two vectors wide, for all tokens, in register tiles of nearly equal height. The first
+/// prefetches what is `ahead`.
 ///
 /// # Safety
 /// `place` has `tokens` rows, of two vectors of `Y` and `depth` elements of `X`; `w` has `depth` rows
 /// of two vectors, `stride` apart.
 #[inline(always)]
-unsafe fn strip<S: Simd, E: Elem, const AHEAD: bool>(
+unsafe fn strip<S: Simd, E: Elem>(
     s: S,
     place: Place,
     tokens: usize,
     w: *const E::Raw,
     stride: usize,
     depth: usize,
+    mut ahead: Ahead,
 ) {
     let tiles = tokens.div_ceil(S::ROWS);
     let mut m = 0;
@@ -216,60 +243,39 @@ unsafe fn strip<S: Simd, E: Elem, const AHEAD: bool>(
         unsafe {
             let at = place.at(m, 0, 0);
             match end - m {
-                1 => micro::<S, E, 1, 2, AHEAD>(s, at, w, stride, depth),
-                2 => micro::<S, E, 2, 2, AHEAD>(s, at, w, stride, depth),
-                3 => micro::<S, E, 3, 2, AHEAD>(s, at, w, stride, depth),
-                4 => micro::<S, E, 4, 2, AHEAD>(s, at, w, stride, depth),
-                5 => micro::<S, E, 5, 2, AHEAD>(s, at, w, stride, depth),
-                6 => micro::<S, E, 6, 2, AHEAD>(s, at, w, stride, depth),
-                7 if S::ROWS > 6 => micro::<S, E, 7, 2, AHEAD>(s, at, w, stride, depth),
-                8 if S::ROWS > 6 => micro::<S, E, 8, 2, AHEAD>(s, at, w, stride, depth),
-                9 if S::ROWS > 6 => micro::<S, E, 9, 2, AHEAD>(s, at, w, stride, depth),
-                10 if S::ROWS > 6 => micro::<S, E, 10, 2, AHEAD>(s, at, w, stride, depth),
-                11 if S::ROWS > 6 => micro::<S, E, 11, 2, AHEAD>(s, at, w, stride, depth),
-                12 if S::ROWS > 6 => micro::<S, E, 12, 2, AHEAD>(s, at, w, stride, depth),
+                1 => micro::<S, E, 1, 2>(s, at, w, stride, depth, ahead),
+                2 => micro::<S, E, 2, 2>(s, at, w, stride, depth, ahead),
+                3 => micro::<S, E, 3, 2>(s, at, w, stride, depth, ahead),
+                4 => micro::<S, E, 4, 2>(s, at, w, stride, depth, ahead),
+                5 => micro::<S, E, 5, 2>(s, at, w, stride, depth, ahead),
+                6 => micro::<S, E, 6, 2>(s, at, w, stride, depth, ahead),
+                7 if S::ROWS > 6 => micro::<S, E, 7, 2>(s, at, w, stride, depth, ahead),
+                8 if S::ROWS > 6 => micro::<S, E, 8, 2>(s, at, w, stride, depth, ahead),
+                9 if S::ROWS > 6 => micro::<S, E, 9, 2>(s, at, w, stride, depth, ahead),
+                10 if S::ROWS > 6 => micro::<S, E, 10, 2>(s, at, w, stride, depth, ahead),
+                11 if S::ROWS > 6 => micro::<S, E, 11, 2>(s, at, w, stride, depth, ahead),
+                12 if S::ROWS > 6 => micro::<S, E, 12, 2>(s, at, w, stride, depth, ahead),
                 _ => debug_assert!(false, "a tile is 1 to ROWS rows"),
             }
         }
         m = end;
+        ahead = Ahead::none(place);
     }
 }
 
-/// A strip four vectors wide, for two or three tokens.
-///
-/// # Safety
-/// As for [`strip`], but four vectors wide, and `tokens` is 2 or 3.
-#[inline(always)]
-unsafe fn strip_of_few<S: Simd, E: Elem>(
-    s: S,
-    place: Place,
-    tokens: usize,
-    w: *const E::Raw,
-    stride: usize,
-    depth: usize,
-) {
-    // SAFETY: the same contract.
-    unsafe {
-        match tokens {
-            2 => micro::<S, E, 2, 4, true>(s, place, w, stride, depth),
-            _ => micro::<S, E, 3, 4, true>(s, place, w, stride, depth),
-        }
-    }
-}
-
-/// The register tile: `M` rows by `N` vectors, `depth` steps of `k`. With `AHEAD` the same rows of
-/// the strip after the next are prefetched.
+/// The register tile: `M` rows by `N` vectors, `depth` steps of `k`.
 ///
 /// # Safety
 /// `place` has `M` rows, of `N` vectors of `Y` and `depth` elements of `X`; `w` has `depth` rows of
 /// `N` vectors, `stride` apart.
 #[inline(always)]
-unsafe fn micro<S: Simd, E: Elem, const M: usize, const N: usize, const AHEAD: bool>(
+unsafe fn micro<S: Simd, E: Elem, const M: usize, const N: usize>(
     s: S,
     place: Place,
     w: *const E::Raw,
     stride: usize,
     depth: usize,
+    ahead: Ahead,
 ) {
     // SAFETY: every offset is below those of the contract.
     unsafe {
@@ -281,9 +287,7 @@ unsafe fn micro<S: Simd, E: Elem, const M: usize, const N: usize, const AHEAD: b
         }
         for k in 0..depth {
             let row = w.add(k * stride);
-            if AHEAD {
-                s.prefetch(row.wrapping_add(2 * N * S::LANES).cast());
-            }
+            s.prefetch(ahead.at.wrapping_add(k * ahead.stride));
             let mut strip = [s.splat(0.0); N];
             for n in 0..N {
                 strip[n] = E::load(s, row.add(n * S::LANES));

@@ -20,6 +20,9 @@ const GROUP: usize = 32;
 /// Most columns of a tile.
 const TILE: usize = 256;
 
+/// Least bytes between what is prefetched and what is used.
+const DISTANCE: usize = 8 << 10;
+
 /// Which rows take part, ascending.
 trait Rows: Copy {
     fn len(self) -> usize;
@@ -80,19 +83,21 @@ pub(crate) unsafe fn gemv_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], active
 /// `y` has `w.cols > 0` elements, and each of `rows` is below `w.rows`, the length of `x`.
 #[inline(always)]
 unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
+    let tile = w.cols.clamp(GROUP, TILE) * BATCH * size_of::<E::Raw>();
+    let distance = DISTANCE.div_ceil(tile);
     let mut i = 0;
     // SAFETY: each call's rows are within the list; the rest is the caller's.
     unsafe {
         while i + BATCH <= rows.len() {
-            batch::<S, E, BATCH>(s, y, x, rows, i, w);
+            batch::<S, E, BATCH>(s, y, x, rows, i, w, distance);
             i += BATCH;
         }
         if i + 4 <= rows.len() {
-            batch::<S, E, 4>(s, y, x, rows, i, w);
+            batch::<S, E, 4>(s, y, x, rows, i, w, distance);
             i += 4;
         }
         while i < rows.len() {
-            batch::<S, E, 1>(s, y, x, rows, i, w);
+            batch::<S, E, 1>(s, y, x, rows, i, w, distance);
             i += 1;
         }
     }
@@ -110,29 +115,35 @@ unsafe fn batch<S: Simd, E: Elem, const R: usize>(
     rows: impl Rows,
     i: usize,
     w: View<'_, E>,
+    distance: usize,
 ) {
     let mut row = [std::ptr::null(); R];
-    let mut next = [std::ptr::null(); R];
     let mut factor = [0.0; R];
     for r in 0..R {
-        // SAFETY: i + r is within the list, as is the lesser of anything and its last place; the
-        // list's rows are rows of w and places of x.
+        // SAFETY: i + r is within the list, whose rows are rows of w and places of x.
         unsafe {
             let k = rows.at(i + r);
             row[r] = w.row(k);
             factor[r] = *x.add(k);
-            next[r] = w.row(rows.at((i + R + r).min(rows.len() - 1)));
         }
     }
     let factors = factor.map(|x| s.splat(x));
 
     let groups = w.cols / GROUP;
     let tiles = groups.div_ceil(TILE / GROUP);
+    let cut = |tile: usize| tile * groups / tiles * GROUP;
     let mut c = 0;
     for tile in 0..tiles {
-        let end = (tile + 1) * groups / tiles * GROUP;
-        let ahead = if tile + 1 < tiles { row.map(|p| p.wrapping_add(end)) } else { next };
-        let start = c;
+        // The place of the tile that lies `distance` tiles ahead, of this batch or a later one. (At the
+        // end of the list it is the last row: reading that again does no harm.)
+        let (batches, ahead_tile) = ((tile + distance) / tiles, (tile + distance) % tiles);
+        let mut ahead = [std::ptr::null::<E::Raw>(); R];
+        for r in 0..R {
+            let place = (i + batches * R + r).min(rows.len() - 1);
+            // SAFETY: the place is within the list, whose rows are rows of w.
+            ahead[r] = unsafe { w.row(rows.at(place)) }.wrapping_add(cut(ahead_tile));
+        }
+        let (start, end) = (c, cut(tile + 1));
         while c < end {
             for p in ahead {
                 s.prefetch(p.wrapping_add(c - start).cast());

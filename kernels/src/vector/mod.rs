@@ -19,6 +19,8 @@ pub(crate) mod gemv;
 pub(crate) mod reduce;
 pub(crate) mod select;
 mod simd;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod soft;
 
 pub(crate) use simd::Simd;
 

@@ -8,6 +8,7 @@
 mod automaton;
 mod gguf;
 mod index;
+mod nfc;
 mod pattern;
 mod rules;
 mod specials;
@@ -15,7 +16,7 @@ mod vocabulary;
 
 use crate::import::TokenizerSource;
 use rasp::format::{Dtype, TensorSpec};
-use rasp::text::{Settings, tensor};
+use rasp::text::{Rewrite, Settings, tensor};
 use rasp::{Error, Result, Status};
 use serde_json::Value;
 use specials::Specials;
@@ -88,6 +89,9 @@ fn compile_source(source: &TokenizerSource, vocab_size: usize) -> Result<Compile
         add("blocks", Dtype::U16, &[table.blocks.len()], u16_bytes(&table.blocks));
         add("classes", Dtype::U8, &[table.classes.len()], table.classes);
         add("next", Dtype::U16, &[states, table.columns], u16_bytes(&table.next));
+    }
+    if settings.normalizer.contains(&Rewrite::Nfc) {
+        tensors.extend(nfc::tensors());
     }
     let settings_json = serde_json::to_string(&settings).map_err(|e| Error::new(Status::Internal, e.to_string()))?;
     Ok(Compiled { tensors, settings_json })

@@ -78,7 +78,27 @@ fn llama3() {
 fn qwen2() {
     let mut rules = byte_level_rules(sequence(&[split(QWEN2, "Isolated", false), byte_level(false, false)]));
     rules["normalizer"] = json!({"type": "NFC"});
-    check_all(&trained(rules, &specials(), 800, &json!({})), 7, false);
+    let json = trained(rules, &specials(), 800, &json!({}));
+    check_all(&json, 7, false);
+    // Every character, alone and with marks of three classes after it and one before the next.
+    let pair = Pair::new(&source(&json), vocab_size(&json));
+    let all: Vec<char> = ('\0'..='\u{30000}').collect();
+    for block in all.chunks(512) {
+        pair.check(&block.iter().collect::<String>());
+        let marked = block.iter().flat_map(|&c| [c, '\u{301}', '\u{323}', '\u{338}', c, '\u{308}', '\u{304}']);
+        pair.check(&marked.collect::<String>());
+    }
+    // Marks next to marks, and Hangul letters next to each other.
+    let mut random = super::support::Random(77);
+    for _ in 0..3000 {
+        let pools = [
+            "a\u{300}\u{327}\u{323}e\u{301}\u{304}\u{345}\u{5b0}\u{f71}\u{f72}\u{93c}क\u{9c7}\u{9be}",
+            "\u{1100}\u{1161}\u{11a8}\u{1112}\u{1175}\u{11c2}가각\u{11a7}\u{1176}",
+        ];
+        let pool: Vec<char> = pools[random.below(2)].chars().collect();
+        let text: String = (0..random.below(12)).map(|_| pool[random.below(pool.len())]).collect();
+        pair.check(&text);
+    }
 }
 
 #[test]

@@ -1,0 +1,280 @@
+//! Vectors of any width in plain Rust, for tests alone: the algorithms with 4 lanes (as NEON has) and
+//! with 16 lanes and many registers (as AVX-512 has), whatever CPU the tests run on.
+
+use super::Simd;
+use crate::{exp::MAGIC, scalar};
+
+#[derive(Clone, Copy)]
+pub(super) struct Soft<const N: usize>;
+
+impl<const N: usize> Soft<N> {
+    fn here() -> Self {
+        Soft
+    }
+    /// # Safety
+    /// `p` is valid for reading N elements.
+    unsafe fn read<T: Copy>(p: *const T) -> [T; N] {
+        // SAFETY: by contract.
+        unsafe { p.cast::<[T; N]>().read_unaligned() }
+    }
+}
+
+impl<const N: usize> Simd for Soft<N> {
+    type V = [f32; N];
+    type M = [bool; N];
+
+    const LANES: usize = N;
+    const ROWS: usize = if N == 16 { 12 } else { 8 };
+    const MANY_REGISTERS: bool = true;
+
+    #[inline(never)]
+    fn splat(self, value: f32) -> [f32; N] {
+        [value; N]
+    }
+    #[inline(never)]
+    unsafe fn load(self, p: *const f32) -> [f32; N] {
+        // SAFETY: by contract.
+        unsafe { Self::read(p) }
+    }
+    #[inline(never)]
+    unsafe fn load_f16(self, p: *const u16) -> [f32; N] {
+        // SAFETY: by contract.
+        unsafe { Self::read(p) }.map(scalar::f16_to_f32)
+    }
+    #[inline(never)]
+    unsafe fn load_bf16(self, p: *const u16) -> [f32; N] {
+        // SAFETY: by contract.
+        unsafe { Self::read(p) }.map(scalar::bf16_to_f32)
+    }
+    #[inline(never)]
+    unsafe fn store(self, p: *mut f32, v: [f32; N]) {
+        // SAFETY: by contract.
+        unsafe { p.cast::<[f32; N]>().write_unaligned(v) }
+    }
+    #[inline(never)]
+    unsafe fn store_f16(self, p: *mut u16, v: [f32; N]) {
+        // SAFETY: by contract.
+        unsafe { p.cast::<[u16; N]>().write_unaligned(v.map(scalar::f32_to_f16)) }
+    }
+
+    #[inline(never)]
+    fn fma(self, a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
+        std::array::from_fn(|l| a[l].mul_add(b[l], c[l]))
+    }
+    #[inline(never)]
+    fn add(self, a: [f32; N], b: [f32; N]) -> [f32; N] {
+        std::array::from_fn(|l| a[l] + b[l])
+    }
+    #[inline(never)]
+    fn sub(self, a: [f32; N], b: [f32; N]) -> [f32; N] {
+        std::array::from_fn(|l| a[l] - b[l])
+    }
+    #[inline(never)]
+    fn mul(self, a: [f32; N], b: [f32; N]) -> [f32; N] {
+        std::array::from_fn(|l| a[l] * b[l])
+    }
+    #[inline(never)]
+    fn div(self, a: [f32; N], b: [f32; N]) -> [f32; N] {
+        std::array::from_fn(|l| a[l] / b[l])
+    }
+    #[inline(never)]
+    fn max(self, a: [f32; N], b: [f32; N]) -> [f32; N] {
+        std::array::from_fn(|l| if a[l] > b[l] { a[l] } else { b[l] })
+    }
+    #[inline(never)]
+    fn min(self, a: [f32; N], b: [f32; N]) -> [f32; N] {
+        std::array::from_fn(|l| if a[l] < b[l] { a[l] } else { b[l] })
+    }
+    #[inline(never)]
+    fn abs(self, a: [f32; N]) -> [f32; N] {
+        a.map(f32::abs)
+    }
+    #[inline(never)]
+    fn neg(self, a: [f32; N]) -> [f32; N] {
+        a.map(|a| -a)
+    }
+    #[inline(never)]
+    fn fold(self, mut a: [f32; N]) -> f32 {
+        let mut half = N / 2;
+        while half > 0 {
+            for l in 0..half {
+                a[l] += a[l + half];
+            }
+            half /= 2;
+        }
+        a[0]
+    }
+    #[inline(never)]
+    fn scale_by_power(self, p: [f32; N], z: [f32; N]) -> [f32; N] {
+        std::array::from_fn(|l| {
+            let n = z[l].to_bits().wrapping_sub(MAGIC.to_bits()) as i32;
+            let power = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
+            p[l] * power(n >> 1) * power(n.wrapping_sub(n >> 1))
+        })
+    }
+    #[inline(never)]
+    fn not_le(self, a: [f32; N], b: [f32; N]) -> [bool; N] {
+        std::array::from_fn(|l| {
+            let le = a[l] <= b[l];
+            !le
+        })
+    }
+    #[inline(never)]
+    fn count(self, m: [bool; N]) -> usize {
+        m.into_iter().filter(|&m| m).count()
+    }
+    #[inline(never)]
+    fn keep(self, m: [bool; N], v: [f32; N]) -> [f32; N] {
+        std::array::from_fn(|l| if m[l] { v[l] } else { 0.0 })
+    }
+    #[inline(never)]
+    unsafe fn compress(self, m: [bool; N], base: u32, p: *mut u32) -> usize {
+        let mut indices = [u32::MAX; N];
+        let mut count = 0;
+        for (l, _) in m.iter().enumerate().filter(|(_, m)| **m) {
+            indices[count] = base + l as u32;
+            count += 1;
+        }
+        // All of them, as the vectors do.
+        // SAFETY: by contract.
+        unsafe { p.cast::<[u32; N]>().write_unaligned(indices) };
+        count
+    }
+    #[inline(never)]
+    fn prefetch(self, _: *const u8) {}
+}
+
+// A feature that every x86-64 CPU has stands in for none.
+mod four {
+    super::super::entries!(crate::Isa::Scalar, super::Soft<4>, "sse2");
+}
+mod sixteen {
+    super::super::entries!(crate::Isa::Scalar, super::Soft<16>, "sse2");
+}
+
+mod tests {
+    use crate::{Active, Elems, Kernels, MatMut, MatRef, Matrix};
+
+    fn menus() -> [(&'static str, Kernels); 2] {
+        [("4 lanes", Kernels(&super::four::TABLE)), ("16 lanes", Kernels(&super::sixteen::TABLE))]
+    }
+
+    fn truth() -> Kernels {
+        Kernels(&crate::scalar::TABLE)
+    }
+
+    /// Numbers of many magnitudes, by a linear congruence (Knuth's MMIX), some of them zero.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn bits(&mut self) -> u32 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 32) as u32
+        }
+        fn next(&mut self) -> f32 {
+            let value = self.bits() as f32 / (1u32 << 31) as f32 - 1.0;
+            match self.bits() % 12 {
+                0 => 0.0,
+                1 => -0.0,
+                2 => value * 1e-24,
+                3 => value * 8.0,
+                _ => value,
+            }
+        }
+        fn take(&mut self, n: usize) -> Vec<f32> {
+            (0..n).map(|_| self.next()).collect()
+        }
+    }
+
+    #[track_caller]
+    fn same(got: &[f32], want: &[f32], context: &str) {
+        let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(got), bits(want), "{context}");
+    }
+
+    const SIZES: [usize; 13] = [0, 1, 3, 4, 7, 15, 16, 17, 31, 33, 64, 100, 301];
+
+    #[test]
+    fn products() {
+        let numbers = &mut Numbers(1);
+        for rows in SIZES {
+            for cols in SIZES {
+                let stride = cols + 3;
+                let values = numbers.take(rows * stride);
+                let f16: Vec<_> = values.iter().map(|&v| half::f16::from_f32(v).to_bits()).collect();
+                let bf16: Vec<_> = values.iter().map(|&v| half::bf16::from_f32(v).to_bits()).collect();
+                for elems in [Elems::F32(&values), Elems::F16(&f16), Elems::Bf16(&bf16)] {
+                    let w = Matrix::new(elems, rows, cols, stride).unwrap();
+                    let active: Vec<_> = (0..rows as u32).filter(|_| !numbers.bits().is_multiple_of(3)).collect();
+                    let active = Active::from_checked(&active, rows).unwrap();
+                    for tokens in [1, 2, 3, 7, 12, 13, 26] {
+                        let x = numbers.take(tokens * rows);
+                        let x = MatRef::new(&x, tokens, rows, rows).unwrap();
+                        let row_x = numbers.take(tokens * cols);
+                        let row_x = MatRef::new(&row_x, tokens, cols, cols).unwrap();
+                        let start = numbers.take(tokens * cols);
+                        let run = |menu: Kernels| {
+                            let mut gemm = start.clone();
+                            menu.gemm(MatMut::new(&mut gemm, tokens, cols, cols).unwrap(), x, w);
+                            let mut sparse = start[..cols].to_vec();
+                            menu.gemv_sparse(&mut sparse, x.row(0), active, w);
+                            let mut dots = vec![1.0; tokens * rows];
+                            menu.dot_rows_many(MatMut::new(&mut dots, tokens, rows, rows).unwrap(), row_x, w);
+                            [gemm, sparse, dots]
+                        };
+                        // The scalar truth takes its time: not every combination.
+                        if rows * cols * tokens > 40_000 && !numbers.bits().is_multiple_of(4) {
+                            continue;
+                        }
+                        let want = run(truth());
+                        for (name, menu) in menus() {
+                            for (got, want) in run(menu).iter().zip(&want) {
+                                same(got, want, &format!("{name}: [{rows}, {cols}], {tokens} tokens"));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn everything_else() {
+        let numbers = &mut Numbers(2);
+        for n in SIZES {
+            let (a, b) = (numbers.take(2 * n), numbers.take(n));
+            let halves: Vec<u16> = (0..n).map(|_| numbers.bits() as u16 & 0x7bff).collect();
+            let run = |menu: Kernels| {
+                let mut all = vec![];
+                let mut y = vec![0.0; n];
+                menu.rms_norm(&mut y, &a[..n], &b, 1e-6);
+                all.extend_from_slice(&y);
+                y.copy_from_slice(&a[..n]);
+                menu.softmax(&mut y, 3.0);
+                all.extend_from_slice(&y);
+                menu.silu_mul(&mut y, &a[..n], &b);
+                menu.add(&mut y, &b);
+                all.extend_from_slice(&y);
+                menu.widen(&mut y, Elems::F16(&halves));
+                all.extend_from_slice(&y);
+                let mut x = a.clone();
+                menu.rope(&mut x, &b, &y);
+                all.extend_from_slice(&x);
+                let mut narrow = vec![0; n];
+                menu.narrow_f16(&mut narrow, &b);
+                let mut out = vec![0; n];
+                let active = menu.select(&a[..n], Some(&b), 0.1, &mut out).as_slice().to_vec();
+                let count = menu.mask(&mut y, &a[..n], Some(&b), 0.1);
+                all.extend_from_slice(&y);
+                assert_eq!(count, active.len());
+                (all, narrow, active)
+            };
+            let want = run(truth());
+            for (name, menu) in menus() {
+                let got = run(menu);
+                same(&got.0, &want.0, &format!("{name}: {n}"));
+                assert_eq!((got.1, got.2), (want.1.clone(), want.2.clone()), "{name}: {n}");
+            }
+        }
+    }
+}

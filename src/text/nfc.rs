@@ -1,0 +1,150 @@
+//! Unicode normalization form C, by tables of the file.
+//!
+//! The tables are those that the packer's judge, Hugging Face's `tokenizers`, normalizes with (of Unicode 9): newer ones
+//! would give other ids for some texts, and tables inside the library would cost every host for the few tokenizers that
+//! ask for this.
+
+use super::layout::tensor;
+use super::tables::bad;
+use crate::format::{Dtype, File, View};
+use crate::{Error, Result, Status};
+
+/// Characters that a decomposition may have; shorter ones end in zeros.
+const LONGEST: usize = 4;
+
+/// Hangul syllables are composed by arithmetic, from these on.
+const S: u32 = 0xAC00;
+const L: u32 = 0x1100;
+const V: u32 = 0x1161;
+const T: u32 = 0x11A7;
+const L_COUNT: u32 = 19;
+const V_COUNT: u32 = 21;
+const T_COUNT: u32 = 28;
+const S_COUNT: u32 = L_COUNT * V_COUNT * T_COUNT;
+
+pub(super) struct Nfc {
+    /// Code point, combining class.
+    classes: View<u32>,
+    /// Code point, full canonical decomposition.
+    decompositions: View<u32>,
+    /// First, second, composite.
+    compositions: View<u32>,
+}
+
+/// A row of a table of `N` columns, sorted by its first one or two, with `key` there.
+fn find<const N: usize>(table: &[u32], key: &[u32]) -> Option<[u32; N]> {
+    let (rows, _) = table.as_chunks::<N>();
+    let at = rows.binary_search_by(|row| row[..key.len()].cmp(key)).ok()?;
+    rows.get(at).copied()
+}
+
+impl Nfc {
+    pub fn open(file: &File) -> Result<Nfc> {
+        let table = |name: &str, columns: usize| {
+            let rows = file.describe(name)?.1.first().copied().unwrap_or(0);
+            file.view::<u32>(name, Dtype::U32, &[rows, columns])
+        };
+        let classes = table(tensor::NFC_CLASSES, 2)?;
+        let decompositions = table(tensor::NFC_DECOMPOSITIONS, 1 + LONGEST)?;
+        let compositions = table(tensor::NFC_COMPOSITIONS, 3)?;
+        let chars = decompositions.iter().chain(compositions.iter()).chain(classes.iter().step_by(2));
+        if let Some(code) = chars.copied().find(|&code| char::from_u32(code).is_none()) {
+            return Err(bad(format!("the normalization tables name a character {code:#x}")));
+        }
+        if classes.iter().skip(1).step_by(2).any(|&class| class > 254) {
+            return Err(bad("the normalization tables have a combining class above 254"));
+        }
+        Ok(Nfc { classes, decompositions, compositions })
+    }
+
+    /// The text in form C; `None` if it is seen to be so already.
+    pub fn normalize(&self, text: &str) -> Result<Option<String>> {
+        // Everything below U+0300 (which begins with the byte 0xCC) is in form C, whatever its neighbours.
+        if text.bytes().all(|b| b < 0xCC) {
+            return Ok(None);
+        }
+        let full = |_| Error::new(Status::OutOfMemory, format!("no memory to normalize {} bytes", text.len()));
+        let mut chars: Vec<(char, u32)> = Vec::new();
+        chars.try_reserve(text.len()).map_err(full)?;
+        for c in text.chars() {
+            chars.try_reserve(LONGEST).map_err(full)?;
+            self.decompose(c, &mut chars);
+        }
+        // Marks between two starters stand in the order of their classes.
+        for run in chars.chunk_by_mut(|a, b| a.1 != 0 && b.1 != 0) {
+            run.sort_by_key(|&(_, class)| class);
+        }
+        self.compose(&mut chars);
+        let mut composed = String::new();
+        composed.try_reserve(chars.iter().map(|(c, _)| c.len_utf8()).sum()).map_err(full)?;
+        composed.extend(chars.iter().map(|&(c, _)| c));
+        Ok(Some(composed))
+    }
+
+    fn class(&self, c: char) -> u32 {
+        if c < '\u{300}' { 0 } else { find::<2>(&self.classes, &[c as u32]).map_or(0, |[_, class]| class) }
+    }
+
+    /// Appends the full canonical decomposition of a character.
+    fn decompose(&self, c: char, out: &mut Vec<(char, u32)>) {
+        let code = c as u32;
+        let mut parts = [0; LONGEST];
+        if code < 0xC0 {
+            return out.push((c, 0));
+        } else if let Some(s) = code.checked_sub(S).filter(|&s| s < S_COUNT) {
+            let t = s % T_COUNT;
+            parts =
+                [L + s / (V_COUNT * T_COUNT), V + s % (V_COUNT * T_COUNT) / T_COUNT, if t == 0 { 0 } else { T + t }, 0];
+        } else if let Some([_, rest @ ..]) = find::<{ 1 + LONGEST }>(&self.decompositions, &[code]) {
+            parts = rest;
+        }
+        if parts[0] == 0 {
+            return out.push((c, self.class(c)));
+        }
+        let parts = parts.into_iter().take_while(|&code| code != 0).filter_map(char::from_u32);
+        out.extend(parts.map(|c| (c, self.class(c))));
+    }
+
+    /// Joins each starter with what it can, in place.
+    fn compose(&self, chars: &mut Vec<(char, u32)>) {
+        let mut starter = None;
+        // The class of the last character kept since the starter: it blocks all that are not above it.
+        let mut last = 0;
+        let mut kept = 0;
+        for at in 0..chars.len() {
+            let (c, class) = chars[at];
+            if let Some(starter) = starter
+                && (last == 0 || last < class)
+                && let Some(composite) = self.pair(chars[starter as usize].0, c)
+            {
+                chars[starter as usize].0 = composite;
+                continue;
+            }
+            if class == 0 {
+                starter = Some(kept as u32);
+            }
+            last = class;
+            chars[kept] = (c, class);
+            kept += 1;
+        }
+        chars.truncate(kept);
+    }
+
+    fn pair(&self, a: char, b: char) -> Option<char> {
+        let (a, b) = (a as u32, b as u32);
+        if let (l, v) = (a.wrapping_sub(L), b.wrapping_sub(V))
+            && l < L_COUNT
+            && v < V_COUNT
+        {
+            return char::from_u32(S + (l * V_COUNT + v) * T_COUNT);
+        }
+        if let (s, t) = (a.wrapping_sub(S), b.wrapping_sub(T))
+            && s < S_COUNT
+            && s.is_multiple_of(T_COUNT)
+            && (1..T_COUNT).contains(&t)
+        {
+            return char::from_u32(a + t);
+        }
+        find::<3>(&self.compositions, &[a, b]).and_then(|[_, _, composite]| char::from_u32(composite))
+    }
+}
