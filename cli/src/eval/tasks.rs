@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long = "task", value_name = "FILE", required = true, num_args = 1..)]
     tasks: Vec<PathBuf>,
     /// Items of each task at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::parse_count)]
     limit: Option<usize>,
     /// Sparsity of sparse tokens
     #[arg(long, default_value_t = 0.0, value_parser = crate::parse_sparsity)]
@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, default_value = "strict")]
     protocol: Protocol,
     /// Threads (default: all)
-    #[arg(long)]
+    #[arg(long, value_parser = crate::parse_count)]
     threads: Option<usize>,
     /// Print one JSON list
     #[arg(long)]
