@@ -3,7 +3,8 @@
 //! In every round each sparsity runs once, and so does the bandwidth test, all with the same threads: what disturbs the
 //! machine disturbs all of them, and ratios of medians hold where absolute numbers do not.
 
-use crate::number;
+use crate::stream::Stream;
+use crate::{number, parse_count, say};
 use rasp::text::EncodeOptions;
 use rasp::{Error, Model, Result, Session, SessionOptions, Status};
 use serde_json::json;
@@ -16,19 +17,19 @@ pub struct Args {
     /// The model
     model: PathBuf,
     /// Threads that work on a token
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = parse_count)]
     threads: usize,
     /// Prompt tokens
-    #[arg(long, value_name = "P", default_value_t = 128)]
+    #[arg(long, value_name = "P", default_value_t = 128, value_parser = parse_count)]
     prompt: usize,
     /// Tokens to decode
-    #[arg(short, long, default_value_t = 64)]
+    #[arg(short, long, default_value_t = 64, value_parser = parse_count)]
     n: usize,
     /// Sparsities (default: dense, and 0.3, 0.5 and 0.7 where the file goes that far)
     #[arg(long, value_delimiter = ',', value_parser = crate::parse_sparsity)]
     sparsity: Option<Vec<f32>>,
     /// Rounds; medians are reported
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = parse_count)]
     rounds: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -51,27 +52,26 @@ struct Samples {
 
 pub fn run(args: &Args) -> Result<()> {
     let model = crate::load(&args.model)?;
-    if args.rounds == 0 || args.n == 0 || args.prompt == 0 {
-        return Err(Error::new(Status::InvalidArgument, "--rounds, -n and --prompt must be at least 1"));
-    }
-    let prompt = prompt(&model, args.prompt)?;
-    let context = args.prompt + args.n + 1;
+    let context = args.prompt.saturating_add(args.n).saturating_add(1);
     let options = SessionOptions { context, threads: args.threads, ..Default::default() };
     let mut session = Session::open(model.clone(), &options)?;
+    let prompt = prompt(&model, args.prompt)?;
     let sparsities = args.sparsity.clone().unwrap_or_else(|| {
         let mut list = vec![0.0];
         list.extend([0.3, 0.5, 0.7].into_iter().filter(|&s| s <= model.max_sparsity()));
         list
     });
+    // A wrong one should not cost the rounds of those before it.
+    sparsities.iter().try_for_each(|&sparsity| session.set_sparsity(sparsity))?;
     let mut samples: Vec<Samples> = sparsities
         .iter()
         .map(|&sparsity| Samples { sparsity, kept: 1.0, bytes_per_token: 0.0, decode: vec![], prefill: vec![] })
         .collect();
-    let stream = Stream::new(args.threads);
+    let stream = Stream::new(args.threads)?;
     let mut bandwidth = Vec::new();
     // A round that is not counted: it brings the file into memory.
     for round in 0..=args.rounds {
-        eprintln!("round {round} of {}{}", args.rounds, if round == 0 { " (to warm up)" } else { "" });
+        say(&format!("round {round} of {}{}", args.rounds, if round == 0 { " (to warm up)" } else { "" }));
         for s in &mut samples {
             measure(&mut session, &prompt, args.n, s, round > 0)?;
         }
@@ -180,46 +180,6 @@ impl Spread {
         let n = sorted.len();
         Spread { median: (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0, min: sorted[0], max: sorted[n - 1] }
     }
-}
-
-/// Memory far larger than any cache, to be read from end to end.
-struct Stream {
-    /// One piece a thread.
-    pieces: Vec<Vec<u64>>,
-}
-
-/// Bytes of all pieces together: several times the largest last-level cache of current processors.
-const STREAM_BYTES: usize = 1 << 30;
-
-impl Stream {
-    fn new(threads: usize) -> Stream {
-        let words = STREAM_BYTES / 8 / threads.max(1);
-        // Not zeros: the system may serve those from one page.
-        Stream { pieces: (0..threads.max(1)).map(|t| (0..words as u64).map(|i| i ^ t as u64).collect()).collect() }
-    }
-
-    /// Gigabytes a second that the threads read side by side, each its own piece.
-    fn gb_s(&self) -> f64 {
-        let start = Instant::now();
-        let sums: Vec<u64> = std::thread::scope(|scope| {
-            let readers: Vec<_> = self.pieces.iter().map(|piece| scope.spawn(|| sum(piece))).collect();
-            readers.into_iter().map(|r| r.join().unwrap_or(0)).collect()
-        });
-        let elapsed = start.elapsed().as_secs_f64();
-        std::hint::black_box(sums);
-        self.pieces.iter().map(|p| p.len() * 8).sum::<usize>() as f64 / elapsed / 1e9
-    }
-}
-
-/// A sum that vectors compute: eight lanes a step, so that loads are the only limit.
-fn sum(words: &[u64]) -> u64 {
-    let mut lanes = [0u64; 8];
-    for chunk in words.chunks_exact(lanes.len()) {
-        for (lane, word) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.wrapping_add(*word);
-        }
-    }
-    lanes.into_iter().fold(0, u64::wrapping_add)
 }
 
 #[cfg(test)]

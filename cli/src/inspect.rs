@@ -1,8 +1,10 @@
 //! `rasp inspect`: what a file holds.
 
-use rasp::model::{LinearKind, LoadOptions};
+use crate::number;
+use rasp::format::{Bytes, Dtype, File, LinearRecipe};
+use rasp::model::{Linear, LinearKind, LoadOptions};
 use rasp::{Model, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -19,79 +21,152 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let model = Model::load(&args.model, &LoadOptions { verify: args.verify, isa: None })?;
-    if args.json { crate::put_json(&as_json(&model)) } else { crate::put(&as_text(&model)) }
+    let file = Bytes::map(&args.model).and_then(File::open).map_err(|e| e.context(args.model.display()))?;
+    let sizes = Sizes::of(&file);
+    if args.json { crate::put_json(&as_json(&model, &sizes)) } else { crate::put(&as_text(&model, &sizes)) }
 }
 
-fn parameters(model: &Model) -> u64 {
-    let element = model.weight_type().size() as u64;
-    let heads = if model.config().tie_word_embeddings { 1 } else { 2 };
-    (model.linear_bytes() + heads * model.head_bytes()) / element
+/// Where a file's bytes go.
+#[derive(Default)]
+struct Sizes {
+    /// Numbers of the model as it was trained: scores, low ranks and the tokenizer do not count.
+    parameters: u64,
+    file: u64,
+    embedding: u64,
+    /// A head of its own; 0 where the embedding serves.
+    head: u64,
+    linears: u64,
+    low_rank: u64,
+    scores: u64,
+    tokenizer: u64,
+    /// Norms, biases, rotary frequencies, the header and padding.
+    other: u64,
 }
 
-fn linears(model: &Model) -> impl Iterator<Item = (String, &rasp::model::Linear, usize)> {
-    model.layers().iter().enumerate().flat_map(|(n, layer)| {
+impl Sizes {
+    fn of(file: &File) -> Sizes {
+        let mut sizes = Sizes { file: file.bytes().len() as u64, ..Default::default() };
+        for (name, dtype, shape) in file.tensors() {
+            let elements: u64 = shape.iter().map(|&n| n as u64).product();
+            let bytes = elements * dtype.bitsize() as u64 / 8;
+            let last = name.rsplit('.').next().unwrap_or_default();
+            let place = match name {
+                _ if name.starts_with("tokenizer.") => &mut sizes.tokenizer,
+                _ if name.starts_with("pad.") || name == "rope.inv_freq" => continue,
+                _ if name.contains(".low_rank.") => &mut sizes.low_rank,
+                _ if last == "score" => &mut sizes.scores,
+                "embed_tokens" => &mut sizes.embedding,
+                "lm_head" => &mut sizes.head,
+                // Norms and biases are the only parameters that are never cut to 16 bits.
+                _ if dtype == Dtype::F32 => &mut sizes.other,
+                _ => &mut sizes.linears,
+            };
+            *place += bytes;
+            if !name.contains(".low_rank.") && last != "score" && !name.starts_with("tokenizer.") {
+                sizes.parameters += elements;
+            }
+        }
+        let known = sizes.embedding + sizes.head + sizes.linears + sizes.low_rank + sizes.scores + sizes.tokenizer;
+        sizes.other = sizes.file.saturating_sub(known);
+        sizes
+    }
+}
+
+/// All linears in order, with their names, input channels and recipes.
+fn linears(model: &Model) -> impl Iterator<Item = (String, &Linear, usize, &LinearRecipe)> {
+    model.layers().iter().enumerate().flat_map(move |(n, layer)| {
         layer.groups().into_iter().flat_map(move |group| {
-            let linears = group.linears().iter();
-            linears.map(move |l| (format!("layers.{n}.{}", l.kind().name()), l, group.input()))
+            group.linears().iter().filter_map(move |linear| {
+                let name = format!("layers.{n}.{}", linear.kind().name());
+                let recipe = model.recipe().linears.get(&name)?;
+                Some((name, linear, group.input(), recipe))
+            })
         })
     })
 }
 
-fn as_json(model: &Model) -> serde_json::Value {
-    let recipe = model.recipe();
+fn as_json(model: &Model, sizes: &Sizes) -> Value {
+    let numbers = |list: &[f32]| list.iter().map(|&x| number(x)).collect::<Vec<_>>();
     let linears: Vec<_> = linears(model)
-        .map(|(name, linear, input)| {
-            let entry = &recipe.linears[&name];
+        .map(|(name, linear, input, recipe)| {
             json!({
-                "name": name, "in": input, "out": linear.columns().len(), "rho": entry.rho, "rank": entry.rank,
-                "thresholds": entry.thresholds, "kept": entry.kept,
+                "name": name, "in": input, "out": linear.columns().len(), "rho": number(recipe.rho),
+                "rank": recipe.rank, "thresholds": numbers(&recipe.thresholds), "kept": numbers(&recipe.kept),
             })
         })
         .collect();
+    let mut config = json!(model.config());
+    config["rms_norm_eps"] = json!(number(model.config().rms_norm_eps));
     json!({
-        "config": model.config(), "dtype": model.weight_type().name(), "parameters": parameters(model),
-        "bits_per_weight": 8 * model.weight_type().size(), "isa": model.isa().name(),
-        "score": recipe.score, "sparsity": recipe.sparsity, "linears": linears,
-        "chat_template": model.chat_template().is_some(),
-        "bytes": {"file": model.file_size(), "linears": model.linear_bytes(), "head": model.head_bytes()},
+        "name": model.config().name, "architecture": model.config().architecture, "config": config,
+        "dtype": model.weight_type().name(), "bits_per_weight": 8 * model.weight_type().size(),
+        "parameters": sizes.parameters, "isa": model.isa().name(), "chat_template": model.chat_template().is_some(),
+        "score": model.recipe().score, "sparsity": numbers(&model.recipe().sparsity), "linears": linears,
+        // `linears` and `head`: what a dense token reads, whether or not the head is the embedding.
+        "bytes": {
+            "file": sizes.file, "linears": model.linear_bytes(), "head": model.head_bytes(),
+            "embedding": sizes.embedding, "low_rank": sizes.low_rank, "scores": sizes.scores,
+            "tokenizer": sizes.tokenizer, "other": sizes.other,
+        },
     })
 }
 
-fn as_text(model: &Model) -> String {
+fn as_text(model: &Model, sizes: &Sizes) -> String {
     let (c, recipe) = (model.config(), model.recipe());
-    let mb = |bytes: u64| bytes as f64 / 1e6;
+    let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
     let mut text = format!("{}\n\n", c.name);
+    let shapes = LinearKind::ALL.map(|kind| {
+        let (input, output) = c.linear_shape(kind);
+        format!("{} {input}→{output}", kind.name())
+    });
+    let tied = if c.tie_word_embeddings { ", the head is the embedding" } else { "" };
     for (name, value) in [
         ("architecture", c.architecture.clone()),
-        ("parameters", format!("{:.1} M, {}", parameters(model) as f64 / 1e6, model.weight_type().name())),
+        ("parameters", format!("{:.1} M, {}", sizes.parameters as f64 / 1e6, model.weight_type().name())),
         ("layers", c.num_layers.to_string()),
         ("hidden, intermediate", format!("{}, {}", c.hidden_size, c.intermediate_size)),
         ("heads, kv heads, width", format!("{}, {}, {}", c.num_heads, c.num_kv_heads, c.head_dim)),
-        ("vocabulary", format!("{}{}", c.vocab_size, if c.tie_word_embeddings { ", tied" } else { "" })),
+        ("linears", shapes.join(", ")),
+        ("vocabulary", format!("{} tokens{tied}", c.vocab_size)),
         ("context", format!("{} tokens", c.context_length)),
         ("chat template", if model.chat_template().is_some() { "yes" } else { "no" }.into()),
-        ("file", format!("{:.1} MB", mb(model.file_size() as u64))),
-        ("linears, head", format!("{:.1} MB, {:.1} MB", mb(model.linear_bytes()), mb(model.head_bytes()))),
     ] {
         text += &format!("{name:<24}{value}\n");
     }
+    text.push('\n');
+    for (name, bytes) in [
+        ("file", sizes.file),
+        ("  linears", sizes.linears),
+        ("  low rank", sizes.low_rank),
+        ("  embedding", sizes.embedding),
+        ("  head", sizes.head),
+        ("  tokenizer", sizes.tokenizer),
+        ("  scores", sizes.scores),
+        ("  other", sizes.other),
+    ] {
+        if bytes > 0 {
+            text += &format!("{name:<24}{:>10}\n", mb(bytes));
+        }
+    }
+    text += &format!("a dense token reads     {:>10}\n", mb(model.linear_bytes() + model.head_bytes()));
     if recipe.sparsity.is_empty() {
         return text + "\nDense: packed without a ladder of sparsities.\n";
     }
-    text += "\nShare of linear traffic kept on the calibration text (rank where there is one), score by ";
-    text += &format!("{}\n", serde_json::to_string(&recipe.score).unwrap_or_default().trim_matches('"'));
+    text +=
+        "\nShare of linear traffic kept on the calibration text (rank and rho where there is a low rank), score by ";
+    text += &format!("{}\n", json!(recipe.score).as_str().unwrap_or_default());
     for (rung, sparsity) in recipe.sparsity.iter().enumerate() {
         text += &format!("\nsparsity {sparsity}\nlayer");
         for kind in LinearKind::ALL {
-            text += &format!("{:>12}", kind.name());
+            text += &format!("{:>16}", kind.name());
         }
-        for (n, _) in model.layers().iter().enumerate() {
-            text += &format!("\n{n:>5}");
-            for kind in LinearKind::ALL {
-                let entry = &recipe.linears[&format!("layers.{n}.{}", kind.name())];
-                let rank = if entry.rank > 0 { format!(" r{}", entry.rank) } else { String::new() };
-                text += &format!("{:>12}", format!("{:.3}{rank}", entry.kept[rung]));
+        for (place, (_, _, _, linear)) in linears(model).enumerate() {
+            let (layer, column) = (place / LinearKind::ALL.len(), place % LinearKind::ALL.len());
+            if column == 0 {
+                text += &format!("\n{layer:>5}");
             }
+            let rank = if linear.rank > 0 { format!(" r{} ρ{}", linear.rank, linear.rho) } else { String::new() };
+            text += &format!("{:>16}", format!("{:.3}{rank}", linear.kept[rung]));
         }
         text.push('\n');
     }

@@ -9,6 +9,7 @@ mod inspect;
 mod pack;
 mod progress;
 mod run;
+mod stream;
 
 use clap::{Parser, Subcommand};
 use rasp::{LoadOptions, Model, Result, Status};
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         // Whoever read our output has enough.
         Err(error) if error.status() == Status::Io && error.message() == BROKEN_PIPE => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rasp: {error}");
+            say(&format!("rasp: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -68,6 +69,12 @@ fn put(text: &str) -> Result<()> {
         let message = if closed { BROKEN_PIPE.into() } else { format!("cannot write to stdout: {e}") };
         rasp::Error::new(Status::Io, message)
     })
+}
+
+/// A line on stderr. That nobody can read it any more is no reason to stop.
+fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// One JSON value on stdout.
@@ -94,6 +101,14 @@ fn parse_sparsity(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(s) if (0.0..1.0).contains(&s) => Ok(s),
         _ => Err("a sparsity is a number from 0 to below 1".into()),
+    }
+}
+
+/// How many of something on the command line.
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err("must be a whole number, at least 1".into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rasp pack`: the command line of the packer.
 
+use crate::number;
 use crate::progress::Reporter;
 use clap::ValueEnum;
 use rasp::Result;
@@ -25,8 +26,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
     calib_tokens: u32,
     /// The ladder of sparsities the file can be run at, ascending; "" for a dense file
-    #[arg(long, default_value = "0.3,0.4,0.5,0.6,0.7")]
-    sparsity: String,
+    #[arg(long, value_name = "S,…", default_value = "0.3,0.4,0.5,0.6,0.7", value_parser = parse_ladder)]
+    sparsity: Ladder,
     /// Share of each linear's budget that goes to input channels; the rest pays for a low rank
     #[arg(long, default_value_t = 1.0)]
     rho: f32,
@@ -34,12 +35,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// Threads for calibration (default: all)
-    #[arg(long)]
+    #[arg(long, value_parser = crate::parse_count)]
     threads: Option<usize>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
 }
+
+/// What `--sparsity` lists.
+#[derive(Clone, Debug, PartialEq)]
+struct Ladder(Vec<f32>);
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Dtype {
@@ -61,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
         },
         calibration: args.calib.clone(),
         calibration_tokens: args.calib_tokens as usize,
-        sparsity: ladder(&args.sparsity)?,
+        sparsity: args.sparsity.0.clone(),
         rho: args.rho,
         recipe,
         threads: args.threads.unwrap_or_else(crate::all_threads),
@@ -70,20 +75,20 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary)) }
 }
 
-fn ladder(text: &str) -> Result<Vec<f32>> {
+fn parse_ladder(text: &str) -> Result<Ladder, String> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let number = |part: &str| {
-        let message = || format!("--sparsity: {part:?} is no number");
-        part.parse().map_err(|_| rasp::Error::new(rasp::Status::InvalidArgument, message()))
-    };
-    parts.map(number).collect()
+    let ladder: Vec<f32> = parts.map(crate::parse_sparsity).collect::<Result<_, _>>()?;
+    match ladder.first().is_none_or(|&s| s > 0.0) && ladder.is_sorted_by(|a, b| a < b) {
+        true => Ok(Ladder(ladder)),
+        false => Err("sparsities must ascend, all above 0 (dense is always there)".into()),
+    }
 }
 
 fn as_json(s: &Summary) -> serde_json::Value {
     let rungs: Vec<_> = s
         .rungs
         .iter()
-        .map(|r| json!({"sparsity": r.sparsity, "kept": r.kept, "bytes_per_token": r.bytes_per_token}))
+        .map(|r| json!({"sparsity": number(r.sparsity), "kept": r.kept, "bytes_per_token": r.bytes_per_token}))
         .collect();
     json!({
         "name": s.name, "architecture": s.architecture, "file_bytes": s.file_bytes, "linear_bytes": s.linear_bytes,
@@ -111,4 +116,18 @@ fn as_text(s: &Summary) -> String {
         text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%\n", row.0, row.1, row.2, row.3);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ladder_ascends_from_above_zero() {
+        assert_eq!(parse_ladder("0.3, 0.5,0.7"), Ok(Ladder(vec![0.3, 0.5, 0.7])));
+        assert_eq!(parse_ladder(""), Ok(Ladder(vec![])));
+        for wrong in ["0,0.5", "0.5,0.3", "0.5,0.5", "1", "half", "0.3;0.5", "-0.1", "NaN"] {
+            assert!(parse_ladder(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Progress on stderr: bars with the remaining time on a terminal, plain lines otherwise.
 
+use crate::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rasp_packer::Progress;
 use std::io::IsTerminal;
@@ -35,7 +36,7 @@ impl Progress for Reporter {
                 bar.set_message(what.to_string());
             }
             Reporter::Lines { what: stage, total: all, done, start, last } => {
-                eprintln!("{what}: {total}");
+                say(&format!("{what}: {total}"));
                 (*stage, *all, *done) = (what.to_string(), total, 0);
                 (*start, *last) = (Instant::now(), Instant::now());
             }
@@ -49,7 +50,7 @@ impl Progress for Reporter {
                 *done += by;
                 if last.elapsed() >= LINE_EVERY && *done < *total {
                     let left = start.elapsed().as_secs_f64() / *done as f64 * (*total - *done) as f64;
-                    eprintln!("{what}: {done} of {total}, {left:.0} s left");
+                    say(&format!("{what}: {done} of {total}, {left:.0} s left"));
                     *last = Instant::now();
                 }
             }
@@ -59,14 +60,17 @@ impl Progress for Reporter {
     fn end(&mut self) {
         match self {
             Reporter::Bars(bar) => bar.finish_and_clear(),
-            Reporter::Lines { what, start, .. } => eprintln!("{what}: done in {:.1} s", start.elapsed().as_secs_f64()),
+            Reporter::Lines { what, start, .. } => {
+                say(&format!("{what}: done in {:.1} s", start.elapsed().as_secs_f64()))
+            }
         }
     }
 
     fn note(&mut self, line: &str) {
         match self {
-            Reporter::Bars(bar) => bar.println(line),
-            Reporter::Lines { .. } => eprintln!("{line}"),
+            // A bar that is not drawn prints nothing.
+            Reporter::Bars(bar) if !bar.is_hidden() && !bar.is_finished() => bar.println(line),
+            Reporter::Bars(_) | Reporter::Lines { .. } => say(line),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! `rasp run`: continue a text, streaming it as it comes.
 
+use crate::{number, parse_count, say};
+use rasp::session::Stats;
 use rasp::text::{EncodeOptions, Message, Utf8Stream};
 use rasp::{Error, Model, Result, Sampling, Session, SessionOptions, Status};
+use serde_json::json;
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -11,7 +14,7 @@ pub struct Args {
     /// The model
     model: PathBuf,
     /// The text to continue; "-" reads it from stdin
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
     /// Tokens to generate at most
     #[arg(short, long, default_value_t = 128)]
@@ -41,7 +44,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Threads that work on a token
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = parse_count)]
     threads: usize,
     /// Tokens there is room for; 0: what the prompt and -n need
     #[arg(long, default_value_t = 0)]
@@ -49,13 +52,20 @@ pub struct Args {
     /// Say on stderr how fast it went
     #[arg(long)]
     stats: bool,
+    /// Print one JSON object with the text and how it came about, instead of the text alone
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let model = crate::load(&args.model)?;
     let prompt = tokens(&model, args)?;
-    let room = (prompt.len() + args.n).min(model.config().context_length).max(prompt.len());
-    let context = if args.ctx == 0 { room } else { args.ctx };
+    let limit = model.config().context_length;
+    if prompt.len() > limit {
+        let message = format!("the prompt has {} tokens; this model was trained for {limit}", prompt.len());
+        return Err(Error::new(Status::ContextFull, message));
+    }
+    let context = if args.ctx == 0 { prompt.len().saturating_add(args.n).min(limit) } else { args.ctx };
     let options = SessionOptions { context, threads: args.threads, ..Default::default() };
     let mut session = Session::open(model.clone(), &options)?;
     session.set_sparsity(args.sparsity)?;
@@ -71,36 +81,81 @@ pub fn run(args: &Args) -> Result<()> {
 
     let start = Instant::now();
     session.prefill(&prompt)?;
-    let prefill = start.elapsed();
+    let prompt_tok_s = prompt.len() as f64 / start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let mut stream = Utf8Stream::new();
-    let mut piece = String::new();
-    while session.tokens().len() < prompt.len() + args.n && session.tokens().len() < context {
-        let token = session.step()?;
-        if model.tokenizer().is_end(token) {
-            break;
-        }
-        if let Some(bytes) = model.tokenizer().token_bytes(token) {
-            stream.push(bytes, |text| piece.push_str(text));
-        }
-        crate::put(&piece)?;
-        piece.clear();
-    }
-    stream.finish(|text| piece.push_str(text));
-    piece.push('\n');
-    crate::put(&piece)?;
+    let (text, stop) = generate(&mut session, args.n, |piece| if args.json { Ok(()) } else { crate::put(piece) })?;
+    let stats = session.stats();
+    // The first token comes from the prompt's logits: it costs no pass and is not counted.
+    let decoded = stats.traffic.tokens;
+    let decode_tok_s = decoded as f64 / start.elapsed().as_secs_f64();
     if args.stats {
-        let stats = session.stats();
-        eprintln!(
-            "prompt {} tokens, {:.1} tokens/s; decoded {} tokens, {:.1} tokens/s, {:.1}% of linear weights read",
+        say(&format!(
+            "prompt {} tokens, {prompt_tok_s:.1} tokens/s; decoded {decoded} tokens, {decode_tok_s:.1} tokens/s, {:.1}% \
+             of linear weights read",
             prompt.len(),
-            prompt.len() as f64 / prefill.as_secs_f64(),
-            stats.traffic.tokens,
-            stats.traffic.tokens as f64 / start.elapsed().as_secs_f64(),
             stats.kept * 100.0
-        );
+        ));
+    }
+    if args.json {
+        return crate::put_json(&json!({
+            "text": text, "stop": stop.name(), "prompt_tokens": prompt.len(), "tokens": stats.tokens - prompt.len(),
+            "sparsity": number(args.sparsity), "kept": stats.kept, "prompt_tok_s": prompt_tok_s,
+            "decode_tok_s": decode_tok_s,
+        }));
     }
     Ok(())
+}
+
+/// Why a text ended.
+enum Stop {
+    /// The model ended it.
+    End,
+    /// All tokens asked for are there.
+    Length,
+    /// The context has no room for another.
+    Context,
+}
+
+impl Stop {
+    fn name(&self) -> &'static str {
+        match self {
+            Stop::End => "end",
+            Stop::Length => "length",
+            Stop::Context => "context",
+        }
+    }
+}
+
+/// At most `n` tokens after what the session holds. `put` gets whole characters as they come, and a line end at last;
+/// the text returned is without it.
+fn generate(session: &mut Session, n: usize, mut put: impl FnMut(&str) -> Result<()>) -> Result<(String, Stop)> {
+    let model = session.model().clone();
+    let tokenizer = model.tokenizer();
+    let mut text = String::new();
+    let mut stream = Utf8Stream::new();
+    let mut stop = Stop::Length;
+    for _ in 0..n {
+        let Stats { tokens, context, .. } = session.stats();
+        if tokens == context {
+            stop = Stop::Context;
+            break;
+        }
+        let token = session.step()?;
+        if tokenizer.is_end(token) {
+            stop = Stop::End;
+            break;
+        }
+        // A special token steers the model and is no text.
+        if let Some(bytes) = tokenizer.token_bytes(token).filter(|_| !tokenizer.is_special(token)) {
+            let known = text.len();
+            stream.push(bytes, |piece| text.push_str(piece));
+            put(&text[known..])?;
+        }
+    }
+    let known = text.len();
+    stream.finish(|piece| text.push_str(piece));
+    put(&format!("{}\n", &text[known..]))?;
+    Ok((text, stop))
 }
 
 fn tokens(model: &Model, args: &Args) -> Result<Vec<u32>> {

@@ -1,8 +1,8 @@
 //! `rasp eval ppl`: perplexity of a text, window by window.
 
 use super::{Protocol, kept};
-use crate::number;
 use crate::progress::Reporter;
+use crate::{number, parse_count};
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
 use rasp::{Error, Result, Status};
@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(long, default_value_t = 512)]
     ctx: usize,
     /// Windows to score (default: all)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     windows: Option<usize>,
     /// Sparsity of sparse tokens
     #[arg(long, default_value_t = 0.0, value_parser = crate::parse_sparsity)]
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, default_value = "strict")]
     protocol: Protocol,
     /// Threads (default: all)
-    #[arg(long)]
+    #[arg(long, value_parser = parse_count)]
     threads: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
@@ -61,8 +61,11 @@ pub fn run(args: &Args) -> Result<()> {
         _ => args.protocol.sparse_from(args.ctx, args.ctx / 2),
     };
     let mut progress = Reporter::new();
+    if let Some(asked) = args.windows.filter(|&asked| asked > count) {
+        progress.note(&format!("the text has {count} whole windows, fewer than the {asked} asked for"));
+    }
     progress.begin("scoring windows", count as u64);
-    let (mut sum, mut scored) = (0.0, 0);
+    let (mut sum, mut scored) = (0.0, 0u64);
     for window in tokens.chunks_exact(args.ctx).take(count) {
         for score in scorer.score(window, sparse_from)? {
             sum -= score.log_prob;
@@ -71,7 +74,7 @@ pub fn run(args: &Args) -> Result<()> {
         progress.advance(1);
     }
     progress.end();
-    let nll = sum / f64::from(scored);
+    let nll = sum / scored as f64;
     let (ppl, kept) = (nll.exp(), kept(&mut scorer));
     if args.json {
         return crate::put_json(&json!({

@@ -32,18 +32,24 @@ pub fn name(path: &Path) -> String {
     name.split('.').next().unwrap_or_default().to_string()
 }
 
-/// The first `limit` items of a file.
-pub fn read(path: &Path, limit: usize) -> Result<Vec<Item>> {
+/// The first `limit` items of a file, each with its line.
+pub fn read(path: &Path, limit: usize) -> Result<Vec<(usize, Item)>> {
     let text = crate::read_text(path)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).take(limit);
     let items = lines.map(|(n, line)| {
-        parse(line).map_err(|m| Error::new(Status::BadFile, format!("{}, line {}: {m}", path.display(), n + 1)))
+        let item = parse(line).map_err(|m| Error::new(Status::BadFile, m).context(place(path, n + 1)))?;
+        Ok((n + 1, item))
     });
     let items = items.collect::<Result<Vec<_>>>()?;
     if items.is_empty() {
         return Err(Error::new(Status::BadFile, format!("{} has no items", path.display())));
     }
     Ok(items)
+}
+
+/// Where an item stands, for errors.
+pub fn place(path: &Path, line: usize) -> String {
+    format!("{}, line {line}", path.display())
 }
 
 fn parse(line: &str) -> std::result::Result<Item, String> {

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long = "task", value_name = "FILE", required = true, num_args = 1..)]
     tasks: Vec<PathBuf>,
     /// Items of each task at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::parse_count)]
     limit: Option<usize>,
     /// Sparsity of sparse tokens
     #[arg(long, default_value_t = 0.0, value_parser = crate::parse_sparsity)]
@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, default_value = "strict")]
     protocol: Protocol,
     /// Threads (default: all)
-    #[arg(long)]
+    #[arg(long, value_parser = crate::parse_count)]
     threads: Option<usize>,
     /// Print one JSON list
     #[arg(long)]
@@ -60,8 +60,8 @@ pub fn run(args: &Args) -> Result<()> {
         let name = task_file::name(path);
         progress.begin(&name, items.len() as u64);
         let mut outcomes = Vec::with_capacity(items.len());
-        for item in items {
-            outcomes.push(evaluator.item(item)?);
+        for (line, item) in items {
+            outcomes.push(evaluator.item(item).map_err(|e| e.context(task_file::place(path, *line)))?);
             progress.advance(1);
         }
         progress.end();
@@ -117,7 +117,9 @@ fn as_text(row: &Value) -> String {
 struct Evaluator {
     model: Arc<Model>,
     scorer: Scorer,
-    session: Session,
+    /// Writes summaries; opened for the first of them.
+    session: Option<Session>,
+    threads: usize,
     sparsity: f32,
     protocol: Protocol,
     context: usize,
@@ -129,9 +131,8 @@ impl Evaluator {
         let threads = args.threads.unwrap_or_else(crate::all_threads);
         let mut scorer = Scorer::exact(model.clone(), context, threads)?;
         scorer.set_sparsity(args.sparsity)?;
-        let options = SessionOptions { context, threads, kv_type: KvType::F32, ..Default::default() };
-        let session = Session::open(model.clone(), &options)?;
-        Ok(Evaluator { model, scorer, session, sparsity: args.sparsity, protocol: args.protocol, context })
+        let (sparsity, protocol) = (args.sparsity, args.protocol);
+        Ok(Evaluator { model, scorer, session: None, threads, sparsity, protocol, context })
     }
 
     fn tokens(&self, text: &str) -> Result<Vec<u32>> {
@@ -187,12 +188,27 @@ impl Evaluator {
         Ok((sum, scores.iter().all(|s| s.greedy), scores.len()))
     }
 
-    /// A greedy summary: the first line the model writes after the prompt.
+    /// A greedy summary: the first line the model writes after the prompt that is not blank. The prompt's sparse tokens
+    /// pass one by one, as generated ones do.
     fn summarize(&mut self, prompt: &str) -> Result<String> {
         let tokens = self.tokens(prompt)?;
-        let room = self.context - SUMMARY_TOKENS;
+        let room = self.context.saturating_sub(SUMMARY_TOKENS);
         let tokens = &tokens[tokens.len().saturating_sub(room)..];
-        let session = &mut self.session;
+        if tokens.is_empty() {
+            let message = match room {
+                0 => format!("a context of {} tokens has no room for a prompt and a summary", self.context),
+                _ => "the prompt is empty".into(),
+            };
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
+        let session = match &mut self.session {
+            Some(session) => session,
+            unopened => {
+                let (context, threads) = (self.context, self.threads);
+                let options = SessionOptions { context, threads, kv_type: KvType::F32, ..Default::default() };
+                unopened.insert(Session::open(self.model.clone(), &options)?)
+            }
+        };
         session.reset();
         session.set_sparsity(self.sparsity)?;
         let dense = match self.sparsity {

@@ -1,0 +1,132 @@
+//! How fast this machine's memory can be read: what the speed of decoding is compared with.
+
+use rasp::{Error, Result, Status};
+
+/// Memory far larger than any cache, to be read from end to end.
+pub struct Stream {
+    /// One piece a thread.
+    pieces: Vec<Vec<u64>>,
+}
+
+/// Bytes of all pieces together, at least.
+const SMALLEST: usize = 512 << 20;
+
+/// And at most: no machine has a last-level cache near this.
+const LARGEST: usize = 4 << 30;
+
+/// Numbers added at once in each place: one cache line.
+const LANES: usize = 8;
+
+/// Places in its piece that a thread reads in turns. One place leaves bandwidth unused, as a processor's prefetcher
+/// stops at every page: measured on an AMD EPYC with 4 KiB pages, one thread, medians of two runs of nine rounds, a place
+/// read 10 GB/s, two 11, four 12, eight 12.5, sixteen 11.
+const PLACES: usize = 8;
+
+impl Stream {
+    /// At least eight times the last-level cache, in pieces for so many threads.
+    pub fn new(threads: usize) -> Result<Stream> {
+        let bytes = last_level_cache().unwrap_or(0).saturating_mul(8).clamp(SMALLEST, LARGEST);
+        let words = bytes / 8 / threads;
+        // Each thread writes its own piece first, so that it lies in the memory next to that thread's processor. Not
+        // zeros: the system may serve those from one page.
+        let fill = |thread: usize| {
+            let mut piece = Vec::new();
+            piece.try_reserve_exact(words).ok()?;
+            piece.extend((0..words as u64).map(|i| i ^ thread as u64));
+            Some(piece)
+        };
+        let pieces: Option<Vec<_>> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || fill(thread))).collect();
+            writers.into_iter().map(|writer| writer.join().ok().flatten()).collect()
+        });
+        let message = || format!("no memory for {bytes} bytes to measure its bandwidth with");
+        Ok(Stream { pieces: pieces.ok_or_else(|| Error::new(Status::OutOfMemory, message()))? })
+    }
+
+    /// Gigabytes a second that the threads read side by side, each its own piece.
+    pub fn gb_s(&self) -> f64 {
+        let start = std::time::Instant::now();
+        let sums: Vec<u64> = std::thread::scope(|scope| {
+            let readers: Vec<_> = self.pieces.iter().map(|piece| scope.spawn(|| sum(piece))).collect();
+            readers.into_iter().map(|reader| reader.join().unwrap_or(0)).collect()
+        });
+        let elapsed = start.elapsed().as_secs_f64();
+        std::hint::black_box(sums);
+        self.pieces.iter().map(|piece| piece.len() * 8).sum::<usize>() as f64 / elapsed / 1e9
+    }
+}
+
+/// Bytes of the largest cache that the first processor has a part in; `None` where the system does not say.
+fn last_level_cache() -> Option<usize> {
+    let folder = std::fs::read_dir("/sys/devices/system/cpu/cpu0/cache").ok()?;
+    let sizes =
+        folder.flatten().filter_map(|entry| cache_size(&std::fs::read_to_string(entry.path().join("size")).ok()?));
+    sizes.max()
+}
+
+/// A size as Linux writes it: `32768K`.
+fn cache_size(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let (number, unit) = match text.strip_suffix('K') {
+        Some(number) => (number, 1 << 10),
+        None => (text.strip_suffix('M')?, 1 << 20),
+    };
+    number.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+/// The sum of all words, as fast as they come.
+fn sum(words: &[u64]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        return unsafe { sum_avx2(words) };
+    }
+    sum_in_places(words)
+}
+
+/// The same code for processors that load 32 bytes at once: the 12.7 GB/s of 16 bytes became 13.4 to 15.9 on the same machine.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn sum_avx2(words: &[u64]) -> u64 {
+    sum_in_places(words)
+}
+
+/// Adds up [`PLACES`] parts of `words` in turns, a cache line of each; a compiler makes vectors of the lanes.
+#[inline(always)]
+fn sum_in_places(words: &[u64]) -> u64 {
+    let lines = words.len() / LANES / PLACES;
+    let (together, rest) = words.split_at(lines * LANES * PLACES);
+    let mut parts = together.chunks_exact((lines * LANES).max(1));
+    let parts: [&[u64]; PLACES] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    let mut lanes = [[0u64; LANES]; PLACES];
+    for line in 0..lines {
+        for (lanes, part) in lanes.iter_mut().zip(parts) {
+            for (lane, word) in lanes.iter_mut().zip(&part[line * LANES..][..LANES]) {
+                *lane = lane.wrapping_add(*word);
+            }
+        }
+    }
+    lanes.iter().flatten().chain(rest).fold(0, |sum, word| sum.wrapping_add(*word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_once() {
+        for len in [0, 1, 63, 64, 65, 1000, 4096] {
+            let words: Vec<u64> = (0..len).map(|i: u64| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+            let expected = words.iter().fold(0u64, |sum, word| sum.wrapping_add(*word));
+            assert_eq!((sum(&words), sum_in_places(&words)), (expected, expected), "{len} words");
+        }
+    }
+
+    #[test]
+    fn cache_sizes_as_linux_writes_them() {
+        assert_eq!(cache_size("32768K\n"), Some(32 << 20));
+        assert_eq!(cache_size("1M"), Some(1 << 20));
+        assert_eq!(cache_size(""), None);
+        assert_eq!(cache_size("K"), None);
+    }
+}
