@@ -120,7 +120,8 @@ impl Stage<'_> {
         for plan in self.group(layer, kind) {
             let name = plan.name();
             let mut w = self.checkpoint.linear(layer, plan.kind)?.data;
-            let norms = column_norms(&w, inputs);
+            // Norms are of the numbers the file holds.
+            let norms = column_norms(&self.rounded(&name, &w)?, inputs);
             let factors = match plan.rank {
                 0 => None,
                 rank => Some(self.factors(&name, &w, plan, rank)?),
@@ -132,7 +133,8 @@ impl Stage<'_> {
                 ScoreKind::Magnitude => {}
                 ScoreKind::WeightNorm => writer.tensor(&format!("{name}.score"), &f32_bytes(&norms))?,
                 ScoreKind::ResidualNorm => {
-                    writer.tensor(&format!("{name}.score"), &f32_bytes(&column_norms(&w, inputs)))?;
+                    let norms = column_norms(&self.rounded(&name, &w)?, inputs);
+                    writer.tensor(&format!("{name}.score"), &f32_bytes(&norms))?;
                 }
             }
             if let Some(Factors { a, b }) = &factors {
@@ -159,8 +161,12 @@ impl Stage<'_> {
     /// The factors as the file will hold them, rounded, so that the residual makes up for their rounding.
     fn factors(&self, name: &str, w: &[f32], plan: &LinearPlan, rank: usize) -> Result<Factors> {
         let exact = truncated_svd(w, plan.outputs, plan.inputs, rank).map_err(|e| e.context(name))?;
-        let rounded = |x: &[f32]| self.round(name, x).map(|bits| widen(&bits, self.weight_type));
-        Ok(Factors { a: rounded(&exact.a)?, b: rounded(&exact.b)? })
+        Ok(Factors { a: self.rounded(name, &exact.a)?, b: self.rounded(name, &exact.b)? })
+    }
+
+    /// The numbers as the file will hold them.
+    fn rounded(&self, name: &str, x: &[f32]) -> Result<Vec<f32>> {
+        Ok(widen(&self.round(name, x)?, self.weight_type))
     }
 
     /// Rounds to the nearest weight, ties to even. The checkpoint has vouched that every number is finite.

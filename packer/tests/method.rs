@@ -47,14 +47,14 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
         sparsity: ladder,
         rho,
         recipe: RecipeRequest::parse(recipe).unwrap(),
-        threads: 2,
+        threads: 1, // The tests of this file run side by side.
     };
     pack(&options, &mut Silent).unwrap();
     let model = Model::load(&output, &LoadOptions { verify: true, isa: None }).unwrap();
     let text = std::fs::read_to_string(data.join("wikitext2_test_a.txt")).unwrap();
     let mut tokens = Vec::new();
     model.tokenizer().encode(&text, EncodeOptions { add_special: false, parse_special: false }, &mut tokens).unwrap();
-    let mut scorer = Scorer::exact(model.clone(), WINDOW, 2).unwrap();
+    let mut scorer = Scorer::exact(model.clone(), WINDOW, 1).unwrap();
     for &(sparsity, perplexity, kept) in rows {
         scorer.set_sparsity(sparsity).unwrap();
         let from = if sparsity == 0.0 { WINDOW } else { 0 };

@@ -1,0 +1,317 @@
+/* Every function of rasp.h from C, with good and with bad input.   api MODEL.rasp FOLDER */
+#include "check.h"
+
+#include <math.h>
+
+static rasp_error error;
+
+/* The call must fail with this status, and the error struct must say so and name `word`. */
+#define FAILS(call, status, word)                                             \
+    do {                                                                      \
+        memset(&error, 0, sizeof error);                                      \
+        rasp_status found = (call);                                           \
+        if (found != (status) || error.code != (status) ||                    \
+            strstr(error.message, word) == NULL) {                            \
+            fprintf(stderr, "%s:%d: %s: %d (%s)\n", __FILE__, __LINE__, #call, (int)found, error.message); \
+            exit(EXIT_FAILURE);                                               \
+        }                                                                     \
+    } while (0)
+
+static const uint32_t PROMPT[] = {504, 3575, 282, 4649, 314};
+#define PROMPT_COUNT (sizeof PROMPT / sizeof *PROMPT)
+
+static void names_and_versions(void) {
+    CHECK(strcmp(rasp_status_name(RASP_OK), "ok") == 0);
+    CHECK(strcmp(rasp_status_name(RASP_ERROR_CONTEXT_FULL), "context full") == 0);
+    CHECK(strcmp(rasp_status_name(RASP_END), "end of generation") == 0);
+    CHECK(strcmp(rasp_status_name(-9999), "unknown status") == 0);
+    CHECK(strchr(rasp_version(), '.') != NULL);
+    CHECK(rasp_abi_version() == 0);
+}
+
+static char *read_file(const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    CHECK(file != NULL);
+    CHECK(fseek(file, 0, SEEK_END) == 0);
+    long length = ftell(file);
+    CHECK(length > 0);
+    rewind(file);
+    /* malloc aligns for every type, so to 8 at least. */
+    char *data = malloc((size_t)length);
+    CHECK(data != NULL && fread(data, 1, (size_t)length, file) == (size_t)length);
+    fclose(file);
+    *size = (size_t)length;
+    return data;
+}
+
+static void write_file(const char *path, const char *data, size_t size) {
+    FILE *file = fopen(path, "wb");
+    CHECK(file != NULL && fwrite(data, 1, size, file) == size);
+    CHECK(fclose(file) == 0);
+}
+
+static void loading(const char *path, const char *folder) {
+    rasp_model *model = (rasp_model *)&error;
+    FAILS(rasp_load(NULL, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "path is null");
+    CHECK(model == NULL);
+    FAILS(rasp_load(path, NULL, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
+    FAILS(rasp_load("/no/such/file.rasp", NULL, &model, &error), RASP_ERROR_IO, "/no/such/file.rasp");
+    FAILS(rasp_load(folder, NULL, &model, &error), RASP_ERROR_IO, "not a file");
+    FAILS(rasp_load("\xff\xfe", NULL, &model, &error), RASP_ERROR_INVALID_UTF8, "path");
+    CHECK(rasp_load("/no/such/file.rasp", NULL, &model, NULL) == RASP_ERROR_IO);
+
+    rasp_load_options options;
+    rasp_load_options_init(NULL);
+    rasp_load_options_init(&options);
+    CHECK(options.struct_size == sizeof options && options.verify == 0);
+    options.struct_size = 3;
+    FAILS(rasp_load(path, &options, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "struct_size");
+    /* A newer program's struct: fine while what we do not know is zero. */
+    struct {
+        rasp_load_options known;
+        uint32_t unknown;
+    } newer;
+    rasp_load_options_init(&newer.known);
+    newer.known.struct_size = sizeof newer;
+    newer.known.verify = 1;
+    newer.unknown = 1;
+    FAILS(rasp_load(path, &newer.known, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "does not know");
+    newer.unknown = 0;
+    CHECK(rasp_load(path, &newer.known, &model, &error) == RASP_OK);
+    rasp_model_retain(model);
+    rasp_free(model);
+    rasp_free(model);
+    rasp_model_retain(NULL);
+    rasp_free(NULL);
+
+    size_t size;
+    char *data = read_file(path, &size);
+    char name[512];
+    CHECK(snprintf(name, sizeof name, "%s/damaged.rasp", folder) < (int)sizeof name);
+    write_file(name, data, 0);
+    FAILS(rasp_load(name, NULL, &model, &error), RASP_ERROR_BAD_FILE, "is empty");
+    const size_t lengths[] = {1, 7, 8, 9, 100, 4096, size / 2, size - 1};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        FAILS(rasp_load_bytes(data, lengths[i], NULL, &model, &error), RASP_ERROR_BAD_FILE, "truncated");
+        CHECK(model == NULL);
+    }
+    write_file(name, data, 4096);
+    FAILS(rasp_load(name, NULL, &model, &error), RASP_ERROR_BAD_FILE, "damaged.rasp");
+    write_file(name, "GGUF\3\0\0\0 this is another kind of file altogether", 48);
+    FAILS(rasp_load(name, NULL, &model, &error), RASP_ERROR_BAD_FILE, "not a safetensors file");
+
+    FAILS(rasp_load_bytes(NULL, size, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "data is null");
+    FAILS(rasp_load_bytes(data + 1, size - 1, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "multiple of 8");
+    char *version = strstr(data + 8, "\"rasp.version\":\"1\"");
+    CHECK(version != NULL);
+    version[16] = '9';
+    FAILS(rasp_load_bytes(data, size, NULL, &model, &error), RASP_ERROR_UNSUPPORTED_VERSION, "9");
+    version[16] = '1';
+    char *family = strstr(data + 8, "\\\"llama\\\"");
+    CHECK(family != NULL);
+    family[2] = 'x';
+    FAILS(rasp_load_bytes(data, size, NULL, &model, &error), RASP_ERROR_UNSUPPORTED, "xlama");
+    family[2] = 'l';
+    CHECK(rasp_load_bytes(data, size, NULL, &model, &error) == RASP_OK);
+    rasp_free(model);
+    free(data);
+    CHECK(remove(name) == 0);
+}
+
+static void information(const rasp_model *model) {
+    rasp_model_info info;
+    rasp_model_info_init(NULL);
+    rasp_model_info_init(&info);
+    CHECK(rasp_model_get_info(model, &info, &error) == RASP_OK);
+    CHECK(info.vocab_size == 49152 && info.num_layers == 30 && info.context_length == 8192);
+    CHECK(info.num_heads == 9 && info.num_kv_heads == 3 && info.head_dim == 64 && info.hidden_size == 576);
+    CHECK(info.intermediate_size == 1536 && info.weight_type == RASP_WEIGHTS_BF16 && info.bos_token == 1);
+    CHECK(info.linear_bytes == 212336640 && info.head_bytes == 56623104 && info.file_size > info.linear_bytes);
+    CHECK(fabsf(info.max_sparsity - 0.7F) < 1e-6F && strcmp(info.architecture, "llama") == 0 && info.name[0] != 0);
+    FAILS(rasp_model_get_info(NULL, &info, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
+    FAILS(rasp_model_get_info(model, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "is null");
+    info.struct_size = 0;
+    FAILS(rasp_model_get_info(model, &info, &error), RASP_ERROR_INVALID_ARGUMENT, "struct_size");
+}
+
+static void text(const rasp_model *model) {
+    const char *france = "The capital of France is";
+    uint32_t tokens[64];
+    size_t count = 99;
+    FAILS(rasp_tokenize(model, france, strlen(france), 0, NULL, 0, &count, &error), RASP_ERROR_BUFFER_TOO_SMALL, "5");
+    CHECK(count == 5);
+    CHECK(rasp_tokenize(model, france, strlen(france), 0, tokens, 64, &count, &error) == RASP_OK);
+    CHECK(count == PROMPT_COUNT && memcmp(tokens, PROMPT, sizeof PROMPT) == 0);
+    CHECK(rasp_tokenize(model, "", 0, 0, tokens, 64, &count, &error) == RASP_OK && count == 0);
+    CHECK(rasp_tokenize(model, NULL, 0, 0, NULL, 0, &count, &error) == RASP_OK && count == 0);
+    FAILS(rasp_tokenize(NULL, "a", 1, 0, tokens, 64, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
+    FAILS(rasp_tokenize(model, NULL, 1, 0, tokens, 64, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "text is null");
+    FAILS(rasp_tokenize(model, "a", 1, 0, NULL, 64, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "buffer is null");
+    FAILS(rasp_tokenize(model, "a", 1, 0, tokens, 64, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "count is null");
+    FAILS(rasp_tokenize(model, "a", 1, 64, tokens, 64, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "flags");
+    FAILS(rasp_tokenize(model, "ab\xff", 3, 0, tokens, 64, &count, &error), RASP_ERROR_INVALID_UTF8, "byte 2");
+
+    char buffer[512];
+    size_t length;
+    CHECK(rasp_detokenize(model, PROMPT, PROMPT_COUNT, 0, buffer, sizeof buffer, &length, &error) == RASP_OK);
+    CHECK(length == strlen(france) && memcmp(buffer, france, length) == 0);
+    FAILS(rasp_detokenize(model, PROMPT, PROMPT_COUNT, 0, buffer, 3, &length, &error), RASP_ERROR_BUFFER_TOO_SMALL, "24");
+    uint32_t wrong[] = {1, 49152};
+    FAILS(rasp_detokenize(model, wrong, 2, 0, buffer, sizeof buffer, &length, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
+    FAILS(rasp_detokenize(model, NULL, 2, 0, buffer, 9, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "tokens");
+    FAILS(rasp_detokenize(model, PROMPT, 1, 2, buffer, 9, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "flags");
+    CHECK(rasp_detokenize(model, wrong, 1, RASP_DETOKENIZE_SKIP_SPECIAL, buffer, 9, &length, &error) == RASP_OK);
+    CHECK(length == 0);
+
+    /* A crab in four bytes, cut at every place a token may cut it. */
+    const char *special = "<|im_end|>\xf0\x9f\xa6\x80";
+    CHECK(rasp_tokenize(model, special, strlen(special), RASP_TOKENIZE_PARSE_SPECIAL, tokens, 64, &count, &error) == RASP_OK);
+    CHECK(tokens[0] == 2 && rasp_token_is_special(model, 2) == 1 && rasp_token_is_end(model, 2) == 1);
+    CHECK(rasp_token_is_special(model, 504) == 0 && rasp_token_is_end(model, 504) == 0);
+    CHECK(rasp_token_is_end(NULL, 2) == 0 && rasp_token_is_special(NULL, 2) == 0 && rasp_token_is_end(model, 99999) == 0);
+    rasp_text_stream stream = {0};
+    size_t total = 0;
+    for (size_t i = 1; i < count; i++) {
+        const uint8_t *bytes;
+        size_t n;
+        CHECK(rasp_token_bytes(model, tokens[i], &bytes, &n, &error) == RASP_OK);
+        CHECK(rasp_text_stream_push(&stream, bytes, n, buffer + total, sizeof buffer - total, &length, &error) == RASP_OK);
+        total += length;
+    }
+    CHECK(total == 4 && memcmp(buffer, special + 10, 4) == 0);
+    CHECK(rasp_text_stream_push(&stream, (const uint8_t *)"\xf0\x9f", 2, buffer, 64, &length, &error) == RASP_OK && length == 0);
+    CHECK(rasp_text_stream_push(&stream, NULL, 0, buffer, 64, &length, &error) == RASP_OK);
+    CHECK(length == 3 && memcmp(buffer, "\xef\xbf\xbd", 3) == 0);
+    FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, buffer, 11, &length, &error), RASP_ERROR_BUFFER_TOO_SMALL, "12");
+    FAILS(rasp_text_stream_push(NULL, (const uint8_t *)"a", 1, buffer, 64, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "stream");
+    FAILS(rasp_text_stream_push(&stream, NULL, 1, buffer, 64, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "bytes");
+    FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, NULL, 64, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "text");
+    const uint8_t *bytes;
+    FAILS(rasp_token_bytes(model, 49152, &bytes, &length, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
+    FAILS(rasp_token_bytes(model, 1, NULL, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "bytes is null");
+
+    rasp_message messages[] = {{"user", "Hi"}};
+    CHECK(rasp_chat_format(model, messages, 1, 1, buffer, sizeof buffer, &length, &error) == RASP_OK);
+    buffer[length] = 0;
+    CHECK(strstr(buffer, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n") != NULL);
+    FAILS(rasp_chat_format(model, messages, 1, 1, NULL, 0, &length, &error), RASP_ERROR_BUFFER_TOO_SMALL, "needed");
+    messages[0].content = NULL;
+    FAILS(rasp_chat_format(model, messages, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "content");
+    FAILS(rasp_chat_format(model, NULL, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "messages");
+}
+
+static void sessions(rasp_model *model) {
+    rasp_session *session = NULL;
+    rasp_session_options options;
+    rasp_session_options_init(NULL);
+    rasp_session_options_init(&options);
+    CHECK(options.threads == 1 && options.kv_type == RASP_KV_F16);
+    FAILS(rasp_session_open(NULL, NULL, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
+    FAILS(rasp_session_open(model, NULL, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    options.threads = 0;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "0 threads");
+    options.threads = 2;
+    options.kv_type = 7;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "kv_type");
+    options.kv_type = RASP_KV_F32;
+    options.context = 9000;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_OUT_OF_RANGE, "8192");
+    options.context = 16;
+    CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
+
+    uint32_t token = 77;
+    const float *logits;
+    size_t count;
+    FAILS(rasp_step(session, &token, &error), RASP_ERROR_INVALID_STATE, "prompt");
+    FAILS(rasp_logits(session, &logits, &count, &error), RASP_ERROR_INVALID_STATE, "prompt");
+    FAILS(rasp_prefill(session, PROMPT, 0, &error), RASP_ERROR_INVALID_ARGUMENT, "no tokens");
+    FAILS(rasp_prefill(session, NULL, 5, &error), RASP_ERROR_INVALID_ARGUMENT, "tokens is null");
+    FAILS(rasp_prefill(NULL, PROMPT, 5, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    uint32_t wrong[] = {1, 49152};
+    FAILS(rasp_prefill(session, wrong, 2, &error), RASP_ERROR_OUT_OF_RANGE, "token 1 has id 49152");
+    FAILS(rasp_decode(session, 49152, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
+    CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);
+    FAILS(rasp_step(session, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "token is null");
+    FAILS(rasp_step(NULL, &token, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    CHECK(rasp_step(session, &token, &error) == RASP_OK && token == 7042);
+    CHECK(rasp_logits(session, &logits, &count, &error) == RASP_OK && count == 49152);
+    CHECK(logits[7042] > 17.0F && logits[7042] < 18.0F);
+    FAILS(rasp_logits(session, NULL, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "logits is null");
+
+    rasp_cancel(NULL);
+    rasp_cancel(session);
+    FAILS(rasp_step(session, &token, &error), RASP_ERROR_CANCELLED, "cancelled");
+    CHECK(rasp_step(session, &token, &error) == RASP_OK && token == 30);
+
+    FAILS(rasp_session_set_sparsity(session, 0.9F, &error), RASP_ERROR_OUT_OF_RANGE, "0.7");
+    FAILS(rasp_session_set_sparsity(session, NAN, &error), RASP_ERROR_OUT_OF_RANGE, "NaN");
+    FAILS(rasp_session_set_sparsity(NULL, 0.5F, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    CHECK(rasp_session_set_sparsity(session, 0.5F, &error) == RASP_OK);
+    CHECK(rasp_session_clear_stats(session, &error) == RASP_OK);
+    CHECK(rasp_decode(session, 30, &error) == RASP_OK);
+    rasp_stats stats;
+    rasp_stats_init(NULL);
+    rasp_stats_init(&stats);
+    CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK);
+    CHECK(stats.decoded_tokens == 1 && stats.kept > 0.2 && stats.kept < 0.7 && stats.context == 16);
+    CHECK(stats.tokens == 7 && stats.sparsity == 0.5F && stats.memory > 100000);
+    CHECK((double)stats.linear_bytes_read == stats.kept * 212336640.0);
+    FAILS(rasp_session_get_stats(session, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "is null");
+    FAILS(rasp_session_get_stats(NULL, &stats, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    FAILS(rasp_session_clear_stats(NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    stats.struct_size = 47;
+    FAILS(rasp_session_get_stats(session, &stats, &error), RASP_ERROR_INVALID_ARGUMENT, "struct_size");
+
+    uint32_t many[17] = {0};
+    FAILS(rasp_prefill(session, many, 17, &error), RASP_ERROR_CONTEXT_FULL, "17 tokens");
+    while (rasp_step(session, &token, &error) >= 0) {
+    }
+    CHECK(error.code == RASP_ERROR_CONTEXT_FULL);
+    CHECK(rasp_session_reset(session, &error) == RASP_OK);
+    FAILS(rasp_session_reset(NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    FAILS(rasp_step(session, &token, &error), RASP_ERROR_INVALID_STATE, "prompt");
+
+    rasp_sampling sampling;
+    rasp_sampling_init(NULL);
+    rasp_sampling_init(&sampling);
+    CHECK(sampling.temperature == 0.0F && sampling.top_p == 1.0F);
+    sampling.temperature = -1.0F;
+    FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "temperature");
+    sampling.temperature = 1.0F;
+    sampling.reserved = 1;
+    FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "reserved");
+    sampling.reserved = 0;
+    sampling.seed = 42;
+    FAILS(rasp_session_set_sampling(NULL, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    uint32_t drawn[2][6];
+    for (int round = 0; round < 2; round++) {
+        CHECK(rasp_session_reset(session, &error) == RASP_OK);
+        CHECK(rasp_session_set_sampling(session, &sampling, &error) == RASP_OK);
+        CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);
+        for (int i = 0; i < 6; i++) {
+            CHECK(rasp_step(session, &drawn[round][i], &error) >= 0);
+        }
+    }
+    CHECK(memcmp(drawn[0], drawn[1], sizeof drawn[0]) == 0);
+    CHECK(rasp_session_set_sampling(session, NULL, &error) == RASP_OK);
+
+    /* A session keeps its model alive. */
+    rasp_free(model);
+    CHECK(rasp_session_reset(session, NULL) == RASP_OK);
+    CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, NULL) == RASP_OK);
+    rasp_session_close(session);
+    rasp_session_close(NULL);
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 3);
+    names_and_versions();
+    loading(argv[1], argv[2]);
+    rasp_model *model;
+    CHECK(rasp_load(argv[1], NULL, &model, &error) == RASP_OK);
+    information(model);
+    text(model);
+    sessions(model);
+    puts("ok");
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,52 @@
+//! Nothing is allocated between the entry and the exit of prefill and step, by any thread.
+
+mod real_model;
+
+use rasp::{Sampling, Session, SessionOptions};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: everything is the system allocator's, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// One test, so that no other allocates meanwhile.
+#[test]
+fn two_hundred_tokens_allocate_nothing() {
+    let model = real_model::load();
+    let prompt: Vec<u32> = (0..150).map(|i| 504 + i % 40).collect();
+    for threads in [1, 2] {
+        let mut session =
+            Session::open(model.clone(), &SessionOptions { context: 512, threads, ..Default::default() }).unwrap();
+        for (sparsity, temperature) in [(0.0, 0.0), (0.5, 0.8)] {
+            let before = CALLS.load(Ordering::Relaxed);
+            session.reset();
+            session.set_sparsity(sparsity).unwrap();
+            session.set_sampling(Sampling { temperature, top_k: 50, min_p: 0.05, ..Default::default() }).unwrap();
+            session.prefill(&prompt).unwrap();
+            for _ in 0..200 {
+                session.step().unwrap();
+            }
+            let after = CALLS.load(Ordering::Relaxed);
+            assert_eq!(after - before, 0, "sparsity {sparsity}, {threads} threads");
+        }
+    }
+}
