@@ -1,0 +1,299 @@
+//! The command's contract on a tiny model: the keys of its JSON, what a protocol does, and what it says of bad input.
+
+mod support;
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::Stdio;
+use support::*;
+
+/// A file that lives as long as the test.
+fn file(name: &str, content: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    fs::write(&path, content).unwrap();
+    (dir, path)
+}
+
+fn text() -> String {
+    "Eight owls sat on a fence and counted the moon's craters twice. ".repeat(10)
+}
+
+fn ppl(args: &[&str]) -> Value {
+    let (_dir, path) = file("text.txt", &text());
+    let mut all = vec!["--text", path.to_str().unwrap(), "--ctx", "64", "--json"];
+    all.extend(args);
+    json_of(&run(&["eval", "ppl"], &all))
+}
+
+#[test]
+fn ppl_has_exactly_the_keys_of_the_contract() {
+    let dense = ppl(&[]);
+    assert_eq!(keys(&dense), ["ctx", "kept", "nll", "ppl", "protocol", "sparsity", "tokens", "windows"]);
+    // 640 bytes are 640 tokens.
+    assert_eq!((&dense["windows"], &dense["tokens"], &dense["ctx"]), (&json!(10), &json!(630), &json!(64)));
+    assert_eq!((&dense["kept"], &dense["sparsity"]), (&json!(1.0), &json!(0.0)));
+    let (ppl, nll) = (dense["ppl"].as_f64().unwrap(), dense["nll"].as_f64().unwrap());
+    assert!((ppl - nll.exp()).abs() < 1e-9 && (100.0..600.0).contains(&ppl), "{dense}");
+}
+
+#[test]
+fn protocols_differ_in_what_is_sparse_and_not_in_what_is_scored() {
+    let dense = ppl(&["--windows", "3"]);
+    let [strict, paper, decode] =
+        ["strict", "paper", "decode"].map(|p| ppl(&["--windows", "3", "--sparsity", "0.5", "--protocol", p]));
+    for (result, name) in [(&strict, "strict"), (&paper, "paper"), (&decode, "decode")] {
+        assert_eq!((&result["tokens"], &result["protocol"]), (&dense["tokens"], &json!(name)));
+        assert_eq!(result["sparsity"], 0.5);
+        let kept = result["kept"].as_f64().unwrap();
+        assert!((0.35..0.65).contains(&kept), "{result}");
+    }
+    // The fewer tokens are sparse, the nearer the dense value.
+    let off = |result: &Value| (result["nll"].as_f64().unwrap() - dense["nll"].as_f64().unwrap()).abs();
+    assert!(off(&strict) > 0.0 && off(&paper) > 0.0 && off(&decode) > 0.0);
+    assert!(off(&paper) < off(&strict), "{paper} {strict}");
+    // At no sparsity every protocol is the dense model.
+    assert_eq!(ppl(&["--windows", "3", "--protocol", "decode"])["nll"], dense["nll"]);
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let args = ["--windows", "2", "--sparsity", "0.4"];
+    let nll = |threads| ppl(&[&args[..], &["--threads", threads]].concat())["nll"].clone();
+    assert_eq!(nll("1"), nll("2"));
+}
+
+#[test]
+fn ppl_of_wrong_input_says_what_is_wrong() {
+    let (_dir, path) = file("short.txt", "twenty-one characters");
+    let path = path.to_str().unwrap();
+    let eval = |args: &[&str]| run(&["eval", "ppl"], args);
+    fails(&eval(&["--text", path, "--ctx", "64"]), 1, &["short.txt", "21 tokens", "64"]);
+    fails(&eval(&["--text", path, "--ctx", "8", "--sparsity", "0.6"]), 1, &["sparsity 0.6", "0 to 0.5"]);
+    fails(&eval(&["--text", path, "--ctx", "1"]), 1, &["--ctx"]);
+    fails(&eval(&["--text", "nowhere.txt"]), 1, &["nowhere.txt"]);
+    fails(&eval(&["--text", path, "--sparsity", "1.5"]), 2, &["--sparsity", "1.5"]);
+    fails(&eval(&["--text", path, "--sparsity", "NaN"]), 2, &["--sparsity"]);
+    fails(&eval(&["--text", path, "--protocol", "loose"]), 2, &["loose"]);
+    fails(&eval(&["--text", path, "--windows", "0"]), 2, &["--windows"]);
+    fails(&eval(&["--text", path, "--threads", "0"]), 2, &["--threads"]);
+    fails(&eval(&["--text", path, "--ctx", "8", "--threads", "1000"]), 1, &["1000 threads"]);
+    fails(&eval(&[]), 2, &["--text"]);
+    let (_dir, binary) = file("latin1.txt", "");
+    fs::write(&binary, b"caf\xe9").unwrap();
+    fails(&eval(&["--text", binary.to_str().unwrap()]), 1, &["latin1.txt", "UTF-8"]);
+}
+
+#[test]
+fn a_file_that_is_no_model_is_named() {
+    let (_dir, path) = file("hello.rasp", "this is no model");
+    for command in [vec!["inspect"], vec!["bench"], vec!["run", "-p", "x"], vec!["eval", "ppl", "--text", "x"]] {
+        let on = |model: &str| rasp().args(&command).arg(model).output().unwrap();
+        fails(&on("nowhere.rasp"), 1, &["nowhere.rasp"]);
+        fails(&on(path.to_str().unwrap()), 1, &["hello.rasp"]);
+    }
+}
+
+const CHOICES: &str = r#"{"context": "Two and two", "choices": [" are four", " is five", " make"], "gold": 0, "metric": "acc"}
+{"context": "Water ", "choices": [" is dry", " is wet"], "gold": 1, "metric": "acc"}
+
+{"contexts": ["The cat saw that the cat", "The cat saw that the dog"], "continuation": " slept.", "gold": 0}
+"#;
+const LAMBADA: &str = r#"{"context": "and they lived happily ever", "choices": [" after"], "gold": 0, "metric": "lambada"}
+{"context": "once upon a", "choices": [" time"], "gold": 0, "metric": "lambada"}
+"#;
+const XSUM: &str = r#"{"prompt": "Owls sat.\nSummarize.\n", "summary": "Owls sat."}
+"#;
+
+#[test]
+fn tasks_give_a_row_each_in_order() {
+    let (dir, choices) = file("choices.dev.jsonl", CHOICES);
+    for (name, content) in [("lambada.dev.jsonl", LAMBADA), ("xsum.jsonl", XSUM)] {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let (choices, lambada, xsum) = (choices.to_str().unwrap(), at("lambada.dev.jsonl"), at("xsum.jsonl"));
+    for protocol in ["strict", "paper", "decode"] {
+        for sparsity in ["0", "0.5"] {
+            let args = ["--task", &lambada, choices, "--task", &xsum, "--protocol", protocol, "--sparsity", sparsity];
+            let rows = json_of(&run(&["eval", "tasks"], &[&args[..], &["--json"]].concat()));
+            let names: Vec<_> = rows.as_array().unwrap().iter().map(|r| (&r["task"], &r["n"])).collect();
+            let expected = [(json!("lambada"), json!(2)), (json!("choices"), json!(3)), (json!("xsum"), json!(1))];
+            assert_eq!(names, expected.each_ref().map(|(task, n)| (task, n)));
+            assert_eq!(keys(&rows[0]), ["acc", "acc_norm", "n", "ppl", "stderr", "task"]);
+            assert_eq!(keys(&rows[1]), ["acc", "acc_norm", "n", "stderr", "task"]);
+            assert_eq!(keys(&rows[2]), ["acc", "acc_norm", "n", "stderr", "task"]);
+            assert!(rows[0]["acc_norm"].is_null() && rows[1]["acc_norm"].is_number(), "{rows}");
+            assert!(rows[0]["ppl"].as_f64().unwrap() > 1.0, "{rows}");
+        }
+    }
+    let limited = json_of(&run(&["eval", "tasks"], &["--task", choices, "--limit", "1", "--json"]));
+    assert_eq!(limited[0]["n"], 1);
+    let readable = run(&["eval", "tasks"], &["--task", &lambada]);
+    assert!(String::from_utf8(readable.stdout).unwrap().starts_with("lambada"));
+}
+
+#[test]
+fn a_long_sequence_loses_its_beginning() {
+    let context = "a".repeat(2 * CONTEXT);
+    let ppl_of = |context: &str| {
+        let (_dir, path) = file("t.jsonl", &json!({"context": context, "choices": [" b"], "gold": 0}).to_string());
+        json_of(&run(&["eval", "tasks"], &["--task", path.to_str().unwrap(), "--json"]))[0]["ppl"].clone()
+    };
+    // The last tokens are the same, so the figure is.
+    assert_eq!(ppl_of(&context), ppl_of(&"a".repeat(CONTEXT - 2)));
+    // Of a continuation that leaves its context no room nothing can be said.
+    let line = json!({"context": "a", "choices": ["b".repeat(CONTEXT)], "gold": 0});
+    let (_dir, path) = file("t.jsonl", &line.to_string());
+    fails(&run(&["eval", "tasks"], &["--task", path.to_str().unwrap()]), 1, &["t.jsonl", "line 1", "context"]);
+}
+
+#[test]
+fn a_wrong_item_is_named_by_file_and_line() {
+    for (content, words) in [
+        (format!("{CHOICES}not json\n"), &["bad.jsonl", "line 5"][..]),
+        (format!("{CHOICES}{{\"context\": \"x\"}}\n"), &["bad.jsonl", "line 5", "choices"]),
+        (r#"{"context": "Q", "choices": [" a", " b"], "gold": 2}"#.into(), &["bad.jsonl", "line 1", "gold"]),
+        (r#"{"context": "", "choices": [" a", " b"], "gold": 0}"#.into(), &["bad.jsonl", "line 1", "context"]),
+        (String::new(), &["bad.jsonl", "no items"]),
+    ] {
+        let (_dir, path) = file("bad.jsonl", &content);
+        fails(&run(&["eval", "tasks"], &["--task", path.to_str().unwrap(), "--json"]), 1, words);
+    }
+    fails(&run(&["eval", "tasks"], &["--task", "nowhere.jsonl"]), 1, &["nowhere.jsonl"]);
+    fails(&run(&["eval", "tasks"], &[]), 2, &["--task"]);
+}
+
+#[test]
+fn bench_reports_medians_with_their_spread() {
+    let args = ["--prompt", "8", "-n", "8", "--rounds", "2", "--sparsity", "0,0.3,0.5", "--threads", "2", "--json"];
+    let result = json_of(&run(&["bench"], &args));
+    for key in ["stream_gb_s", "stream_gb_s_min", "stream_gb_s_max", "threads", "results"] {
+        assert!(keys(&result).contains(&key), "{result}");
+    }
+    let rows = result["results"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|r| r["sparsity"].as_f64().unwrap()).collect::<Vec<_>>(), [0.0, 0.3, 0.5]);
+    for (row, rung) in rows.iter().zip([0.0, 0.3, 0.5]) {
+        for key in ["decode_tok_s", "prefill_tok_s", "gb_s"] {
+            let number = |suffix: &str| row[format!("{key}{suffix}")].as_f64().unwrap();
+            assert!(0.0 < number("_min") && number("_min") <= number("") && number("") <= number("_max"), "{row}");
+        }
+        let (kept, bytes) = (row["kept"].as_f64().unwrap(), row["bytes_per_token"].as_f64().unwrap());
+        let (linears, head) = linears_and_head();
+        assert!((bytes - (kept * linears + head)).abs() < 1.0, "{row}");
+        assert!(if rung == 0.0 { kept == 1.0 } else { (0.2..0.95).contains(&kept) }, "{row}");
+    }
+    // By default dense and what the file's ladder reaches.
+    let result = json_of(&run(&["bench"], &["--prompt", "4", "-n", "2", "--rounds", "1", "--json"]));
+    assert_eq!(result["results"].as_array().unwrap().len(), 3);
+    fails(&run(&["bench"], &["--prompt", "8", "--sparsity", "0,0.9"]), 1, &["sparsity 0.9"]);
+    fails(&run(&["bench"], &["--prompt", "100000"]), 1, &["100065", "160"]);
+    fails(&run(&["bench"], &["--rounds", "0"]), 2, &["--rounds"]);
+}
+
+fn linears_and_head() -> (f64, f64) {
+    let inspected = json_of(&run(&["inspect"], &["--json"]));
+    let bytes = |key: &str| inspected["bytes"][key].as_f64().unwrap();
+    (bytes("linears"), bytes("head"))
+}
+
+#[test]
+fn inspect_accounts_for_every_byte() {
+    let result = json_of(&run(&["inspect"], &["--json", "--verify"]));
+    assert_eq!((&result["architecture"], &result["dtype"]), (&json!("llama"), &json!("bf16")));
+    assert_eq!(result["sparsity"], json!([0.3, 0.5]));
+    let linears = result["linears"].as_array().unwrap();
+    assert_eq!(linears.len(), 14);
+    assert_eq!(keys(&linears[0]), ["in", "kept", "name", "out", "rank", "rho", "thresholds"]);
+    assert_eq!(
+        (&linears[6]["name"], &linears[6]["in"], &linears[6]["out"]),
+        (&"layers.0.down".into(), &64.into(), &32.into())
+    );
+    // 258·32 of embedding, 2 layers of 2 norms, q, k, v, o and three of the MLP, and a norm.
+    assert_eq!(result["parameters"], 258 * 32 + 2 * (2 * 32 + 2 * 32 * 32 + 2 * 16 * 32 + 3 * 32 * 64) + 32);
+    let bytes = &result["bytes"];
+    let sum: u64 = keys(bytes).iter().filter(|&&k| k != "file").map(|k| bytes[k].as_u64().unwrap()).sum();
+    // The head is the embedding: counted twice in this sum.
+    assert_eq!(sum - bytes["head"].as_u64().unwrap(), bytes["file"].as_u64().unwrap(), "{bytes}");
+    let readable = String::from_utf8(run(&["inspect"], &[]).stdout).unwrap();
+    assert!(readable.contains("sparsity 0.5") && readable.contains("gate 32→64"), "{readable}");
+}
+
+#[test]
+fn run_streams_whole_characters_and_repeats_with_a_seed() {
+    let sampled = |seed: &str| run(&["run"], &["-p", "Owls", "-n", "64", "--temp", "2", "--seed", seed]).stdout;
+    let first = String::from_utf8(sampled("1")).expect("random bytes, whole characters");
+    assert_eq!(first.as_bytes(), sampled("1"));
+    assert_ne!(first.as_bytes(), sampled("2"));
+    let sparse = run(&["run"], &["-p", "Owls", "-n", "8", "--sparsity", "0.5", "--threads", "2", "--stats"]);
+    assert!(sparse.status.success());
+    assert!(String::from_utf8(sparse.stderr).unwrap().contains("of linear weights read"));
+}
+
+#[test]
+fn run_says_why_a_text_ended() {
+    let result = json_of(&run(&["run"], &["-p", "-n is text too", "-n", "5", "--json"]));
+    let expected = ["decode_tok_s", "kept", "prompt_tok_s", "prompt_tokens", "sparsity", "stop", "text", "tokens"];
+    assert_eq!(keys(&result), expected);
+    assert_eq!((&result["prompt_tokens"], &result["tokens"]), (&json!(14), &json!(5)));
+    assert!(["length", "end"].contains(&result["stop"].as_str().unwrap()));
+    let full = json_of(&run(&["run"], &["-p", "abcd", "-n", "100", "--ctx", "6", "--json"]));
+    assert!(full["stop"] == "end" || (full["stop"] == "context" && full["tokens"] == 2), "{full}");
+    // The template adds `<|start|>user\n`, `<|end|>\n` and `<|start|>assistant\n` to the four letters.
+    let chat = json_of(&run(&["run"], &["-p", "abcd", "-n", "1", "--chat", "--json"]));
+    assert_eq!(chat["prompt_tokens"], 1 + 5 + 4 + 1 + 1 + 1 + 10);
+}
+
+#[test]
+fn run_of_wrong_input_says_what_is_wrong() {
+    let run = |args: &[&str]| run(&["run"], args);
+    fails(&run(&["-p", ""]), 1, &["prompt is empty"]);
+    fails(&run(&["-p", &"x".repeat(CONTEXT + 1)]), 1, &["161 tokens", "160"]);
+    fails(&run(&["-p", "x", "--ctx", "1000"]), 1, &["1000", "160"]);
+    fails(&run(&["-p", "abcdefgh", "--ctx", "4"]), 1, &["8 tokens"]);
+    fails(&run(&["-p", "x", "--sparsity", "0.7"]), 1, &["sparsity 0.7", "0.5"]);
+    fails(&run(&["-p", "x", "--temp", "-1"]), 2, &["-1"]);
+    fails(&run(&["-p", "x", "--temp=-1"]), 1, &["temperature", "-1"]);
+    fails(&run(&["-p", "x", "--top-p", "1.5"]), 1, &["top_p", "1.5"]);
+    fails(&run(&["-p", "x", "--seed", "nine"]), 2, &["--seed"]);
+    fails(&run(&[]), 2, &["--prompt"]);
+}
+
+#[test]
+fn a_prompt_may_come_from_stdin() {
+    let mut child = rasp();
+    child.arg("run").arg(model()).args(["-p", "-", "-n", "1", "--json"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"seven!!").unwrap();
+    assert_eq!(json_of(&child.wait_with_output().unwrap())["prompt_tokens"], 7);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_command_quietly() {
+    let mut child = rasp();
+    child.arg("inspect").arg(model()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(child.wait().unwrap().success() && stderr.is_empty(), "{stderr}");
+}
+
+#[test]
+fn pack_of_wrong_input_says_what_is_wrong() {
+    let (dir, path) = file("model.gguf", "GGUF, but no more than that");
+    let out = dir.path().join("out.rasp");
+    let pack = |args: &[&str]| {
+        let output = rasp().arg("pack").args(args).arg("-o").arg(&out).output().unwrap();
+        assert!(!out.exists());
+        output
+    };
+    fails(&pack(&["nowhere.gguf"]), 1, &["nowhere.gguf"]);
+    fails(&pack(&[path.to_str().unwrap()]), 1, &["model.gguf"]);
+    fails(&pack(&["x", "--sparsity", "0.5,0.3"]), 2, &["ascend"]);
+    fails(&pack(&["x", "--dtype", "f64"]), 2, &["f64"]);
+    let (_dir, recipe) = file("recipe.json", "{\"rules\": 3}");
+    fails(&pack(&["x", "--recipe", recipe.to_str().unwrap()]), 1, &["recipe.json"]);
+}
