@@ -26,7 +26,7 @@ struct Shared {
     job: UnsafeCell<Option<Job>>,
     /// Counts rounds; a change starts one.
     round: AtomicU32,
-    /// Workers that have not finished the current round.
+    /// Workers that have not started yet, later those that have not finished the current round.
     busy: AtomicUsize,
     /// True during a burst: workers watch instead of sleeping.
     awake: AtomicBool,
@@ -64,7 +64,7 @@ impl Team {
         let shared = Arc::new(Shared {
             job: UnsafeCell::new(None),
             round: AtomicU32::new(0),
-            busy: AtomicUsize::new(0),
+            busy: AtomicUsize::new(threads - 1),
             awake: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
@@ -81,6 +81,8 @@ impl Team {
                 .map_err(|e| Error::new(Status::OutOfMemory, format!("cannot start thread {part}: {e}")))?;
             team.workers.push(worker);
         }
+        // A thread allocates while it starts; that must be over when the session is open.
+        wait_until(|| shared.busy.load(Ordering::Acquire) == 0);
         Ok(team)
     }
 
@@ -171,6 +173,7 @@ fn wait_until(done: impl Fn() -> bool) {
 
 /// A worker's life: sleep, watch, work, until the team ends.
 fn work(shared: &Shared, part: usize) {
+    shared.busy.fetch_sub(1, Ordering::Release);
     let mut seen = 0;
     loop {
         let called = || shared.stop.load(Ordering::Acquire) || shared.awake.load(Ordering::Acquire);

@@ -29,7 +29,7 @@ fn run(command: &mut Command) -> String {
 /// Compiles a program of `tests/c/` and gives its path.
 fn compile(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let program = folder.join(name);
+    let program = folder.join(format!("c-{name}"));
     let library = library_folder();
     let mut cc = Command::new("cc");
     cc.args(["-std=c11", "-O1", "-g"]).args(WARNINGS);

@@ -124,7 +124,7 @@ fn log_probabilities_dense_and_sparse_agree_with_the_reference() {
     let kept = traffic.linear_bytes as f64 / (traffic.tokens * scorer.model().linear_bytes()) as f64;
     let expected = goldens["text_sparse"]["traffic_kept"].as_f64().unwrap();
     assert_eq!(traffic.tokens, 64);
-    assert!((kept - expected).abs() < 1e-3, "kept {kept}, the reference {expected}");
+    assert!((kept - expected).abs() < 3e-3, "kept {kept}, the reference {expected}");
 }
 
 /// The log-softmax at `token` as `Scorer` computes it.
