@@ -33,12 +33,14 @@ test: $(MODEL) examples
 	grep -q "Paris" target/demo/hello.txt
 	target/demo/hello-cpp $(MODEL) "$(PROMPT)" > target/demo/hello-cpp.txt
 	grep -q "Paris" target/demo/hello-cpp.txt
+	target/demo/footprint $(MODEL)
 
 ## The C and C++ examples, with every warning an error.
-examples: target/demo/hello target/demo/hello-cpp
+examples: target/demo/hello target/demo/hello-cpp target/demo/footprint
 
 ## Tokens per second beside the memory bandwidth of the same run.
-bench: $(MODEL)
+bench: $(MODEL) target/demo/footprint
+	target/demo/footprint $(MODEL)
 	target/release/rasp bench $(MODEL) --threads 1
 	target/release/rasp bench $(MODEL) --threads 2
 
@@ -57,7 +59,7 @@ clean:
 release:
 	$(CARGO) build --release --workspace
 
-target/demo/hello: examples-c/hello.c include/rasp.h | release
+target/demo/%: examples-c/%.c include/rasp.h | release
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
 

@@ -40,15 +40,21 @@ impl Arena {
         let too_large = || Error::new(Status::OutOfMemory, "a session of this size exceeds the address space");
         let mut measure = Cutter { base: None, taken: Some(0) };
         cut(&mut measure);
-        let size = measure.taken.ok_or_else(too_large)?.max(ALIGNMENT);
-        let layout = Layout::from_size_align(size, ALIGNMENT).map_err(|_| too_large())?;
+        let taken = measure.taken.ok_or_else(too_large)?;
+        // The system hands out zeroed pages that cost nothing until they are touched, a large KV cache for one; but only
+        // for its own alignment. Asked for more, the allocator would write the zeros itself. So we align within it.
+        let size = taken.checked_add(ALIGNMENT).ok_or_else(too_large)?;
+        let layout = Layout::from_size_align(size, align_of::<u64>()).map_err(|_| too_large())?;
         // SAFETY: the layout's size is not zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) })
             .ok_or_else(|| Error::new(Status::OutOfMemory, format!("no memory for a session of {size} bytes")))?;
         let arena = Arena { start, layout };
-        let mut cutter = Cutter { base: Some(arena.start), taken: Some(0) };
+        let skip = start.addr().get().next_multiple_of(ALIGNMENT) - start.addr().get();
+        // SAFETY: `skip` is less than the ALIGNMENT bytes that were added to what the buffers take.
+        let base = unsafe { start.add(skip) };
+        let mut cutter = Cutter { base: Some(base), taken: Some(0) };
         let buffers = cut(&mut cutter);
-        debug_assert_eq!(cutter.taken.map(|n| n.max(ALIGNMENT)), Some(size));
+        debug_assert_eq!(cutter.taken, Some(taken));
         Ok((arena, buffers))
     }
 
@@ -122,7 +128,7 @@ mod tests {
         let (arena, (mut a, mut b, c)) =
             Arena::cut(|cutter| (cutter.take::<u16>(5), cutter.take::<f32>(17), cutter.take::<u64>(0))).unwrap();
         assert_eq!((a.len(), b.len(), c.len()), (5, 17, 0));
-        assert_eq!(arena.size(), 64 + 128);
+        assert_eq!(arena.size(), 64 + 128 + 64);
         assert!(a.iter().all(|&x| x == 0) && b.iter().all(|&x| x == 0.0));
         a.fill(0xffff);
         b.fill(1.0);
