@@ -114,8 +114,8 @@ typedef struct rasp_error {
     char message[RASP_ERROR_MESSAGE_SIZE];
 } rasp_error;
 
-// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in the order of the fields after
-// temperature: repetition penalty first, then top_k, temperature, top_p, min_p, and a draw.
+// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in this order: repetition penalty,
+// top_k, temperature, top_p, min_p, and a draw.
 typedef struct rasp_sampling {
     // Size of this struct as the caller was compiled.
     uint32_t struct_size;
@@ -195,49 +195,49 @@ typedef struct rasp_message {
 #define RASP_END 1
 
 // A null pointer, a struct_size this library does not know, or an option outside its range.
-#define RASP_ERROR_INVALID_ARGUMENT -1
+#define RASP_ERROR_INVALID_ARGUMENT (-1)
 
 // The operating system refused to open, read or map a file.
-#define RASP_ERROR_IO -2
+#define RASP_ERROR_IO (-2)
 
 // The bytes are not a well-formed .rasp file.
-#define RASP_ERROR_BAD_FILE -3
+#define RASP_ERROR_BAD_FILE (-3)
 
 // The file is of a format version this library does not read.
-#define RASP_ERROR_UNSUPPORTED_VERSION -4
+#define RASP_ERROR_UNSUPPORTED_VERSION (-4)
 
 // The architecture, tensor type or tokenizer is none this library knows.
-#define RASP_ERROR_UNSUPPORTED -5
+#define RASP_ERROR_UNSUPPORTED (-5)
 
 // A token id, sparsity or size lies outside what the model allows.
-#define RASP_ERROR_OUT_OF_RANGE -6
+#define RASP_ERROR_OUT_OF_RANGE (-6)
 
 // The session's context has no room for the tokens.
-#define RASP_ERROR_CONTEXT_FULL -7
+#define RASP_ERROR_CONTEXT_FULL (-7)
 
 // The caller's buffer is too small; the needed size has been written.
-#define RASP_ERROR_BUFFER_TOO_SMALL -8
+#define RASP_ERROR_BUFFER_TOO_SMALL (-8)
 
 // A NaN or an infinity where a finite number must stand.
-#define RASP_ERROR_NON_FINITE -9
+#define RASP_ERROR_NON_FINITE (-9)
 
 // rasp_cancel was called.
-#define RASP_ERROR_CANCELLED -10
+#define RASP_ERROR_CANCELLED (-10)
 
 // Memory could not be had.
-#define RASP_ERROR_OUT_OF_MEMORY -11
+#define RASP_ERROR_OUT_OF_MEMORY (-11)
 
 // The call does not fit the session's state: a step before any token was fed, or a session in use by another thread.
-#define RASP_ERROR_INVALID_STATE -12
+#define RASP_ERROR_INVALID_STATE (-12)
 
 // Text that must be UTF-8 is not.
-#define RASP_ERROR_INVALID_UTF8 -13
+#define RASP_ERROR_INVALID_UTF8 (-13)
 
 // The chat template is missing or failed.
-#define RASP_ERROR_TEMPLATE -14
+#define RASP_ERROR_TEMPLATE (-14)
 
 // A defect of this library, caught before it reached the host.
-#define RASP_ERROR_INTERNAL -15
+#define RASP_ERROR_INTERNAL (-15)
 
 #ifdef __cplusplus
 extern "C" {
@@ -295,19 +295,24 @@ rasp_status rasp_load_bytes(const void *data,
                             struct rasp_model **model,
                             struct rasp_error *error);
 
-// Takes one more reference to a model, to be given back with rasp_free. NULL is allowed and does nothing. Safe from any
-// thread.
+// Takes one more reference to a model, to be given back with rasp_free. NULL is allowed and does nothing. Does not
+// allocate. Safe from any thread. Always RASP_OK, but for the check described at rasp_free.
 //
 // Pointers:
 // model is NULL or a model that has not been given back.
-void rasp_model_retain(const struct rasp_model *model);
+rasp_status rasp_model_retain(const struct rasp_model *model);
 
 // Gives back one reference to a model; the last one frees it. NULL is allowed and does nothing. Sessions that are still
-// open keep what they need. Giving a reference back twice is a use after free, as with any free. Safe from any thread.
+// open keep what they need. Safe from any thread. Always RASP_OK, but for the check below, so it may be ignored.
+//
+// To use a handle after its last reference was given back, or to give that back twice, is undefined, as with any free.
+// A library built for debugging (or with the feature handle-checks) keeps a list of the handles that are alive, and
+// every function returns INVALID_ARGUMENT for one that is not in it. That is for finding mistakes, not for living with
+// them: a handle that another thread frees during the call, or whose address a new handle has taken, goes unnoticed.
 //
 // Pointers:
 // model is NULL or a reference that has not been given back.
-void rasp_free(struct rasp_model *model);
+rasp_status rasp_free(struct rasp_model *model);
 
 // Tells what a model is. Errors: INVALID_ARGUMENT.
 //
@@ -357,11 +362,13 @@ rasp_status rasp_session_open(const struct rasp_model *model,
                               struct rasp_session **session,
                               struct rasp_error *error);
 
-// Closes a session and ends its threads. NULL is allowed and does nothing. No other call on it may be under way.
+// Closes a session and ends its threads. NULL is allowed and does nothing. RASP_OK, unless another thread is inside a
+// call on the session: then INVALID_STATE, and the session stays open (best effort: see to it that no call can begin).
+// A session that is closed is not used afterwards; see rasp_free for what is checked of that.
 //
 // Pointers:
 // session is NULL or open; it is not used afterwards.
-void rasp_session_close(struct rasp_session *session);
+rasp_status rasp_session_close(struct rasp_session *session);
 
 // Appends count prompt tokens, densely. Afterwards the logits are those after the last one. On an error nothing has
 // been appended. Does not allocate. Errors: CONTEXT_FULL, OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), CANCELLED,

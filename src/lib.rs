@@ -1,5 +1,9 @@
 //! rasp: language models inside other people's programs, reading only part of the weights for each token.
 
+// The tests' tiny model says `rasp::`, from inside and from outside of the library.
+#[cfg(test)]
+extern crate self as rasp;
+
 pub mod capi;
 pub mod error;
 pub mod format;

@@ -9,7 +9,13 @@ fn generate() -> String {
     let mut text = Vec::new();
     builder.generate().unwrap().write(&mut text);
     // Rust's section on unsafe code says what a C programmer must hold to.
-    String::from_utf8(text).unwrap().replace("// # Safety\n", "// Pointers:\n")
+    let text = String::from_utf8(text).unwrap().replace("// # Safety\n", "// Pointers:\n");
+    // A negative number in a macro belongs in parentheses.
+    let line = |line: &str| match line.split_once(" -") {
+        Some((name, number)) if name.starts_with("#define ") => format!("{name} (-{number})\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! The C border: the only `extern "C"` of the library, one file a noun.
 //!
-//! Every function goes through [`guard`]: it checks pointers, turns an error into a status and the caller's error
-//! struct, and catches panics. Handles are converted in one place each (`model`, `with_session`); option and result
-//! structs grow by [`Versioned`].
+//! Every function goes through [`guard`]: it turns an error into a status and the caller's error struct, and catches
+//! panics. What the caller points to is touched in one place each: inputs by [`slice`], results by [`Out`] (written, never
+//! read), handles by `model` and `with_session`; option and result structs grow by [`Versioned`].
 
 #![allow(non_camel_case_types)]
 
 mod error;
+mod live;
 mod model;
 mod sampling;
 mod session;
 mod text;
+mod turn;
 
 pub use error::*;
 pub use model::*;
@@ -53,17 +55,30 @@ fn null(what: &str) -> Error {
     Error::new(Status::InvalidArgument, format!("{what} is null"))
 }
 
+fn misaligned(what: &str) -> Error {
+    Error::new(Status::InvalidArgument, format!("{what} is not aligned for its type"))
+}
+
 /// `len` elements at `data`; null is allowed for none.
 ///
 /// # Safety
 /// `data` is null or valid for reads of `len` elements for `'a`.
 unsafe fn slice<'a, T>(data: *const T, len: usize, what: &str) -> Result<&'a [T]> {
-    match (data.is_null(), len) {
-        (_, 0) => Ok(&[]),
-        (true, _) => Err(null(what)),
-        // SAFETY: not null, valid by the caller's promise.
-        (false, _) => Ok(unsafe { std::slice::from_raw_parts(data, len) }),
+    if len == 0 {
+        return Ok(&[]);
     }
+    if data.is_null() {
+        return Err(null(what));
+    }
+    if !data.is_aligned() {
+        return Err(misaligned(what));
+    }
+    // A negative number turned into a size_t is the usual way to such a length; no object is larger.
+    if len.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes > isize::MAX as usize) {
+        return Err(Error::new(Status::InvalidArgument, format!("{what} cannot have a length of {len}")));
+    }
+    // SAFETY: neither null nor misaligned nor longer than an object can be; valid by the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(data, len) })
 }
 
 /// UTF-8 text of `len` bytes.
@@ -90,35 +105,69 @@ unsafe fn c_text<'a>(data: *const c_char, what: &str) -> Result<&'a str> {
     bytes.to_str().map_err(|_| Error::new(Status::InvalidUtf8, format!("{what} is no UTF-8")))
 }
 
-/// A place for a result.
-///
-/// # Safety
-/// `place` is null or valid for writes for `'a`, and holds a value of `T`.
-unsafe fn out<'a, T>(place: *mut T, what: &str) -> Result<&'a mut T> {
-    // SAFETY: by the caller's promise.
-    unsafe { place.as_mut() }.ok_or_else(|| null(what))
+/// A place of the caller's for a result. It is written and never read or borrowed: before the call it may hold anything,
+/// and two of them may be the same.
+#[derive(Clone, Copy)]
+struct Out<T>(*mut T);
+
+impl<T> Out<T> {
+    /// # Safety
+    /// `place` is null or valid for writes of a `T` until the call ends.
+    unsafe fn new(place: *mut T, what: &str) -> Result<Out<T>> {
+        if place.is_null() {
+            return Err(null(what));
+        }
+        if !place.is_aligned() {
+            return Err(misaligned(what));
+        }
+        Ok(Out(place))
+    }
+
+    fn set(self, value: T) {
+        // SAFETY: neither null nor misaligned; valid for writes by the promise of `new`.
+        unsafe { self.0.write(value) }
+    }
 }
 
-/// Copies `from` to a caller's buffer of `capacity` elements and its length to `count`, also if it does not fit.
-///
-/// # Safety
-/// `buffer` is null or valid for writes of `capacity` elements; `count` as for [`out`].
-unsafe fn copy_out<T: Copy>(from: &[T], buffer: *mut T, capacity: usize, count: *mut usize) -> Result<Status> {
-    // SAFETY: by the caller's promise.
-    let count = unsafe { out(count, "count")? };
-    *count = from.len();
-    if from.len() > capacity {
-        let message = format!("{} needed, the buffer has room for {capacity}", from.len());
-        return Err(Error::new(Status::BufferTooSmall, message));
+/// A caller's buffer and the place for the length of what belongs there.
+struct Buffer<T> {
+    start: *mut T,
+    capacity: usize,
+    count: Out<usize>,
+}
+
+impl<T: Copy> Buffer<T> {
+    /// The count is 0 until [`fill`](Buffer::fill): an error leaves no length that a careless caller might believe.
+    ///
+    /// # Safety
+    /// `start` is null or valid for writes of `capacity` elements, `count` as for [`Out::new`].
+    unsafe fn new(start: *mut T, capacity: usize, count: *mut usize, name: &str) -> Result<Buffer<T>> {
+        // SAFETY: by the caller's promise.
+        let count = unsafe { Out::new(count, name)? };
+        count.set(0);
+        Ok(Buffer { start, capacity, count })
     }
-    if !from.is_empty() {
-        if buffer.is_null() {
-            return Err(null("buffer"));
+
+    /// Copies `from` to the buffer, and its length to the count also if it does not fit.
+    fn fill(self, from: &[T]) -> Result<Status> {
+        if from.len() > self.capacity {
+            self.count.set(from.len());
+            let message = format!("{} needed, the buffer has room for {}", from.len(), self.capacity);
+            return Err(Error::new(Status::BufferTooSmall, message));
         }
-        // SAFETY: room for `from` by the comparison above; the caller's buffer does not overlap our memory.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), buffer, from.len()) };
+        if !from.is_empty() {
+            if self.start.is_null() {
+                return Err(null("buffer"));
+            }
+            if !self.start.is_aligned() {
+                return Err(misaligned("buffer"));
+            }
+            // SAFETY: room for `from` by the comparison above; the caller's buffer does not overlap our memory.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.start, from.len()) };
+        }
+        self.count.set(from.len());
+        Ok(Status::Ok)
     }
-    Ok(Status::Ok)
 }
 
 /// A struct of the API that can grow at its end. Its first field is a `u32`, its size as its user was compiled.
@@ -134,6 +183,9 @@ unsafe trait Versioned: Copy {
     fn initial() -> Self;
 }
 
+/// No struct of this API will ever be larger, in bytes.
+const LARGEST_STRUCT: usize = 4096;
+
 /// The caller's size of a struct, checked to be one that can be.
 ///
 /// # Safety
@@ -147,10 +199,14 @@ unsafe fn size_of_callers<T: Versioned>(place: *const T) -> Result<usize> {
     }
     let ours = size_of::<T>();
     if size > ours {
-        // A newer caller: fine as long as it uses nothing that we do not know.
-        // SAFETY: readable for `size` bytes by the caller's promise.
-        let rest = unsafe { std::slice::from_raw_parts(place.cast::<u8>().add(ours), size.min(4096) - ours) };
-        if size > 4096 || rest.iter().any(|&byte| byte != 0) {
+        // A newer caller: fine as long as it uses nothing that we do not know. A size beyond all reason is garbage, and
+        // what it promises to be readable is not looked at.
+        let unknown = size > LARGEST_STRUCT || {
+            // SAFETY: readable for `size` bytes by the caller's promise.
+            let rest = unsafe { std::slice::from_raw_parts(place.cast::<u8>().add(ours), size - ours) };
+            rest.iter().any(|&byte| byte != 0)
+        };
+        if unknown {
             let message = format!("{} has fields that this library does not know", T::NAME);
             return Err(Error::new(Status::InvalidArgument, message));
         }
@@ -203,4 +259,111 @@ pub extern "C" fn rasp_version() -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn rasp_abi_version() -> u32 {
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::MaybeUninit;
+
+    /// A struct that began with `size` and `old`, and has grown by `new`.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Grown {
+        size: u32,
+        old: u32,
+        new: u64,
+    }
+
+    // SAFETY: two u32s and a u64.
+    unsafe impl Versioned for Grown {
+        const NAME: &'static str = "grown";
+        const FIRST: usize = 8;
+        fn initial() -> Self {
+            Grown { size: 16, old: 1, new: 2 }
+        }
+    }
+
+    fn read(words: &[u64]) -> Result<Grown> {
+        // SAFETY: every test gives as many bytes as its first number says, or a number that is refused unread.
+        unsafe { options(words.as_ptr().cast::<Grown>()) }
+    }
+
+    fn word(low: u32, high: u32) -> u64 {
+        u64::from(low) | u64::from(high) << 32
+    }
+
+    #[test]
+    fn structs_of_older_and_newer_callers() {
+        // SAFETY: null is allowed.
+        assert_eq!(unsafe { options::<Grown>(std::ptr::null()) }.unwrap(), Grown::initial());
+        // Older: what it does not know has its default.
+        assert_eq!(read(&[word(8, 7)]).unwrap(), Grown { size: 8, old: 7, new: 2 });
+        assert_eq!(read(&[word(16, 7), 9]).unwrap(), Grown { size: 16, old: 7, new: 9 });
+        // Newer: fine while what we do not know is zero.
+        assert_eq!(read(&[word(24, 7), 9, 0]).unwrap().new, 9);
+        assert!(read(&[word(24, 7), 9, 1 << 63]).unwrap_err().message().contains("does not know"));
+        for size in [0, 4, 7, LARGEST_STRUCT as u32 + 1, u32::MAX] {
+            assert_eq!(read(&[word(size, 7), 9]).unwrap_err().status(), Status::InvalidArgument, "{size}");
+        }
+    }
+
+    #[test]
+    fn results_reach_as_far_as_the_caller_knows() {
+        let value = Grown { size: 16, old: 5, new: 6 };
+        for (size, expected) in [(8, [word(8, 5), 77, 0]), (16, [word(16, 5), 6, 0]), (24, [word(24, 5), 6, 0])] {
+            let mut words = [word(size, 0), 77, 0];
+            // SAFETY: at least `size` bytes.
+            unsafe { fill(words.as_mut_ptr().cast::<Grown>(), &value) }.unwrap();
+            assert_eq!(words, expected);
+        }
+    }
+
+    #[test]
+    fn lengths_and_addresses_that_cannot_be() {
+        let words = [1u32, 2];
+        let odd = words.as_ptr().wrapping_byte_add(1);
+        // SAFETY: all but the first two are refused before anything is read.
+        unsafe {
+            assert_eq!(slice(words.as_ptr(), 2, "x").unwrap(), words);
+            assert!(slice::<u32>(std::ptr::null(), 0, "x").unwrap().is_empty());
+            assert!(slice::<u32>(std::ptr::null(), 1, "x").unwrap_err().message().contains("x is null"));
+            assert!(slice(odd, 1, "x").unwrap_err().message().contains("aligned"));
+            for len in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4 + 1] {
+                assert!(slice(words.as_ptr(), len, "x").unwrap_err().message().contains("length"), "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_tells_what_it_lacks_and_nothing_else() {
+        let mut count = MaybeUninit::<usize>::uninit();
+        let mut room = [0u32; 2];
+        for (capacity, expected) in [(0, Status::BufferTooSmall), (2, Status::Ok)] {
+            // SAFETY: room for `capacity`, and for the count.
+            let buffer = unsafe { Buffer::new(room.as_mut_ptr(), capacity, count.as_mut_ptr(), "count") }.unwrap();
+            // SAFETY: written by `new`.
+            assert_eq!(unsafe { count.assume_init() }, 0);
+            let outcome = buffer.fill(&[3, 4]);
+            assert_eq!(outcome.unwrap_or_else(|e| e.status()), expected);
+            // SAFETY: as above.
+            assert_eq!(unsafe { count.assume_init() }, 2);
+        }
+        assert_eq!(room, [3, 4]);
+    }
+
+    #[test]
+    fn a_panic_becomes_a_status_with_its_words() {
+        let mut error = MaybeUninit::<rasp_error>::uninit();
+        // SAFETY: valid for writes; null is allowed.
+        let (status, silent) = unsafe {
+            (guard(error.as_mut_ptr(), || panic!("two and two is {}", 5)), guard(std::ptr::null_mut(), || panic!()))
+        };
+        assert_eq!((status, silent), (RASP_ERROR_INTERNAL, RASP_ERROR_INTERNAL));
+        // SAFETY: written by the guard.
+        let error = unsafe { error.assume_init() };
+        // SAFETY: every message ends with a NUL.
+        let text = unsafe { CStr::from_ptr(error.message.as_ptr()) }.to_str().unwrap();
+        assert!(error.code == RASP_ERROR_INTERNAL && text.ends_with("two and two is 5"), "{text}");
+    }
 }

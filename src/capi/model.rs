@@ -11,7 +11,13 @@ use std::sync::Arc;
 /// It is counted: rasp_load gives one reference, rasp_model_retain another, every open session holds one, and rasp_free
 /// gives one back.
 pub struct rasp_model {
-    pub(super) model: Arc<Model>,
+    model: Arc<Model>,
+}
+
+impl Drop for rasp_model {
+    fn drop(&mut self) {
+        live::gone(live::Kind::Model, self);
+    }
 }
 
 /// Weights are 16-bit brain floats.
@@ -112,8 +118,12 @@ const _: () = assert!(size_of::<rasp_model_info>() == 200);
 /// # Safety
 /// `model` is null or came from `rasp_load` and has not been given back.
 pub(super) unsafe fn model<'a>(model: *const rasp_model) -> Result<&'a Arc<Model>> {
-    // SAFETY: by the caller's promise.
-    unsafe { model.as_ref() }.map(|m| &m.model).ok_or_else(|| null("model"))
+    if model.is_null() {
+        return Err(null("model"));
+    }
+    live::check(live::Kind::Model, model)?;
+    // SAFETY: not null, alive by the caller's promise.
+    Ok(unsafe { &(*model).model })
 }
 
 fn copy_name<const N: usize>(text: &str) -> [c_char; N] {
@@ -168,11 +178,11 @@ pub unsafe extern "C" fn rasp_load(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            let place = out(model, "model")?;
-            *place = std::ptr::null_mut();
+            let place = Out::new(model, "model")?;
+            place.set(std::ptr::null_mut());
             let path = Path::new(c_text(path, "path")?);
             let loaded = Model::load(path, &load_options(options)?)?;
-            *place = handle(loaded);
+            place.set(handle(loaded));
             Ok(Status::Ok)
         })
     }
@@ -196,14 +206,17 @@ pub unsafe extern "C" fn rasp_load_bytes(
     // SAFETY: the caller's promises are those of the helpers; 'static stands for "as long as the model lives".
     unsafe {
         guard(error, || {
-            let place = out(model, "model")?;
-            *place = std::ptr::null_mut();
+            let place = Out::new(model, "model")?;
+            place.set(std::ptr::null_mut());
             if data.is_null() {
                 return Err(null("data"));
             }
+            if size == 0 {
+                return Err(Error::new(Status::BadFile, "the model in memory is empty"));
+            }
             let bytes: &'static [u8] = slice(data.cast(), size, "data")?;
             let loaded = Model::from_bytes(Bytes::lend(bytes)?, &load_options(options)?)?;
-            *place = handle(loaded);
+            place.set(handle(loaded));
             Ok(Status::Ok)
         })
     }
@@ -218,32 +231,53 @@ unsafe fn load_options(place: *const rasp_load_options) -> Result<LoadOptions> {
 }
 
 fn handle(model: Arc<Model>) -> *mut rasp_model {
-    Arc::into_raw(Arc::new(rasp_model { model })).cast_mut()
+    let handle = Arc::into_raw(Arc::new(rasp_model { model }));
+    live::born(live::Kind::Model, handle);
+    handle.cast_mut()
 }
 
-/// Takes one more reference to a model, to be given back with rasp_free. NULL is allowed and does nothing. Safe from any
-/// thread.
+/// Takes one more reference to a model, to be given back with rasp_free. NULL is allowed and does nothing. Does not
+/// allocate. Safe from any thread. Always RASP_OK, but for the check described at rasp_free.
 ///
 /// # Safety
 /// model is NULL or a model that has not been given back.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rasp_model_retain(model: *const rasp_model) {
-    if !model.is_null() {
-        // SAFETY: the handle came from `Arc::into_raw` and is alive by the caller's promise.
-        unsafe { Arc::increment_strong_count(model) }
+pub unsafe extern "C" fn rasp_model_retain(model: *const rasp_model) -> rasp_status {
+    // SAFETY: null is allowed for the error; the rest below.
+    unsafe {
+        guard(std::ptr::null_mut(), || {
+            if !model.is_null() {
+                live::check(live::Kind::Model, model)?;
+                // SAFETY: the handle came from `Arc::into_raw` and is alive by the caller's promise.
+                Arc::increment_strong_count(model);
+            }
+            Ok(Status::Ok)
+        })
     }
 }
 
 /// Gives back one reference to a model; the last one frees it. NULL is allowed and does nothing. Sessions that are still
-/// open keep what they need. Giving a reference back twice is a use after free, as with any free. Safe from any thread.
+/// open keep what they need. Safe from any thread. Always RASP_OK, but for the check below, so it may be ignored.
+///
+/// To use a handle after its last reference was given back, or to give that back twice, is undefined, as with any free.
+/// A library built for debugging (or with the feature handle-checks) keeps a list of the handles that are alive, and
+/// every function returns INVALID_ARGUMENT for one that is not in it. That is for finding mistakes, not for living with
+/// them: a handle that another thread frees during the call, or whose address a new handle has taken, goes unnoticed.
 ///
 /// # Safety
 /// model is NULL or a reference that has not been given back.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rasp_free(model: *mut rasp_model) {
-    if !model.is_null() {
-        // SAFETY: as in `rasp_model_retain`. A panic while dropping must not leave; there is nothing to report it to.
-        let _ = quietly(|| unsafe { Arc::decrement_strong_count(model.cast_const()) });
+pub unsafe extern "C" fn rasp_free(model: *mut rasp_model) -> rasp_status {
+    // SAFETY: null is allowed for the error; the rest below.
+    unsafe {
+        guard(std::ptr::null_mut(), || {
+            if !model.is_null() {
+                live::check(live::Kind::Model, model)?;
+                // SAFETY: as in `rasp_model_retain`.
+                Arc::decrement_strong_count(model.cast_const());
+            }
+            Ok(Status::Ok)
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 use super::*;
 use crate::sampling::Sampling;
 
-/// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in the order of the fields after
-/// temperature: repetition penalty first, then top_k, temperature, top_p, min_p, and a draw.
+/// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in this order: repetition penalty,
+/// top_k, temperature, top_p, min_p, and a draw.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rasp_sampling {

@@ -1,5 +1,6 @@
 //! Sessions: prompt in, tokens out.
 
+use super::turn::Turn;
 use super::*;
 use crate::session::{KvType, Session, SessionOptions};
 use std::cell::UnsafeCell;
@@ -9,10 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// One text in the making. It belongs to one thread at a time: a call that meets another one under way on the same
 /// session returns INVALID_STATE. rasp_cancel alone may come from any thread at any time.
 pub struct rasp_session {
-    /// True while a call is under way: whoever turned it on has `session` to itself.
-    busy: AtomicBool,
+    turn: Turn,
+    /// Beside the session, so that `rasp_cancel` need not touch what another call has to itself.
     cancel: Arc<AtomicBool>,
     session: UnsafeCell<Session>,
+}
+
+impl Drop for rasp_session {
+    fn drop(&mut self) {
+        live::gone(live::Kind::Session, self);
+    }
 }
 
 /// Keys and values are cached as IEEE half-precision floats.
@@ -87,29 +94,31 @@ unsafe impl Versioned for rasp_stats {
 }
 const _: () = assert!(size_of::<rasp_stats>() == 48);
 
-/// Runs `f` with the session, unless another call is using it.
+/// The session behind a handle.
 ///
 /// # Safety
 /// `session` is null or came from `rasp_session_open` and has not been closed.
+unsafe fn session<'a>(session: *const rasp_session) -> Result<&'a rasp_session> {
+    if session.is_null() {
+        return Err(null("session"));
+    }
+    live::check(live::Kind::Session, session)?;
+    // SAFETY: not null, alive by the caller's promise. Only shared references to the handle are ever made.
+    Ok(unsafe { &*session })
+}
+
+/// Runs `f` with the session, unless another call is using it.
+///
+/// # Safety
+/// As for [`session`].
 pub(super) unsafe fn with_session<R>(
-    session: *const rasp_session,
+    handle: *const rasp_session,
     f: impl FnOnce(&mut Session) -> Result<R>,
 ) -> Result<R> {
-    // SAFETY: by the caller's promise. Only shared references to the handle are ever made.
-    let handle = unsafe { session.as_ref() }.ok_or_else(|| null("session"))?;
-    if handle.busy.swap(true, Ordering::Acquire) {
-        return Err(Error::new(Status::InvalidState, "the session is in use by another thread"));
-    }
-    /// Gives the session back, also when `f` panics.
-    struct Release<'a>(&'a AtomicBool);
-    impl Drop for Release<'_> {
-        fn drop(&mut self) {
-            self.0.store(false, Ordering::Release);
-        }
-    }
-    let _release = Release(&handle.busy);
-    // SAFETY: `busy` was false and is now true, so no other call has the session until `Release` is dropped.
-    f(unsafe { &mut *handle.session.get() })
+    // SAFETY: by the caller's promise.
+    let handle = unsafe { session(handle)? };
+    // SAFETY: it is this call's turn, so no other one has the session.
+    handle.turn.take(|| f(unsafe { &mut *handle.session.get() }))
 }
 
 /// Sets options to their defaults. NULL is allowed and does nothing.
@@ -154,8 +163,8 @@ pub unsafe extern "C" fn rasp_session_open(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            let place = out(session, "session")?;
-            *place = std::ptr::null_mut();
+            let place = Out::new(session, "session")?;
+            place.set(std::ptr::null_mut());
             let model = super::model::model(model)?;
             let given = super::options(options)?;
             let kv_type = match given.kv_type {
@@ -171,23 +180,34 @@ pub unsafe extern "C" fn rasp_session_open(
             };
             let session = Session::open(model.clone(), &options)?;
             let cancel = session.cancel_flag();
-            let handle = rasp_session { busy: AtomicBool::new(false), cancel, session: UnsafeCell::new(session) };
-            *place = Box::into_raw(Box::new(handle));
+            let handle = rasp_session { turn: Turn::new(), cancel, session: UnsafeCell::new(session) };
+            let handle = Box::into_raw(Box::new(handle));
+            live::born(live::Kind::Session, handle);
+            place.set(handle);
             Ok(Status::Ok)
         })
     }
 }
 
-/// Closes a session and ends its threads. NULL is allowed and does nothing. No other call on it may be under way.
+/// Closes a session and ends its threads. NULL is allowed and does nothing. RASP_OK, unless another thread is inside a
+/// call on the session: then INVALID_STATE, and the session stays open (best effort: see to it that no call can begin).
+/// A session that is closed is not used afterwards; see rasp_free for what is checked of that.
 ///
 /// # Safety
 /// session is NULL or open; it is not used afterwards.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rasp_session_close(session: *mut rasp_session) {
-    if !session.is_null() {
-        // SAFETY: it came from `Box::into_raw`, and is not used afterwards by the caller's promise. A panic while
-        // dropping must not leave; there is nothing to report it to.
-        let _ = quietly(|| drop(unsafe { Box::from_raw(session) }));
+pub unsafe extern "C" fn rasp_session_close(session: *mut rasp_session) -> rasp_status {
+    // SAFETY: null is allowed for the error; the rest below.
+    unsafe {
+        guard(std::ptr::null_mut(), || {
+            if session.is_null() {
+                return Ok(Status::Ok);
+            }
+            super::session::session(session)?.turn.last()?;
+            // SAFETY: it came from `Box::into_raw`, and is not used afterwards by the caller's promise.
+            drop(Box::from_raw(session));
+            Ok(Status::Ok)
+        })
     }
 }
 
@@ -226,10 +246,11 @@ pub unsafe extern "C" fn rasp_step(session: *mut rasp_session, token: *mut u32, 
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            let place = out(token, "token")?;
+            let place = Out::new(token, "token")?;
             with_session(session, |session| {
-                *place = session.step()?;
-                let ends = session.model().tokenizer().is_end(*place);
+                let token = session.step()?;
+                place.set(token);
+                let ends = session.model().tokenizer().is_end(token);
                 Ok(if ends { Status::End } else { Status::Ok })
             })
         })
@@ -261,10 +282,8 @@ pub unsafe extern "C" fn rasp_decode(session: *mut rasp_session, token: u32, err
 /// session is NULL or open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_cancel(session: *const rasp_session) {
-    // SAFETY: by the caller's promise; only shared references to the handle are ever made.
-    if let Some(handle) = unsafe { session.as_ref() } {
-        handle.cancel.store(true, Ordering::Relaxed);
-    }
+    // SAFETY: by the caller's promise.
+    let _ = quietly(|| unsafe { super::session::session(session) }.map(|s| s.cancel.store(true, Ordering::Relaxed)));
 }
 
 /// Forgets all tokens. Settings stay; random numbers start anew. Does not allocate. Errors: INVALID_STATE,
@@ -321,10 +340,13 @@ pub unsafe extern "C" fn rasp_logits(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            let (logits, count) = (out(logits, "logits")?, out(count, "count")?);
+            let (logits, count) = (Out::new(logits, "logits")?, Out::new(count, "count")?);
+            logits.set(std::ptr::null());
+            count.set(0);
             with_session(session, |session| {
                 let found = session.logits()?;
-                (*logits, *count) = (found.as_ptr(), found.len());
+                logits.set(found.as_ptr());
+                count.set(found.len());
                 Ok(Status::Ok)
             })
         })

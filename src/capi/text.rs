@@ -65,15 +65,16 @@ pub unsafe extern "C" fn rasp_tokenize(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
+            let found = Buffer::new(tokens, capacity, count, "count")?;
             let model = super::model::model(model)?;
             let flags = self::flags(flags, RASP_TOKENIZE_ADD_SPECIAL | RASP_TOKENIZE_PARSE_SPECIAL)?;
             let options = EncodeOptions {
                 add_special: flags & RASP_TOKENIZE_ADD_SPECIAL != 0,
                 parse_special: flags & RASP_TOKENIZE_PARSE_SPECIAL != 0,
             };
-            let mut found = Vec::new();
-            model.tokenizer().encode(super::text(text, length, "text")?, options, &mut found)?;
-            copy_out(&found, tokens, capacity, count)
+            let mut ids = Vec::new();
+            model.tokenizer().encode(super::text(text, length, "text")?, options, &mut ids)?;
+            found.fill(&ids)
         })
     }
 }
@@ -102,10 +103,11 @@ pub unsafe extern "C" fn rasp_detokenize(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
+            let found = Buffer::new(text.cast(), capacity, length, "length")?;
             let model = super::model::model(model)?;
             let skip = self::flags(flags, RASP_DETOKENIZE_SKIP_SPECIAL)? != 0;
             let bytes = model.tokenizer().decode(slice(tokens, count, "tokens")?, skip)?;
-            copy_out(&bytes, text.cast(), capacity, length)
+            found.fill(&bytes)
         })
     }
 }
@@ -130,11 +132,14 @@ pub unsafe extern "C" fn rasp_token_bytes(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
+            let (bytes, length) = (Out::new(bytes, "bytes")?, Out::new(length, "length")?);
+            bytes.set(std::ptr::null());
+            length.set(0);
             let tokenizer = super::model::model(model)?.tokenizer();
-            let (bytes, length) = (out(bytes, "bytes")?, out(length, "length")?);
             let found = tokenizer.token_bytes(token);
             let found = found.ok_or_else(|| token_range(token, tokenizer.vocab_size()))?;
-            (*bytes, *length) = (found.as_ptr(), found.len());
+            bytes.set(found.as_ptr());
+            length.set(found.len());
             Ok(Status::Ok)
         })
     }
@@ -188,13 +193,14 @@ pub unsafe extern "C" fn rasp_text_stream_push(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            let state = out(stream, "stream")?;
-            let length = out(length, "length")?;
-            *length = 0;
+            let length = Out::new(length, "length")?;
+            length.set(0);
+            let place = Out::new(stream, "stream")?;
+            let state = stream.read();
             let bytes = slice(bytes, n, "bytes")?;
             let needed = n.saturating_mul(3).saturating_add(RASP_TEXT_STREAM_EXTRA);
             if capacity < needed {
-                *length = needed;
+                length.set(needed);
                 let message = format!("the buffer has {capacity} bytes; {n} bytes may need {needed}");
                 return Err(Error::new(Status::BufferTooSmall, message));
             }
@@ -217,10 +223,10 @@ pub unsafe extern "C" fn rasp_text_stream_push(
                 bytes => stream.push(bytes, &mut sink),
             }
             let pending = stream.pending();
-            *state = rasp_text_stream::default();
-            state.length = pending.len().min(3) as u8;
+            let mut state = rasp_text_stream { length: pending.len().min(3) as u8, ..Default::default() };
             state.pending[..usize::from(state.length)].copy_from_slice(&pending[..usize::from(state.length)]);
-            *length = written;
+            place.set(state);
+            length.set(written);
             Ok(Status::Ok)
         })
     }
@@ -250,6 +256,7 @@ pub unsafe extern "C" fn rasp_chat_format(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
+            let found = Buffer::new(text.cast(), capacity, length, "length")?;
             let template = super::model::model(model)?.chat_template();
             let template =
                 template.ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
@@ -259,7 +266,7 @@ pub unsafe extern "C" fn rasp_chat_format(
                 .map(|m| Ok(Message { role: c_text(m.role, "role")?, content: c_text(m.content, "content")? }))
                 .collect::<Result<Vec<_>>>()?;
             let formatted = template.render(&messages, add_generation_prompt != 0)?;
-            copy_out(formatted.as_bytes(), text.cast(), capacity, length)
+            found.fill(formatted.as_bytes())
         })
     }
 }

@@ -1,0 +1,78 @@
+//! Which handles are alive, in builds that check it: debug builds, and any with the feature `handle-checks`.
+//!
+//! A handle that was freed cannot be asked whether it was: its memory may be anybody's by now, and a magic word in it
+//! would have to be read after the free. So the living are kept in a list beside them, and a call on a handle that is
+//! not in it is an error that touches nothing. Best effort all the same: a handle freed by another thread in the middle
+//! of a call, or whose address a new handle has taken, is not noticed.
+//!
+//! The list is the one thing in the process that outlives a call. Without the checks it does not exist, and a handle is
+//! checked for null only.
+
+use crate::Result;
+
+/// The two types of handles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// `rasp_model`
+    Model,
+    /// `rasp_session`
+    Session,
+}
+
+#[cfg(any(test, debug_assertions, feature = "handle-checks"))]
+mod list {
+    use super::Kind;
+    use crate::{Error, Result, Status};
+    use std::collections::BTreeSet;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    static LIVE: Mutex<BTreeSet<(Kind, usize)>> = Mutex::new(BTreeSet::new());
+
+    fn live() -> MutexGuard<'static, BTreeSet<(Kind, usize)>> {
+        // A set is whole whoever panicked while holding it.
+        LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in super::super) fn born<T>(kind: Kind, handle: *const T) {
+        live().insert((kind, handle.addr()));
+    }
+
+    pub(in super::super) fn gone<T>(kind: Kind, handle: *const T) {
+        live().remove(&(kind, handle.addr()));
+    }
+
+    pub(super) fn is_live(kind: Kind, address: usize) -> Result<()> {
+        if live().contains(&(kind, address)) {
+            return Ok(());
+        }
+        let (what, maker) = match kind {
+            Kind::Model => ("model", "rasp_load"),
+            Kind::Session => ("session", "rasp_session_open"),
+        };
+        Err(Error::new(
+            Status::InvalidArgument,
+            format!("{what} is no live handle: it was given back already, or never came from {maker}"),
+        ))
+    }
+}
+
+#[cfg(not(any(test, debug_assertions, feature = "handle-checks")))]
+mod list {
+    use super::Kind;
+    use crate::Result;
+
+    pub(in super::super) fn born<T>(_: Kind, _: *const T) {}
+
+    pub(in super::super) fn gone<T>(_: Kind, _: *const T) {}
+
+    pub(super) fn is_live(_: Kind, _: usize) -> Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) use list::{born, gone};
+
+/// Fails if the handle, which is not null, is known to be dead.
+pub(super) fn check<T>(kind: Kind, handle: *const T) -> Result<()> {
+    list::is_live(kind, handle.addr())
+}

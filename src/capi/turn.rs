@@ -1,0 +1,79 @@
+//! One call at a time on a session.
+
+use crate::{Error, Result, Status};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Whose turn it is to use a session.
+pub(super) struct Turn(AtomicU8);
+
+const FREE: u8 = 0;
+const BUSY: u8 = 1;
+const BROKEN: u8 = 2;
+
+impl Turn {
+    pub(super) fn new() -> Turn {
+        Turn(AtomicU8::new(FREE))
+    }
+
+    /// Runs `f` if nothing else is running, and nothing that ran has panicked: a panic may have left a session half
+    /// changed, which is memory-safe but computes nobody knows what.
+    pub(super) fn take<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.seize()?;
+        /// Ends the turn, also when `f` panics.
+        struct End<'a>(&'a AtomicU8, u8);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(self.1, Ordering::Release);
+            }
+        }
+        let mut end = End(&self.0, BROKEN);
+        let outcome = f();
+        end.1 = FREE;
+        outcome
+    }
+
+    /// Takes a turn for good. A session whose call panicked can be closed as well.
+    pub(super) fn last(&self) -> Result<()> {
+        match self.0.load(Ordering::Acquire) {
+            BROKEN => Ok(()),
+            _ => self.seize(),
+        }
+    }
+
+    fn seize(&self) -> Result<()> {
+        let message = match self.0.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => return Ok(()),
+            Err(BROKEN) => "an earlier call on the session failed with an internal error: close it",
+            Err(_) => "the session is in use by another thread",
+        };
+        Err(Error::new(Status::InvalidState, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quiet::{quietly, silence};
+
+    #[test]
+    fn a_turn_is_taken_once_and_given_back() {
+        let turn = Turn::new();
+        let inner = turn.take(|| turn.take(|| Ok(1)).map(|_| ())).unwrap_err();
+        assert!(inner.status() == Status::InvalidState && inner.message().contains("another thread"), "{inner}");
+        assert_eq!(turn.take(|| Ok(2)).unwrap(), 2);
+        assert!(turn.take(|| Err::<(), _>(Error::new(Status::Io, "on purpose"))).is_err());
+        assert_eq!(turn.take(|| turn.last().map_err(|_| ()).map_or(Ok(3), |()| Ok(4))).unwrap(), 3);
+        assert!(turn.last().is_ok());
+        assert!(turn.take(|| Ok(5)).is_err());
+    }
+
+    #[test]
+    fn after_a_panic_there_is_no_turn() {
+        let turn = Turn::new();
+        silence();
+        assert!(quietly(|| turn.take::<()>(|| panic!("on purpose"))).is_err());
+        let error = turn.take(|| Ok(1)).unwrap_err();
+        assert!(error.status() == Status::InvalidState && error.message().contains("close it"), "{error}");
+        assert!(turn.last().is_ok());
+    }
+}
