@@ -2,7 +2,11 @@
 //! the real model.
 
 mod real_model;
+#[path = "support/tiny.rs"]
+mod tiny;
 
+use rasp::Status;
+use rasp::format::Dtype;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,43 +23,129 @@ fn root() -> &'static Path {
 }
 
 fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
+    // Cargo puts target/release before all else in this, and there lies the library of the last `cargo build`, not the
+    // one that belongs to this test.
+    let output = command.env_remove("LD_LIBRARY_PATH").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(text(&output.stderr), "", "{command:?} wrote to stderr");
     text(&output.stdout)
 }
 
+/// An empty folder for the files of one test.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c_api").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 /// Compiles a program of `tests/c/` and gives its path.
 fn compile(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let program = folder.join(format!("c-{name}"));
+    let folder = folder(name);
+    let program = folder.join(name);
     let library = library_folder();
     let mut cc = Command::new("cc");
     cc.args(["-std=c11", "-O1", "-g"]).args(WARNINGS);
     cc.arg("-I").arg(root().join("include")).arg(root().join(format!("tests/c/{name}.c")));
-    cc.arg("-L").arg(&library).args(["-lrasp", "-lm"]).arg(format!("-Wl,-rpath,{}", library.display()));
+    cc.arg("-L").arg(&library).args(["-lrasp", "-lm", "-pthread"]).arg(format!("-Wl,-rpath,{}", library.display()));
     run(cc.arg("-o").arg(&program));
     program
 }
 
 #[test]
 fn every_function_with_good_and_bad_input() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("api-files");
-    std::fs::create_dir_all(&folder).unwrap();
-    assert_eq!(run(Command::new(compile("api")).arg(real_model::path()).arg(folder)), "ok\n");
+    let program = compile("api");
+    assert_eq!(run(Command::new(program).arg(real_model::path()).arg(folder("api_files"))), "ok\n");
 }
 
 #[cfg(target_env = "gnu")]
 #[test]
 fn nothing_is_allocated_between_open_and_close() {
-    assert_eq!(run(Command::new(compile("no_alloc")).arg(real_model::path())), "ok\n");
+    let program = compile("no_alloc");
+    assert_eq!(run(Command::new(&program).arg(real_model::path())), "ok\n");
+    // The packed model may have no low rank; this one has.
+    let path = folder("no_alloc_files").join("tiny.rasp");
+    tiny::Tiny::new().write(&path);
+    assert_eq!(run(Command::new(&program).arg(path)), "ok\n");
+}
+
+#[test]
+fn one_call_at_a_time_and_cancel_from_another_thread() {
+    assert_eq!(run(Command::new(compile("threads")).arg(real_model::path())), "ok\n");
+}
+
+#[test]
+fn damaged_files_are_refused_by_name() {
+    let folder = folder("files_files");
+    let good = folder.join("tiny.rasp");
+    tiny::Tiny::new().write(&good);
+    let mut command = Command::new(compile("files"));
+    command.arg(&good);
+    let mut count = 0;
+    let mut refused = |status: Status, word: &str, change: &dyn Fn(&mut tiny::Tiny)| {
+        // Messages begin with the path, so that must not hold the word.
+        count += 1;
+        let path = folder.join(format!("{count}.rasp"));
+        let mut tiny = tiny::Tiny::new();
+        change(&mut tiny);
+        tiny.write(&path);
+        command.arg(status.code().to_string()).arg(word).arg(path);
+    };
+    // Not a number and infinite, in every kind of tensor that holds numbers.
+    for (tensor, bits) in [("embed_tokens", 0x7fc0u16), ("layers.1.down", 0xff80), ("layers.0.q.low_rank.a", 0x7f81)] {
+        refused(Status::NonFinite, tensor, &|t| t.tensor(tensor).1[40..42].copy_from_slice(&bits.to_le_bytes()));
+    }
+    for tensor in ["final_norm", "rope.inv_freq", "layers.1.mlp_norm", "layers.0.qkv.bias", "layers.1.v.score"] {
+        refused(Status::NonFinite, tensor, &|t| t.tensor(tensor).1[4..8].copy_from_slice(&f32::NAN.to_le_bytes()));
+    }
+    refused(Status::Unsupported, "embed_tokens", &|t| {
+        let (spec, bytes) = t.tensor("embed_tokens");
+        spec.dtype = Dtype::F32;
+        *bytes = vec![0; 2 * bytes.len()];
+    });
+    // A type that the format knows and no model has there.
+    refused(Status::BadFile, "layers.0.o", &|t| t.tensor("layers.0.o").0.dtype = Dtype::I16);
+    refused(Status::BadFile, "layers.1.qkv", &|t| t.tensor("layers.1.qkv").0.shape.reverse());
+    refused(Status::BadFile, "layers.1.o", &|t| t.tensors.retain(|(spec, _)| spec.name != "layers.1.o"));
+    refused(Status::Unsupported, "mamba", &|t| t.config.architecture = "mamba".into());
+    refused(Status::BadFile, "num_heads", &|t| t.config.num_heads = 0);
+    refused(Status::BadFile, "recipe", &|t| t.recipe.sparsity.reverse());
+    refused(Status::BadFile, "layers.0.k", &|t| drop(t.recipe.linears.remove("layers.0.k")));
+    refused(Status::Template, "template", &|t| t.template = Some("{% for %}".into()));
+    assert_eq!(run(&mut command), "ok\n");
+}
+
+/// `cargo test --features handle-checks`, or in a debug build.
+#[cfg(any(debug_assertions, feature = "handle-checks"))]
+#[test]
+fn dead_handles_are_refused() {
+    let path = folder("handles_files").join("tiny.rasp");
+    tiny::Tiny::new().write(&path);
+    assert_eq!(run(Command::new(compile("handles")).arg(path)), "ok\n");
+}
+
+/// The examples, under every compiler that is here.
+#[test]
+fn the_examples_have_no_warnings() {
+    let folder = folder("examples");
+    for (compilers, source, standard) in
+        [(["gcc", "clang"], "hello.c", "-std=c11"), (["g++", "clang++"], "hello.cpp", "-std=c++17")]
+    {
+        for compiler in compilers {
+            if Command::new(compiler).arg("--version").output().is_ok() {
+                let mut cc = Command::new(compiler);
+                cc.arg(standard).arg("-O2").args(WARNINGS).arg("-I").arg(root().join("include"));
+                run(cc.arg("-c").arg(root().join("examples-c").join(source)).arg("-o").arg(folder.join("hello.o")));
+            }
+        }
+    }
 }
 
 /// Each header alone and twice, as C and as C++, under every compiler that is here.
 #[test]
 fn the_header_stands_alone() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = folder("header");
     let mut compiled = 0;
     for (compilers, suffix, standard) in
         [(["gcc", "clang"], "c", "-std=c11"), (["g++", "clang++"], "cpp", "-std=c++17")]

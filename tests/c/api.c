@@ -79,10 +79,9 @@ static void loading(const char *path, const char *folder) {
     newer.unknown = 0;
     CHECK(rasp_load(path, &newer.known, &model, &error) == RASP_OK);
     rasp_model_retain(model);
-    rasp_free(model);
-    rasp_free(model);
-    rasp_model_retain(NULL);
-    rasp_free(NULL);
+    CHECK(rasp_free(model) == RASP_OK);
+    CHECK(rasp_free(model) == RASP_OK);
+    CHECK(rasp_model_retain(NULL) == RASP_OK && rasp_free(NULL) == RASP_OK && rasp_session_close(NULL) == RASP_OK);
 
     size_t size;
     char *data = read_file(path, &size);
@@ -148,6 +147,8 @@ static void text(const rasp_model *model) {
     FAILS(rasp_tokenize(model, NULL, 1, 0, tokens, 64, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "text is null");
     FAILS(rasp_tokenize(model, "a", 1, 0, NULL, 64, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "buffer is null");
     FAILS(rasp_tokenize(model, "a", 1, 0, tokens, 64, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "count is null");
+    CHECK(rasp_tokenize(model, "a", 1, 64, tokens, 64, &count, NULL) == RASP_ERROR_INVALID_ARGUMENT && count == 0);
+    FAILS(rasp_tokenize(model, "a", (size_t)-1, 0, tokens, 64, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "length");
     FAILS(rasp_tokenize(model, "a", 1, 64, tokens, 64, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "flags");
     FAILS(rasp_tokenize(model, "ab\xff", 3, 0, tokens, 64, &count, &error), RASP_ERROR_INVALID_UTF8, "byte 2");
 
@@ -159,6 +160,10 @@ static void text(const rasp_model *model) {
     uint32_t wrong[] = {1, 49152};
     FAILS(rasp_detokenize(model, wrong, 2, 0, buffer, sizeof buffer, &length, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
     FAILS(rasp_detokenize(model, NULL, 2, 0, buffer, 9, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "tokens");
+    FAILS(rasp_detokenize(NULL, PROMPT, 1, 0, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
+    FAILS(rasp_detokenize(model, PROMPT, 1, 0, NULL, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "buffer is null");
+    FAILS(rasp_detokenize(model, PROMPT, 1, 0, buffer, 99, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "length is null");
+    CHECK(rasp_detokenize(model, NULL, 0, 0, NULL, 0, &length, NULL) == RASP_OK && length == 0);
     FAILS(rasp_detokenize(model, PROMPT, 1, 2, buffer, 9, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "flags");
     CHECK(rasp_detokenize(model, wrong, 1, RASP_DETOKENIZE_SKIP_SPECIAL, buffer, 9, &length, &error) == RASP_OK);
     CHECK(length == 0);
@@ -188,6 +193,10 @@ static void text(const rasp_model *model) {
     FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, NULL, 64, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "text");
     const uint8_t *bytes;
     FAILS(rasp_token_bytes(model, 49152, &bytes, &length, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
+    CHECK(bytes == NULL && length == 0);
+    FAILS(rasp_token_bytes(NULL, 1, &bytes, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
+    FAILS(rasp_token_bytes(model, 1, &bytes, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "length is null");
+    FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, buffer, 64, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "length is null");
     FAILS(rasp_token_bytes(model, 1, NULL, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "bytes is null");
 
     rasp_message messages[] = {{"user", "Hi"}};
@@ -195,6 +204,14 @@ static void text(const rasp_model *model) {
     buffer[length] = 0;
     CHECK(strstr(buffer, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n") != NULL);
     FAILS(rasp_chat_format(model, messages, 1, 1, NULL, 0, &length, &error), RASP_ERROR_BUFFER_TOO_SMALL, "needed");
+    FAILS(rasp_chat_format(NULL, messages, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
+    FAILS(rasp_chat_format(model, messages, 1, 1, buffer, 99, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "length is null");
+    FAILS(rasp_chat_format(model, messages, 1, 1, NULL, 999, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "buffer is null");
+    messages[0].role = NULL;
+    FAILS(rasp_chat_format(model, messages, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "role");
+    messages[0].role = "us\xff";
+    FAILS(rasp_chat_format(model, messages, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_UTF8, "role");
+    messages[0].role = "user";
     messages[0].content = NULL;
     FAILS(rasp_chat_format(model, messages, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "content");
     FAILS(rasp_chat_format(model, NULL, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "messages");
@@ -208,6 +225,9 @@ static void sessions(rasp_model *model) {
     CHECK(options.threads == 1 && options.kv_type == RASP_KV_F16);
     FAILS(rasp_session_open(NULL, NULL, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
     FAILS(rasp_session_open(model, NULL, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    options.struct_size = 12;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "struct_size");
+    options.struct_size = sizeof options;
     options.threads = 0;
     FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "0 threads");
     options.threads = 2;
@@ -229,6 +249,9 @@ static void sessions(rasp_model *model) {
     FAILS(rasp_prefill(NULL, PROMPT, 5, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
     uint32_t wrong[] = {1, 49152};
     FAILS(rasp_prefill(session, wrong, 2, &error), RASP_ERROR_OUT_OF_RANGE, "token 1 has id 49152");
+    FAILS(rasp_prefill(session, PROMPT, (size_t)-1, &error), RASP_ERROR_INVALID_ARGUMENT, "length");
+    FAILS(rasp_prefill(session, (const uint32_t *)(const void *)((const char *)PROMPT + 1), 2, &error), RASP_ERROR_INVALID_ARGUMENT, "aligned");
+    FAILS(rasp_decode(NULL, 1, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
     FAILS(rasp_decode(session, 49152, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
     CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);
     FAILS(rasp_step(session, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "token is null");
@@ -236,6 +259,9 @@ static void sessions(rasp_model *model) {
     CHECK(rasp_step(session, &token, &error) == RASP_OK && token == 7042);
     CHECK(rasp_logits(session, &logits, &count, &error) == RASP_OK && count == 49152);
     CHECK(logits[7042] > 17.0F && logits[7042] < 18.0F);
+    FAILS(rasp_logits(NULL, &logits, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    CHECK(logits == NULL && count == 0);
+    FAILS(rasp_logits(session, &logits, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "count is null");
     FAILS(rasp_logits(session, NULL, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "logits is null");
 
     rasp_cancel(NULL);
@@ -278,6 +304,9 @@ static void sessions(rasp_model *model) {
     sampling.temperature = -1.0F;
     FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "temperature");
     sampling.temperature = 1.0F;
+    sampling.struct_size = 8;
+    FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "struct_size");
+    sampling.struct_size = sizeof sampling;
     sampling.reserved = 1;
     FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "reserved");
     sampling.reserved = 0;
