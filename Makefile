@@ -34,6 +34,7 @@ test: $(MODEL) examples
 	target/demo/hello-cpp $(MODEL) "$(PROMPT)" > target/demo/hello-cpp.txt
 	grep -q "Paris" target/demo/hello-cpp.txt
 	target/demo/footprint $(MODEL)
+	$(CARGO) test --release -p librasp --features handle-checks --lib --test c_api
 
 ## The C and C++ examples, with every warning an error.
 examples: target/demo/hello target/demo/hello-cpp target/demo/footprint
