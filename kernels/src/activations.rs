@@ -43,6 +43,14 @@ impl<'a> MatRef<'a> {
         &self.data[m * self.stride..][..self.cols]
     }
 
+    /// The columns of that range, of every row. Panics if it is out of bounds.
+    pub fn columns(&self, range: Range<usize>) -> MatRef<'a> {
+        assert!(range.start <= range.end && range.end <= self.cols, "columns out of bounds");
+        let cols = range.end - range.start;
+        let data = if cols != 0 && self.rows != 0 { &self.data[range.start..] } else { &[] };
+        MatRef { data, cols, ..*self }
+    }
+
     /// The first element; dangling if the view is empty.
     #[allow(dead_code)] // for the vector code
     pub(crate) fn as_ptr(&self) -> *const f32 {

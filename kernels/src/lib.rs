@@ -47,7 +47,7 @@ mod x86_64;
 pub use activations::{MatMut, MatRef};
 pub use active::Active;
 pub use isa::Isa;
-pub use matrix::{Elems, Matrix};
+pub use matrix::{Elems, Matrix, STREAMS, interleaved_place};
 
 use table::Table;
 

@@ -56,7 +56,27 @@ pub(crate) fn fits(len: usize, rows: usize, cols: usize, stride: usize) -> bool 
     (rows - 1).checked_mul(stride).and_then(|start| start.checked_add(cols)).is_some_and(|n| n <= len)
 }
 
-/// A read-only view `[rows, cols]`: row `k` starts at element `k·stride`.
+/// How many runs the rows of an interleaved matrix are dealt to.
+///
+/// A CPU follows several streams at once and gets more out of memory that way than from one: eight
+/// rows at a time, each from its own run, were read at nearly twice the speed of eight neighbours
+/// (`docs/performance.md`).
+pub const STREAMS: usize = 8;
+
+/// Where row `k` of an interleaved matrix of `rows` rows stands: rows are dealt to [`STREAMS`] runs in
+/// turn, as cards to players, and the runs lie one after the other. What does not go round once more
+/// (`rows mod STREAMS`) comes last.
+pub fn interleaved_place(k: usize, rows: usize) -> usize {
+    dealt(k, rows / STREAMS)
+}
+
+#[inline(always)]
+pub(crate) fn dealt(k: usize, run: usize) -> usize {
+    if k < STREAMS * run { k % STREAMS * run + k / STREAMS } else { k }
+}
+
+/// A read-only view `[rows, cols]`: its rows start at multiples of `stride`, in order or
+/// [interleaved](interleaved_place).
 ///
 /// Every element of the view lies within its data; the kernels rely on it.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +85,20 @@ pub struct Matrix<'a> {
     rows: usize,
     cols: usize,
     stride: usize,
+    /// Rows of a run; 0 where rows lie in order.
+    run: usize,
 }
 
 impl<'a> Matrix<'a> {
     /// `None` if an element of the view would lie outside `data`. No rows, or no columns, is fine.
     pub fn new(data: Elems<'a>, rows: usize, cols: usize, stride: usize) -> Option<Self> {
-        fits(data.len(), rows, cols, stride).then_some(Self { data, rows, cols, stride })
+        fits(data.len(), rows, cols, stride).then_some(Self { data, rows, cols, stride, run: 0 })
+    }
+
+    /// As [`new`](Matrix::new), for rows that lie [interleaved](interleaved_place).
+    pub fn interleaved(data: Elems<'a>, rows: usize, cols: usize, stride: usize) -> Option<Self> {
+        let matrix = Self::new(data, rows, cols, stride)?;
+        Some(Self { run: rows / STREAMS, ..matrix })
     }
 
     /// Number of rows.
@@ -83,12 +111,17 @@ impl<'a> Matrix<'a> {
         self.cols
     }
 
-    /// Elements from the start of one row to the start of the next.
+    /// Rows of a run; 0 where rows lie in order.
+    pub(crate) fn run(&self) -> usize {
+        self.run
+    }
+
+    /// Elements from the start of one row in memory to the start of the next.
     pub fn stride(&self) -> usize {
         self.stride
     }
 
-    /// The data; element `(k, c)` is at `k·stride + c`.
+    /// The data; element `(k, c)` is at `place(k)·stride + c`.
     pub fn elems(&self) -> Elems<'a> {
         self.data
     }
@@ -98,10 +131,18 @@ impl<'a> Matrix<'a> {
         self.cols * self.data.elem_bytes()
     }
 
+    /// Where row `k` stands among the rows in memory.
+    pub fn place(&self, k: usize) -> usize {
+        dealt(k, self.run)
+    }
+
     /// The elements of row `k`. Panics if there is none.
     pub fn row(self, k: usize) -> Elems<'a> {
-        let row = self.row_range(k..k + 1);
-        row.data.slice(0..row.cols)
+        assert!(k < self.rows, "row out of bounds");
+        // Where the row has an element the product cannot overflow: the constructor has checked the
+        // last row's.
+        let start = if self.cols != 0 { self.place(k) * self.stride } else { 0 };
+        self.data.slice(start..start + self.cols)
     }
 
     /// The columns of that range, of every row. Panics if it is out of bounds.
@@ -111,12 +152,12 @@ impl<'a> Matrix<'a> {
         Matrix { data: self.from(cols != 0 && self.rows != 0, range.start), cols, ..self }
     }
 
-    /// The rows of that range. Panics if it is out of bounds.
+    /// The rows of that range. Panics if it is out of bounds, or if rows are interleaved.
     pub fn row_range(self, range: Range<usize>) -> Matrix<'a> {
+        assert!(self.run == 0, "a range of interleaved rows is no matrix");
         assert!(range.start <= range.end && range.end <= self.rows, "rows out of bounds");
         let rows = range.end - range.start;
-        // Where the result has an element, `start` is a row of `self`, so that the product cannot
-        // overflow: the constructor has checked the last row's.
+        // As in `row`.
         let some = rows != 0 && self.cols != 0;
         let offset = if some { range.start * self.stride } else { 0 };
         Matrix { data: self.from(some, offset), rows, ..self }

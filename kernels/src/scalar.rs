@@ -71,7 +71,7 @@ fn gemv(y: &mut [f32], x: &[f32], w: Matrix<'_>) {
         return;
     }
     each_format!(w.elems(), |data, at| for (k, &x) in x.iter().enumerate() {
-        accumulate(y, x, &data[k * w.stride()..][..w.cols()], at);
+        accumulate(y, x, &data[w.place(k) * w.stride()..][..w.cols()], at);
     })
 }
 
@@ -81,7 +81,7 @@ fn gemv_sparse(y: &mut [f32], x: &[f32], active: &[u32], w: Matrix<'_>) {
     }
     each_format!(w.elems(), |data, at| for &k in active {
         let k = k as usize;
-        accumulate(y, x[k], &data[k * w.stride()..][..w.cols()], at);
+        accumulate(y, x[k], &data[w.place(k) * w.stride()..][..w.cols()], at);
     })
 }
 
@@ -114,7 +114,7 @@ fn dot_rows(y: &mut [f32], x: &[f32], w: Matrix<'_>) {
         return y.fill(0.0);
     }
     each_format!(w.elems(), |data, at| for (n, y) in y.iter_mut().enumerate() {
-        *y = dot(x, &data[n * w.stride()..][..w.cols()], at);
+        *y = dot(x, &data[w.place(n) * w.stride()..][..w.cols()], at);
     })
 }
 

@@ -3,13 +3,19 @@
 mod common;
 
 use common::*;
-use rasp_kernels::{Active, MatMut, MatRef, Matrix};
+use rasp_kernels::{Active, Elems, MatMut, MatRef, Matrix, interleaved_place};
 
 const ROWS: [usize; 14] = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 17, 33, 100, 300];
 
 /// A random choice of about `share` of `n` channels.
 fn channels(rng: &mut Rng, n: usize, share: f32) -> Vec<u32> {
     (0..n as u32).filter(|_| (rng.unit() + 1.0) / 2.0 < share).collect()
+}
+
+/// Rows in order or interleaved, one as often as the other.
+fn matrix<'a>(rng: &mut Rng, elems: Elems<'a>, rows: usize, cols: usize, stride: usize) -> Matrix<'a> {
+    let new = if rng.below(2) == 0 { Matrix::new } else { Matrix::interleaved };
+    new(elems, rows, cols, stride).unwrap()
 }
 
 #[test]
@@ -21,7 +27,7 @@ fn column_form_has_the_scalar_bits() {
                 for cols in SIZES {
                     let stride = cols + rng.below(3) * 5;
                     let store = Store::new(format, kind, rng, rows * stride + 3);
-                    let w = Matrix::new(store.elems(), rows, cols, stride).unwrap();
+                    let w = matrix(rng, store.elems(), rows, cols, stride);
                     let x = kind.values(rng, rows);
                     let y = kind.values(rng, cols);
 
@@ -74,7 +80,7 @@ fn every_row_of_gemm_is_a_gemv() {
             for (rows, cols) in shapes {
                 let stride = cols + rng.below(2) * 3;
                 let store = Store::new(format, kind, rng, rows * stride + 3);
-                let w = Matrix::new(store.elems(), rows, cols, stride).unwrap();
+                let w = matrix(rng, store.elems(), rows, cols, stride);
                 for tokens in [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 19, 24, 25, 33, 245] {
                     let x_stride = rows + rng.below(2) * 7;
                     let y_stride = cols + rng.below(2) * 7;
@@ -178,6 +184,33 @@ fn sparse_equals_zeroed() {
                 menu.gemv_sparse(&mut sparse, &x, active, w);
                 menu.gemv(&mut dense, &zeroed, w);
                 assert_eq!(sparse, dense, "{menu:?} {format:?} {threshold}");
+            }
+        }
+    }
+}
+
+/// Where rows lie is nobody's business: the same matrix in another arrangement gives the same bits.
+#[test]
+fn interleaving_changes_no_bit() {
+    let rng = &mut Rng(8);
+    let cols = 40;
+    for rows in [0, 1, 7, 8, 9, 16, 100, 576] {
+        let natural: Vec<f32> = Kind::Tame.values(rng, rows * cols);
+        let mut dealt = vec![f32::NAN; rows * cols];
+        for k in 0..rows {
+            dealt[interleaved_place(k, rows) * cols..][..cols].copy_from_slice(&natural[k * cols..][..cols]);
+        }
+        assert!(dealt.iter().all(|x| !x.is_nan()), "a place is left empty with {rows} rows");
+        let natural = Matrix::new(Elems::F32(&natural), rows, cols, cols).unwrap();
+        let dealt = Matrix::interleaved(Elems::F32(&dealt), rows, cols, cols).unwrap();
+        let x = Kind::Tame.values(rng, 13 * rows);
+        for menu in all_menus() {
+            for tokens in [1, 2, 5, 13] {
+                let x = MatRef::new(&x, tokens, rows, rows).unwrap();
+                let (mut want, mut got) = (vec![0.5; tokens * cols], vec![0.5; tokens * cols]);
+                menu.gemm(MatMut::new(&mut want, tokens, cols, cols).unwrap(), x, natural);
+                menu.gemm(MatMut::new(&mut got, tokens, cols, cols).unwrap(), x, dealt);
+                same_bits(&got, &want, format!("{menu:?} {rows} rows, {tokens} tokens"));
             }
         }
     }

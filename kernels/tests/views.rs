@@ -1,6 +1,6 @@
 //! The views refuse what would lie outside their data: the kernels rely on it.
 
-use rasp_kernels::{Active, Elems, Isa, Kernels, MatMut, MatRef, Matrix};
+use rasp_kernels::{Active, Elems, Isa, Kernels, MatMut, MatRef, Matrix, interleaved_place};
 
 #[test]
 fn a_view_lies_within_its_data() {
@@ -51,6 +51,26 @@ fn parts_of_views() {
     left.row_mut(9)[4] = -2.0;
     right.row_mut(9)[0] = -3.0;
     assert_eq!((data[94], data[95]), (-2.0, -3.0));
+}
+
+#[test]
+fn interleaved_rows_are_dealt_to_eight_runs() {
+    // 19 rows: 8 runs of 2, and 3 over.
+    let places: Vec<usize> = (0..19).map(|k| interleaved_place(k, 19)).collect();
+    assert_eq!(places, [0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15, 16, 17, 18]);
+    let data: Vec<f32> = (0..19).map(|i| i as f32).collect();
+    let w = Matrix::interleaved(Elems::F32(&data), 19, 1, 1).unwrap();
+    for (k, place) in places.into_iter().enumerate() {
+        let Elems::F32(row) = w.row(k) else { unreachable!() };
+        assert_eq!((w.place(k), row), (place, &[place as f32][..]));
+    }
+}
+
+#[test]
+#[should_panic(expected = "interleaved rows")]
+fn interleaved_rows_have_no_ranges() {
+    let w = Matrix::interleaved(Elems::F32(&[0.0; 24]), 8, 3, 3).unwrap();
+    w.row_range(0..1);
 }
 
 #[test]

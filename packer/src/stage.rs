@@ -7,7 +7,7 @@ use crate::progress::Progress;
 use crate::tokenizer::Compiled;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use rasp::format::{Config, Dtype, ScoreKind, TensorSpec, Writer};
+use rasp::format::{Config, Dtype, ScoreKind, TensorSpec, Writer, channel_rows};
 use rasp::model::{GroupKind, LinearKind, WeightType};
 use rasp::{Error, Result, Status};
 
@@ -155,7 +155,11 @@ impl Stage<'_> {
         if kind == GroupKind::Qkv && self.checkpoint.has_bias() {
             writer.tensor(&format!("{name}.bias"), &f32_bytes(&bias))?;
         }
-        writer.tensor(&name, &u16_bytes(&columns))
+        let mut rows = vec![0; columns.len()];
+        for (channel, row) in channel_rows(inputs).enumerate() {
+            rows[row * width..][..width].copy_from_slice(&columns[channel * width..][..width]);
+        }
+        writer.tensor(&name, &u16_bytes(&rows))
     }
 
     /// The factors as the file will hold them, rounded, so that the residual makes up for their rounding.

@@ -3,6 +3,7 @@
 //! A reader checks every offset, shape, dtype and count before it trusts one of them; what it hands out are
 //! [`View`]s, typed windows that keep the mapped file alive.
 
+mod blocks;
 mod bytes;
 mod config;
 mod header;
@@ -10,6 +11,7 @@ mod reader;
 mod recipe;
 mod writer;
 
+pub use blocks::{BLOCKS, block, channel_rows};
 pub use bytes::{Bytes, Plain, View};
 pub use config::Config;
 pub use header::read_header;
@@ -20,7 +22,7 @@ pub use writer::{TensorSpec, Writer};
 pub use safetensors::Dtype;
 
 /// The only version this library reads and writes; `__metadata__["rasp.version"]`.
-pub const FORMAT_VERSION: &str = "1";
+pub const FORMAT_VERSION: &str = "2";
 
 /// Every tensor starts on a multiple of this many bytes from the start of the file.
 pub const TENSOR_ALIGNMENT: usize = 64;

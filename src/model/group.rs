@@ -1,7 +1,7 @@
 //! Linears that share one input, side by side in one matrix, each with a mask of its own.
 
 use super::WeightType;
-use crate::format::View;
+use crate::format::{self, View};
 use rasp_kernels::Matrix;
 use std::ops::Range;
 
@@ -95,7 +95,8 @@ pub struct Group {
     pub(super) weight_type: WeightType,
     pub(super) input: usize,
     pub(super) output: usize,
-    /// `[input, output]`, input-channel-major: `R` of all linears, or `W` where the rank is 0.
+    /// `[input, output]`, input-channel-major, channels in the order of [`format::channel_rows`]: `R` of all linears,
+    /// or `W` where the rank is 0.
     pub(super) weights: View<u16>,
     /// `[output]`
     pub(super) bias: Option<View<f32>>,
@@ -128,9 +129,28 @@ impl Group {
         self.linears.iter().map(|l| l.rank()).sum()
     }
 
-    /// `[input, output]`, input-channel-major.
-    pub(crate) fn weights(&self) -> Matrix<'_> {
-        self.weight_type.matrix(&self.weights, self.input, self.output)
+    /// The input channels of block `n`.
+    pub(crate) fn block(&self, n: usize) -> Range<usize> {
+        format::block(self.input, n)
+    }
+
+    /// The weights of the channels of block `n`: `[channels, output]`, input-channel-major.
+    pub(crate) fn weights(&self, n: usize) -> Matrix<'_> {
+        let channels = self.block(n);
+        let bits = &self.weights[channels.start * self.output..channels.end * self.output];
+        let elems = self.weight_type.elems(bits);
+        Matrix::interleaved(elems, channels.len(), self.output, self.output).expect("shape checked at load")
+    }
+
+    /// Bytes of one output's weights of one channel.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.weight_type.elems(&[]).elem_bytes()
+    }
+
+    /// Bytes of the low-rank factors of all its linears.
+    pub(crate) fn low_rank_bytes(&self) -> usize {
+        let factors = self.linears.iter().filter_map(|l| l.low_rank.as_ref());
+        factors.map(|l| (l.a.len() + l.b.len()) * self.weight_bytes()).sum()
     }
 
     pub(crate) fn bias(&self) -> Option<&[f32]> {

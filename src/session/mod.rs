@@ -1,8 +1,10 @@
 //! A session: one text in the making over a shared model. All mutable state lives here.
 
 mod arena;
+mod attention;
 mod engine;
 mod kv_cache;
+mod linear;
 mod score;
 mod shared;
 

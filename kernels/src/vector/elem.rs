@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::Simd;
-use crate::{Elems, Matrix, scalar};
+use crate::{Elems, Matrix, matrix, scalar};
 
 /// A stored format.
 pub(super) trait Elem: Copy {
@@ -66,7 +66,8 @@ pub(super) struct View<'a, E: Elem> {
     data: *const E::Raw,
     pub rows: usize,
     pub cols: usize,
-    pub stride: usize,
+    stride: usize,
+    run: usize,
     life: PhantomData<&'a [E::Raw]>,
 }
 
@@ -74,7 +75,7 @@ impl<'a, E: Elem> View<'a, E> {
     #[inline(always)]
     pub fn new(_: E, data: &'a [E::Raw], of: Matrix<'a>) -> Self {
         let data = data.as_ptr();
-        Self { data, rows: of.rows(), cols: of.cols(), stride: of.stride(), life: PhantomData }
+        Self { data, rows: of.rows(), cols: of.cols(), stride: of.stride(), run: of.run(), life: PhantomData }
     }
 
     /// The start of row `k`.
@@ -84,7 +85,7 @@ impl<'a, E: Elem> View<'a, E> {
     #[inline(always)]
     pub unsafe fn row(&self, k: usize) -> *const E::Raw {
         // SAFETY: the row's first element lies within the data.
-        unsafe { self.data.add(k * self.stride) }
+        unsafe { self.data.add(matrix::dealt(k, self.run) * self.stride) }
     }
 }
 

@@ -34,27 +34,6 @@ struct Place {
     x_stride: usize,
 }
 
-/// What to prefetch at each step of `k`: rows of `W`, by their stride in bytes.
-#[derive(Clone, Copy)]
-struct Ahead {
-    at: *const u8,
-    stride: usize,
-}
-
-impl Ahead {
-    /// Nothing new: what is in use anyway, again and again, costs a slot that is free. (An address
-    /// of nothing would cost a page walk each time.)
-    #[inline(always)]
-    fn none(place: Place) -> Ahead {
-        Ahead { at: place.x.cast(), stride: 0 }
-    }
-
-    #[inline(always)]
-    fn of<Raw>(at: *const Raw, stride: usize) -> Ahead {
-        Ahead { at: at.cast(), stride: stride * size_of::<Raw>() }
-    }
-}
-
 impl Place {
     /// `m` rows down, `c` columns along `Y`, `k` along `X`.
     ///
@@ -64,6 +43,13 @@ impl Place {
     unsafe fn at(self, m: usize, c: usize, k: usize) -> Place {
         // SAFETY: by contract.
         unsafe { Place { y: self.y.add(m * self.y_stride + c), x: self.x.add(m * self.x_stride + k), ..self } }
+    }
+
+    /// Nothing new to prefetch: what is in use anyway, again and again, costs a slot that is free. (An
+    /// address of nothing would cost a page walk each time.)
+    #[inline(always)]
+    fn nothing_ahead(self) -> impl Fn(usize) -> *const u8 + Copy {
+        move |_| self.x.cast()
     }
 }
 
@@ -112,16 +98,17 @@ unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E
         // SAFETY: (k, c) lies within w and, with the strip's width, so does every element of it in
         // `depth` rows; likewise in Y and X.
         unsafe {
-            let row = w.row(k);
+            let row = move |step: usize| w.row(k + step);
             let mut c = 0;
             while c + wide * S::LANES <= w.cols {
                 let at = place.at(0, c, k);
+                let w = move |step| row(step).add(c);
                 // The strip after the next, whose lines may be the next one's too.
-                let ahead = Ahead::of(row.wrapping_add(c + 2 * wide * S::LANES), w.stride);
+                let ahead = move |step| row(step).wrapping_add(c + 2 * wide * S::LANES).cast();
                 if wide == 4 {
-                    micro::<S, E, 2, 4>(s, at, row.add(c), w.stride, depth, ahead);
+                    micro::<S, E, 2, 4>(s, at, w, depth, ahead);
                 } else {
-                    strip::<S, E>(s, at, tokens, row.add(c), w.stride, depth, ahead);
+                    strip::<S, E>(s, at, tokens, w, depth, ahead);
                 }
                 c += wide * S::LANES;
             }
@@ -129,7 +116,7 @@ unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E
                 let at = place.at(0, c, k);
                 for m in 0..tokens {
                     let at = at.at(m, 0, 0);
-                    micro::<S, E, 1, 1>(s, at, row.add(c), w.stride, depth, Ahead::none(at));
+                    micro::<S, E, 1, 1>(s, at, move |step| row(step).add(c), depth, at.nothing_ahead());
                 }
                 c += S::LANES;
             }
@@ -138,7 +125,7 @@ unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E
                     let at = place.at(m, c, k);
                     let mut acc = *at.y;
                     for k in 0..depth {
-                        acc = (*at.x.add(k)).mul_add(E::widen(*row.add(c + k * w.stride)), acc);
+                        acc = (*at.x.add(k)).mul_add(E::widen(*row(k).add(c)), acc);
                     }
                     *at.y = acc;
                 }
@@ -163,23 +150,23 @@ unsafe fn many<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, 
         // SAFETY: (k, c) lies within w; a strip's `depth` rows of `columns` elements lie within w,
         // and `depth` rows of `width` within the panel, which is written before it is read.
         unsafe {
-            let row = w.row(k);
+            let row = move |step: usize| w.row(k + step);
             let mut c = 0;
             while c < w.cols {
                 let columns = width.min(w.cols - c);
                 let at = place.at(0, c, k);
                 if columns == width {
                     for k in 0..depth {
-                        let (from, to) = (row.add(c + k * w.stride), panel.add(k * width));
+                        let (from, to) = (row(k).add(c), panel.add(k * width));
                         s.store(to, E::load(s, from));
                         s.store(to.add(S::LANES), E::load(s, from.add(S::LANES)));
                     }
-                    let ahead = Ahead::of(row.wrapping_add(c + width), w.stride);
-                    strip::<S, F32>(s, at, tokens, panel, width, depth, ahead);
+                    let ahead = move |step| row(step).wrapping_add(c + width).cast();
+                    strip::<S, F32>(s, at, tokens, move |step| panel.add(step * width), depth, ahead);
                 } else {
                     for k in 0..depth {
                         for l in 0..width {
-                            let from = row.wrapping_add(c + k * w.stride + l);
+                            let from = row(k).wrapping_add(c + l);
                             *panel.add(k * width + l) = if l < columns { E::widen(*from) } else { 0.0 };
                         }
                     }
@@ -210,7 +197,7 @@ unsafe fn last_strip<S: Simd>(s: S, place: Place, tokens: usize, panel: *const f
                 std::ptr::copy_nonoverlapping(from, sums.as_mut_ptr().add(r * width), columns);
             }
             let copy = Place { y: sums.as_mut_ptr(), y_stride: width, ..at };
-            strip::<S, F32>(s, copy, rows, panel, width, depth, Ahead::none(copy));
+            strip::<S, F32>(s, copy, rows, move |step| panel.add(step * width), depth, copy.nothing_ahead());
             for r in 0..rows {
                 let to = at.y.add(r * at.y_stride);
                 std::ptr::copy_nonoverlapping(sums.as_ptr().add(r * width), to, columns);
@@ -223,17 +210,16 @@ unsafe fn last_strip<S: Simd>(s: S, place: Place, tokens: usize, panel: *const f
 /// prefetches what is `ahead`.
 ///
 /// # Safety
-/// `place` has `tokens` rows, of two vectors of `Y` and `depth` elements of `X`; `w` has `depth` rows
-/// of two vectors, `stride` apart.
+/// `place` has `tokens` rows, of two vectors of `Y` and `depth` elements of `X`; `w` gives `depth`
+/// rows of two vectors.
 #[inline(always)]
 unsafe fn strip<S: Simd, E: Elem>(
     s: S,
     place: Place,
     tokens: usize,
-    w: *const E::Raw,
-    stride: usize,
+    w: impl Fn(usize) -> *const E::Raw + Copy,
     depth: usize,
-    mut ahead: Ahead,
+    ahead: impl Fn(usize) -> *const u8 + Copy,
 ) {
     let tiles = tokens.div_ceil(S::ROWS);
     let mut m = 0;
@@ -242,40 +228,60 @@ unsafe fn strip<S: Simd, E: Elem>(
         // SAFETY: rows m..end are below `tokens`.
         unsafe {
             let at = place.at(m, 0, 0);
-            match end - m {
-                1 => micro::<S, E, 1, 2>(s, at, w, stride, depth, ahead),
-                2 => micro::<S, E, 2, 2>(s, at, w, stride, depth, ahead),
-                3 => micro::<S, E, 3, 2>(s, at, w, stride, depth, ahead),
-                4 => micro::<S, E, 4, 2>(s, at, w, stride, depth, ahead),
-                5 => micro::<S, E, 5, 2>(s, at, w, stride, depth, ahead),
-                6 => micro::<S, E, 6, 2>(s, at, w, stride, depth, ahead),
-                7 if S::ROWS > 6 => micro::<S, E, 7, 2>(s, at, w, stride, depth, ahead),
-                8 if S::ROWS > 6 => micro::<S, E, 8, 2>(s, at, w, stride, depth, ahead),
-                9 if S::ROWS > 6 => micro::<S, E, 9, 2>(s, at, w, stride, depth, ahead),
-                10 if S::ROWS > 6 => micro::<S, E, 10, 2>(s, at, w, stride, depth, ahead),
-                11 if S::ROWS > 6 => micro::<S, E, 11, 2>(s, at, w, stride, depth, ahead),
-                12 if S::ROWS > 6 => micro::<S, E, 12, 2>(s, at, w, stride, depth, ahead),
-                _ => debug_assert!(false, "a tile is 1 to ROWS rows"),
+            match tile {
+                0 => rows::<S, E>(s, at, end - m, w, depth, ahead),
+                _ => rows::<S, E>(s, at, end - m, w, depth, at.nothing_ahead()),
             }
         }
         m = end;
-        ahead = Ahead::none(place);
+    }
+}
+
+/// A strip two vectors wide, for 1 to `S::ROWS` tokens.
+///
+/// # Safety
+/// As for [`strip`].
+#[inline(always)]
+unsafe fn rows<S: Simd, E: Elem>(
+    s: S,
+    at: Place,
+    tokens: usize,
+    w: impl Fn(usize) -> *const E::Raw + Copy,
+    depth: usize,
+    ahead: impl Fn(usize) -> *const u8 + Copy,
+) {
+    // SAFETY: the same contract.
+    unsafe {
+        match tokens {
+            1 => micro::<S, E, 1, 2>(s, at, w, depth, ahead),
+            2 => micro::<S, E, 2, 2>(s, at, w, depth, ahead),
+            3 => micro::<S, E, 3, 2>(s, at, w, depth, ahead),
+            4 => micro::<S, E, 4, 2>(s, at, w, depth, ahead),
+            5 => micro::<S, E, 5, 2>(s, at, w, depth, ahead),
+            6 => micro::<S, E, 6, 2>(s, at, w, depth, ahead),
+            7 if S::ROWS > 6 => micro::<S, E, 7, 2>(s, at, w, depth, ahead),
+            8 if S::ROWS > 6 => micro::<S, E, 8, 2>(s, at, w, depth, ahead),
+            9 if S::ROWS > 6 => micro::<S, E, 9, 2>(s, at, w, depth, ahead),
+            10 if S::ROWS > 6 => micro::<S, E, 10, 2>(s, at, w, depth, ahead),
+            11 if S::ROWS > 6 => micro::<S, E, 11, 2>(s, at, w, depth, ahead),
+            12 if S::ROWS > 6 => micro::<S, E, 12, 2>(s, at, w, depth, ahead),
+            _ => debug_assert!(false, "a tile is 1 to ROWS rows"),
+        }
     }
 }
 
 /// The register tile: `M` rows by `N` vectors, `depth` steps of `k`.
 ///
 /// # Safety
-/// `place` has `M` rows, of `N` vectors of `Y` and `depth` elements of `X`; `w` has `depth` rows of
-/// `N` vectors, `stride` apart.
+/// `place` has `M` rows, of `N` vectors of `Y` and `depth` elements of `X`; `w` gives `depth` rows of
+/// `N` vectors.
 #[inline(always)]
 unsafe fn micro<S: Simd, E: Elem, const M: usize, const N: usize>(
     s: S,
     place: Place,
-    w: *const E::Raw,
-    stride: usize,
+    w: impl Fn(usize) -> *const E::Raw,
     depth: usize,
-    ahead: Ahead,
+    ahead: impl Fn(usize) -> *const u8,
 ) {
     // SAFETY: every offset is below those of the contract.
     unsafe {
@@ -286,8 +292,8 @@ unsafe fn micro<S: Simd, E: Elem, const M: usize, const N: usize>(
             }
         }
         for k in 0..depth {
-            let row = w.add(k * stride);
-            s.prefetch(ahead.at.wrapping_add(k * ahead.stride));
+            let row = w(k);
+            s.prefetch(ahead(k));
             let mut strip = [s.splat(0.0); N];
             for n in 0..N {
                 strip[n] = E::load(s, row.add(n * S::LANES));

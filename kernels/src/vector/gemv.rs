@@ -4,8 +4,9 @@
 //! goes through one fused multiply-add for each row, in ascending `k`, and is stored again. Chains
 //! of neighbouring columns overlap in the CPU, so that the loads of `W` set the pace.
 //!
-//! While one tile (a batch, some hundred columns) is computed, the next is prefetched: the CPU's own
-//! prefetcher cannot know which row follows when rows are skipped, and starts late on each short row.
+//! The rows of a batch are as many streams, far apart where `W` is interleaved. A little of what each
+//! goes on with is prefetched: the CPU's own prefetcher follows a stream well, but cannot know where
+//! a row ends and which one follows.
 
 use super::{
     Simd,
@@ -17,11 +18,8 @@ use crate::Matrix;
 const BATCH: usize = 8;
 /// Columns of a group: a cache line of a 16-bit format.
 const GROUP: usize = 32;
-/// Most columns of a tile.
-const TILE: usize = 256;
-
-/// Least bytes between what is prefetched and what is used.
-const DISTANCE: usize = 8 << 10;
+/// Bytes of each row between what is prefetched and what is used.
+const AHEAD: usize = 256;
 
 /// Which rows take part, ascending.
 trait Rows: Copy {
@@ -83,21 +81,19 @@ pub(crate) unsafe fn gemv_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], active
 /// `y` has `w.cols > 0` elements, and each of `rows` is below `w.rows`, the length of `x`.
 #[inline(always)]
 unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
-    let tile = w.cols.clamp(GROUP, TILE) * BATCH * size_of::<E::Raw>();
-    let distance = DISTANCE.div_ceil(tile);
     let mut i = 0;
     // SAFETY: each call's rows are within the list; the rest is the caller's.
     unsafe {
         while i + BATCH <= rows.len() {
-            batch::<S, E, BATCH>(s, y, x, rows, i, w, distance);
+            batch::<S, E, BATCH>(s, y, x, rows, i, w);
             i += BATCH;
         }
         if i + 4 <= rows.len() {
-            batch::<S, E, 4>(s, y, x, rows, i, w, distance);
+            batch::<S, E, 4>(s, y, x, rows, i, w);
             i += 4;
         }
         while i < rows.len() {
-            batch::<S, E, 1>(s, y, x, rows, i, w, distance);
+            batch::<S, E, 1>(s, y, x, rows, i, w);
             i += 1;
         }
     }
@@ -115,38 +111,31 @@ unsafe fn batch<S: Simd, E: Elem, const R: usize>(
     rows: impl Rows,
     i: usize,
     w: View<'_, E>,
-    distance: usize,
 ) {
     let mut row = [std::ptr::null(); R];
+    let mut next = row;
     let mut factor = [0.0; R];
     for r in 0..R {
-        // SAFETY: i + r is within the list, whose rows are rows of w and places of x.
+        // SAFETY: i + r is within the list, as is the place after the batch or, at the end, the last;
+        // the rows of the list are rows of w and places of x.
         unsafe {
             let k = rows.at(i + r);
             row[r] = w.row(k);
             factor[r] = *x.add(k);
+            next[r] = w.row(rows.at((i + R + r).min(rows.len() - 1)));
         }
     }
     let factors = factor.map(|x| s.splat(x));
 
-    let groups = w.cols / GROUP;
-    let tiles = groups.div_ceil(TILE / GROUP);
-    let cut = |tile: usize| tile * groups / tiles * GROUP;
+    let end = w.cols / GROUP * GROUP;
+    let ahead = (AHEAD / size_of::<E::Raw>()).min(end);
+    let turn = end - ahead;
     let mut c = 0;
-    for tile in 0..tiles {
-        // The place of the tile that lies `distance` tiles ahead, of this batch or a later one. (At the
-        // end of the list it is the last row: reading that again does no harm.)
-        let (batches, ahead_tile) = ((tile + distance) / tiles, (tile + distance) % tiles);
-        let mut ahead = [std::ptr::null::<E::Raw>(); R];
-        for r in 0..R {
-            let place = (i + batches * R + r).min(rows.len() - 1);
-            // SAFETY: the place is within the list, whose rows are rows of w.
-            ahead[r] = unsafe { w.row(rows.at(place)) }.wrapping_add(cut(ahead_tile));
-        }
-        let (start, end) = (c, cut(tile + 1));
-        while c < end {
-            for p in ahead {
-                s.prefetch(p.wrapping_add(c - start).cast());
+    // Up to the turn, what lies ahead is of the same row; from there on, of the next.
+    for (stop, lines) in [(turn, row.map(|p| p.wrapping_add(ahead))), (end, next.map(|p| p.wrapping_sub(turn)))] {
+        while c < stop {
+            for p in lines {
+                s.prefetch(p.wrapping_add(c).cast());
             }
             // SAFETY: the group's columns are below w.cols.
             unsafe { group::<S, E, R>(s, y.add(c), row.map(|p| p.add(c)), factors) };
