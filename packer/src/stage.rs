@@ -1,8 +1,8 @@
 //! Writing all tensors of a file: weights transposed, rounded and grouped; low-rank factors split off; scores.
 
-use crate::decompose::{Factors, column_norms, subtract, truncated_svd};
+use crate::decompose::{Factors, column_squares, subtract, truncated_svd};
 use crate::import::{Checkpoint, Norm};
-use crate::plan::{LinearPlan, Plan};
+use crate::plan::{LinearPlan, Masks, Plan};
 use crate::progress::Progress;
 use crate::tokenizer::Compiled;
 use half::slice::HalfFloatSliceExt;
@@ -112,44 +112,34 @@ impl Stage<'_> {
 
     /// One group: scores and factors of its linears, then their weights side by side, input-channel-major.
     fn write_group(&self, writer: &mut Writer, layer: usize, kind: GroupKind) -> Result<()> {
+        let linears: Vec<Linear<'_>> =
+            self.group(layer, kind).map(|plan| self.linear(layer, plan)).collect::<Result<_>>()?;
+        let group_score = root(&linears.iter().map(|l| &l.squares[..]).collect::<Vec<_>>());
         let width = self.group_width(layer, kind);
         let inputs = self.config.linear_shape(kind.linears()[0]).0;
         let mut columns = vec![0; inputs * width];
         let mut bias = Vec::with_capacity(width);
-        let mut start = 0;
-        for plan in self.group(layer, kind) {
+        for Linear { plan, weights, squares, factors } in &linears {
             let name = plan.name();
-            let mut w = self.checkpoint.linear(layer, plan.kind)?.data;
-            // Norms are of the numbers the file holds.
-            let norms = column_norms(&self.rounded(&name, &w)?, inputs);
-            let factors = match plan.rank {
-                0 => None,
-                rank => Some(self.factors(&name, &w, plan, rank)?),
-            };
-            if let Some(factors) = &factors {
-                subtract(&mut w, inputs, plan.rank, factors);
+            if self.plan.score != ScoreKind::Magnitude {
+                let score = match self.plan.masks {
+                    Masks::Group => &group_score,
+                    Masks::Linear => &root(&[squares]),
+                };
+                writer.tensor(&format!("{name}.score"), &f32_bytes(score))?;
             }
-            match self.plan.score {
-                ScoreKind::Magnitude => {}
-                ScoreKind::WeightNorm => writer.tensor(&format!("{name}.score"), &f32_bytes(&norms))?,
-                ScoreKind::ResidualNorm => {
-                    let norms = column_norms(&self.rounded(&name, &w)?, inputs);
-                    writer.tensor(&format!("{name}.score"), &f32_bytes(&norms))?;
-                }
-            }
-            if let Some(Factors { a, b }) = &factors {
+            if let Some(Factors { a, b }) = factors {
                 writer.tensor(&format!("{name}.low_rank.b"), &u16_bytes(&self.round(&name, b)?))?;
                 // `A` is [out, r]; its transpose is stored.
                 let mut transposed = vec![0; a.len()];
                 transpose_into(&self.round(&name, a)?, plan.rank, &mut transposed, plan.outputs, 0);
                 writer.tensor(&format!("{name}.low_rank.a"), &u16_bytes(&transposed))?;
             }
-            transpose_into(&self.round(&name, &w)?, inputs, &mut columns, width, start);
+            transpose_into(weights, inputs, &mut columns, width, bias.len());
             match self.checkpoint.bias(layer, plan.kind)? {
                 Some(own) => bias.extend(own),
                 None => bias.resize(bias.len() + plan.outputs, 0.0),
             }
-            start += plan.outputs;
         }
         let name = format!("layers.{layer}.{}", kind.name());
         if kind == GroupKind::Qkv && self.checkpoint.has_bias() {
@@ -160,6 +150,27 @@ impl Stage<'_> {
             rows[row * width..][..width].copy_from_slice(&columns[channel * width..][..width]);
         }
         writer.tensor(&name, &u16_bytes(&rows))
+    }
+
+    /// One linear, taken apart: its factors, what remains, and what its channels weigh.
+    fn linear<'p>(&self, layer: usize, plan: &'p LinearPlan) -> Result<Linear<'p>> {
+        let name = plan.name();
+        let mut w = self.checkpoint.linear(layer, plan.kind)?.data;
+        // Norms are of the numbers the file holds.
+        let whole = column_squares(&self.rounded(&name, &w)?, plan.inputs);
+        let factors = match plan.rank {
+            0 => None,
+            rank => Some(self.factors(&name, &w, plan, rank)?),
+        };
+        if let Some(factors) = &factors {
+            subtract(&mut w, plan.inputs, plan.rank, factors);
+        }
+        let weights = self.round(&name, &w)?;
+        let squares = match self.plan.score {
+            ScoreKind::ResidualNorm => column_squares(&widen(&weights, self.weight_type), plan.inputs),
+            ScoreKind::WeightNorm | ScoreKind::Magnitude => whole,
+        };
+        Ok(Linear { plan, weights, squares, factors })
     }
 
     /// The factors as the file will hold them, rounded, so that the residual makes up for their rounding.
@@ -196,6 +207,21 @@ impl Stage<'_> {
             )),
         }
     }
+}
+
+/// A linear as it goes into the file.
+struct Linear<'p> {
+    plan: &'p LinearPlan,
+    /// `[outputs, inputs]`, rounded: `R`, or `W` where the rank is 0.
+    weights: Vec<u16>,
+    /// `[inputs]`: the sum of the squares of a channel's weights, of `W` or of `R` as the score asks.
+    squares: Vec<f64>,
+    factors: Option<Factors>,
+}
+
+/// `[inputs]`: norms of a channel's weights in several linears together.
+fn root(squares: &[&[f64]]) -> Vec<f32> {
+    (0..squares[0].len()).map(|k| squares.iter().map(|s| s[k]).sum::<f64>().sqrt() as f32).collect()
 }
 
 fn widen(bits: &[u16], weight_type: WeightType) -> Vec<f32> {

@@ -142,6 +142,20 @@ impl Group {
         Matrix::interleaved(elems, channels.len(), self.output, self.output).expect("shape checked at load")
     }
 
+    /// The masks of a token: of linears, neighbours with one score and one threshold joined. Gives the columns of each
+    /// mask and the first of its linears.
+    pub(crate) fn masks<'a>(&'a self, thresholds: &'a [f32]) -> impl Iterator<Item = (Range<usize>, &'a Linear)> {
+        let mut linears = self.linears.as_slice();
+        std::iter::from_fn(move || {
+            let first = linears.first()?;
+            let joins = |l: &&Linear| l.score_of_previous && thresholds[l.index] == thresholds[first.index];
+            let len = 1 + linears[1..].iter().take_while(joins).count();
+            let (mask, rest) = linears.split_at(len);
+            linears = rest;
+            Some((first.columns.start..mask[len - 1].columns.end, first))
+        })
+    }
+
     /// Bytes of one output's weights of one channel.
     pub(crate) fn weight_bytes(&self) -> usize {
         self.weight_type.elems(&[]).elem_bytes()
@@ -167,6 +181,8 @@ pub struct Linear {
     pub(super) columns: Range<usize>,
     /// `[input]`: the factor of `|x_j|` in the score; `None` for plain magnitude.
     pub(super) score: Option<View<f32>>,
+    /// True if the linear before it in the group has the same score.
+    pub(super) score_of_previous: bool,
     pub(super) low_rank: Option<LowRank>,
     /// One a rung of the recipe's ladder.
     pub(super) thresholds: Vec<f32>,

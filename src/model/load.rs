@@ -120,11 +120,13 @@ impl Loader<'_> {
     fn group(&self, layer: usize, kind: GroupKind) -> Result<Group> {
         let name = format!("layers.{layer}.{}", kind.name());
         let input = self.config.linear_shape(kind.linears()[0]).0;
-        let mut linears = Vec::with_capacity(kind.linears().len());
+        let mut linears: Vec<Linear> = Vec::with_capacity(kind.linears().len());
         let mut output = 0;
         for &kind in kind.linears() {
             let (_, out) = self.config.linear_shape(kind);
-            linears.push(self.linear(layer, kind, input, output..output + out)?);
+            let mut linear = self.linear(layer, kind, input, output..output + out)?;
+            linear.score_of_previous = linears.last().is_some_and(|previous| previous.score() == linear.score());
+            linears.push(linear);
             output += out;
         }
         let bias_name = format!("{name}.bias");
@@ -163,7 +165,15 @@ impl Loader<'_> {
             }),
         };
         let index = layer * LinearKind::ALL.len() + kind as usize;
-        Ok(Linear { kind, index, columns, score, low_rank, thresholds: recipe.thresholds.clone() })
+        Ok(Linear {
+            kind,
+            index,
+            columns,
+            score,
+            score_of_previous: false,
+            low_rank,
+            thresholds: recipe.thresholds.clone(),
+        })
     }
 
     /// A weight matrix, its elements looked at only if `verify` asks for it.

@@ -182,8 +182,8 @@ impl Pass<'_, '_> {
                     read += channels.len() * columns.len();
                     continue;
                 }
-                for linear in group.linears() {
-                    let own = intersection(&linear.columns(), &columns);
+                for (own, linear) in group.masks(thresholds) {
+                    let own = intersection(&own, &columns);
                     if own.is_empty() {
                         continue;
                     }
@@ -248,8 +248,7 @@ impl Pass<'_, '_> {
         let tile = tile_len(self.batch);
         let sums = Shared::new(&mut *self.sums);
         let weights_read = AtomicU64::new(0);
-        for (n, linear) in group.linears().iter().enumerate() {
-            let columns = linear.columns();
+        for (columns, linear) in group.masks(thresholds) {
             let shared = Shared::new(&mut masked[..rows * input]);
             self.burst.run(&|part| {
                 let mut kept = 0;
@@ -266,7 +265,6 @@ impl Pass<'_, '_> {
             });
 
             let masked = view(masked, rows, input);
-            let last = n + 1 == group.linears().len();
             self.burst.run(&|part| {
                 // SAFETY: each part has a tile of its own.
                 let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
@@ -276,11 +274,12 @@ impl Pass<'_, '_> {
                 let mut out = unsafe { y.matrix(0..rows, columns.clone(), group.output()) };
                 start_sum(kernels, group, &columns, low_rank, &mut out);
                 add_product(kernels, group, columns, masked, out, tile);
-                if last {
-                    finish(Slice { rows, range, y });
-                }
             });
         }
+        self.burst.run(&|part| {
+            let width = group.linears().last().map_or(0, |linear| linear.columns().len());
+            finish(Slice { rows, range: share(width, UNIT, parts, part), y });
+        });
         let counted = rows.saturating_sub(first) * group.low_rank_bytes();
         self.bytes += weights_read.into_inner() * group.weight_bytes() as u64 + counted as u64;
     }

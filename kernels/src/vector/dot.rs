@@ -1,8 +1,8 @@
 //! `y = W·x`, row form: 32 lanes to each sum.
 //!
-//! One token is bound by the bytes of `W`: one row at a time, since a single stream is what the CPU's
-//! prefetcher follows best (two or three rows at once, sharing the loads of `x`, measured a quarter
-//! slower), and a row has 32 lanes of chains already. Many tokens
+//! One token is bound by the bytes of `W`: a few rows at once, from as many runs of rows far apart,
+//! since memory is read faster as several streams than as one; what each goes on with is prefetched.
+//! (Neighbouring rows at once were slower than one row at a time.) Many tokens
 //! are bound by arithmetic: a block of `W` rows that stays in L2 meets a block of `x` rows that
 //! stays in L1, one `W` row against a few `x` rows at a time.
 
@@ -16,8 +16,8 @@ use crate::{MatMut, MatRef, Matrix, scalar::LANES};
 /// Bytes of `x` rows that are kept in L1, and of `W` rows kept in L2.
 const L1_BYTES: usize = 16 << 10;
 const L2_BYTES: usize = 128 << 10;
-/// How far ahead of the reading, in bytes, rows are prefetched.
-const AHEAD: usize = 1024;
+/// How far ahead of the reading, in bytes, each row is prefetched.
+const AHEAD: usize = 512;
 
 /// # Safety
 /// See [`crate::vector`]: `y [rows]`, `x [cols]`.
@@ -27,17 +27,91 @@ pub(crate) unsafe fn dot_rows<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix
         return y.fill(0.0);
     }
     // SAFETY: the shapes are the caller's.
-    with_format!(w, |w| unsafe { rows(s, y.as_mut_ptr(), x.as_ptr(), w) })
+    with_format!(w, |w| unsafe {
+        if S::MANY_REGISTERS {
+            streams::<S, _, 8>(s, y.as_mut_ptr(), x.as_ptr(), w);
+        } else {
+            streams::<S, _, 3>(s, y.as_mut_ptr(), x.as_ptr(), w);
+        }
+    })
 }
 
+/// `R` runs of rows side by side, then the rows that are left.
+///
 /// # Safety
 /// `y` has `w.rows` elements, `x` has `w.cols > 0`.
 #[inline(always)]
-unsafe fn rows<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, w: View<'_, E>) {
-    for n in 0..w.rows {
-        // SAFETY: n < w.rows.
-        unsafe { *y.add(n) = tile::<S, E, 1, true>(s, [x], w.row(n), w.cols)[0] };
+unsafe fn streams<S: Simd, E: Elem, const R: usize>(s: S, y: *mut f32, x: *const f32, w: View<'_, E>) {
+    let run = w.rows / R;
+    for i in 0..run {
+        // SAFETY: r·run + i < w.rows.
+        unsafe {
+            let sums = products::<S, E, R>(s, x, std::array::from_fn(|r| w.row(r * run + i)), w.cols);
+            for r in 0..R {
+                *y.add(r * run + i) = sums[r];
+            }
+        }
     }
+    for n in R * run..w.rows {
+        // SAFETY: n < w.rows.
+        unsafe { *y.add(n) = products::<S, E, 1>(s, x, [w.row(n)], w.cols)[0] };
+    }
+}
+
+/// `R` sums at once, of `x·w[r]`. What follows in each `w` is prefetched.
+///
+/// # Safety
+/// `x`, and each of `w`, is valid for reading `len` elements.
+#[inline(always)]
+unsafe fn products<S: Simd, E: Elem, const R: usize>(
+    s: S,
+    x: *const f32,
+    w: [*const E::Raw; R],
+    len: usize,
+) -> [f32; R] {
+    let mut acc: [Lanes<S>; R] = [zero_lanes(s); R];
+    let full = len / LANES * LANES;
+    for k in (0..full).step_by(LANES) {
+        for w in w {
+            s.prefetch(w.wrapping_add(k).cast::<u8>().wrapping_add(AHEAD));
+        }
+        for v in 0..vectors::<S>() {
+            let at = k + v * S::LANES;
+            // SAFETY: the vector ends at or before full <= len.
+            unsafe {
+                let x = s.load(x.add(at));
+                for r in 0..R {
+                    acc[r][v] = s.fma(x, E::load(s, w[r].add(at)), acc[r][v]);
+                }
+            }
+        }
+    }
+    // SAFETY: the same lengths.
+    unsafe { finish::<S, E, R>(s, acc, [x; R], w, full, len) }
+}
+
+/// The sums of `R` sets of lanes, once the elements from `full` on have joined them.
+///
+/// # Safety
+/// Each of `x` and `w` is valid for reading `len` elements, and `len - full < 32`.
+#[inline(always)]
+unsafe fn finish<S: Simd, E: Elem, const R: usize>(
+    s: S,
+    mut acc: [Lanes<S>; R],
+    x: [*const f32; R],
+    w: [*const E::Raw; R],
+    full: usize,
+    len: usize,
+) -> [f32; R] {
+    let mut sums = [0.0; R];
+    for r in 0..R {
+        if full < len {
+            // SAFETY: the elements from `full` on lie within both.
+            unsafe { tail::<S, E>(s, &mut acc[r], x[r], w[r], full, len) }
+        }
+        sums[r] = fold(s, acc[r]);
+    }
+    sums
 }
 
 /// # Safety
@@ -84,7 +158,7 @@ unsafe fn many<S: Simd, E: Elem, const R: usize>(s: S, mut y: MatMut<'_>, x: Mat
                 unsafe {
                     while m + R <= x_end {
                         let x: [_; R] = std::array::from_fn(|r| x.add((m + r) * x_stride));
-                        let sums = tile::<S, E, R, false>(s, x, w.row(n), w.cols);
+                        let sums = tile::<S, E, R>(s, x, w.row(n), w.cols);
                         for r in 0..R {
                             *y.add((m + r) * y_stride + n) = sums[r];
                         }
@@ -92,7 +166,7 @@ unsafe fn many<S: Simd, E: Elem, const R: usize>(s: S, mut y: MatMut<'_>, x: Mat
                     }
                     while m < x_end {
                         let x = [x.add(m * x_stride)];
-                        let sums = tile::<S, E, 1, false>(s, x, w.row(n), w.cols);
+                        let sums = tile::<S, E, 1>(s, x, w.row(n), w.cols);
                         *y.add(m * y_stride + n) = sums[0];
                         m += 1;
                     }
@@ -102,23 +176,15 @@ unsafe fn many<S: Simd, E: Elem, const R: usize>(s: S, mut y: MatMut<'_>, x: Mat
     }
 }
 
-/// `R` sums at once, of `x[r]·w`. With `STREAM` what follows `w` is prefetched.
+/// `R` sums at once, of `x[r]·w`.
 ///
 /// # Safety
 /// Each of `x`, and `w`, is valid for reading `len` elements.
 #[inline(always)]
-unsafe fn tile<S: Simd, E: Elem, const R: usize, const STREAM: bool>(
-    s: S,
-    x: [*const f32; R],
-    w: *const E::Raw,
-    len: usize,
-) -> [f32; R] {
+unsafe fn tile<S: Simd, E: Elem, const R: usize>(s: S, x: [*const f32; R], w: *const E::Raw, len: usize) -> [f32; R] {
     let mut acc: [Lanes<S>; R] = [zero_lanes(s); R];
     let full = len / LANES * LANES;
     for k in (0..full).step_by(LANES) {
-        if STREAM {
-            s.prefetch(w.wrapping_add(k).cast::<u8>().wrapping_add(AHEAD));
-        }
         for v in 0..vectors::<S>() {
             let at = k + v * S::LANES;
             // SAFETY: the vector ends at or before full <= len.
@@ -130,15 +196,8 @@ unsafe fn tile<S: Simd, E: Elem, const R: usize, const STREAM: bool>(
             }
         }
     }
-    let mut sums = [0.0; R];
-    for r in 0..R {
-        if full < len {
-            // SAFETY: the elements from `full` on lie within both.
-            unsafe { tail::<S, E>(s, &mut acc[r], x[r], w, full, len) }
-        }
-        sums[r] = fold(s, acc[r]);
-    }
-    sums
+    // SAFETY: the same lengths.
+    unsafe { finish::<S, E, R>(s, acc, x, [w; R], full, len) }
 }
 
 /// The elements that do not fill 32 lanes: the first lanes take them, the others stay as they are.

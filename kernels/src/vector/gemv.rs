@@ -88,13 +88,16 @@ unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: 
             batch::<S, E, BATCH>(s, y, x, rows, i, w);
             i += BATCH;
         }
-        if i + 4 <= rows.len() {
-            batch::<S, E, 4>(s, y, x, rows, i, w);
-            i += 4;
-        }
-        while i < rows.len() {
-            batch::<S, E, 1>(s, y, x, rows, i, w);
-            i += 1;
+        // What is left is one batch as well: rows one by one would be one stream.
+        match rows.len() - i {
+            1 => batch::<S, E, 1>(s, y, x, rows, i, w),
+            2 => batch::<S, E, 2>(s, y, x, rows, i, w),
+            3 => batch::<S, E, 3>(s, y, x, rows, i, w),
+            4 => batch::<S, E, 4>(s, y, x, rows, i, w),
+            5 => batch::<S, E, 5>(s, y, x, rows, i, w),
+            6 => batch::<S, E, 6>(s, y, x, rows, i, w),
+            7 => batch::<S, E, 7>(s, y, x, rows, i, w),
+            _ => {}
         }
     }
 }
