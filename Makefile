@@ -20,7 +20,7 @@ MODEL := $(MODELS)/smollm2.rasp
 RASP_DATA ?= ../shared/data
 CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
 
-.PHONY: demo test examples bench model header clean
+.PHONY: demo test examples bench bench-peers model header clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(MODEL)
@@ -45,6 +45,10 @@ bench: $(MODEL) target/demo/footprint
 	target/release/rasp bench $(MODEL) --threads 1
 	target/release/rasp bench $(MODEL) --threads 2
 
+## Tokens per second beside llama.cpp's, built under target/peers: same weights, alternating runs. PEER_FLAGS=--help for more.
+bench-peers: $(GGUF) | release
+	$(PYTHON) tests/peers/bench_peers.py $(if $(CALIBRATION),--calib $(CALIBRATION)) $(PEER_FLAGS)
+
 ## The packed model.
 model: $(MODEL)
 
@@ -68,7 +72,8 @@ target/demo/hello-cpp: examples-c/hello.cpp include/rasp.h | release
 	@mkdir -p $(@D)
 	$(CXX) -std=c++17 $(CXXFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
 
-$(MODEL): $(GGUF) | release
+# Packed again when the format changes.
+$(MODEL): $(GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -o $@ $(if $(CALIBRATION),--calib $(CALIBRATION))
 
 $(GGUF):

@@ -48,6 +48,8 @@ struct Samples {
     bytes_per_token: f64,
     decode: Vec<f64>,
     prefill: Vec<f64>,
+    /// Milliseconds of every decoded token.
+    steps: Vec<f64>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -65,7 +67,14 @@ pub fn run(args: &Args) -> Result<()> {
     sparsities.iter().try_for_each(|&sparsity| session.set_sparsity(sparsity))?;
     let mut samples: Vec<Samples> = sparsities
         .iter()
-        .map(|&sparsity| Samples { sparsity, kept: 1.0, bytes_per_token: 0.0, decode: vec![], prefill: vec![] })
+        .map(|&sparsity| Samples {
+            sparsity,
+            kept: 1.0,
+            bytes_per_token: 0.0,
+            decode: vec![],
+            prefill: vec![],
+            steps: vec![],
+        })
         .collect();
     let stream = Stream::new(args.threads)?;
     let mut bandwidth = Vec::new();
@@ -97,17 +106,19 @@ pub fn run(args: &Args) -> Result<()> {
         bandwidth.min,
         bandwidth.max
     );
-    text += "sparsity    kept   decode tok/s (min to max)      prefill tok/s   MB/token    GB/s   of stream\n";
+    text +=
+        "sparsity    kept   decode tok/s (min to max)   p99/p50      prefill tok/s   MB/token    GB/s   of stream\n";
     for s in &samples {
         let (decode, prefill) = (Spread::of(&s.decode), Spread::of(&s.prefill));
         let gb_s = s.bytes_per_token * decode.median / 1e9;
         text += &format!(
-            "{:>8} {:>7.3}   {:>9.1} ({:.1} to {:.1}) {:>18.1} {:>10.1} {:>7.1} {:>10.0}%\n",
+            "{:>8} {:>7.3}   {:>9.1} ({:.1} to {:.1}) {:>9.2} {:>18.1} {:>10.1} {:>7.1} {:>10.0}%\n",
             s.sparsity,
             s.kept,
             decode.median,
             decode.min,
             decode.max,
+            quantile(&s.steps, 0.99) / quantile(&s.steps, 0.5),
             prefill.median,
             s.bytes_per_token / 1e6,
             gb_s,
@@ -137,12 +148,15 @@ fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Sample
     // The first step samples from the prompt's logits without a pass.
     session.step()?;
     session.clear_stats();
-    let start = Instant::now();
+    let mut steps = Vec::with_capacity(n);
     for _ in 0..n {
+        let start = Instant::now();
         session.step()?;
+        steps.push(1e3 * start.elapsed().as_secs_f64());
     }
-    let decode = n as f64 / start.elapsed().as_secs_f64();
+    let decode = 1e3 * n as f64 / steps.iter().sum::<f64>();
     if count {
+        samples.steps.extend(steps);
         samples.prefill.push(prefill);
         samples.decode.push(decode);
         let stats = session.stats();
@@ -161,9 +175,17 @@ impl Samples {
             "sparsity": number(self.sparsity), "kept": self.kept, "bytes_per_token": self.bytes_per_token,
             "decode_tok_s": decode.median, "decode_tok_s_min": decode.min, "decode_tok_s_max": decode.max,
             "prefill_tok_s": prefill.median, "prefill_tok_s_min": prefill.min, "prefill_tok_s_max": prefill.max,
+            "step_ms_p50": quantile(&self.steps, 0.5), "step_ms_p99": quantile(&self.steps, 0.99),
             "gb_s": gb * decode.median, "gb_s_min": gb * decode.min, "gb_s_max": gb * decode.max,
         })
     }
+}
+
+/// The least sample that so large a share of them does not exceed. Of at least one sample.
+fn quantile(samples: &[f64], share: f64) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[((share * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len()) - 1]
 }
 
 struct Spread {
@@ -189,6 +211,7 @@ mod tests {
     #[test]
     fn the_median_of_even_and_odd_counts() {
         assert_eq!(Spread::of(&[3.0, 1.0, 2.0]).median, 2.0);
+        assert_eq!([0.0, 0.5, 0.75, 0.99, 1.0].map(|q| quantile(&[4.0, 1.0, 2.0, 3.0], q)), [1.0, 2.0, 3.0, 4.0, 4.0]);
         let even = Spread::of(&[4.0, 1.0, 2.0, 3.0]);
         assert_eq!((even.median, even.min, even.max), (2.5, 1.0, 4.0));
     }

@@ -31,13 +31,13 @@ pub(crate) fn subtract(w: &mut [f32], inp: usize, rank: usize, factors: &Factors
     }
 }
 
-/// `‖W[:, j]‖₂²` for every input channel `j` of a row-major `[out, inp]` matrix.
-pub(crate) fn column_squares(w: &[f32], inp: usize) -> Vec<f64> {
-    let mut sums = vec![0.0; inp];
+/// `‖W[:, j]‖₂` for every input channel `j` of a row-major `[out, inp]` matrix, summed in f64.
+pub(crate) fn column_norms(w: &[f32], inp: usize) -> Vec<f32> {
+    let mut sums = vec![0.0f64; inp];
     for row in w.chunks_exact(inp) {
         sums.iter_mut().zip(row).for_each(|(sum, &w)| *sum += f64::from(w) * f64::from(w));
     }
-    sums
+    sums.into_iter().map(|sum| sum.sqrt() as f32).collect()
 }
 
 #[cfg(test)]
@@ -73,8 +73,8 @@ mod tests {
     }
 
     #[test]
-    fn squares_are_of_columns() {
-        let squares = column_squares(&[3.0, 0.0, 4.0, 2.0], 2);
-        assert_eq!(squares, [25.0, 4.0]);
+    fn norms_are_of_columns() {
+        let norms = column_norms(&[3.0, 0.0, 4.0, 2.0], 2);
+        assert_eq!(norms, [5.0, 2.0]);
     }
 }

@@ -11,5 +11,5 @@ mod stage;
 pub mod tokenizer;
 
 pub use pack::{PackOptions, Rung, Summary, pack};
-pub use plan::{Masks, RecipeRequest, Rule};
+pub use plan::{RecipeRequest, Rule};
 pub use progress::{Progress, Silent};

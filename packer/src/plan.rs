@@ -11,7 +11,7 @@ const DEFAULT_RANK_SPARSITY: f32 = 0.5;
 /// A recipe as a user writes it (`rasp pack --recipe FILE`): rules that are applied in order, the later one winning.
 ///
 /// ```json
-/// { "score": "weight_norm", "masks": "group", "rank_sparsity": 0.5,
+/// { "score": "weight_norm", "rank_sparsity": 0.5,
 ///   "rules": [ { "linears": "layers.*.v", "sparsity": [0.1, 0.2] },
 ///              { "linears": "layers.0.*", "rho": 0.9 } ] }
 /// ```
@@ -21,27 +21,12 @@ pub struct RecipeRequest {
     /// How channels are scored; `weight_norm` if absent.
     #[serde(default)]
     pub score: Option<ScoreKind>,
-    /// Whether linears that share an input share a mask; `group` if absent.
-    #[serde(default)]
-    pub masks: Masks,
     /// The rung whose budget fixes the ranks; the one nearest to 0.5 if absent.
     #[serde(default)]
     pub rank_sparsity: Option<f32>,
     /// Exceptions from the uniform setting.
     #[serde(default)]
     pub rules: Vec<Rule>,
-}
-
-/// What chooses the channels of q, k, v and of gate, up, which share their inputs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Masks {
-    /// One score for the group, of all its weights of a channel. Linears with equal budgets then keep the same
-    /// channels, and what a kept channel reads is one long row.
-    #[default]
-    Group,
-    /// A score for each linear.
-    Linear,
 }
 
 /// One exception from the uniform setting.
@@ -68,7 +53,6 @@ impl RecipeRequest {
 /// The ladder and, for each linear, what it may keep at each rung.
 pub(crate) struct Plan {
     pub(crate) score: ScoreKind,
-    pub(crate) masks: Masks,
     /// Strictly ascending, in (0, 1).
     pub(crate) ladder: Vec<f32>,
     /// Blocks in order, [`LinearKind::ALL`] within each.
@@ -151,7 +135,7 @@ impl Plan {
             }
         }
         let score = request.score.unwrap_or(ScoreKind::WeightNorm);
-        Ok(Plan { score, masks: request.masks, ladder: ladder.to_vec(), linears })
+        Ok(Plan { score, ladder: ladder.to_vec(), linears })
     }
 
     /// The share of linear traffic kept at each rung, weighted by size: what the calibration text would have read.

@@ -1,8 +1,8 @@
 //! Writing all tensors of a file: weights transposed, rounded and grouped; low-rank factors split off; scores.
 
-use crate::decompose::{Factors, column_squares, subtract, truncated_svd};
+use crate::decompose::{Factors, column_norms, subtract, truncated_svd};
 use crate::import::{Checkpoint, Norm};
-use crate::plan::{LinearPlan, Masks, Plan};
+use crate::plan::{LinearPlan, Plan};
 use crate::progress::Progress;
 use crate::tokenizer::Compiled;
 use half::slice::HalfFloatSliceExt;
@@ -112,30 +112,24 @@ impl Stage<'_> {
 
     /// One group: scores and factors of its linears, then their weights side by side, input-channel-major.
     fn write_group(&self, writer: &mut Writer, layer: usize, kind: GroupKind) -> Result<()> {
-        let linears: Vec<Linear<'_>> =
-            self.group(layer, kind).map(|plan| self.linear(layer, plan)).collect::<Result<_>>()?;
-        let group_score = root(&linears.iter().map(|l| &l.squares[..]).collect::<Vec<_>>());
         let width = self.group_width(layer, kind);
         let inputs = self.config.linear_shape(kind.linears()[0]).0;
         let mut columns = vec![0; inputs * width];
         let mut bias = Vec::with_capacity(width);
-        for Linear { plan, weights, squares, factors } in &linears {
+        for plan in self.group(layer, kind) {
             let name = plan.name();
+            let Linear { weights, norms, factors } = self.linear(layer, plan)?;
             if self.plan.score != ScoreKind::Magnitude {
-                let score = match self.plan.masks {
-                    Masks::Group => &group_score,
-                    Masks::Linear => &root(&[squares]),
-                };
-                writer.tensor(&format!("{name}.score"), &f32_bytes(score))?;
+                writer.tensor(&format!("{name}.score"), &f32_bytes(&norms))?;
             }
-            if let Some(Factors { a, b }) = factors {
+            if let Some(Factors { a, b }) = &factors {
                 writer.tensor(&format!("{name}.low_rank.b"), &u16_bytes(&self.round(&name, b)?))?;
                 // `A` is [out, r]; its transpose is stored.
                 let mut transposed = vec![0; a.len()];
                 transpose_into(&self.round(&name, a)?, plan.rank, &mut transposed, plan.outputs, 0);
                 writer.tensor(&format!("{name}.low_rank.a"), &u16_bytes(&transposed))?;
             }
-            transpose_into(weights, inputs, &mut columns, width, bias.len());
+            transpose_into(&weights, inputs, &mut columns, width, bias.len());
             match self.checkpoint.bias(layer, plan.kind)? {
                 Some(own) => bias.extend(own),
                 None => bias.resize(bias.len() + plan.outputs, 0.0),
@@ -153,11 +147,11 @@ impl Stage<'_> {
     }
 
     /// One linear, taken apart: its factors, what remains, and what its channels weigh.
-    fn linear<'p>(&self, layer: usize, plan: &'p LinearPlan) -> Result<Linear<'p>> {
+    fn linear(&self, layer: usize, plan: &LinearPlan) -> Result<Linear> {
         let name = plan.name();
         let mut w = self.checkpoint.linear(layer, plan.kind)?.data;
         // Norms are of the numbers the file holds.
-        let whole = column_squares(&self.rounded(&name, &w)?, plan.inputs);
+        let whole = column_norms(&self.rounded(&name, &w)?, plan.inputs);
         let factors = match plan.rank {
             0 => None,
             rank => Some(self.factors(&name, &w, plan, rank)?),
@@ -166,11 +160,11 @@ impl Stage<'_> {
             subtract(&mut w, plan.inputs, plan.rank, factors);
         }
         let weights = self.round(&name, &w)?;
-        let squares = match self.plan.score {
-            ScoreKind::ResidualNorm => column_squares(&widen(&weights, self.weight_type), plan.inputs),
+        let norms = match self.plan.score {
+            ScoreKind::ResidualNorm => column_norms(&widen(&weights, self.weight_type), plan.inputs),
             ScoreKind::WeightNorm | ScoreKind::Magnitude => whole,
         };
-        Ok(Linear { plan, weights, squares, factors })
+        Ok(Linear { weights, norms, factors })
     }
 
     /// The factors as the file will hold them, rounded, so that the residual makes up for their rounding.
@@ -210,18 +204,12 @@ impl Stage<'_> {
 }
 
 /// A linear as it goes into the file.
-struct Linear<'p> {
-    plan: &'p LinearPlan,
+struct Linear {
     /// `[outputs, inputs]`, rounded: `R`, or `W` where the rank is 0.
     weights: Vec<u16>,
-    /// `[inputs]`: the sum of the squares of a channel's weights, of `W` or of `R` as the score asks.
-    squares: Vec<f64>,
+    /// `[inputs]`: the norm of each channel's weights, of `W` or of `R` as the score asks.
+    norms: Vec<f32>,
     factors: Option<Factors>,
-}
-
-/// `[inputs]`: norms of a channel's weights in several linears together.
-fn root(squares: &[&[f64]]) -> Vec<f32> {
-    (0..squares[0].len()).map(|k| squares.iter().map(|s| s[k]).sum::<f64>().sqrt() as f32).collect()
 }
 
 fn widen(bits: &[u16], weight_type: WeightType) -> Vec<f32> {

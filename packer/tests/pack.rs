@@ -311,7 +311,7 @@ fn damaged_files_are_refused_and_never_crash() {
     };
     let config = header["__metadata__"]["rasp.config"].as_str().unwrap();
     change("format", "pt", Status::BadFile);
-    change("rasp.version", "2", Status::UnsupportedVersion);
+    change("rasp.version", "1", Status::UnsupportedVersion);
     change("rasp.config", "{", Status::BadFile);
     change("rasp.config", &config.replace("qwen2", "mamba"), Status::Unsupported);
     change("rasp.config", &config.replace("\"num_heads\":4", "\"num_heads\":3"), Status::BadFile);

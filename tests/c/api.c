@@ -101,11 +101,11 @@ static void loading(const char *path, const char *folder) {
 
     FAILS(rasp_load_bytes(NULL, size, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "data is null");
     FAILS(rasp_load_bytes(data + 1, size - 1, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "multiple of 8");
-    char *version = strstr(data + 8, "\"rasp.version\":\"1\"");
+    char *version = strstr(data + 8, "\"rasp.version\":\"2\"");
     CHECK(version != NULL);
     version[16] = '9';
     FAILS(rasp_load_bytes(data, size, NULL, &model, &error), RASP_ERROR_UNSUPPORTED_VERSION, "9");
-    version[16] = '1';
+    version[16] = '2';
     char *family = strstr(data + 8, "\\\"llama\\\"");
     CHECK(family != NULL);
     family[2] = 'x';
