@@ -185,7 +185,6 @@ def main():
     available = len(os.sched_getaffinity(0))
     threads = [t for t in args.threads if t <= available]
     sparsities = [0.0] + [s for s in args.sparsity if s > 0]
-    sparsities = [int(s) if s == 0 else s for s in sparsities]
 
     bin_dir = llama_cpp()
     theirs, ours = models(args.gguf, bin_dir, args.calib)
