@@ -5,23 +5,28 @@
 //! ```
 //!
 //! Matrices rotate through 256 MiB, more than any cache. Each round times, one right after another so
-//! that a noisy neighbour slows them alike: `stream`, a plain sequential read of the whole buffer;
-//! `rows`, a plain read of just the bytes that the product needs, in its order; and the `product`.
+//! that a noisy neighbour slows them alike: `stream`, a plain read of the whole buffer, eight places
+//! at once; `rows`, a plain read of just the bytes that the product needs, in its order; and the
+//! `product`.
 //! Medians are printed, with the medians of product/stream and product/rows. The second says how good
 //! the kernel is, the first how good the arrangement: no arithmetic makes short rows stream as long
 //! ones do. A thread's time does not count its waiting for a CPU.
 //!
-//! Threads split the columns of each matrix, or the rows of the head, as the engine does.
+//! As in the engine, a matrix's rows are cut into blocks, interleaved in each; threads split the
+//! blocks, or the rows of the head.
 
 mod common;
 
 use std::{hint::black_box, ops::Range, sync::Mutex};
 
 use common::{Rng, aligned, median, time};
-use rasp_kernels::{Active, Elems, Kernels, Matrix};
+use rasp_kernels::{Active, Elems, Kernels, Matrix, STREAMS};
 
 /// Elements of the buffer: 256 MiB of bf16.
 const ELEMENTS: usize = 128 << 20;
+
+/// Blocks of a matrix, as `rasp::format::BLOCKS`.
+const BLOCKS: usize = 4;
 
 struct Case {
     name: &'static str,
@@ -67,70 +72,63 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// The fastest plain read there is: every byte loaded once, into independent sums.
+/// The fastest plain read there is: every byte loaded once, from [`STREAMS`] places at once.
 fn read(data: &[u16]) {
+    let run = data.len() / STREAMS / LINE * LINE;
+    let places = std::array::from_fn(|n| n * run);
+    read_places(data, places, run);
+}
+
+/// Elements of a cache line of bf16.
+const LINE: usize = 32;
+
+/// Reads `len` elements, whole lines of them, from each of those places in turn.
+fn read_places(data: &[u16], places: [usize; STREAMS], len: usize) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the CPU has AVX2.
-        return unsafe { read_avx2(data) };
+        return unsafe { read_places_avx2(data, places, len) };
     }
-    let sum = data.chunks_exact(32).fold([0u16; 32], |mut sum, chunk| {
-        sum.iter_mut().zip(chunk).for_each(|(sum, x)| *sum ^= x);
-        sum
-    });
-    black_box(sum);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn read_avx2(data: &[u16]) {
-    use std::arch::x86_64::*;
-    let mut sums = [_mm256_setzero_si256(); 8];
-    for chunk in data.chunks_exact(128) {
-        for (i, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the chunk holds 8 vectors of 16 elements.
-            let v = unsafe { _mm256_loadu_si256(chunk.as_ptr().add(16 * i).cast()) };
-            *sum = _mm256_or_si256(*sum, v);
+    let mut sums = [0u16; LINE];
+    for at in (0..len / LINE * LINE).step_by(LINE) {
+        for place in places {
+            sums.iter_mut().zip(&data[place + at..][..LINE]).for_each(|(sum, x)| *sum ^= x);
         }
     }
     black_box(sums);
 }
 
-/// Reads those columns of the listed rows.
-fn read_rows(data: &[u16], stride: usize, rows: &[u32], columns: Range<usize>) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the CPU has AVX2.
-        return unsafe { read_rows_avx2(data, stride, rows, columns) };
-    }
-    for &row in rows {
-        read(&data[row as usize * stride..][columns.clone()]);
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn read_rows_avx2(data: &[u16], stride: usize, rows: &[u32], columns: Range<usize>) {
+fn read_places_avx2(data: &[u16], places: [usize; STREAMS], len: usize) {
     use std::arch::x86_64::*;
+    /// Elements that the product prefetches ahead.
+    const AHEAD: usize = 128;
     let mut sums = [_mm256_setzero_si256(); 2];
-    let none = &rows[rows.len()..];
-    for (i, batch) in rows.chunks(8).enumerate() {
-        let next = rows.get(8 * (i + 1)..).unwrap_or(none);
-        for c in columns.clone().step_by(32) {
-            for (r, &row) in batch.iter().enumerate() {
-                let ahead = next.get(r).unwrap_or(&row);
-                let line = data.as_ptr().wrapping_add(*ahead as usize * stride + c);
-                _mm_prefetch::<_MM_HINT_T0>(line.cast());
-                let line = &data[row as usize * stride + c..][..32];
-                for (half, sum) in sums.iter_mut().enumerate() {
-                    // SAFETY: the line holds two vectors of 16 elements.
-                    let v = unsafe { _mm256_loadu_si256(line.as_ptr().add(16 * half).cast()) };
-                    *sum = _mm256_or_si256(*sum, v);
-                }
+    for at in (0..len / LINE * LINE).step_by(LINE) {
+        for place in places {
+            _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_add(place + at + AHEAD).cast());
+            let line = &data[place + at..][..LINE];
+            for (half, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the line holds two vectors of 16 elements.
+                let v = unsafe { _mm256_loadu_si256(line.as_ptr().add(16 * half).cast()) };
+                *sum = _mm256_or_si256(*sum, v);
             }
         }
     }
     black_box(sums);
+}
+
+/// Reads the listed rows of a matrix over `data`, [`STREAMS`] at a time; the last few one by one.
+fn read_rows(data: &[u16], w: Matrix<'_>, rows: &[u32]) {
+    let place = |row: u32| w.place(row as usize) * w.stride();
+    let batches = rows.chunks_exact(STREAMS);
+    for &row in batches.remainder() {
+        read_places(data, [place(row); STREAMS], w.cols() / STREAMS);
+    }
+    for batch in batches {
+        read_places(data, std::array::from_fn(|n| place(batch[n])), w.cols());
+    }
 }
 
 /// Runs `work(thread)`, which returns the bytes it read, on that many threads; returns the sum of
@@ -160,7 +158,7 @@ fn part(range: &Range<usize>, unit: usize, thread: usize, threads: usize) -> Ran
 #[derive(Clone, Copy, PartialEq)]
 enum Work {
     Product,
-    /// Reads them, and no more: eight rows at a time, the next eight prefetched.
+    /// Reads them, and no more, as many rows at a time.
     Read,
 }
 
@@ -170,30 +168,33 @@ fn pass(bench: &Bench<'_>, work: Work, thread: usize, threads: usize) -> f64 {
     let size = case.rows * case.stride;
     let mut y = bench.y[thread].lock().expect("no panic");
     let mut elements = 0;
-    for i in 0..data.len() / size {
-        let elems = Elems::Bf16(&data[i * size..][..size]);
-        let w = Matrix::new(elems, case.rows, case.stride, case.stride).expect("fits");
+    for (i, data) in data.chunks_exact(size).enumerate() {
         if case.kind == Kind::Head {
+            let w = Matrix::new(Elems::Bf16(data), case.rows, case.stride, case.stride).expect("fits");
             let rows = part(&(0..case.rows), 1, thread, threads);
             elements += rows.len() * case.stride;
             match work {
                 Work::Product => {
                     menu.dot_rows(&mut y[..rows.len()], &bench.x[..case.stride], w.row_range(rows));
                 }
-                Work::Read => read(&data[i * size..][..size][rows.start * case.stride..rows.end * case.stride]),
+                Work::Read => read(&data[rows.start * case.stride..rows.end * case.stride]),
             }
-        } else {
-            let columns = part(&case.columns, 32, thread, threads);
-            let y = &mut y[..columns.len()];
-            let list = &lists[i % lists.len()];
-            elements += list.len() * columns.len();
-            let x = &bench.x[..case.rows];
+            continue;
+        }
+        let rows = case.rows / BLOCKS;
+        for block in part(&(0..BLOCKS), 1, thread, threads) {
+            let data = &data[block * rows * case.stride + case.columns.start..];
+            let w = Matrix::interleaved(Elems::Bf16(data), rows, case.columns.len(), case.stride).expect("fits");
+            let y = &mut y[..case.columns.len()];
+            let list = &lists[(BLOCKS * i + block) % lists.len()];
+            elements += list.len() * w.cols();
+            let x = &bench.x[..rows];
             match work {
-                Work::Read => read_rows(&data[i * size..][..size], case.stride, list, columns),
-                Work::Product if case.kind == Kind::Dense => menu.gemv(y, x, w.columns(columns)),
+                Work::Read => read_rows(data, w, list),
+                Work::Product if case.kind == Kind::Dense => menu.gemv(y, x, w),
                 Work::Product => {
-                    let active = Active::from_checked(list, case.rows).expect("ascending");
-                    menu.gemv_sparse(y, x, active, w.columns(columns));
+                    let active = Active::from_checked(list, rows).expect("ascending");
+                    menu.gemv_sparse(y, x, active, w);
                 }
             }
         }
@@ -234,10 +235,11 @@ fn main() {
         if filter.is_some_and(|filter| !case.name.contains(filter.as_str())) {
             continue;
         }
+        let block = (case.rows / BLOCKS) as u32;
         let lists: Vec<Vec<u32>> = (0..61)
             .map(|_| match case.kind {
-                Kind::Sparse(density) => (0..case.rows as u32).filter(|_| rng.unit() < density).collect(),
-                _ => (0..case.rows as u32).collect(),
+                Kind::Sparse(density) => (0..block).filter(|_| rng.unit() < density).collect(),
+                _ => (0..block).collect(),
             })
             .collect();
         let y = [(); 2].map(|()| Mutex::new(aligned(64 << 10, 0.0f32)));
