@@ -428,8 +428,8 @@ rasp_status rasp_session_set_sparsity(struct rasp_session *session,
                                       struct rasp_error *error);
 
 // The logits after the last token that passed through the model: *logits points to *count finite numbers, one a token
-// of the vocabulary, valid until the next call on this session. Does not allocate. Errors: INVALID_STATE (no prompt
-// yet), INVALID_ARGUMENT.
+// of the vocabulary, valid until the next call on this session. After a greedy rasp_step, which finds its token without
+// them, this call computes them. Does not allocate. Errors: INVALID_STATE (no prompt yet), INVALID_ARGUMENT, NON_FINITE.
 //
 // Pointers:
 // session is NULL or open; logits, count and error are NULL or valid for writes.

@@ -106,6 +106,54 @@ fn cancelling_stops_the_next_call_and_leaves_the_session_whole() {
 }
 
 #[test]
+fn a_greedy_step_takes_the_largest_logit_though_it_reads_less_of_the_head() {
+    for (sparsity, threads) in [(0.0, 1), (0.5, 2), (0.7, 1)] {
+        let options = SessionOptions { context: 160, threads, ..Default::default() };
+        let (mut greedy, mut whole) =
+            (Session::open(load(), &options).unwrap(), Session::open(load(), &options).unwrap());
+        for session in [&mut greedy, &mut whole] {
+            session.set_sparsity(sparsity).unwrap();
+            session.prefill(&PROMPT).unwrap();
+        }
+        let before = greedy.stats().head_bytes;
+        let count = 140;
+        for n in 0..count {
+            let logits = whole.logits().unwrap();
+            let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let expected = logits.iter().position(|&logit| logit == largest).unwrap() as u32;
+            assert_eq!(greedy.step().unwrap(), expected, "step {n}, {sparsity}");
+            whole.decode(expected).unwrap();
+        }
+        // One step had the prompt's logits; nearly all others needed half the head.
+        let read = (greedy.stats().head_bytes - before) as f64 / (count - 1) as f64;
+        assert!(read < 0.6 * load().head_bytes() as f64, "{read} bytes a token, {sparsity}");
+        // The logits are there for who asks, those of the token that passed last.
+        greedy.decode(greedy.tokens()[PROMPT.len() + count - 1]).unwrap();
+        assert_eq!(greedy.logits().unwrap(), whole.logits().unwrap());
+    }
+}
+
+#[test]
+fn logits_after_a_greedy_step_outlive_a_cancelled_call() {
+    let mut session = open(64);
+    let mut other = open(64);
+    for session in [&mut session, &mut other] {
+        session.prefill(&PROMPT).unwrap();
+    }
+    let first = session.step().unwrap();
+    session.step().unwrap();
+    other.decode(first).unwrap();
+    session.cancel_flag().store(true, Ordering::Relaxed);
+    assert_eq!(session.prefill(&[1, 2, 3]).unwrap_err().status(), Status::Cancelled);
+    assert_eq!(session.logits().unwrap(), other.logits().unwrap());
+    // And a sampler that is no longer greedy finds all it needs.
+    session.set_sampling(Sampling { temperature: 0.5, top_k: 1, ..Default::default() }).unwrap();
+    other.set_sampling(Sampling { temperature: 0.5, top_k: 1, ..Default::default() }).unwrap();
+    let (token, _) = (other.step().unwrap(), session.decode(session.tokens()[PROMPT.len() + 1]).unwrap());
+    assert_eq!(session.tokens().last(), Some(&token));
+}
+
+#[test]
 fn a_seed_repeats_after_a_reset_on_any_threads() {
     let sampling = Sampling { temperature: 0.9, top_k: 40, seed: 3, ..Default::default() };
     let mut texts = Vec::new();

@@ -162,7 +162,7 @@ fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Sample
         let stats = session.stats();
         samples.kept = stats.kept;
         let linear = stats.traffic.linear_bytes as f64 / stats.traffic.tokens as f64;
-        samples.bytes_per_token = linear + session.model().head_bytes() as f64;
+        samples.bytes_per_token = linear + stats.head_bytes as f64 / stats.traffic.tokens as f64;
     }
     Ok(())
 }

@@ -39,6 +39,8 @@ struct Sizes {
     low_rank: u64,
     scores: u64,
     tokenizer: u64,
+    /// The head in 8 bits, with its scales and bounds.
+    head_look: u64,
     /// Norms, biases, rotary frequencies, the header and padding.
     other: u64,
 }
@@ -57,17 +59,19 @@ impl Sizes {
                 _ if last == "score" => &mut sizes.scores,
                 "embed_tokens" => &mut sizes.embedding,
                 "lm_head" => &mut sizes.head,
+                _ if name.starts_with("head_look") => &mut sizes.head_look,
                 // Norms and biases are the only parameters that are never cut to 16 bits.
                 _ if dtype == Dtype::F32 => &mut sizes.other,
                 _ => &mut sizes.linears,
             };
             *place += bytes;
-            if !name.contains(".low_rank.") && last != "score" && !name.starts_with("tokenizer.") {
+            let derived = name.contains(".low_rank.") || last == "score" || name.starts_with("head_look");
+            if !derived && !name.starts_with("tokenizer.") {
                 sizes.parameters += elements;
             }
         }
-        let known = sizes.embedding + sizes.head + sizes.linears + sizes.low_rank + sizes.scores + sizes.tokenizer;
-        sizes.other = sizes.file.saturating_sub(known);
+        let weights = sizes.embedding + sizes.head + sizes.head_look + sizes.linears + sizes.low_rank;
+        sizes.other = sizes.file.saturating_sub(weights + sizes.scores + sizes.tokenizer);
         sizes
     }
 }
@@ -102,9 +106,11 @@ fn as_json(model: &Model, sizes: &Sizes) -> Value {
         "dtype": model.weight_type().name(), "bits_per_weight": 8 * model.weight_type().size(),
         "parameters": sizes.parameters, "isa": model.isa().name(), "chat_template": model.chat_template().is_some(),
         "score": model.recipe().score, "sparsity": numbers(&model.recipe().sparsity), "linears": linears,
-        // `linears` and `head`: what a dense token reads, whether or not the head is the embedding.
+        // `linears` and `head`: what a dense token reads, whether or not the head is the embedding; a greedy one reads
+        // `greedy_head` of the head.
         "bytes": {
             "file": sizes.file, "linears": model.linear_bytes(), "head": model.head_bytes(),
+            "greedy_head": model.greedy_head_bytes(),
             "embedding": sizes.embedding, "low_rank": sizes.low_rank, "scores": sizes.scores,
             "tokenizer": sizes.tokenizer, "other": sizes.other,
         },
@@ -140,6 +146,7 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
         ("  low rank", sizes.low_rank),
         ("  embedding", sizes.embedding),
         ("  head", sizes.head),
+        ("  head in 8 bits", sizes.head_look),
         ("  tokenizer", sizes.tokenizer),
         ("  scores", sizes.scores),
         ("  other", sizes.other),
@@ -148,7 +155,7 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
             text += &format!("{name:<24}{:>10}\n", mb(bytes));
         }
     }
-    text += &format!("a dense token reads     {:>10}\n", mb(model.linear_bytes() + model.head_bytes()));
+    text += &format!("a dense, greedy token reads {:>10}\n", mb(model.linear_bytes() + model.greedy_head_bytes()));
     if recipe.sparsity.is_empty() {
         return text + "\nDense: packed without a ladder of sparsities.\n";
     }

@@ -131,6 +131,15 @@ impl Kernels {
         unsafe { (self.0.dot_rows_many)(y, x, w) }
     }
 
+    /// `y[n] = Σ_k x[k]·W[n, k]` in integers, then rounded to f32. A sum beyond i32 wraps.
+    ///
+    /// Shapes: `y [rows]`, `x [cols]`, `w [rows, cols]`.
+    pub fn dot_rows_i8(&self, y: &mut [f32], x: &[i16], w: &[i8]) {
+        assert!(y.len().checked_mul(x.len()) == Some(w.len()), "dot_rows_i8: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.dot_rows_i8)(y, x, w) }
+    }
+
     /// The channels `k` with `|x[k]|·score[k] > threshold` (`score` absent: 1), ascending.
     ///
     /// A NaN on either side of the comparison keeps the channel, so that it shows in the result.

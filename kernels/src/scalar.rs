@@ -13,6 +13,7 @@ pub(crate) static TABLE: Table = Table {
     gemm,
     dot_rows,
     dot_rows_many,
+    dot_rows_i8,
     select,
     mask,
     rms_norm,
@@ -121,6 +122,14 @@ fn dot_rows(y: &mut [f32], x: &[f32], w: Matrix<'_>) {
 fn dot_rows_many(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
     for m in 0..x.rows() {
         dot_rows(y.row_mut(m), x.row(m), w);
+    }
+}
+
+fn dot_rows_i8(y: &mut [f32], x: &[i16], w: &[i8]) {
+    for (n, y) in y.iter_mut().enumerate() {
+        let row = &w[n * x.len()..][..x.len()];
+        let products = x.iter().zip(row).map(|(&x, &w)| i32::from(x) * i32::from(w));
+        *y = products.fold(0, i32::wrapping_add) as f32;
     }
 }
 

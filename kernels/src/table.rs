@@ -20,6 +20,7 @@ pub(crate) struct Table {
     pub gemm: unsafe fn(MatMut<'_>, MatRef<'_>, Matrix<'_>),
     pub dot_rows: unsafe fn(&mut [f32], &[f32], Matrix<'_>),
     pub dot_rows_many: unsafe fn(MatMut<'_>, MatRef<'_>, Matrix<'_>),
+    pub dot_rows_i8: unsafe fn(&mut [f32], &[i16], &[i8]),
     pub select: Select,
     pub mask: Mask,
     pub rms_norm: unsafe fn(&mut [f32], &[f32], &[f32], f32),

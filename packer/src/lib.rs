@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod decompose;
+mod head_look;
 mod histogram;
 pub mod import;
 mod pack;

@@ -47,7 +47,7 @@ pub struct Summary {
     pub file_bytes: u64,
     /// Bytes of the blocks' linear weights, dense.
     pub linear_bytes: u64,
-    /// Bytes of the head, which every token reads.
+    /// Bytes of the head that a greedy token reads: its 8-bit copy.
     pub head_bytes: u64,
     /// Tokens calibrated on.
     pub calibration_tokens: usize,
@@ -201,7 +201,7 @@ fn summary(options: &PackOptions, config: &Config, plan: &Plan, calibration_toke
         .len();
     let element = options.weight_type.size() as u64;
     let linear_bytes = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>() * element;
-    let head_bytes = (config.vocab_size * config.hidden_size) as u64 * element;
+    let head_bytes = (config.vocab_size * (config.hidden_size + 3 * size_of::<f32>())) as u64;
     let rungs = plan.ladder.iter().zip(plan.kept()).map(|(&sparsity, kept)| Rung {
         sparsity,
         kept,

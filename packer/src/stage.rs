@@ -1,6 +1,7 @@
 //! Writing all tensors of a file: weights transposed, rounded and grouped; low-rank factors split off; scores.
 
 use crate::decompose::{Factors, column_norms, subtract, truncated_svd};
+use crate::head_look::HeadLook;
 use crate::import::{Checkpoint, Norm};
 use crate::plan::{LinearPlan, Plan};
 use crate::progress::Progress;
@@ -10,6 +11,7 @@ use half::{bf16, f16};
 use rasp::format::{Config, Dtype, ScoreKind, TensorSpec, Writer, channel_rows};
 use rasp::model::{GroupKind, LinearKind, WeightType};
 use rasp::{Error, Result, Status};
+use std::ops::Range;
 
 /// Rows of the embedding in memory at once.
 const EMBEDDING_ROWS: usize = 4096;
@@ -42,6 +44,10 @@ impl Stage<'_> {
         add("embed_tokens".into(), dtype, &[c.vocab_size, c.hidden_size]);
         if !c.tie_word_embeddings {
             add("lm_head".into(), dtype, &[c.vocab_size, c.hidden_size]);
+        }
+        add("head_look".into(), Dtype::I8, &[c.vocab_size, c.hidden_size]);
+        for part in ["scale", "error", "norm"] {
+            add(format!("head_look.{part}"), Dtype::F32, &[c.vocab_size]);
         }
         add("final_norm".into(), Dtype::F32, &[c.hidden_size]);
         add("rope.inv_freq".into(), Dtype::F32, &[c.head_dim / 2]);
@@ -107,7 +113,29 @@ impl Stage<'_> {
             }
             writer.write(&u16_bytes(&self.round("lm_head", &head)?))?;
         }
-        Ok(())
+        self.head_look(writer, blocks())
+    }
+
+    /// The head once more, in 8 bits, with what greedy decoding has to know of each row.
+    fn head_look(&self, writer: &mut Writer, blocks: impl Iterator<Item = Range<usize>>) -> Result<()> {
+        let mut look = HeadLook::default();
+        writer.begin("head_look")?;
+        for rows in blocks {
+            let head = match self.checkpoint.lm_head_rows(rows.clone())? {
+                Some(head) => head,
+                None => self.checkpoint.embedding_rows(rows)?,
+            };
+            let bytes: Vec<u8> = self
+                .rounded("lm_head", &head)?
+                .chunks_exact(self.config.hidden_size)
+                .flat_map(|row| look.add(row))
+                .map(i8::cast_unsigned)
+                .collect();
+            writer.write(&bytes)?;
+        }
+        writer.tensor("head_look.scale", &f32_bytes(&look.scale))?;
+        writer.tensor("head_look.error", &f32_bytes(&look.error))?;
+        writer.tensor("head_look.norm", &f32_bytes(&look.norm))
     }
 
     /// One group: scores and factors of its linears, then their weights side by side, input-channel-major.

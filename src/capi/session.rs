@@ -325,8 +325,8 @@ pub unsafe extern "C" fn rasp_session_set_sparsity(
 }
 
 /// The logits after the last token that passed through the model: *logits points to *count finite numbers, one a token
-/// of the vocabulary, valid until the next call on this session. Does not allocate. Errors: INVALID_STATE (no prompt
-/// yet), INVALID_ARGUMENT.
+/// of the vocabulary, valid until the next call on this session. After a greedy rasp_step, which finds its token without
+/// them, this call computes them. Does not allocate. Errors: INVALID_STATE (no prompt yet), INVALID_ARGUMENT, NON_FINITE.
 ///
 /// # Safety
 /// session is NULL or open; logits, count and error are NULL or valid for writes.

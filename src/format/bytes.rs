@@ -97,6 +97,8 @@ pub unsafe trait Plain: Copy + 'static {}
 // SAFETY: integers and floats have neither invalid bit patterns nor padding.
 unsafe impl Plain for u8 {}
 // SAFETY: as above.
+unsafe impl Plain for i8 {}
+// SAFETY: as above.
 unsafe impl Plain for u16 {}
 // SAFETY: as above.
 unsafe impl Plain for u32 {}

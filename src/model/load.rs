@@ -1,7 +1,7 @@
 //! From a file's bytes to a [`Model`]: every shape, dtype and count is checked here, once.
 
 use super::group::{Group, GroupKind, Linear, LinearKind, LowRank};
-use super::{Layer, Model, WeightType};
+use super::{HeadLook, Layer, Model, WeightType};
 use crate::format::{Bytes, Config, Dtype, File, Recipe, ScoreKind, View, key};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
@@ -51,6 +51,10 @@ impl Model {
             true => None,
             false => Some(loader.weights("lm_head", &embedding)?),
         };
+        let head_look = match file.contains("head_look") {
+            true => Some(loader.head_look()?),
+            false => None,
+        };
         let final_norm = file.finite("final_norm", &[config.hidden_size])?;
         let inv_freq = file.finite("rope.inv_freq", &[config.head_dim / 2])?;
         let layers = (0..config.num_layers).map(|n| loader.layer(n)).collect::<Result<Vec<_>>>()?;
@@ -77,6 +81,7 @@ impl Model {
             chat_template,
             embed_tokens,
             lm_head,
+            head_look,
             final_norm,
             inv_freq,
             layers,
@@ -105,6 +110,16 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    fn head_look(&self) -> Result<HeadLook> {
+        let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
+        Ok(HeadLook {
+            weights: self.file.view("head_look", Dtype::I8, &[vocab, hidden])?,
+            scale: self.file.finite("head_look.scale", &[vocab])?,
+            error: self.file.finite("head_look.error", &[vocab])?,
+            norm: self.file.finite("head_look.norm", &[vocab])?,
+        })
+    }
+
     fn layer(&self, n: usize) -> Result<Layer> {
         let hidden = self.config.hidden_size;
         Ok(Layer {

@@ -2,9 +2,11 @@
 
 mod group;
 mod load;
+mod look;
 
 pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};
 pub use load::LoadOptions;
+pub(crate) use look::{HeadLook, Rounded};
 
 use crate::format::{Bytes, Config, Dtype, Recipe, View};
 use crate::text::{ChatTemplate, Tokenizer};
@@ -25,6 +27,8 @@ pub struct Model {
     embed_tokens: View<u16>,
     /// `[vocab, hidden]`, a row a token; `None` where the embedding serves.
     lm_head: Option<View<u16>>,
+    /// The head in 8 bits, if the file has it.
+    head_look: Option<HeadLook>,
     /// `[hidden]`
     final_norm: View<f32>,
     /// `[head_dim / 2]`, radians a position (RoFormer, arXiv:2104.09864, section 3.2.2).
@@ -146,9 +150,20 @@ impl Model {
         groups.map(|g| (g.input() * g.output() * self.weight_type.size()) as u64).sum()
     }
 
-    /// Bytes of the head, which every token reads whole.
+    /// Bytes of the head, which a token reads whole if its logits are wanted.
     pub fn head_bytes(&self) -> u64 {
         (self.config.vocab_size * self.config.hidden_size * self.weight_type.size()) as u64
+    }
+
+    /// Bytes of the head that a greedy token reads: all of it, or its 8-bit copy where the file has one. (Then a few
+    /// exact rows besides: [`Stats::head_bytes`](crate::session::Stats::head_bytes) counts them.)
+    pub fn greedy_head_bytes(&self) -> u64 {
+        if self.head_look.is_some() { self.look_bytes() } else { self.head_bytes() }
+    }
+
+    /// Bytes of the head in 8 bits, with its scales, errors and norms.
+    pub(crate) fn look_bytes(&self) -> u64 {
+        (self.config.vocab_size * (self.config.hidden_size + 3 * size_of::<f32>())) as u64
     }
 
     /// The sparsest setting a session can be given; 0 for a dense file.
@@ -191,6 +206,10 @@ impl Model {
     pub(crate) fn lm_head(&self) -> Matrix<'_> {
         let rows = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
         self.weight_type.matrix(rows, self.config.vocab_size, self.config.hidden_size)
+    }
+
+    pub(crate) fn head_look(&self) -> Option<&HeadLook> {
+        self.head_look.as_ref()
     }
 
     pub(crate) fn final_norm(&self) -> &[f32] {

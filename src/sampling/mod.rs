@@ -94,6 +94,11 @@ impl Sampler {
         self.random = Xoshiro256PlusPlus::seed_from_u64(self.settings.seed);
     }
 
+    /// Whether the token is that of the largest logit, whatever came before it.
+    pub(crate) fn is_greedy(&self) -> bool {
+        self.settings.temperature == 0.0 && self.settings.repetition_penalty == 1.0
+    }
+
     /// Chooses the token after `history`. `logits` are finite, and stay as they are.
     pub(crate) fn sample(&mut self, logits: &[f32], history: &[u32]) -> u32 {
         let Sampling { temperature, top_k, top_p, min_p, repetition_penalty, repetition_window, .. } = self.settings;

@@ -8,13 +8,12 @@ use super::arena::{Arena, Buf, Cutter};
 use super::kv_cache::{KEY_BLOCK, KvCache, KvType};
 use super::linear::{Pass, sums_len};
 use super::shared::{Shared, share};
+use crate::Result;
 use crate::model::{Group, GroupKind, Model};
 use crate::team::Team;
-use crate::{Error, Result, Status};
 use rasp_kernels::MatRef;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Columns and rows are shared out in units of this many: whole vectors and whole cache lines on every machine.
 pub(super) const UNIT: usize = 32;
@@ -50,8 +49,10 @@ pub(crate) struct Engine {
     pub(crate) kv: KvCache,
     pub(crate) buf: Buffers,
     pub(crate) traffic: Traffic,
+    /// Bytes of the head that were read for tokens passed singly.
+    pub(crate) head_bytes: u64,
     pub(crate) cancel: Arc<AtomicBool>,
-    team: Team,
+    pub(super) team: Team,
     /// Tokens of one pass at most.
     batch: usize,
     /// What `buf` and `kv` lie in; last, so that it is dropped after them.
@@ -63,7 +64,7 @@ pub(crate) struct Buffers {
     /// The residual stream: `[T, H]`
     pub(crate) hidden: Buf<f32>,
     /// `[T, H]`
-    normed: Buf<f32>,
+    pub(super) normed: Buf<f32>,
     /// `[T, Q + 2K]`
     qkv: Buf<f32>,
     /// `[T, Q]`
@@ -79,6 +80,9 @@ pub(crate) struct Buffers {
     /// `[T, head_dim / 2]` each
     cos: Buf<f32>,
     sin: Buf<f32>,
+    /// What the head takes, of one token: `[H]`, and in whole numbers
+    pub(super) last: Buf<f32>,
+    pub(super) last_i16: Buf<i16>,
     /// `[vocab]`
     pub(crate) logits: Buf<f32>,
     /// One a linear: `[7 · layers]`
@@ -111,6 +115,8 @@ impl Buffers {
             low_rank: cutter.take(batch * rank),
             cos: cutter.take(batch * c.head_dim / 2),
             sin: cutter.take(batch * c.head_dim / 2),
+            last: cutter.take(c.hidden_size),
+            last_i16: cutter.take(if model.head_look().is_some() { c.hidden_size } else { 0 }),
             logits: cutter.take(c.vocab_size),
             thresholds: cutter.take(linears),
             sums: cutter.take(sums_len(output, batch, parts)),
@@ -145,7 +151,7 @@ impl Engine {
             (buffers, KvCache::cut(cutter, model.config(), kv_type, context))
         })?;
         let (traffic, cancel) = (Traffic::default(), Arc::default());
-        Ok(Engine { model, kv, buf, traffic, cancel, team, batch, arena })
+        Ok(Engine { model, kv, buf, traffic, head_bytes: 0, cancel, team, batch, arena })
     }
 
     /// Bytes of the arena.
@@ -242,72 +248,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    /// Logits of row `row` of the last pass, into `buf.logits`.
-    pub(crate) fn head(&mut self, row: usize) -> Result<()> {
-        let model = &*self.model;
-        let kernels = model.kernels();
-        let h = model.config().hidden_size;
-        let buf = &mut self.buf;
-        let normed = &mut buf.normed[..h];
-        kernels.rms_norm(normed, &buf.hidden[row * h..][..h], model.final_norm(), model.config().rms_norm_eps);
-        let normed = &*normed;
-        let weights = model.lm_head();
-        let mut burst = self.team.burst();
-        let parts = burst.parts();
-        let finite = AtomicBool::new(true);
-        let logits = Shared::new(&mut buf.logits);
-        burst.run(&|part| {
-            let rows = share(weights.rows(), UNIT, parts, part);
-            // SAFETY: shares of different parts do not overlap.
-            let logits = unsafe { logits.slice(rows.clone()) };
-            kernels.dot_rows(logits, normed, weights.row_range(rows));
-            // Compared as integers, which the compiler turns into vectors.
-            let largest = logits.iter().fold(0, |largest, x| x.abs().to_bits().max(largest));
-            if largest >= f32::INFINITY.to_bits() {
-                finite.store(false, Ordering::Relaxed);
-            }
-        });
-        match finite.into_inner() {
-            true => Ok(()),
-            false => Err(non_finite()),
-        }
-    }
-
-    /// Logits of `rows` of the last pass, into `out`: `[rows, vocab]`. Each row has the bits of
-    /// [`head`](Engine::head).
-    pub(crate) fn head_many(&mut self, rows: Range<usize>, out: &mut [f32]) {
-        let model = &*self.model;
-        let kernels = model.kernels();
-        let h = model.config().hidden_size;
-        let buf = &mut self.buf;
-        for row in rows.clone() {
-            let span = row * h..(row + 1) * h;
-            let eps = model.config().rms_norm_eps;
-            kernels.rms_norm(&mut buf.normed[span.clone()], &buf.hidden[span], model.final_norm(), eps);
-        }
-        let normed = view(&buf.normed[rows.start * h..], rows.len(), h);
-        let weights = model.lm_head();
-        let vocab = weights.rows();
-        let out = Shared::new(out);
-        let mut burst = self.team.burst();
-        let parts = burst.parts();
-        burst.run(&|part| {
-            let columns = share(vocab, UNIT, parts, part);
-            // SAFETY: shares of different parts do not overlap.
-            let out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };
-            kernels.dot_rows_many(out, normed, weights.row_range(columns));
-        });
-    }
-}
-
-/// The error for logits that are no numbers.
-pub(crate) fn non_finite() -> Error {
-    Error::new(
-        Status::NonFinite,
-        "the logits hold a NaN or an infinity: damaged weights (load with verify to find them), or activations beyond \
-         the range of f16 in the KV cache",
-    )
 }
 
 /// The first `rows` rows of a `[T, cols]` buffer.

@@ -3,6 +3,7 @@
 mod arena;
 mod attention;
 mod engine;
+mod head;
 mod kv_cache;
 mod linear;
 mod score;
@@ -52,8 +53,16 @@ pub struct Session {
     sparsity: f32,
     /// True if the last of `tokens` was sampled and passes through the model at the next call.
     pending: bool,
-    /// True if the logits belong to the last token that passed.
-    ready: bool,
+    /// What there is of the last token that passed.
+    ready: Ready,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Ready {
+    Nothing,
+    /// What the head takes; the logits are computed if they are asked for.
+    Hidden,
+    Logits,
 }
 
 /// What a session has done and what it takes.
@@ -70,6 +79,8 @@ pub struct Stats {
     pub traffic: Traffic,
     /// Those bytes as a share of what as many dense tokens would have read; 1 if there were none.
     pub kept: f64,
+    /// Bytes of the head that were read since then, prompts' last tokens included.
+    pub head_bytes: u64,
 }
 
 impl Session {
@@ -96,7 +107,7 @@ impl Session {
             .map_err(|_| Error::new(Status::OutOfMemory, format!("no memory for {context} tokens")))?;
         let sampler = Sampler::new(model.config().vocab_size)?;
         let engine = Engine::new(model, context, batch.min(context), options.threads, options.kv_type)?;
-        Ok(Session { engine, sampler, tokens, context, sparsity: 0.0, pending: false, ready: false })
+        Ok(Session { engine, sampler, tokens, context, sparsity: 0.0, pending: false, ready: Ready::Nothing })
     }
 
     /// The model.
@@ -164,16 +175,39 @@ impl Session {
 
     /// Overwrites the logits, the last thing of a pass: an error before it leaves the old ones in place.
     fn logits_of(&mut self, row: usize) -> Result<()> {
-        self.ready = false;
-        self.engine.head(row)?;
-        self.ready = true;
+        self.ready = Ready::Nothing;
+        self.engine.prepare_head(row);
+        self.engine.logits()?;
+        self.ready = Ready::Logits;
+        Ok(())
+    }
+
+    /// The same for greedy decoding: the winner alone where that is cheaper, else the logits.
+    fn winner_of(&mut self, row: usize) -> Result<Option<u32>> {
+        self.ready = Ready::Nothing;
+        self.engine.prepare_head(row);
+        let winner = self.engine.greedy()?;
+        self.ready = Ready::Hidden;
+        if winner.is_none() {
+            self.complete_logits()?;
+        }
+        Ok(winner)
+    }
+
+    /// Computes the logits if only what the head takes is there.
+    fn complete_logits(&mut self) -> Result<()> {
+        if self.ready == Ready::Hidden {
+            self.ready = Ready::Nothing;
+            self.engine.logits()?;
+            self.ready = Ready::Logits;
+        }
         Ok(())
     }
 
     /// After a pass: on success everything has passed; on an error the session is as it was.
-    fn settle(&mut self, outcome: Result<()>, length: usize) -> Result<()> {
+    fn settle<T>(&mut self, outcome: Result<T>, length: usize) -> Result<T> {
         match &outcome {
-            Ok(()) => self.pending = false,
+            Ok(_) => self.pending = false,
             Err(error) => {
                 self.tokens.truncate(length);
                 if error.status() == Status::Cancelled {
@@ -189,15 +223,25 @@ impl Session {
     ///
     /// The first step after a prompt needs no pass: it samples from the prompt's logits.
     pub fn step(&mut self) -> Result<u32> {
+        let mut winner = None;
         if self.pending {
             let last = self.tokens.len() - 1;
-            self.decode_from(last)?;
+            winner = match self.sampler.is_greedy() {
+                true => self.decode_from(last, Self::winner_of)?,
+                false => self.decode_from(last, |session, row| session.logits_of(row).map(|()| None))?,
+            };
         }
-        if !self.ready {
+        if self.ready == Ready::Nothing {
             return Err(Error::new(Status::InvalidState, "a step before any token: prefill a prompt first"));
         }
         self.room(1)?;
-        let token = self.sampler.sample(&self.engine.buf.logits, &self.tokens);
+        let token = match winner {
+            Some(token) => token,
+            None => {
+                self.complete_logits()?;
+                self.sampler.sample(&self.engine.buf.logits, &self.tokens)
+            }
+        };
         self.tokens.push(token);
         self.pending = true;
         Ok(token)
@@ -215,7 +259,7 @@ impl Session {
         let replaced = self.tokens.get(length).copied();
         self.tokens.truncate(length);
         self.tokens.push(token);
-        let outcome = self.decode_from(length);
+        let outcome = self.decode_from(length, Self::logits_of);
         if outcome.is_err() {
             self.tokens.truncate(length);
             self.tokens.extend(replaced);
@@ -223,25 +267,28 @@ impl Session {
         outcome
     }
 
-    fn decode_from(&mut self, position: usize) -> Result<()> {
+    /// Passes the token at `position`, then applies `head` to what came of it.
+    fn decode_from<T>(&mut self, position: usize, head: impl Fn(&mut Self, usize) -> Result<T>) -> Result<T> {
         let mode = Mode::Decode { sparse: self.sparsity != 0.0 };
         let token = &self.tokens[position..position + 1];
-        let outcome = self.engine.forward(token, position, mode, &mut Unobserved).and_then(|()| self.logits_of(0));
+        let outcome = self.engine.forward(token, position, mode, &mut Unobserved).and_then(|()| head(self, 0));
         self.settle(outcome, self.tokens.len())
     }
 
-    /// The logits after the last token that passed through the model: `[vocab]`, finite.
-    pub fn logits(&self) -> Result<&[f32]> {
+    /// The logits after the last token that passed through the model: `[vocab]`, finite. After a greedy step they may
+    /// have to be computed first.
+    pub fn logits(&mut self) -> Result<&[f32]> {
+        self.complete_logits()?;
         match self.ready {
-            true => Ok(&self.engine.buf.logits),
-            false => Err(Error::new(Status::InvalidState, "no logits before any token: prefill a prompt first")),
+            Ready::Logits => Ok(&self.engine.buf.logits),
+            _ => Err(Error::new(Status::InvalidState, "no logits before any token: prefill a prompt first")),
         }
     }
 
     /// Forgets all tokens; settings stay, random numbers start anew.
     pub fn reset(&mut self) {
         self.tokens.clear();
-        (self.pending, self.ready) = (false, false);
+        (self.pending, self.ready) = (false, Ready::Nothing);
         self.sampler.restart();
     }
 
@@ -254,6 +301,7 @@ impl Session {
             context: self.context,
             memory: self.engine.size() + self.sampler.size() + self.tokens.capacity() * size_of::<u32>(),
             traffic,
+            head_bytes: self.engine.head_bytes,
             kept: if dense == 0 { 1.0 } else { traffic.linear_bytes as f64 / dense as f64 },
         }
     }
@@ -261,6 +309,7 @@ impl Session {
     /// Starts the count of [`Traffic`] anew.
     pub fn clear_stats(&mut self) {
         self.engine.traffic = Traffic::default();
+        self.engine.head_bytes = 0;
     }
 
     /// Threads that work during a call, the caller's included.

@@ -3,7 +3,8 @@
 //! A window of tokens passes in batches, with each sparse token's dropped inputs zeroed. By the fixed order of sums
 //! (`docs/design.md`) the bits are those of decoding the window token by token.
 
-use super::engine::{Engine, Mode, Observer, Traffic, Unobserved, non_finite};
+use super::engine::{Engine, Mode, Observer, Traffic, Unobserved};
+use super::head::non_finite;
 use super::{KvType, SessionOptions};
 use crate::model::{Group, Layer, Model};
 use crate::sampling::argmax;

@@ -11,6 +11,7 @@
 #![allow(clippy::needless_range_loop)]
 
 pub(crate) mod dot;
+pub(crate) mod dot_i8;
 mod elem;
 pub(crate) mod elementwise;
 mod exp;
@@ -39,6 +40,7 @@ macro_rules! entries {
             gemm,
             dot_rows,
             dot_rows_many,
+            dot_rows_i8,
             select,
             mask,
             rms_norm,
@@ -56,6 +58,7 @@ macro_rules! entries {
             gemm = vector::gemm::gemm(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>);
             dot_rows = vector::dot::dot_rows(y: &mut [f32], x: &[f32], w: Matrix<'_>);
             dot_rows_many = vector::dot::dot_rows_many(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>);
+            dot_rows_i8 = vector::dot_i8::dot_rows_i8(y: &mut [f32], x: &[i16], w: &[i8]);
             select = vector::select::select(x: &[f32], score: Option<&[f32]>, threshold: f32, out: &mut [u32]) -> usize;
             mask = vector::select::mask(y: &mut [f32], x: &[f32], score: Option<&[f32]>, threshold: f32) -> usize;
             rms_norm = vector::reduce::rms_norm(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32);

@@ -10,6 +10,10 @@ pub(crate) trait Simd: Copy {
     type V: Copy;
     /// A truth value for each lane.
     type M: Copy;
+    /// `2·LANES` values of i16.
+    type I16: Copy;
+    /// [`Simd::LANES`] values of i32.
+    type I32: Copy;
 
     /// Lanes of a vector: a power of two, at most 16.
     const LANES: usize;
@@ -69,6 +73,18 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `p` is valid for writing [`Simd::LANES`] elements: those beyond the count may be written too.
     unsafe fn compress(self, m: Self::M, base: u32, p: *mut u32) -> usize;
+
+    fn zero_i32(self) -> Self::I32;
+    /// # Safety
+    /// `p` is valid for reading `2·LANES` elements.
+    unsafe fn load_i16(self, p: *const i16) -> Self::I16;
+    /// To each lane of `sums`, wrapping, two products of `x` with `2·LANES` elements at `w`.
+    ///
+    /// # Safety
+    /// `w` is valid for reading `2·LANES` elements.
+    unsafe fn add_products_i8(self, sums: Self::I32, x: Self::I16, w: *const i8) -> Self::I32;
+    /// The sum of the lanes, wrapping.
+    fn sum_i32(self, a: Self::I32) -> i32;
 
     /// A hint that the line at `p` will be read soon. `p` may be anything.
     fn prefetch(self, p: *const u8);

@@ -22,6 +22,8 @@ impl<const N: usize> Soft<N> {
 impl<const N: usize> Simd for Soft<N> {
     type V = [f32; N];
     type M = [bool; N];
+    type I16 = [[i16; N]; 2];
+    type I32 = [i32; N];
 
     const LANES: usize = N;
     const ROWS: usize = if N == 16 { 12 } else { 8 };
@@ -141,6 +143,27 @@ impl<const N: usize> Simd for Soft<N> {
         count
     }
     #[inline(never)]
+    fn zero_i32(self) -> [i32; N] {
+        [0; N]
+    }
+    #[inline(never)]
+    unsafe fn load_i16(self, p: *const i16) -> [[i16; N]; 2] {
+        // SAFETY: by contract.
+        unsafe { [Self::read(p), Self::read(p.add(N))] }
+    }
+    #[inline(never)]
+    unsafe fn add_products_i8(self, sums: [i32; N], x: [[i16; N]; 2], w: *const i8) -> [i32; N] {
+        // SAFETY: by contract.
+        let w: [[i8; N]; 2] = unsafe { [Self::read(w), Self::read(w.add(N))] };
+        let product = |half: usize, l: usize| i32::from(x[half][l]) * i32::from(w[half][l]);
+        std::array::from_fn(|l| sums[l].wrapping_add(product(0, l)).wrapping_add(product(1, l)))
+    }
+    #[inline(never)]
+    fn sum_i32(self, a: [i32; N]) -> i32 {
+        a.into_iter().fold(0, i32::wrapping_add)
+    }
+
+    #[inline(never)]
     fn prefetch(self, _: *const u8) {}
 }
 
@@ -233,6 +256,25 @@ mod tests {
                             }
                         }
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn integer_products() {
+        let numbers = &mut Numbers(3);
+        for rows in SIZES {
+            for cols in SIZES {
+                let x: Vec<i16> = (0..cols).map(|_| numbers.bits() as i16).collect();
+                let w: Vec<i8> = (0..rows * cols).map(|_| numbers.bits() as i8).collect();
+                let run = |menu: Kernels| {
+                    let mut y = vec![1.0; rows];
+                    menu.dot_rows_i8(&mut y, &x, &w);
+                    y
+                };
+                for (name, menu) in menus() {
+                    same(&run(menu), &run(truth()), &format!("{name}: [{rows}, {cols}]"));
                 }
             }
         }

@@ -42,6 +42,8 @@ static COMPRESS: [[u32; 8]; 256] = {
 impl Simd for Avx2 {
     type V = __m256;
     type M = __m256;
+    type I16 = __m256i;
+    type I32 = __m256i;
 
     const LANES: usize = 8;
     const ROWS: usize = 6;
@@ -179,6 +181,34 @@ impl Simd for Avx2 {
             let indices = _mm256_add_epi32(lanes, _mm256_set1_epi32(base.cast_signed()));
             _mm256_storeu_si256(p.cast(), indices);
             bits.count_ones() as usize
+        }
+    }
+
+    #[inline(always)]
+    fn zero_i32(self) -> __m256i {
+        // SAFETY: self is the proof.
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    unsafe fn load_i16(self, p: *const i16) -> __m256i {
+        // SAFETY: self is the proof, p the caller's promise.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn add_products_i8(self, sums: __m256i, x: __m256i, w: *const i8) -> __m256i {
+        // SAFETY: self is the proof, w the caller's promise.
+        unsafe {
+            let w = _mm256_cvtepi8_epi16(_mm_loadu_si128(w.cast()));
+            _mm256_add_epi32(sums, _mm256_madd_epi16(x, w))
+        }
+    }
+    #[inline(always)]
+    fn sum_i32(self, a: __m256i) -> i32 {
+        // SAFETY: self is the proof.
+        unsafe {
+            let a = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+            let a = _mm_add_epi32(a, _mm_unpackhi_epi64(a, a));
+            _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32::<1>(a)))
         }
     }
 

@@ -24,6 +24,8 @@ crate::vector::entries!(Isa::Avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl
 impl Simd for Avx512 {
     type V = __m512;
     type M = __mmask16;
+    type I16 = __m512i;
+    type I32 = __m512i;
 
     const LANES: usize = 16;
     const ROWS: usize = 12;
@@ -163,6 +165,30 @@ impl Simd for Avx512 {
             _mm512_storeu_si512(p.cast(), _mm512_maskz_compress_epi32(m, indices));
         }
         m.count_ones() as usize
+    }
+
+    #[inline(always)]
+    fn zero_i32(self) -> __m512i {
+        // SAFETY: self is the proof.
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn load_i16(self, p: *const i16) -> __m512i {
+        // SAFETY: self is the proof, p the caller's promise.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn add_products_i8(self, sums: __m512i, x: __m512i, w: *const i8) -> __m512i {
+        // SAFETY: self is the proof, w the caller's promise.
+        unsafe {
+            let w = _mm512_cvtepi8_epi16(_mm256_loadu_si256(w.cast()));
+            _mm512_add_epi32(sums, _mm512_madd_epi16(x, w))
+        }
+    }
+    #[inline(always)]
+    fn sum_i32(self, a: __m512i) -> i32 {
+        // SAFETY: self is the proof.
+        unsafe { _mm512_reduce_add_epi32(a) }
     }
 
     #[inline(always)]

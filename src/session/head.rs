@@ -1,0 +1,152 @@
+//! From the last hidden states to logits, or to the largest of them alone.
+
+use super::engine::{Engine, UNIT, view};
+use super::shared::{Shared, share};
+use crate::model::Rounded;
+use crate::sampling::argmax;
+use crate::{Error, Result, Status};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One row in so many of the head may remain after a first look; with more the whole head is read.
+const CANDIDATES: usize = 32;
+/// Rows that are compared together: the compiler turns them into vectors.
+const BLOCK: usize = 64;
+
+impl Engine {
+    /// Prepares row `row` of the last pass for the head: [`logits`](Engine::logits) and [`greedy`](Engine::greedy)
+    /// are then of it, whatever passes meanwhile.
+    pub(crate) fn prepare_head(&mut self, row: usize) {
+        let model = &*self.model;
+        let (h, eps) = (model.config().hidden_size, model.config().rms_norm_eps);
+        let hidden = &self.buf.hidden[row * h..][..h];
+        model.kernels().rms_norm(&mut self.buf.last, hidden, model.final_norm(), eps);
+    }
+
+    /// All logits, into `buf.logits`.
+    pub(crate) fn logits(&mut self) -> Result<()> {
+        let model = &*self.model;
+        let kernels = model.kernels();
+        let last = &*self.buf.last;
+        let weights = model.lm_head();
+        let mut burst = self.team.burst();
+        let parts = burst.parts();
+        let finite = AtomicBool::new(true);
+        let logits = Shared::new(&mut self.buf.logits);
+        burst.run(&|part| {
+            let rows = share(weights.rows(), UNIT, parts, part);
+            // SAFETY: shares of different parts do not overlap.
+            let logits = unsafe { logits.slice(rows.clone()) };
+            kernels.dot_rows(logits, last, weights.row_range(rows));
+            // Compared as integers, which the compiler turns into vectors.
+            let largest = logits.iter().fold(0, |largest, x| x.abs().to_bits().max(largest));
+            if largest >= f32::INFINITY.to_bits() {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        drop(burst);
+        self.head_bytes += model.head_bytes();
+        match finite.into_inner() {
+            true => Ok(()),
+            false => Err(non_finite()),
+        }
+    }
+
+    /// The token of the largest logit, the lowest id on a tie: that of [`logits`](Engine::logits), by reading the
+    /// head in 8 bits and then, exactly, the rows that can have won (see [`HeadLook`](crate::model::HeadLook)).
+    ///
+    /// `None` if the file has no such head, or too many rows remain: compute the logits. Overwrites `buf.logits`.
+    pub(crate) fn greedy(&mut self) -> Result<Option<u32>> {
+        let model = &*self.model;
+        let Some(look) = model.head_look() else { return Ok(None) };
+        let kernels = model.kernels();
+        let buf = &mut self.buf;
+        let rounded = Rounded::new(&buf.last, &mut buf.last_i16).ok_or_else(non_finite)?;
+        let x = &*buf.last_i16;
+        let mut burst = self.team.burst();
+        let parts = burst.parts();
+        let logits = Shared::new(&mut buf.logits);
+        burst.run(&|part| {
+            let rows = share(look.scale.len(), UNIT, parts, part);
+            // SAFETY: shares of different parts do not overlap.
+            let logits = unsafe { logits.slice(rows.clone()) };
+            kernels.dot_rows_i8(logits, x, &look.weights[rows.start * x.len()..rows.end * x.len()]);
+            for (logit, scale) in logits.iter_mut().zip(&look.scale[rows]) {
+                *logit *= scale * rounded.scale;
+            }
+        });
+        drop(burst);
+
+        let weights = model.lm_head();
+        let exact = |row: usize| {
+            let mut logit = [0.0];
+            kernels.dot_rows(&mut logit, &buf.last, weights.row_range(row..row + 1));
+            if logit[0].is_finite() { Ok(logit[0]) } else { Err(non_finite()) }
+        };
+        let mut winner = argmax(&buf.logits) as usize;
+        let mut best = exact(winner)?;
+        let mut left = buf.logits.len() / CANDIDATES;
+        // Not `>=`: a NaN, from a damaged file, must be looked into.
+        let loses = |row: usize, best: f32| buf.logits[row] + rounded.bound(look.error[row], look.norm[row]) < best;
+        for start in (0..buf.logits.len()).step_by(BLOCK) {
+            let rows = start..buf.logits.len().min(start + BLOCK);
+            let lost = {
+                let rows = rows.clone();
+                let columns = buf.logits[rows.clone()].iter().zip(&look.error[rows.clone()]).zip(&look.norm[rows]);
+                columns.fold(true, |all, ((&y, &e), &n)| all & (y + rounded.bound(e, n) < best))
+            };
+            if lost {
+                continue;
+            }
+            for row in rows {
+                if loses(row, best) {
+                    continue;
+                }
+                let Some(fewer) = left.checked_sub(1) else { return Ok(None) };
+                left = fewer;
+                let logit = exact(row)?;
+                if logit > best || (logit == best && row < winner) {
+                    (winner, best) = (row, logit);
+                }
+            }
+        }
+        let candidates = buf.logits.len() / CANDIDATES - left;
+        self.head_bytes += model.look_bytes() + (candidates * weights.row_bytes()) as u64;
+        Ok(Some(winner as u32))
+    }
+
+    /// Logits of `rows` of the last pass, into `out`: `[rows, vocab]`. Each row has the bits of
+    /// [`logits`](Engine::logits).
+    pub(crate) fn head_many(&mut self, rows: Range<usize>, out: &mut [f32]) {
+        let model = &*self.model;
+        let kernels = model.kernels();
+        let h = model.config().hidden_size;
+        let buf = &mut self.buf;
+        for row in rows.clone() {
+            let span = row * h..(row + 1) * h;
+            let eps = model.config().rms_norm_eps;
+            kernels.rms_norm(&mut buf.normed[span.clone()], &buf.hidden[span], model.final_norm(), eps);
+        }
+        let normed = view(&buf.normed[rows.start * h..], rows.len(), h);
+        let weights = model.lm_head();
+        let vocab = weights.rows();
+        let out = Shared::new(out);
+        let mut burst = self.team.burst();
+        let parts = burst.parts();
+        burst.run(&|part| {
+            let columns = share(vocab, UNIT, parts, part);
+            // SAFETY: shares of different parts do not overlap.
+            let out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };
+            kernels.dot_rows_many(out, normed, weights.row_range(columns));
+        });
+    }
+}
+
+/// The error for logits that are no numbers.
+pub(crate) fn non_finite() -> Error {
+    Error::new(
+        Status::NonFinite,
+        "the logits hold a NaN or an infinity: damaged weights (load with verify to find them), or activations beyond \
+         the range of f16 in the KV cache",
+    )
+}
