@@ -22,7 +22,7 @@ QWEN := $(MODELS)/qwen2.5-coder-1.5b.rasp
 RASP_DATA ?= ../shared/data
 CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
 
-.PHONY: demo test test-qwen examples bench bench-peers bench-peers-qwen model header clean
+.PHONY: demo test test-qwen test-aarch64 examples bench bench-peers bench-peers-qwen model header clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(MODEL)
@@ -42,6 +42,10 @@ test: $(MODEL) examples
 test-qwen: $(QWEN)
 	$(CARGO) test --release -p librasp --test qwen -- --ignored --test-threads 1
 
+## The same for aarch64: cross-built, run under qemu. On Debian; installs what it needs.
+test-aarch64: $(MODEL) target/demo/hello
+	tests/aarch64/run.sh $^
+
 ## The C and C++ examples, with every warning an error.
 examples: target/demo/hello target/demo/hello-cpp target/demo/footprint
 
@@ -52,12 +56,12 @@ bench: $(MODEL) target/demo/footprint
 	target/release/rasp bench $(MODEL) --threads 2
 
 ## Tokens per second beside llama.cpp's, built under target/peers: same weights, alternating runs. PEER_FLAGS=--help for more.
-bench-peers: $(GGUF) | release
-	$(PYTHON) tests/peers/bench_peers.py --gguf $(GGUF) $(if $(CALIBRATION),--calib $(CALIBRATION)) $(PEER_FLAGS)
+bench-peers: $(GGUF) $(MODEL)
+	$(PYTHON) tests/peers/bench_peers.py $^ $(PEER_FLAGS)
 
 ## The same on the larger model.
-bench-peers-qwen: $(QWEN_GGUF) | release
-	$(PYTHON) tests/peers/bench_peers.py --gguf $(QWEN_GGUF) $(if $(CALIBRATION),--calib $(CALIBRATION)) $(PEER_FLAGS)
+bench-peers-qwen: $(QWEN_GGUF) $(QWEN)
+	$(PYTHON) tests/peers/bench_peers.py $^ $(PEER_FLAGS)
 
 ## The packed model.
 model: $(MODEL)

@@ -67,7 +67,9 @@ static void generate(const rasp_model *model, rasp_session *session, float spars
     rasp_model_info_init(&info);
     check(rasp_model_get_info(model, &info, &error), "model info", &error);
     double dense = (double)(info.linear_bytes + info.head_bytes);
-    double read = stats.kept * (double)info.linear_bytes + (double)info.head_bytes;
+    /* Every token read the linears and the head, but the first read only the head: its logits are the prompt's. */
+    double head = (double)stats.head_bytes_read / (double)(stats.decoded_tokens + 1);
+    double read = stats.kept * (double)info.linear_bytes + head;
     printf("\n    [sparsity %.1f: %.1f tokens/s, %.0f%% of the linear weights read, %.0f%% with the head]\n\n", sparsity,
            (double)stats.decoded_tokens / elapsed, 100.0 * stats.kept, 100.0 * read / dense);
 }

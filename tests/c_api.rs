@@ -45,7 +45,8 @@ fn compile(name: &str) -> PathBuf {
     let folder = folder(name);
     let program = folder.join(name);
     let library = library_folder();
-    let mut cc = Command::new("cc");
+    // Another compiler for another processor, see `tests/aarch64/run.sh`.
+    let mut cc = Command::new(std::env::var_os("RASP_TEST_CC").unwrap_or_else(|| "cc".into()));
     cc.args(["-std=c11", "-O1", "-g"]).args(WARNINGS);
     cc.arg("-I").arg(root().join("include")).arg(root().join(format!("tests/c/{name}.c")));
     cc.arg("-L").arg(&library).args(["-lrasp", "-lm", "-pthread"]).arg(format!("-Wl,-rpath,{}", library.display()));

@@ -12,18 +12,21 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL (and the AVX2 set): 16 lanes.
     Avx512,
+    /// aarch64 with NEON: 4 lanes.
+    Neon,
 }
 
 impl Isa {
     /// Every set, slowest first. A CPU may lack some of them.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Neon];
 
-    /// The name that [`Isa::parse`] reads: `scalar`, `avx2`, `avx512`.
+    /// The name that [`Isa::parse`] reads: `scalar`, `avx2`, `avx512`, `neon`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Neon => "neon",
         }
     }
 

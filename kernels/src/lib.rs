@@ -32,6 +32,8 @@
 //! No allocation, no locks, no globals, no output. The methods assert the shapes that they document
 //! and panic for nothing else. Slices of different roles never alias: the borrow checker sees to it.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod activations;
 mod active;
 mod exp;
@@ -39,7 +41,7 @@ mod isa;
 mod matrix;
 mod scalar;
 mod table;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -67,7 +69,9 @@ impl Kernels {
             Isa::Scalar => Some(&scalar::TABLE),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 => x86_64::table(isa),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => aarch64::neon(),
+            // Those of other processors.
             _ => None,
         };
         table.map(Kernels)

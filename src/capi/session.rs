@@ -73,6 +73,9 @@ pub struct rasp_stats {
     pub linear_bytes_read: u64,
     /// Those bytes as a share of what as many dense tokens would have read; 1 if there were none.
     pub kept: f64,
+    /// Bytes of the head that were read since then: for the last token of each prompt all of it, for a token decoded
+    /// greedily about half.
+    pub head_bytes_read: u64,
 }
 
 // SAFETY: four 32-bit numbers, then 64-bit numbers: no padding.
@@ -89,10 +92,11 @@ unsafe impl Versioned for rasp_stats {
             decoded_tokens: 0,
             linear_bytes_read: 0,
             kept: 1.0,
+            head_bytes_read: 0,
         }
     }
 }
-const _: () = assert!(size_of::<rasp_stats>() == 48);
+const _: () = assert!(size_of::<rasp_stats>() == 56);
 
 /// The session behind a handle.
 ///
@@ -376,6 +380,7 @@ pub unsafe extern "C" fn rasp_session_get_stats(
                 decoded_tokens: now.traffic.tokens,
                 linear_bytes_read: now.traffic.linear_bytes,
                 kept: now.kept,
+                head_bytes_read: now.head_bytes,
                 ..rasp_stats::initial()
             };
             fill(stats, &filled)

@@ -15,7 +15,7 @@ pub struct LoadOptions {
     /// Reads every weight and fails on a NaN or infinity. The packer never writes one, so this is for files that may
     /// have been damaged since; it costs a pass over the whole file.
     pub verify: bool,
-    /// Computes with this instruction set. `None`: what `RASP_ISA` names (`scalar`, `avx2`, `avx512`), else the best
+    /// Computes with this instruction set. `None`: what `RASP_ISA` names (`scalar`, `avx2`, `avx512`, `neon`), else the best
     /// the processor has.
     pub isa: Option<Isa>,
 }

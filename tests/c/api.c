@@ -282,6 +282,7 @@ static void sessions(rasp_model *model) {
     CHECK(stats.decoded_tokens == 1 && stats.kept > 0.2 && stats.kept < 0.7 && stats.context == 16);
     CHECK(stats.tokens == 7 && stats.sparsity == 0.5F && stats.memory > 100000);
     CHECK((double)stats.linear_bytes_read == stats.kept * 212336640.0);
+    CHECK(stats.head_bytes_read == 56623104);
     FAILS(rasp_session_get_stats(session, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "is null");
     FAILS(rasp_session_get_stats(NULL, &stats, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
     FAILS(rasp_session_clear_stats(NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");

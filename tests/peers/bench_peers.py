@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """rasp beside llama.cpp: the same weights, alternating runs, medians.
 
-    python3 tests/peers/bench_peers.py [--gguf FILE] [--rounds N] [--threads 1,2] [--prompts 256,2048] [--write]
+    python3 tests/peers/bench_peers.py GGUF RASP [--rounds N] [--threads 1,2] [--prompts 256,2048] [--write]
 
 llama.cpp is built from the source distribution of `llama-cpp-python`, under target/peers; none of it enters this
-repository. Both engines get the weights of one GGUF file as bf16: llama.cpp through its own `llama-quantize`, rasp through
-`rasp pack`. A round runs every cell of the table once, first the one engine and then the other, each pinned to the same
+repository. Both engines get the weights of one GGUF file as bf16: llama.cpp through its own `llama-quantize`, rasp as RASP,
+packed from it. A round runs every cell of the table once, first the one engine and then the other, each pinned to the same
 processors. `--write` replaces the section of docs/performance.md that bears the model's name.
 """
 
@@ -64,19 +64,15 @@ def llama_cpp():
     return bin_dir
 
 
-def models(gguf, bin_dir, calibration):
-    """The same weights for both: a GGUF of bf16, a .rasp of bf16."""
-    stem = PEERS / gguf.stem
-    theirs, ours = Path(f"{stem}.bf16.gguf"), Path(f"{stem}.rasp")
+def as_bf16(gguf, bin_dir):
+    """The same weights as bf16, for llama.cpp."""
+    theirs = PEERS / f"{gguf.stem}.bf16.gguf"
     if not theirs.exists():
         partial = Path(f"{theirs}.part")
         run([bin_dir / "llama-quantize", "--allow-requantize", gguf, partial, "BF16"], stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
         partial.rename(theirs)
-    newest = max(gguf.stat().st_mtime, (ROOT / "src/format/mod.rs").stat().st_mtime)
-    if not ours.exists() or ours.stat().st_mtime < newest:
-        run([RASP, "pack", gguf, "-o", ours, *(["--calib", calibration] if calibration else [])])
-    return theirs, ours
+    return theirs
 
 
 def pinned(threads):
@@ -173,8 +169,8 @@ def write(name, text):
 def main():
     numbers = lambda text: [int(x) for x in text.split(",") if x]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gguf", type=Path, default=ROOT / "target/models/SmolLM2-135M-Instruct.Q4_1.gguf")
-    parser.add_argument("--calib", type=Path, help="text to calibrate on; else the model writes its own")
+    parser.add_argument("gguf", type=Path)
+    parser.add_argument("rasp", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("-n", type=int, default=64, help="tokens to decode")
     parser.add_argument("--threads", type=numbers, default=[1, 2])
@@ -187,7 +183,7 @@ def main():
     sparsities = [0.0] + [s for s in args.sparsity if s > 0]
 
     bin_dir = llama_cpp()
-    theirs, ours = models(args.gguf, bin_dir, args.calib)
+    theirs, ours = as_bf16(args.gguf, bin_dir), args.rasp
     tables = {t: Table() for t in threads}
     for done in range(args.rounds):
         print(f"round {done + 1} of {args.rounds}", file=sys.stderr)

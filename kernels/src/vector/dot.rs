@@ -28,7 +28,8 @@ pub(crate) unsafe fn dot_rows<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix
     }
     // SAFETY: the shapes are the caller's.
     with_format!(w, |w| unsafe {
-        if S::MANY_REGISTERS {
+        // Eight rows' sums, of 32 lanes each, fill half of AVX-512's registers.
+        if S::MANY_REGISTERS && S::LANES == 16 {
             streams::<S, _, 8>(s, y.as_mut_ptr(), x.as_ptr(), w);
         } else {
             streams::<S, _, 3>(s, y.as_mut_ptr(), x.as_ptr(), w);
@@ -130,7 +131,7 @@ pub(crate) unsafe fn dot_rows_many<S: Simd>(s: S, mut y: MatMut<'_>, x: MatRef<'
     }
     // SAFETY: the shapes are the caller's.
     with_format!(w, |w| unsafe {
-        if S::MANY_REGISTERS {
+        if S::MANY_REGISTERS && S::LANES == 16 {
             many::<S, _, 6>(s, y, x, w);
         } else {
             many::<S, _, 3>(s, y, x, w);

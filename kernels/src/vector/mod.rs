@@ -20,7 +20,7 @@ pub(crate) mod gemv;
 pub(crate) mod reduce;
 pub(crate) mod select;
 mod simd;
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 mod soft;
 
 pub(crate) use simd::Simd;

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Builds everything for aarch64 and runs it under qemu, on a Debian x86-64 machine: the kernels on two processors, the C
+# API on the real model, and a C program whose text must be this machine's.
+#
+#     tests/aarch64/run.sh MODEL.rasp HELLO      HELLO: examples-c/hello.c, built for this machine
+#
+# Installs what it needs. Debian's own rustc has the aarch64 standard library that rustup cannot be asked for everywhere.
+# qemu must find libc6:arm64; with -L /usr/aarch64-linux-gnu (the cross libc) a program that starts a thread never ends.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+model=$(realpath "$1")
+hello=$(realpath "$2")
+triple=aarch64-unknown-linux-gnu
+
+packages=(rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross libc6:arm64
+    libgcc-s1:arm64 qemu-user-static)
+if ! dpkg-query -W "${packages[@]}" > /dev/null 2>&1; then
+    dpkg --add-architecture arm64
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
+fi
+
+export PATH=/usr/bin:$PATH
+export CARGO_TARGET_DIR=$PWD/target/aarch64
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -cpu max"
+unset RUSTUP_TOOLCHAIN CARGO RUSTC
+
+echo "== build"
+cargo build --release --workspace --target $triple
+
+echo "== kernels on a Cortex-A53, the oldest of its kind, and on a processor with everything"
+for cpu in cortex-a53 max; do
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -cpu $cpu" \
+        cargo test --release -p rasp-kernels --target $triple
+done
+
+echo "== the library on the real model"
+RASP_TEST_MODEL=$model cargo test --release -p librasp --target $triple --lib
+RASP_TEST_MODEL=$model cargo test --release -p librasp --target $triple --test parity -- \
+    every_layer_agrees_with_the_reference every_instruction_set_gives_the_same_bits
+
+echo "== a C program"
+library=$CARGO_TARGET_DIR/$triple/release
+aarch64-linux-gnu-gcc -std=c11 -O2 -Wall -Wextra -Werror -pedantic -Iinclude examples-c/hello.c \
+    -o "$CARGO_TARGET_DIR/hello" -L"$library" -lrasp -Wl,-rpath,"$library"
+# All but the figures of speed.
+text() { "$@" "$model" "The capital of France is" 8 | sed 's/: [0-9.]* tokens\/s/:/'; }
+text qemu-aarch64-static -cpu cortex-a53 "$CARGO_TARGET_DIR/hello" > "$CARGO_TARGET_DIR/hello.txt"
+text "$hello" | diff - "$CARGO_TARGET_DIR/hello.txt"
+cat "$CARGO_TARGET_DIR/hello.txt"
