@@ -169,6 +169,9 @@ typedef struct rasp_stats {
     uint64_t linear_bytes_read;
     // Those bytes as a share of what as many dense tokens would have read; 1 if there were none.
     double kept;
+    // Bytes of the head that were read since then: for the last token of each prompt all of it, for a token decoded
+    // greedily about half.
+    uint64_t head_bytes_read;
 } rasp_stats;
 
 // Puts the bytes of tokens together into whole UTF-8 characters. A plain struct of the caller: set it to zeros before
@@ -269,7 +272,7 @@ void rasp_model_info_init(struct rasp_model_info *info);
 // Maps the .rasp file at path (UTF-8) and checks it. Weights are read from disk as they are first used; the file must
 // not be shortened or rewritten while the model lives (replace it by renaming a new one over it).
 //
-// options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx512) forces an instruction
+// options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx512, neon) forces an instruction
 // set; this function and rasp_load_bytes are the only ones that read the environment.
 //
 // On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Errors: IO, BAD_FILE,

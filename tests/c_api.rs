@@ -40,8 +40,8 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Compiles a program of `tests/c/` and gives its path.
-fn compile(name: &str) -> PathBuf {
+/// Compiles a program of `tests/c/` and gives a command that runs it.
+fn compile(name: &str) -> Command {
     let folder = folder(name);
     let program = folder.join(name);
     let library = library_folder();
@@ -51,29 +51,32 @@ fn compile(name: &str) -> PathBuf {
     cc.arg("-I").arg(root().join("include")).arg(root().join(format!("tests/c/{name}.c")));
     cc.arg("-L").arg(&library).args(["-lrasp", "-lm", "-pthread"]).arg(format!("-Wl,-rpath,{}", library.display()));
     run(cc.arg("-o").arg(&program));
-    program
+    // Such as `qemu-aarch64-static -cpu max`.
+    let runner = std::env::var("RASP_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace().map(Into::into).chain([program.into_os_string()]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
+    command
 }
 
 #[test]
 fn every_function_with_good_and_bad_input() {
-    let program = compile("api");
-    assert_eq!(run(Command::new(program).arg(real_model::path()).arg(folder("api_files"))), "ok\n");
+    assert_eq!(run(compile("api").arg(real_model::path()).arg(folder("api_files"))), "ok\n");
 }
 
 #[cfg(target_env = "gnu")]
 #[test]
 fn nothing_is_allocated_between_open_and_close() {
-    let program = compile("no_alloc");
-    assert_eq!(run(Command::new(&program).arg(real_model::path())), "ok\n");
+    assert_eq!(run(compile("no_alloc").arg(real_model::path())), "ok\n");
     // The packed model may have no low rank; this one has.
     let path = folder("no_alloc_files").join("tiny.rasp");
     tiny::Tiny::new().write(&path);
-    assert_eq!(run(Command::new(&program).arg(path)), "ok\n");
+    assert_eq!(run(compile("no_alloc").arg(path)), "ok\n");
 }
 
 #[test]
 fn one_call_at_a_time_and_cancel_from_another_thread() {
-    assert_eq!(run(Command::new(compile("threads")).arg(real_model::path())), "ok\n");
+    assert_eq!(run(compile("threads").arg(real_model::path())), "ok\n");
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn damaged_files_are_refused_by_name() {
     let folder = folder("files_files");
     let good = folder.join("tiny.rasp");
     tiny::Tiny::new().write(&good);
-    let mut command = Command::new(compile("files"));
+    let mut command = compile("files");
     command.arg(&good);
     let mut count = 0;
     let mut refused = |status: Status, word: &str, change: &dyn Fn(&mut tiny::Tiny)| {
@@ -123,7 +126,7 @@ fn damaged_files_are_refused_by_name() {
 fn dead_handles_are_refused() {
     let path = folder("handles_files").join("tiny.rasp");
     tiny::Tiny::new().write(&path);
-    assert_eq!(run(Command::new(compile("handles")).arg(path)), "ok\n");
+    assert_eq!(run(compile("handles").arg(path)), "ok\n");
 }
 
 /// The examples, under every compiler that is here.

@@ -4,6 +4,8 @@
 #
 #     tests/aarch64/run.sh MODEL.rasp HELLO      HELLO: examples-c/hello.c, built for this machine
 #
+# PACKAGES="-p librasp" (the default) builds the library alone; "--workspace" the packer and the command too, which takes
+# minutes more.
 # Installs what it needs. Debian's own rustc has the aarch64 standard library that rustup cannot be asked for everywhere.
 # qemu must find libc6:arm64; with -L /usr/aarch64-linux-gnu (the cross libc) a program that starts a thread never ends.
 set -euo pipefail
@@ -27,7 +29,8 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -cpu m
 unset RUSTUP_TOOLCHAIN CARGO RUSTC
 
 echo "== build"
-cargo build --release --workspace --target $triple
+# shellcheck disable=SC2086 # several words
+cargo build --release ${PACKAGES:--p librasp} --target $triple
 
 echo "== kernels on a Cortex-A53, the oldest of its kind, and on a processor with everything"
 for cpu in cortex-a53 max; do
@@ -39,6 +42,11 @@ echo "== the library on the real model"
 RASP_TEST_MODEL=$model cargo test --release -p librasp --target $triple --lib
 RASP_TEST_MODEL=$model cargo test --release -p librasp --target $triple --test parity -- \
     every_layer_agrees_with_the_reference every_instruction_set_gives_the_same_bits
+
+echo "== the C API on the real model"
+RASP_TEST_MODEL=$model RASP_TEST_CC=aarch64-linux-gnu-gcc RASP_TEST_RUNNER="qemu-aarch64-static -cpu max" \
+    cargo test --release -p librasp --target $triple --test c_api -- \
+    every_function_with_good_and_bad_input damaged_files_are_refused_by_name one_call_at_a_time
 
 echo "== a C program"
 library=$CARGO_TARGET_DIR/$triple/release
