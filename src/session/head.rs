@@ -83,6 +83,7 @@ impl Engine {
             kernels.dot_rows(&mut logit, &buf.last, weights.row_range(row..row + 1));
             if logit[0].is_finite() { Ok(logit[0]) } else { Err(non_finite()) }
         };
+        self.head_bytes += model.look_bytes();
         let mut winner = argmax(&buf.logits) as usize;
         let mut best = exact(winner)?;
         let mut left = buf.logits.len() / CANDIDATES;
@@ -111,7 +112,7 @@ impl Engine {
             }
         }
         let candidates = buf.logits.len() / CANDIDATES - left;
-        self.head_bytes += model.look_bytes() + (candidates * weights.row_bytes()) as u64;
+        self.head_bytes += (candidates * weights.row_bytes()) as u64;
         Ok(Some(winner as u32))
     }
 
