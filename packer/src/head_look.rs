@@ -44,12 +44,12 @@ mod tests {
     #[test]
     fn what_is_stored_of_a_row_is_true_of_it() {
         let mut look = HeadLook::default();
-        assert_eq!(look.add(&[1.27, -0.635, 0.004, 0.0]), [127, -63, 0, 0]);
+        assert_eq!(look.add(&[1.27, -0.63, 0.004, 0.0]), [127, -63, 0, 0]);
         assert_eq!(look.add(&[0.0; 4]), [0; 4]);
         assert_eq!(look.add(&[f32::MIN_POSITIVE / 4.0; 2]).len(), 2);
         assert!((look.scale[0] - 0.01).abs() < 1e-8 && look.scale[1] == 0.0);
-        assert!((look.error[0] - 0.0064).abs() < 1e-3, "{}", look.error[0]);
-        assert!(look.norm[0] > 1.4198 && look.norm[0] < 1.43);
+        assert!((look.error[0] - 0.004).abs() < 1e-5, "{}", look.error[0]);
+        assert!(look.norm[0] > 1.4176 && look.norm[0] < 1.43);
         assert!(look.error[1] > 0.0 && look.error[1] < 1e-40);
     }
 }
