@@ -296,8 +296,9 @@ fn damaged_files_are_refused_and_never_crash() {
         let entry = renamed.as_object_mut().unwrap().remove(name).unwrap();
         renamed[format!("{name}.gone")] = entry;
         let error = open(&rebuilt(&renamed)).err();
-        // A bias is the one tensor a model can do without.
-        assert!(error.is_some() || name.ends_with(".bias"), "{name} was not missed");
+        // What a model can do without.
+        let optional = name.ends_with(".bias") || name == "head_look";
+        assert!(error.is_some() || optional, "{name} was not missed");
         let mut reshaped = header.clone();
         let shape = reshaped[name]["shape"].as_array_mut().unwrap();
         shape.push(json!(1));
