@@ -39,6 +39,7 @@ mod active;
 mod exp;
 mod isa;
 mod matrix;
+mod quantized;
 mod scalar;
 mod table;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -50,6 +51,7 @@ pub use activations::{MatMut, MatRef};
 pub use active::Active;
 pub use isa::Isa;
 pub use matrix::{Elems, Matrix, STREAMS, interleaved_place};
+pub use quantized::{QUANT_GROUP, Quantized, QuantizedRows, WholeRef, WholeType};
 
 use table::Table;
 

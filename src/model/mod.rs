@@ -11,7 +11,8 @@ pub(crate) use look::{HeadLook, Rounded};
 use crate::format::{Bytes, Config, Dtype, Recipe, View};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
-use rasp_kernels::{Elems, Kernels, Matrix};
+use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
+pub use rasp_kernels::WholeType;
 use std::sync::Arc;
 
 /// A loaded model.
@@ -59,41 +60,97 @@ impl Layer {
     }
 }
 
-/// Element type of the weight matrices.
+/// How the weights of a file are stored, named for its linears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightType {
     /// 8 exponent bits, 7 of mantissa.
     Bf16,
     /// IEEE binary16: 5 exponent bits, 10 of mantissa.
     F16,
+    /// Whole numbers of 8 bits with a scale (GGUF's Q8_0): 8.5 bits a weight. See [`rasp_kernels::Quantized`].
+    Q8,
+    /// Whole numbers of 4 bits with a scale and a minimum (GGUF's Q4_1): 5 bits a weight. Embedding and head are as in
+    /// [`Q8`](WeightType::Q8).
+    Q4,
 }
 
 impl WeightType {
-    /// The dtype in the file.
+    /// All of them.
+    pub const ALL: [WeightType; 4] = [WeightType::Bf16, WeightType::F16, WeightType::Q8, WeightType::Q4];
+
+    /// The dtype of the groups' matrices in the file.
     pub fn dtype(self) -> Dtype {
         match self {
             WeightType::Bf16 => Dtype::BF16,
             WeightType::F16 => Dtype::F16,
+            WeightType::Q8 => Dtype::I8,
+            WeightType::Q4 => Dtype::U8,
         }
     }
 
-    /// `bf16` or `f16`.
+    /// `bf16`, `f16`, `q8` or `q4`.
     pub fn name(self) -> &'static str {
         match self {
             WeightType::Bf16 => "bf16",
             WeightType::F16 => "f16",
+            WeightType::Q8 => "q8",
+            WeightType::Q4 => "q4",
         }
     }
 
-    /// Bytes of one element.
-    pub fn size(self) -> usize {
-        2
+    /// The type of what is not quantized: all weights, or in a quantized file the low-rank factors.
+    pub fn float(self) -> FloatType {
+        match self {
+            WeightType::Bf16 => FloatType::Bf16,
+            WeightType::F16 | WeightType::Q8 | WeightType::Q4 => FloatType::F16,
+        }
+    }
+
+    /// The whole numbers of the groups' matrices, if they are that.
+    pub fn whole(self) -> Option<WholeType> {
+        match self {
+            WeightType::Bf16 | WeightType::F16 => None,
+            WeightType::Q8 => Some(WholeType::Q8),
+            WeightType::Q4 => Some(WholeType::Q4),
+        }
+    }
+
+    /// Bits of one weight of a linear, its share of scales and minima included.
+    pub fn bits_per_weight(self) -> f64 {
+        match self.whole() {
+            None => 16.0,
+            Some(whole) => whole.bits() as f64 + 8.0 * whole.group_bytes() as f64 / QUANT_GROUP as f64,
+        }
+    }
+
+    /// Input channels that stay together when a matrix is cut into blocks.
+    pub fn block_unit(self) -> usize {
+        if self.whole().is_some() { QUANT_GROUP } else { STREAMS }
+    }
+}
+
+/// 16-bit floating point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloatType {
+    /// 8 exponent bits, 7 of mantissa.
+    Bf16,
+    /// IEEE binary16: 5 exponent bits, 10 of mantissa.
+    F16,
+}
+
+impl FloatType {
+    /// The dtype in the file.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            FloatType::Bf16 => Dtype::BF16,
+            FloatType::F16 => Dtype::F16,
+        }
     }
 
     pub(crate) fn elems(self, bits: &[u16]) -> Elems<'_> {
         match self {
-            WeightType::Bf16 => Elems::Bf16(bits),
-            WeightType::F16 => Elems::F16(bits),
+            FloatType::Bf16 => Elems::Bf16(bits),
+            FloatType::F16 => Elems::F16(bits),
         }
     }
 

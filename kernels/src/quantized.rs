@@ -1,0 +1,296 @@
+//! Weights in whole numbers, and the activations that meet them.
+//!
+//! [`QUANT_GROUP`] input channels share a scale for each output: `w[k, c] = scale[g, c]·q[k, c] + min[g, c]` with
+//! `g = k / 32`, the grids of GGUF's Q8_0 (8 bits, no minimum) and Q4_1 (4 bits).
+//!
+//! Activations are rounded to 16 bits, a scale for each group of channels: `x[k] ≈ scale[g]·whole[k]`, 256 times finer
+//! than the weights, so that a product's error is the weights' own. Sums within a group are then whole numbers, the same
+//! in any order, and fit an i32: 32 · 2^15 · 2^7 = 2^27. Across groups they are one chain in ascending order:
+//!
+//! ```text
+//! y = fma(x_scale[g]·scale[g, c], Σ_k whole[k]·q[k, c], y);   with a minimum:   y = fma(min[g, c], x_scale[g]·Σ_k whole[k], y)
+//! ```
+
+use std::ops::Range;
+
+/// Input channels that share a scale.
+pub const QUANT_GROUP: usize = 32;
+
+/// How wide whole numbers are, and what goes with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WholeType {
+    /// -128 to 127, a byte each; a scale.
+    Q8,
+    /// 0 to 15, two in a byte; a scale and a minimum. Of 32 neighbouring columns byte `i` holds column `i` in its low
+    /// bits and column `i + 16` in its high ones.
+    Q4,
+}
+
+impl WholeType {
+    /// Bits of a number.
+    pub fn bits(self) -> usize {
+        match self {
+            WholeType::Q8 => 8,
+            WholeType::Q4 => 4,
+        }
+    }
+
+    /// Bytes of what an output has for each group of channels: scale and minimum, in f16.
+    pub fn group_bytes(self) -> usize {
+        match self {
+            WholeType::Q8 => 2,
+            WholeType::Q4 => 4,
+        }
+    }
+
+    /// Bytes of the whole numbers of one channel.
+    pub fn row_bytes(self, cols: usize) -> usize {
+        cols * self.bits() / 8
+    }
+}
+
+/// A read-only matrix `[rows, cols]` in column form: rows are input channels, each of the columns an output.
+///
+/// `cols`, and every range of columns, are multiples of 32; rows lie in order or
+/// [interleaved](crate::interleaved_place), their scales always in order: `[rows / 32, cols]`, rounded up.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantized<'a> {
+    whole: WholeType,
+    data: &'a [u8],
+    scale: &'a [u16],
+    min: &'a [u16],
+    rows: usize,
+    cols: usize,
+    /// Columns of the matrix that this is a part of.
+    width: usize,
+    /// Rows of a run; 0 where rows lie in order.
+    run: usize,
+}
+
+impl<'a> Quantized<'a> {
+    /// `None` if a slice is not exactly as long as the shape says (`min` is empty for [`WholeType::Q8`]), or if `cols`
+    /// is no multiple of 32.
+    pub fn new(
+        whole: WholeType,
+        data: &'a [u8],
+        scale: &'a [u16],
+        min: &'a [u16],
+        rows: usize,
+        cols: usize,
+    ) -> Option<Self> {
+        let groups = rows.div_ceil(QUANT_GROUP).checked_mul(cols)?;
+        let mins = if whole == WholeType::Q4 { groups } else { 0 };
+        let bytes = rows.checked_mul(whole.row_bytes(cols))?;
+        let fits = cols.is_multiple_of(32) && data.len() == bytes && scale.len() == groups && min.len() == mins;
+        fits.then_some(Self { whole, data, scale, min, rows, cols, width: cols, run: 0 })
+    }
+
+    /// As [`new`](Quantized::new), for rows that lie [interleaved](crate::interleaved_place).
+    pub fn interleaved(
+        whole: WholeType,
+        data: &'a [u8],
+        scale: &'a [u16],
+        min: &'a [u16],
+        rows: usize,
+        cols: usize,
+    ) -> Option<Self> {
+        Some(Self { run: rows / crate::STREAMS, ..Self::new(whole, data, scale, min, rows, cols)? })
+    }
+
+    /// How wide its numbers are.
+    pub fn whole(&self) -> WholeType {
+        self.whole
+    }
+
+    /// Input channels.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Outputs.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Groups of input channels.
+    pub fn groups(&self) -> usize {
+        self.rows.div_ceil(QUANT_GROUP)
+    }
+
+    /// The columns of that range, of every row. Panics if it is out of bounds or does not lie on multiples of 32.
+    pub fn columns(self, range: Range<usize>) -> Quantized<'a> {
+        assert!(range.start <= range.end && range.end <= self.cols, "columns out of bounds");
+        assert!(range.start.is_multiple_of(32) && range.end.is_multiple_of(32), "columns by 32");
+        let cols = range.end - range.start;
+        if cols == 0 || self.rows == 0 {
+            return Quantized { data: &[], scale: &[], min: &[], cols, ..self };
+        }
+        let min = if self.min.is_empty() { self.min } else { &self.min[range.start..] };
+        let data = &self.data[self.whole.row_bytes(range.start)..];
+        Quantized { data, scale: &self.scale[range.start..], min, cols, ..self }
+    }
+
+    /// The whole numbers of row `k`: [`WholeType::row_bytes`] of them. Panics if there is no such row.
+    pub fn row(&self, k: usize) -> &'a [u8] {
+        assert!(k < self.rows, "row out of bounds");
+        if self.cols == 0 {
+            return &[];
+        }
+        let start = crate::matrix::dealt(k, self.run) * self.whole.row_bytes(self.width);
+        &self.data[start..start + self.whole.row_bytes(self.cols)]
+    }
+
+    /// Scales of group `g`, as f16: one a column. Panics if there is no such group.
+    pub fn scale(&self, g: usize) -> &'a [u16] {
+        Self::of_group(self.scale, g, self.width, self.cols)
+    }
+
+    /// Minima of group `g`, as f16: one a column, or none. Panics if there is no such group.
+    pub fn min(&self, g: usize) -> &'a [u16] {
+        if self.min.is_empty() { &[] } else { Self::of_group(self.min, g, self.width, self.cols) }
+    }
+
+    fn of_group(from: &'a [u16], g: usize, width: usize, cols: usize) -> &'a [u16] {
+        if cols == 0 { &[] } else { &from[g * width..g * width + cols] }
+    }
+}
+
+/// A read-only matrix `[rows, cols]` in row form, 8 bits: each row an output, its input channels side by side, with a
+/// scale for every 32 of them.
+#[derive(Clone, Copy, Debug)]
+pub struct QuantizedRows<'a> {
+    data: &'a [i8],
+    scale: &'a [u16],
+    rows: usize,
+    cols: usize,
+}
+
+impl<'a> QuantizedRows<'a> {
+    /// `None` if a slice is not exactly as long as the shape says, or if `cols` is no multiple of 32.
+    pub fn new(data: &'a [i8], scale: &'a [u16], rows: usize, cols: usize) -> Option<Self> {
+        let fits = cols.is_multiple_of(QUANT_GROUP)
+            && rows.checked_mul(cols) == Some(data.len())
+            && scale.len() == data.len() / QUANT_GROUP;
+        fits.then_some(Self { data, scale, rows, cols })
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Input channels.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The rows of that range. Panics if it is out of bounds.
+    pub fn row_range(&self, range: Range<usize>) -> QuantizedRows<'a> {
+        let at = |per_row: usize| range.start * per_row..range.end * per_row;
+        QuantizedRows {
+            data: &self.data[at(self.cols)],
+            scale: &self.scale[at(self.cols / QUANT_GROUP)],
+            rows: range.len(),
+            cols: self.cols,
+        }
+    }
+
+    /// The whole numbers of row `n`, and their scales as f16. Panics if there is none.
+    pub fn row(&self, n: usize) -> (&'a [i8], &'a [u16]) {
+        let groups = self.cols / QUANT_GROUP;
+        (&self.data[n * self.cols..][..self.cols], &self.scale[n * groups..][..groups])
+    }
+
+    /// Row `n` as f32: each number times its scale, rounded once. Panics if there is none, or if `y` is not
+    /// [`cols`](QuantizedRows::cols) long.
+    pub fn widen(&self, n: usize, y: &mut [f32]) {
+        let (whole, scale) = self.row(n);
+        assert!(y.len() == whole.len(), "widen: shapes");
+        for ((y, q), &scale) in y.chunks_exact_mut(QUANT_GROUP).zip(whole.chunks_exact(QUANT_GROUP)).zip(scale) {
+            let scale = crate::scalar::f16_to_f32(scale);
+            for (y, &q) in y.iter_mut().zip(q) {
+                *y = scale * f32::from(q);
+            }
+        }
+    }
+}
+
+/// Activations in whole numbers: `[rows, cols]`, and for each row a scale for every 32 columns, rounded up.
+#[derive(Clone, Copy, Debug)]
+pub struct WholeRef<'a> {
+    whole: &'a [i16],
+    scale: &'a [f32],
+    rows: usize,
+    cols: usize,
+    /// Elements, and scales, from the start of one row to the start of the next.
+    stride: (usize, usize),
+}
+
+impl<'a> WholeRef<'a> {
+    /// Rows one after the other. `None` if a slice is shorter than the shape says.
+    pub fn new(whole: &'a [i16], scale: &'a [f32], rows: usize, cols: usize) -> Option<Self> {
+        let groups = cols.div_ceil(QUANT_GROUP);
+        let fits = rows.checked_mul(cols)? <= whole.len() && rows.checked_mul(groups)? <= scale.len();
+        fits.then_some(Self { whole, scale, rows, cols, stride: (cols, groups) })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The numbers of row `m`, and their scales. Panics if there is none.
+    pub fn row(&self, m: usize) -> (&'a [i16], &'a [f32]) {
+        assert!(m < self.rows, "row out of bounds");
+        let (n, g) = self.stride;
+        (&self.whole[m * n..][..self.cols], &self.scale[m * g..][..self.cols.div_ceil(QUANT_GROUP)])
+    }
+
+    /// The columns of that range, of every row. Panics if it is out of bounds or starts within a group.
+    pub fn columns(&self, range: Range<usize>) -> WholeRef<'a> {
+        assert!(range.start <= range.end && range.end <= self.cols, "columns out of bounds");
+        assert!(range.start.is_multiple_of(QUANT_GROUP), "columns by groups");
+        let some = !range.is_empty() && self.rows != 0;
+        let (whole, scale) =
+            if some { (&self.whole[range.start..], &self.scale[range.start / QUANT_GROUP..]) } else { (&[][..], &[][..]) };
+        WholeRef { whole, scale, cols: range.len(), ..*self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_checked() {
+        let (data, scale) = ([0u8; 33 * 64], [0u16; 2 * 64]);
+        let q8 = |rows, cols| Quantized::new(WholeType::Q8, &data[..rows * cols], &scale, &[], rows, cols);
+        assert!(q8(33, 64).is_some());
+        assert!(q8(32, 64).is_none(), "scales of a group too many");
+        assert!(q8(33, 48).is_none(), "48 is no multiple of 32");
+        assert!(Quantized::new(WholeType::Q4, &data[..33 * 32], &scale, &[], 33, 64).is_none(), "no minima");
+        assert!(Quantized::new(WholeType::Q4, &data[..33 * 32], &scale, &scale, 33, 64).is_some());
+        assert!(Quantized::new(WholeType::Q8, &[], &[], &[], usize::MAX, 64).is_none());
+        assert!(QuantizedRows::new(&[0; 64], &[0; 2], 1, 64).is_some());
+        assert!(QuantizedRows::new(&[0; 64], &[0; 1], 1, 64).is_none());
+        assert!(QuantizedRows::new(&[0; 48], &[0; 1], 1, 48).is_none());
+        assert!(WholeRef::new(&[0; 66], &[0.0; 4], 2, 33).is_some());
+        assert!(WholeRef::new(&[0; 66], &[0.0; 3], 2, 33).is_none());
+    }
+
+    #[test]
+    fn columns_are_parts_of_rows() {
+        let data: Vec<u8> = (0..32 * 64).map(|i| (i / 64 + i % 64) as u8).collect();
+        let scale: Vec<u16> = (0..64).collect();
+        let w = Quantized::interleaved(WholeType::Q8, &data, &scale, &[], 32, 64).unwrap();
+        assert_eq!(w.row(1), &data[4 * 64..5 * 64], "the second of eight runs of four");
+        let part = w.columns(32..64);
+        assert_eq!((part.row(1), part.scale(0)), (&data[4 * 64 + 32..5 * 64], &scale[32..]));
+        assert_eq!(w.columns(32..32).row(3), &[0u8; 0]);
+    }
+}
