@@ -222,6 +222,75 @@ impl Kernels {
         // SAFETY: as in `gemv`.
         unsafe { (self.0.narrow_f16)(y, x) }
     }
+
+    /// Activations in whole numbers: for each 32 of `x`, `scale = max|x| / 32767` and `whole = x / scale`, to the nearest,
+    /// ties to even. A NaN or an infinity makes its group's scale a NaN.
+    ///
+    /// Shapes: `whole`, `x`: `[n]`, `scale [n / 32]`, `n` a multiple of 32.
+    pub fn quantize(&self, whole: &mut [i16], scale: &mut [f32], x: &[f32]) {
+        assert!(whole.len() == x.len() && QUANT_GROUP * scale.len() == x.len(), "quantize: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.quantize)(whole, scale, x) }
+    }
+
+    /// `y += x·W` in whole numbers (`quantized.rs` has the order of sums): column form.
+    ///
+    /// Shapes: `y [cols]`, `x [rows]`, `x_scale [rows / 32]`, `W [rows, cols]`.
+    pub fn gemv_q(&self, y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>) {
+        assert!(y.len() == w.cols() && x.len() == w.rows() && x_scale.len() == w.groups(), "gemv_q: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.gemv_q)(y, x, x_scale, w) }
+    }
+
+    /// As [`gemv_q`](Kernels::gemv_q) over the active channels alone; other rows' bytes are not read, nor are the scales
+    /// of groups without one. Returns how many groups have one.
+    ///
+    /// Shapes: as there, and `active.bound() <= rows`.
+    pub fn gemv_sparse_q(
+        &self,
+        y: &mut [f32],
+        x: &[i16],
+        x_scale: &[f32],
+        active: Active<'_>,
+        w: Quantized<'_>,
+    ) -> usize {
+        assert!(y.len() == w.cols() && x.len() == w.rows() && x_scale.len() == w.groups(), "gemv_sparse_q: shapes");
+        assert!(active.bound() <= w.rows(), "gemv_sparse_q: active channels beyond the rows");
+        // SAFETY: as in `gemv_sparse`.
+        unsafe { (self.0.gemv_sparse_q)(y, x, x_scale, active.as_slice(), w) }
+    }
+
+    /// `Y += X·W`: each row has the bits of [`gemv_q`](Kernels::gemv_q).
+    ///
+    /// Shapes: `Y [M, cols]`, `X [M, rows]`, `W [rows, cols]`.
+    pub fn gemm_q(&self, y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>) {
+        assert!(y.rows() == x.rows(), "gemm_q: rows of Y and X");
+        assert!(y.cols() == w.cols() && x.cols() == w.rows(), "gemm_q: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.gemm_q)(y, x, w) }
+    }
+
+    /// `y[n] = Σ_g x_scale[g]·scale[n, g]·Σ_k x[k]·q[n, k]`: row form; overwrites `y`.
+    ///
+    /// Lane `l` of 16 sums elements `2l` and `2l + 1` of each group, whole and exact, and is a chain of fused
+    /// multiply-adds over ascending `g`; then lanes are folded in halves. Shapes: `y [rows]`, `x [cols]`,
+    /// `x_scale [cols / 32]`, `W [rows, cols]`.
+    pub fn dot_rows_q(&self, y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>) {
+        assert!(y.len() == w.rows() && x.len() == w.cols(), "dot_rows_q: shapes");
+        assert!(QUANT_GROUP * x_scale.len() == x.len(), "dot_rows_q: scales");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.dot_rows_q)(y, x, x_scale, w) }
+    }
+
+    /// Each row of `Y` has the bits of [`dot_rows_q`](Kernels::dot_rows_q).
+    ///
+    /// Shapes: `Y [M, rows]`, `X [M, cols]`, `W [rows, cols]`.
+    pub fn dot_rows_many_q(&self, y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>) {
+        assert!(y.rows() == x.rows(), "dot_rows_many_q: rows of Y and X");
+        assert!(y.cols() == w.rows() && x.cols() == w.cols(), "dot_rows_many_q: shapes");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.dot_rows_many_q)(y, x, w) }
+    }
 }
 
 impl std::fmt::Debug for Kernels {

@@ -14,6 +14,8 @@ pub enum Elems<'a> {
     F16(&'a [u16]),
     /// bfloat16.
     Bf16(&'a [u16]),
+    /// Whole numbers, whose scales are the caller's business.
+    I8(&'a [i8]),
 }
 
 impl<'a> Elems<'a> {
@@ -22,6 +24,7 @@ impl<'a> Elems<'a> {
         match self {
             Elems::F32(data) => data.len(),
             Elems::F16(data) | Elems::Bf16(data) => data.len(),
+            Elems::I8(data) => data.len(),
         }
     }
 
@@ -35,6 +38,7 @@ impl<'a> Elems<'a> {
         match self {
             Elems::F32(_) => 4,
             Elems::F16(_) | Elems::Bf16(_) => 2,
+            Elems::I8(_) => 1,
         }
     }
 
@@ -44,6 +48,7 @@ impl<'a> Elems<'a> {
             Elems::F32(data) => Elems::F32(&data[range]),
             Elems::F16(data) => Elems::F16(&data[range]),
             Elems::Bf16(data) => Elems::Bf16(&data[range]),
+            Elems::I8(data) => Elems::I8(&data[range]),
         }
     }
 }

@@ -51,8 +51,8 @@ impl WholeType {
 
 /// A read-only matrix `[rows, cols]` in column form: rows are input channels, each of the columns an output.
 ///
-/// `cols`, and every range of columns, are multiples of 32; rows lie in order or
-/// [interleaved](crate::interleaved_place), their scales always in order: `[rows / 32, cols]`, rounded up.
+/// `rows`, `cols`, and every range of columns, are multiples of 32; rows lie in order or
+/// [interleaved](crate::interleaved_place), their scales always in order: `[rows / 32, cols]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantized<'a> {
     whole: WholeType,
@@ -68,8 +68,8 @@ pub struct Quantized<'a> {
 }
 
 impl<'a> Quantized<'a> {
-    /// `None` if a slice is not exactly as long as the shape says (`min` is empty for [`WholeType::Q8`]), or if `cols`
-    /// is no multiple of 32.
+    /// `None` if a slice is not exactly as long as the shape says (`min` is empty for [`WholeType::Q8`]), or if `rows` or
+    /// `cols` is no multiple of 32.
     pub fn new(
         whole: WholeType,
         data: &'a [u8],
@@ -78,11 +78,12 @@ impl<'a> Quantized<'a> {
         rows: usize,
         cols: usize,
     ) -> Option<Self> {
-        let groups = rows.div_ceil(QUANT_GROUP).checked_mul(cols)?;
+        let groups = (rows / QUANT_GROUP).checked_mul(cols)?;
         let mins = if whole == WholeType::Q4 { groups } else { 0 };
         let bytes = rows.checked_mul(whole.row_bytes(cols))?;
-        let fits = cols.is_multiple_of(32) && data.len() == bytes && scale.len() == groups && min.len() == mins;
-        fits.then_some(Self { whole, data, scale, min, rows, cols, width: cols, run: 0 })
+        let fits = data.len() == bytes && scale.len() == groups && min.len() == mins;
+        let whole_groups = rows.is_multiple_of(QUANT_GROUP) && cols.is_multiple_of(32);
+        (fits && whole_groups).then_some(Self { whole, data, scale, min, rows, cols, width: cols, run: 0 })
     }
 
     /// As [`new`](Quantized::new), for rows that lie [interleaved](crate::interleaved_place).
@@ -114,7 +115,7 @@ impl<'a> Quantized<'a> {
 
     /// Groups of input channels.
     pub fn groups(&self) -> usize {
-        self.rows.div_ceil(QUANT_GROUP)
+        self.rows / QUANT_GROUP
     }
 
     /// The columns of that range, of every row. Panics if it is out of bounds or does not lie on multiples of 32.
@@ -148,6 +149,12 @@ impl<'a> Quantized<'a> {
     /// Minima of group `g`, as f16: one a column, or none. Panics if there is no such group.
     pub fn min(&self, g: usize) -> &'a [u16] {
         if self.min.is_empty() { &[] } else { Self::of_group(self.min, g, self.width, self.cols) }
+    }
+
+    /// Data, scales, minima, the width and the run: for the vector code. Dangling where there are none.
+    #[allow(dead_code)]
+    pub(crate) fn parts(&self) -> (*const u8, *const u16, *const u16, usize, usize) {
+        (self.data.as_ptr(), self.scale.as_ptr(), self.min.as_ptr(), self.width, self.run)
     }
 
     fn of_group(from: &'a [u16], g: usize, width: usize, cols: usize) -> &'a [u16] {
@@ -215,7 +222,7 @@ impl<'a> QuantizedRows<'a> {
     }
 }
 
-/// Activations in whole numbers: `[rows, cols]`, and for each row a scale for every 32 columns, rounded up.
+/// Activations in whole numbers: `[rows, cols]`, and for each row a scale for every 32 columns. `cols` is a multiple of 32.
 #[derive(Clone, Copy, Debug)]
 pub struct WholeRef<'a> {
     whole: &'a [i16],
@@ -227,11 +234,11 @@ pub struct WholeRef<'a> {
 }
 
 impl<'a> WholeRef<'a> {
-    /// Rows one after the other. `None` if a slice is shorter than the shape says.
+    /// Rows one after the other. `None` if a slice is shorter than the shape says, or `cols` no multiple of 32.
     pub fn new(whole: &'a [i16], scale: &'a [f32], rows: usize, cols: usize) -> Option<Self> {
-        let groups = cols.div_ceil(QUANT_GROUP);
+        let groups = cols / QUANT_GROUP;
         let fits = rows.checked_mul(cols)? <= whole.len() && rows.checked_mul(groups)? <= scale.len();
-        fits.then_some(Self { whole, scale, rows, cols, stride: (cols, groups) })
+        (fits && cols.is_multiple_of(QUANT_GROUP)).then_some(Self { whole, scale, rows, cols, stride: (cols, groups) })
     }
 
     /// Number of rows.
@@ -248,13 +255,19 @@ impl<'a> WholeRef<'a> {
     pub fn row(&self, m: usize) -> (&'a [i16], &'a [f32]) {
         assert!(m < self.rows, "row out of bounds");
         let (n, g) = self.stride;
-        (&self.whole[m * n..][..self.cols], &self.scale[m * g..][..self.cols.div_ceil(QUANT_GROUP)])
+        (&self.whole[m * n..][..self.cols], &self.scale[m * g..][..self.cols / QUANT_GROUP])
     }
 
-    /// The columns of that range, of every row. Panics if it is out of bounds or starts within a group.
+    /// Numbers, scales and strides: for the vector code. Dangling where there are none.
+    #[allow(dead_code)]
+    pub(crate) fn parts(&self) -> (*const i16, *const f32, (usize, usize)) {
+        (self.whole.as_ptr(), self.scale.as_ptr(), self.stride)
+    }
+
+    /// The columns of that range, of every row. Panics if it is out of bounds or cuts a group.
     pub fn columns(&self, range: Range<usize>) -> WholeRef<'a> {
         assert!(range.start <= range.end && range.end <= self.cols, "columns out of bounds");
-        assert!(range.start.is_multiple_of(QUANT_GROUP), "columns by groups");
+        assert!(range.start.is_multiple_of(QUANT_GROUP) && range.len().is_multiple_of(QUANT_GROUP), "columns by groups");
         let some = !range.is_empty() && self.rows != 0;
         let (whole, scale) =
             if some { (&self.whole[range.start..], &self.scale[range.start / QUANT_GROUP..]) } else { (&[][..], &[][..]) };
@@ -268,19 +281,20 @@ mod tests {
 
     #[test]
     fn shapes_are_checked() {
-        let (data, scale) = ([0u8; 33 * 64], [0u16; 2 * 64]);
-        let q8 = |rows, cols| Quantized::new(WholeType::Q8, &data[..rows * cols], &scale, &[], rows, cols);
-        assert!(q8(33, 64).is_some());
-        assert!(q8(32, 64).is_none(), "scales of a group too many");
-        assert!(q8(33, 48).is_none(), "48 is no multiple of 32");
-        assert!(Quantized::new(WholeType::Q4, &data[..33 * 32], &scale, &[], 33, 64).is_none(), "no minima");
-        assert!(Quantized::new(WholeType::Q4, &data[..33 * 32], &scale, &scale, 33, 64).is_some());
-        assert!(Quantized::new(WholeType::Q8, &[], &[], &[], usize::MAX, 64).is_none());
+        let (data, scale) = ([0u8; 64 * 64], [0u16; 2 * 64]);
+        let q8 = |rows, cols, scales| Quantized::new(WholeType::Q8, &data[..rows * cols], &scale[..scales], &[], rows, cols);
+        assert!(q8(64, 64, 128).is_some());
+        assert!(q8(32, 64, 128).is_none(), "scales of a group too many");
+        assert!(q8(64, 48, 96).is_none() && q8(48, 64, 64).is_none(), "48 is no multiple of 32");
+        assert!(Quantized::new(WholeType::Q4, &data[..64 * 32], &scale, &[], 64, 64).is_none(), "no minima");
+        assert!(Quantized::new(WholeType::Q4, &data[..64 * 32], &scale, &scale, 64, 64).is_some());
+        assert!(Quantized::new(WholeType::Q8, &[], &[], &[], usize::MAX - 31, 64).is_none());
         assert!(QuantizedRows::new(&[0; 64], &[0; 2], 1, 64).is_some());
         assert!(QuantizedRows::new(&[0; 64], &[0; 1], 1, 64).is_none());
         assert!(QuantizedRows::new(&[0; 48], &[0; 1], 1, 48).is_none());
-        assert!(WholeRef::new(&[0; 66], &[0.0; 4], 2, 33).is_some());
-        assert!(WholeRef::new(&[0; 66], &[0.0; 3], 2, 33).is_none());
+        assert!(WholeRef::new(&[0; 64], &[0.0; 2], 2, 32).is_some());
+        assert!(WholeRef::new(&[0; 64], &[0.0; 1], 2, 32).is_none());
+        assert!(WholeRef::new(&[0; 66], &[0.0; 4], 2, 33).is_none());
     }
 
     #[test]

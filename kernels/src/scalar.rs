@@ -2,9 +2,12 @@
 //!
 //! Written for itself, on none of the vector code: where the two agree, neither is wrong alone.
 
+pub(crate) mod quantized;
+
 use half::f16;
 
 use crate::{Elems, Isa, MatMut, MatRef, Matrix, exp as consts, table::Table};
+use quantized::{dot_rows_many_q, dot_rows_q, gemm_q, gemv_q, gemv_sparse_q, quantize};
 
 pub(crate) static TABLE: Table = Table {
     isa: Isa::Scalar,
@@ -23,6 +26,12 @@ pub(crate) static TABLE: Table = Table {
     rope,
     widen,
     narrow_f16,
+    quantize,
+    gemv_q,
+    gemv_sparse_q,
+    gemm_q,
+    dot_rows_q,
+    dot_rows_many_q,
 };
 
 /// Lanes of every row-form sum, whatever the vectors of the machine.
@@ -54,6 +63,10 @@ macro_rules! each_format {
             }
             Elems::Bf16($data) => {
                 let $at = bf16_to_f32;
+                $body
+            }
+            Elems::I8($data) => {
+                let $at = |value: i8| f32::from(value);
                 $body
             }
         }

@@ -1,6 +1,6 @@
 //! The table behind [`Kernels`](crate::Kernels): one pointer for each operation.
 
-use crate::{Elems, Isa, MatMut, MatRef, Matrix};
+use crate::{Elems, Isa, MatMut, MatRef, Matrix, Quantized, QuantizedRows, WholeRef};
 
 /// `x`, `score`, `threshold`, indices out; returns how many it wrote.
 type Select = unsafe fn(&[f32], Option<&[f32]>, f32, &mut [u32]) -> usize;
@@ -30,4 +30,11 @@ pub(crate) struct Table {
     pub rope: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub widen: unsafe fn(&mut [f32], Elems<'_>),
     pub narrow_f16: unsafe fn(&mut [u16], &[f32]),
+    pub quantize: unsafe fn(&mut [i16], &mut [f32], &[f32]),
+    pub gemv_q: unsafe fn(&mut [f32], &[i16], &[f32], Quantized<'_>),
+    /// The indices are below the number of rows.
+    pub gemv_sparse_q: unsafe fn(&mut [f32], &[i16], &[f32], &[u32], Quantized<'_>) -> usize,
+    pub gemm_q: unsafe fn(MatMut<'_>, WholeRef<'_>, Quantized<'_>),
+    pub dot_rows_q: unsafe fn(&mut [f32], &[i16], &[f32], QuantizedRows<'_>),
+    pub dot_rows_many_q: unsafe fn(MatMut<'_>, WholeRef<'_>, QuantizedRows<'_>),
 }

@@ -24,6 +24,10 @@ impl Drop for rasp_model {
 pub const RASP_WEIGHTS_BF16: u32 = 1;
 /// Weights are IEEE half-precision floats.
 pub const RASP_WEIGHTS_F16: u32 = 2;
+/// Weights are whole numbers of 8 bits with scales: 8.5 bits each.
+pub const RASP_WEIGHTS_Q8: u32 = 3;
+/// Weights are whole numbers of 4 bits with scales and minima: 5 bits each.
+pub const RASP_WEIGHTS_Q4: u32 = 4;
 
 /// How a model is loaded. Initialise with rasp_load_options_init.
 #[repr(C)]
@@ -67,7 +71,7 @@ pub struct rasp_model_info {
     pub head_dim: u32,
     /// The longest context the model was trained for, in tokens.
     pub context_length: u32,
-    /// RASP_WEIGHTS_BF16 or RASP_WEIGHTS_F16.
+    /// RASP_WEIGHTS_BF16, RASP_WEIGHTS_F16, RASP_WEIGHTS_Q8 or RASP_WEIGHTS_Q4.
     pub weight_type: u32,
     /// The sparsest setting that rasp_session_set_sparsity takes; 0 for a dense file.
     pub max_sparsity: f32,
@@ -309,6 +313,8 @@ pub unsafe extern "C" fn rasp_model_get_info(
                 weight_type: match model.weight_type() {
                     WeightType::Bf16 => RASP_WEIGHTS_BF16,
                     WeightType::F16 => RASP_WEIGHTS_F16,
+                    WeightType::Q8 => RASP_WEIGHTS_Q8,
+                    WeightType::Q4 => RASP_WEIGHTS_Q4,
                 },
                 max_sparsity: model.max_sparsity(),
                 bos_token: model.tokenizer().bos().map_or(-1, |id| id as i32),

@@ -26,6 +26,8 @@ impl Drop for rasp_session {
 pub const RASP_KV_F16: u32 = 0;
 /// Keys and values are cached as 32-bit floats.
 pub const RASP_KV_F32: u32 = 1;
+/// Keys and values in 8 bits, a scale for each head and position.
+pub const RASP_KV_I8: u32 = 2;
 
 /// How a session is opened. Initialise with rasp_session_options_init.
 #[repr(C)]
@@ -39,7 +41,7 @@ pub struct rasp_session_options {
     pub threads: u32,
     /// Prompt tokens that pass through the model together; 0: 128. More costs memory, fewer costs speed.
     pub batch: u32,
-    /// RASP_KV_F16 or RASP_KV_F32.
+    /// RASP_KV_F16, RASP_KV_F32 or RASP_KV_I8.
     pub kv_type: u32,
 }
 
@@ -174,6 +176,7 @@ pub unsafe extern "C" fn rasp_session_open(
             let kv_type = match given.kv_type {
                 RASP_KV_F16 => KvType::F16,
                 RASP_KV_F32 => KvType::F32,
+                RASP_KV_I8 => KvType::I8,
                 other => return Err(Error::new(Status::InvalidArgument, format!("kv_type is {other}"))),
             };
             let options = SessionOptions {

@@ -4,14 +4,14 @@
 //! that up to so many threads can read whole rows, each of its own block; and within a block they are interleaved, so
 //! that neighbours, which are read together, come from streams far apart (`rasp_kernels::interleaved_place`).
 
-use rasp_kernels::{STREAMS, interleaved_place};
+use rasp_kernels::interleaved_place;
 use std::ops::Range;
 
 /// Blocks of a group's input channels. The sum over each is an own one, so this number is part of the format.
 pub const BLOCKS: usize = 4;
 
 /// The channels of a block, of so many in all: as equal as whole units of `unit` channels allow
-/// ([`WeightType::block_unit`](crate::model::WeightType::block_unit), a multiple of [`STREAMS`]).
+/// ([`WeightType::block_unit`](crate::model::WeightType::block_unit), a multiple of eight).
 pub fn block(channels: usize, unit: usize, block: usize) -> Range<usize> {
     let units = channels.div_ceil(unit);
     let cut = |block: usize| (units * block / BLOCKS * unit).min(channels);

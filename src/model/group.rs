@@ -1,8 +1,8 @@
 //! Linears that share one input, side by side in one matrix, each with a mask of its own.
 
-use super::WeightType;
+use super::{FloatType, WeightType};
 use crate::format::{self, View};
-use rasp_kernels::Matrix;
+use rasp_kernels::{MatMut, MatRef, Kernels, Matrix, Quantized, WholeRef, WholeType, QUANT_GROUP};
 use std::ops::Range;
 
 /// The seven linears of a decoder block, in the order a token passes them.
@@ -97,7 +97,7 @@ pub struct Group {
     pub(super) output: usize,
     /// `[input, output]`, input-channel-major, channels in the order of [`format::channel_rows`]: `R` of all linears,
     /// or `W` where the rank is 0.
-    pub(super) weights: View<u16>,
+    pub(super) stored: Stored,
     /// `[output]`
     pub(super) bias: Option<View<f32>>,
     pub(super) linears: Vec<Linear>,
@@ -131,15 +131,48 @@ impl Group {
 
     /// The input channels of block `n`.
     pub(crate) fn block(&self, n: usize) -> Range<usize> {
-        format::block(self.input, n)
+        format::block(self.input, self.weight_type.block_unit(), n)
     }
 
     /// The weights of the channels of block `n`: `[channels, output]`, input-channel-major.
-    pub(crate) fn weights(&self, n: usize) -> Matrix<'_> {
+    pub(crate) fn weights(&self, n: usize) -> Weights<'_> {
         let channels = self.block(n);
-        let bits = &self.weights[channels.start * self.output..channels.end * self.output];
-        let elems = self.weight_type.elems(bits);
-        Matrix::interleaved(elems, channels.len(), self.output, self.output).expect("shape checked at load")
+        let (rows, cols) = (channels.len(), self.output);
+        let weights = match &self.stored {
+            Stored::Float(float, data) => {
+                let elems = float.elems(&data[channels.start * cols..channels.end * cols]);
+                Matrix::interleaved(elems, rows, cols, cols).map(Weights::Float)
+            }
+            Stored::Whole { whole, data, scale, min } => {
+                let bytes = whole.row_bytes(cols);
+                let data = &data[channels.start * bytes..channels.end * bytes];
+                let groups = channels.start / QUANT_GROUP * cols..channels.end / QUANT_GROUP * cols;
+                let min = min.as_ref().map_or(&[][..], |min| &min[groups.clone()]);
+                Quantized::interleaved(*whole, data, &scale[groups], min, rows, cols).map(Weights::Whole)
+            }
+        };
+        weights.expect("shape checked at load")
+    }
+
+    /// Whether its products take inputs in whole numbers.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.stored, Stored::Whole { .. })
+    }
+
+    /// Bytes of its matrix, scales included.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes_of(self.input, self.input / QUANT_GROUP, self.output)
+    }
+
+    /// Bytes of so many columns of so many channels, which belong to so many groups.
+    pub(crate) fn bytes_of(&self, channels: usize, groups: usize, columns: usize) -> u64 {
+        let (channels, groups, columns) = (channels as u64, groups as u64, columns as u64);
+        match &self.stored {
+            Stored::Float(..) => channels * columns * 2,
+            Stored::Whole { whole, .. } => {
+                channels * columns * whole.bits() as u64 / 8 + groups * columns * whole.group_bytes() as u64
+            }
+        }
     }
 
     /// The masks of a token: of linears, neighbours with one score and one threshold joined. Gives the columns of each
@@ -156,19 +189,53 @@ impl Group {
         })
     }
 
-    /// Bytes of one output's weights of one channel.
-    pub(crate) fn weight_bytes(&self) -> usize {
-        self.weight_type.elems(&[]).elem_bytes()
-    }
-
-    /// Bytes of the low-rank factors of all its linears.
+    /// Bytes of the low-rank factors of all its linears: f16 or bf16.
     pub(crate) fn low_rank_bytes(&self) -> usize {
         let factors = self.linears.iter().filter_map(|l| l.low_rank.as_ref());
-        factors.map(|l| (l.a.len() + l.b.len()) * self.weight_bytes()).sum()
+        factors.map(|l| (l.a.len() + l.b.len()) * size_of::<u16>()).sum()
     }
 
     pub(crate) fn bias(&self) -> Option<&[f32]> {
         self.bias.as_deref()
+    }
+}
+
+/// A group's matrix in the file.
+pub(super) enum Stored {
+    /// `[input, output]`
+    Float(FloatType, View<u16>),
+    Whole {
+        whole: WholeType,
+        /// `[input, output · bits / 8]`
+        data: View<u8>,
+        /// f16, `[input / 32, output]`, groups of channels in order
+        scale: View<u16>,
+        /// The same, where the type has minima
+        min: Option<View<u16>>,
+    },
+}
+
+/// Weights of some channels, ready to compute with.
+#[derive(Clone, Copy)]
+pub(crate) enum Weights<'a> {
+    Float(Matrix<'a>),
+    Whole(Quantized<'a>),
+}
+
+impl<'a> Weights<'a> {
+    pub(crate) fn columns(self, range: Range<usize>) -> Weights<'a> {
+        match self {
+            Weights::Float(w) => Weights::Float(w.columns(range)),
+            Weights::Whole(w) => Weights::Whole(w.columns(range)),
+        }
+    }
+
+    /// `Y += X·W`, `X` being at hand as f32 and, for weights in whole numbers, as such.
+    pub(crate) fn multiply(self, kernels: Kernels, y: MatMut<'_>, x: MatRef<'_>, whole: WholeRef<'_>) {
+        match self {
+            Weights::Float(w) => kernels.gemm(y, x, w),
+            Weights::Whole(w) => kernels.gemm_q(y, whole, w),
+        }
     }
 }
 
@@ -226,7 +293,7 @@ impl Linear {
 
 /// The two factors that stand in for the channels a mask drops.
 pub struct LowRank {
-    pub(super) weight_type: WeightType,
+    pub(super) float: FloatType,
     pub(super) rank: usize,
     /// `[rank, input]`
     pub(super) b: View<u16>,
@@ -236,10 +303,10 @@ pub struct LowRank {
 
 impl LowRank {
     pub(crate) fn b(&self) -> Matrix<'_> {
-        self.weight_type.matrix(&self.b, self.rank, self.b.len() / self.rank)
+        self.float.matrix(&self.b, self.rank, self.b.len() / self.rank)
     }
 
     pub(crate) fn a(&self) -> Matrix<'_> {
-        self.weight_type.matrix(&self.a, self.rank, self.a.len() / self.rank)
+        self.float.matrix(&self.a, self.rank, self.a.len() / self.rank)
     }
 }

@@ -1,11 +1,11 @@
 //! From a file's bytes to a [`Model`]: every shape, dtype and count is checked here, once.
 
-use super::group::{Group, GroupKind, Linear, LinearKind, LowRank};
-use super::{HeadLook, Layer, Model, WeightType};
+use super::group::{Group, GroupKind, Linear, LinearKind, LowRank, Stored};
+use super::{FloatType, HeadLook, Layer, Model, Rows, WeightType};
 use crate::format::{Bytes, Config, Dtype, File, Recipe, ScoreKind, View, key};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
-use rasp_kernels::{Isa, Kernels};
+use rasp_kernels::{Isa, Kernels, QUANT_GROUP, WholeType};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,22 +34,17 @@ impl Model {
         let recipe: Recipe = file.json(key::RECIPE)?;
         recipe.validate()?;
         let kernels = choose_kernels(options.isa)?;
-        let weight_type = match file.describe("embed_tokens")?.0 {
-            Dtype::BF16 => WeightType::Bf16,
-            Dtype::F16 => WeightType::F16,
-            other => {
-                return Err(Error::new(
-                    Status::Unsupported,
-                    format!("embed_tokens is {other:?}; weights are BF16 or F16"),
-                ));
-            }
-        };
+        // The file's first matrix tells what all are.
+        let dtype = file.describe("layers.0.qkv")?.0;
+        let weight_type = WeightType::ALL.into_iter().find(|t| t.dtype() == dtype).ok_or_else(|| {
+            Error::new(Status::Unsupported, format!("layers.0.qkv is {dtype:?}; weights are BF16, F16, I8 or U8"))
+        })?;
         let loader = Loader { file: &file, config: &config, recipe: &recipe, weight_type, verify: options.verify };
-        let embedding = [config.vocab_size, config.hidden_size];
-        let embed_tokens = loader.weights("embed_tokens", &embedding)?;
+        loader.check_dimensions()?;
+        let embed_tokens = loader.rows("embed_tokens")?;
         let lm_head = match config.tie_word_embeddings {
             true => None,
-            false => Some(loader.weights("lm_head", &embedding)?),
+            false => Some(loader.rows("lm_head")?),
         };
         let head_look = match file.contains("head_look") {
             true => Some(loader.head_look()?),
@@ -110,6 +105,56 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    /// Whole numbers come in groups of 32 channels and 32 outputs.
+    fn check_dimensions(&self) -> Result<()> {
+        if self.weight_type.whole().is_none() {
+            return Ok(());
+        }
+        for kind in LinearKind::ALL {
+            let (input, output) = self.config.linear_shape(kind);
+            if !input.is_multiple_of(QUANT_GROUP) || !output.is_multiple_of(QUANT_GROUP) {
+                let (kind, name) = (kind.name(), self.weight_type.name());
+                let message = format!("{kind} is {output} by {input}, but weights are {name}: multiples of {QUANT_GROUP}");
+                return Err(Error::new(Status::BadFile, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The embedding, or the head.
+    fn rows(&self, name: &str) -> Result<Rows> {
+        let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
+        if self.weight_type.whole().is_none() {
+            let float = self.weight_type.float();
+            return Ok(Rows::Float(float, self.floats(name, float, &[vocab, hidden])?));
+        }
+        let data = self.file.view(name, Dtype::I8, &[vocab, hidden])?;
+        Ok(Rows::Whole { data, scale: self.scales(&format!("{name}.scale"), &[vocab, hidden / QUANT_GROUP])? })
+    }
+
+    /// A group's matrix.
+    fn stored(&self, name: &str, input: usize, output: usize) -> Result<Stored> {
+        let Some(whole) = self.weight_type.whole() else {
+            let float = self.weight_type.float();
+            return Ok(Stored::Float(float, self.floats(name, float, &[input, output])?));
+        };
+        let data = self.file.view(name, self.weight_type.dtype(), &[input, whole.row_bytes(output)])?;
+        let shape = [input / QUANT_GROUP, output];
+        let scale = self.scales(&format!("{name}.scale"), &shape)?;
+        let min = match whole {
+            WholeType::Q8 => None,
+            WholeType::Q4 => Some(self.scales(&format!("{name}.min"), &shape)?),
+        };
+        Ok(Stored::Whole { whole, data, scale, min })
+    }
+
+    /// Scales or minima, all of them finite: they are few, and one that is not spoils 32 weights.
+    fn scales(&self, name: &str, shape: &[usize]) -> Result<View<u16>> {
+        let view = self.file.view(name, Dtype::F16, shape)?;
+        finite(name, FloatType::F16, shape, &view)?;
+        Ok(view)
+    }
+
     fn head_look(&self) -> Result<HeadLook> {
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
         Ok(HeadLook {
@@ -149,8 +194,8 @@ impl Loader<'_> {
             true => Some(self.file.finite(&bias_name, &[output])?),
             false => None,
         };
-        let weights = self.weights(&name, &[input, output])?;
-        Ok(Group { kind, weight_type: self.weight_type, input, output, weights, bias, linears })
+        let stored = self.stored(&name, input, output)?;
+        Ok(Group { kind, weight_type: self.weight_type, input, output, stored, bias, linears })
     }
 
     fn linear(&self, layer: usize, kind: LinearKind, input: usize, columns: std::ops::Range<usize>) -> Result<Linear> {
@@ -170,13 +215,14 @@ impl Loader<'_> {
                 format!("recipe: {name} has rank {rank}, but is {} by {input}", columns.len()),
             ));
         }
+        let float = self.weight_type.float();
         let low_rank = match rank {
             0 => None,
             rank => Some(LowRank {
-                weight_type: self.weight_type,
+                float,
                 rank,
-                b: self.weights(&format!("{name}.low_rank.b"), &[rank, input])?,
-                a: self.weights(&format!("{name}.low_rank.a"), &[rank, columns.len()])?,
+                b: self.floats(&format!("{name}.low_rank.b"), float, &[rank, input])?,
+                a: self.floats(&format!("{name}.low_rank.a"), float, &[rank, columns.len()])?,
             }),
         };
         let index = layer * LinearKind::ALL.len() + kind as usize;
@@ -191,23 +237,32 @@ impl Loader<'_> {
         })
     }
 
-    /// A weight matrix, its elements looked at only if `verify` asks for it.
-    fn weights(&self, name: &str, shape: &[usize]) -> Result<View<u16>> {
-        let view = self.file.view::<u16>(name, self.weight_type.dtype(), shape)?;
+    /// A matrix of floats, its elements looked at only if `verify` asks for it.
+    fn floats(&self, name: &str, float: FloatType, shape: &[usize]) -> Result<View<u16>> {
+        let view = self.file.view::<u16>(name, float.dtype(), shape)?;
         if self.verify {
-            // All exponent bits set: an infinity or a NaN.
-            let exponent = match self.weight_type {
-                WeightType::Bf16 => 0x7f80,
-                WeightType::F16 => 0x7c00,
-            };
-            if let Some(at) = view.iter().position(|bits| bits & exponent == exponent) {
-                let cols = shape[shape.len() - 1];
-                return Err(Error::new(
-                    Status::NonFinite,
-                    format!("tensor {name}, row {}, column {}, is not a finite number", at / cols, at % cols),
-                ));
-            }
+            finite(name, float, shape, &view)?;
         }
         Ok(view)
     }
+}
+
+/// Fails on the first element that is no finite number.
+fn finite(name: &str, float: FloatType, shape: &[usize], bits: &[u16]) -> Result<()> {
+    // All exponent bits set: an infinity or a NaN.
+    let exponent = match float {
+        FloatType::Bf16 => 0x7f80,
+        FloatType::F16 => 0x7c00,
+    };
+    // Vectors first; the place only matters if there is one.
+    if bits.iter().fold(false, |any, bits| any | (bits & exponent == exponent))
+        && let Some(at) = bits.iter().position(|bits| bits & exponent == exponent)
+    {
+        let cols = shape[shape.len() - 1];
+        return Err(Error::new(
+            Status::NonFinite,
+            format!("tensor {name}, row {}, column {}, is not a finite number", at / cols, at % cols),
+        ));
+    }
+    Ok(())
 }

@@ -3,10 +3,13 @@
 mod group;
 mod load;
 mod look;
+mod rows;
 
 pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};
 pub use load::LoadOptions;
+pub(crate) use group::Weights;
 pub(crate) use look::{HeadLook, Rounded};
+pub(crate) use rows::{Rows, RowsRef};
 
 use crate::format::{Bytes, Config, Dtype, Recipe, View};
 use crate::text::{ChatTemplate, Tokenizer};
@@ -25,9 +28,9 @@ pub struct Model {
     tokenizer: Tokenizer,
     chat_template: Option<ChatTemplate>,
     /// `[vocab, hidden]`, a row a token.
-    embed_tokens: View<u16>,
+    embed_tokens: Rows,
     /// `[vocab, hidden]`, a row a token; `None` where the embedding serves.
-    lm_head: Option<View<u16>>,
+    lm_head: Option<Rows>,
     /// The head in 8 bits, if the file has it.
     head_look: Option<HeadLook>,
     /// `[hidden]`
@@ -203,13 +206,12 @@ impl Model {
 
     /// Bytes of the seven linears of all blocks, dense: what "traffic" and `kept` are shares of.
     pub fn linear_bytes(&self) -> u64 {
-        let groups = self.layers.iter().flat_map(Layer::groups);
-        groups.map(|g| (g.input() * g.output() * self.weight_type.size()) as u64).sum()
+        self.layers.iter().flat_map(Layer::groups).map(Group::bytes).sum()
     }
 
     /// Bytes of the head, which a token reads whole if its logits are wanted.
     pub fn head_bytes(&self) -> u64 {
-        (self.config.vocab_size * self.config.hidden_size * self.weight_type.size()) as u64
+        (self.config.vocab_size * self.lm_head().row_bytes()) as u64
     }
 
     /// Bytes of the head that a greedy token reads: all of it, or its 8-bit copy where the file has one. (Then a few
@@ -256,13 +258,12 @@ impl Model {
         self.kernels
     }
 
-    pub(crate) fn embed_tokens(&self) -> Matrix<'_> {
-        self.weight_type.matrix(&self.embed_tokens, self.config.vocab_size, self.config.hidden_size)
+    pub(crate) fn embed_tokens(&self) -> RowsRef<'_> {
+        self.embed_tokens.view(&self.config)
     }
 
-    pub(crate) fn lm_head(&self) -> Matrix<'_> {
-        let rows = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
-        self.weight_type.matrix(rows, self.config.vocab_size, self.config.hidden_size)
+    pub(crate) fn lm_head(&self) -> RowsRef<'_> {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).view(&self.config)
     }
 
     pub(crate) fn head_look(&self) -> Option<&HeadLook> {

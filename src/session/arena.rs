@@ -20,6 +20,8 @@ unsafe impl Zeroable for u32 {}
 // SAFETY: as above.
 unsafe impl Zeroable for i16 {}
 // SAFETY: as above.
+unsafe impl Zeroable for i8 {}
+// SAFETY: as above.
 unsafe impl Zeroable for u64 {}
 // SAFETY: as above.
 unsafe impl Zeroable for f32 {}

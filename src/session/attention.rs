@@ -83,9 +83,17 @@ fn attend(
         kernels.gemm(tile, queries, kv.key_block(layer, kv_head, block));
     }
     let scale = 1.0 / (queries.cols() as f32).sqrt();
+    let scales = kv.scales(layer, kv_head, len);
+    let times = |row: &mut [f32], factors: &[f32]| row.iter_mut().zip(factors).for_each(|(x, f)| *x *= f);
     for (i, row) in scores.chunks_exact_mut(stride).enumerate() {
         let (seen, unseen) = row.split_at_mut(limit + i * step);
+        if let Some((keys, _)) = scales {
+            times(seen, keys);
+        }
         kernels.softmax(seen, scale);
+        if let Some((_, values)) = scales {
+            times(seen, values);
+        }
         unseen.fill(0.0);
         out.row_mut(i).fill(0.0);
     }

@@ -11,7 +11,7 @@ use super::shared::{Shared, share};
 use crate::Result;
 use crate::model::{Group, GroupKind, Model};
 use crate::team::Team;
-use rasp_kernels::MatRef;
+use rasp_kernels::{MatRef, QUANT_GROUP};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -75,6 +75,9 @@ pub(crate) struct Buffers {
     gate_up: Buf<f32>,
     /// `[T, I]`
     act: Buf<f32>,
+    /// A group's input in whole numbers: `[T, widest input]`, and its scales, one for every 32
+    pub(super) whole: Buf<i16>,
+    pub(super) whole_scale: Buf<f32>,
     /// `B x` of all linears of a group: `[T, largest rank of a group]`
     low_rank: Buf<f32>,
     /// `[T, head_dim / 2]` each
@@ -83,6 +86,8 @@ pub(crate) struct Buffers {
     /// What the head takes, of one token: `[H]`, and in whole numbers
     pub(super) last: Buf<f32>,
     pub(super) last_i16: Buf<i16>,
+    /// One for every 32 elements, where the head is in whole numbers
+    pub(super) last_scale: Buf<f32>,
     /// `[vocab]`
     pub(crate) logits: Buf<f32>,
     /// One a linear: `[7 · layers]`
@@ -102,6 +107,7 @@ impl Buffers {
         let rank = groups().map(Group::rank).max().unwrap_or(0);
         let input = groups().map(Group::input).max().unwrap_or(0);
         let output = groups().map(Group::output).max().unwrap_or(0);
+        let whole = groups().filter(|g| g.is_whole()).map(Group::input).max().unwrap_or(0);
         let linears = groups().map(|g| g.linears().len()).sum();
         let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(context.next_multiple_of(KEY_BLOCK));
         Buffers {
@@ -112,11 +118,14 @@ impl Buffers {
             delta: cutter.take(batch * c.hidden_size),
             gate_up: cutter.take(batch * 2 * c.intermediate_size),
             act: cutter.take(batch * c.intermediate_size),
+            whole: cutter.take(batch * whole),
+            whole_scale: cutter.take(batch * whole / QUANT_GROUP),
             low_rank: cutter.take(batch * rank),
             cos: cutter.take(batch * c.head_dim / 2),
             sin: cutter.take(batch * c.head_dim / 2),
             last: cutter.take(c.hidden_size),
-            last_i16: cutter.take(if model.head_look().is_some() { c.hidden_size } else { 0 }),
+            last_i16: cutter.take(if model.head_look().is_some() || whole > 0 { c.hidden_size } else { 0 }),
+            last_scale: cutter.take(if whole > 0 { c.hidden_size / QUANT_GROUP } else { 0 }),
             logits: cutter.take(c.vocab_size),
             thresholds: cutter.take(linears),
             sums: cutter.take(sums_len(output, batch, parts)),
@@ -133,8 +142,9 @@ pub(crate) enum Mode<'a> {
     /// One generated token; if it is sparse, dropped rows are skipped.
     Decode { sparse: bool },
     /// A text to be scored, sparse from the token of this index on: dropped inputs are zeroed in a copy
-    /// (`masked: [T, widest input]`), which gives the same bits as skipping rows.
-    Window { sparse_from: usize, masked: &'a mut [f32] },
+    /// (`masked: [T, widest input]`; `masked_whole` where weights are whole numbers), which gives the same bits as
+    /// skipping rows.
+    Window { sparse_from: usize, masked: &'a mut [f32], masked_whole: &'a mut [i16] },
 }
 
 impl Engine {
@@ -200,13 +210,15 @@ impl Engine {
             active: &mut buf.active,
             low_rank: &mut buf.low_rank,
             sums: &mut buf.sums,
+            whole: &mut buf.whole,
+            whole_scale: &mut buf.whole_scale,
             bytes: 0,
             cancel: &self.cancel,
         };
 
         let embedding = model.embed_tokens();
         for (row, &token) in buf.hidden.chunks_exact_mut(h).zip(tokens) {
-            kernels.widen(row, embedding.row(token as usize));
+            embedding.widen(kernels, token as usize, row);
         }
         rope_table(model.inv_freq(), position, rows, &mut buf.cos, &mut buf.sin);
 

@@ -2,9 +2,10 @@
 
 use super::engine::{Engine, UNIT, view};
 use super::shared::{Shared, share};
-use crate::model::Rounded;
+use crate::model::{RowsRef, Rounded};
 use crate::sampling::argmax;
 use crate::{Error, Result, Status};
+use rasp_kernels::{QUANT_GROUP, WholeRef};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,17 +28,24 @@ impl Engine {
     pub(crate) fn logits(&mut self) -> Result<()> {
         let model = &*self.model;
         let kernels = model.kernels();
-        let last = &*self.buf.last;
         let weights = model.lm_head();
+        let buf = &mut self.buf;
+        if let RowsRef::Whole(_) = weights {
+            kernels.quantize(&mut buf.last_i16, &mut buf.last_scale, &buf.last);
+        }
+        let (last, last_whole, last_scale) = (&*buf.last, &*buf.last_i16, &*buf.last_scale);
         let mut burst = self.team.burst();
         let parts = burst.parts();
         let finite = AtomicBool::new(true);
-        let logits = Shared::new(&mut self.buf.logits);
+        let logits = Shared::new(&mut buf.logits);
         burst.run(&|part| {
             let rows = share(weights.rows(), UNIT, parts, part);
             // SAFETY: shares of different parts do not overlap.
             let logits = unsafe { logits.slice(rows.clone()) };
-            kernels.dot_rows(logits, last, weights.row_range(rows));
+            match weights.row_range(rows) {
+                RowsRef::Float(weights) => kernels.dot_rows(logits, last, weights),
+                RowsRef::Whole(weights) => kernels.dot_rows_q(logits, last_whole, last_scale, weights),
+            }
             // Compared as integers, which the compiler turns into vectors.
             let largest = logits.iter().fold(0, |largest, x| x.abs().to_bits().max(largest));
             if largest >= f32::INFINITY.to_bits() {
@@ -58,7 +66,7 @@ impl Engine {
     /// `None` if the file has no such head, or too many rows remain: compute the logits. Overwrites `buf.logits`.
     pub(crate) fn greedy(&mut self) -> Result<Option<u32>> {
         let model = &*self.model;
-        let Some(look) = model.head_look() else { return Ok(None) };
+        let (Some(look), RowsRef::Float(weights)) = (model.head_look(), model.lm_head()) else { return Ok(None) };
         let kernels = model.kernels();
         let buf = &mut self.buf;
         let rounded = Rounded::new(&buf.last, &mut buf.last_i16).ok_or_else(non_finite)?;
@@ -77,7 +85,6 @@ impl Engine {
         });
         drop(burst);
 
-        let weights = model.lm_head();
         let exact = |row: usize| {
             let mut logit = [0.0];
             kernels.dot_rows(&mut logit, &buf.last, weights.row_range(row..row + 1));
@@ -128,8 +135,17 @@ impl Engine {
             let eps = model.config().rms_norm_eps;
             kernels.rms_norm(&mut buf.normed[span.clone()], &buf.hidden[span], model.final_norm(), eps);
         }
-        let normed = view(&buf.normed[rows.start * h..], rows.len(), h);
         let weights = model.lm_head();
+        let normed = view(&buf.normed[rows.start * h..], rows.len(), h);
+        let (whole, scale) = match weights {
+            RowsRef::Float(_) => (&mut [][..], &mut [][..]),
+            RowsRef::Whole(_) => (&mut buf.whole[..rows.len() * h], &mut buf.whole_scale[..rows.len() * h / QUANT_GROUP]),
+        };
+        if let RowsRef::Whole(_) = weights {
+            kernels.quantize(whole, scale, &buf.normed[rows.start * h..rows.end * h]);
+        }
+        let whole_cols = if whole.is_empty() { 0 } else { h };
+        let whole = WholeRef::new(whole, scale, rows.len(), whole_cols).expect("buffers hold a batch");
         let vocab = weights.rows();
         let out = Shared::new(out);
         let mut burst = self.team.burst();
@@ -138,7 +154,10 @@ impl Engine {
             let columns = share(vocab, UNIT, parts, part);
             // SAFETY: shares of different parts do not overlap.
             let out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };
-            kernels.dot_rows_many(out, normed, weights.row_range(columns));
+            match weights.row_range(columns) {
+                RowsRef::Float(weights) => kernels.dot_rows_many(out, normed, weights),
+                RowsRef::Whole(weights) => kernels.dot_rows_many_q(out, whole, weights),
+            }
         });
     }
 }

@@ -20,11 +20,15 @@ pub enum KvType {
     F16,
     /// Exact.
     F32,
+    /// A quarter of f32: 8 bits, with a scale for each head and position.
+    I8,
 }
 
 enum Store {
     F16(Buf<u16>),
     F32(Buf<f32>),
+    /// The scales: `[layers, kv_heads, capacity]`
+    I8(Buf<i8>, Buf<f32>),
 }
 
 impl Store {
@@ -32,6 +36,7 @@ impl Store {
         match self {
             Store::F16(data) => Elems::F16(&data[range]),
             Store::F32(data) => Elems::F32(&data[range]),
+            Store::I8(data, _) => Elems::I8(&data[range]),
         }
     }
 }
@@ -45,8 +50,9 @@ pub(crate) struct KvCache {
     keys: Store,
     /// `[layers, kv_heads, capacity, head_dim]`
     values: Store,
-    /// One head's row on its way into an F16 store: `[head_dim]`
+    /// One head's row on its way into a store: `[head_dim]`
     narrow: Buf<u16>,
+    whole: Buf<i8>,
 }
 
 impl KvCache {
@@ -57,6 +63,7 @@ impl KvCache {
         let mut store = || match kv_type {
             KvType::F16 => Store::F16(cutter.take(size)),
             KvType::F32 => Store::F32(cutter.take(size)),
+            KvType::I8 => Store::I8(cutter.take(size), cutter.take(size / config.head_dim)),
         };
         let (keys, values) = (store(), store());
         KvCache {
@@ -66,6 +73,7 @@ impl KvCache {
             keys,
             values,
             narrow: cutter.take(config.head_dim),
+            whole: cutter.take(config.head_dim),
         }
     }
 
@@ -92,11 +100,19 @@ impl KvCache {
                     let column = keys[block..].iter_mut().step_by(KEY_BLOCK);
                     column.zip(key).for_each(|(slot, &k)| *slot = k);
                 }
+                Store::I8(keys, scales) => {
+                    scales[start / dim + position] = round(&mut self.whole, key);
+                    let column = keys[block..].iter_mut().step_by(KEY_BLOCK);
+                    column.zip(self.whole.iter()).for_each(|(slot, &k)| *slot = k);
+                }
             }
             let row = start + position * dim;
             match &mut self.values {
                 Store::F16(values) => kernels.narrow_f16(&mut values[row..row + dim], value),
                 Store::F32(values) => values[row..row + dim].copy_from_slice(value),
+                Store::I8(values, scales) => {
+                    scales[start / dim + position] = round(&mut values[row..row + dim], value);
+                }
             }
         }
     }
@@ -108,11 +124,31 @@ impl KvCache {
         dense(self.keys.elems(start..start + size), self.head_dim, KEY_BLOCK)
     }
 
+    /// What the scores of the first `len` positions, and their weights in the sum of values, are to be multiplied by.
+    pub(crate) fn scales(&self, layer: usize, head: usize, len: usize) -> Option<(&[f32], &[f32])> {
+        let start = self.head_start(layer, head) / self.head_dim;
+        match (&self.keys, &self.values) {
+            (Store::I8(_, keys), Store::I8(_, values)) => Some((&keys[start..start + len], &values[start..start + len])),
+            _ => None,
+        }
+    }
+
     /// Values of the first `len` positions: `[len, head_dim]`.
     pub(crate) fn values(&self, layer: usize, head: usize, len: usize) -> Matrix<'_> {
         let start = self.head_start(layer, head);
         dense(self.values.elems(start..start + len * self.head_dim), len, self.head_dim)
     }
+}
+
+/// Rounds a head's row to whole numbers; returns the value of 1. A row that is not finite gets a scale that is not.
+fn round(whole: &mut [i8], row: &[f32]) -> f32 {
+    let largest = f32::from_bits(row.iter().fold(0, |largest, x| x.abs().to_bits().max(largest)));
+    let scale = largest / 127.0;
+    let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    for (whole, x) in whole.iter_mut().zip(row) {
+        *whole = (x * factor).round_ties_even() as i8;
+    }
+    scale
 }
 
 fn dense(elems: Elems<'_>, rows: usize, cols: usize) -> Matrix<'_> {

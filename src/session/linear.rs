@@ -8,10 +8,10 @@
 use super::engine::{Mode, UNIT, view};
 use super::shared::{Shared, share};
 use crate::format::BLOCKS;
-use crate::model::Group;
+use crate::model::{Group, Weights};
 use crate::team::Burst;
 use crate::{Error, Result, Status};
-use rasp_kernels::{Kernels, MatMut, MatRef};
+use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, WholeRef};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -48,6 +48,9 @@ pub(super) struct Pass<'a, 's> {
     pub(super) low_rank: &'a mut [f32],
     /// Sums of blocks: of one token `[BLOCKS - 1, output]`, else a tile for each part.
     pub(super) sums: &'a mut [f32],
+    /// A group's input in whole numbers: `[T, widest input]`, and its scales.
+    pub(super) whole: &'a mut [i16],
+    pub(super) whole_scale: &'a mut [f32],
     /// Bytes of linear weights read by the tokens that are counted.
     pub(super) bytes: u64,
     pub(super) cancel: &'a AtomicBool,
@@ -58,6 +61,22 @@ struct Slice<'a> {
     rows: usize,
     range: Range<usize>,
     y: Shared<'a, f32>,
+}
+
+/// The input of a group of linears, `[T, in]`.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    x: MatRef<'a>,
+    /// In whole numbers; empty if the weights are not.
+    whole: WholeRef<'a>,
+}
+
+impl<'a> Input<'a> {
+    /// Those channels of it.
+    fn channels(&self, range: Range<usize>) -> Input<'a> {
+        let whole = if self.whole.cols() == 0 { self.whole } else { self.whole.columns(range.clone()) };
+        Input { x: self.x.columns(range), whole }
+    }
 }
 
 type Finish<'a> = &'a (dyn Fn(Slice<'_>) + Sync);
@@ -110,17 +129,40 @@ impl Pass<'_, '_> {
             return Err(Error::new(Status::Cancelled, "cancelled by the host"));
         }
         self.low_rank_input(group, x);
+        self.whole_input(group, x);
         let y = Shared::new(y);
         match self.mode {
             Mode::Window { sparse_from, .. } if *sparse_from < self.rows => self.masked_batch(group, x, y, finish),
             Mode::Decode { sparse } => {
                 let sparse = *sparse;
-                self.one_token(group, x.row(0), y, sparse, finish);
+                self.one_token(group, x, y, sparse, finish);
             }
-            Mode::Window { .. } | Mode::Prompt if self.rows == 1 => self.one_token(group, x.row(0), y, false, finish),
+            Mode::Window { .. } | Mode::Prompt if self.rows == 1 => self.one_token(group, x, y, false, finish),
             Mode::Window { .. } | Mode::Prompt => self.dense_batch(group, x, y, finish),
         }
         Ok(())
+    }
+
+    /// The input in whole numbers, if the group's weights are such.
+    fn whole_input(&mut self, group: &Group, x: MatRef<'_>) {
+        if !group.is_whole() {
+            return;
+        }
+        let (kernels, rows, parts, n) = (self.kernels, self.rows, self.burst.parts(), group.input());
+        let groups = n / QUANT_GROUP;
+        if rows == 1 {
+            // Cheaper than a fork.
+            return kernels.quantize(&mut self.whole[..n], &mut self.whole_scale[..groups], x.row(0));
+        }
+        let (whole, scale) = (Shared::new(&mut *self.whole), Shared::new(&mut *self.whole_scale));
+        self.burst.run(&|part| {
+            for row in share(rows, 1, parts, part) {
+                // SAFETY: shares of different parts do not overlap.
+                let (whole, scale) =
+                    unsafe { (whole.slice(row * n..(row + 1) * n), scale.slice(row * groups..(row + 1) * groups)) };
+                kernels.quantize(whole, scale, x.row(row));
+            }
+        });
     }
 
     /// `t = B x` of every linear of the group that has a low rank, side by side in `self.low_rank`.
@@ -145,16 +187,17 @@ impl Pass<'_, '_> {
     }
 
     /// One token, dense or sparse: reads each weight row that is needed once.
-    fn one_token(&mut self, group: &Group, x: &[f32], y: Shared<'_, f32>, sparse: bool, finish: Finish<'_>) {
-        let (kernels, parts, width, input) = (self.kernels, self.burst.parts(), group.output(), group.input());
+    fn one_token(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, sparse: bool, finish: Finish<'_>) {
+        let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, 1) };
+        let (kernels, parts, width) = (self.kernels, self.burst.parts(), group.output());
         let (thresholds, low_rank) = (self.thresholds, &*self.low_rank);
         let active = Shared::new(&mut *self.active);
         let sums = Shared::new(&mut *self.sums);
-        let weights_read = AtomicU64::new(0);
+        let bytes_read = AtomicU64::new(0);
         let units = width.div_ceil(UNIT);
         self.burst.run(&|part| {
             // SAFETY: each part has a piece of its own.
-            let scratch = unsafe { active.slice(part * input..(part + 1) * input) };
+            let scratch = unsafe { active.slice(part * group.input()..(part + 1) * group.input()) };
             let mut read = 0;
             // The blocks' columns in one long row; this part's share of it.
             let mine = share(BLOCKS * units, 1, parts, part);
@@ -165,7 +208,8 @@ impl Pass<'_, '_> {
                     continue;
                 }
                 let (channels, weights) = (group.block(block), group.weights(block));
-                let x = &x[channels.clone()];
+                let input = input.channels(channels.clone());
+                let (x, whole) = (input.x.row(0), input.whole);
                 // SAFETY: shares of different parts do not overlap, nor do sums of different blocks.
                 let out = unsafe {
                     match block {
@@ -178,8 +222,9 @@ impl Pass<'_, '_> {
                     _ => out.fill(0.0),
                 }
                 if !sparse {
-                    kernels.gemv(out, x, weights.columns(columns.clone()));
-                    read += channels.len() * columns.len();
+                    let weights = weights.columns(columns.clone());
+                    weights.multiply(kernels, one_row(out), input.x, whole);
+                    read += group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, columns.len());
                     continue;
                 }
                 for (own, linear) in group.masks(thresholds) {
@@ -190,13 +235,23 @@ impl Pass<'_, '_> {
                     let score = linear.score().map(|score| &score[channels.clone()]);
                     let active = kernels.select(x, score, thresholds[linear.index()], scratch);
                     let out = &mut out[own.start - columns.start..own.end - columns.start];
-                    read += active.len() * own.len();
-                    kernels.gemv_sparse(out, x, active, weights.columns(own));
+                    let len = own.len();
+                    let groups = match weights.columns(own) {
+                        Weights::Float(w) => {
+                            kernels.gemv_sparse(out, x, active, w);
+                            0
+                        }
+                        Weights::Whole(w) => {
+                            let (whole, scale) = whole.row(0);
+                            kernels.gemv_sparse_q(out, whole, scale, active, w)
+                        }
+                    };
+                    read += group.bytes_of(active.len(), groups, len);
                 }
             }
-            weights_read.fetch_add(read as u64, Ordering::Relaxed);
+            bytes_read.fetch_add(read, Ordering::Relaxed);
         });
-        self.bytes += weights_read.into_inner() * group.weight_bytes() as u64 + group.low_rank_bytes() as u64;
+        self.bytes += bytes_read.into_inner() + group.low_rank_bytes() as u64;
 
         let add_blocks = |part| {
             let mut range = 0..0;
@@ -221,6 +276,7 @@ impl Pass<'_, '_> {
 
     /// Many dense tokens.
     fn dense_batch(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) {
+        let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, self.rows) };
         let (kernels, rows, parts, low_rank) = (self.kernels, self.rows, self.burst.parts(), &*self.low_rank);
         let tile = tile_len(self.batch);
         let sums = Shared::new(&mut *self.sums);
@@ -234,7 +290,7 @@ impl Pass<'_, '_> {
                 // SAFETY: shares of different parts do not overlap, nor do the columns of different linears.
                 let mut out = unsafe { y.matrix(0..rows, columns.clone(), group.output()) };
                 start_sum(kernels, group, &columns, low_rank, &mut out);
-                add_product(kernels, group, columns, x, out, tile);
+                add_product(kernels, group, columns, input, out, tile);
             }
             finish(Slice { rows, range, y });
         });
@@ -242,29 +298,43 @@ impl Pass<'_, '_> {
 
     /// Many tokens, the later ones sparse: every linear's mask is applied to a copy of the input.
     fn masked_batch(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) {
-        let Mode::Window { sparse_from, masked } = &mut *self.mode else { return };
+        let Mode::Window { sparse_from, masked, masked_whole } = &mut *self.mode else { return };
+        let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
         let (kernels, rows, parts, first) = (self.kernels, self.rows, self.burst.parts(), *sparse_from);
         let (thresholds, low_rank, input) = (self.thresholds, &*self.low_rank, group.input());
         let tile = tile_len(self.batch);
         let sums = Shared::new(&mut *self.sums);
-        let weights_read = AtomicU64::new(0);
+        let bytes_read = AtomicU64::new(0);
         for (columns, linear) in group.masks(thresholds) {
             let shared = Shared::new(&mut masked[..rows * input]);
+            let shared_whole = Shared::new(&mut **masked_whole);
             self.burst.run(&|part| {
-                let mut kept = 0;
+                let mut read = 0;
                 for row in share(rows, 1, parts, part) {
                     // SAFETY: shares of different parts do not overlap.
                     let masked = unsafe { shared.slice(row * input..(row + 1) * input) };
                     if row < first {
                         masked.copy_from_slice(x.row(row));
                     } else {
-                        kept += kernels.mask(masked, x.row(row), linear.score(), thresholds[linear.index()]);
+                        let kept = kernels.mask(masked, x.row(row), linear.score(), thresholds[linear.index()]);
+                        let groups = match group.is_whole() {
+                            true => masked.chunks(QUANT_GROUP).filter(|g| g.iter().any(|&x| x != 0.0)).count(),
+                            false => 0,
+                        };
+                        read += group.bytes_of(kept, groups, columns.len());
+                    }
+                    if group.is_whole() {
+                        // SAFETY: as above.
+                        let own = unsafe { shared_whole.slice(row * input..(row + 1) * input) };
+                        for ((own, &whole), &x) in own.iter_mut().zip(whole.row(row).0).zip(&*masked) {
+                            *own = if x != 0.0 { whole } else { 0 };
+                        }
                     }
                 }
-                weights_read.fetch_add((kept * columns.len()) as u64, Ordering::Relaxed);
+                bytes_read.fetch_add(read, Ordering::Relaxed);
             });
 
-            let masked = view(masked, rows, input);
+            let masked = Input { x: view(masked, rows, input), whole: whole_ref(group, masked_whole, self.whole_scale, rows) };
             self.burst.run(&|part| {
                 // SAFETY: each part has a tile of its own.
                 let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
@@ -281,8 +351,14 @@ impl Pass<'_, '_> {
             finish(Slice { rows, range: share(width, UNIT, parts, part), y });
         });
         let counted = rows.saturating_sub(first) * group.low_rank_bytes();
-        self.bytes += weights_read.into_inner() * group.weight_bytes() as u64 + counted as u64;
+        self.bytes += bytes_read.into_inner() + counted as u64;
     }
+}
+
+/// The input of a group in whole numbers, or none if its weights are not.
+fn whole_ref<'a>(group: &Group, whole: &'a [i16], scale: &'a [f32], rows: usize) -> WholeRef<'a> {
+    let cols = if group.is_whole() { group.input() } else { 0 };
+    WholeRef::new(whole, scale, rows, cols).expect("buffers hold a batch")
 }
 
 fn one_row(y: &mut [f32]) -> MatMut<'_> {
@@ -323,11 +399,11 @@ fn add_product(
     kernels: Kernels,
     group: &Group,
     columns: Range<usize>,
-    x: MatRef<'_>,
+    input: Input<'_>,
     mut y: MatMut<'_>,
     tile: &mut [f32],
 ) {
-    let rows = x.rows();
+    let rows = y.rows();
     let most = tile.len() / rows / UNIT * UNIT;
     for start in columns.clone().step_by(most) {
         let end = columns.end.min(start + most);
@@ -335,13 +411,14 @@ fn add_product(
         let tile = &mut tile[..rows * width];
         let mut y = y.reborrow().columns(start - columns.start..end - columns.start);
         for block in 0..BLOCKS {
-            let (x, weights) = (x.columns(group.block(block)), group.weights(block).columns(start..end));
+            let (input, weights) = (input.channels(group.block(block)), group.weights(block).columns(start..end));
             if block == 0 {
-                kernels.gemm(y.reborrow(), x, weights);
+                weights.multiply(kernels, y.reborrow(), input.x, input.whole);
                 continue;
             }
             tile.fill(0.0);
-            kernels.gemm(MatMut::new(tile, rows, width, width).expect("a tile holds its rows"), x, weights);
+            let out = MatMut::new(tile, rows, width, width).expect("a tile holds its rows");
+            weights.multiply(kernels, out, input.x, input.whole);
             for (row, sum) in tile.chunks_exact(width).enumerate() {
                 kernels.add(y.row_mut(row), sum);
             }

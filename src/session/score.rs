@@ -30,6 +30,8 @@ pub struct Scorer {
     context: usize,
     /// Inputs with dropped channels zeroed: `[batch, widest input]`
     masked: Vec<f32>,
+    /// The same in whole numbers, if the weights are
+    masked_whole: Vec<i16>,
     /// `[LOGIT_ROWS, vocab]`
     logits: Vec<f32>,
 }
@@ -47,9 +49,11 @@ impl Scorer {
         let batch = if options.batch == 0 { 256 } else { options.batch }.min(options.context);
         let widest = model.layers().iter().flat_map(Layer::groups).map(Group::input).max().unwrap_or(0);
         let masked = vec![0.0; batch * widest];
+        let whole = model.weight_type().whole().is_some();
+        let masked_whole = vec![0; if whole { masked.len() } else { 0 }];
         let logits = vec![0.0; LOGIT_ROWS * model.config().vocab_size];
         let engine = Engine::new(model, options.context, batch, options.threads, options.kv_type)?;
-        Ok(Scorer { engine, context: options.context, masked, logits })
+        Ok(Scorer { engine, context: options.context, masked, masked_whole, logits })
     }
 
     /// A scorer with f32 keys and values, for windows of `context` tokens.
@@ -136,7 +140,8 @@ impl Scorer {
         }
         let mut first = 0;
         for chunk in tokens.chunks(self.engine.batch()) {
-            let mode = Mode::Window { sparse_from: sparse_from.saturating_sub(first), masked: &mut self.masked };
+            let (masked, masked_whole) = (&mut *self.masked, &mut *self.masked_whole);
+            let mode = Mode::Window { sparse_from: sparse_from.saturating_sub(first), masked, masked_whole };
             self.engine.forward(chunk, first, mode, observer)?;
             batch_done(&mut self.engine, &mut self.logits, first, chunk.len())?;
             first += chunk.len();

@@ -49,6 +49,9 @@ impl Simd for Neon {
     type M = uint32x4_t;
     type I16 = int16x8_t;
     type I32 = int32x4_t;
+    /// The first row's 32 columns, then the second's.
+    type Duos = [[int16x8_t; 4]; 2];
+    type Sums = [int32x4_t; 8];
 
     const LANES: usize = 4;
     const ROWS: usize = 8;
@@ -80,6 +83,14 @@ impl Simd for Neon {
     unsafe fn load_bf16(self, p: *const u16) -> float32x4_t {
         // SAFETY: self is the proof, p the caller's promise.
         unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(p))) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(self, p: *const i8) -> float32x4_t {
+        // SAFETY: self is the proof, p the caller's promise: 4 bytes.
+        unsafe {
+            let bytes = vcreate_s8(u64::from(p.cast::<u32>().read_unaligned()));
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))))
+        }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: float32x4_t) {
@@ -211,6 +222,66 @@ impl Simd for Neon {
     fn sum_i32(self, a: int32x4_t) -> i32 {
         // SAFETY: self is the proof.
         unsafe { vaddvq_s32(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn pairs_i8(self, x: int16x8_t, w: *const i8) -> float32x4_t {
+        // SAFETY: self is the proof, w the caller's promise.
+        unsafe {
+            let w = vmovl_s8(vld1_s8(w));
+            let (low, high) = (vmull_s16(vget_low_s16(x), vget_low_s16(w)), vmull_high_s16(x, w));
+            vcvtq_f32_s32(vpaddq_s32(low, high))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> [[int16x8_t; 4]; 2] {
+        // SAFETY: self is the proof, a and b the caller's promise.
+        [a, b].map(|p| std::array::from_fn(|i| unsafe { vmovl_s8(vld1_s8(p.add(8 * i))) }))
+    }
+    #[inline(always)]
+    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> [[int16x8_t; 4]; 2] {
+        [a, b].map(|p| {
+            // SAFETY: self is the proof, a and b the caller's promise.
+            unsafe {
+                let both = vld1q_u8(p);
+                let (low, high) = (vandq_u8(both, vdupq_n_u8(15)), vshrq_n_u8::<4>(both));
+                let wide = |v| vreinterpretq_s16_u16(vmovl_u8(v));
+                [
+                    wide(vget_low_u8(low)),
+                    wide(vget_high_u8(low)),
+                    wide(vget_low_u8(high)),
+                    wide(vget_high_u8(high)),
+                ]
+            }
+        })
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: i32) -> int16x8_t {
+        // SAFETY: self is the proof.
+        unsafe { vreinterpretq_s16_s32(vdupq_n_s32(pair)) }
+    }
+    #[inline(always)]
+    fn zero_sums(self) -> [int32x4_t; 8] {
+        [self.zero_i32(); 8]
+    }
+    #[inline(always)]
+    fn add_duos(self, sums: [int32x4_t; 8], duos: [[int16x8_t; 4]; 2], pair: int16x8_t) -> [int32x4_t; 8] {
+        // SAFETY: self is the proof.
+        std::array::from_fn(|i| unsafe {
+            let (a, b, x) = (duos[0][i / 2], duos[1][i / 2], vget_low_s16(pair));
+            if i % 2 == 0 {
+                let sum = vmlal_lane_s16::<0>(sums[i], vget_low_s16(a), x);
+                vmlal_lane_s16::<1>(sum, vget_low_s16(b), x)
+            } else {
+                vmlal_high_lane_s16::<1>(vmlal_high_lane_s16::<0>(sums[i], a, x), b, x)
+            }
+        })
+    }
+    #[inline(always)]
+    fn sums_at(self, sums: [int32x4_t; 8], v: usize) -> float32x4_t {
+        // SAFETY: self is the proof.
+        unsafe { vcvtq_f32_s32(sums[v]) }
     }
 
     #[inline(always)]

@@ -20,6 +20,8 @@ pub(super) struct F32;
 pub(super) struct F16;
 #[derive(Clone, Copy)]
 pub(super) struct Bf16;
+#[derive(Clone, Copy)]
+pub(super) struct I8;
 
 impl Elem for F32 {
     type Raw = f32;
@@ -57,6 +59,19 @@ impl Elem for Bf16 {
     unsafe fn load<S: Simd>(s: S, p: *const u16) -> S::V {
         // SAFETY: the same contract.
         unsafe { s.load_bf16(p) }
+    }
+}
+
+impl Elem for I8 {
+    type Raw = i8;
+    #[inline(always)]
+    fn widen(raw: i8) -> f32 {
+        f32::from(raw)
+    }
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, p: *const i8) -> S::V {
+        // SAFETY: the same contract.
+        unsafe { s.load_i8(p) }
     }
 }
 
@@ -106,6 +121,10 @@ macro_rules! with_format {
                 let $view = $crate::vector::elem::View::new($crate::vector::elem::Bf16, data, matrix);
                 $body
             }
+            $crate::Elems::I8(data) => {
+                let $view = $crate::vector::elem::View::new($crate::vector::elem::I8, data, matrix);
+                $body
+            }
         }
     }};
 }
@@ -134,6 +153,7 @@ pub(super) unsafe fn widen_all<S: Simd>(s: S, y: &mut [f32], x: Elems<'_>) {
             Elems::F32(x) => run(s, F32, y, x),
             Elems::F16(x) => run(s, F16, y, x),
             Elems::Bf16(x) => run(s, Bf16, y, x),
+            Elems::I8(x) => run(s, I8, y, x),
         }
     }
 }

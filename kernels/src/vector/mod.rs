@@ -17,6 +17,8 @@ pub(crate) mod elementwise;
 mod exp;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
+pub(crate) mod quantized;
+pub(crate) mod quantized_rows;
 pub(crate) mod reduce;
 pub(crate) mod select;
 mod simd;
@@ -31,7 +33,7 @@ pub(crate) use simd::Simd;
 /// `$token` must have an associated function `here`, enabling `$features`, that makes the token.
 macro_rules! entries {
     ($isa:expr, $token:ty, $features:literal) => {
-        use crate::{Elems, MatMut, MatRef, Matrix, table::Table, vector};
+        use crate::{Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRows, WholeRef, table::Table, vector};
 
         /// This instruction set's operations, for a CPU that has it.
         pub(crate) static TABLE: Table = Table {
@@ -51,6 +53,12 @@ macro_rules! entries {
             rope,
             widen,
             narrow_f16,
+            quantize,
+            gemv_q,
+            gemv_sparse_q,
+            gemm_q,
+            dot_rows_q,
+            dot_rows_many_q,
         };
 
         $crate::vector::entries! { @each $token, $features;
@@ -69,6 +77,14 @@ macro_rules! entries {
             rope = vector::elementwise::rope(x: &mut [f32], cos: &[f32], sin: &[f32]);
             widen = vector::elementwise::widen(y: &mut [f32], x: Elems<'_>);
             narrow_f16 = vector::elementwise::narrow_f16(y: &mut [u16], x: &[f32]);
+            quantize = vector::quantized::quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32]);
+            gemv_q = vector::quantized::gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>);
+            gemv_sparse_q = vector::quantized::gemv_sparse_q(
+                y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>
+            ) -> usize;
+            gemm_q = vector::quantized::gemm_q(y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>);
+            dot_rows_q = vector::quantized_rows::dot_rows_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>);
+            dot_rows_many_q = vector::quantized_rows::dot_rows_many_q(y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>);
         }
     };
     (@each $token:ty, $features:literal;

@@ -14,6 +14,10 @@ pub(crate) trait Simd: Copy {
     type I16: Copy;
     /// [`Simd::LANES`] values of i32.
     type I32: Copy;
+    /// Whole numbers of two rows, 32 columns of each, as i16.
+    type Duos: Copy;
+    /// 32 sums of i32, in an order of the set's own.
+    type Sums: Copy;
 
     /// Lanes of a vector: a power of two, at most 16.
     const LANES: usize;
@@ -33,6 +37,9 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `p` is valid for reading [`Simd::LANES`] elements.
     unsafe fn load_bf16(self, p: *const u16) -> Self::V;
+    /// # Safety
+    /// `p` is valid for reading [`Simd::LANES`] elements.
+    unsafe fn load_i8(self, p: *const i8) -> Self::V;
     /// # Safety
     /// `p` is valid for writing [`Simd::LANES`] elements.
     unsafe fn store(self, p: *mut f32, v: Self::V);
@@ -85,6 +92,28 @@ pub(crate) trait Simd: Copy {
     unsafe fn add_products_i8(self, sums: Self::I32, x: Self::I16, w: *const i8) -> Self::I32;
     /// The sum of the lanes, wrapping.
     fn sum_i32(self, a: Self::I32) -> i32;
+
+    /// As f32, lane `l`: the products of elements `2l` and `2l + 1` of `x` with those at `w`, added.
+    ///
+    /// # Safety
+    /// `w` is valid for reading `2·LANES` elements.
+    unsafe fn pairs_i8(self, x: Self::I16, w: *const i8) -> Self::V;
+
+    /// # Safety
+    /// `a` and `b` are valid for reading 32 elements.
+    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> Self::Duos;
+    /// Numbers of 4 bits: byte `i` of 16 holds columns `i` (low) and `i + 16` (high).
+    ///
+    /// # Safety
+    /// `a` and `b` are valid for reading 16 bytes.
+    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> Self::Duos;
+    /// Two values, the first in the low half, again and again.
+    fn splat_pair(self, pair: i32) -> Self::I16;
+    fn zero_sums(self) -> Self::Sums;
+    /// Adds to each column's sum the first of the pair times the first row's number and the second times the second's.
+    fn add_duos(self, sums: Self::Sums, duos: Self::Duos, pair: Self::I16) -> Self::Sums;
+    /// The sums of columns `v·LANES..(v + 1)·LANES`, in order, as f32.
+    fn sums_at(self, sums: Self::Sums, v: usize) -> Self::V;
 
     /// A hint that the line at `p` will be read soon. `p` may be anything.
     fn prefetch(self, p: *const u8);

@@ -24,6 +24,8 @@ impl<const N: usize> Simd for Soft<N> {
     type M = [bool; N];
     type I16 = [[i16; N]; 2];
     type I32 = [i32; N];
+    type Duos = [[i16; 32]; 2];
+    type Sums = [i32; 32];
 
     const LANES: usize = N;
     const ROWS: usize = if N == 16 { 12 } else { 8 };
@@ -47,6 +49,11 @@ impl<const N: usize> Simd for Soft<N> {
     unsafe fn load_bf16(self, p: *const u16) -> [f32; N] {
         // SAFETY: by contract.
         unsafe { Self::read(p) }.map(scalar::bf16_to_f32)
+    }
+    #[inline(never)]
+    unsafe fn load_i8(self, p: *const i8) -> [f32; N] {
+        // SAFETY: by contract.
+        unsafe { Self::read(p) }.map(f32::from)
     }
     #[inline(never)]
     unsafe fn store(self, p: *mut f32, v: [f32; N]) {
@@ -164,6 +171,44 @@ impl<const N: usize> Simd for Soft<N> {
     }
 
     #[inline(never)]
+    #[inline(never)]
+    unsafe fn pairs_i8(self, x: [[i16; N]; 2], w: *const i8) -> [f32; N] {
+        std::array::from_fn(|l| {
+            let product = |k: usize| {
+                // SAFETY: k < 2N.
+                i32::from(x[k / N][k % N]) * i32::from(unsafe { *w.add(k) })
+            };
+            (product(2 * l) + product(2 * l + 1)) as f32
+        })
+    }
+    #[inline(never)]
+    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> [[i16; 32]; 2] {
+        // SAFETY: by contract.
+        [a, b].map(|p| std::array::from_fn(|c| i16::from(unsafe { *p.add(c) })))
+    }
+    #[inline(never)]
+    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> [[i16; 32]; 2] {
+        // SAFETY: by contract.
+        [a, b].map(|p| std::array::from_fn(|c| i16::from(unsafe { *p.add(c % 16) } >> (c / 16 * 4) & 15)))
+    }
+    #[inline(never)]
+    fn splat_pair(self, pair: i32) -> [[i16; N]; 2] {
+        [std::array::from_fn(|l| (pair >> (16 * (l % 2))) as i16); 2]
+    }
+    #[inline(never)]
+    fn zero_sums(self) -> [i32; 32] {
+        [0; 32]
+    }
+    #[inline(never)]
+    fn add_duos(self, sums: [i32; 32], duos: [[i16; 32]; 2], pair: [[i16; N]; 2]) -> [i32; 32] {
+        let product = |row: usize, c: usize| i32::from(duos[row][c]) * i32::from(pair[0][row]);
+        std::array::from_fn(|c| sums[c] + product(0, c) + product(1, c))
+    }
+    #[inline(never)]
+    fn sums_at(self, sums: [i32; 32], v: usize) -> [f32; N] {
+        std::array::from_fn(|l| sums[v * N + l] as f32)
+    }
+
     fn prefetch(self, _: *const u8) {}
 }
 
@@ -176,7 +221,7 @@ mod sixteen {
 }
 
 mod tests {
-    use crate::{Active, Elems, Kernels, MatMut, MatRef, Matrix};
+    use crate::{Active, Elems, Kernels, Quantized, QuantizedRows, WholeRef, WholeType, MatMut, MatRef, Matrix};
 
     fn menus() -> [(&'static str, Kernels); 2] {
         [("4 lanes", Kernels(&super::four::TABLE)), ("16 lanes", Kernels(&super::sixteen::TABLE))]
@@ -275,6 +320,39 @@ mod tests {
                 };
                 for (name, menu) in menus() {
                     same(&run(menu), &run(truth()), &format!("{name}: [{rows}, {cols}]"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn quantized_products() {
+        let numbers = &mut Numbers(4);
+        for (rows, cols) in [(32, 32), (64, 160), (288, 96)] {
+            for whole in [WholeType::Q8, WholeType::Q4] {
+                let data: Vec<u8> = (0..rows * whole.row_bytes(cols)).map(|_| numbers.bits() as u8).collect();
+                let scale: Vec<u16> = (0..rows / 32 * cols).map(|_| numbers.bits() as u16 & 0x3bff).collect();
+                let min = if whole == WholeType::Q4 { scale.as_slice() } else { &[] };
+                let w = Quantized::interleaved(whole, &data, &scale, min, rows, cols).unwrap();
+                let data: Vec<i8> = (0..cols * rows).map(|_| numbers.bits() as i8).collect();
+                let by_rows = QuantizedRows::new(&data, &scale[..cols * rows / 32], cols, rows).unwrap();
+                let active: Vec<_> = (0..rows as u32).filter(|_| numbers.bits().is_multiple_of(3)).collect();
+                let active = Active::from_checked(&active, rows).unwrap();
+                let (tokens, x) = (7, numbers.take(7 * rows));
+                let run = |menu: Kernels| {
+                    let (mut x_whole, mut x_scale) = (vec![0; 7 * rows], vec![0.0; 7 * rows / 32]);
+                    menu.quantize(&mut x_whole, &mut x_scale, &x);
+                    let x = WholeRef::new(&x_whole, &x_scale, tokens, rows).unwrap();
+                    let mut y = vec![0.5; (2 * tokens + 1) * cols];
+                    let (gemm, rest) = y.split_at_mut(tokens * cols);
+                    let (dots, sparse) = rest.split_at_mut(tokens * cols);
+                    menu.gemm_q(MatMut::new(gemm, tokens, cols, cols).unwrap(), x, w);
+                    menu.dot_rows_many_q(MatMut::new(dots, tokens, cols, cols).unwrap(), x, by_rows);
+                    menu.gemv_sparse_q(sparse, x.row(1).0, x.row(1).1, active, w);
+                    y
+                };
+                for (name, menu) in menus() {
+                    same(&run(menu), &run(truth()), &format!("{name}: {whole:?} [{rows}, {cols}]"));
                 }
             }
         }

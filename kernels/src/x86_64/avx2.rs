@@ -44,6 +44,9 @@ impl Simd for Avx2 {
     type M = __m256;
     type I16 = __m256i;
     type I32 = __m256i;
+    /// Of 16 columns two vectors, pairs of columns 0-3 and 8-11, 4-7 and 12-15; then 16 more.
+    type Duos = [__m256i; 4];
+    type Sums = [__m256i; 4];
 
     const LANES: usize = 8;
     const ROWS: usize = 6;
@@ -71,6 +74,11 @@ impl Simd for Avx2 {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
         }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(self, p: *const i8) -> __m256 {
+        // SAFETY: self is the proof, p the caller's promise.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast()))) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m256) {
@@ -213,8 +221,82 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn pairs_i8(self, x: __m256i, w: *const i8) -> __m256 {
+        // SAFETY: self is the proof, w the caller's promise.
+        unsafe {
+            let w = _mm256_cvtepi8_epi16(_mm_loadu_si128(w.cast()));
+            _mm256_cvtepi32_ps(_mm256_madd_epi16(x, w))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> [__m256i; 4] {
+        // SAFETY: self is the proof, a and b the caller's promise.
+        unsafe {
+            let wide = |p: *const i8| _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast()));
+            let (a, b) = ([wide(a), wide(a.add(16))], [wide(b), wide(b.add(16))]);
+            interleave(a, b)
+        }
+    }
+    #[inline(always)]
+    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> [__m256i; 4] {
+        // SAFETY: self is the proof, a and b the caller's promise.
+        unsafe {
+            let low = _mm256_set1_epi16(15);
+            let wide = |p: *const u8| {
+                let both = _mm256_cvtepu8_epi16(_mm_loadu_si128(p.cast()));
+                [_mm256_and_si256(both, low), _mm256_srli_epi16::<4>(both)]
+            };
+            interleave(wide(a), wide(b))
+        }
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: i32) -> __m256i {
+        // SAFETY: self is the proof.
+        unsafe { _mm256_set1_epi32(pair) }
+    }
+    #[inline(always)]
+    fn zero_sums(self) -> [__m256i; 4] {
+        [self.zero_i32(); 4]
+    }
+    #[inline(always)]
+    fn add_duos(self, sums: [__m256i; 4], duos: [__m256i; 4], pair: __m256i) -> [__m256i; 4] {
+        // SAFETY: self is the proof.
+        std::array::from_fn(|i| unsafe { _mm256_add_epi32(sums[i], _mm256_madd_epi16(duos[i], pair)) })
+    }
+    #[inline(always)]
+    fn sums_at(self, sums: [__m256i; 4], v: usize) -> __m256 {
+        let (a, b) = (sums[v / 2 * 2], sums[v / 2 * 2 + 1]);
+        // SAFETY: self is the proof.
+        unsafe {
+            let lanes = match v % 2 {
+                0 => _mm256_permute2x128_si256::<0x20>(a, b),
+                _ => _mm256_permute2x128_si256::<0x31>(a, b),
+            };
+            _mm256_cvtepi32_ps(lanes)
+        }
+    }
+
+    #[inline(always)]
     fn prefetch(self, p: *const u8) {
         // SAFETY: a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+}
+
+/// Pairs of the elements of `a` and `b`.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn interleave(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 4] {
+    // SAFETY: by contract.
+    unsafe {
+        [
+            _mm256_unpacklo_epi16(a[0], b[0]),
+            _mm256_unpackhi_epi16(a[0], b[0]),
+            _mm256_unpacklo_epi16(a[1], b[1]),
+            _mm256_unpackhi_epi16(a[1], b[1]),
+        ]
     }
 }

@@ -26,6 +26,9 @@ impl Simd for Avx512 {
     type M = __mmask16;
     type I16 = __m512i;
     type I32 = __m512i;
+    /// Pairs of columns 0-3, 8-11, 16-19, 24-27, and of the others.
+    type Duos = [__m512i; 2];
+    type Sums = [__m512i; 2];
 
     const LANES: usize = 16;
     const ROWS: usize = 12;
@@ -53,6 +56,11 @@ impl Simd for Avx512 {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
         }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(self, p: *const i8) -> __m512 {
+        // SAFETY: self is the proof, p the caller's promise.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()))) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
@@ -189,6 +197,63 @@ impl Simd for Avx512 {
     fn sum_i32(self, a: __m512i) -> i32 {
         // SAFETY: self is the proof.
         unsafe { _mm512_reduce_add_epi32(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn pairs_i8(self, x: __m512i, w: *const i8) -> __m512 {
+        // SAFETY: self is the proof, w the caller's promise.
+        unsafe {
+            let w = _mm512_cvtepi8_epi16(_mm256_loadu_si256(w.cast()));
+            _mm512_cvtepi32_ps(_mm512_madd_epi16(x, w))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> [__m512i; 2] {
+        // SAFETY: self is the proof, a and b the caller's promise.
+        unsafe {
+            let wide = |p: *const i8| _mm512_cvtepi8_epi16(_mm256_loadu_si256(p.cast()));
+            let (a, b) = (wide(a), wide(b));
+            [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> [__m512i; 2] {
+        // SAFETY: self is the proof, a and b the caller's promise.
+        unsafe {
+            // The 16 bytes twice; of the first ones the low bits are wanted, of the second the high ones.
+            let shift = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(4));
+            let wide = |p: *const u8| {
+                let both = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(_mm_loadu_si128(p.cast())));
+                _mm512_and_si512(_mm512_srlv_epi16(both, shift), _mm512_set1_epi16(15))
+            };
+            let (a, b) = (wide(a), wide(b));
+            [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
+        }
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: i32) -> __m512i {
+        // SAFETY: self is the proof.
+        unsafe { _mm512_set1_epi32(pair) }
+    }
+    #[inline(always)]
+    fn zero_sums(self) -> [__m512i; 2] {
+        [self.zero_i32(); 2]
+    }
+    #[inline(always)]
+    fn add_duos(self, sums: [__m512i; 2], duos: [__m512i; 2], pair: __m512i) -> [__m512i; 2] {
+        // SAFETY: self is the proof.
+        std::array::from_fn(|i| unsafe { _mm512_add_epi32(sums[i], _mm512_madd_epi16(duos[i], pair)) })
+    }
+    #[inline(always)]
+    fn sums_at(self, sums: [__m512i; 2], v: usize) -> __m512 {
+        // SAFETY: self is the proof.
+        unsafe {
+            // Four lanes of the one and four of the other, in turn.
+            let first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+            let order = _mm512_add_epi32(first, _mm512_set1_epi32(8 * v as i32));
+            _mm512_cvtepi32_ps(_mm512_permutex2var_epi32(sums[0], order, sums[1]))
+        }
     }
 
     #[inline(always)]

@@ -1,0 +1,113 @@
+//! The truth for weights in whole numbers.
+
+use crate::{MatMut, QUANT_GROUP, Quantized, QuantizedRows, WholeRef, WholeType};
+
+/// Lanes of a row-form sum of whole numbers: each takes two neighbours of a group.
+pub(crate) const PAIR_LANES: usize = QUANT_GROUP / 2;
+
+/// The largest whole number of an activation.
+pub(crate) const LARGEST: f32 = 32767.0;
+
+/// For the largest magnitude of a group, as bits: what its values are multiplied by to become whole numbers, and the scale
+/// that takes that back. A group with a NaN or an infinity becomes NaNs. One whose largest value is so small that the
+/// factor would overflow (below 1e-34) becomes zeros.
+#[inline(always)]
+pub(crate) fn factors(largest: u32) -> (f32, f32) {
+    if largest >= f32::INFINITY.to_bits() {
+        return (0.0, f32::NAN);
+    }
+    let largest = f32::from_bits(largest);
+    let factor = LARGEST / largest;
+    if factor < f32::INFINITY { (factor, largest / LARGEST) } else { (0.0, 0.0) }
+}
+
+pub(super) fn quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32]) {
+    for ((whole, scale), x) in whole.chunks_mut(QUANT_GROUP).zip(scale).zip(x.chunks(QUANT_GROUP)) {
+        let largest = x.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0);
+        let factor;
+        (factor, *scale) = factors(largest);
+        for (whole, &x) in whole.iter_mut().zip(x) {
+            *whole = if factor == 0.0 { 0 } else { (x * factor).round_ties_even() as i16 };
+        }
+    }
+}
+
+/// The whole number in column `c` of a row.
+fn at(w: &Quantized<'_>, k: usize, c: usize) -> i32 {
+    let row = w.row(k);
+    match w.whole() {
+        WholeType::Q8 => i32::from(row[c].cast_signed()),
+        WholeType::Q4 => {
+            let byte = row[c / 32 * 16 + c % 16];
+            i32::from(if c % 32 < 16 { byte & 15 } else { byte >> 4 })
+        }
+    }
+}
+
+/// The channels `channels` of group `g`.
+fn group(y: &mut [f32], (x, x_scale): (&[i16], &[f32]), g: usize, channels: &[usize], w: &Quantized<'_>) {
+    let (scale, min) = (w.scale(g), w.min(g));
+    let total: i32 = channels.iter().map(|&k| i32::from(x[k])).sum();
+    for (c, y) in y.iter_mut().enumerate() {
+        let sum: i32 = channels.iter().map(|&k| i32::from(x[k]) * at(w, k, c)).sum();
+        *y = (x_scale[g] * super::f16_to_f32(scale[c])).mul_add(sum as f32, *y);
+        if let Some(&min) = min.get(c) {
+            *y = super::f16_to_f32(min).mul_add(x_scale[g] * total as f32, *y);
+        }
+    }
+}
+
+pub(super) fn gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>) {
+    for g in 0..w.groups() {
+        let channels: [usize; QUANT_GROUP] = std::array::from_fn(|k| g * QUANT_GROUP + k);
+        group(y, (x, x_scale), g, &channels, &w);
+    }
+}
+
+pub(super) fn gemv_sparse_q(y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>) -> usize {
+    let mut read = 0;
+    for active in active.chunk_by(|&a, &b| a as usize / QUANT_GROUP == b as usize / QUANT_GROUP) {
+        let mut channels = [0; QUANT_GROUP];
+        for (channel, &k) in channels.iter_mut().zip(active) {
+            *channel = k as usize;
+        }
+        group(y, (x, x_scale), channels[0] / QUANT_GROUP, &channels[..active.len()], &w);
+        read += 1;
+    }
+    read
+}
+
+pub(super) fn gemm_q(mut y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>) {
+    for m in 0..x.rows() {
+        let (whole, scale) = x.row(m);
+        gemv_q(y.row_mut(m), whole, scale, w);
+    }
+}
+
+pub(super) fn dot_rows_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>) {
+    for (n, y) in y.iter_mut().enumerate() {
+        let (whole, scale) = w.row(n);
+        let mut lanes = [0.0f32; PAIR_LANES];
+        for g in 0..scale.len() {
+            let factor = x_scale[g] * super::f16_to_f32(scale[g]);
+            for (l, lane) in lanes.iter_mut().enumerate() {
+                let k = g * QUANT_GROUP + 2 * l;
+                let pair = i32::from(x[k]) * i32::from(whole[k]) + i32::from(x[k + 1]) * i32::from(whole[k + 1]);
+                *lane = factor.mul_add(pair as f32, *lane);
+            }
+        }
+        for half in [8, 4, 2, 1] {
+            for l in 0..half {
+                lanes[l] += lanes[l + half];
+            }
+        }
+        *y = lanes[0];
+    }
+}
+
+pub(super) fn dot_rows_many_q(mut y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>) {
+    for m in 0..x.rows() {
+        let (whole, scale) = x.row(m);
+        dot_rows_q(y.row_mut(m), whole, scale, w);
+    }
+}

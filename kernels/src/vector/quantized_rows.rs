@@ -1,0 +1,133 @@
+//! `y = W·x` in whole numbers, row form: 16 lanes to each sum (`crate::Kernels::dot_rows_q` has the order).
+
+use super::Simd;
+use crate::{MatMut, QUANT_GROUP, QuantizedRows, WholeRef, scalar::quantized::PAIR_LANES};
+
+/// How far ahead of the reading, in bytes, each row is prefetched.
+const AHEAD: usize = 512;
+/// Rows that meet all tokens before the next ones: 36 KiB of a small model.
+const BLOCK: usize = 64;
+/// The most vectors that hold 16 lanes.
+const MOST: usize = 4;
+
+/// # Safety
+/// See [`crate::vector`]: `y [rows]`, `x [cols]`, `x_scale [cols / 32]`.
+#[inline(always)]
+pub(crate) unsafe fn dot_rows_q<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>) {
+    // SAFETY: the shapes are the caller's.
+    unsafe {
+        if S::MANY_REGISTERS {
+            streams::<S, 8>(s, y, x, x_scale, w);
+        } else {
+            streams::<S, 4>(s, y, x, x_scale, w);
+        }
+    }
+}
+
+/// `R` runs of rows side by side, then the rows that are left.
+///
+/// # Safety
+/// As for [`dot_rows_q`].
+#[inline(always)]
+unsafe fn streams<S: Simd, const R: usize>(
+    s: S,
+    y: &mut [f32],
+    x: &[i16],
+    x_scale: &[f32],
+    w: QuantizedRows<'_>,
+) {
+    let run = w.rows() / R;
+    let row = |n: usize| {
+        let (whole, scale) = w.row(n);
+        (whole.as_ptr(), scale.as_ptr())
+    };
+    for i in 0..run {
+        // SAFETY: r·run + i < w.rows.
+        let sums = unsafe { products::<S, R>(s, x, x_scale, std::array::from_fn(|r| row(r * run + i))) };
+        for r in 0..R {
+            y[r * run + i] = sums[r];
+        }
+    }
+    for n in R * run..w.rows() {
+        // SAFETY: n < w.rows.
+        y[n] = unsafe { products::<S, 1>(s, x, x_scale, [row(n)])[0] };
+    }
+}
+
+/// `R` sums at once, of `x·w[r]`: whole numbers and scales of each row.
+///
+/// # Safety
+/// The numbers of each row are as many as `x`, the scales as many as `x_scale`, one for every 32.
+#[inline(always)]
+unsafe fn products<S: Simd, const R: usize>(
+    s: S,
+    x: &[i16],
+    x_scale: &[f32],
+    w: [(*const i8, *const u16); R],
+) -> [f32; R] {
+    let vectors = PAIR_LANES / S::LANES;
+    let mut acc = [[s.splat(0.0); MOST]; R];
+    let groups = x_scale.len();
+    for first in (0..groups).step_by(S::LANES) {
+        let some = S::LANES.min(groups - first);
+        // The products of scales, for a vector of groups at once.
+        let mut factors = [[0.0f32; 16]; R];
+        for r in 0..R {
+            // SAFETY: `some` groups from `first` on are there, and 16 elements in each array.
+            unsafe {
+                let scale = w[r].1.add(first);
+                if some == S::LANES {
+                    let factor = s.mul(s.load(x_scale.as_ptr().add(first)), s.load_f16(scale));
+                    s.store(factors[r].as_mut_ptr(), factor);
+                } else {
+                    let mut part = [0u16; 16];
+                    std::ptr::copy_nonoverlapping(scale, part.as_mut_ptr(), some);
+                    let factor = s.mul(s.load_part(x_scale.as_ptr().add(first), some, 0.0), s.load_f16(part.as_ptr()));
+                    s.store(factors[r].as_mut_ptr(), factor);
+                }
+            }
+        }
+        for g in 0..some {
+            let k = (first + g) * QUANT_GROUP;
+            for v in 0..vectors {
+                // SAFETY: the vector ends at or before the group's last element.
+                unsafe {
+                    let at = k + 2 * v * S::LANES;
+                    let x = s.load_i16(x.as_ptr().add(at));
+                    for r in 0..R {
+                        // One prefetch a cache line.
+                        if v == 0 && g % 2 == 0 {
+                            s.prefetch(w[r].0.wrapping_add(k + AHEAD).cast());
+                        }
+                        let pairs = s.pairs_i8(x, w[r].0.add(at));
+                        acc[r][v] = s.fma(s.splat(factors[r][g]), pairs, acc[r][v]);
+                    }
+                }
+            }
+        }
+    }
+    std::array::from_fn(|r| {
+        let mut half = vectors / 2;
+        while half > 0 {
+            for v in 0..half {
+                acc[r][v] = s.add(acc[r][v], acc[r][v + half]);
+            }
+            half /= 2;
+        }
+        s.fold(acc[r][0])
+    })
+}
+
+/// # Safety
+/// See [`crate::vector`]: `Y [M, rows]`, `X [M, cols]`.
+#[inline(always)]
+pub(crate) unsafe fn dot_rows_many_q<S: Simd>(s: S, mut y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>) {
+    for start in (0..w.rows()).step_by(BLOCK) {
+        let rows = start..w.rows().min(start + BLOCK);
+        for m in 0..x.rows() {
+            let (whole, scale) = x.row(m);
+            // SAFETY: the shapes are the caller's, of some of the rows.
+            unsafe { dot_rows_q(s, &mut y.row_mut(m)[rows.clone()], whole, scale, w.row_range(rows.clone())) };
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The embedding and the head: a row a token.
+
+use super::FloatType;
+use crate::format::{Config, View};
+use rasp_kernels::{Kernels, Matrix, QUANT_GROUP, QuantizedRows};
+use std::ops::Range;
+
+/// `[vocab, hidden]`, as stored.
+pub(crate) enum Rows {
+    Float(FloatType, View<u16>),
+    /// In 8 bits, with a scale (f16) for every 32 elements: `[vocab, hidden / 32]`.
+    Whole {
+        data: View<i8>,
+        scale: View<u16>,
+    },
+}
+
+impl Rows {
+    pub(super) fn view(&self, config: &Config) -> RowsRef<'_> {
+        let (vocab, hidden) = (config.vocab_size, config.hidden_size);
+        match self {
+            Rows::Float(float, data) => RowsRef::Float(float.matrix(data, vocab, hidden)),
+            Rows::Whole { data, scale } => {
+                RowsRef::Whole(QuantizedRows::new(data, scale, vocab, hidden).expect("shape checked at load"))
+            }
+        }
+    }
+}
+
+/// The same, ready to compute with.
+#[derive(Clone, Copy)]
+pub(crate) enum RowsRef<'a> {
+    Float(Matrix<'a>),
+    Whole(QuantizedRows<'a>),
+}
+
+impl<'a> RowsRef<'a> {
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            RowsRef::Float(rows) => rows.rows(),
+            RowsRef::Whole(rows) => rows.rows(),
+        }
+    }
+
+    /// Bytes of one row, its scales included.
+    pub(crate) fn row_bytes(&self) -> usize {
+        match self {
+            RowsRef::Float(rows) => rows.row_bytes(),
+            RowsRef::Whole(rows) => rows.cols() + 2 * rows.cols() / QUANT_GROUP,
+        }
+    }
+
+    pub(crate) fn row_range(self, range: Range<usize>) -> RowsRef<'a> {
+        match self {
+            RowsRef::Float(rows) => RowsRef::Float(rows.row_range(range)),
+            RowsRef::Whole(rows) => RowsRef::Whole(rows.row_range(range)),
+        }
+    }
+
+    /// Row `n` as f32.
+    pub(crate) fn widen(&self, kernels: Kernels, n: usize, y: &mut [f32]) {
+        match self {
+            RowsRef::Float(rows) => kernels.widen(y, rows.row(n)),
+            RowsRef::Whole(rows) => rows.widen(n, y),
+        }
+    }
+}
