@@ -29,9 +29,10 @@ pub fn run(args: &Args) -> Result<()> {
 /// Where a file's bytes go.
 #[derive(Default)]
 struct Sizes {
-    /// Numbers of the model as it was trained: scores, low ranks and the tokenizer do not count.
+    /// Numbers of the model as it was trained: scores, scales and minima, low ranks and the tokenizer do not count.
     parameters: u64,
     file: u64,
+    /// With its scales, as the next two.
     embedding: u64,
     /// A head of its own; 0 where the embedding serves.
     head: u64,
@@ -52,7 +53,9 @@ impl Sizes {
             let elements: u64 = shape.iter().map(|&n| n as u64).product();
             let bytes = elements * dtype.bitsize() as u64 / 8;
             let last = name.rsplit('.').next().unwrap_or_default();
-            let place = match name {
+            // What goes with a matrix of whole numbers counts as a part of it.
+            let shared = matches!(last, "scale" | "min") && dtype == Dtype::F16;
+            let place = match if shared { &name[..name.len() - last.len() - 1] } else { name } {
                 _ if name.starts_with("tokenizer.") => &mut sizes.tokenizer,
                 _ if name.starts_with("pad.") || name == "rope.inv_freq" => continue,
                 _ if name.contains(".low_rank.") => &mut sizes.low_rank,
@@ -60,14 +63,15 @@ impl Sizes {
                 "embed_tokens" => &mut sizes.embedding,
                 "lm_head" => &mut sizes.head,
                 _ if name.starts_with("head_look") => &mut sizes.head_look,
-                // Norms and biases are the only parameters that are never cut to 16 bits.
+                // Norms and biases are the only parameters that are never cut to 16 bits or less.
                 _ if dtype == Dtype::F32 => &mut sizes.other,
                 _ => &mut sizes.linears,
             };
             *place += bytes;
-            let derived = name.contains(".low_rank.") || last == "score" || name.starts_with("head_look");
+            let derived = shared || name.contains(".low_rank.") || last == "score" || name.starts_with("head_look");
             if !derived && !name.starts_with("tokenizer.") {
-                sizes.parameters += elements;
+                // Only numbers of 4 bits lie in bytes without a sign, two in each.
+                sizes.parameters += if dtype == Dtype::U8 { 2 * elements } else { elements };
             }
         }
         let weights = sizes.embedding + sizes.head + sizes.head_look + sizes.linears + sizes.low_rank;
@@ -103,7 +107,7 @@ fn as_json(model: &Model, sizes: &Sizes) -> Value {
     config["rms_norm_eps"] = json!(number(model.config().rms_norm_eps));
     json!({
         "name": model.config().name, "architecture": model.config().architecture, "config": config,
-        "dtype": model.weight_type().name(), "bits_per_weight": 8 * model.weight_type().size(),
+        "dtype": model.weight_type().name(), "bits_per_weight": model.weight_type().bits_per_weight(),
         "parameters": sizes.parameters, "isa": model.isa().name(), "chat_template": model.chat_template().is_some(),
         "score": model.recipe().score, "sparsity": numbers(&model.recipe().sparsity), "linears": linears,
         // `linears` and `head`: what a dense token reads, whether or not the head is the embedding; a greedy one reads
@@ -118,7 +122,7 @@ fn as_json(model: &Model, sizes: &Sizes) -> Value {
 }
 
 fn as_text(model: &Model, sizes: &Sizes) -> String {
-    let (c, recipe) = (model.config(), model.recipe());
+    let (c, recipe, dtype) = (model.config(), model.recipe(), model.weight_type());
     let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
     let mut text = format!("{}\n\n", c.name);
     let shapes = LinearKind::ALL.map(|kind| {
@@ -128,7 +132,8 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
     let tied = if c.tie_word_embeddings { ", the head is the embedding" } else { "" };
     for (name, value) in [
         ("architecture", c.architecture.clone()),
-        ("parameters", format!("{:.1} M, {}", sizes.parameters as f64 / 1e6, model.weight_type().name())),
+        ("parameters", format!("{:.1} M", sizes.parameters as f64 / 1e6)),
+        ("weights", format!("{}, {} bits each in the linears", dtype.name(), dtype.bits_per_weight())),
         ("layers", c.num_layers.to_string()),
         ("hidden, intermediate", format!("{}, {}", c.hidden_size, c.intermediate_size)),
         ("heads, kv heads, width", format!("{}, {}, {}", c.num_heads, c.num_kv_heads, c.head_dim)),

@@ -16,7 +16,8 @@ pub struct Args {
     /// The .rasp file to make; it appears, or is replaced, only once it is complete
     #[arg(short, long)]
     output: PathBuf,
-    /// Element type of the weight matrices
+    /// How weights are stored: in 16 bits, or in whole numbers of 8 or 4 with a scale for every 32 (GGUF's Q8_0 and Q4_1,
+    /// which are taken over as they are; the embedding has 8 bits in either)
     #[arg(long, default_value = "bf16")]
     dtype: Dtype,
     /// A text to calibrate on; without it the model writes its own
@@ -50,6 +51,8 @@ struct Ladder(Vec<f32>);
 enum Dtype {
     Bf16,
     F16,
+    Q8,
+    Q4,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -63,6 +66,8 @@ pub fn run(args: &Args) -> Result<()> {
         weight_type: match args.dtype {
             Dtype::Bf16 => WeightType::Bf16,
             Dtype::F16 => WeightType::F16,
+            Dtype::Q8 => WeightType::Q8,
+            Dtype::Q4 => WeightType::Q4,
         },
         calibration: args.calib.clone(),
         calibration_tokens: args.calib_tokens as usize,

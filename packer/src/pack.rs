@@ -4,7 +4,7 @@ use crate::calibrate;
 use crate::import;
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
-use crate::stage::Stage;
+use crate::stage::{self, Stage};
 use crate::tokenizer;
 use rasp::format::{Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
 use rasp::model::{LoadOptions, Model, WeightType};
@@ -45,9 +45,9 @@ pub struct Summary {
     pub architecture: String,
     /// Size of the file in bytes.
     pub file_bytes: u64,
-    /// Bytes of the blocks' linear weights, dense.
+    /// Bytes of the blocks' linear weights, dense, with their scales and minima.
     pub linear_bytes: u64,
-    /// Bytes of the head that a greedy token reads: its 8-bit copy.
+    /// Bytes of the head that a greedy token reads: its 8-bit copy, or the head itself where that is in 8 bits.
     pub head_bytes: u64,
     /// Tokens calibrated on.
     pub calibration_tokens: usize,
@@ -60,7 +60,8 @@ pub struct Summary {
 pub struct Rung {
     /// The model-level sparsity asked for.
     pub sparsity: f32,
-    /// Share of the linear weight bytes that the calibration text would have read, low rank included.
+    /// Share of the linear weight bytes that the calibration text would have read: the channels kept, all scales and
+    /// minima, and the low rank.
     pub kept: f64,
     /// Bytes of weights a token reads: the kept linear bytes and the head.
     pub bytes_per_token: u64,
@@ -84,6 +85,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     let checkpoint = import::open(&options.input)?;
     let config = config(&checkpoint.config);
     config.validate()?;
+    stage::check_shapes(&config, options.weight_type)?;
     let plan = Plan::new(&config, &options.sparsity, options.rho, &options.recipe)?;
     let compiled = tokenizer::compile(&checkpoint.tokenizer, config.vocab_size)?;
     let stage = Stage {
@@ -93,6 +95,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
         plan: &plan,
         weight_type: options.weight_type,
     };
+    let recipe = |thresholds: &[Vec<f32>]| recipe(&plan, options.weight_type, thresholds);
     let metadata = |recipe: &Recipe| -> Result<Vec<(&str, String)>> {
         let json = |e: serde_json::Error| Error::new(Status::Internal, e.to_string());
         let mut metadata = vec![
@@ -107,7 +110,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     };
 
     if plan.ladder.is_empty() {
-        let mut writer = Writer::create(&options.output, &metadata(&recipe(&plan, &[]))?, stage.tensors())?;
+        let mut writer = Writer::create(&options.output, &metadata(&recipe(&[]))?, stage.tensors())?;
         stage.write(&mut writer, progress)?;
         writer.finish()?;
         return summary(options, &config, &plan, 0);
@@ -115,7 +118,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
 
     let staging = Temporary(staging_path(&options.output));
     let undecided = vec![vec![0.0; plan.ladder.len()]; plan.linears.len()];
-    let mut writer = Writer::create(&staging.0, &metadata(&recipe(&plan, &undecided))?, stage.tensors())?;
+    let mut writer = Writer::create(&staging.0, &metadata(&recipe(&undecided))?, stage.tensors())?;
     stage.write(&mut writer, progress)?;
     writer.finish()?;
 
@@ -135,7 +138,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     };
     let thresholds = calibrate::thresholds(&model, &plan, &tokens, options.threads, progress)?;
     drop(model);
-    copy(&staging.0, &options.output, &metadata(&recipe(&plan, &thresholds))?, stage.tensors(), progress)?;
+    copy(&staging.0, &options.output, &metadata(&recipe(&thresholds))?, stage.tensors(), progress)?;
     summary(options, &config, &plan, tokens.len())
 }
 
@@ -157,13 +160,13 @@ fn config(from: &import::ModelConfig) -> Config {
 }
 
 /// The recipe as the file states it. `thresholds` has a row a linear.
-fn recipe(plan: &Plan, thresholds: &[Vec<f32>]) -> Recipe {
+fn recipe(plan: &Plan, weight_type: WeightType, thresholds: &[Vec<f32>]) -> Recipe {
     let linears = plan.linears.iter().enumerate().map(|(i, linear)| {
         let recipe = LinearRecipe {
             rho: linear.rho,
             rank: linear.rank,
             thresholds: thresholds.get(i).cloned().unwrap_or_default(),
-            kept: linear.channels.iter().map(|share| (share + linear.rank_share()) as f32).collect(),
+            kept: (0..plan.ladder.len()).map(|rung| linear.kept(rung, weight_type) as f32).collect(),
         };
         (linear.name(), recipe)
     });
@@ -199,10 +202,15 @@ fn summary(options: &PackOptions, config: &Config, plan: &Plan, calibration_toke
     let file_bytes = fs::metadata(&options.output)
         .map_err(|e| Error::new(Status::Io, format!("cannot read the size of {}: {e}", options.output.display())))?
         .len();
-    let element = options.weight_type.size() as u64;
-    let linear_bytes = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>() * element;
-    let head_bytes = (config.vocab_size * (config.hidden_size + 3 * size_of::<f32>())) as u64;
-    let rungs = plan.ladder.iter().zip(plan.kept()).map(|(&sparsity, kept)| Rung {
+    let weights = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>();
+    let linear_bytes = (weights as f64 * options.weight_type.bits_per_weight() / 8.0) as u64;
+    // A row in 8 bits, with a scale, error and norm; in a quantized file the head itself, with a scale a group.
+    let head_row = match options.weight_type.whole() {
+        None => config.hidden_size + 3 * size_of::<f32>(),
+        Some(_) => config.hidden_size + config.hidden_size / options.weight_type.block_unit() * size_of::<u16>(),
+    };
+    let head_bytes = (config.vocab_size * head_row) as u64;
+    let rungs = plan.ladder.iter().zip(plan.kept(options.weight_type)).map(|(&sparsity, kept)| Rung {
         sparsity,
         kept,
         bytes_per_token: (kept * linear_bytes as f64) as u64 + head_bytes,

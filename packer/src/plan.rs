@@ -1,12 +1,15 @@
 //! What was asked for, linear by linear: the recipe as a user states it, and the budget it gives each linear.
 
 use rasp::format::{Config, ScoreKind};
-use rasp::model::LinearKind;
+use rasp::model::{LinearKind, WeightType};
 use rasp::{Error, Result, Status};
 use serde::Deserialize;
 
 /// The sparsity whose budget fixes the ranks of a file with several rungs, unless the recipe says otherwise.
 const DEFAULT_RANK_SPARSITY: f32 = 0.5;
+
+/// Bits of a weight, and of a number of a low rank, in floating point.
+const FLOAT_BITS: f64 = 16.0;
 
 /// A recipe as a user writes it (`rasp pack --recipe FILE`): rules that are applied in order, the later one winning.
 ///
@@ -82,9 +85,17 @@ impl LinearPlan {
         self.inputs * self.outputs
     }
 
-    /// The low-rank factors' traffic as a share of the dense linear's.
-    pub(crate) fn rank_share(&self) -> f64 {
+    /// The low-rank factors' numbers as a share of the dense linear's.
+    fn rank_share(&self) -> f64 {
         (self.rank * (self.inputs + self.outputs)) as f64 / self.weights() as f64
+    }
+
+    /// The share of the dense linear's bytes that is read at a rung: the channels kept, all scales and minima (few groups
+    /// of channels have none that is kept), and the low rank.
+    pub(crate) fn kept(&self, rung: usize, weight_type: WeightType) -> f64 {
+        let dense = weight_type.bits_per_weight();
+        let bits = weight_type.whole().map_or(FLOAT_BITS, |whole| whole.bits() as f64);
+        (self.channels[rung] * bits + (dense - bits) + self.rank_share() * FLOAT_BITS) / dense
     }
 }
 
@@ -139,10 +150,10 @@ impl Plan {
     }
 
     /// The share of linear traffic kept at each rung, weighted by size: what the calibration text would have read.
-    pub(crate) fn kept(&self) -> Vec<f64> {
+    pub(crate) fn kept(&self, weight_type: WeightType) -> Vec<f64> {
         let total: usize = self.linears.iter().map(LinearPlan::weights).sum();
         let rung = |r: usize| {
-            let kept = |l: &LinearPlan| (l.channels[r] + l.rank_share()) * l.weights() as f64;
+            let kept = |l: &LinearPlan| l.kept(r, weight_type) * l.weights() as f64;
             self.linears.iter().map(kept).sum::<f64>() / total as f64
         };
         (0..self.ladder.len()).map(rung).collect()
@@ -233,7 +244,7 @@ mod tests {
         let plan = plan(&[0.3, 0.5], 1.0, "{}").unwrap();
         assert_eq!(plan.linears.len(), 14);
         assert!(plan.linears.iter().all(|l| l.rank == 0));
-        let kept = plan.kept();
+        let kept = plan.kept(WeightType::Bf16);
         assert!((kept[0] - 0.7).abs() < 1e-6 && (kept[1] - 0.5).abs() < 1e-6, "{kept:?}");
     }
 
@@ -244,17 +255,30 @@ mod tests {
         let gate = &plan.linears[4];
         assert_eq!((gate.name().as_str(), gate.rank), ("layers.0.gate", 21));
         assert!((gate.channels[0] - 0.45).abs() < 1e-6);
-        assert!((plan.kept()[0] - 0.5).abs() < 2e-3);
+        assert!((plan.kept(WeightType::F16)[0] - 0.5).abs() < 2e-3);
     }
 
     #[test]
     fn rungs_beside_the_fixing_one_keep_what_the_rank_leaves() {
         let plan = plan(&[0.3, 0.5, 0.7], 0.9, "{}").unwrap();
-        for (kept, s) in plan.kept().iter().zip(&plan.ladder) {
+        for (kept, s) in plan.kept(WeightType::Bf16).iter().zip(&plan.ladder) {
             assert!((kept - (1.0 - f64::from(*s))).abs() < 2e-3, "{kept} at {s}");
         }
         let error = self::plan(&[0.5, 0.9], 0.5, "{}").err().unwrap();
         assert!(error.message().contains("exceeds the budget"), "{error}");
+    }
+
+    #[test]
+    fn scales_are_read_whatever_is_kept() {
+        let plan = plan(&[0.5], 1.0, "{}").unwrap();
+        for (weight_type, kept) in [(WeightType::Q8, (4.0 + 0.5) / 8.5), (WeightType::Q4, (2.0 + 1.0) / 5.0)] {
+            assert!((plan.kept(weight_type)[0] - kept).abs() < 1e-6);
+        }
+        // The factors are in f16 all the same.
+        let plan = self::plan(&[0.5], 0.9, "{}").unwrap();
+        let gate = &plan.linears[4];
+        let factors = (21 * (576 + 1536) * 16) as f64 / (576.0 * 1536.0 * 5.0);
+        assert!((gate.kept(0, WeightType::Q4) - (0.45 * 4.0 + 1.0) / 5.0 - factors).abs() < 1e-6);
     }
 
     #[test]

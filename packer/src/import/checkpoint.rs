@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use rasp::model::LinearKind;
+use rasp::model::{LinearKind, WholeType};
 use rasp::{Error, Result, Status};
 
 use super::config::ModelConfig;
@@ -12,6 +12,7 @@ use super::roles::{Norm, check_inventory, is_rotated, may_have_bias};
 use super::rope::interleaved_to_half_split;
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
+use crate::grid::{GROUP, Grid};
 
 /// A checkpoint of a known family, whose tensors have been found complete. Its weights' values are read, and checked to
 /// be finite, when they are asked for.
@@ -67,6 +68,19 @@ impl Checkpoint {
         Ok(Dense { out, inp, data: self.half_split(linear, data, inp) })
     }
 
+    /// The same weights as they are stored, where the source has them on a grid of this kind. `None`: ask
+    /// [`linear`](Self::linear), which also says what is wrong with values that are not finite.
+    pub fn linear_grid(&self, layer: usize, linear: LinearKind, whole: WholeType) -> Result<Option<Grid>> {
+        self.check_layer(layer)?;
+        let grid = self.weights.grid(&self.names.weight(layer, linear), whole)?;
+        Ok(grid.map(|g| Grid {
+            numbers: self.half_split(linear, g.numbers, g.cols),
+            scale: self.half_split(linear, g.scale, g.cols / GROUP),
+            min: self.half_split(linear, g.min, g.cols / GROUP),
+            ..g
+        }))
+    }
+
     /// Whether q, k and v have biases.
     pub fn has_bias(&self) -> bool {
         self.has_qkv_bias
@@ -103,7 +117,21 @@ impl Checkpoint {
         self.weights.read_rows(self.names.lm_head, rows).map(Some)
     }
 
-    fn half_split(&self, linear: LinearKind, data: Vec<f32>, cols: usize) -> Vec<f32> {
+    /// Rows of the token embedding as they are stored, as [`linear_grid`](Self::linear_grid).
+    pub fn embedding_grid(&self, rows: Range<usize>, whole: WholeType) -> Result<Option<Grid>> {
+        self.weights.grid_rows(self.names.embedding, rows, whole)
+    }
+
+    /// Rows of the head as they are stored, as [`linear_grid`](Self::linear_grid); `None` also where the head is the
+    /// token embedding.
+    pub fn lm_head_grid(&self, rows: Range<usize>, whole: WholeType) -> Result<Option<Grid>> {
+        if self.config.tie_word_embeddings {
+            return Ok(None);
+        }
+        self.weights.grid_rows(self.names.lm_head, rows, whole)
+    }
+
+    fn half_split<T: Copy>(&self, linear: LinearKind, data: Vec<T>, cols: usize) -> Vec<T> {
         if self.interleaved && is_rotated(linear) {
             return interleaved_to_half_split(&data, cols, self.config.head_dim);
         }

@@ -84,16 +84,16 @@ fn blocks<const B: usize, const V: usize>(bytes: &[u8], out: &mut [f32], decode:
     }
 }
 
-fn half_at(block: &[u8], at: usize) -> f32 {
+pub(super) fn half_at(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
-fn u32_at(block: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(block: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
 }
 
 /// The `i`-th of 32 nibbles: the low halves of 16 bytes come first, then the high halves.
-fn nibble(qs: &[u8], i: usize) -> u8 {
+pub(super) fn nibble(qs: &[u8], i: usize) -> u8 {
     (qs[i % 16] >> (4 * (i / 16))) & 15
 }
 
@@ -173,7 +173,7 @@ fn q3_k(b: &[u8; 110], y: &mut [f32; SUPER]) {
 
 /// The `s`-th of 8 `(scale, min)` pairs of 6 bits each, in the 12 bytes that `q4_k` and `q5_k` share: four bytes with
 /// scales 0 to 3, four with minima 0 to 3, four with the nibbles of the rest, whose upper bits sit atop the first.
-fn scale_min(scales: &[u8], s: usize) -> (f32, f32) {
+pub(super) fn scale_min(scales: &[u8], s: usize) -> (f32, f32) {
     let (scale, min) = if s < 4 {
         (scales[s] & 63, scales[s + 4] & 63)
     } else {

@@ -92,10 +92,11 @@ impl Scaling {
 }
 
 /// Reorders the rows of one projection from the interleaved pairing, where a head's rows `2i` and `2i + 1` turn
-/// together, to the half-split one, where `i` and `i + head_dim/2` do. `cols` is 1 for a bias.
+/// together, to the half-split one, where `i` and `i + head_dim/2` do. `cols` is 1 for a bias, and a row may as well be
+/// of what stands for its weights.
 ///
 /// Llama's GGUF converters store q and k interleaved; this takes that back, head by head.
-pub(crate) fn interleaved_to_half_split(rows: &[f32], cols: usize, head_dim: usize) -> Vec<f32> {
+pub(crate) fn interleaved_to_half_split<T: Copy>(rows: &[T], cols: usize, head_dim: usize) -> Vec<T> {
     let half = head_dim / 2;
     let mut out = Vec::with_capacity(rows.len());
     for head in rows.chunks_exact(head_dim * cols) {

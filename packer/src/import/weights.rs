@@ -6,11 +6,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use rasp::model::WholeType;
 use rasp::{Error, Result, Status};
 
 use super::bad;
 use super::dequant::{DType, dequantize};
 use super::mapped::Mapped;
+use super::stored;
+use crate::grid::Grid;
 
 /// One tensor: where it lies and how to read it.
 #[derive(Clone, Debug)]
@@ -118,10 +121,21 @@ impl Weights {
     /// Some rows of a tensor, row-major.
     pub(crate) fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
         let entry = self.entry(name)?;
-        if rows.start > rows.end || rows.end > entry.rows() {
-            return Err(Error::new(Status::OutOfRange, format!("tensor `{name}`: rows {rows:?} of {}", entry.rows())));
-        }
+        check_rows(name, entry, &rows)?;
         self.decode(name, entry, rows)
+    }
+
+    /// The whole tensor as it is stored, where that is a grid of this kind: see [`stored::grid`].
+    pub(crate) fn grid(&self, name: &str, whole: WholeType) -> Result<Option<Grid>> {
+        let entry = self.entry(name)?;
+        Ok(stored::grid(entry.dtype, self.bytes(entry), entry.cols(), whole))
+    }
+
+    /// Some rows of a tensor, as [`grid`](Weights::grid).
+    pub(crate) fn grid_rows(&self, name: &str, rows: Range<usize>, whole: WholeType) -> Result<Option<Grid>> {
+        let entry = self.entry(name)?;
+        check_rows(name, entry, &rows)?;
+        Ok(stored::grid(entry.dtype, self.row_bytes(entry, &rows), entry.cols(), whole))
     }
 
     fn entry(&self, name: &str) -> Result<&Entry> {
@@ -132,11 +146,15 @@ impl Weights {
         &self.files[entry.file].bytes()[entry.range()]
     }
 
-    fn decode(&self, name: &str, entry: &Entry, rows: Range<usize>) -> Result<Vec<f32>> {
-        let cols = entry.cols();
+    fn row_bytes(&self, entry: &Entry, rows: &Range<usize>) -> &[u8] {
         let all = self.bytes(entry);
         let row_bytes = all.len() / entry.rows();
-        let bytes = &all[rows.start * row_bytes..rows.end * row_bytes];
+        &all[rows.start * row_bytes..rows.end * row_bytes]
+    }
+
+    fn decode(&self, name: &str, entry: &Entry, rows: Range<usize>) -> Result<Vec<f32>> {
+        let cols = entry.cols();
+        let bytes = self.row_bytes(entry, &rows);
         let count = rows.len() * cols;
         // At most a few times the file's own length, but that may still be more than there is.
         let mut values = Vec::new();
@@ -159,4 +177,11 @@ impl Weights {
             )),
         }
     }
+}
+
+fn check_rows(name: &str, entry: &Entry, rows: &Range<usize>) -> Result<()> {
+    if rows.start > rows.end || rows.end > entry.rows() {
+        return Err(Error::new(Status::OutOfRange, format!("tensor `{name}`: rows {rows:?} of {}", entry.rows())));
+    }
+    Ok(())
 }

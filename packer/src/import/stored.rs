@@ -1,0 +1,138 @@
+//! Blocks that lie on a grid of the `.rasp` file already: taken over number by number.
+
+use half::f16;
+use rasp::model::WholeType;
+
+use super::dequant::{DType, half_at, nibble, scale_min, u32_at};
+use crate::grid::{Grid, Group};
+
+/// The grid of whole blocks, in rows of `cols` values. It gives the very values that `dequantize` gives (a zero's sign
+/// aside), but for [`DType::Q4K`], whose scales and minima are products and are here rounded to f16, once.
+///
+/// `None` where the type has no such grid, or where a scale or minimum is not finite on it.
+pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, whole: WholeType) -> Option<Grid> {
+    let groups = match (whole, dtype) {
+        (WholeType::Q8, DType::Q8_0) => groups(bytes, |b: &[u8; 34]| [q8(b, |i| b[2 + i].cast_signed())]),
+        // 4 and 5 bits around zero are 8 bits that are not used up.
+        (WholeType::Q8, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| [q8(b, |i| nibble(&b[2..], i) as i8 - 8)]),
+        (WholeType::Q8, DType::Q5_0) => groups(bytes, |b: &[u8; 22]| {
+            let high = u32_at(b, 2);
+            [q8(b, |i| (nibble(&b[6..], i) | (((high >> i) & 1) as u8) << 4) as i8 - 16)]
+        }),
+        // The minimum is exact unless it overflows, and so is `d·q − 8·d`: 15 bits at most.
+        (WholeType::Q4, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| {
+            let d = half_at(b, 0);
+            [Group {
+                numbers: std::array::from_fn(|i| nibble(&b[2..], i)),
+                scale: f16::from_f32(d),
+                min: f16::from_f32(-8.0 * d),
+            }]
+        }),
+        (WholeType::Q4, DType::Q4_1) => groups(bytes, |b: &[u8; 20]| {
+            [Group {
+                numbers: std::array::from_fn(|i| nibble(&b[4..], i)),
+                scale: f16::from_f32(half_at(b, 0)),
+                min: f16::from_f32(half_at(b, 2)),
+            }]
+        }),
+        (WholeType::Q4, DType::Q4K) => groups(bytes, q4_k),
+        _ => return None,
+    };
+    groups.iter().all(Group::is_finite).then(|| Grid::new(whole, cols, &groups))
+}
+
+fn groups<const B: usize, const G: usize>(bytes: &[u8], read: impl Fn(&[u8; B]) -> [Group; G]) -> Vec<Group> {
+    bytes.as_chunks::<B>().0.iter().flat_map(read).collect()
+}
+
+/// A block that begins with its scale.
+fn q8(block: &[u8], number: impl Fn(usize) -> i8) -> Group {
+    Group {
+        numbers: std::array::from_fn(|i| number(i).cast_unsigned()),
+        scale: f16::from_f32(half_at(block, 0)),
+        min: f16::ZERO,
+    }
+}
+
+fn q4_k(b: &[u8; 144]) -> [Group; 8] {
+    let (d, dmin) = (half_at(b, 0), half_at(b, 2));
+    std::array::from_fn(|s| {
+        let (scale, min) = scale_min(&b[4..16], s);
+        let numbers = &b[16 + s / 2 * 32..][..32];
+        Group {
+            numbers: std::array::from_fn(|i| (numbers[i] >> (4 * (s % 2))) & 15),
+            scale: f16::from_f32(d * scale),
+            min: f16::from_f32(-(dmin * min)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dequant::dequantize;
+    use super::*;
+
+    /// Every block of the golden file that decodes to finite numbers, as values and as they come through the grid.
+    fn both(dtype: DType, whole: WholeType, file: &[u8]) -> Vec<(Vec<f32>, Vec<f32>)> {
+        let raw = &file[4..4 + u32_at(file, 0) as usize];
+        let (count, bytes) = dtype.block();
+        let mut pairs = Vec::new();
+        for block in raw.chunks_exact(bytes) {
+            let mut values = vec![0.0; count];
+            dequantize(dtype, block, &mut values);
+            let grid = grid(dtype, block, count, whole);
+            if values.iter().all(|v| v.is_finite()) {
+                pairs.extend(grid.map(|grid| (values, grid.values())));
+            } else {
+                assert_eq!(grid, None);
+            }
+        }
+        assert!(!pairs.is_empty(), "{dtype:?}");
+        pairs
+    }
+
+    #[test]
+    fn shared_grids_give_the_same_values() {
+        for (dtype, whole, file) in [
+            (DType::Q8_0, WholeType::Q8, &include_bytes!("../../tests/data/q8_0.bin")[..]),
+            (DType::Q4_0, WholeType::Q8, include_bytes!("../../tests/data/q4_0.bin")),
+            (DType::Q5_0, WholeType::Q8, include_bytes!("../../tests/data/q5_0.bin")),
+            (DType::Q4_0, WholeType::Q4, include_bytes!("../../tests/data/q4_0.bin")),
+            (DType::Q4_1, WholeType::Q4, include_bytes!("../../tests/data/q4_1.bin")),
+        ] {
+            for (want, got) in both(dtype, whole, file) {
+                assert_eq!(want, got, "{dtype:?} as {whole:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn q4_k_is_as_near_as_two_roundings_to_f16() {
+        for (want, got) in both(DType::Q4K, WholeType::Q4, include_bytes!("../../tests/data/q4_k.bin")) {
+            // Of `d·scale` and `dmin·min`, each at most as large as the values' range and half an ulp off.
+            for (want, got) in want.chunks_exact(32).zip(got.chunks_exact(32)) {
+                let largest = want.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+                let allowed = 3.0 * largest / 1024.0 + 16.0 * f16::from_bits(1).to_f32();
+                assert!(want.iter().zip(got).all(|(w, g)| (w - g).abs() <= allowed), "{want:?}\n{got:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_on_no_such_grid_or_off_it_is_none() {
+        let one = f16::ONE.to_le_bytes();
+        let block = |d: [u8; 2], len: usize| [&d[..], &vec![0x21; len - 2]].concat();
+        assert!(grid(DType::Q8_0, &block(one, 34), 32, WholeType::Q8).is_some());
+        assert_eq!(grid(DType::Q8_0, &block(one, 34), 32, WholeType::Q4), None);
+        assert_eq!(grid(DType::Q4_1, &block(one, 20), 32, WholeType::Q8), None);
+        assert_eq!(grid(DType::F16, &one.repeat(32), 32, WholeType::Q8), None);
+        for d in [f16::NAN, f16::INFINITY, f16::NEG_INFINITY] {
+            assert_eq!(grid(DType::Q8_0, &block(d.to_le_bytes(), 34), 32, WholeType::Q8), None);
+            assert_eq!(grid(DType::Q4_1, &block(d.to_le_bytes(), 20), 32, WholeType::Q4), None);
+        }
+        // 8 · 60000 is beyond f16, though every value is finite.
+        let large = block(f16::from_f32(60000.0).to_le_bytes(), 18);
+        assert_eq!(grid(DType::Q4_0, &large, 32, WholeType::Q4), None);
+        assert!(grid(DType::Q4_0, &large, 32, WholeType::Q8).is_some());
+    }
+}

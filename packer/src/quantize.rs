@@ -1,0 +1,271 @@
+//! From floating point to whole numbers: for every 32 neighbours a scale, and in 4 bits a minimum.
+
+use crate::grid::{GROUP, Grid, Group};
+use half::f16;
+use rasp::model::WholeType;
+use rasp::{Error, Result, Status};
+use rayon::prelude::*;
+
+/// A matrix with rows of `cols`, a multiple of 32, on the nearest grid that can be found. `name` is what the values, all
+/// finite, belong to.
+pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, whole: WholeType) -> Result<Grid> {
+    let to_group = match whole {
+        WholeType::Q8 => q8,
+        WholeType::Q4 => q4,
+    };
+    let (groups, rest) = values.as_chunks::<GROUP>();
+    debug_assert!(rest.is_empty() && cols.is_multiple_of(GROUP));
+    let quantized: Vec<Group> = groups.par_iter().map(to_group).collect();
+    match quantized.iter().position(|group| !group.is_finite()) {
+        None => Ok(Grid::new(whole, cols, &quantized)),
+        Some(at) => {
+            let (low, high) = extremes(&groups[at]);
+            Err(Error::new(
+                Status::OutOfRange,
+                format!(
+                    "{name}: {low} and {high} stand in a group of {GROUP} weights whose scale is beyond the range of \
+                     f16, in which {} has it",
+                    match whole {
+                        WholeType::Q8 => "q8",
+                        WholeType::Q4 => "q4",
+                    }
+                ),
+            ))
+        }
+    }
+}
+
+fn extremes(w: &[f32; GROUP]) -> (f32, f32) {
+    w.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &w| (low.min(w), high.max(w)))
+}
+
+/// Every value within half a step.
+fn q8(w: &[f32; GROUP]) -> Group {
+    let largest = w.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
+    let mut scale = f16::from_f32(largest / 127.0);
+    // Subnormal scales are coarse: where 127 of one do not reach, the next one's do.
+    if largest / scale.to_f32() >= 127.5 {
+        scale = f16::from_bits(scale.to_bits() + 1);
+    }
+    let step = scale.to_f32();
+    let number = |w: f32| if step > 0.0 { (w / step).round().clamp(-127.0, 127.0) as i8 } else { 0 };
+    Group { numbers: w.map(|w| number(w).cast_unsigned()), scale, min: f16::ZERO }
+}
+
+/// Shares of the values' range that a first guess leaves out at either end: few values lie there, and a finer step serves
+/// the others.
+const LEFT_OUT: [f32; 5] = [0.0, 0.025, 0.05, 0.085, 0.13];
+
+/// Rounds of refinement of the best guess at most; two or three are usual.
+const ROUNDS: usize = 8;
+
+/// The scale and minimum with the smallest squared error found: of several guesses, each improved by least squares, the
+/// best is improved until that does no more good. All errors are those of the scale and minimum as rounded to f16.
+fn q4(w: &[f32; GROUP]) -> Group {
+    let (low, high) = extremes(w);
+    // What Q4_1 takes: nothing chosen below is worse.
+    let mut best = Fit::new(w, (high - low) / 15.0, low);
+    if best.scale.is_finite() && best.min.is_finite() && high > low {
+        for below in LEFT_OUT {
+            for above in LEFT_OUT {
+                let scale = (high - low) * (1.0 - below - above) / 15.0;
+                best.improve(w, low, &numbers(w, scale, low + below * (high - low)));
+            }
+        }
+        for _ in 0..ROUNDS {
+            if !best.improve(w, low, &numbers(w, best.scale.to_f32(), best.min.to_f32())) {
+                break;
+            }
+        }
+    }
+    let numbers = numbers(w, best.scale.to_f32(), best.min.to_f32());
+    Group { numbers: numbers.map(|q| q as u8), scale: best.scale, min: best.min }
+}
+
+/// A scale and a minimum, and the squared error of the numbers nearest on that grid.
+struct Fit {
+    scale: f16,
+    min: f16,
+    error: f32,
+}
+
+impl Fit {
+    fn new(w: &[f32; GROUP], scale: f32, min: f32) -> Fit {
+        let (scale, min) = (f16::from_f32(scale), f16::from_f32(min));
+        let (s, m) = (scale.to_f32(), min.to_f32());
+        let q = numbers(w, s, m);
+        let error = sum(|i| {
+            let lost = w[i] - (s * q[i] + m);
+            lost * lost
+        });
+        Fit { scale, min, error }
+    }
+
+    /// Becomes the scale and minimum with the smallest error for these numbers, if that is smaller than its own; whether
+    /// it was. `low` is near the values, so that differences from it are exact enough to be squared.
+    fn improve(&mut self, w: &[f32; GROUP], low: f32, q: &[f32; GROUP]) -> bool {
+        let n = GROUP as f32;
+        let (sum_q, sum_w) = (sum(|i| q[i]), sum(|i| w[i] - low));
+        let (sum_qq, sum_qw) = (sum(|i| q[i] * q[i]), sum(|i| q[i] * (w[i] - low)));
+        let spread = n * sum_qq - sum_q * sum_q;
+        if spread <= 0.0 {
+            return false; // All the same number.
+        }
+        // The minimum makes up for what rounding did to the scale.
+        let scale = f16::from_f32((n * sum_qw - sum_q * sum_w) / spread).to_f32();
+        let fit = Fit::new(w, scale, low + (sum_w - scale * sum_q) / n);
+        // An error that is no number is not smaller.
+        let better = fit.error < self.error;
+        if better {
+            *self = fit;
+        }
+        better
+    }
+}
+
+/// The numbers, 0 to 15, nearest to the values on a grid.
+fn numbers(w: &[f32; GROUP], scale: f32, min: f32) -> [f32; GROUP] {
+    // Beyond 2^23 an f32 has no fraction: adding this rounds, and (unlike `round`) needs no call on old processors.
+    const WHOLE: f32 = 12_582_912.0;
+    let steps = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    w.map(|w| ((w - min) * steps).clamp(0.0, 15.0) + WHOLE - WHOLE)
+}
+
+/// Eight sums side by side, which compilers can turn into vectors as they may not one.
+fn sum(term: impl Fn(usize) -> f32) -> f32 {
+    let mut sums = [0.0; 8];
+    for start in (0..GROUP).step_by(8) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += term(start + lane);
+        }
+    }
+    sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Groups of bell-shaped values, some with outliers, of all sizes.
+    fn groups() -> Vec<[f32; GROUP]> {
+        let mut state = 1u64;
+        let mut uniform = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+        };
+        (0..2000)
+            .map(|n| {
+                let size = 10f32.powi(n % 8 - 4);
+                let mut w: [f32; GROUP] = std::array::from_fn(|_| (0..6).map(|_| uniform()).sum::<f32>() * size);
+                if n % 5 == 0 {
+                    w[n as usize % GROUP] *= 6.0;
+                }
+                if n % 7 == 0 {
+                    w.iter_mut().for_each(|w| *w += 2.0 * size);
+                }
+                w
+            })
+            .collect()
+    }
+
+    fn error(w: &[f32; GROUP], values: &[f32]) -> f64 {
+        w.iter().zip(values).map(|(w, v)| (f64::from(*w) - f64::from(*v)).powi(2)).sum()
+    }
+
+    fn lost(w: &[f32; GROUP], whole: WholeType) -> f64 {
+        error(w, &quantize("w", w, GROUP, whole).unwrap().values())
+    }
+
+    /// ggml's `quantize_row_q4_1_ref`.
+    fn q4_1(w: &[f32; GROUP]) -> f64 {
+        let (low, high) = extremes(w);
+        let d = (high - low) / 15.0;
+        let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+        let (scale, min) = (f16::from_f32(d).to_f32(), f16::from_f32(low).to_f32());
+        error(w, &w.map(|w| scale * ((w - low) * inverse + 0.5).floor().min(15.0) + min))
+    }
+
+    /// ggml's `quantize_row_q4_0_ref`.
+    fn q4_0(w: &[f32; GROUP]) -> f64 {
+        let far = w.iter().fold(0.0f32, |far, &w| if w.abs() > far.abs() { w } else { far });
+        let d = far / -8.0;
+        let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+        let scale = f16::from_f32(d).to_f32();
+        error(w, &w.map(|w| scale * ((w * inverse + 8.5).floor().min(15.0) - 8.0)))
+    }
+
+    #[test]
+    fn four_bits_lose_less_than_ggmls() {
+        let (mut ours, mut its, mut without_min) = (0.0, 0.0, 0.0);
+        for w in groups() {
+            let (lost, reference) = (lost(&w, WholeType::Q4), q4_1(&w));
+            assert!(lost <= reference * (1.0 + 1e-5), "{lost} {reference}: {w:?}");
+            // Groups of all sizes count alike.
+            let size = w.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>();
+            (ours, its, without_min) = (ours + lost / size, its + reference / size, without_min + q4_0(&w) / size);
+        }
+        println!("squared error lost: ours {ours}, Q4_1 {its}, Q4_0 {without_min}");
+        assert!(ours < 0.85 * its && ours < 0.65 * without_min, "{ours} {its} {without_min}");
+    }
+
+    #[test]
+    fn eight_bits_are_within_half_a_step() {
+        let tiny = f32::from_bits(1);
+        let subnormal = [1e-7, 3.1e-6, 9e-6, 2e-5].map(|size| std::array::from_fn(|i| size * (i as f32 / 15.5 - 1.0)));
+        for w in groups().into_iter().chain(subnormal).chain([[0.0; GROUP], [-3.0; GROUP], [tiny; GROUP]]) {
+            let grid = quantize("w", &w, GROUP, WholeType::Q8).unwrap();
+            let step = f16::from_bits(grid.scale[0]).to_f32();
+            let allowed = 0.5 * step * (1.0 + 1e-4) + f32::MIN_POSITIVE;
+            assert!(w.iter().zip(grid.values()).all(|(w, v)| (w - v).abs() <= allowed), "{step}: {w:?}");
+            assert!(grid.numbers.iter().all(|&q| q != 0x80));
+        }
+    }
+
+    #[test]
+    fn what_lies_on_a_grid_stays_there() {
+        let whole: [f32; GROUP] = std::array::from_fn(|i| 0.25 * (i % 16) as f32 - 1.5);
+        assert_eq!(lost(&whole, WholeType::Q4), 0.0);
+        let whole: [f32; GROUP] = std::array::from_fn(|i| 0.5 * (8.0 * i as f32 - 127.0));
+        assert_eq!(lost(&whole, WholeType::Q8), 0.0);
+        for value in [0.0, 1.5, -2.0, 6.0e-8f32] {
+            assert!(lost(&[value; GROUP], WholeType::Q4) <= 1e-15, "{value}");
+        }
+        // An f16 stands for all of them.
+        assert!(lost(&[0.1; GROUP], WholeType::Q4).sqrt() < 0.1 / 256.0);
+    }
+
+    #[test]
+    fn any_finite_values_are_quantized_or_refused() {
+        let edge = [0.0, -0.0, f32::from_bits(1), 1e-30, 6e-8, 1.0, -65504.0, 60000.0, 5e6];
+        for (a, b) in edge.iter().flat_map(|a| edge.iter().map(move |b| (*a, *b))) {
+            let w = std::array::from_fn(|i| if i % 3 == 0 { a } else { b });
+            for whole in [WholeType::Q8, WholeType::Q4] {
+                let largest = a.abs().max(b.abs());
+                match quantize("w", &w, GROUP, whole) {
+                    Ok(_) => assert!(lost(&w, whole).sqrt() <= 6.0 * f64::from(largest), "{whole:?} {a} {b}"),
+                    Err(e) => assert!(largest > 9e5 && whole == WholeType::Q4, "{whole:?} {a} {b}: {e}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_f16_is_named() {
+        let mut w = vec![0.5; 4 * GROUP];
+        for (value, whole, word) in [
+            (1e9, WholeType::Q8, "q8"),
+            (1e9, WholeType::Q4, "q4"),
+            (-7e4, WholeType::Q4, "-70000"),
+            (f32::MAX, WholeType::Q4, "q4"),
+            (f32::MIN, WholeType::Q8, "q8"),
+        ] {
+            w[70] = value;
+            let error = quantize("layers.3.up", &w, 2 * GROUP, whole).unwrap_err();
+            assert_eq!(error.status(), Status::OutOfRange);
+            assert!(error.message().contains("layers.3.up") && error.message().contains(word), "{error}");
+        }
+        // Beyond f16, but not its hundred-and-twenty-seventh part.
+        w[70] = 1e6;
+        assert!(quantize("w", &w, 2 * GROUP, WholeType::Q8).is_ok());
+    }
+}

@@ -1,0 +1,79 @@
+//! One linear, taken apart.
+
+use super::Stage;
+use crate::decompose::{Factors, column_norms, subtract, truncated_svd};
+use crate::grid::Grid;
+use crate::plan::LinearPlan;
+use crate::quantize::quantize;
+use crate::round::widen;
+use rasp::Result;
+use rasp::format::ScoreKind;
+use rasp::model::WholeType;
+
+/// A linear as it goes into the file.
+pub(super) struct Linear {
+    /// `R`, or `W` where the rank is 0.
+    pub(super) weights: Weights,
+    /// `[inputs]`: the norm of each channel's weights, of `W` or of `R` as the score asks.
+    pub(super) norms: Vec<f32>,
+    pub(super) factors: Option<Factors>,
+}
+
+/// Its weights `[outputs, inputs]` as the file will hold them.
+pub(super) enum Weights {
+    Float(Vec<u16>),
+    Whole(Grid),
+}
+
+impl Stage<'_> {
+    /// One linear: its factors, what remains, and what its channels weigh.
+    pub(super) fn linear(&self, layer: usize, plan: &LinearPlan) -> Result<Linear> {
+        if let (Some(whole), 0) = (self.weight_type.whole(), plan.rank) {
+            let weights = Weights::Whole(self.grid(layer, plan, whole)?);
+            let norms = column_norms(&self.values(&weights), plan.inputs);
+            return Ok(Linear { weights, norms, factors: None });
+        }
+        let name = plan.name();
+        let mut w = self.checkpoint.linear(layer, plan.kind)?.data;
+        // Norms are of the numbers the file holds, or would hold in 16 bits if it had no low rank.
+        let norms = column_norms(&self.rounded(&name, &w)?, plan.inputs);
+        let factors = match plan.rank {
+            0 => None,
+            rank => Some(self.factors(&name, &w, plan, rank)?),
+        };
+        if let Some(factors) = &factors {
+            subtract(&mut w, plan.inputs, plan.rank, factors);
+        }
+        let weights = match self.weight_type.whole() {
+            None => Weights::Float(self.round(&name, &w)?),
+            // A residual lies on no grid of the checkpoint's.
+            Some(whole) => Weights::Whole(quantize(&name, &w, plan.inputs, whole)?),
+        };
+        let norms = match self.plan.score {
+            ScoreKind::ResidualNorm => column_norms(&self.values(&weights), plan.inputs),
+            ScoreKind::WeightNorm | ScoreKind::Magnitude => norms,
+        };
+        Ok(Linear { weights, norms, factors })
+    }
+
+    /// All of a linear in whole numbers: the checkpoint's own where it has such.
+    fn grid(&self, layer: usize, plan: &LinearPlan, whole: WholeType) -> Result<Grid> {
+        match self.checkpoint.linear_grid(layer, plan.kind, whole)? {
+            Some(grid) => Ok(grid),
+            None => quantize(&plan.name(), &self.checkpoint.linear(layer, plan.kind)?.data, plan.inputs, whole),
+        }
+    }
+
+    /// The factors as the file will hold them, rounded, so that the residual makes up for their rounding.
+    fn factors(&self, name: &str, w: &[f32], plan: &LinearPlan, rank: usize) -> Result<Factors> {
+        let exact = truncated_svd(w, plan.outputs, plan.inputs, rank).map_err(|e| e.context(name))?;
+        Ok(Factors { a: self.rounded(name, &exact.a)?, b: self.rounded(name, &exact.b)? })
+    }
+
+    fn values(&self, weights: &Weights) -> Vec<f32> {
+        match weights {
+            Weights::Float(bits) => widen(bits, self.weight_type.float()),
+            Weights::Whole(grid) => grid.values(),
+        }
+    }
+}

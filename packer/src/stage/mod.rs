@@ -1,0 +1,239 @@
+//! Writing all tensors of a file: weights transposed, rounded and grouped; low-rank factors split off; scores.
+
+mod columns;
+mod embedding;
+mod linear;
+
+use crate::import::{Checkpoint, Norm};
+use crate::plan::{LinearPlan, Plan};
+use crate::progress::Progress;
+use crate::tokenizer::Compiled;
+use columns::{Columns, nibbles};
+use linear::{Linear, Weights};
+use rasp::format::{Config, Dtype, ScoreKind, TensorSpec, Writer, channel_rows};
+use rasp::model::{GroupKind, LinearKind, WeightType, WholeType};
+use rasp::{Error, Result, Status};
+
+/// Everything that goes into a file besides the thresholds.
+pub(crate) struct Stage<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) config: &'a Config,
+    pub(crate) tokenizer: &'a Compiled,
+    pub(crate) plan: &'a Plan,
+    pub(crate) weight_type: WeightType,
+}
+
+/// Fails unless a model of this shape can be stored in weights of this type: whole numbers come in groups.
+pub(crate) fn check_shapes(config: &Config, weight_type: WeightType) -> Result<()> {
+    if weight_type.whole().is_none() {
+        return Ok(());
+    }
+    let unit = weight_type.block_unit();
+    for kind in LinearKind::ALL {
+        let (inputs, outputs) = config.linear_shape(kind);
+        for (side, channels) in [("in", inputs), ("out", outputs)] {
+            if !channels.is_multiple_of(unit) {
+                return Err(Error::new(
+                    Status::Unsupported,
+                    format!(
+                        "{}: {channels} channels {side} are no multiple of {unit}, as {} needs; pack with --dtype bf16",
+                        kind.name(),
+                        weight_type.name()
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Stage<'_> {
+    /// The linears of one group of one block, in the order of their columns.
+    fn group(&self, layer: usize, kind: GroupKind) -> impl Iterator<Item = &LinearPlan> {
+        let first = layer * LinearKind::ALL.len() + kind.linears()[0] as usize;
+        self.plan.linears[first..first + kind.linears().len()].iter()
+    }
+
+    fn group_width(&self, layer: usize, kind: GroupKind) -> usize {
+        self.group(layer, kind).map(|l| l.outputs).sum()
+    }
+
+    /// All tensors, in the order in which [`write`](Stage::write) writes them.
+    pub(crate) fn tensors(&self) -> Vec<TensorSpec> {
+        let (c, float) = (self.config, self.weight_type.float().dtype());
+        let mut specs: Vec<TensorSpec> = self.tokenizer.tensors.iter().map(|(spec, _)| spec.clone()).collect();
+        specs.extend(self.embedding_tensors());
+        let mut add = |name: String, dtype: Dtype, shape: &[usize]| specs.push(TensorSpec::new(name, dtype, shape));
+        add("final_norm".into(), Dtype::F32, &[c.hidden_size]);
+        add("rope.inv_freq".into(), Dtype::F32, &[c.head_dim / 2]);
+        for layer in 0..c.num_layers {
+            add(format!("layers.{layer}.attn_norm"), Dtype::F32, &[c.hidden_size]);
+            add(format!("layers.{layer}.mlp_norm"), Dtype::F32, &[c.hidden_size]);
+            for kind in GroupKind::ALL {
+                for l in self.group(layer, kind) {
+                    if self.plan.score != ScoreKind::Magnitude {
+                        add(format!("{}.score", l.name()), Dtype::F32, &[l.inputs]);
+                    }
+                    if l.rank > 0 {
+                        add(format!("{}.low_rank.b", l.name()), float, &[l.rank, l.inputs]);
+                        add(format!("{}.low_rank.a", l.name()), float, &[l.rank, l.outputs]);
+                    }
+                }
+                let name = format!("layers.{layer}.{}", kind.name());
+                let (inputs, width) = (c.linear_shape(kind.linears()[0]).0, self.group_width(layer, kind));
+                if kind == GroupKind::Qkv && self.checkpoint.has_bias() {
+                    add(format!("{name}.bias"), Dtype::F32, &[width]);
+                }
+                let packed = if self.weight_type == WeightType::Q4 { width / 2 } else { width };
+                add(name.clone(), self.weight_type.dtype(), &[inputs, packed]);
+                for part in shared_parts(self.weight_type) {
+                    add(format!("{name}.{part}"), Dtype::F16, &[inputs / self.weight_type.block_unit(), width]);
+                }
+            }
+        }
+        specs
+    }
+
+    /// Writes them all.
+    pub(crate) fn write(&self, writer: &mut Writer, progress: &mut dyn Progress) -> Result<()> {
+        for (spec, bytes) in &self.tokenizer.tensors {
+            writer.tensor(&spec.name, bytes)?;
+        }
+        progress.begin("writing weights", self.config.num_layers as u64 + 1);
+        self.write_embeddings(writer)?;
+        writer.tensor("final_norm", &f32_bytes(&self.checkpoint.norm(Norm::Final)?))?;
+        writer.tensor("rope.inv_freq", &f32_bytes(&self.checkpoint.config.rope_inv_freq))?;
+        progress.advance(1);
+        for layer in 0..self.config.num_layers {
+            let norm = |which| self.checkpoint.norm(which).map(|n| f32_bytes(&n));
+            writer.tensor(&format!("layers.{layer}.attn_norm"), &norm(Norm::AttnNorm(layer))?)?;
+            writer.tensor(&format!("layers.{layer}.mlp_norm"), &norm(Norm::MlpNorm(layer))?)?;
+            for kind in GroupKind::ALL {
+                self.write_group(writer, layer, kind)?;
+            }
+            progress.advance(1);
+        }
+        progress.end();
+        Ok(())
+    }
+
+    /// One group: scores and factors of its linears, then their weights side by side, input-channel-major.
+    fn write_group(&self, writer: &mut Writer, layer: usize, kind: GroupKind) -> Result<()> {
+        let width = self.group_width(layer, kind);
+        let inputs = self.config.linear_shape(kind.linears()[0]).0;
+        // Bits of floating point, or whole numbers with their scales and minima.
+        let (mut floats, mut scale, mut min) = (Columns::new(width), Columns::new(width), Columns::new(width));
+        let mut numbers = Columns::new(width);
+        let mut bias = Vec::with_capacity(width);
+        for plan in self.group(layer, kind) {
+            let name = plan.name();
+            let Linear { weights, norms, factors } = self.linear(layer, plan)?;
+            if self.plan.score != ScoreKind::Magnitude {
+                writer.tensor(&format!("{name}.score"), &f32_bytes(&norms))?;
+            }
+            if let Some(factors) = &factors {
+                writer.tensor(&format!("{name}.low_rank.b"), &u16_bytes(&self.round(&name, &factors.b)?))?;
+                // `A` is [out, r]; its transpose is stored.
+                let mut a = Columns::new(plan.outputs);
+                a.add(&self.round(&name, &factors.a)?, plan.rank);
+                writer.tensor(&format!("{name}.low_rank.a"), &u16_bytes(&a.into_rows()))?;
+            }
+            match &weights {
+                Weights::Float(bits) => floats.add(bits, inputs),
+                Weights::Whole(grid) => {
+                    let groups = inputs / self.weight_type.block_unit();
+                    numbers.add(&grid.numbers, inputs);
+                    scale.add(&grid.scale, groups);
+                    min.add(&grid.min, groups);
+                }
+            }
+            match self.checkpoint.bias(layer, plan.kind)? {
+                Some(own) => bias.extend(own),
+                None => bias.resize(bias.len() + plan.outputs, 0.0),
+            }
+        }
+        let name = format!("layers.{layer}.{}", kind.name());
+        if kind == GroupKind::Qkv && self.checkpoint.has_bias() {
+            writer.tensor(&format!("{name}.bias"), &f32_bytes(&bias))?;
+        }
+        let places = channel_rows(inputs, self.weight_type.block_unit());
+        let Some(whole) = self.weight_type.whole() else {
+            return writer.tensor(&name, &u16_bytes(&floats.into_placed_rows(places)));
+        };
+        let numbers = numbers.into_placed_rows(places);
+        match whole {
+            WholeType::Q8 => writer.tensor(&name, &numbers)?,
+            WholeType::Q4 => writer.tensor(&name, &nibbles(&numbers))?,
+        }
+        for (part, shared) in shared_parts(self.weight_type).iter().zip([scale, min]) {
+            writer.tensor(&format!("{name}.{part}"), &u16_bytes(&shared.into_rows()))?;
+        }
+        Ok(())
+    }
+
+    /// Rounds what is not quantized. The checkpoint has vouched that every number is finite.
+    fn round(&self, name: &str, x: &[f32]) -> Result<Vec<u16>> {
+        crate::round::round(name, x, self.weight_type.float())
+    }
+
+    /// The numbers as the file will hold them, if it holds them in floating point.
+    fn rounded(&self, name: &str, x: &[f32]) -> Result<Vec<f32>> {
+        Ok(crate::round::widen(&self.round(name, x)?, self.weight_type.float()))
+    }
+}
+
+/// The tensors that stand beside a group's matrix: what its groups of channels share.
+fn shared_parts(weight_type: WeightType) -> &'static [&'static str] {
+    match weight_type.whole() {
+        None => &[],
+        Some(WholeType::Q8) => &["scale"],
+        Some(WholeType::Q4) => &["scale", "min"],
+    }
+}
+
+fn f32_bytes(x: &[f32]) -> Vec<u8> {
+    x.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+fn u16_bytes(x: &[u16]) -> Vec<u8> {
+    x.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_need_channels_by_32() {
+        let config = Config {
+            architecture: "llama".into(),
+            name: "test".into(),
+            vocab_size: 10,
+            hidden_size: 64,
+            intermediate_size: 96,
+            num_layers: 1,
+            num_heads: 4,
+            num_kv_heads: 2,
+            head_dim: 16,
+            context_length: 128,
+            rms_norm_eps: 1e-5,
+            tie_word_embeddings: true,
+        };
+        let check = |config: &Config| {
+            assert!(WeightType::ALL[..2].iter().all(|&t| check_shapes(config, t).is_ok()));
+            check_shapes(config, WeightType::Q4)
+        };
+        assert!(check(&config).is_ok());
+        for (changed, words) in [
+            (Config { hidden_size: 72, ..config.clone() }, "q: 72 channels in"),
+            (Config { num_kv_heads: 1, ..config.clone() }, "k: 16 channels out"),
+            (Config { intermediate_size: 80, ..config.clone() }, "gate: 80 channels out"),
+        ] {
+            let error = check(&changed).unwrap_err();
+            assert_eq!(error.status(), Status::Unsupported);
+            for words in [words, "32", "q4", "--dtype bf16"] {
+                assert!(error.message().contains(words), "{error} lacks {words}");
+            }
+        }
+    }
+}
