@@ -26,11 +26,20 @@
 // Weights are IEEE half-precision floats.
 #define RASP_WEIGHTS_F16 2
 
+// Weights are whole numbers of 8 bits with scales: 8.5 bits each.
+#define RASP_WEIGHTS_Q8 3
+
+// Weights are whole numbers of 4 bits with scales and minima: 5 bits each.
+#define RASP_WEIGHTS_Q4 4
+
 // Keys and values are cached as IEEE half-precision floats.
 #define RASP_KV_F16 0
 
 // Keys and values are cached as 32-bit floats.
 #define RASP_KV_F32 1
+
+// Keys and values in 8 bits, a scale for each head and position.
+#define RASP_KV_I8 2
 
 // rasp_tokenize: add what the model expects at the beginning and end of a text (such as a BOS token).
 #define RASP_TOKENIZE_ADD_SPECIAL 1
@@ -87,7 +96,7 @@ typedef struct rasp_model_info {
     uint32_t head_dim;
     // The longest context the model was trained for, in tokens.
     uint32_t context_length;
-    // RASP_WEIGHTS_BF16 or RASP_WEIGHTS_F16.
+    // RASP_WEIGHTS_BF16, RASP_WEIGHTS_F16, RASP_WEIGHTS_Q8 or RASP_WEIGHTS_Q4.
     uint32_t weight_type;
     // The sparsest setting that rasp_session_set_sparsity takes; 0 for a dense file.
     float max_sparsity;
@@ -147,7 +156,7 @@ typedef struct rasp_session_options {
     uint32_t threads;
     // Prompt tokens that pass through the model together; 0: 128. More costs memory, fewer costs speed.
     uint32_t batch;
-    // RASP_KV_F16 or RASP_KV_F32.
+    // RASP_KV_F16, RASP_KV_F32 or RASP_KV_I8.
     uint32_t kv_type;
 } rasp_session_options;
 

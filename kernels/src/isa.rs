@@ -10,22 +10,30 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2, FMA and F16C: 8 lanes.
     Avx2,
+    /// [`Isa::Avx2`] with AVX-VNNI, for weights in whole numbers.
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW, DQ and VL (and the AVX2 set): 16 lanes.
     Avx512,
+    /// [`Isa::Avx512`] with AVX-512 VNNI, for weights in whole numbers.
+    Avx512Vnni,
     /// aarch64 with NEON: 4 lanes.
     Neon,
 }
 
 impl Isa {
     /// Every set, slowest first. A CPU may lack some of them.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Neon];
+    pub const ALL: [Isa; 6] =
+        [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon];
 
-    /// The name that [`Isa::parse`] reads: `scalar`, `avx2`, `avx512`, `neon`.
+    /// The name that [`Isa::parse`] reads: `scalar`, `avx2`, `avx_vnni`, `avx512`, `avx512_vnni`,
+    /// `neon`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avx_vnni",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Vnni => "avx512_vnni",
             Isa::Neon => "neon",
         }
     }

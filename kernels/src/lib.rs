@@ -70,7 +70,7 @@ impl Kernels {
         let table = match isa {
             Isa::Scalar => Some(&scalar::TABLE),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 => x86_64::table(isa),
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni => x86_64::table(isa),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => aarch64::neon(),
             // Those of other processors.

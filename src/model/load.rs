@@ -15,7 +15,8 @@ pub struct LoadOptions {
     /// Reads every weight and fails on a NaN or infinity. The packer never writes one, so this is for files that may
     /// have been damaged since; it costs a pass over the whole file.
     pub verify: bool,
-    /// Computes with this instruction set. `None`: what `RASP_ISA` names (`scalar`, `avx2`, `avx512`, `neon`), else the best
+    /// Computes with this instruction set. `None`: what `RASP_ISA` names (`scalar`, `avx2`, `avx_vnni`, `avx512`,
+    /// `avx512_vnni`, `neon`), else the best
     /// the processor has.
     pub isa: Option<Isa>,
 }

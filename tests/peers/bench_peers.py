@@ -4,9 +4,10 @@
     python3 tests/peers/bench_peers.py GGUF RASP [--rounds N] [--threads 1,2] [--prompts 256,2048] [--write]
 
 llama.cpp is built from the source distribution of `llama-cpp-python`, under target/peers; none of it enters this
-repository. Both engines get the weights of one GGUF file as bf16: llama.cpp through its own `llama-quantize`, rasp as RASP,
-packed from it. A round runs every cell of the table once, first the one engine and then the other, each pinned to the same
-processors. `--write` replaces the section of docs/performance.md that bears the model's name.
+repository. Both engines get the weights of one GGUF file: llama.cpp through its own `llama-quantize`, in the formats that
+are nearest to RASP's, rasp as RASP, packed from it. A round runs every cell of the table once, first the one engine and then
+the other, each pinned to the same processors. `--write` replaces the section of docs/performance.md that bears the model's
+and the format's name.
 """
 
 import argparse
@@ -64,12 +65,16 @@ def llama_cpp():
     return bin_dir
 
 
-def as_bf16(gguf, bin_dir):
-    """The same weights as bf16, for llama.cpp."""
-    theirs = PEERS / f"{gguf.stem}.bf16.gguf"
+# What a user would run instead of a file of each of our formats.
+PEER_FORMATS = {"bf16": ["BF16"], "f16": ["F16"], "q8": ["Q8_0"], "q4": ["Q4_0", "Q4_1", "Q4_K_M"]}
+
+
+def quantized(gguf, wanted, bin_dir):
+    """The same weights in another of llama.cpp's formats."""
+    theirs = PEERS / f"{gguf.stem}.{wanted.lower()}.gguf"
     if not theirs.exists():
         partial = Path(f"{theirs}.part")
-        run([bin_dir / "llama-quantize", "--allow-requantize", gguf, partial, "BF16"], stdout=subprocess.DEVNULL,
+        run([bin_dir / "llama-quantize", "--allow-requantize", gguf, partial, wanted], stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
         partial.rename(theirs)
     return theirs
@@ -115,36 +120,43 @@ def one_round(table, theirs, ours, bin_dir, threads, prompts, n, sparsities):
         table.add(f"gb_s {row['sparsity']}", row["gb_s"])
         table.add(f"kept {row['sparsity']}", row["kept"])
         table.add(f"tail {row['sparsity']}", row["step_ms_p99"] / row["step_ms_p50"])
-    peer = read_json([bin_dir / "llama-bench", "-m", theirs, "-t", threads, "-p", 0, "-n", n, "-d", 16, "-r", 1, "-o",
-                      "json"], threads)
-    table.add("peer decode", peer[0]["avg_ts"])
+    for name, file in theirs.items():
+        peer = read_json([bin_dir / "llama-bench", "-m", file, "-t", threads, "-p", 0, "-n", n, "-d", 16, "-r", 1, "-o",
+                          "json"], threads)
+        table.add(f"{name} decode", peer[0]["avg_ts"])
     for prompt in prompts:
         row = read_json([RASP, "bench", ours, "--threads", threads, "--prompt", prompt, "-n", 1, "--rounds", 1,
                          "--sparsity", 0, "--json"], threads)
         table.add(f"prefill {prompt}", row["results"][0]["prefill_tok_s"])
-        peer = read_json([bin_dir / "llama-bench", "-m", theirs, "-t", threads, "-p", prompt, "-n", 0, "-r", 1, "-o",
-                          "json"], threads)
-        table.add(f"peer prefill {prompt}", peer[0]["avg_ts"])
+        for name, file in theirs.items():
+            peer = read_json([bin_dir / "llama-bench", "-m", file, "-t", threads, "-p", prompt, "-n", 0, "-r", 1, "-o",
+                              "json"], threads)
+            table.add(f"{name} prefill {prompt}", peer[0]["avg_ts"])
 
 
-def report(tables, prompts, sparsities):
-    lines = ["| threads | what | rasp | llama.cpp BF16 | ratio | GB/s, of stream | p99/p50 |", "| --- | --- | --- | --- | --- | --- | --- |"]
+def report(tables, peers, prompts, sparsities):
+    columns = ["threads", "what", "rasp"] + [c for p in peers for c in (f"llama.cpp {p}", "ratio")] + ["GB/s, of stream", "p99/p50"]
+    row = lambda cells: "| " + " | ".join(cells) + " |"
+    lines = [row(columns), row(["---"] * len(columns))]
     for threads, table in tables.items():
+        beside = lambda ours, theirs, digits: [
+            c for p in peers
+            for c in (table.cell(f"{p} {theirs}", digits), f"{table.ratio(ours, f'{p} {theirs}'):.2f}")]
         stream = statistics.median(table.samples["stream"])
         for sparsity in sparsities:
             name = "dense" if sparsity == 0 else f"{round(100 * sparsity)}%, kept {statistics.median(table.samples[f'kept {sparsity}']):.3f}"
-            lines.append(
-                f"| {threads} | decode, {name} | {table.cell(f'decode {sparsity}')} | {table.cell('peer decode')} "
-                f"| {table.ratio(f'decode {sparsity}', 'peer decode'):.2f} "
-                f"| {statistics.median(table.samples[f'gb_s {sparsity}']):.1f}, {100 * table.ratio(f'gb_s {sparsity}', 'stream'):.0f}% of {stream:.1f} "
-                f"| {statistics.median(table.samples[f'tail {sparsity}']):.2f} |")
+            share = 100 * table.ratio(f"gb_s {sparsity}", "stream")
+            lines.append(row(
+                [str(threads), f"decode, {name}", table.cell(f"decode {sparsity}")]
+                + beside(f"decode {sparsity}", "decode", 1)
+                + [f"{statistics.median(table.samples[f'gb_s {sparsity}']):.1f}, {share:.0f}% of {stream:.1f}",
+                   f"{statistics.median(table.samples[f'tail {sparsity}']):.2f}"]))
         for prompt in prompts:
-            lines.append(
-                f"| {threads} | prefill of {prompt} | {table.cell(f'prefill {prompt}', 0)} "
-                f"| {table.cell(f'peer prefill {prompt}', 0)} | {table.ratio(f'prefill {prompt}', f'peer prefill {prompt}'):.2f} | | |")
+            lines.append(row([str(threads), f"prefill of {prompt}", table.cell(f"prefill {prompt}", 0)]
+                             + beside(f"prefill {prompt}", f"prefill {prompt}", 0) + ["", ""]))
         sparse = [s for s in sparsities if s > 0]
         ratios = ", ".join(f"{table.ratio(f'decode {s}', f'decode {sparsities[0]}'):.2f} at {round(100 * s)}%" for s in sparse)
-        lines.append(f"| {threads} | sparse over our dense | {ratios} | | | | |")
+        lines.append(row([str(threads), "sparse over our dense", ratios] + [""] * (len(columns) - 3)))
     return "\n".join(lines)
 
 
@@ -182,20 +194,21 @@ def main():
     threads = [t for t in args.threads if t <= available]
     sparsities = [0.0] + [s for s in args.sparsity if s > 0]
 
-    bin_dir = llama_cpp()
-    theirs, ours = as_bf16(args.gguf, bin_dir), args.rasp
+    bin_dir, ours = llama_cpp(), args.rasp
+    dtype = read_json([RASP, "inspect", ours, "--json"], available)["dtype"]
+    theirs = {name: quantized(args.gguf, name, bin_dir) for name in PEER_FORMATS[dtype]}
     tables = {t: Table() for t in threads}
     for done in range(args.rounds):
         print(f"round {done + 1} of {args.rounds}", file=sys.stderr)
         for t, table in tables.items():
             one_round(table, theirs, ours, bin_dir, t, args.prompts, args.n, sparsities)
     digest = hashlib.sha256(args.gguf.read_bytes()).hexdigest()[:12]
-    text = (f"{args.gguf.name} (sha256 {digest}…) as bf16; {processor()}; {SDIST}; {args.rounds} rounds, {args.n} tokens "
+    text = (f"{args.gguf.name} (sha256 {digest}…) as {dtype}; {processor()}; {SDIST}; {args.rounds} rounds, {args.n} tokens "
             f"decoded; medians (least to most), ratios are medians of the rounds' ratios; tok/s.\n\n"
-            + report(tables, args.prompts, sparsities))
+            + report(tables, list(theirs), args.prompts, sparsities))
     print(text)
     if args.write:
-        write(args.gguf.stem, text)
+        write(args.gguf.stem if dtype == "bf16" else f"{args.gguf.stem} {dtype}", text)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Writes ../goldens/NAME.json: the dense pass of a larger model, prompt and text.
 
-    python make_dense_goldens.py MODEL.gguf NAME
+    python make_dense_goldens.py MODEL.gguf NAME [DTYPE]
 
-Weights are rounded to bfloat16; everything is computed in float64 after a float32 pass, whose largest differences are
+Weights are rounded to bfloat16, or to DTYPE (`f32`: those of the file); everything is computed in float64 after a float32 pass, whose largest differences are
 `float32_error`. Needs 8 bytes a weight of memory: each matrix is widened in place.
 """
 
@@ -30,8 +30,8 @@ def widen(model):
                 arrays[name] = arrays[name].astype(np.float64)
 
 
-def main(path, name):
-    model, tok = llama.load(path, "bf16"), tokenizer.from_gguf(path)
+def main(path, name, dtype="bf16"):
+    model, tok = llama.load(path, dtype), tokenizer.from_gguf(path)
     encode = lambda text: tok.encode(text, add_special_tokens=False).ids
     prompt, text = encode(PROMPT), encode(TEXT)[:64]
     assert encode(tok.decode(text)) == text and len(text) == 64
@@ -67,4 +67,4 @@ def main(path, name):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

@@ -36,7 +36,9 @@ macro_rules! entries {
         use crate::{Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRows, WholeRef, table::Table, vector};
 
         /// This instruction set's operations, for a CPU that has it.
-        pub(crate) static TABLE: Table = Table {
+        pub(crate) static TABLE: Table = OPERATIONS;
+
+        pub(crate) const OPERATIONS: Table = Table {
             isa: $isa,
             gemv,
             gemv_sparse,
@@ -90,7 +92,7 @@ macro_rules! entries {
     (@each $token:ty, $features:literal;
      $($name:ident = $a:ident::$b:ident::$c:ident($($arg:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
         #[target_feature(enable = $features)]
-        unsafe fn $name($($arg: $type),*) $(-> $result)? {
+        pub(super) unsafe fn $name($($arg: $type),*) $(-> $result)? {
             // SAFETY: the caller answers for the shapes.
             unsafe { $a::$b::$c(<$token>::here(), $($arg),*) }
         }

@@ -4,6 +4,8 @@
 //! and the sums of 32 columns stay in registers until the group's last pair. The rows of a group are as many streams;
 //! what each goes on with is prefetched, and at its end the rows of the next group.
 
+use std::mem::MaybeUninit;
+
 use super::Simd;
 use crate::{MatMut, QUANT_GROUP, Quantized, WholeRef, WholeType, scalar::quantized::factors};
 
@@ -137,6 +139,23 @@ impl Columns {
         // SAFETY: the row's first byte lies within the data.
         unsafe { self.data.add(crate::matrix::dealt(k, self.run) * self.row_bytes) }
     }
+
+    /// Group `g`'s from block `block` of columns on.
+    #[inline(always)]
+    fn group(&self, g: usize, block: usize) -> Scales {
+        let column = block * COLS;
+        let at = g * self.width + column;
+        Scales { column, scale: self.scale.wrapping_add(at), min: self.min.wrapping_add(at) }
+    }
+}
+
+/// Scales and minima of a group from some column on.
+#[derive(Clone, Copy)]
+struct Scales {
+    column: usize,
+    scale: *const u16,
+    /// Means nothing where there are none.
+    min: *const u16,
 }
 
 /// The whole numbers of a matrix, as a type.
@@ -147,6 +166,13 @@ trait Whole: Copy {
     /// # Safety
     /// `a` and `b` are valid for reading [`Whole::BYTES`].
     unsafe fn duos<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::Duos;
+    /// Of two blocks, in the order that [`Whole::sums2_at`] takes back.
+    ///
+    /// # Safety
+    /// `a` and `b` are valid for reading twice [`Whole::BYTES`].
+    unsafe fn duos2<S: Simd>(s: S, a: *const u8, b: *const u8) -> [S::Duos; 2];
+    /// Columns `v·LANES..(v + 1)·LANES` of two blocks.
+    fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V;
 }
 
 #[derive(Clone, Copy)]
@@ -162,6 +188,15 @@ impl Whole for Q8 {
         // SAFETY: the same contract.
         unsafe { s.duos_i8(a.cast(), b.cast()) }
     }
+    #[inline(always)]
+    unsafe fn duos2<S: Simd>(s: S, a: *const u8, b: *const u8) -> [S::Duos; 2] {
+        // SAFETY: the same contract.
+        unsafe { [Self::duos(s, a, b), Self::duos(s, a.add(Self::BYTES), b.add(Self::BYTES))] }
+    }
+    #[inline(always)]
+    fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V {
+        s.sums_at(sums[v / (COLS / S::LANES)], v % (COLS / S::LANES))
+    }
 }
 
 impl Whole for Q4 {
@@ -171,6 +206,15 @@ impl Whole for Q4 {
     unsafe fn duos<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::Duos {
         // SAFETY: the same contract.
         unsafe { s.duos_u4(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn duos2<S: Simd>(s: S, a: *const u8, b: *const u8) -> [S::Duos; 2] {
+        // SAFETY: the same contract.
+        unsafe { s.duos2_u4(a, b) }
+    }
+    #[inline(always)]
+    fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V {
+        s.sums2_u4_at(sums, v)
     }
 }
 
@@ -256,6 +300,7 @@ unsafe fn through<S: Simd, W: Whole>(
     let bytes = w.cols / COLS * W::BYTES;
     // SAFETY: the group has a scale.
     let scale = unsafe { *x_scale.add(this.group) };
+    let total = scale * this.total as f32;
     let mut done = 0;
     while done < bytes {
         // A line of each row: what follows it, or what comes first of the next group.
@@ -273,76 +318,51 @@ unsafe fn through<S: Simd, W: Whole>(
         // SAFETY: the columns from `done` to `end` lie within the rows.
         unsafe {
             while done + 2 * W::BYTES <= end {
-                columns::<S, W, 2>(s, y, scale, w, this, done);
+                let mut sums = [s.zero_sums(); 2];
+                for p in 0..this.rows / 2 {
+                    let x = s.splat_pair(this.pair[p]);
+                    let duos = W::duos2(s, this.row[2 * p].add(done), this.row[2 * p + 1].add(done));
+                    sums = [s.add_duos(sums[0], duos[0], x), s.add_duos(sums[1], duos[1], x)];
+                }
+                let at = w.group(this.group, done / W::BYTES);
+                finish::<S, W, 2>(s, y.add(at.column), |v| W::sums2_at(s, sums, v), at, scale, total);
                 done += 2 * W::BYTES;
             }
             while done < end {
-                columns::<S, W, 1>(s, y, scale, w, this, done);
+                let mut sums = s.zero_sums();
+                for p in 0..this.rows / 2 {
+                    let duos = W::duos(s, this.row[2 * p].add(done), this.row[2 * p + 1].add(done));
+                    sums = s.add_duos(sums, duos, s.splat_pair(this.pair[p]));
+                }
+                let at = w.group(this.group, done / W::BYTES);
+                finish::<S, W, 1>(s, y.add(at.column), |v| s.sums_at(sums, v), at, scale, total);
                 done += W::BYTES;
             }
         }
     }
 }
 
-/// `N` blocks of columns, from byte `start` of each row.
+/// Adds a group's sums to `N` blocks of columns of `y`: `sums` gives those of a vector of columns.
 ///
 /// # Safety
-/// As for [`through`], and the blocks are there.
+/// `y`, and scales and minima at `at`, are valid for that many columns.
 #[inline(always)]
-unsafe fn columns<S: Simd, W: Whole, const N: usize>(
+unsafe fn finish<S: Simd, W: Whole, const N: usize>(
     s: S,
     y: *mut f32,
-    scale: f32,
-    w: &Columns,
-    this: &Batch,
-    start: usize,
-) {
-    let mut sums = [s.zero_sums(); N];
-    for p in 0..this.rows / 2 {
-        let x = s.splat_pair(this.pair[p]);
-        for n in 0..N {
-            // SAFETY: the rows have those bytes.
-            unsafe {
-                let at = start + n * W::BYTES;
-                let duos = W::duos(s, this.row[2 * p].add(at), this.row[2 * p + 1].add(at));
-                sums[n] = s.add_duos(sums[n], duos, x);
-            }
-        }
-    }
-    for n in 0..N {
-        let c = (start / W::BYTES + n) * COLS;
-        // SAFETY: the block's columns are there, in y and in the group's scales.
-        unsafe {
-            let from = this.group * w.width + c;
-            let min = if W::MIN { w.min.add(from) } else { w.min };
-            finish::<S, W>(s, y.add(c), sums[n], w.scale.add(from), min, scale, this.total);
-        }
-    }
-}
-
-/// Adds a group's sums to [`COLS`] columns of `y`.
-///
-/// # Safety
-/// `y`, `scale` and, for a type that has one, `min` are valid for [`COLS`] elements.
-#[inline(always)]
-unsafe fn finish<S: Simd, W: Whole>(
-    s: S,
-    y: *mut f32,
-    sums: S::Sums,
-    scale: *const u16,
-    min: *const u16,
+    sums: impl Fn(usize) -> S::V,
+    at: Scales,
     x_scale: f32,
-    total: i32,
+    total: f32,
 ) {
-    let factor = s.splat(x_scale);
-    let total = s.splat(x_scale * total as f32);
-    for v in 0..COLS / S::LANES {
+    let (factor, total) = (s.splat(x_scale), s.splat(total));
+    for v in 0..N * COLS / S::LANES {
         let c = v * S::LANES;
-        // SAFETY: LANES elements from c on are below COLS.
+        // SAFETY: LANES elements from c on are below N·COLS.
         unsafe {
-            let mut acc = s.fma(s.mul(factor, s.load_f16(scale.add(c))), s.sums_at(sums, v), s.load(y.add(c)));
+            let mut acc = s.fma(s.mul(factor, s.load_f16(at.scale.add(c))), sums(v), s.load(y.add(c)));
             if W::MIN {
-                acc = s.fma(s.load_f16(min.add(c)), total, acc);
+                acc = s.fma(s.load_f16(at.min.add(c)), total, acc);
             }
             s.store(y.add(c), acc);
         }
@@ -370,76 +390,152 @@ pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: WholeRef<'_>, w
     }
 }
 
-/// A block of columns of one group is taken apart into pairs once for all tokens.
+/// Tokens whose outputs of a strip stay in L2 while groups go by.
+const TOKENS: usize = 128;
+/// Blocks of columns of a strip: 64 KiB of outputs.
+const STRIP: usize = 4;
+
+/// Some columns of one group are taken apart into pairs once for many tokens.
 ///
 /// # Safety
 /// As for [`gemm_q`], and nothing is empty.
 #[inline(always)]
 unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>) {
-    let (tokens, groups, columns) = (x.rows(), w.groups(), Columns::new(&w));
+    let (columns, blocks) = (Columns::new(&w), w.cols() / COLS);
     let (whole, x_scale, (stride, scale_stride)) = x.parts();
     let (y, y_stride) = (y.as_mut_ptr(), y.stride());
-    // SAFETY: every row, group and block of columns is below its number.
-    unsafe {
-        for block in 0..columns.cols / COLS {
-            for g in 0..groups {
-                let row = |k: usize| columns.row(g * QUANT_GROUP + k).add(block * W::BYTES);
-                let panel: [S::Duos; PAIRS] = std::array::from_fn(|p| W::duos(s, row(2 * p), row(2 * p + 1)));
-                let from = g * columns.width + block * COLS;
-                let (scale, min) = (columns.scale.add(from), columns.min.wrapping_add(if W::MIN { from } else { 0 }));
-                let mut m = 0;
-                let tile = |m: usize, n: usize| {
-                    let x = |t: usize| whole.add((m + t) * stride + g * QUANT_GROUP);
-                    let y = |t: usize| y.add((m + t) * y_stride + block * COLS);
-                    let x_scale = |t: usize| *x_scale.add((m + t) * scale_stride + g);
-                    match n {
-                        4 => tokens_tile::<S, W, 4>(s, x, y, x_scale, &panel, scale, min),
-                        2 => tokens_tile::<S, W, 2>(s, x, y, x_scale, &panel, scale, min),
-                        _ => tokens_tile::<S, W, 1>(s, x, y, x_scale, &panel, scale, min),
-                    }
-                };
-                let most = if S::MANY_REGISTERS { 4 } else { 2 };
-                while m < tokens {
-                    let n = match tokens - m {
-                        left if left >= most => most,
-                        left if left >= 2 => 2,
-                        _ => 1,
+    let mut totals = [0.0f32; TOKENS];
+    for start in (0..x.rows()).step_by(TOKENS) {
+        let tokens = TOKENS.min(x.rows() - start);
+        for strip in (0..blocks).step_by(STRIP) {
+            for g in 0..w.groups() {
+                // SAFETY: token, group and block are below their numbers, so that all that follows is there.
+                unsafe {
+                    let token = |m: usize| Token {
+                        x: whole.add((start + m) * stride + g * QUANT_GROUP),
+                        scale: *x_scale.add((start + m) * scale_stride + g),
+                        y: y.add((start + m) * y_stride),
                     };
-                    tile(m, n);
-                    m += n;
+                    if W::MIN {
+                        for m in 0..tokens {
+                            let t = token(m);
+                            let sum: i32 = (0..QUANT_GROUP).map(|k| i32::from(*t.x.add(k))).sum();
+                            totals[m] = t.scale * sum as f32;
+                        }
+                    }
+                    let row = |k: usize, block: usize| columns.row(g * QUANT_GROUP + k).add(block * W::BYTES);
+                    let end = blocks.min(strip + STRIP);
+                    let mut block = strip;
+                    while block + 2 <= end {
+                        let mut panel = [[MaybeUninit::<S::Duos>::uninit(); 2]; PAIRS];
+                        for p in 0..PAIRS {
+                            let duos = W::duos2(s, row(2 * p, block), row(2 * p + 1, block));
+                            panel[p] = duos.map(MaybeUninit::new);
+                        }
+                        let at = columns.group(g, block);
+                        if S::MANY_REGISTERS && S::LANES == 16 {
+                            tiles::<S, W, 4>(s, token, tokens, &panel, at, &totals);
+                        } else {
+                            tiles::<S, W, 1>(s, token, tokens, &panel, at, &totals);
+                        }
+                        block += 2;
+                    }
+                    if block < end {
+                        let mut panel = [MaybeUninit::<S::Duos>::uninit(); PAIRS];
+                        for p in 0..PAIRS {
+                            panel[p].write(W::duos(s, row(2 * p, block), row(2 * p + 1, block)));
+                        }
+                        let at = columns.group(g, block);
+                        for m in 0..tokens {
+                            let t = token(m);
+                            let mut sums = s.zero_sums();
+                            for p in 0..PAIRS {
+                                sums = s.add_duos(sums, panel[p].assume_init(), s.splat_pair(t.pair(p)));
+                            }
+                            finish::<S, W, 1>(s, t.y.add(at.column), |v| s.sums_at(sums, v), at, t.scale, totals[m]);
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// One block of columns of one group, for `T` tokens.
+/// A token's share of a group: its inputs, their scale, and its row of outputs.
+#[derive(Clone, Copy)]
+struct Token {
+    x: *const i16,
+    scale: f32,
+    y: *mut f32,
+}
+
+impl Token {
+    /// Inputs `2p` and `2p + 1`.
+    ///
+    /// # Safety
+    /// `p` is below [`PAIRS`], and the inputs are there.
+    #[inline(always)]
+    unsafe fn pair(self, p: usize) -> i32 {
+        // SAFETY: by contract. On a big-endian machine the halves would be exchanged: this crate does not compile there.
+        unsafe { self.x.add(2 * p).cast::<i32>().read_unaligned() }
+    }
+}
+
+/// Two blocks of columns of one group, for all tokens, `T` at a time.
 ///
 /// # Safety
-/// `x` gives [`QUANT_GROUP`] elements of each token, `y` [`COLS`]; `scale` and `min` as for [`finish`].
+/// `token` gives each of `tokens` tokens, whose outputs have the columns; the panel is filled.
 #[inline(always)]
-unsafe fn tokens_tile<S: Simd, W: Whole, const T: usize>(
+unsafe fn tiles<S: Simd, W: Whole, const T: usize>(
     s: S,
-    x: impl Fn(usize) -> *const i16,
-    y: impl Fn(usize) -> *mut f32,
-    x_scale: impl Fn(usize) -> f32,
-    panel: &[S::Duos; PAIRS],
-    scale: *const u16,
-    min: *const u16,
+    token: impl Fn(usize) -> Token,
+    tokens: usize,
+    panel: &[[MaybeUninit<S::Duos>; 2]; PAIRS],
+    at: Scales,
+    totals: &[f32; TOKENS],
 ) {
-    let mut sums = [s.zero_sums(); T];
+    let mut m = 0;
+    // SAFETY: m stays below `tokens`; the rest is the caller's.
+    unsafe {
+        while m + T <= tokens {
+            tile::<S, W, T>(s, std::array::from_fn(|t| token(m + t)), panel, at, &totals[m..]);
+            m += T;
+        }
+        while m < tokens {
+            tile::<S, W, 1>(s, [token(m)], panel, at, &totals[m..]);
+            m += 1;
+        }
+    }
+}
+
+/// Two blocks of columns of one group, for `T` tokens.
+///
+/// # Safety
+/// As for [`tiles`].
+#[inline(always)]
+unsafe fn tile<S: Simd, W: Whole, const T: usize>(
+    s: S,
+    token: [Token; T],
+    panel: &[[MaybeUninit<S::Duos>; 2]; PAIRS],
+    at: Scales,
+    totals: &[f32],
+) {
+    let mut sums = [[s.zero_sums(); 2]; T];
     for p in 0..PAIRS {
-        for t in 0..T {
-            // SAFETY: the pair lies within the token's group.
-            let pair = unsafe { x(t).add(2 * p).cast::<i32>().read_unaligned() };
-            sums[t] = s.add_duos(sums[t], panel[p], s.splat_pair(pair));
+        // SAFETY: the panel is filled; each token has the group's inputs.
+        unsafe {
+            let duos = [panel[p][0].assume_init(), panel[p][1].assume_init()];
+            for t in 0..T {
+                let x = s.splat_pair(token[t].pair(p));
+                sums[t] = [s.add_duos(sums[t][0], duos[0], x), s.add_duos(sums[t][1], duos[1], x)];
+            }
         }
     }
     for t in 0..T {
-        // SAFETY: the token's group has QUANT_GROUP elements; the rest is the caller's.
+        // SAFETY: each token's outputs have the columns.
         unsafe {
-            let total = if W::MIN { (0..QUANT_GROUP).map(|k| i32::from(*x(t).add(k))).sum() } else { 0 };
-            finish::<S, W>(s, y(t), sums[t], scale, min, x_scale(t), total);
+            let y = token[t].y.add(at.column);
+            finish::<S, W, 2>(s, y, |v| W::sums2_at(s, sums[t], v), at, token[t].scale, totals[t]);
         }
     }
 }

@@ -107,6 +107,21 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `a` and `b` are valid for reading 16 bytes.
     unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> Self::Duos;
+    /// [`duos_u4`](Simd::duos_u4) of two neighbouring blocks; its sums are taken with
+    /// [`sums2_u4_at`](Simd::sums2_u4_at).
+    ///
+    /// # Safety
+    /// `a` and `b` are valid for reading 32 bytes.
+    #[inline(always)]
+    unsafe fn duos2_u4(self, a: *const u8, b: *const u8) -> [Self::Duos; 2] {
+        // SAFETY: the same contract.
+        unsafe { [self.duos_u4(a, b), self.duos_u4(a.add(16), b.add(16))] }
+    }
+    /// The sums of columns `v·LANES..(v + 1)·LANES` of two blocks, in order, as f32.
+    #[inline(always)]
+    fn sums2_u4_at(self, sums: [Self::Sums; 2], v: usize) -> Self::V {
+        self.sums_at(sums[v / (32 / Self::LANES)], v % (32 / Self::LANES))
+    }
     /// Two values, the first in the low half, again and again.
     fn splat_pair(self, pair: i32) -> Self::I16;
     fn zero_sums(self) -> Self::Sums;

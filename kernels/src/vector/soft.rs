@@ -171,7 +171,6 @@ impl<const N: usize> Simd for Soft<N> {
     }
 
     #[inline(never)]
-    #[inline(never)]
     unsafe fn pairs_i8(self, x: [[i16; N]; 2], w: *const i8) -> [f32; N] {
         std::array::from_fn(|l| {
             let product = |k: usize| {
@@ -209,6 +208,7 @@ impl<const N: usize> Simd for Soft<N> {
         std::array::from_fn(|l| sums[v * N + l] as f32)
     }
 
+    #[inline(never)]
     fn prefetch(self, _: *const u8) {}
 }
 

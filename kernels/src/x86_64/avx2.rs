@@ -5,19 +5,29 @@ use std::arch::x86_64::*;
 use crate::{Isa, exp::MAGIC, vector::Simd};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
+///
+/// `VNNI`: and AVX-VNNI.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2<const VNNI: bool>(());
 
-impl Avx2 {
-    /// Safe to call where the features are enabled, and nowhere else: hence the proof.
+// Safe to call where the features are enabled, and nowhere else: hence the proof.
+impl Avx2<false> {
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn here() -> Avx2 {
+    fn here() -> Self {
         Avx2(())
     }
 }
 
-crate::vector::entries!(Isa::Avx2, Avx2, "avx2,fma,f16c");
+impl Avx2<true> {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    pub(super) fn here() -> Self {
+        Avx2(())
+    }
+}
+
+crate::vector::entries!(Isa::Avx2, Avx2<false>, "avx2,fma,f16c");
 
 /// For each set of lanes, their numbers, ascending, then zeros.
 static COMPRESS: [[u32; 8]; 256] = {
@@ -39,7 +49,7 @@ static COMPRESS: [[u32; 8]; 256] = {
 
 // In every method `self` proves that the CPU has the features, and the pointers are the caller's
 // promise: that is all that the intrinsics ask. None of them wants alignment.
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type V = __m256;
     type M = __m256;
     type I16 = __m256i;
@@ -261,8 +271,14 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn add_duos(self, sums: [__m256i; 4], duos: [__m256i; 4], pair: __m256i) -> [__m256i; 4] {
-        // SAFETY: self is the proof.
-        std::array::from_fn(|i| unsafe { _mm256_add_epi32(sums[i], _mm256_madd_epi16(duos[i], pair)) })
+        // SAFETY: self is the proof, of VNNI too where it says so.
+        std::array::from_fn(|i| unsafe {
+            if VNNI {
+                _mm256_dpwssd_avx_epi32(sums[i], duos[i], pair)
+            } else {
+                _mm256_add_epi32(sums[i], _mm256_madd_epi16(duos[i], pair))
+            }
+        })
     }
     #[inline(always)]
     fn sums_at(self, sums: [__m256i; 4], v: usize) -> __m256 {

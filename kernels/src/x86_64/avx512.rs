@@ -5,23 +5,33 @@ use std::arch::x86_64::*;
 use crate::{Isa, exp::MAGIC, vector::Simd};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ and VL, and what `Avx2` proves.
+///
+/// `VNNI`: and AVX-512 VNNI.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const VNNI: bool>(());
 
-impl Avx512 {
-    /// Safe to call where the features are enabled, and nowhere else: hence the proof.
+// Safe to call where the features are enabled, and nowhere else: hence the proof.
+impl Avx512<false> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-    fn here() -> Avx512 {
+    fn here() -> Self {
         Avx512(())
     }
 }
 
-crate::vector::entries!(Isa::Avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
+impl Avx512<true> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni")]
+    pub(super) fn here() -> Self {
+        Avx512(())
+    }
+}
+
+crate::vector::entries!(Isa::Avx512, Avx512<false>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
 
 // In every method `self` proves that the CPU has the features, and the pointers are the caller's
 // promise: that is all that the intrinsics ask. None of them wants alignment.
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type V = __m512;
     type M = __mmask16;
     type I16 = __m512i;
@@ -231,6 +241,26 @@ impl Simd for Avx512 {
             [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
         }
     }
+    // 32 bytes fill a register: low bits are columns 0-15 and 32-47, high ones 16-31 and 48-63.
+    #[inline(always)]
+    unsafe fn duos2_u4(self, a: *const u8, b: *const u8) -> [[__m512i; 2]; 2] {
+        // SAFETY: self is the proof, a and b the caller's promise.
+        unsafe {
+            let wide = |p: *const u8| _mm512_cvtepu8_epi16(_mm256_loadu_si256(p.cast()));
+            let low = |v| _mm512_and_si512(v, _mm512_set1_epi16(15));
+            let (a, b) = (wide(a), wide(b));
+            let (la, lb) = (low(a), low(b));
+            let (ha, hb) = (_mm512_srli_epi16::<4>(a), _mm512_srli_epi16::<4>(b));
+            [
+                [_mm512_unpacklo_epi16(la, lb), _mm512_unpackhi_epi16(la, lb)],
+                [_mm512_unpacklo_epi16(ha, hb), _mm512_unpackhi_epi16(ha, hb)],
+            ]
+        }
+    }
+    #[inline(always)]
+    fn sums2_u4_at(self, sums: [[__m512i; 2]; 2], v: usize) -> __m512 {
+        self.sums_at(sums[v % 2], v / 2)
+    }
     #[inline(always)]
     fn splat_pair(self, pair: i32) -> __m512i {
         // SAFETY: self is the proof.
@@ -242,8 +272,14 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn add_duos(self, sums: [__m512i; 2], duos: [__m512i; 2], pair: __m512i) -> [__m512i; 2] {
-        // SAFETY: self is the proof.
-        std::array::from_fn(|i| unsafe { _mm512_add_epi32(sums[i], _mm512_madd_epi16(duos[i], pair)) })
+        // SAFETY: self is the proof, of VNNI too where it says so.
+        std::array::from_fn(|i| unsafe {
+            if VNNI {
+                _mm512_dpwssd_epi32(sums[i], duos[i], pair)
+            } else {
+                _mm512_add_epi32(sums[i], _mm512_madd_epi16(duos[i], pair))
+            }
+        })
     }
     #[inline(always)]
     fn sums_at(self, sums: [__m512i; 2], v: usize) -> __m512 {

@@ -1,0 +1,43 @@
+//! AVX-VNNI and AVX-512 VNNI: products of whole numbers and their sums in one instruction. All else is as in the sets
+//! without them.
+
+use super::{avx2, avx512};
+use crate::{Isa, MatMut, Quantized, WholeRef, table::Table, vector};
+
+/// AVX2's operations, for a CPU that has AVX-VNNI too.
+pub(crate) static AVX: Table = Table {
+    isa: Isa::AvxVnni,
+    gemv_q: avx::gemv_q,
+    gemv_sparse_q: avx::gemv_sparse_q,
+    gemm_q: avx::gemm_q,
+    ..avx2::OPERATIONS
+};
+
+/// AVX-512's operations, for a CPU that has AVX-512 VNNI too.
+pub(crate) static AVX512: Table = Table {
+    isa: Isa::Avx512Vnni,
+    gemv_q: avx512_vnni::gemv_q,
+    gemv_sparse_q: avx512_vnni::gemv_sparse_q,
+    gemm_q: avx512_vnni::gemm_q,
+    ..avx512::OPERATIONS
+};
+
+/// The products in whole numbers, of one set.
+macro_rules! products {
+    ($module:ident, $token:ty, $features:literal) => {
+        mod $module {
+            use super::*;
+
+            vector::entries! { @each $token, $features;
+                gemv_q = vector::quantized::gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>);
+                gemv_sparse_q = vector::quantized::gemv_sparse_q(
+                    y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>
+                ) -> usize;
+                gemm_q = vector::quantized::gemm_q(y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>);
+            }
+        }
+    };
+}
+
+products!(avx, avx2::Avx2<true>, "avx2,fma,f16c,avxvnni");
+products!(avx512_vnni, avx512::Avx512<true>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni");
