@@ -192,7 +192,10 @@ impl Packed {
             let shared = input / 32 * width + column;
             scale[shared] * number + min[shared]
         };
-        (0..outputs).flat_map(|output| (0..inputs).map(move |input| (output, input))).map(|(o, i)| value(o, i)).collect()
+        (0..outputs)
+            .flat_map(|output| (0..inputs).map(move |input| (output, input)))
+            .map(|(o, i)| value(o, i))
+            .collect()
     }
 }
 
@@ -260,7 +263,9 @@ fn anything_else_arrives_within_half_a_step() {
             let allowed = if weight_type == WeightType::Q8 { 0.501 * step } else { 1.5 * step };
             assert!(worst(&found, &expected) <= allowed, "{weight_type:?} {linear:?} {}", worst(&found, &expected));
         }
-        assert!(worst(&packed.rows("embed_tokens"), &checkpoint.embedding_rows(0..VOCAB).unwrap()) < 0.501 * 0.25 / 127.0);
+        assert!(
+            worst(&packed.rows("embed_tokens"), &checkpoint.embedding_rows(0..VOCAB).unwrap()) < 0.501 * 0.25 / 127.0
+        );
     }
 }
 

@@ -223,7 +223,8 @@ fn inspect_accounts_for_every_byte() {
 fn whole_numbers_are_packed_inspected_and_run() {
     let (_dir, text) = file("text.txt", &text());
     let nll = |model: &Path, sparsity: &str| {
-        let args = ["--text", text.to_str().unwrap(), "--ctx", "64", "--windows", "2", "--sparsity", sparsity, "--json"];
+        let args =
+            ["--text", text.to_str().unwrap(), "--ctx", "64", "--windows", "2", "--sparsity", sparsity, "--json"];
         let result = json_of(&rasp().args(["eval", "ppl"]).arg(model).args(args).output().unwrap());
         (result["nll"].as_f64().unwrap(), result["kept"].as_f64().unwrap())
     };
