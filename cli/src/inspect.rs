@@ -53,9 +53,12 @@ impl Sizes {
             let elements: u64 = shape.iter().map(|&n| n as u64).product();
             let bytes = elements * dtype.bitsize() as u64 / 8;
             let last = name.rsplit('.').next().unwrap_or_default();
-            // What goes with a matrix of whole numbers counts as a part of it.
-            let shared = matches!(last, "scale" | "min") && dtype == Dtype::F16;
-            let place = match if shared { &name[..name.len() - last.len() - 1] } else { name } {
+            // Scales and minima count as a part of the whole numbers they go with.
+            let (of, shared) = match name.rsplit_once('.') {
+                Some((matrix, "scale" | "min")) if dtype == Dtype::F16 => (matrix, true),
+                _ => (name, false),
+            };
+            let place = match of {
                 _ if name.starts_with("tokenizer.") => &mut sizes.tokenizer,
                 _ if name.starts_with("pad.") || name == "rope.inv_freq" => continue,
                 _ if name.contains(".low_rank.") => &mut sizes.low_rank,

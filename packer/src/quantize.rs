@@ -20,16 +20,13 @@ pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, whole: WholeType
         None => Ok(Grid::new(whole, cols, &quantized)),
         Some(at) => {
             let (low, high) = extremes(&groups[at]);
+            let (kind, what) = match whole {
+                WholeType::Q8 => ("q8", "scales are"),
+                WholeType::Q4 => ("q4", "scales and minima are"),
+            };
             Err(Error::new(
                 Status::OutOfRange,
-                format!(
-                    "{name}: {low} and {high} stand in a group of {GROUP} weights whose scale is beyond the range of \
-                     f16, in which {} has it",
-                    match whole {
-                        WholeType::Q8 => "q8",
-                        WholeType::Q4 => "q4",
-                    }
-                ),
+                format!("{name}: {GROUP} weights from {low} to {high} are beyond the range of {kind}: its {what} f16"),
             ))
         }
     }

@@ -20,9 +20,7 @@ pub(crate) fn round(name: &str, x: &[f32], to: FloatType) -> Result<Vec<u16>> {
     };
     match bits.iter().position(|bits| bits & infinite == infinite) {
         None => Ok(bits),
-        Some(at) => {
-            Err(Error::new(Status::OutOfRange, format!("{name}: {} is beyond the range of {label}", x[at])))
-        }
+        Some(at) => Err(Error::new(Status::OutOfRange, format!("{name}: {} is beyond the range of {label}", x[at]))),
     }
 }
 

@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use support::*;
 
@@ -214,8 +214,49 @@ fn inspect_accounts_for_every_byte() {
     let sum: u64 = keys(bytes).iter().filter(|&&k| k != "file").map(|k| bytes[k].as_u64().unwrap()).sum();
     // The head is the embedding: counted twice in this sum.
     assert_eq!(sum - bytes["head"].as_u64().unwrap(), bytes["file"].as_u64().unwrap(), "{bytes}");
+    assert_eq!(result["bits_per_weight"], 16.0);
     let readable = String::from_utf8(run(&["inspect"], &[]).stdout).unwrap();
     assert!(readable.contains("sparsity 0.5") && readable.contains("gate 32→64"), "{readable}");
+}
+
+#[test]
+fn whole_numbers_are_packed_inspected_and_run() {
+    let (_dir, text) = file("text.txt", &text());
+    let nll = |model: &Path, sparsity: &str| {
+        let args =
+            ["--text", text.to_str().unwrap(), "--ctx", "64", "--windows", "2", "--sparsity", sparsity, "--json"];
+        let result = json_of(&rasp().args(["eval", "ppl"]).arg(model).args(args).output().unwrap());
+        (result["nll"].as_f64().unwrap(), result["kept"].as_f64().unwrap())
+    };
+    let (_dir, exact, _) = even_model(&[]);
+    for (dtype, bits, allowed) in [("q8", 8.5, 0.02), ("q4", 5.0, 0.2)] {
+        let (_dir, path, summary) = even_model(&["--dtype", dtype]);
+        let output = rasp().arg("inspect").arg(&path).args(["--json", "--verify"]).output().unwrap();
+        let result = json_of(&output);
+        assert_eq!((&result["dtype"], &result["bits_per_weight"]), (&json!(dtype), &json!(bits)));
+        // Scales and minima are no parameters, and two of 4 bits share a byte.
+        let weights = 2 * (4 * 32 * 32 + 3 * 32 * 64);
+        assert_eq!(result["parameters"], 258 * 32 + 2 * 2 * 32 + weights + 32);
+        let bytes = &result["bytes"];
+        assert_eq!(bytes["linears"], (f64::from(weights) * bits / 8.0) as u64);
+        assert_eq!((&bytes["embedding"], &bytes["greedy_head"]), (&json!(258 * 34), &json!(258 * 34)));
+        assert_eq!((&summary["linear_bytes"], &summary["head_bytes"]), (&bytes["linears"], &bytes["greedy_head"]));
+        // The head is the embedding: counted three times in this sum.
+        let sum: u64 = keys(bytes).iter().filter(|&&k| k != "file").map(|k| bytes[k].as_u64().unwrap()).sum();
+        assert_eq!(sum - 2 * 258 * 34, bytes["file"].as_u64().unwrap(), "{bytes}");
+        let readable = rasp().arg("inspect").arg(&path).output().unwrap();
+        let expected = format!("{dtype}, {bits} bits each");
+        assert!(String::from_utf8(readable.stdout).unwrap().contains(&expected), "no {expected:?}");
+
+        let (found, expected) = (nll(&path, "0").0, nll(&exact, "0").0);
+        assert!((found - expected).abs() < allowed, "{dtype}: {found} {expected}");
+        let kept = nll(&path, "0.5").1;
+        assert!((0.4..0.9).contains(&kept), "{dtype}: {kept}");
+    }
+    // The other fixture's k and v have 16 outputs.
+    let dir = model().parent().unwrap();
+    let output = rasp().args(["pack", "--dtype", "q4", "-o"]).arg(dir.join("no.rasp")).arg(dir).output().unwrap();
+    fails(&output, 1, &["k: 16 channels out", "q4", "--dtype bf16"]);
 }
 
 #[test]

@@ -23,18 +23,32 @@ pub fn model() -> &'static Path {
     static MODEL: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = MODEL.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
-        checkpoint(dir.path());
-        let path = dir.path().join("tiny.rasp");
-        let output = rasp()
-            .args(["pack", "--sparsity", "0.3,0.5", "--calib-tokens", "256", "--json", "--calib"])
-            .args([&dir.path().join("calibration.txt"), dir.path(), Path::new("-o"), &path])
-            .output()
-            .unwrap();
-        let summary = json_of(&output);
+        checkpoint(dir.path(), KV_HEADS);
+        let (path, summary) = pack(dir.path(), &[]);
         assert_eq!(summary["rungs"][0]["sparsity"], 0.3, "{summary}");
         (dir, path)
     });
     path
+}
+
+/// The same model with a kv head for every head, so that all its linears come in groups of 32: packed with these
+/// arguments, in a folder of its own; and the summary.
+pub fn even_model(args: &[&str]) -> (TempDir, PathBuf, Value) {
+    let dir = tempfile::tempdir().unwrap();
+    checkpoint(dir.path(), HEADS);
+    let (path, summary) = pack(dir.path(), args);
+    (dir, path, summary)
+}
+
+fn pack(dir: &Path, args: &[&str]) -> (PathBuf, Value) {
+    let path = dir.join("tiny.rasp");
+    let output = rasp()
+        .args(["pack", "--sparsity", "0.3,0.5", "--calib-tokens", "256", "--json", "--calib"])
+        .args([&dir.join("calibration.txt"), dir, Path::new("-o"), &path])
+        .args(args)
+        .output()
+        .unwrap();
+    (path, json_of(&output))
 }
 
 /// `rasp`, to be given arguments.
@@ -100,10 +114,10 @@ const TEMPLATE: &str = "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.conte
                         {% if add_generation_prompt %}<|start|>assistant\n{% endif %}";
 
 /// A Hugging Face directory with random weights.
-fn checkpoint(dir: &Path) {
+fn checkpoint(dir: &Path, kv_heads: usize) {
     let config = json!({
         "architectures": ["LlamaForCausalLM"], "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": INNER,
-        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS,
+        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": kv_heads,
         "max_position_embeddings": CONTEXT, "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "rope_scaling": null, "tie_word_embeddings": true, "eos_token_id": 257,
     });
@@ -115,7 +129,7 @@ fn checkpoint(dir: &Path) {
 
     let mut tensors = vec![("model.embed_tokens.weight".to_string(), vec![VOCAB, HIDDEN])];
     tensors.push(("model.norm.weight".into(), vec![HIDDEN]));
-    let kv = HIDDEN / HEADS * KV_HEADS;
+    let kv = HIDDEN / HEADS * kv_heads;
     for layer in 0..LAYERS {
         for (name, shape) in [
             ("input_layernorm", vec![HIDDEN]),

@@ -1,0 +1,391 @@
+//! Packing in whole numbers: what a checkpoint has on such a grid arrives as it was, anything else within its rounding.
+
+#[path = "import/support/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod support;
+
+use half::f16;
+use rasp::format::{Bytes, Dtype, File, channel_rows};
+use rasp::model::{GroupKind, LinearKind, WeightType, WholeType};
+use rasp::session::Scorer;
+use rasp::{LoadOptions, Model, Status};
+use rasp_packer::import::{self, Checkpoint};
+use rasp_packer::{PackOptions, RecipeRequest, Silent, Summary, pack};
+use std::fs;
+use std::path::{Path, PathBuf};
+use support::*;
+
+/// GGUF's numbers of block types, with the values and the bytes of a block and where its f16 scales end.
+mod blocks {
+    pub const Q4_0: (u32, usize, usize, usize) = (2, 32, 18, 2);
+    pub const Q4_1: (u32, usize, usize, usize) = (3, 32, 20, 4);
+    pub const Q5_0: (u32, usize, usize, usize) = (6, 32, 22, 2);
+    pub const Q8_0: (u32, usize, usize, usize) = (8, 32, 34, 2);
+    pub const Q4_K: (u32, usize, usize, usize) = (12, 256, 144, 4);
+    pub const F32: (u32, usize, usize, usize) = (0, 1, 4, 0);
+}
+
+/// A checkpoint of one layer with matrices of random blocks, in a folder of its own.
+struct Gguf {
+    dir: tempfile::TempDir,
+    hidden: usize,
+}
+
+impl Gguf {
+    fn new(kind: (u32, usize, usize, usize), hidden: usize) -> Gguf {
+        Gguf::with(kind, hidden, |_| {})
+    }
+
+    /// `change` is the last to touch the file.
+    fn with(kind: (u32, usize, usize, usize), hidden: usize, change: impl FnOnce(&mut GgufFile)) -> Gguf {
+        let mut file = GgufFile::tiny("llama", types::F32);
+        file.tensors.clear();
+        for (key, value) in [("block_count", 1), ("embedding_length", hidden), ("feed_forward_length", 2 * hidden)] {
+            file.set(&format!("llama.{key}"), Meta::U32(value as u32));
+        }
+        let tokens = "abcdefghijk".chars().map(String::from).chain(["ab".to_string()]);
+        file.set("tokenizer.ggml.tokens", Meta::Strs(tokens.collect()));
+        file.set("tokenizer.ggml.merges", Meta::Strs(vec!["a b".into()]));
+        file.set("tokenizer.ggml.pre", "gpt-2".into());
+        let mut random = Random::new();
+        let mut matrix = |file: &mut GgufFile, name: &str, out: usize, inp: usize| {
+            file.add(name, &[out, inp], types::F32, &vec![0.0; out * inp]);
+            let tensor = file.tensor(name);
+            tensor.kind = kind.0;
+            tensor.data = random_blocks(&mut random, kind, out * inp);
+        };
+        let kv = hidden / HEADS * KV_HEADS;
+        matrix(&mut file, "token_embd.weight", VOCAB, hidden);
+        matrix(&mut file, "output.weight", VOCAB, hidden);
+        for (part, out, inp) in [
+            ("attn_q", hidden, hidden),
+            ("attn_k", kv, hidden),
+            ("attn_v", kv, hidden),
+            ("attn_output", hidden, hidden),
+            ("ffn_gate", 2 * hidden, hidden),
+            ("ffn_up", 2 * hidden, hidden),
+            ("ffn_down", hidden, 2 * hidden),
+        ] {
+            matrix(&mut file, &format!("blk.0.{part}.weight"), out, inp);
+        }
+        for norm in ["output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"] {
+            file.add(&format!("{norm}.weight"), &[hidden], types::F32, &vec![1.0; hidden]);
+        }
+        change(&mut file);
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("tiny.gguf"), file.bytes()).unwrap();
+        fs::write(dir.path().join("calibration.txt"), "abcdefghijk hijab badge cab jig ".repeat(40).replace(' ', "a"))
+            .unwrap();
+        Gguf { dir, hidden }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        import::open(&self.path("tiny.gguf")).unwrap()
+    }
+
+    /// Packs a dense file, unless `change` asks for more.
+    fn pack(&self, weight_type: WeightType, change: impl FnOnce(&mut PackOptions)) -> rasp::Result<Summary> {
+        let mut options = options(&self.path("tiny.gguf"), &self.path("out.rasp"), weight_type);
+        options.calibration = Some(self.path("calibration.txt"));
+        change(&mut options);
+        pack(&options, &mut Silent)
+    }
+
+    fn packed(&self, weight_type: WeightType) -> Packed {
+        self.pack(weight_type, |_| {}).unwrap();
+        Packed::open(&self.path("out.rasp"))
+    }
+
+    /// Log-probabilities of a few tokens from what was packed last.
+    fn log_probs(&self) -> Vec<f64> {
+        let model = Model::load(&self.path("out.rasp"), &LoadOptions { verify: true, isa: None }).unwrap();
+        let mut scorer = Scorer::exact(model, 16, 1).unwrap();
+        let tokens = [3, 1, 4, 1, 5, 9, 2, 6, 5, 11];
+        scorer.score(&tokens, usize::MAX).unwrap().iter().map(|s| s.log_prob).collect()
+    }
+}
+
+fn options(input: &Path, output: &Path, weight_type: WeightType) -> PackOptions {
+    PackOptions {
+        input: input.to_path_buf(),
+        output: output.to_path_buf(),
+        weight_type,
+        calibration: None,
+        calibration_tokens: 256,
+        sparsity: vec![],
+        rho: 1.0,
+        recipe: RecipeRequest::default(),
+        threads: 1,
+    }
+}
+
+/// Random bits; scales are small numbers, or powers of two where values must fit 16 bits of floating point.
+fn random_blocks(random: &mut Random, kind: (u32, usize, usize, usize), values: usize) -> Vec<u8> {
+    let (_, per_block, bytes, scales) = kind;
+    let mut data: Vec<u8> = (0..values / per_block * bytes).map(|_| random.below(256) as u8).collect();
+    for block in data.chunks_exact_mut(bytes) {
+        if kind == blocks::F32 {
+            block.copy_from_slice(&(random.below(20001) as f32 / 40000.0 - 0.25).to_le_bytes());
+        } else if kind == blocks::Q8_0 {
+            block[..2].copy_from_slice(&f16::from_f32([0.5f32, 0.25, 0.125][random.below(3)] / 256.0).to_le_bytes());
+        }
+        for scale in block[..scales].chunks_exact_mut(2).filter(|_| kind != blocks::Q8_0) {
+            let size = if kind == blocks::Q4_K { 0.001 } else { 0.02 };
+            scale.copy_from_slice(&f16::from_f32(size * (random.below(1000) as f32 / 1000.0 + 0.1)).to_le_bytes());
+        }
+    }
+    data
+}
+
+/// A packed file, read by nothing but its description.
+struct Packed {
+    file: File,
+}
+
+impl Packed {
+    fn open(path: &Path) -> Packed {
+        Packed { file: File::open(Bytes::map(path).unwrap()).unwrap() }
+    }
+
+    fn f16(&self, name: &str) -> Vec<f32> {
+        assert_eq!(self.file.describe(name).unwrap().0, Dtype::F16, "{name}");
+        let bits = self.file.raw(name).unwrap().chunks_exact(2);
+        bits.map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+    }
+
+    /// The rows of an embedding or head.
+    fn rows(&self, name: &str) -> Vec<f32> {
+        assert_eq!(self.file.describe(name).unwrap().0, Dtype::I8, "{name}");
+        let scale = self.f16(&format!("{name}.scale"));
+        let numbers = self.file.raw(name).unwrap().iter().enumerate();
+        numbers.map(|(i, q)| scale[i / 32] * f32::from(q.cast_signed())).collect()
+    }
+
+    /// A linear's weights `[out, in]`.
+    fn linear(&self, checkpoint: &Checkpoint, layer: usize, kind: LinearKind, whole: WholeType) -> Vec<f32> {
+        let group = GroupKind::ALL.into_iter().find(|g| g.linears().contains(&kind)).unwrap();
+        let shape = |kind| checkpoint.config.linear_shape(kind);
+        let width: usize = group.linears().iter().map(|&l| shape(l).0).sum();
+        let before = group.linears().iter().take_while(|&&l| l != kind).map(|&l| shape(l).0).sum::<usize>();
+        let (outputs, inputs) = shape(kind);
+        let name = format!("layers.{layer}.{}", group.name());
+        let (dtype, packed) = if whole == WholeType::Q8 { (Dtype::I8, width) } else { (Dtype::U8, width / 2) };
+        let described = self.file.describe(&name).unwrap();
+        assert_eq!((described.0, &described.1[..]), (dtype, &[inputs, packed][..]), "{name}");
+        let bytes = self.file.raw(&name).unwrap();
+        let scale = self.f16(&format!("{name}.scale"));
+        let min = if whole == WholeType::Q4 { self.f16(&format!("{name}.min")) } else { vec![0.0; scale.len()] };
+        let rows: Vec<usize> = channel_rows(inputs, 32).collect();
+        let value = |output: usize, input: usize| {
+            let (column, row) = (before + output, rows[input]);
+            let number = match whole {
+                WholeType::Q8 => f32::from(bytes[row * width + column].cast_signed()),
+                WholeType::Q4 => {
+                    let byte = bytes[row * width / 2 + column / 32 * 16 + column % 16];
+                    f32::from(byte >> (column % 32 / 16 * 4) & 15)
+                }
+            };
+            let shared = input / 32 * width + column;
+            scale[shared] * number + min[shared]
+        };
+        (0..outputs)
+            .flat_map(|output| (0..inputs).map(move |input| (output, input)))
+            .map(|(o, i)| value(o, i))
+            .collect()
+    }
+}
+
+fn worst(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn what_lies_on_the_grid_arrives_as_it_was() {
+    for (kind, weight_type) in [
+        (blocks::Q8_0, WeightType::Q8),
+        (blocks::Q4_0, WeightType::Q8),
+        (blocks::Q5_0, WeightType::Q8),
+        (blocks::Q4_0, WeightType::Q4),
+        (blocks::Q4_1, WeightType::Q4),
+    ] {
+        let gguf = Gguf::new(kind, 64);
+        let (packed, checkpoint) = (gguf.packed(weight_type), gguf.checkpoint());
+        for linear in LinearKind::ALL {
+            let expected = checkpoint.linear(0, linear).unwrap().data;
+            let found = packed.linear(&checkpoint, 0, linear, weight_type.whole().unwrap());
+            assert!(found == expected, "{kind:?} as {weight_type:?}: {linear:?}");
+        }
+        let embedding = checkpoint.embedding_rows(0..VOCAB).unwrap();
+        let head = checkpoint.lm_head_rows(0..VOCAB).unwrap().unwrap();
+        for (name, expected) in [("embed_tokens", embedding), ("lm_head", head)] {
+            let found = packed.rows(name);
+            if kind == blocks::Q4_1 {
+                // With a minimum it is no grid of 8 bits.
+                let steps = packed.f16(&format!("{name}.scale"));
+                let half = |i: usize| 0.501 * steps[i / 32];
+                assert!(found.iter().zip(expected).enumerate().all(|(i, (a, b))| (a - b).abs() <= half(i)), "{name}");
+            } else {
+                assert!(found == expected, "{kind:?}: {name}");
+            }
+        }
+        assert!(!packed.file.contains("head_look"));
+    }
+}
+
+#[test]
+fn q4_k_arrives_within_the_rounding_of_its_scales() {
+    let gguf = Gguf::new(blocks::Q4_K, 256);
+    let (packed, checkpoint) = (gguf.packed(WeightType::Q4), gguf.checkpoint());
+    for linear in LinearKind::ALL {
+        let expected = checkpoint.linear(0, linear).unwrap().data;
+        let found = packed.linear(&checkpoint, 0, linear, WholeType::Q4);
+        // 63 · 0.0011 · 15 and 63 · 0.0011 at most, each half an ulp of f16 off.
+        assert!(worst(&found, &expected) < 63.0 * 0.0011 * 16.0 / 2048.0, "{linear:?}");
+        assert!(found != expected);
+    }
+}
+
+#[test]
+fn anything_else_arrives_within_half_a_step() {
+    let gguf = Gguf::new(blocks::F32, 64);
+    let checkpoint = gguf.checkpoint();
+    for (weight_type, step) in [(WeightType::Q8, 0.25 / 127.0), (WeightType::Q4, 0.5 / 15.0)] {
+        let packed = gguf.packed(weight_type);
+        for linear in LinearKind::ALL {
+            let expected = checkpoint.linear(0, linear).unwrap().data;
+            let found = packed.linear(&checkpoint, 0, linear, weight_type.whole().unwrap());
+            // In 4 bits the ends of the range may be left out for the sake of the rest.
+            let allowed = if weight_type == WeightType::Q8 { 0.501 * step } else { 1.5 * step };
+            assert!(worst(&found, &expected) <= allowed, "{weight_type:?} {linear:?} {}", worst(&found, &expected));
+        }
+        assert!(
+            worst(&packed.rows("embed_tokens"), &checkpoint.embedding_rows(0..VOCAB).unwrap()) < 0.501 * 0.25 / 127.0
+        );
+    }
+}
+
+#[test]
+fn what_is_packed_computes_what_went_in() {
+    let gguf = Gguf::new(blocks::Q8_0, 64);
+    gguf.pack(WeightType::F16, |_| {}).unwrap(); // Powers of two times 8 bits: exact.
+    let expected = gguf.log_probs();
+    gguf.pack(WeightType::Q8, |_| {}).unwrap();
+    let close = |allowed: f64, what: &str| {
+        let worst = gguf.log_probs().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst < allowed, "{what}: {worst}");
+    };
+    close(1e-3, "q8");
+    // With a low rank the residual is rounded, to 8 bits.
+    let summary = gguf.pack(WeightType::Q8, |o| (o.sparsity, o.rho) = (vec![0.5], 0.6)).unwrap();
+    close(0.1, "q8 with a low rank");
+    let packed = Packed::open(&gguf.path("out.rasp"));
+    assert_eq!(packed.file.describe("layers.0.gate.low_rank.a").unwrap().0, Dtype::F16);
+    // 8.5 bits a weight and all scales, 16 a number of the factors.
+    assert!((0.3 * 8.0 + 0.5..0.5 * 16.0).contains(&(summary.rungs[0].kept * 8.5)), "{summary:?}");
+}
+
+#[test]
+fn the_summary_counts_what_the_engine_counts() {
+    let gguf = Gguf::new(blocks::Q4_1, 64);
+    for (weight_type, bits) in [(WeightType::Q8, 8.5), (WeightType::Q4, 5.0)] {
+        let summary = gguf.pack(weight_type, |o| o.sparsity = vec![0.3, 0.5]).unwrap();
+        let model = Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, isa: None }).unwrap();
+        let weights = 64 * (64 + 32 + 32 + 64 + 3 * 128);
+        assert_eq!(summary.linear_bytes as f64, f64::from(weights) * bits / 8.0);
+        assert_eq!((summary.linear_bytes, summary.head_bytes), (model.linear_bytes(), model.greedy_head_bytes()));
+        assert_eq!(summary.head_bytes, (VOCAB * gguf.hidden * 34 / 32) as u64);
+        let kept = (0.5 * f64::from(weight_type.whole().unwrap().bits() as u32)
+            + (bits - weight_type.whole().unwrap().bits() as f64))
+            / bits;
+        assert!((summary.rungs[1].kept - kept).abs() < 1e-6, "{summary:?}");
+        assert!((f64::from(model.recipe().linears["layers.0.q"].kept[1]) - kept).abs() < 1e-6);
+        assert!(gguf.log_probs().iter().all(|p| p.is_finite()));
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_file() {
+    let gguf = Gguf::new(blocks::F32, 64);
+    for weight_type in [WeightType::Q8, WeightType::Q4] {
+        let make = || {
+            gguf.pack(weight_type, |o| o.sparsity = vec![0.5]).unwrap();
+            fs::read(gguf.path("out.rasp")).unwrap()
+        };
+        assert!(make() == make());
+    }
+}
+
+#[test]
+fn what_must_not_come_out_is_refused_and_leaves_nothing_behind() {
+    let refused = |gguf: &Gguf, weight_type, status, words: &[&str]| {
+        let files = || fs::read_dir(gguf.dir.path()).unwrap().count();
+        let before = files();
+        let error = gguf.pack(weight_type, |o| o.sparsity = vec![0.5]).unwrap_err();
+        assert_eq!(error.status(), status, "{error}");
+        words.iter().for_each(|word| assert!(error.message().contains(word), "{error} lacks {word}"));
+        assert_eq!(files(), before, "something was left behind");
+    };
+    // Two kv heads of 8 channels.
+    let narrow = Gguf::new(blocks::Q8_0, 32);
+    for weight_type in [WeightType::Q8, WeightType::Q4] {
+        let words = ["k: 16 channels out", weight_type.name(), "--dtype bf16"];
+        refused(&narrow, weight_type, Status::Unsupported, &words);
+    }
+    // A damaged scale is found though the blocks are not decoded.
+    for (kind, weight_type) in [(blocks::Q8_0, WeightType::Q8), (blocks::Q4_1, WeightType::Q4)] {
+        for name in ["blk.0.ffn_up.weight", "output.weight", "token_embd.weight"] {
+            for scale in [f16::NAN, f16::NEG_INFINITY] {
+                let damaged = Gguf::with(kind, 64, |file| {
+                    // The second block of row 1.
+                    let at = 3 * kind.2;
+                    file.tensor(name).data[at..at + 2].copy_from_slice(&scale.to_le_bytes());
+                });
+                refused(&damaged, weight_type, Status::NonFinite, &[name, "[1, 32]"]);
+            }
+        }
+    }
+    // Finite, but no scale in f16.
+    let large = Gguf::with(blocks::F32, 64, |file| {
+        file.tensor("blk.0.ffn_down.weight").data[..4].copy_from_slice(&1e9f32.to_le_bytes());
+    });
+    refused(&large, WeightType::Q8, Status::OutOfRange, &["layers.0.down", "1000000000", "q8"]);
+    refused(&large, WeightType::Q4, Status::OutOfRange, &["layers.0.down", "1000000000", "q4"]);
+}
+
+/// SmolLM2's linears are Q4_1 and its embedding is Q8_0: packed as q4 it is the same model to the bit.
+#[test]
+fn a_real_model_arrives_as_it_was() {
+    let path = std::env::var_os("RASP_TEST_GGUF").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/models/SmolLM2-135M-Instruct.Q4_1.gguf"),
+        PathBuf::from,
+    );
+    assert!(path.exists(), "{} is not there: run `make model` first", path.display());
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("smollm2.rasp");
+    pack(&options(&path, &output, WeightType::Q4), &mut Silent).unwrap();
+    let (packed, checkpoint) = (Packed::open(&output), import::open(&path).unwrap());
+    for (layer, linear) in [
+        (0, LinearKind::Q),
+        (29, LinearKind::Q),
+        (7, LinearKind::K),
+        (7, LinearKind::V),
+        (12, LinearKind::O),
+        (3, LinearKind::Up),
+        (29, LinearKind::Down),
+    ] {
+        let expected = checkpoint.linear(layer, linear).unwrap().data;
+        assert!(packed.linear(&checkpoint, layer, linear, WholeType::Q4) == expected, "{layer} {linear:?}");
+    }
+    let found = packed.rows("embed_tokens");
+    let hidden = checkpoint.config.hidden_size;
+    for start in [0, 4000, 49000] {
+        let rows = start..start + 152;
+        let expected = checkpoint.embedding_rows(rows.clone()).unwrap();
+        assert!(found[rows.start * hidden..rows.end * hidden] == expected, "rows from {start}");
+    }
+}
