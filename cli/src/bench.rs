@@ -5,6 +5,7 @@
 
 use crate::stream::Stream;
 use crate::{number, parse_count, say};
+use rasp::session::KvType;
 use rasp::text::EncodeOptions;
 use rasp::{Error, Model, Result, Session, SessionOptions, Status};
 use serde_json::json;
@@ -28,6 +29,9 @@ pub struct Args {
     /// Sparsities (default: dense, and 0.3, 0.5 and 0.7 where the file goes that far)
     #[arg(long, value_delimiter = ',', value_parser = crate::parse_sparsity)]
     sparsity: Option<Vec<f32>>,
+    /// Keys and values in f16, f32 or i8
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = crate::parse_kv)]
+    kv: KvType,
     /// Rounds; medians are reported
     #[arg(long, default_value_t = 5, value_parser = parse_count)]
     rounds: usize,
@@ -55,7 +59,7 @@ struct Samples {
 pub fn run(args: &Args) -> Result<()> {
     let model = crate::load(&args.model)?;
     let context = args.prompt.saturating_add(args.n).saturating_add(1);
-    let options = SessionOptions { context, threads: args.threads, ..Default::default() };
+    let options = SessionOptions { context, threads: args.threads, kv_type: args.kv, ..Default::default() };
     let mut session = Session::open(model.clone(), &options)?;
     let prompt = prompt(&model, args.prompt)?;
     let sparsities = args.sparsity.clone().unwrap_or_else(|| {

@@ -12,6 +12,7 @@ mod run;
 mod stream;
 
 use clap::{Parser, Subcommand};
+use rasp::session::KvType;
 use rasp::{LoadOptions, Model, Result, Status};
 use std::path::Path;
 use std::process::ExitCode;
@@ -94,6 +95,11 @@ fn all_threads() -> usize {
 fn read_text(path: &Path) -> Result<String> {
     std::fs::read_to_string(path)
         .map_err(|e| rasp::Error::new(Status::Io, format!("cannot read {}: {e}", path.display())))
+}
+
+/// The element type of the KV cache.
+fn parse_kv(text: &str) -> Result<KvType, String> {
+    KvType::ALL.into_iter().find(|kv| kv.name() == text).ok_or_else(|| "one of f16, f32, i8".into())
 }
 
 /// A sparsity on the command line.

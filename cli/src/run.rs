@@ -1,7 +1,7 @@
 //! `rasp run`: continue a text, streaming it as it comes.
 
 use crate::{number, parse_count, say};
-use rasp::session::Stats;
+use rasp::session::{KvType, Stats};
 use rasp::text::{EncodeOptions, Message, Utf8Stream};
 use rasp::{Error, Model, Result, Sampling, Session, SessionOptions, Status};
 use serde_json::json;
@@ -46,6 +46,9 @@ pub struct Args {
     /// Threads that work on a token
     #[arg(long, default_value_t = 1, value_parser = parse_count)]
     threads: usize,
+    /// Keys and values in f16, f32 or i8
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = crate::parse_kv)]
+    kv: KvType,
     /// Tokens there is room for; 0: what the prompt and -n need
     #[arg(long, default_value_t = 0)]
     ctx: usize,
@@ -66,7 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::new(Status::ContextFull, message));
     }
     let context = if args.ctx == 0 { prompt.len().saturating_add(args.n).min(limit) } else { args.ctx };
-    let options = SessionOptions { context, threads: args.threads, ..Default::default() };
+    let options = SessionOptions { context, threads: args.threads, kv_type: args.kv, ..Default::default() };
     let mut session = Session::open(model.clone(), &options)?;
     session.set_sparsity(args.sparsity)?;
     session.set_sampling(Sampling {

@@ -24,6 +24,20 @@ pub enum KvType {
     I8,
 }
 
+impl KvType {
+    /// All of them.
+    pub const ALL: [KvType; 3] = [KvType::F16, KvType::F32, KvType::I8];
+
+    /// `f16`, `f32` or `i8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            KvType::F16 => "f16",
+            KvType::F32 => "f32",
+            KvType::I8 => "i8",
+        }
+    }
+}
+
 enum Store {
     F16(Buf<u16>),
     F32(Buf<f32>),

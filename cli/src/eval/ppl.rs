@@ -3,9 +3,9 @@
 use super::{Protocol, kept};
 use crate::progress::Reporter;
 use crate::{number, parse_count};
-use rasp::session::Scorer;
+use rasp::session::{KvType, Scorer};
 use rasp::text::EncodeOptions;
-use rasp::{Error, Result, Status};
+use rasp::{Error, Result, SessionOptions, Status};
 use rasp_packer::Progress;
 use serde_json::json;
 use std::path::PathBuf;
@@ -32,6 +32,9 @@ pub struct Args {
     /// Which tokens are sparse
     #[arg(long, default_value = "strict")]
     protocol: Protocol,
+    /// Keys and values in f16, f32 or i8
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = crate::parse_kv)]
+    kv: KvType,
     /// Threads (default: all)
     #[arg(long, value_parser = parse_count)]
     threads: Option<usize>,
@@ -54,7 +57,8 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::new(Status::InvalidArgument, message));
     }
     let threads = args.threads.unwrap_or_else(crate::all_threads);
-    let mut scorer = Scorer::exact(model, args.ctx, threads)?;
+    let options = SessionOptions { context: args.ctx, threads, kv_type: args.kv, ..Default::default() };
+    let mut scorer = Scorer::open(model, &options)?;
     scorer.set_sparsity(args.sparsity)?;
     let sparse_from = match args.sparsity {
         0.0 => args.ctx,
