@@ -87,7 +87,11 @@ fn one_by_one_in_batches_and_on_any_threads_the_bits_are_the_same() {
                 let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let sum: f64 = logits.iter().map(|&l| f64::from((l - largest).exp())).sum();
                 let single = f64::from(logits[text[i + 1] as usize] - largest) - sum.ln();
-                assert_eq!(single.to_bits(), score.log_prob.to_bits(), "{kind} {sparsity}, token {i}, {threads} threads");
+                assert_eq!(
+                    single.to_bits(),
+                    score.log_prob.to_bits(),
+                    "{kind} {sparsity}, token {i}, {threads} threads"
+                );
             }
             assert_eq!(session.stats().traffic, traffic, "{kind} {sparsity}");
         }

@@ -98,7 +98,9 @@ fn products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
 /// Whole numbers in column form; a multiplication and an addition count as two.
 fn quantized_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
     let types = [(WholeType::Q8, "q8"), (WholeType::Q4, "q4")];
-    for ((whole, kind), (rows, cols)) in types.into_iter().flat_map(|t| [(t, (576, 576)), (t, (576, 3072)), (t, (1536, 576))]) {
+    for ((whole, kind), (rows, cols)) in
+        types.into_iter().flat_map(|t| [(t, (576, 576)), (t, (576, 3072)), (t, (1536, 576))])
+    {
         let name = format!("gemm_q {kind} [{rows}, {cols}]");
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;

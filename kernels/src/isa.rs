@@ -22,8 +22,7 @@ pub enum Isa {
 
 impl Isa {
     /// Every set, slowest first. A CPU may lack some of them.
-    pub const ALL: [Isa; 6] =
-        [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon];
+    pub const ALL: [Isa; 6] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon];
 
     /// The name that [`Isa::parse`] reads: `scalar`, `avx2`, `avx_vnni`, `avx512`, `avx512_vnni`,
     /// `neon`.

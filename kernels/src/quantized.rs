@@ -267,10 +267,16 @@ impl<'a> WholeRef<'a> {
     /// The columns of that range, of every row. Panics if it is out of bounds or cuts a group.
     pub fn columns(&self, range: Range<usize>) -> WholeRef<'a> {
         assert!(range.start <= range.end && range.end <= self.cols, "columns out of bounds");
-        assert!(range.start.is_multiple_of(QUANT_GROUP) && range.len().is_multiple_of(QUANT_GROUP), "columns by groups");
+        assert!(
+            range.start.is_multiple_of(QUANT_GROUP) && range.len().is_multiple_of(QUANT_GROUP),
+            "columns by groups"
+        );
         let some = !range.is_empty() && self.rows != 0;
-        let (whole, scale) =
-            if some { (&self.whole[range.start..], &self.scale[range.start / QUANT_GROUP..]) } else { (&[][..], &[][..]) };
+        let (whole, scale) = if some {
+            (&self.whole[range.start..], &self.scale[range.start / QUANT_GROUP..])
+        } else {
+            (&[][..], &[][..])
+        };
         WholeRef { whole, scale, cols: range.len(), ..*self }
     }
 }
@@ -282,7 +288,8 @@ mod tests {
     #[test]
     fn shapes_are_checked() {
         let (data, scale) = ([0u8; 64 * 64], [0u16; 2 * 64]);
-        let q8 = |rows, cols, scales| Quantized::new(WholeType::Q8, &data[..rows * cols], &scale[..scales], &[], rows, cols);
+        let q8 =
+            |rows, cols, scales| Quantized::new(WholeType::Q8, &data[..rows * cols], &scale[..scales], &[], rows, cols);
         assert!(q8(64, 64, 128).is_some());
         assert!(q8(32, 64, 128).is_none(), "scales of a group too many");
         assert!(q8(64, 48, 96).is_none() && q8(48, 64, 64).is_none(), "48 is no multiple of 32");

@@ -7,6 +7,9 @@ type Select = unsafe fn(&[f32], Option<&[f32]>, f32, &mut [u32]) -> usize;
 /// `y`, `x`, `score`, `threshold`; returns how many it kept.
 type Mask = unsafe fn(&mut [f32], &[f32], Option<&[f32]>, f32) -> usize;
 
+/// `y`, `x` in whole numbers, its scales, indices, `w`; returns how many groups it read.
+type GemvSparseQ = unsafe fn(&mut [f32], &[i16], &[f32], &[u32], Quantized<'_>) -> usize;
+
 /// One instruction set's operations.
 ///
 /// To call an entry is unsafe for two reasons: the CPU must have the instruction set, and the
@@ -33,7 +36,7 @@ pub(crate) struct Table {
     pub quantize: unsafe fn(&mut [i16], &mut [f32], &[f32]),
     pub gemv_q: unsafe fn(&mut [f32], &[i16], &[f32], Quantized<'_>),
     /// The indices are below the number of rows.
-    pub gemv_sparse_q: unsafe fn(&mut [f32], &[i16], &[f32], &[u32], Quantized<'_>) -> usize,
+    pub gemv_sparse_q: GemvSparseQ,
     pub gemm_q: unsafe fn(MatMut<'_>, WholeRef<'_>, Quantized<'_>),
     pub dot_rows_q: unsafe fn(&mut [f32], &[i16], &[f32], QuantizedRows<'_>),
     pub dot_rows_many_q: unsafe fn(MatMut<'_>, WholeRef<'_>, QuantizedRows<'_>),

@@ -2,7 +2,7 @@
 
 use super::{FloatType, WeightType};
 use crate::format::{self, View};
-use rasp_kernels::{MatMut, MatRef, Kernels, Matrix, Quantized, WholeRef, WholeType, QUANT_GROUP};
+use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, Quantized, WholeRef, WholeType};
 use std::ops::Range;
 
 /// The seven linears of a decoder block, in the order a token passes them.

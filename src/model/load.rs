@@ -115,7 +115,8 @@ impl Loader<'_> {
             let (input, output) = self.config.linear_shape(kind);
             if !input.is_multiple_of(QUANT_GROUP) || !output.is_multiple_of(QUANT_GROUP) {
                 let (kind, name) = (kind.name(), self.weight_type.name());
-                let message = format!("{kind} is {output} by {input}, but weights are {name}: multiples of {QUANT_GROUP}");
+                let message =
+                    format!("{kind} is {output} by {input}, but weights are {name}: multiples of {QUANT_GROUP}");
                 return Err(Error::new(Status::BadFile, message));
             }
         }

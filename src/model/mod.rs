@@ -5,17 +5,17 @@ mod load;
 mod look;
 mod rows;
 
+pub(crate) use group::Weights;
 pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};
 pub use load::LoadOptions;
-pub(crate) use group::Weights;
 pub(crate) use look::{HeadLook, Rounded};
 pub(crate) use rows::{Rows, RowsRef};
 
 use crate::format::{Bytes, Config, Dtype, Recipe, View};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
-use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
 pub use rasp_kernels::WholeType;
+use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
 use std::sync::Arc;
 
 /// A loaded model.

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, UNIT, view};
 use super::shared::{Shared, share};
-use crate::model::{RowsRef, Rounded};
+use crate::model::{Rounded, RowsRef};
 use crate::sampling::argmax;
 use crate::{Error, Result, Status};
 use rasp_kernels::{QUANT_GROUP, WholeRef};
@@ -139,7 +139,9 @@ impl Engine {
         let normed = view(&buf.normed[rows.start * h..], rows.len(), h);
         let (whole, scale) = match weights {
             RowsRef::Float(_) => (&mut [][..], &mut [][..]),
-            RowsRef::Whole(_) => (&mut buf.whole[..rows.len() * h], &mut buf.whole_scale[..rows.len() * h / QUANT_GROUP]),
+            RowsRef::Whole(_) => {
+                (&mut buf.whole[..rows.len() * h], &mut buf.whole_scale[..rows.len() * h / QUANT_GROUP])
+            }
         };
         if let RowsRef::Whole(_) = weights {
             kernels.quantize(whole, scale, &buf.normed[rows.start * h..rows.end * h]);

@@ -142,7 +142,9 @@ impl KvCache {
     pub(crate) fn scales(&self, layer: usize, head: usize, len: usize) -> Option<(&[f32], &[f32])> {
         let start = self.head_start(layer, head) / self.head_dim;
         match (&self.keys, &self.values) {
-            (Store::I8(_, keys), Store::I8(_, values)) => Some((&keys[start..start + len], &values[start..start + len])),
+            (Store::I8(_, keys), Store::I8(_, values)) => {
+                Some((&keys[start..start + len], &values[start..start + len]))
+            }
             _ => None,
         }
     }

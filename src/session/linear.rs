@@ -307,7 +307,7 @@ impl Pass<'_, '_> {
         let bytes_read = AtomicU64::new(0);
         for (columns, linear) in group.masks(thresholds) {
             let shared = Shared::new(&mut masked[..rows * input]);
-            let shared_whole = Shared::new(&mut **masked_whole);
+            let shared_whole = Shared::new(masked_whole);
             self.burst.run(&|part| {
                 let mut read = 0;
                 for row in share(rows, 1, parts, part) {
@@ -334,7 +334,8 @@ impl Pass<'_, '_> {
                 bytes_read.fetch_add(read, Ordering::Relaxed);
             });
 
-            let masked = Input { x: view(masked, rows, input), whole: whole_ref(group, masked_whole, self.whole_scale, rows) };
+            let masked =
+                Input { x: view(masked, rows, input), whole: whole_ref(group, masked_whole, self.whole_scale, rows) };
             self.burst.run(&|part| {
                 // SAFETY: each part has a tile of its own.
                 let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };

@@ -247,12 +247,7 @@ impl Simd for Neon {
                 let both = vld1q_u8(p);
                 let (low, high) = (vandq_u8(both, vdupq_n_u8(15)), vshrq_n_u8::<4>(both));
                 let wide = |v| vreinterpretq_s16_u16(vmovl_u8(v));
-                [
-                    wide(vget_low_u8(low)),
-                    wide(vget_high_u8(low)),
-                    wide(vget_low_u8(high)),
-                    wide(vget_high_u8(high)),
-                ]
+                [wide(vget_low_u8(low)), wide(vget_high_u8(low)), wide(vget_low_u8(high)), wide(vget_high_u8(high))]
             }
         })
     }

@@ -289,14 +289,7 @@ pub(crate) unsafe fn gemv_sparse_q<S: Simd>(
 /// # Safety
 /// `y` has `w.cols > 0` elements, `x_scale` one for the group; both batches are of `w`.
 #[inline(always)]
-unsafe fn through<S: Simd, W: Whole>(
-    s: S,
-    y: *mut f32,
-    x_scale: *const f32,
-    w: &Columns,
-    this: &Batch,
-    next: &Batch,
-) {
+unsafe fn through<S: Simd, W: Whole>(s: S, y: *mut f32, x_scale: *const f32, w: &Columns, this: &Batch, next: &Batch) {
     let bytes = w.cols / COLS * W::BYTES;
     // SAFETY: the group has a scale.
     let scale = unsafe { *x_scale.add(this.group) };

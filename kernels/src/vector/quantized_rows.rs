@@ -29,13 +29,7 @@ pub(crate) unsafe fn dot_rows_q<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale
 /// # Safety
 /// As for [`dot_rows_q`].
 #[inline(always)]
-unsafe fn streams<S: Simd, const R: usize>(
-    s: S,
-    y: &mut [f32],
-    x: &[i16],
-    x_scale: &[f32],
-    w: QuantizedRows<'_>,
-) {
+unsafe fn streams<S: Simd, const R: usize>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>) {
     let run = w.rows() / R;
     let row = |n: usize| {
         let (whole, scale) = w.row(n);

@@ -221,7 +221,7 @@ mod sixteen {
 }
 
 mod tests {
-    use crate::{Active, Elems, Kernels, Quantized, QuantizedRows, WholeRef, WholeType, MatMut, MatRef, Matrix};
+    use crate::{Active, Elems, Kernels, MatMut, MatRef, Matrix, Quantized, QuantizedRows, WholeRef, WholeType};
 
     fn menus() -> [(&'static str, Kernels); 2] {
         [("4 lanes", Kernels(&super::four::TABLE)), ("16 lanes", Kernels(&super::sixteen::TABLE))]
