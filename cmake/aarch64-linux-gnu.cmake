@@ -1,6 +1,6 @@
 # CMake toolchain file: C and C++ for 64-bit ARM Linux, from Debian's cross compiler on another machine.
 #
-#     cmake -S examples-c -B BUILD --toolchain cmake/aarch64-linux-gnu.cmake -DRASP_LIBRARY=.../librasp.so
+#     cmake -S examples-c -B BUILD --toolchain $PWD/cmake/aarch64-linux-gnu.cmake -DRASP_LIBRARY=.../librasp.so
 #
 # Programs are run under qemu, by ctest for one. -DRASP_EMULATOR=... gives another command, or none if empty.
 

@@ -32,12 +32,12 @@ KERNELS = [
 # taken for the Cortex-A78AE too, whose vector units are no fewer.
 CORES = {"Cortex-A72": "cortex-a72", "Cortex-A76": "neoverse-n1", "Cortex-A78AE": "neoverse-n1"}
 
-# Board: core, clock in GHz, cores, GB/s that one core reads, GB/s that all cores read. Sources: docs/cross.md.
+# Board: core, clock in GHz, cores, GB/s that one core reads, GB/s that all of them read. Sources: docs/cross.md.
 BOARDS = {
-    "Raspberry Pi 4": ("Cortex-A72", 1.5, 4, 4.1, 5.6),
-    "Raspberry Pi 4, 1.8 GHz": ("Cortex-A72", 1.8, 4, 4.1, 5.6),
+    "Raspberry Pi 4": ("Cortex-A72", 1.5, 4, 5.1, 5.6),
+    "Raspberry Pi 4, newer": ("Cortex-A72", 1.8, 4, 5.1, 5.6),
     "Raspberry Pi 5": ("Cortex-A76", 2.4, 4, 14.9, 14.9),
-    "Jetson Orin Nano": ("Cortex-A78AE", 1.5, 6, 9.8, 51.0),
+    "Jetson Orin Nano": ("Cortex-A78AE", 1.5, 6, 9.8, 54.4),
     "Jetson Orin Nano Super": ("Cortex-A78AE", 1.7, 6, 9.8, 58.8),
 }
 
@@ -105,18 +105,16 @@ def costs(library):
     return found
 
 
-def tokens(board, costs, megabytes, linear, cores):
-    """Tokens a second: linears and head each at the lesser of what the cores can eat and what memory gives."""
-    core, clock, count, one, all_cores = BOARDS[board]
-    cpu = CORES[core]
-    used = count if cores == "all" else 1
-    memory = all_cores if cores == "all" else one
-    seconds = 0
-    for kernel, size in zip((linear, "dot_rows_i8"), megabytes):
-        _, weights, cycles = costs[kernel]
-        eaten = used * clock * weights / cycles[cpu][0]
-        seconds += size / 1e3 / min(eaten, memory)
-    return 1 / seconds
+def bounds(board, used, costs, kernel):
+    """GB/s of weights that so many cores of a board eat with a kernel, and that memory gives them."""
+    core, clock, count, one, every = BOARDS[board]
+    _, weights, cycles = costs[kernel]
+    return used * clock * weights / cycles[CORES[core]][0], one if used == 1 else every
+
+
+def tokens(board, used, costs, work):
+    """Tokens a second, work being pairs of a kernel and the MB that it reads."""
+    return 1e3 / sum(megabytes / min(bounds(board, used, costs, kernel)) for kernel, megabytes in work)
 
 
 def main():
@@ -137,20 +135,27 @@ def main():
 
     if not args.tables:
         return
-    print("\n| board | GHz |" + "".join(f" {name} |" for name in found) + " memory, one core | memory, all cores |")
-    print("| --- |" + " --- |" * (len(found) + 3))
-    for board, (core, clock, count, one, all_cores) in BOARDS.items():
-        eaten = [clock * weights / cycles[CORES[core]][0] for _, weights, cycles in found.values()]
-        print(f"| {board} | {clock} |" + "".join(f" {e:.1f} |" for e in eaten) + f" {one:.1f} | {all_cores:.1f} |")
+    kernels = ["gemv, bf16", "gemv, f16", "gemv_sparse, bf16", "dot_rows, bf16", "dot_rows_i8"]
+    print("\n| board | cores | GHz |" + "".join(f" {kernel} |" for kernel in kernels) + " memory |")
+    print("| --- | --- | --- |" + " --- |" * (len(kernels) + 1))
+    for board, (_, clock, count, *_) in BOARDS.items():
+        for used in (1, count):
+            print(f"| {board} | {used} | {clock} |", end="")
+            for kernel in kernels:
+                eaten, memory = bounds(board, used, found, kernel)
+                print(f" **{eaten:.1f}** |" if eaten < memory else f" {eaten:.1f} |", end="")
+            print(f" {memory:.1f} |")
 
-    print("\n| board |" + "".join(f" {m}, {how}, {n} |" for m in MODELS for how in ("dense", "50%") for n in ("1 core", "all")))
-    print("| --- |" + " --- |" * (4 * len(MODELS)))
-    for board in BOARDS:
-        row = []
-        for linears, kept, head in MODELS.values():
-            for kernel, share in (("gemv, bf16", 1), ("gemv_sparse, bf16", kept)):
-                row += [tokens(board, found, (share * linears, head), kernel, n) for n in ("one", "all")]
-        print(f"| {board} |" + "".join(f" {t:.3g} |" for t in row))
+    print("\n| board | cores |" + "".join(f" {model}, dense | 50% |" for model in MODELS))
+    print("| --- | --- |" + " --- |" * (2 * len(MODELS)))
+    for board, (_, _, count, *_) in BOARDS.items():
+        for used in (1, count):
+            print(f"| {board} | {used} |", end="")
+            for linears, kept, head in MODELS.values():
+                for kernel, share in (("gemv, bf16", 1), ("gemv_sparse, bf16", kept)):
+                    work = [(kernel, share * linears), ("dot_rows_i8", head)]
+                    print(f" {tokens(board, used, found, work):.3g} |", end="")
+            print()
 
 
 if __name__ == "__main__":

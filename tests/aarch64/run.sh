@@ -49,8 +49,8 @@ RASP_TEST_MODEL=$model RASP_TEST_CC=aarch64-linux-gnu-gcc RASP_TEST_RUNNER="qemu
     every_function_with_good_and_bad_input damaged_files_are_refused_by_name one_call_at_a_time
 
 echo "== a C program, built by CMake and run by ctest"
-cmake -S examples-c -B "$CARGO_TARGET_DIR/cmake" --toolchain cmake/aarch64-linux-gnu.cmake -DCMAKE_BUILD_TYPE=Release \
-    -DCMAKE_C_FLAGS="-Wall -Wextra -Werror -pedantic" -DRASP_MODEL="$model" \
+cmake -S examples-c -B "$CARGO_TARGET_DIR/cmake" --toolchain "$PWD/cmake/aarch64-linux-gnu.cmake" \
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS="-Wall -Wextra -Werror -pedantic" -DRASP_MODEL="$model" \
     -DRASP_LIBRARY="$CARGO_TARGET_DIR/$triple/release/librasp.so"
 cmake --build "$CARGO_TARGET_DIR/cmake"
 (cd "$CARGO_TARGET_DIR/cmake" && ctest --output-on-failure)
