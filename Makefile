@@ -25,7 +25,7 @@ QWEN_WHOLE := $(MODELS)/qwen2.5-coder-1.5b-q4.rasp $(MODELS)/qwen2.5-coder-1.5b-
 RASP_DATA ?= ../shared/data
 CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
 
-.PHONY: demo test test-qwen test-aarch64 examples bench bench-peers bench-peers-qwen model models header clean
+.PHONY: demo test test-qwen test-aarch64 test-i686 examples bench bench-peers bench-peers-qwen model models header clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(MODEL)
@@ -48,6 +48,10 @@ test-qwen: $(QWEN)
 ## The same for aarch64: cross-built, run under qemu. On Debian; installs what it needs.
 test-aarch64: $(MODEL) target/demo/hello
 	tests/aarch64/run.sh $^
+
+## The library with 32-bit pointers: built for 32-bit x86, run as it is. On Debian; installs what it needs.
+test-i686: $(MODEL) target/demo/hello
+	tests/i686/run.sh $^
 
 ## The C and C++ examples, with every warning an error.
 examples: target/demo/hello target/demo/hello-cpp target/demo/footprint

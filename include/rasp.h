@@ -74,6 +74,10 @@ typedef struct rasp_load_options {
     // Not 0: read every weight and fail on one that is no finite number. For files that may have been damaged; costs a
     // pass over the whole file.
     uint32_t verify;
+    // Not 0: read the whole file at once and keep it in memory (mlock), so that no token waits for the disk and other
+    // programs cannot push the weights out. OUT_OF_MEMORY if the system does not allow as much (RLIMIT_MEMLOCK),
+    // UNSUPPORTED if it has no such thing or the model is in memory of the host's.
+    uint32_t lock;
 } rasp_load_options;
 
 // What a model is. Initialise with rasp_model_info_init, fill with rasp_model_get_info.

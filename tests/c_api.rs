@@ -74,6 +74,15 @@ fn nothing_is_allocated_between_open_and_close() {
     assert_eq!(run(compile("no_alloc").arg(path)), "ok\n");
 }
 
+/// Needs a limit of locked memory that allows the tiny model, a few hundred kilobytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_is_locked_in_memory_or_the_limit_named() {
+    let path = folder("lock_files").join("tiny.rasp");
+    tiny::Tiny::new().write(&path);
+    assert_eq!(run(compile("lock").arg(path)), "ok\n");
+}
+
 #[test]
 fn one_call_at_a_time_and_cancel_from_another_thread() {
     assert_eq!(run(compile("threads").arg(real_model::path())), "ok\n");

@@ -20,7 +20,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let model = Model::load(&args.model, &LoadOptions { verify: args.verify, isa: None })?;
+    let model = Model::load(&args.model, &LoadOptions { verify: args.verify, ..Default::default() })?;
     let file = Bytes::map(&args.model).and_then(File::open).map_err(|e| e.context(args.model.display()))?;
     let sizes = Sizes::of(&file);
     if args.json { crate::put_json(&as_json(&model, &sizes)) } else { crate::put(&as_text(&model, &sizes)) }

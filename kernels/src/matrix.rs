@@ -117,6 +117,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Rows of a run; 0 where rows lie in order.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(crate) fn run(&self) -> usize {
         self.run
     }

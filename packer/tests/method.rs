@@ -50,7 +50,7 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
         threads: 1, // The tests of this file run side by side.
     };
     pack(&options, &mut Silent).unwrap();
-    let model = Model::load(&output, &LoadOptions { verify: true, isa: None }).unwrap();
+    let model = Model::load(&output, &LoadOptions { verify: true, ..Default::default() }).unwrap();
     let text = std::fs::read_to_string(data.join("wikitext2_test_a.txt")).unwrap();
     let mut tokens = Vec::new();
     model.tokenizer().encode(&text, EncodeOptions { add_special: false, parse_special: false }, &mut tokens).unwrap();

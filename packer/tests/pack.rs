@@ -80,7 +80,7 @@ fn packed(hf: &HfDir, change: impl FnOnce(&mut PackOptions)) -> rasp::Result<Sum
 
 /// Log-probabilities of `TOKENS[1..]` from a packed model.
 fn log_probs(path: &Path) -> Vec<f64> {
-    let model = Model::load(path, &LoadOptions { verify: true, isa: None }).unwrap();
+    let model = Model::load(path, &LoadOptions { verify: true, ..Default::default() }).unwrap();
     let mut scorer = Scorer::exact(model, 16, 1).unwrap();
     scorer.score(&TOKENS, usize::MAX).unwrap().iter().map(|s| s.log_prob).collect()
 }
@@ -256,7 +256,7 @@ fn a_weight_damaged_later_is_found_by_verify_and_by_the_logits() {
     // NaN in row 2, column 5 of [64, 32].
     let at = start + 2 * (2 * HIDDEN + 5);
     bytes[at..at + 2].copy_from_slice(&0x7fc0u16.to_le_bytes());
-    let load = |verify| Model::from_bytes(Bytes::copy(&bytes).unwrap(), &LoadOptions { verify, isa: None });
+    let load = |verify| Model::from_bytes(Bytes::copy(&bytes).unwrap(), &LoadOptions { verify, ..Default::default() });
     let error = load(true).err().unwrap();
     assert_eq!(error.status(), Status::NonFinite);
     assert!(error.message().contains("layers.1.down, row 2, column 5"), "{error}");

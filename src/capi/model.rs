@@ -38,14 +38,18 @@ pub struct rasp_load_options {
     /// Not 0: read every weight and fail on one that is no finite number. For files that may have been damaged; costs a
     /// pass over the whole file.
     pub verify: u32,
+    /// Not 0: read the whole file at once and keep it in memory (mlock), so that no token waits for the disk and other
+    /// programs cannot push the weights out. OUT_OF_MEMORY if the system does not allow as much (RLIMIT_MEMLOCK),
+    /// UNSUPPORTED if it has no such thing or the model is in memory of the host's.
+    pub lock: u32,
 }
 
-// SAFETY: two u32s.
+// SAFETY: three u32s.
 unsafe impl Versioned for rasp_load_options {
     const NAME: &'static str = "rasp_load_options";
     const FIRST: usize = 8;
     fn initial() -> Self {
-        rasp_load_options { struct_size: size_of::<Self>() as u32, verify: 0 }
+        rasp_load_options { struct_size: size_of::<Self>() as u32, verify: 0, lock: 0 }
     }
 }
 
@@ -232,7 +236,7 @@ pub unsafe extern "C" fn rasp_load_bytes(
 unsafe fn load_options(place: *const rasp_load_options) -> Result<LoadOptions> {
     // SAFETY: by the caller's promise.
     let given = unsafe { options(place)? };
-    Ok(LoadOptions { verify: given.verify != 0, isa: None })
+    Ok(LoadOptions { verify: given.verify != 0, lock: given.lock != 0, isa: None })
 }
 
 fn handle(model: Arc<Model>) -> *mut rasp_model {

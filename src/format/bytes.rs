@@ -36,6 +36,11 @@ impl Bytes {
         if meta.len() == 0 {
             return Err(Error::new(Status::BadFile, format!("{} is empty", path.display())));
         }
+        if meta.len() > isize::MAX as u64 {
+            let (size, bits, most) = (meta.len(), usize::BITS, isize::MAX);
+            let message = format!("{} has {size} bytes; a process of {bits} bits can map {most}", path.display());
+            return Err(Error::new(Status::Unsupported, message));
+        }
         // SAFETY: the map is read-only and private to this struct. That nobody shortens the file meanwhile cannot be
         // enforced by any process; it is the documented duty of whoever owns the file.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| at("cannot map", e))?;
@@ -66,6 +71,23 @@ impl Bytes {
             ));
         }
         Ok(Arc::new(Bytes(Storage::Lent(bytes))))
+    }
+
+    /// Reads all of a file mapping into memory and keeps it there, until the bytes are gone. (Bytes in memory are for
+    /// their owner to lock.)
+    pub fn lock(&self) -> Result<()> {
+        match &self.0 {
+            #[cfg(unix)]
+            Storage::Mapped(map) => map.lock().map_err(|e| {
+                let size = map.len();
+                let hint = "the limit RLIMIT_MEMLOCK (ulimit -l) must allow as many, and there must be as much memory";
+                Error::new(Status::OutOfMemory, format!("cannot lock {size} bytes in memory: {e}; {hint}"))
+            }),
+            _ => {
+                let message = "cannot lock this model in memory: it is no mapped file, or this system cannot";
+                Err(Error::new(Status::Unsupported, message))
+            }
+        }
     }
 
     /// True if the bytes are a file mapping, whose pages the system can drop and read again.
@@ -170,5 +192,23 @@ mod tests {
         fs::write(dir.join("empty.rasp"), b"").unwrap();
         assert_eq!(error(&dir.join("empty.rasp")).status(), Status::BadFile);
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[cfg(target_pointer_width = "32")]
+    #[test]
+    fn a_file_beyond_the_address_space_is_refused_with_its_size() {
+        let path = std::env::temp_dir().join(format!("rasp-bytes-large-{}", std::process::id()));
+        // Holes take no room.
+        fs::File::create(&path).unwrap().set_len(5 << 30).unwrap();
+        let error = Bytes::map(&path).err().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(error.status(), Status::Unsupported);
+        assert!(error.message().contains("5368709120 bytes; a process of 32 bits"), "{}", error.message());
+    }
+
+    #[test]
+    fn only_a_mapped_file_is_locked() {
+        let error = Bytes::copy(&[1, 2, 3]).unwrap().lock().unwrap_err();
+        assert_eq!(error.status(), Status::Unsupported);
     }
 }

@@ -15,6 +15,10 @@ pub struct LoadOptions {
     /// Reads every weight and fails on a NaN or infinity. The packer never writes one, so this is for files that may
     /// have been damaged since; it costs a pass over the whole file.
     pub verify: bool,
+    /// Reads the whole file at once and keeps it in memory: no token waits for the disk, and other programs cannot push
+    /// the weights out. For mapped files, where the system allows as much
+    /// ([`Status::OutOfMemory`] names the limit otherwise).
+    pub lock: bool,
     /// Computes with this instruction set. `None`: what `RASP_ISA` names (`scalar`, `avx2`, `avx_vnni`, `avx512`,
     /// `avx512_vnni`, `neon`), else the best
     /// the processor has.
@@ -67,6 +71,10 @@ impl Model {
             None => None,
         };
         let bytes = file.bytes().clone();
+        // Last, so that a file that is refused is not read first.
+        if options.lock {
+            bytes.lock()?;
+        }
         Ok(Arc::new(Model {
             config,
             recipe,

@@ -109,20 +109,22 @@ impl Buffers {
         let output = groups().map(Group::output).max().unwrap_or(0);
         let whole = groups().filter(|g| g.is_whole()).map(Group::input).max().unwrap_or(0);
         let linears = groups().map(|g| g.linears().len()).sum();
+        // A product beyond the address space, of 32 bits for one, saturates, and the arena then refuses it.
+        let many = |width: usize| batch.saturating_mul(width);
         let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(context.next_multiple_of(KEY_BLOCK));
         Buffers {
-            hidden: cutter.take(batch * c.hidden_size),
-            normed: cutter.take(batch * c.hidden_size),
-            qkv: cutter.take(batch * (c.q_dim() + 2 * c.kv_dim())),
-            attn: cutter.take(batch * c.q_dim()),
-            delta: cutter.take(batch * c.hidden_size),
-            gate_up: cutter.take(batch * 2 * c.intermediate_size),
-            act: cutter.take(batch * c.intermediate_size),
-            whole: cutter.take(batch * whole),
-            whole_scale: cutter.take(batch * whole / QUANT_GROUP),
-            low_rank: cutter.take(batch * rank),
-            cos: cutter.take(batch * c.head_dim / 2),
-            sin: cutter.take(batch * c.head_dim / 2),
+            hidden: cutter.take(many(c.hidden_size)),
+            normed: cutter.take(many(c.hidden_size)),
+            qkv: cutter.take(many(c.q_dim() + 2 * c.kv_dim())),
+            attn: cutter.take(many(c.q_dim())),
+            delta: cutter.take(many(c.hidden_size)),
+            gate_up: cutter.take(many(2 * c.intermediate_size)),
+            act: cutter.take(many(c.intermediate_size)),
+            whole: cutter.take(many(whole)),
+            whole_scale: cutter.take(many(whole / QUANT_GROUP)),
+            low_rank: cutter.take(many(rank)),
+            cos: cutter.take(many(c.head_dim / 2)),
+            sin: cutter.take(many(c.head_dim / 2)),
             last: cutter.take(c.hidden_size),
             last_i16: cutter.take(if model.head_look().is_some() || whole > 0 { c.hidden_size } else { 0 }),
             last_scale: cutter.take(if whole > 0 { c.hidden_size / QUANT_GROUP } else { 0 }),

@@ -24,7 +24,7 @@ const TILE: usize = 32 << 10;
 /// Elements that [`Pass::sums`] needs.
 pub(super) fn sums_len(widest: usize, batch: usize, parts: usize) -> usize {
     let one_token = (BLOCKS - 1) * widest;
-    one_token.max(parts * tile_len(batch))
+    one_token.max(parts.saturating_mul(tile_len(batch)))
 }
 
 /// Elements of one part's tile.

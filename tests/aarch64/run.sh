@@ -15,7 +15,7 @@ hello=$(realpath "$2")
 triple=aarch64-unknown-linux-gnu
 
 packages=(rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross libc6:arm64
-    libgcc-s1:arm64 qemu-user-static)
+    libgcc-s1:arm64 qemu-user-static cmake make)
 if ! dpkg-query -W "${packages[@]}" > /dev/null 2>&1; then
     dpkg --add-architecture arm64
     apt-get update -qq
@@ -48,12 +48,14 @@ RASP_TEST_MODEL=$model RASP_TEST_CC=aarch64-linux-gnu-gcc RASP_TEST_RUNNER="qemu
     cargo test --release -p librasp --target $triple --test c_api -- \
     every_function_with_good_and_bad_input damaged_files_are_refused_by_name one_call_at_a_time
 
-echo "== a C program"
-library=$CARGO_TARGET_DIR/$triple/release
-aarch64-linux-gnu-gcc -std=c11 -O2 -Wall -Wextra -Werror -pedantic -Iinclude examples-c/hello.c \
-    -o "$CARGO_TARGET_DIR/hello" -L"$library" -lrasp -Wl,-rpath,"$library"
+echo "== a C program, built by CMake and run by ctest"
+cmake -S examples-c -B "$CARGO_TARGET_DIR/cmake" --toolchain "$PWD/cmake/aarch64-linux-gnu.cmake" \
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS="-Wall -Wextra -Werror -pedantic" -DRASP_MODEL="$model" \
+    -DRASP_LIBRARY="$CARGO_TARGET_DIR/$triple/release/librasp.so"
+cmake --build "$CARGO_TARGET_DIR/cmake"
+(cd "$CARGO_TARGET_DIR/cmake" && ctest --output-on-failure)
 # All but the figures of speed.
 text() { "$@" "$model" "The capital of France is" 8 | sed 's/: [0-9.]* tokens\/s/:/'; }
-text qemu-aarch64-static -cpu cortex-a53 "$CARGO_TARGET_DIR/hello" > "$CARGO_TARGET_DIR/hello.txt"
+text qemu-aarch64-static -cpu cortex-a53 "$CARGO_TARGET_DIR/cmake/hello" > "$CARGO_TARGET_DIR/hello.txt"
 text "$hello" | diff - "$CARGO_TARGET_DIR/hello.txt"
 cat "$CARGO_TARGET_DIR/hello.txt"

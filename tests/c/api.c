@@ -63,7 +63,7 @@ static void loading(const char *path, const char *folder) {
     rasp_load_options options;
     rasp_load_options_init(NULL);
     rasp_load_options_init(&options);
-    CHECK(options.struct_size == sizeof options && options.verify == 0);
+    CHECK(options.struct_size == sizeof options && options.verify == 0 && options.lock == 0);
     options.struct_size = 3;
     FAILS(rasp_load(path, &options, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "struct_size");
     /* A newer program's struct: fine while what we do not know is zero. */
@@ -113,6 +113,10 @@ static void loading(const char *path, const char *folder) {
     family[2] = 'l';
     CHECK(rasp_load_bytes(data, size, NULL, &model, &error) == RASP_OK);
     rasp_free(model);
+    rasp_load_options_init(&options);
+    options.lock = 1;
+    FAILS(rasp_load_bytes(data, size, &options, &model, &error), RASP_ERROR_UNSUPPORTED, "cannot lock");
+    CHECK(model == NULL);
     free(data);
     CHECK(remove(name) == 0);
 }
