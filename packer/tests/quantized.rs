@@ -102,7 +102,7 @@ impl Gguf {
 
     /// Log-probabilities of a few tokens from what was packed last.
     fn log_probs(&self) -> Vec<f64> {
-        let model = Model::load(&self.path("out.rasp"), &LoadOptions { verify: true, isa: None }).unwrap();
+        let model = Model::load(&self.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
         let mut scorer = Scorer::exact(model, 16, 1).unwrap();
         let tokens = [3, 1, 4, 1, 5, 9, 2, 6, 5, 11];
         scorer.score(&tokens, usize::MAX).unwrap().iter().map(|s| s.log_prob).collect()
@@ -294,7 +294,7 @@ fn the_summary_counts_what_the_engine_counts() {
     let gguf = Gguf::new(blocks::Q4_1, 64);
     for (weight_type, bits) in [(WeightType::Q8, 8.5), (WeightType::Q4, 5.0)] {
         let summary = gguf.pack(weight_type, |o| o.sparsity = vec![0.3, 0.5]).unwrap();
-        let model = Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, isa: None }).unwrap();
+        let model = Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
         let weights = 64 * (64 + 32 + 32 + 64 + 3 * 128);
         assert_eq!(summary.linear_bytes as f64, f64::from(weights) * bits / 8.0);
         assert_eq!((summary.linear_bytes, summary.head_bytes), (model.linear_bytes(), model.greedy_head_bytes()));
