@@ -93,6 +93,16 @@ impl<'a, E: Elem> View<'a, E> {
         Self { data, rows: of.rows(), cols: of.cols(), stride: of.stride(), run: of.run(), life: PhantomData }
     }
 
+    /// `len` columns from column `start` on.
+    ///
+    /// # Safety
+    /// `start + len <= cols`.
+    #[inline(always)]
+    pub unsafe fn columns(self, start: usize, len: usize) -> Self {
+        // SAFETY: the column lies within the first row, if there is one.
+        Self { data: if self.rows == 0 { self.data } else { unsafe { self.data.add(start) } }, cols: len, ..self }
+    }
+
     /// The start of row `k`.
     ///
     /// # Safety

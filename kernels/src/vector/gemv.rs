@@ -18,6 +18,8 @@ use crate::Matrix;
 const BATCH: usize = 8;
 /// Columns of a group: a cache line of a 16-bit format.
 const GROUP: usize = 32;
+/// Columns whose part of `y` stays in L1 while rows go by: 24 KiB. The pieces of rows are still long.
+const TILE: usize = 6144;
 /// Bytes of each row between what is prefetched and what is used.
 const AHEAD: usize = 256;
 
@@ -81,6 +83,19 @@ pub(crate) unsafe fn gemv_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], active
 /// `y` has `w.cols > 0` elements, and each of `rows` is below `w.rows`, the length of `x`.
 #[inline(always)]
 unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
+    for c in (0..w.cols).step_by(TILE) {
+        let cols = TILE.min(w.cols - c);
+        // SAFETY: those columns are there.
+        unsafe { tile(s, y.add(c), x, rows, w.columns(c, cols)) };
+    }
+}
+
+/// As [`all_batches`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn tile<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
     let mut i = 0;
     // SAFETY: each call's rows are within the list; the rest is the caller's.
     unsafe {
