@@ -175,7 +175,7 @@ impl Packed {
         let name = format!("layers.{layer}.{}", group.name());
         let (dtype, packed) = if whole == WholeType::Q8 { (Dtype::I8, width) } else { (Dtype::U8, width / 2) };
         let described = self.file.describe(&name).unwrap();
-        assert_eq!((described.0, &described.1[..]), (dtype, &[inputs, packed][..]), "{name}");
+        assert_eq!((described.0, described.1), (dtype, &[inputs, packed][..]), "{name}");
         let bytes = self.file.raw(&name).unwrap();
         let scale = self.f16(&format!("{name}.scale"));
         let min = if whole == WholeType::Q4 { self.f16(&format!("{name}.min")) } else { vec![0.0; scale.len()] };
