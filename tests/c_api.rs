@@ -112,11 +112,14 @@ fn damaged_files_are_refused_by_name() {
     for tensor in ["final_norm", "rope.inv_freq", "layers.1.mlp_norm", "layers.0.qkv.bias", "layers.1.v.score"] {
         refused(Status::NonFinite, tensor, &|t| t.tensor(tensor).1[4..8].copy_from_slice(&f32::NAN.to_le_bytes()));
     }
-    refused(Status::Unsupported, "embed_tokens", &|t| {
-        let (spec, bytes) = t.tensor("embed_tokens");
-        spec.dtype = Dtype::F32;
-        *bytes = vec![0; 2 * bytes.len()];
-    });
+    // The first group's matrix tells what weights are; the others must agree.
+    for (tensor, status) in [("layers.0.qkv", Status::Unsupported), ("embed_tokens", Status::BadFile)] {
+        refused(status, tensor, &|t| {
+            let (spec, bytes) = t.tensor(tensor);
+            spec.dtype = Dtype::F32;
+            *bytes = vec![0; 2 * bytes.len()];
+        });
+    }
     // A type that the format knows and no model has there.
     refused(Status::BadFile, "layers.0.o", &|t| t.tensor("layers.0.o").0.dtype = Dtype::I16);
     refused(Status::BadFile, "layers.1.qkv", &|t| t.tensor("layers.1.qkv").0.shape.reverse());
