@@ -50,7 +50,7 @@ impl Simd for Neon {
     type I16 = int16x8_t;
     type I32 = int32x4_t;
     /// The first row's 32 columns, then the second's.
-    type Duos = [[int16x8_t; 4]; 2];
+    type RowPair = [[int16x8_t; 4]; 2];
     type Sums = [int32x4_t; 8];
 
     const LANES: usize = 4;
@@ -235,12 +235,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> [[int16x8_t; 4]; 2] {
+    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [[int16x8_t; 4]; 2] {
         // SAFETY: self is the proof, a and b the caller's promise.
         [a, b].map(|p| std::array::from_fn(|i| unsafe { vmovl_s8(vld1_s8(p.add(8 * i))) }))
     }
     #[inline(always)]
-    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> [[int16x8_t; 4]; 2] {
+    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [[int16x8_t; 4]; 2] {
         [a, b].map(|p| {
             // SAFETY: self is the proof, a and b the caller's promise.
             unsafe {
@@ -261,10 +261,10 @@ impl Simd for Neon {
         [self.zero_i32(); 8]
     }
     #[inline(always)]
-    fn add_duos(self, sums: [int32x4_t; 8], duos: [[int16x8_t; 4]; 2], pair: int16x8_t) -> [int32x4_t; 8] {
+    fn add_row_pair(self, sums: [int32x4_t; 8], row_pair: [[int16x8_t; 4]; 2], pair: int16x8_t) -> [int32x4_t; 8] {
         // SAFETY: self is the proof.
         std::array::from_fn(|i| unsafe {
-            let (a, b, x) = (duos[0][i / 2], duos[1][i / 2], vget_low_s16(pair));
+            let (a, b, x) = (row_pair[0][i / 2], row_pair[1][i / 2], vget_low_s16(pair));
             if i % 2 == 0 {
                 let sum = vmlal_lane_s16::<0>(sums[i], vget_low_s16(a), x);
                 vmlal_lane_s16::<1>(sum, vget_low_s16(b), x)

@@ -18,7 +18,6 @@ mod exp;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
 pub(crate) mod quantized;
-pub(crate) mod quantized_rows;
 pub(crate) mod reduce;
 pub(crate) mod select;
 mod simd;
@@ -80,21 +79,21 @@ macro_rules! entries {
             widen = vector::elementwise::widen(y: &mut [f32], x: Elems<'_>);
             narrow_f16 = vector::elementwise::narrow_f16(y: &mut [u16], x: &[f32]);
             quantize = vector::quantized::quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32]);
-            gemv_q = vector::quantized::gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>);
-            gemv_sparse_q = vector::quantized::gemv_sparse_q(
+            gemv_q = vector::quantized::gemv::gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>);
+            gemv_sparse_q = vector::quantized::gemv::gemv_sparse_q(
                 y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>
             ) -> usize;
-            gemm_q = vector::quantized::gemm_q(y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>);
-            dot_rows_q = vector::quantized_rows::dot_rows_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>);
-            dot_rows_many_q = vector::quantized_rows::dot_rows_many_q(y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>);
+            gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>);
+            dot_rows_q = vector::quantized::rows::dot_rows_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>);
+            dot_rows_many_q = vector::quantized::rows::dot_rows_many_q(y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>);
         }
     };
     (@each $token:ty, $features:literal;
-     $($name:ident = $a:ident::$b:ident::$c:ident($($arg:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
+     $($name:ident = $($path:ident)::+($($arg:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name($($arg: $type),*) $(-> $result)? {
             // SAFETY: the caller answers for the shapes.
-            unsafe { $a::$b::$c(<$token>::here(), $($arg),*) }
+            unsafe { $($path)::+(<$token>::here(), $($arg),*) }
         }
     )*};
 }

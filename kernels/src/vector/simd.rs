@@ -15,7 +15,7 @@ pub(crate) trait Simd: Copy {
     /// [`Simd::LANES`] values of i32.
     type I32: Copy;
     /// Whole numbers of two rows, 32 columns of each, as i16.
-    type Duos: Copy;
+    type RowPair: Copy;
     /// 32 sums of i32, in an order of the set's own.
     type Sums: Copy;
 
@@ -101,32 +101,32 @@ pub(crate) trait Simd: Copy {
 
     /// # Safety
     /// `a` and `b` are valid for reading 32 elements.
-    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> Self::Duos;
+    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> Self::RowPair;
     /// Numbers of 4 bits: byte `i` of 16 holds columns `i` (low) and `i + 16` (high).
     ///
     /// # Safety
     /// `a` and `b` are valid for reading 16 bytes.
-    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> Self::Duos;
-    /// [`duos_u4`](Simd::duos_u4) of two neighbouring blocks; its sums are taken with
-    /// [`sums2_u4_at`](Simd::sums2_u4_at).
+    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> Self::RowPair;
+    /// [`row_pair_u4`](Simd::row_pair_u4) of two neighbouring blocks; its sums are taken with
+    /// [`sums_of_pairs_u4_at`](Simd::sums_of_pairs_u4_at).
     ///
     /// # Safety
     /// `a` and `b` are valid for reading 32 bytes.
     #[inline(always)]
-    unsafe fn duos2_u4(self, a: *const u8, b: *const u8) -> [Self::Duos; 2] {
+    unsafe fn row_pairs_u4(self, a: *const u8, b: *const u8) -> [Self::RowPair; 2] {
         // SAFETY: the same contract.
-        unsafe { [self.duos_u4(a, b), self.duos_u4(a.add(16), b.add(16))] }
+        unsafe { [self.row_pair_u4(a, b), self.row_pair_u4(a.add(16), b.add(16))] }
     }
     /// The sums of columns `v·LANES..(v + 1)·LANES` of two blocks, in order, as f32.
     #[inline(always)]
-    fn sums2_u4_at(self, sums: [Self::Sums; 2], v: usize) -> Self::V {
+    fn sums_of_pairs_u4_at(self, sums: [Self::Sums; 2], v: usize) -> Self::V {
         self.sums_at(sums[v / (32 / Self::LANES)], v % (32 / Self::LANES))
     }
     /// Two values, the first in the low half, again and again.
     fn splat_pair(self, pair: i32) -> Self::I16;
     fn zero_sums(self) -> Self::Sums;
     /// Adds to each column's sum the first of the pair times the first row's number and the second times the second's.
-    fn add_duos(self, sums: Self::Sums, duos: Self::Duos, pair: Self::I16) -> Self::Sums;
+    fn add_row_pair(self, sums: Self::Sums, row_pair: Self::RowPair, pair: Self::I16) -> Self::Sums;
     /// The sums of columns `v·LANES..(v + 1)·LANES`, in order, as f32.
     fn sums_at(self, sums: Self::Sums, v: usize) -> Self::V;
 

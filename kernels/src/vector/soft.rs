@@ -24,7 +24,7 @@ impl<const N: usize> Simd for Soft<N> {
     type M = [bool; N];
     type I16 = [[i16; N]; 2];
     type I32 = [i32; N];
-    type Duos = [[i16; 32]; 2];
+    type RowPair = [[i16; 32]; 2];
     type Sums = [i32; 32];
 
     const LANES: usize = N;
@@ -181,12 +181,12 @@ impl<const N: usize> Simd for Soft<N> {
         })
     }
     #[inline(never)]
-    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> [[i16; 32]; 2] {
+    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [[i16; 32]; 2] {
         // SAFETY: by contract.
         [a, b].map(|p| std::array::from_fn(|c| i16::from(unsafe { *p.add(c) })))
     }
     #[inline(never)]
-    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> [[i16; 32]; 2] {
+    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [[i16; 32]; 2] {
         // SAFETY: by contract.
         [a, b].map(|p| std::array::from_fn(|c| i16::from(unsafe { *p.add(c % 16) } >> (c / 16 * 4) & 15)))
     }
@@ -199,8 +199,8 @@ impl<const N: usize> Simd for Soft<N> {
         [0; 32]
     }
     #[inline(never)]
-    fn add_duos(self, sums: [i32; 32], duos: [[i16; 32]; 2], pair: [[i16; N]; 2]) -> [i32; 32] {
-        let product = |row: usize, c: usize| i32::from(duos[row][c]) * i32::from(pair[0][row]);
+    fn add_row_pair(self, sums: [i32; 32], row_pair: [[i16; 32]; 2], pair: [[i16; N]; 2]) -> [i32; 32] {
+        let product = |row: usize, c: usize| i32::from(row_pair[row][c]) * i32::from(pair[0][row]);
         std::array::from_fn(|c| sums[c] + product(0, c) + product(1, c))
     }
     #[inline(never)]

@@ -55,7 +55,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type I16 = __m256i;
     type I32 = __m256i;
     /// Of 16 columns two vectors, pairs of columns 0-3 and 8-11, 4-7 and 12-15; then 16 more.
-    type Duos = [__m256i; 4];
+    type RowPair = [__m256i; 4];
     type Sums = [__m256i; 4];
 
     const LANES: usize = 8;
@@ -240,7 +240,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> [__m256i; 4] {
+    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [__m256i; 4] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
             let wide = |p: *const i8| _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast()));
@@ -249,7 +249,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> [__m256i; 4] {
+    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [__m256i; 4] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
             let low = _mm256_set1_epi16(15);
@@ -270,13 +270,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         [self.zero_i32(); 4]
     }
     #[inline(always)]
-    fn add_duos(self, sums: [__m256i; 4], duos: [__m256i; 4], pair: __m256i) -> [__m256i; 4] {
+    fn add_row_pair(self, sums: [__m256i; 4], row_pair: [__m256i; 4], pair: __m256i) -> [__m256i; 4] {
         // SAFETY: self is the proof, of VNNI too where it says so.
         std::array::from_fn(|i| unsafe {
             if VNNI {
-                _mm256_dpwssd_avx_epi32(sums[i], duos[i], pair)
+                _mm256_dpwssd_avx_epi32(sums[i], row_pair[i], pair)
             } else {
-                _mm256_add_epi32(sums[i], _mm256_madd_epi16(duos[i], pair))
+                _mm256_add_epi32(sums[i], _mm256_madd_epi16(row_pair[i], pair))
             }
         })
     }

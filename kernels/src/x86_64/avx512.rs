@@ -37,7 +37,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type I16 = __m512i;
     type I32 = __m512i;
     /// Pairs of columns 0-3, 8-11, 16-19, 24-27, and of the others.
-    type Duos = [__m512i; 2];
+    type RowPair = [__m512i; 2];
     type Sums = [__m512i; 2];
 
     const LANES: usize = 16;
@@ -219,7 +219,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn duos_i8(self, a: *const i8, b: *const i8) -> [__m512i; 2] {
+    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [__m512i; 2] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
             let wide = |p: *const i8| _mm512_cvtepi8_epi16(_mm256_loadu_si256(p.cast()));
@@ -228,7 +228,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn duos_u4(self, a: *const u8, b: *const u8) -> [__m512i; 2] {
+    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [__m512i; 2] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
             // The 16 bytes twice; of the first ones the low bits are wanted, of the second the high ones.
@@ -243,7 +243,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
     // 32 bytes fill a register: low bits are columns 0-15 and 32-47, high ones 16-31 and 48-63.
     #[inline(always)]
-    unsafe fn duos2_u4(self, a: *const u8, b: *const u8) -> [[__m512i; 2]; 2] {
+    unsafe fn row_pairs_u4(self, a: *const u8, b: *const u8) -> [[__m512i; 2]; 2] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
             let wide = |p: *const u8| _mm512_cvtepu8_epi16(_mm256_loadu_si256(p.cast()));
@@ -258,7 +258,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         }
     }
     #[inline(always)]
-    fn sums2_u4_at(self, sums: [[__m512i; 2]; 2], v: usize) -> __m512 {
+    fn sums_of_pairs_u4_at(self, sums: [[__m512i; 2]; 2], v: usize) -> __m512 {
         self.sums_at(sums[v % 2], v / 2)
     }
     #[inline(always)]
@@ -271,13 +271,13 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         [self.zero_i32(); 2]
     }
     #[inline(always)]
-    fn add_duos(self, sums: [__m512i; 2], duos: [__m512i; 2], pair: __m512i) -> [__m512i; 2] {
+    fn add_row_pair(self, sums: [__m512i; 2], row_pair: [__m512i; 2], pair: __m512i) -> [__m512i; 2] {
         // SAFETY: self is the proof, of VNNI too where it says so.
         std::array::from_fn(|i| unsafe {
             if VNNI {
-                _mm512_dpwssd_epi32(sums[i], duos[i], pair)
+                _mm512_dpwssd_epi32(sums[i], row_pair[i], pair)
             } else {
-                _mm512_add_epi32(sums[i], _mm512_madd_epi16(duos[i], pair))
+                _mm512_add_epi32(sums[i], _mm512_madd_epi16(row_pair[i], pair))
             }
         })
     }

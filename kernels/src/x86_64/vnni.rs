@@ -29,11 +29,11 @@ macro_rules! products {
             use super::*;
 
             vector::entries! { @each $token, $features;
-                gemv_q = vector::quantized::gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>);
-                gemv_sparse_q = vector::quantized::gemv_sparse_q(
+                gemv_q = vector::quantized::gemv::gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>);
+                gemv_sparse_q = vector::quantized::gemv::gemv_sparse_q(
                     y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>
                 ) -> usize;
-                gemm_q = vector::quantized::gemm_q(y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>);
+                gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>);
             }
         }
     };

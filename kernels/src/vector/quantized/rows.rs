@@ -1,7 +1,6 @@
 //! `y = W·x` in whole numbers, row form: 16 lanes to each sum (`crate::Kernels::dot_rows_q` has the order).
 
-use super::Simd;
-use crate::{MatMut, QUANT_GROUP, QuantizedRows, WholeRef, scalar::quantized::PAIR_LANES};
+use crate::{MatMut, QUANT_GROUP, QuantizedRows, WholeRef, scalar::quantized::PAIR_LANES, vector::Simd};
 
 /// How far ahead of the reading, in bytes, each row is prefetched.
 const AHEAD: usize = 512;
