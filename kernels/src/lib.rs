@@ -51,7 +51,7 @@ pub use activations::{MatMut, MatRef};
 pub use active::Active;
 pub use isa::Isa;
 pub use matrix::{Elems, Matrix, STREAMS, interleaved_place};
-pub use quantized::{QUANT_GROUP, Quantized, QuantizedRows, WholeRef, WholeType};
+pub use quantized::{QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
 
 use table::Table;
 
@@ -263,7 +263,7 @@ impl Kernels {
     /// `Y += X·W`: each row has the bits of [`gemv_q`](Kernels::gemv_q).
     ///
     /// Shapes: `Y [M, cols]`, `X [M, rows]`, `W [rows, cols]`.
-    pub fn gemm_q(&self, y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>) {
+    pub fn gemm_q(&self, y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>) {
         assert!(y.rows() == x.rows(), "gemm_q: rows of Y and X");
         assert!(y.cols() == w.cols() && x.cols() == w.rows(), "gemm_q: shapes");
         // SAFETY: as in `gemv`.
@@ -285,7 +285,7 @@ impl Kernels {
     /// Each row of `Y` has the bits of [`dot_rows_q`](Kernels::dot_rows_q).
     ///
     /// Shapes: `Y [M, rows]`, `X [M, cols]`, `W [rows, cols]`.
-    pub fn dot_rows_many_q(&self, y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>) {
+    pub fn dot_rows_many_q(&self, y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>) {
         assert!(y.rows() == x.rows(), "dot_rows_many_q: rows of Y and X");
         assert!(y.cols() == w.rows() && x.cols() == w.cols(), "dot_rows_many_q: shapes");
         // SAFETY: as in `gemv`.

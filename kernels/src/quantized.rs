@@ -18,7 +18,7 @@ pub const QUANT_GROUP: usize = 32;
 
 /// How wide whole numbers are, and what goes with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WholeType {
+pub enum QuantType {
     /// -128 to 127, a byte each; a scale.
     Q8,
     /// 0 to 15, two in a byte; a scale and a minimum. Of 32 neighbouring columns byte `i` holds column `i` in its low
@@ -26,20 +26,20 @@ pub enum WholeType {
     Q4,
 }
 
-impl WholeType {
+impl QuantType {
     /// Bits of a number.
     pub fn bits(self) -> usize {
         match self {
-            WholeType::Q8 => 8,
-            WholeType::Q4 => 4,
+            QuantType::Q8 => 8,
+            QuantType::Q4 => 4,
         }
     }
 
     /// Bytes of what an output has for each group of channels: scale and minimum, in f16.
     pub fn group_bytes(self) -> usize {
         match self {
-            WholeType::Q8 => 2,
-            WholeType::Q4 => 4,
+            QuantType::Q8 => 2,
+            QuantType::Q4 => 4,
         }
     }
 
@@ -55,7 +55,7 @@ impl WholeType {
 /// [interleaved](crate::interleaved_place), their scales always in order: `[rows / 32, cols]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantized<'a> {
-    whole: WholeType,
+    whole: QuantType,
     data: &'a [u8],
     scale: &'a [u16],
     min: &'a [u16],
@@ -68,10 +68,10 @@ pub struct Quantized<'a> {
 }
 
 impl<'a> Quantized<'a> {
-    /// `None` if a slice is not exactly as long as the shape says (`min` is empty for [`WholeType::Q8`]), or if `rows` or
+    /// `None` if a slice is not exactly as long as the shape says (`min` is empty for [`QuantType::Q8`]), or if `rows` or
     /// `cols` is no multiple of 32.
     pub fn new(
-        whole: WholeType,
+        whole: QuantType,
         data: &'a [u8],
         scale: &'a [u16],
         min: &'a [u16],
@@ -79,7 +79,7 @@ impl<'a> Quantized<'a> {
         cols: usize,
     ) -> Option<Self> {
         let groups = (rows / QUANT_GROUP).checked_mul(cols)?;
-        let mins = if whole == WholeType::Q4 { groups } else { 0 };
+        let mins = if whole == QuantType::Q4 { groups } else { 0 };
         let bytes = rows.checked_mul(whole.row_bytes(cols))?;
         let fits = data.len() == bytes && scale.len() == groups && min.len() == mins;
         let whole_groups = rows.is_multiple_of(QUANT_GROUP) && cols.is_multiple_of(32);
@@ -88,7 +88,7 @@ impl<'a> Quantized<'a> {
 
     /// As [`new`](Quantized::new), for rows that lie [interleaved](crate::interleaved_place).
     pub fn interleaved(
-        whole: WholeType,
+        whole: QuantType,
         data: &'a [u8],
         scale: &'a [u16],
         min: &'a [u16],
@@ -99,7 +99,7 @@ impl<'a> Quantized<'a> {
     }
 
     /// How wide its numbers are.
-    pub fn whole(&self) -> WholeType {
+    pub fn quant(&self) -> QuantType {
         self.whole
     }
 
@@ -131,7 +131,7 @@ impl<'a> Quantized<'a> {
         Quantized { data, scale: &self.scale[range.start..], min, cols, ..self }
     }
 
-    /// The whole numbers of row `k`: [`WholeType::row_bytes`] of them. Panics if there is no such row.
+    /// The whole numbers of row `k`: [`QuantType::row_bytes`] of them. Panics if there is no such row.
     pub fn row(&self, k: usize) -> &'a [u8] {
         assert!(k < self.rows, "row out of bounds");
         if self.cols == 0 {
@@ -224,7 +224,7 @@ impl<'a> QuantizedRows<'a> {
 
 /// Activations in whole numbers: `[rows, cols]`, and for each row a scale for every 32 columns. `cols` is a multiple of 32.
 #[derive(Clone, Copy, Debug)]
-pub struct WholeRef<'a> {
+pub struct QuantizedRef<'a> {
     whole: &'a [i16],
     scale: &'a [f32],
     rows: usize,
@@ -233,7 +233,7 @@ pub struct WholeRef<'a> {
     stride: (usize, usize),
 }
 
-impl<'a> WholeRef<'a> {
+impl<'a> QuantizedRef<'a> {
     /// Rows one after the other. `None` if a slice is shorter than the shape says, or `cols` no multiple of 32.
     pub fn new(whole: &'a [i16], scale: &'a [f32], rows: usize, cols: usize) -> Option<Self> {
         let groups = cols / QUANT_GROUP;
@@ -265,7 +265,7 @@ impl<'a> WholeRef<'a> {
     }
 
     /// The columns of that range, of every row. Panics if it is out of bounds or cuts a group.
-    pub fn columns(&self, range: Range<usize>) -> WholeRef<'a> {
+    pub fn columns(&self, range: Range<usize>) -> QuantizedRef<'a> {
         assert!(range.start <= range.end && range.end <= self.cols, "columns out of bounds");
         assert!(
             range.start.is_multiple_of(QUANT_GROUP) && range.len().is_multiple_of(QUANT_GROUP),
@@ -277,7 +277,7 @@ impl<'a> WholeRef<'a> {
         } else {
             (&[][..], &[][..])
         };
-        WholeRef { whole, scale, cols: range.len(), ..*self }
+        QuantizedRef { whole, scale, cols: range.len(), ..*self }
     }
 }
 
@@ -289,26 +289,26 @@ mod tests {
     fn shapes_are_checked() {
         let (data, scale) = ([0u8; 64 * 64], [0u16; 2 * 64]);
         let q8 =
-            |rows, cols, scales| Quantized::new(WholeType::Q8, &data[..rows * cols], &scale[..scales], &[], rows, cols);
+            |rows, cols, scales| Quantized::new(QuantType::Q8, &data[..rows * cols], &scale[..scales], &[], rows, cols);
         assert!(q8(64, 64, 128).is_some());
         assert!(q8(32, 64, 128).is_none(), "scales of a group too many");
         assert!(q8(64, 48, 96).is_none() && q8(48, 64, 64).is_none(), "48 is no multiple of 32");
-        assert!(Quantized::new(WholeType::Q4, &data[..64 * 32], &scale, &[], 64, 64).is_none(), "no minima");
-        assert!(Quantized::new(WholeType::Q4, &data[..64 * 32], &scale, &scale, 64, 64).is_some());
-        assert!(Quantized::new(WholeType::Q8, &[], &[], &[], usize::MAX - 31, 64).is_none());
+        assert!(Quantized::new(QuantType::Q4, &data[..64 * 32], &scale, &[], 64, 64).is_none(), "no minima");
+        assert!(Quantized::new(QuantType::Q4, &data[..64 * 32], &scale, &scale, 64, 64).is_some());
+        assert!(Quantized::new(QuantType::Q8, &[], &[], &[], usize::MAX - 31, 64).is_none());
         assert!(QuantizedRows::new(&[0; 64], &[0; 2], 1, 64).is_some());
         assert!(QuantizedRows::new(&[0; 64], &[0; 1], 1, 64).is_none());
         assert!(QuantizedRows::new(&[0; 48], &[0; 1], 1, 48).is_none());
-        assert!(WholeRef::new(&[0; 64], &[0.0; 2], 2, 32).is_some());
-        assert!(WholeRef::new(&[0; 64], &[0.0; 1], 2, 32).is_none());
-        assert!(WholeRef::new(&[0; 66], &[0.0; 4], 2, 33).is_none());
+        assert!(QuantizedRef::new(&[0; 64], &[0.0; 2], 2, 32).is_some());
+        assert!(QuantizedRef::new(&[0; 64], &[0.0; 1], 2, 32).is_none());
+        assert!(QuantizedRef::new(&[0; 66], &[0.0; 4], 2, 33).is_none());
     }
 
     #[test]
     fn columns_are_parts_of_rows() {
         let data: Vec<u8> = (0..32 * 64).map(|i| (i / 64 + i % 64) as u8).collect();
         let scale: Vec<u16> = (0..64).collect();
-        let w = Quantized::interleaved(WholeType::Q8, &data, &scale, &[], 32, 64).unwrap();
+        let w = Quantized::interleaved(QuantType::Q8, &data, &scale, &[], 32, 64).unwrap();
         assert_eq!(w.row(1), &data[4 * 64..5 * 64], "the second of eight runs of four");
         let part = w.columns(32..64);
         assert_eq!((part.row(1), part.scale(0)), (&data[4 * 64 + 32..5 * 64], &scale[32..]));

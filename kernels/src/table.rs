@@ -1,6 +1,6 @@
 //! The table behind [`Kernels`](crate::Kernels): one pointer for each operation.
 
-use crate::{Elems, Isa, MatMut, MatRef, Matrix, Quantized, QuantizedRows, WholeRef};
+use crate::{Elems, Isa, MatMut, MatRef, Matrix, Quantized, QuantizedRef, QuantizedRows};
 
 /// `x`, `score`, `threshold`, indices out; returns how many it wrote.
 type Select = unsafe fn(&[f32], Option<&[f32]>, f32, &mut [u32]) -> usize;
@@ -37,7 +37,7 @@ pub(crate) struct Table {
     pub gemv_q: unsafe fn(&mut [f32], &[i16], &[f32], Quantized<'_>),
     /// The indices are below the number of rows.
     pub gemv_sparse_q: GemvSparseQ,
-    pub gemm_q: unsafe fn(MatMut<'_>, WholeRef<'_>, Quantized<'_>),
+    pub gemm_q: unsafe fn(MatMut<'_>, QuantizedRef<'_>, Quantized<'_>),
     pub dot_rows_q: unsafe fn(&mut [f32], &[i16], &[f32], QuantizedRows<'_>),
-    pub dot_rows_many_q: unsafe fn(MatMut<'_>, WholeRef<'_>, QuantizedRows<'_>),
+    pub dot_rows_many_q: unsafe fn(MatMut<'_>, QuantizedRef<'_>, QuantizedRows<'_>),
 }

@@ -3,15 +3,15 @@
 mod common;
 
 use common::*;
-use rasp_kernels::{Active, Kernels, MatMut, QUANT_GROUP, Quantized, QuantizedRows, WholeRef, WholeType};
+use rasp_kernels::{Active, Kernels, MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
 
-const TYPES: [WholeType; 2] = [WholeType::Q8, WholeType::Q4];
+const TYPES: [QuantType; 2] = [QuantType::Q8, QuantType::Q4];
 const ROWS: [usize; 6] = [0, 32, 64, 96, 256, 576];
 const COLS: [usize; 8] = [0, 32, 64, 96, 128, 160, 192, 416];
 
 /// A matrix that owns its memory.
 struct Store {
-    whole: WholeType,
+    whole: QuantType,
     data: Vec<u8>,
     scale: Vec<u16>,
     min: Vec<u16>,
@@ -25,13 +25,13 @@ fn f16s(kind: Kind, rng: &mut Rng, n: usize) -> Vec<u16> {
 }
 
 impl Store {
-    fn new(whole: WholeType, kind: Kind, rng: &mut Rng, rows: usize, cols: usize) -> Store {
+    fn new(whole: QuantType, kind: Kind, rng: &mut Rng, rows: usize, cols: usize) -> Store {
         // The largest numbers, of both signs, and anything between.
         let byte = |rng: &mut Rng| [0x80, 0x7f, 0xff, 0][rng.below(4)];
         let wild = rng.below(3) == 0;
         let data = (0..rows * whole.row_bytes(cols)).map(|_| if wild { byte(rng) } else { rng.bits() as u8 }).collect();
         let scale = f16s(kind, rng, rows / QUANT_GROUP * cols);
-        let min = if whole == WholeType::Q4 { f16s(kind, rng, scale.len()) } else { vec![] };
+        let min = if whole == QuantType::Q4 { f16s(kind, rng, scale.len()) } else { vec![] };
         Store { whole, data, scale, min, rows, cols, interleaved: rng.below(2) == 0 }
     }
 
@@ -47,8 +47,8 @@ impl Store {
         let f16 = |bits: u16| f64::from(half::f16::from_bits(bits).to_f32());
         let scale = f16(view.scale(k / QUANT_GROUP)[c]);
         match self.whole {
-            WholeType::Q8 => scale * f64::from(row[c].cast_signed()),
-            WholeType::Q4 => {
+            QuantType::Q8 => scale * f64::from(row[c].cast_signed()),
+            QuantType::Q4 => {
                 let byte = row[c / 32 * 16 + c % 16];
                 let q = if c % 32 < 16 { byte & 15 } else { byte >> 4 };
                 scale * f64::from(q) + f16(view.min(k / QUANT_GROUP)[c])
@@ -150,7 +150,7 @@ fn a_part_of_the_columns_and_many_tokens() {
             let store = Store::new(whole, Kind::Tame, rng, rows, cols);
             for tokens in [0, 1, 2, 3, 4, 5, 7, 13] {
                 let (_, x, x_scale) = activations(scalar(), Kind::Tame, rng, tokens * rows);
-                let x = WholeRef::new(&x, &x_scale, tokens, rows).unwrap();
+                let x = QuantizedRef::new(&x, &x_scale, tokens, rows).unwrap();
                 let stride = cols + 7;
                 let y = Kind::Tame.values(rng, tokens * stride);
                 let mut want = y.clone();
@@ -183,7 +183,7 @@ fn row_form_has_the_scalar_bits() {
                 let w = QuantizedRows::new(&data, &scale, rows, cols).unwrap();
                 for tokens in [1, 3] {
                     let (_, x, x_scale) = activations(scalar(), kind, rng, tokens * cols);
-                    let x = WholeRef::new(&x, &x_scale, tokens, cols).unwrap();
+                    let x = QuantizedRef::new(&x, &x_scale, tokens, cols).unwrap();
                     let run = |menu: Kernels| {
                         let mut y = vec![f32::NAN; tokens * rows];
                         menu.dot_rows_many_q(MatMut::new(&mut y, tokens, rows, rows).unwrap(), x, w);

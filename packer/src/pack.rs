@@ -205,7 +205,7 @@ fn summary(options: &PackOptions, config: &Config, plan: &Plan, calibration_toke
     let weights = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>();
     let linear_bytes = (weights as f64 * options.weight_type.bits_per_weight() / 8.0) as u64;
     // A row in 8 bits, with a scale, error and norm; in a quantized file the head itself, with a scale a group.
-    let head_row = match options.weight_type.whole() {
+    let head_row = match options.weight_type.quant() {
         None => config.hidden_size + 3 * size_of::<f32>(),
         Some(_) => config.hidden_size + config.hidden_size / options.weight_type.block_unit() * size_of::<u16>(),
     };

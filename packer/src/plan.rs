@@ -94,7 +94,7 @@ impl LinearPlan {
     /// of channels have none that is kept), and the low rank.
     pub(crate) fn kept(&self, rung: usize, weight_type: WeightType) -> f64 {
         let dense = weight_type.bits_per_weight();
-        let bits = weight_type.whole().map_or(FLOAT_BITS, |whole| whole.bits() as f64);
+        let bits = weight_type.quant().map_or(FLOAT_BITS, |quant| quant.bits() as f64);
         (self.channels[rung] * bits + (dense - bits) + self.rank_share() * FLOAT_BITS) / dense
     }
 }

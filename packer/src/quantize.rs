@@ -2,27 +2,27 @@
 
 use crate::grid::{GROUP, Grid, Group};
 use half::f16;
-use rasp::model::WholeType;
+use rasp::model::QuantType;
 use rasp::{Error, Result, Status};
 use rayon::prelude::*;
 
 /// A matrix with rows of `cols`, a multiple of 32, on the nearest grid that can be found. `name` is what the values, all
 /// finite, belong to.
-pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, whole: WholeType) -> Result<Grid> {
-    let to_group = match whole {
-        WholeType::Q8 => q8,
-        WholeType::Q4 => q4,
+pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, quant: QuantType) -> Result<Grid> {
+    let to_group = match quant {
+        QuantType::Q8 => q8,
+        QuantType::Q4 => q4,
     };
     let (groups, rest) = values.as_chunks::<GROUP>();
     debug_assert!(rest.is_empty() && cols.is_multiple_of(GROUP));
     let quantized: Vec<Group> = groups.par_iter().map(to_group).collect();
     match quantized.iter().position(|group| !group.is_finite()) {
-        None => Ok(Grid::new(whole, cols, &quantized)),
+        None => Ok(Grid::new(quant, cols, &quantized)),
         Some(at) => {
             let (low, high) = extremes(&groups[at]);
-            let (kind, what) = match whole {
-                WholeType::Q8 => ("q8", "scales are"),
-                WholeType::Q4 => ("q4", "scales and minima are"),
+            let (kind, what) = match quant {
+                QuantType::Q8 => ("q8", "scales are"),
+                QuantType::Q4 => ("q4", "scales and minima are"),
             };
             Err(Error::new(
                 Status::OutOfRange,
@@ -194,8 +194,8 @@ mod tests {
         w.iter().zip(values).map(|(w, v)| (f64::from(*w) - f64::from(*v)).powi(2)).sum()
     }
 
-    fn lost(w: &[f32; GROUP], whole: WholeType) -> f64 {
-        error(w, &quantize("w", w, GROUP, whole).unwrap().values())
+    fn lost(w: &[f32; GROUP], quant: QuantType) -> f64 {
+        error(w, &quantize("w", w, GROUP, quant).unwrap().values())
     }
 
     /// ggml's `quantize_row_q4_1_ref`.
@@ -220,7 +220,7 @@ mod tests {
     fn four_bits_lose_less_than_ggmls() {
         let (mut ours, mut its, mut without_min) = (0.0, 0.0, 0.0);
         for w in groups() {
-            let (lost, reference) = (lost(&w, WholeType::Q4), q4_1(&w));
+            let (lost, reference) = (lost(&w, QuantType::Q4), q4_1(&w));
             assert!(lost <= reference * (1.0 + 1e-5), "{lost} {reference}: {w:?}");
             // Groups of all sizes count alike.
             let size = w.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>();
@@ -235,7 +235,7 @@ mod tests {
         let tiny = f32::from_bits(1);
         let subnormal = [1e-7, 3.1e-6, 9e-6, 2e-5].map(|size| std::array::from_fn(|i| size * (i as f32 / 15.5 - 1.0)));
         for w in groups().into_iter().chain(subnormal).chain([[0.0; GROUP], [-3.0; GROUP], [tiny; GROUP]]) {
-            let grid = quantize("w", &w, GROUP, WholeType::Q8).unwrap();
+            let grid = quantize("w", &w, GROUP, QuantType::Q8).unwrap();
             let step = f16::from_bits(grid.scale[0]).to_f32();
             let allowed = 0.5 * step * (1.0 + 1e-4) + f32::MIN_POSITIVE;
             assert!(w.iter().zip(grid.values()).all(|(w, v)| (w - v).abs() <= allowed), "{step}: {w:?}");
@@ -246,14 +246,14 @@ mod tests {
     #[test]
     fn what_lies_on_a_grid_stays_there() {
         let whole: [f32; GROUP] = std::array::from_fn(|i| 0.25 * (i % 16) as f32 - 1.5);
-        assert_eq!(lost(&whole, WholeType::Q4), 0.0);
+        assert_eq!(lost(&whole, QuantType::Q4), 0.0);
         let whole: [f32; GROUP] = std::array::from_fn(|i| 0.5 * (8.0 * i as f32 - 127.0));
-        assert_eq!(lost(&whole, WholeType::Q8), 0.0);
+        assert_eq!(lost(&whole, QuantType::Q8), 0.0);
         for value in [0.0, 1.5, -2.0, 6.0e-8f32] {
-            assert!(lost(&[value; GROUP], WholeType::Q4) <= 1e-15, "{value}");
+            assert!(lost(&[value; GROUP], QuantType::Q4) <= 1e-15, "{value}");
         }
         // An f16 stands for all of them.
-        assert!(lost(&[0.1; GROUP], WholeType::Q4).sqrt() < 0.1 / 256.0);
+        assert!(lost(&[0.1; GROUP], QuantType::Q4).sqrt() < 0.1 / 256.0);
     }
 
     #[test]
@@ -261,11 +261,11 @@ mod tests {
         let edge = [0.0, -0.0, f32::from_bits(1), 1e-30, 6e-8, 1.0, -65504.0, 60000.0, 5e6];
         for (a, b) in edge.iter().flat_map(|a| edge.iter().map(move |b| (*a, *b))) {
             let w = std::array::from_fn(|i| if i % 3 == 0 { a } else { b });
-            for whole in [WholeType::Q8, WholeType::Q4] {
+            for quant in [QuantType::Q8, QuantType::Q4] {
                 let largest = a.abs().max(b.abs());
-                match quantize("w", &w, GROUP, whole) {
-                    Ok(_) => assert!(lost(&w, whole).sqrt() <= 6.0 * f64::from(largest), "{whole:?} {a} {b}"),
-                    Err(e) => assert!(largest > 9e5 && whole == WholeType::Q4, "{whole:?} {a} {b}: {e}"),
+                match quantize("w", &w, GROUP, quant) {
+                    Ok(_) => assert!(lost(&w, quant).sqrt() <= 6.0 * f64::from(largest), "{quant:?} {a} {b}"),
+                    Err(e) => assert!(largest > 9e5 && quant == QuantType::Q4, "{quant:?} {a} {b}: {e}"),
                 }
             }
         }
@@ -274,20 +274,20 @@ mod tests {
     #[test]
     fn what_is_beyond_f16_is_named() {
         let mut w = vec![0.5; 4 * GROUP];
-        for (value, whole, word) in [
-            (1e9, WholeType::Q8, "q8"),
-            (1e9, WholeType::Q4, "q4"),
-            (-7e4, WholeType::Q4, "-70000"),
-            (f32::MAX, WholeType::Q4, "q4"),
-            (f32::MIN, WholeType::Q8, "q8"),
+        for (value, quant, word) in [
+            (1e9, QuantType::Q8, "q8"),
+            (1e9, QuantType::Q4, "q4"),
+            (-7e4, QuantType::Q4, "-70000"),
+            (f32::MAX, QuantType::Q4, "q4"),
+            (f32::MIN, QuantType::Q8, "q8"),
         ] {
             w[70] = value;
-            let error = quantize("layers.3.up", &w, 2 * GROUP, whole).unwrap_err();
+            let error = quantize("layers.3.up", &w, 2 * GROUP, quant).unwrap_err();
             assert_eq!(error.status(), Status::OutOfRange);
             assert!(error.message().contains("layers.3.up") && error.message().contains(word), "{error}");
         }
         // Beyond f16, but not its hundred-and-twenty-seventh part.
         w[70] = 1e6;
-        assert!(quantize("w", &w, 2 * GROUP, WholeType::Q8).is_ok());
+        assert!(quantize("w", &w, 2 * GROUP, QuantType::Q8).is_ok());
     }
 }

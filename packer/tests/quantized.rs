@@ -6,7 +6,7 @@ mod support;
 
 use half::f16;
 use rasp::format::{Bytes, Dtype, File, channel_rows};
-use rasp::model::{GroupKind, LinearKind, WeightType, WholeType};
+use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::session::Scorer;
 use rasp::{LoadOptions, Model, Status};
 use rasp_packer::import::{self, Checkpoint};
@@ -166,25 +166,25 @@ impl Packed {
     }
 
     /// A linear's weights `[out, in]`.
-    fn linear(&self, checkpoint: &Checkpoint, layer: usize, kind: LinearKind, whole: WholeType) -> Vec<f32> {
+    fn linear(&self, checkpoint: &Checkpoint, layer: usize, kind: LinearKind, quant: QuantType) -> Vec<f32> {
         let group = GroupKind::ALL.into_iter().find(|g| g.linears().contains(&kind)).unwrap();
         let shape = |kind| checkpoint.config.linear_shape(kind);
         let width: usize = group.linears().iter().map(|&l| shape(l).0).sum();
         let before = group.linears().iter().take_while(|&&l| l != kind).map(|&l| shape(l).0).sum::<usize>();
         let (outputs, inputs) = shape(kind);
         let name = format!("layers.{layer}.{}", group.name());
-        let (dtype, packed) = if whole == WholeType::Q8 { (Dtype::I8, width) } else { (Dtype::U8, width / 2) };
+        let (dtype, packed) = if quant == QuantType::Q8 { (Dtype::I8, width) } else { (Dtype::U8, width / 2) };
         let described = self.file.describe(&name).unwrap();
         assert_eq!((described.0, described.1), (dtype, &[inputs, packed][..]), "{name}");
         let bytes = self.file.raw(&name).unwrap();
         let scale = self.f16(&format!("{name}.scale"));
-        let min = if whole == WholeType::Q4 { self.f16(&format!("{name}.min")) } else { vec![0.0; scale.len()] };
+        let min = if quant == QuantType::Q4 { self.f16(&format!("{name}.min")) } else { vec![0.0; scale.len()] };
         let rows: Vec<usize> = channel_rows(inputs, 32).collect();
         let value = |output: usize, input: usize| {
             let (column, row) = (before + output, rows[input]);
-            let number = match whole {
-                WholeType::Q8 => f32::from(bytes[row * width + column].cast_signed()),
-                WholeType::Q4 => {
+            let number = match quant {
+                QuantType::Q8 => f32::from(bytes[row * width + column].cast_signed()),
+                QuantType::Q4 => {
                     let byte = bytes[row * width / 2 + column / 32 * 16 + column % 16];
                     f32::from(byte >> (column % 32 / 16 * 4) & 15)
                 }
@@ -217,7 +217,7 @@ fn what_lies_on_the_grid_arrives_as_it_was() {
         let (packed, checkpoint) = (gguf.packed(weight_type), gguf.checkpoint());
         for linear in LinearKind::ALL {
             let expected = checkpoint.linear(0, linear).unwrap().data;
-            let found = packed.linear(&checkpoint, 0, linear, weight_type.whole().unwrap());
+            let found = packed.linear(&checkpoint, 0, linear, weight_type.quant().unwrap());
             assert!(found == expected, "{kind:?} as {weight_type:?}: {linear:?}");
         }
         let embedding = checkpoint.embedding_rows(0..VOCAB).unwrap();
@@ -243,7 +243,7 @@ fn q4_k_arrives_within_the_rounding_of_its_scales() {
     let (packed, checkpoint) = (gguf.packed(WeightType::Q4), gguf.checkpoint());
     for linear in LinearKind::ALL {
         let expected = checkpoint.linear(0, linear).unwrap().data;
-        let found = packed.linear(&checkpoint, 0, linear, WholeType::Q4);
+        let found = packed.linear(&checkpoint, 0, linear, QuantType::Q4);
         // 63 · 0.0011 · 15 and 63 · 0.0011 at most, each half an ulp of f16 off.
         assert!(worst(&found, &expected) < 63.0 * 0.0011 * 16.0 / 2048.0, "{linear:?}");
         assert!(found != expected);
@@ -258,7 +258,7 @@ fn anything_else_arrives_within_half_a_step() {
         let packed = gguf.packed(weight_type);
         for linear in LinearKind::ALL {
             let expected = checkpoint.linear(0, linear).unwrap().data;
-            let found = packed.linear(&checkpoint, 0, linear, weight_type.whole().unwrap());
+            let found = packed.linear(&checkpoint, 0, linear, weight_type.quant().unwrap());
             // In 4 bits the ends of the range may be left out for the sake of the rest.
             let allowed = if weight_type == WeightType::Q8 { 0.501 * step } else { 1.5 * step };
             assert!(worst(&found, &expected) <= allowed, "{weight_type:?} {linear:?} {}", worst(&found, &expected));
@@ -299,8 +299,8 @@ fn the_summary_counts_what_the_engine_counts() {
         assert_eq!(summary.linear_bytes as f64, f64::from(weights) * bits / 8.0);
         assert_eq!((summary.linear_bytes, summary.head_bytes), (model.linear_bytes(), model.greedy_head_bytes()));
         assert_eq!(summary.head_bytes, (VOCAB * gguf.hidden * 34 / 32) as u64);
-        let kept = (0.5 * f64::from(weight_type.whole().unwrap().bits() as u32)
-            + (bits - weight_type.whole().unwrap().bits() as f64))
+        let kept = (0.5 * f64::from(weight_type.quant().unwrap().bits() as u32)
+            + (bits - weight_type.quant().unwrap().bits() as f64))
             / bits;
         assert!((summary.rungs[1].kept - kept).abs() < 1e-6, "{summary:?}");
         assert!((f64::from(model.recipe().linears["layers.0.q"].kept[1]) - kept).abs() < 1e-6);
@@ -379,7 +379,7 @@ fn a_real_model_arrives_as_it_was() {
         (29, LinearKind::Down),
     ] {
         let expected = checkpoint.linear(layer, linear).unwrap().data;
-        assert!(packed.linear(&checkpoint, layer, linear, WholeType::Q4) == expected, "{layer} {linear:?}");
+        assert!(packed.linear(&checkpoint, layer, linear, QuantType::Q4) == expected, "{layer} {linear:?}");
     }
     let found = packed.rows("embed_tokens");
     let hidden = checkpoint.config.hidden_size;

@@ -2,7 +2,7 @@
 
 use super::{FloatType, WeightType};
 use crate::format::{self, View};
-use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, Quantized, WholeRef, WholeType};
+use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef};
 use std::ops::Range;
 
 /// The seven linears of a decoder block, in the order a token passes them.
@@ -143,20 +143,20 @@ impl Group {
                 let elems = float.elems(&data[channels.start * cols..channels.end * cols]);
                 Matrix::interleaved(elems, rows, cols, cols).map(Weights::Float)
             }
-            Stored::Whole { whole, data, scale, min } => {
-                let bytes = whole.row_bytes(cols);
+            Stored::Quantized { quant, data, scale, min } => {
+                let bytes = quant.row_bytes(cols);
                 let data = &data[channels.start * bytes..channels.end * bytes];
                 let groups = channels.start / QUANT_GROUP * cols..channels.end / QUANT_GROUP * cols;
                 let min = min.as_ref().map_or(&[][..], |min| &min[groups.clone()]);
-                Quantized::interleaved(*whole, data, &scale[groups], min, rows, cols).map(Weights::Whole)
+                Quantized::interleaved(*quant, data, &scale[groups], min, rows, cols).map(Weights::Quantized)
             }
         };
         weights.expect("shape checked at load")
     }
 
     /// Whether its products take inputs in whole numbers.
-    pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.stored, Stored::Whole { .. })
+    pub(crate) fn is_quantized(&self) -> bool {
+        matches!(self.stored, Stored::Quantized { .. })
     }
 
     /// Bytes of its matrix, scales included.
@@ -169,8 +169,8 @@ impl Group {
         let (channels, groups, columns) = (channels as u64, groups as u64, columns as u64);
         match &self.stored {
             Stored::Float(..) => channels * columns * 2,
-            Stored::Whole { whole, .. } => {
-                channels * columns * whole.bits() as u64 / 8 + groups * columns * whole.group_bytes() as u64
+            Stored::Quantized { quant, .. } => {
+                channels * columns * quant.bits() as u64 / 8 + groups * columns * quant.group_bytes() as u64
             }
         }
     }
@@ -204,8 +204,8 @@ impl Group {
 pub(super) enum Stored {
     /// `[input, output]`
     Float(FloatType, View<u16>),
-    Whole {
-        whole: WholeType,
+    Quantized {
+        quant: QuantType,
         /// `[input, output · bits / 8]`
         data: View<u8>,
         /// f16, `[input / 32, output]`, groups of channels in order
@@ -219,22 +219,22 @@ pub(super) enum Stored {
 #[derive(Clone, Copy)]
 pub(crate) enum Weights<'a> {
     Float(Matrix<'a>),
-    Whole(Quantized<'a>),
+    Quantized(Quantized<'a>),
 }
 
 impl<'a> Weights<'a> {
     pub(crate) fn columns(self, range: Range<usize>) -> Weights<'a> {
         match self {
             Weights::Float(w) => Weights::Float(w.columns(range)),
-            Weights::Whole(w) => Weights::Whole(w.columns(range)),
+            Weights::Quantized(w) => Weights::Quantized(w.columns(range)),
         }
     }
 
     /// `Y += X·W`, `X` being at hand as f32 and, for weights in whole numbers, as such.
-    pub(crate) fn multiply(self, kernels: Kernels, y: MatMut<'_>, x: MatRef<'_>, whole: WholeRef<'_>) {
+    pub(crate) fn multiply(self, kernels: Kernels, y: MatMut<'_>, x: MatRef<'_>, quant: QuantizedRef<'_>) {
         match self {
             Weights::Float(w) => kernels.gemm(y, x, w),
-            Weights::Whole(w) => kernels.gemm_q(y, whole, w),
+            Weights::Quantized(w) => kernels.gemm_q(y, quant, w),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{FloatType, HeadLook, Layer, Model, Rows, WeightType};
 use crate::format::{Bytes, Config, Dtype, File, Recipe, ScoreKind, View, key};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
-use rasp_kernels::{Isa, Kernels, QUANT_GROUP, WholeType};
+use rasp_kernels::{Isa, Kernels, QUANT_GROUP, QuantType};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -116,7 +116,7 @@ struct Loader<'a> {
 impl Loader<'_> {
     /// Whole numbers come in groups of 32 channels and 32 outputs.
     fn check_dimensions(&self) -> Result<()> {
-        if self.weight_type.whole().is_none() {
+        if self.weight_type.quant().is_none() {
             return Ok(());
         }
         for kind in LinearKind::ALL {
@@ -134,28 +134,28 @@ impl Loader<'_> {
     /// The embedding, or the head.
     fn rows(&self, name: &str) -> Result<Rows> {
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
-        if self.weight_type.whole().is_none() {
+        if self.weight_type.quant().is_none() {
             let float = self.weight_type.float();
             return Ok(Rows::Float(float, self.floats(name, float, &[vocab, hidden])?));
         }
         let data = self.file.view(name, Dtype::I8, &[vocab, hidden])?;
-        Ok(Rows::Whole { data, scale: self.scales(&format!("{name}.scale"), &[vocab, hidden / QUANT_GROUP])? })
+        Ok(Rows::Quantized { data, scale: self.scales(&format!("{name}.scale"), &[vocab, hidden / QUANT_GROUP])? })
     }
 
     /// A group's matrix.
     fn stored(&self, name: &str, input: usize, output: usize) -> Result<Stored> {
-        let Some(whole) = self.weight_type.whole() else {
+        let Some(quant) = self.weight_type.quant() else {
             let float = self.weight_type.float();
             return Ok(Stored::Float(float, self.floats(name, float, &[input, output])?));
         };
-        let data = self.file.view(name, self.weight_type.dtype(), &[input, whole.row_bytes(output)])?;
+        let data = self.file.view(name, self.weight_type.dtype(), &[input, quant.row_bytes(output)])?;
         let shape = [input / QUANT_GROUP, output];
         let scale = self.scales(&format!("{name}.scale"), &shape)?;
-        let min = match whole {
-            WholeType::Q8 => None,
-            WholeType::Q4 => Some(self.scales(&format!("{name}.min"), &shape)?),
+        let min = match quant {
+            QuantType::Q8 => None,
+            QuantType::Q4 => Some(self.scales(&format!("{name}.min"), &shape)?),
         };
-        Ok(Stored::Whole { whole, data, scale, min })
+        Ok(Stored::Quantized { quant, data, scale, min })
     }
 
     /// Scales or minima, all of them finite: they are few, and one that is not spoils 32 weights.

@@ -14,7 +14,7 @@ pub(crate) use rows::{Rows, RowsRef};
 use crate::format::{Bytes, Config, Dtype, Recipe, View};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
-pub use rasp_kernels::WholeType;
+pub use rasp_kernels::QuantType;
 use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
 use std::sync::Arc;
 
@@ -110,25 +110,25 @@ impl WeightType {
     }
 
     /// The whole numbers of the groups' matrices, if they are that.
-    pub fn whole(self) -> Option<WholeType> {
+    pub fn quant(self) -> Option<QuantType> {
         match self {
             WeightType::Bf16 | WeightType::F16 => None,
-            WeightType::Q8 => Some(WholeType::Q8),
-            WeightType::Q4 => Some(WholeType::Q4),
+            WeightType::Q8 => Some(QuantType::Q8),
+            WeightType::Q4 => Some(QuantType::Q4),
         }
     }
 
     /// Bits of one weight of a linear, its share of scales and minima included.
     pub fn bits_per_weight(self) -> f64 {
-        match self.whole() {
+        match self.quant() {
             None => 16.0,
-            Some(whole) => whole.bits() as f64 + 8.0 * whole.group_bytes() as f64 / QUANT_GROUP as f64,
+            Some(quant) => quant.bits() as f64 + 8.0 * quant.group_bytes() as f64 / QUANT_GROUP as f64,
         }
     }
 
     /// Input channels that stay together when a matrix is cut into blocks.
     pub fn block_unit(self) -> usize {
-        if self.whole().is_some() { QUANT_GROUP } else { STREAMS }
+        if self.quant().is_some() { QUANT_GROUP } else { STREAMS }
     }
 }
 

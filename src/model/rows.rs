@@ -9,7 +9,7 @@ use std::ops::Range;
 pub(crate) enum Rows {
     Float(FloatType, View<u16>),
     /// In 8 bits, with a scale (f16) for every 32 elements: `[vocab, hidden / 32]`.
-    Whole {
+    Quantized {
         data: View<i8>,
         scale: View<u16>,
     },
@@ -20,8 +20,8 @@ impl Rows {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         match self {
             Rows::Float(float, data) => RowsRef::Float(float.matrix(data, vocab, hidden)),
-            Rows::Whole { data, scale } => {
-                RowsRef::Whole(QuantizedRows::new(data, scale, vocab, hidden).expect("shape checked at load"))
+            Rows::Quantized { data, scale } => {
+                RowsRef::Quantized(QuantizedRows::new(data, scale, vocab, hidden).expect("shape checked at load"))
             }
         }
     }
@@ -31,14 +31,14 @@ impl Rows {
 #[derive(Clone, Copy)]
 pub(crate) enum RowsRef<'a> {
     Float(Matrix<'a>),
-    Whole(QuantizedRows<'a>),
+    Quantized(QuantizedRows<'a>),
 }
 
 impl<'a> RowsRef<'a> {
     pub(crate) fn rows(&self) -> usize {
         match self {
             RowsRef::Float(rows) => rows.rows(),
-            RowsRef::Whole(rows) => rows.rows(),
+            RowsRef::Quantized(rows) => rows.rows(),
         }
     }
 
@@ -46,14 +46,14 @@ impl<'a> RowsRef<'a> {
     pub(crate) fn row_bytes(&self) -> usize {
         match self {
             RowsRef::Float(rows) => rows.row_bytes(),
-            RowsRef::Whole(rows) => rows.cols() + 2 * rows.cols() / QUANT_GROUP,
+            RowsRef::Quantized(rows) => rows.cols() + 2 * rows.cols() / QUANT_GROUP,
         }
     }
 
     pub(crate) fn row_range(self, range: Range<usize>) -> RowsRef<'a> {
         match self {
             RowsRef::Float(rows) => RowsRef::Float(rows.row_range(range)),
-            RowsRef::Whole(rows) => RowsRef::Whole(rows.row_range(range)),
+            RowsRef::Quantized(rows) => RowsRef::Quantized(rows.row_range(range)),
         }
     }
 
@@ -61,7 +61,7 @@ impl<'a> RowsRef<'a> {
     pub(crate) fn widen(&self, kernels: Kernels, n: usize, y: &mut [f32]) {
         match self {
             RowsRef::Float(rows) => kernels.widen(y, rows.row(n)),
-            RowsRef::Whole(rows) => rows.widen(n, y),
+            RowsRef::Quantized(rows) => rows.widen(n, y),
         }
     }
 }

@@ -107,7 +107,7 @@ impl Buffers {
         let rank = groups().map(Group::rank).max().unwrap_or(0);
         let input = groups().map(Group::input).max().unwrap_or(0);
         let output = groups().map(Group::output).max().unwrap_or(0);
-        let whole = groups().filter(|g| g.is_whole()).map(Group::input).max().unwrap_or(0);
+        let whole = groups().filter(|g| g.is_quantized()).map(Group::input).max().unwrap_or(0);
         let linears = groups().map(|g| g.linears().len()).sum();
         // A product beyond the address space, of 32 bits for one, saturates, and the arena then refuses it.
         let many = |width: usize| batch.saturating_mul(width);

@@ -5,7 +5,7 @@ use super::shared::{Shared, share};
 use crate::model::{Rounded, RowsRef};
 use crate::sampling::argmax;
 use crate::{Error, Result, Status};
-use rasp_kernels::{QUANT_GROUP, WholeRef};
+use rasp_kernels::{QUANT_GROUP, QuantizedRef};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,7 +30,7 @@ impl Engine {
         let kernels = model.kernels();
         let weights = model.lm_head();
         let buf = &mut self.buf;
-        if let RowsRef::Whole(_) = weights {
+        if let RowsRef::Quantized(_) = weights {
             kernels.quantize(&mut buf.last_i16, &mut buf.last_scale, &buf.last);
         }
         let (last, last_whole, last_scale) = (&*buf.last, &*buf.last_i16, &*buf.last_scale);
@@ -44,7 +44,7 @@ impl Engine {
             let logits = unsafe { logits.slice(rows.clone()) };
             match weights.row_range(rows) {
                 RowsRef::Float(weights) => kernels.dot_rows(logits, last, weights),
-                RowsRef::Whole(weights) => kernels.dot_rows_q(logits, last_whole, last_scale, weights),
+                RowsRef::Quantized(weights) => kernels.dot_rows_q(logits, last_whole, last_scale, weights),
             }
             // Compared as integers, which the compiler turns into vectors.
             let largest = logits.iter().fold(0, |largest, x| x.abs().to_bits().max(largest));
@@ -139,15 +139,15 @@ impl Engine {
         let normed = view(&buf.normed[rows.start * h..], rows.len(), h);
         let (whole, scale) = match weights {
             RowsRef::Float(_) => (&mut [][..], &mut [][..]),
-            RowsRef::Whole(_) => {
+            RowsRef::Quantized(_) => {
                 (&mut buf.whole[..rows.len() * h], &mut buf.whole_scale[..rows.len() * h / QUANT_GROUP])
             }
         };
-        if let RowsRef::Whole(_) = weights {
+        if let RowsRef::Quantized(_) = weights {
             kernels.quantize(whole, scale, &buf.normed[rows.start * h..rows.end * h]);
         }
         let whole_cols = if whole.is_empty() { 0 } else { h };
-        let whole = WholeRef::new(whole, scale, rows.len(), whole_cols).expect("buffers hold a batch");
+        let whole = QuantizedRef::new(whole, scale, rows.len(), whole_cols).expect("buffers hold a batch");
         let vocab = weights.rows();
         let out = Shared::new(out);
         let mut burst = self.team.burst();
@@ -158,7 +158,7 @@ impl Engine {
             let out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };
             match weights.row_range(columns) {
                 RowsRef::Float(weights) => kernels.dot_rows_many(out, normed, weights),
-                RowsRef::Whole(weights) => kernels.dot_rows_many_q(out, whole, weights),
+                RowsRef::Quantized(weights) => kernels.dot_rows_many_q(out, whole, weights),
             }
         });
     }

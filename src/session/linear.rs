@@ -11,7 +11,7 @@ use crate::format::BLOCKS;
 use crate::model::{Group, Weights};
 use crate::team::Burst;
 use crate::{Error, Result, Status};
-use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, WholeRef};
+use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, QuantizedRef};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -68,7 +68,7 @@ struct Slice<'a> {
 struct Input<'a> {
     x: MatRef<'a>,
     /// In whole numbers; empty if the weights are not.
-    whole: WholeRef<'a>,
+    whole: QuantizedRef<'a>,
 }
 
 impl<'a> Input<'a> {
@@ -145,7 +145,7 @@ impl Pass<'_, '_> {
 
     /// The input in whole numbers, if the group's weights are such.
     fn whole_input(&mut self, group: &Group, x: MatRef<'_>) {
-        if !group.is_whole() {
+        if !group.is_quantized() {
             return;
         }
         let (kernels, rows, parts, n) = (self.kernels, self.rows, self.burst.parts(), group.input());
@@ -241,7 +241,7 @@ impl Pass<'_, '_> {
                             kernels.gemv_sparse(out, x, active, w);
                             0
                         }
-                        Weights::Whole(w) => {
+                        Weights::Quantized(w) => {
                             let (whole, scale) = whole.row(0);
                             kernels.gemv_sparse_q(out, whole, scale, active, w)
                         }
@@ -317,13 +317,13 @@ impl Pass<'_, '_> {
                         masked.copy_from_slice(x.row(row));
                     } else {
                         let kept = kernels.mask(masked, x.row(row), linear.score(), thresholds[linear.index()]);
-                        let groups = match group.is_whole() {
+                        let groups = match group.is_quantized() {
                             true => masked.chunks(QUANT_GROUP).filter(|g| g.iter().any(|&x| x != 0.0)).count(),
                             false => 0,
                         };
                         read += group.bytes_of(kept, groups, columns.len());
                     }
-                    if group.is_whole() {
+                    if group.is_quantized() {
                         // SAFETY: as above.
                         let own = unsafe { shared_whole.slice(row * input..(row + 1) * input) };
                         for ((own, &whole), &x) in own.iter_mut().zip(whole.row(row).0).zip(&*masked) {
@@ -357,9 +357,9 @@ impl Pass<'_, '_> {
 }
 
 /// The input of a group in whole numbers, or none if its weights are not.
-fn whole_ref<'a>(group: &Group, whole: &'a [i16], scale: &'a [f32], rows: usize) -> WholeRef<'a> {
-    let cols = if group.is_whole() { group.input() } else { 0 };
-    WholeRef::new(whole, scale, rows, cols).expect("buffers hold a batch")
+fn whole_ref<'a>(group: &Group, whole: &'a [i16], scale: &'a [f32], rows: usize) -> QuantizedRef<'a> {
+    let cols = if group.is_quantized() { group.input() } else { 0 };
+    QuantizedRef::new(whole, scale, rows, cols).expect("buffers hold a batch")
 }
 
 fn one_row(y: &mut [f32]) -> MatMut<'_> {

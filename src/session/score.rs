@@ -49,7 +49,7 @@ impl Scorer {
         let batch = if options.batch == 0 { 256 } else { options.batch }.min(options.context);
         let widest = model.layers().iter().flat_map(Layer::groups).map(Group::input).max().unwrap_or(0);
         let masked = vec![0.0; batch * widest];
-        let whole = model.weight_type().whole().is_some();
+        let whole = model.weight_type().quant().is_some();
         let masked_whole = vec![0; if whole { masked.len() } else { 0 }];
         let logits = vec![0.0; LOGIT_ROWS * model.config().vocab_size];
         let engine = Engine::new(model, options.context, batch, options.threads, options.kv_type)?;

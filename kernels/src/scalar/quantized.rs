@@ -1,6 +1,6 @@
 //! The truth for weights in whole numbers.
 
-use crate::{MatMut, QUANT_GROUP, Quantized, QuantizedRows, WholeRef, WholeType};
+use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
 
 /// Lanes of a row-form sum of whole numbers: each takes two neighbours of a group.
 pub(crate) const PAIR_LANES: usize = QUANT_GROUP / 2;
@@ -35,9 +35,9 @@ pub(super) fn quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32]) {
 /// The whole number in column `c` of a row.
 fn at(w: &Quantized<'_>, k: usize, c: usize) -> i32 {
     let row = w.row(k);
-    match w.whole() {
-        WholeType::Q8 => i32::from(row[c].cast_signed()),
-        WholeType::Q4 => {
+    match w.quant() {
+        QuantType::Q8 => i32::from(row[c].cast_signed()),
+        QuantType::Q4 => {
             let byte = row[c / 32 * 16 + c % 16];
             i32::from(if c % 32 < 16 { byte & 15 } else { byte >> 4 })
         }
@@ -77,7 +77,7 @@ pub(super) fn gemv_sparse_q(y: &mut [f32], x: &[i16], x_scale: &[f32], active: &
     read
 }
 
-pub(super) fn gemm_q(mut y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>) {
+pub(super) fn gemm_q(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>) {
     for m in 0..x.rows() {
         let (whole, scale) = x.row(m);
         gemv_q(y.row_mut(m), whole, scale, w);
@@ -105,7 +105,7 @@ pub(super) fn dot_rows_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized
     }
 }
 
-pub(super) fn dot_rows_many_q(mut y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>) {
+pub(super) fn dot_rows_many_q(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>) {
     for m in 0..x.rows() {
         let (whole, scale) = x.row(m);
         dot_rows_q(y.row_mut(m), whole, scale, w);

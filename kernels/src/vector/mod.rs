@@ -32,7 +32,7 @@ pub(crate) use simd::Simd;
 /// `$token` must have an associated function `here`, enabling `$features`, that makes the token.
 macro_rules! entries {
     ($isa:expr, $token:ty, $features:literal) => {
-        use crate::{Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRows, WholeRef, table::Table, vector};
+        use crate::{Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRows, QuantizedRef, table::Table, vector};
 
         /// This instruction set's operations, for a CPU that has it.
         pub(crate) static TABLE: Table = OPERATIONS;
@@ -83,9 +83,9 @@ macro_rules! entries {
             gemv_sparse_q = vector::quantized::gemv::gemv_sparse_q(
                 y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>
             ) -> usize;
-            gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>);
+            gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>);
             dot_rows_q = vector::quantized::rows::dot_rows_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>);
-            dot_rows_many_q = vector::quantized::rows::dot_rows_many_q(y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>);
+            dot_rows_many_q = vector::quantized::rows::dot_rows_many_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>);
         }
     };
     (@each $token:ty, $features:literal;

@@ -221,7 +221,7 @@ mod sixteen {
 }
 
 mod tests {
-    use crate::{Active, Elems, Kernels, MatMut, MatRef, Matrix, Quantized, QuantizedRows, WholeRef, WholeType};
+    use crate::{Active, Elems, Kernels, MatMut, MatRef, Matrix, QuantType, Quantized, QuantizedRef, QuantizedRows};
 
     fn menus() -> [(&'static str, Kernels); 2] {
         [("4 lanes", Kernels(&super::four::TABLE)), ("16 lanes", Kernels(&super::sixteen::TABLE))]
@@ -329,10 +329,10 @@ mod tests {
     fn quantized_products() {
         let numbers = &mut Numbers(4);
         for (rows, cols) in [(32, 32), (64, 160), (288, 96)] {
-            for whole in [WholeType::Q8, WholeType::Q4] {
+            for whole in [QuantType::Q8, QuantType::Q4] {
                 let data: Vec<u8> = (0..rows * whole.row_bytes(cols)).map(|_| numbers.bits() as u8).collect();
                 let scale: Vec<u16> = (0..rows / 32 * cols).map(|_| numbers.bits() as u16 & 0x3bff).collect();
-                let min = if whole == WholeType::Q4 { scale.as_slice() } else { &[] };
+                let min = if whole == QuantType::Q4 { scale.as_slice() } else { &[] };
                 let w = Quantized::interleaved(whole, &data, &scale, min, rows, cols).unwrap();
                 let data: Vec<i8> = (0..cols * rows).map(|_| numbers.bits() as i8).collect();
                 let by_rows = QuantizedRows::new(&data, &scale[..cols * rows / 32], cols, rows).unwrap();
@@ -342,7 +342,7 @@ mod tests {
                 let run = |menu: Kernels| {
                     let (mut x_whole, mut x_scale) = (vec![0; 7 * rows], vec![0.0; 7 * rows / 32]);
                     menu.quantize(&mut x_whole, &mut x_scale, &x);
-                    let x = WholeRef::new(&x_whole, &x_scale, tokens, rows).unwrap();
+                    let x = QuantizedRef::new(&x_whole, &x_scale, tokens, rows).unwrap();
                     let mut y = vec![0.5; (2 * tokens + 1) * cols];
                     let (gemm, rest) = y.split_at_mut(tokens * cols);
                     let (dots, sparse) = rest.split_at_mut(tokens * cols);

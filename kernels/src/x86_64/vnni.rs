@@ -2,7 +2,7 @@
 //! without them.
 
 use super::{avx2, avx512};
-use crate::{Isa, MatMut, Quantized, WholeRef, table::Table, vector};
+use crate::{Isa, MatMut, Quantized, QuantizedRef, table::Table, vector};
 
 /// AVX2's operations, for a CPU that has AVX-VNNI too.
 pub(crate) static AVX: Table = Table {
@@ -33,7 +33,7 @@ macro_rules! products {
                 gemv_sparse_q = vector::quantized::gemv::gemv_sparse_q(
                     y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>
                 ) -> usize;
-                gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>);
+                gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>);
             }
         }
     };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use rasp::model::{LinearKind, WholeType};
+use rasp::model::{LinearKind, QuantType};
 use rasp::{Error, Result, Status};
 
 use super::config::ModelConfig;
@@ -70,9 +70,9 @@ impl Checkpoint {
 
     /// The same weights as they are stored, where the source has them on a grid of this kind. `None`: ask
     /// [`linear`](Self::linear), which also says what is wrong with values that are not finite.
-    pub fn linear_grid(&self, layer: usize, linear: LinearKind, whole: WholeType) -> Result<Option<Grid>> {
+    pub fn linear_grid(&self, layer: usize, linear: LinearKind, quant: QuantType) -> Result<Option<Grid>> {
         self.check_layer(layer)?;
-        let grid = self.weights.grid(&self.names.weight(layer, linear), whole)?;
+        let grid = self.weights.grid(&self.names.weight(layer, linear), quant)?;
         Ok(grid.map(|g| Grid {
             numbers: self.half_split(linear, g.numbers, g.cols),
             scale: self.half_split(linear, g.scale, g.cols / GROUP),
@@ -118,17 +118,17 @@ impl Checkpoint {
     }
 
     /// Rows of the token embedding as they are stored, as [`linear_grid`](Self::linear_grid).
-    pub fn embedding_grid(&self, rows: Range<usize>, whole: WholeType) -> Result<Option<Grid>> {
-        self.weights.grid_rows(self.names.embedding, rows, whole)
+    pub fn embedding_grid(&self, rows: Range<usize>, quant: QuantType) -> Result<Option<Grid>> {
+        self.weights.grid_rows(self.names.embedding, rows, quant)
     }
 
     /// Rows of the head as they are stored, as [`linear_grid`](Self::linear_grid); `None` also where the head is the
     /// token embedding.
-    pub fn lm_head_grid(&self, rows: Range<usize>, whole: WholeType) -> Result<Option<Grid>> {
+    pub fn lm_head_grid(&self, rows: Range<usize>, quant: QuantType) -> Result<Option<Grid>> {
         if self.config.tie_word_embeddings {
             return Ok(None);
         }
-        self.weights.grid_rows(self.names.lm_head, rows, whole)
+        self.weights.grid_rows(self.names.lm_head, rows, quant)
     }
 
     fn half_split<T: Copy>(&self, linear: LinearKind, data: Vec<T>, cols: usize) -> Vec<T> {

@@ -1,7 +1,7 @@
 //! Blocks that lie on a grid of the `.rasp` file already: taken over number by number.
 
 use half::f16;
-use rasp::model::WholeType;
+use rasp::model::QuantType;
 
 use super::dequant::{DType, half_at, nibble, scale_min, u32_at};
 use crate::grid::{Grid, Group};
@@ -10,17 +10,17 @@ use crate::grid::{Grid, Group};
 /// aside), but for [`DType::Q4K`], whose scales and minima are products and are here rounded to f16, once.
 ///
 /// `None` where the type has no such grid, or where a scale or minimum is not finite on it.
-pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, whole: WholeType) -> Option<Grid> {
-    let groups = match (whole, dtype) {
-        (WholeType::Q8, DType::Q8_0) => groups(bytes, |b: &[u8; 34]| [q8(b, |i| b[2 + i].cast_signed())]),
+pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, quant: QuantType) -> Option<Grid> {
+    let groups = match (quant, dtype) {
+        (QuantType::Q8, DType::Q8_0) => groups(bytes, |b: &[u8; 34]| [q8(b, |i| b[2 + i].cast_signed())]),
         // 4 and 5 bits around zero are 8 bits that are not used up.
-        (WholeType::Q8, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| [q8(b, |i| nibble(&b[2..], i) as i8 - 8)]),
-        (WholeType::Q8, DType::Q5_0) => groups(bytes, |b: &[u8; 22]| {
+        (QuantType::Q8, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| [q8(b, |i| nibble(&b[2..], i) as i8 - 8)]),
+        (QuantType::Q8, DType::Q5_0) => groups(bytes, |b: &[u8; 22]| {
             let high = u32_at(b, 2);
             [q8(b, |i| (nibble(&b[6..], i) | (((high >> i) & 1) as u8) << 4) as i8 - 16)]
         }),
         // The minimum is exact unless it overflows, and so is `d·q − 8·d`: 15 bits at most.
-        (WholeType::Q4, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| {
+        (QuantType::Q4, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| {
             let d = half_at(b, 0);
             [Group {
                 numbers: std::array::from_fn(|i| nibble(&b[2..], i)),
@@ -28,17 +28,17 @@ pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, whole: WholeType) ->
                 min: f16::from_f32(-8.0 * d),
             }]
         }),
-        (WholeType::Q4, DType::Q4_1) => groups(bytes, |b: &[u8; 20]| {
+        (QuantType::Q4, DType::Q4_1) => groups(bytes, |b: &[u8; 20]| {
             [Group {
                 numbers: std::array::from_fn(|i| nibble(&b[4..], i)),
                 scale: f16::from_f32(half_at(b, 0)),
                 min: f16::from_f32(half_at(b, 2)),
             }]
         }),
-        (WholeType::Q4, DType::Q4K) => groups(bytes, q4_k),
+        (QuantType::Q4, DType::Q4K) => groups(bytes, q4_k),
         _ => return None,
     };
-    groups.iter().all(Group::is_finite).then(|| Grid::new(whole, cols, &groups))
+    groups.iter().all(Group::is_finite).then(|| Grid::new(quant, cols, &groups))
 }
 
 fn groups<const B: usize, const G: usize>(bytes: &[u8], read: impl Fn(&[u8; B]) -> [Group; G]) -> Vec<Group> {
@@ -73,14 +73,14 @@ mod tests {
     use super::*;
 
     /// Every block of the golden file that decodes to finite numbers, as values and as they come through the grid.
-    fn both(dtype: DType, whole: WholeType, file: &[u8]) -> Vec<(Vec<f32>, Vec<f32>)> {
+    fn both(dtype: DType, quant: QuantType, file: &[u8]) -> Vec<(Vec<f32>, Vec<f32>)> {
         let raw = &file[4..4 + u32_at(file, 0) as usize];
         let (count, bytes) = dtype.block();
         let mut pairs = Vec::new();
         for block in raw.chunks_exact(bytes) {
             let mut values = vec![0.0; count];
             dequantize(dtype, block, &mut values);
-            let grid = grid(dtype, block, count, whole);
+            let grid = grid(dtype, block, count, quant);
             if values.iter().all(|v| v.is_finite()) {
                 pairs.extend(grid.map(|grid| (values, grid.values())));
             } else {
@@ -93,22 +93,22 @@ mod tests {
 
     #[test]
     fn shared_grids_give_the_same_values() {
-        for (dtype, whole, file) in [
-            (DType::Q8_0, WholeType::Q8, &include_bytes!("../../tests/data/q8_0.bin")[..]),
-            (DType::Q4_0, WholeType::Q8, include_bytes!("../../tests/data/q4_0.bin")),
-            (DType::Q5_0, WholeType::Q8, include_bytes!("../../tests/data/q5_0.bin")),
-            (DType::Q4_0, WholeType::Q4, include_bytes!("../../tests/data/q4_0.bin")),
-            (DType::Q4_1, WholeType::Q4, include_bytes!("../../tests/data/q4_1.bin")),
+        for (dtype, quant, file) in [
+            (DType::Q8_0, QuantType::Q8, &include_bytes!("../../tests/data/q8_0.bin")[..]),
+            (DType::Q4_0, QuantType::Q8, include_bytes!("../../tests/data/q4_0.bin")),
+            (DType::Q5_0, QuantType::Q8, include_bytes!("../../tests/data/q5_0.bin")),
+            (DType::Q4_0, QuantType::Q4, include_bytes!("../../tests/data/q4_0.bin")),
+            (DType::Q4_1, QuantType::Q4, include_bytes!("../../tests/data/q4_1.bin")),
         ] {
-            for (want, got) in both(dtype, whole, file) {
-                assert_eq!(want, got, "{dtype:?} as {whole:?}");
+            for (want, got) in both(dtype, quant, file) {
+                assert_eq!(want, got, "{dtype:?} as {quant:?}");
             }
         }
     }
 
     #[test]
     fn q4_k_is_as_near_as_two_roundings_to_f16() {
-        for (want, got) in both(DType::Q4K, WholeType::Q4, include_bytes!("../../tests/data/q4_k.bin")) {
+        for (want, got) in both(DType::Q4K, QuantType::Q4, include_bytes!("../../tests/data/q4_k.bin")) {
             // Of `d·scale` and `dmin·min`, each at most as large as the values' range and half an ulp off.
             for (want, got) in want.chunks_exact(32).zip(got.chunks_exact(32)) {
                 let largest = want.iter().fold(0.0f32, |m, w| m.max(w.abs()));
@@ -122,17 +122,17 @@ mod tests {
     fn what_lies_on_no_such_grid_or_off_it_is_none() {
         let one = f16::ONE.to_le_bytes();
         let block = |d: [u8; 2], len: usize| [&d[..], &vec![0x21; len - 2]].concat();
-        assert!(grid(DType::Q8_0, &block(one, 34), 32, WholeType::Q8).is_some());
-        assert_eq!(grid(DType::Q8_0, &block(one, 34), 32, WholeType::Q4), None);
-        assert_eq!(grid(DType::Q4_1, &block(one, 20), 32, WholeType::Q8), None);
-        assert_eq!(grid(DType::F16, &one.repeat(32), 32, WholeType::Q8), None);
+        assert!(grid(DType::Q8_0, &block(one, 34), 32, QuantType::Q8).is_some());
+        assert_eq!(grid(DType::Q8_0, &block(one, 34), 32, QuantType::Q4), None);
+        assert_eq!(grid(DType::Q4_1, &block(one, 20), 32, QuantType::Q8), None);
+        assert_eq!(grid(DType::F16, &one.repeat(32), 32, QuantType::Q8), None);
         for d in [f16::NAN, f16::INFINITY, f16::NEG_INFINITY] {
-            assert_eq!(grid(DType::Q8_0, &block(d.to_le_bytes(), 34), 32, WholeType::Q8), None);
-            assert_eq!(grid(DType::Q4_1, &block(d.to_le_bytes(), 20), 32, WholeType::Q4), None);
+            assert_eq!(grid(DType::Q8_0, &block(d.to_le_bytes(), 34), 32, QuantType::Q8), None);
+            assert_eq!(grid(DType::Q4_1, &block(d.to_le_bytes(), 20), 32, QuantType::Q4), None);
         }
         // 8 · 60000 is beyond f16, though every value is finite.
         let large = block(f16::from_f32(60000.0).to_le_bytes(), 18);
-        assert_eq!(grid(DType::Q4_0, &large, 32, WholeType::Q4), None);
-        assert!(grid(DType::Q4_0, &large, 32, WholeType::Q8).is_some());
+        assert_eq!(grid(DType::Q4_0, &large, 32, QuantType::Q4), None);
+        assert!(grid(DType::Q4_0, &large, 32, QuantType::Q8).is_some());
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use rasp::model::WholeType;
+use rasp::model::QuantType;
 use rasp::{Error, Result, Status};
 
 use super::bad;
@@ -126,16 +126,16 @@ impl Weights {
     }
 
     /// The whole tensor as it is stored, where that is a grid of this kind: see [`stored::grid`].
-    pub(crate) fn grid(&self, name: &str, whole: WholeType) -> Result<Option<Grid>> {
+    pub(crate) fn grid(&self, name: &str, quant: QuantType) -> Result<Option<Grid>> {
         let entry = self.entry(name)?;
-        Ok(stored::grid(entry.dtype, self.bytes(entry), entry.cols(), whole))
+        Ok(stored::grid(entry.dtype, self.bytes(entry), entry.cols(), quant))
     }
 
     /// Some rows of a tensor, as [`grid`](Weights::grid).
-    pub(crate) fn grid_rows(&self, name: &str, rows: Range<usize>, whole: WholeType) -> Result<Option<Grid>> {
+    pub(crate) fn grid_rows(&self, name: &str, rows: Range<usize>, quant: QuantType) -> Result<Option<Grid>> {
         let entry = self.entry(name)?;
         check_rows(name, entry, &rows)?;
-        Ok(stored::grid(entry.dtype, self.row_bytes(entry, &rows), entry.cols(), whole))
+        Ok(stored::grid(entry.dtype, self.row_bytes(entry, &rows), entry.cols(), quant))
     }
 
     fn entry(&self, name: &str) -> Result<&Entry> {

@@ -5,7 +5,7 @@ use crate::head_look::HeadLook;
 use crate::quantize::quantize;
 use rasp::Result;
 use rasp::format::{Dtype, TensorSpec, Writer};
-use rasp::model::WholeType;
+use rasp::model::QuantType;
 use std::ops::Range;
 
 /// Rows in memory at once.
@@ -19,7 +19,7 @@ impl Stage<'_> {
             if self.config.tie_word_embeddings { &["embed_tokens"] } else { &["embed_tokens", "lm_head"] };
         let mut specs = Vec::new();
         let mut add = |name: String, dtype: Dtype, shape: &[usize]| specs.push(TensorSpec::new(name, dtype, shape));
-        if self.weight_type.whole().is_some() {
+        if self.weight_type.quant().is_some() {
             for name in matrices {
                 add(name.to_string(), Dtype::I8, &[vocab, hidden]);
                 add(format!("{name}.scale"), Dtype::F16, &[vocab, hidden / self.weight_type.block_unit()]);
@@ -41,12 +41,12 @@ impl Stage<'_> {
         let tied = self.config.tie_word_embeddings;
         // `lm_head_rows` has them wherever the head is not tied.
         let head = |rows: Range<usize>| Ok(c.lm_head_rows(rows)?.unwrap_or_default());
-        if self.weight_type.whole().is_some() {
+        if self.weight_type.quant().is_some() {
             // 8 bits in a file of 4 as well: the embedding costs a token nothing, and the head is where it shows.
-            let embedding_grid = |rows| c.embedding_grid(rows, WholeType::Q8);
+            let embedding_grid = |rows| c.embedding_grid(rows, QuantType::Q8);
             self.write_whole(writer, "embed_tokens", embedding_grid, |rows| c.embedding_rows(rows))?;
             if !tied {
-                self.write_whole(writer, "lm_head", |rows| c.lm_head_grid(rows, WholeType::Q8), head)?;
+                self.write_whole(writer, "lm_head", |rows| c.lm_head_grid(rows, QuantType::Q8), head)?;
             }
             return Ok(());
         }
@@ -89,7 +89,7 @@ impl Stage<'_> {
         for rows in self.blocks() {
             let grid = match grid(rows.clone())? {
                 Some(grid) => grid,
-                None => quantize(name, &values(rows)?, self.config.hidden_size, WholeType::Q8)?,
+                None => quantize(name, &values(rows)?, self.config.hidden_size, QuantType::Q8)?,
             };
             writer.write(&grid.numbers)?;
             scale.extend(grid.scale);

@@ -8,7 +8,7 @@ use crate::quantize::quantize;
 use crate::round::widen;
 use rasp::Result;
 use rasp::format::ScoreKind;
-use rasp::model::WholeType;
+use rasp::model::QuantType;
 
 /// A linear as it goes into the file.
 pub(super) struct Linear {
@@ -22,14 +22,14 @@ pub(super) struct Linear {
 /// Its weights `[outputs, inputs]` as the file will hold them.
 pub(super) enum Weights {
     Float(Vec<u16>),
-    Whole(Grid),
+    Quantized(Grid),
 }
 
 impl Stage<'_> {
     /// One linear: its factors, what remains, and what its channels weigh.
     pub(super) fn linear(&self, layer: usize, plan: &LinearPlan) -> Result<Linear> {
-        if let (Some(whole), 0) = (self.weight_type.whole(), plan.rank) {
-            let weights = Weights::Whole(self.grid(layer, plan, whole)?);
+        if let (Some(quant), 0) = (self.weight_type.quant(), plan.rank) {
+            let weights = Weights::Quantized(self.grid(layer, plan, quant)?);
             let norms = column_norms(&self.values(&weights), plan.inputs);
             return Ok(Linear { weights, norms, factors: None });
         }
@@ -44,10 +44,10 @@ impl Stage<'_> {
         if let Some(factors) = &factors {
             subtract(&mut w, plan.inputs, plan.rank, factors);
         }
-        let weights = match self.weight_type.whole() {
+        let weights = match self.weight_type.quant() {
             None => Weights::Float(self.round(&name, &w)?),
             // A residual lies on no grid of the checkpoint's.
-            Some(whole) => Weights::Whole(quantize(&name, &w, plan.inputs, whole)?),
+            Some(quant) => Weights::Quantized(quantize(&name, &w, plan.inputs, quant)?),
         };
         let norms = match self.plan.score {
             ScoreKind::ResidualNorm => column_norms(&self.values(&weights), plan.inputs),
@@ -57,10 +57,10 @@ impl Stage<'_> {
     }
 
     /// All of a linear in whole numbers: the checkpoint's own where it has such.
-    fn grid(&self, layer: usize, plan: &LinearPlan, whole: WholeType) -> Result<Grid> {
-        match self.checkpoint.linear_grid(layer, plan.kind, whole)? {
+    fn grid(&self, layer: usize, plan: &LinearPlan, quant: QuantType) -> Result<Grid> {
+        match self.checkpoint.linear_grid(layer, plan.kind, quant)? {
             Some(grid) => Ok(grid),
-            None => quantize(&plan.name(), &self.checkpoint.linear(layer, plan.kind)?.data, plan.inputs, whole),
+            None => quantize(&plan.name(), &self.checkpoint.linear(layer, plan.kind)?.data, plan.inputs, quant),
         }
     }
 
@@ -73,7 +73,7 @@ impl Stage<'_> {
     fn values(&self, weights: &Weights) -> Vec<f32> {
         match weights {
             Weights::Float(bits) => widen(bits, self.weight_type.float()),
-            Weights::Whole(grid) => grid.values(),
+            Weights::Quantized(grid) => grid.values(),
         }
     }
 }

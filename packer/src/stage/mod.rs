@@ -11,7 +11,7 @@ use crate::tokenizer::Compiled;
 use columns::{Columns, nibbles};
 use linear::{Linear, Weights};
 use rasp::format::{Config, Dtype, ScoreKind, TensorSpec, Writer, channel_rows};
-use rasp::model::{GroupKind, LinearKind, WeightType, WholeType};
+use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::{Error, Result, Status};
 
 /// Everything that goes into a file besides the thresholds.
@@ -25,7 +25,7 @@ pub(crate) struct Stage<'a> {
 
 /// Fails unless a model of this shape can be stored in weights of this type: whole numbers come in groups.
 pub(crate) fn check_shapes(config: &Config, weight_type: WeightType) -> Result<()> {
-    if weight_type.whole().is_none() {
+    if weight_type.quant().is_none() {
         return Ok(());
     }
     let unit = weight_type.block_unit();
@@ -140,7 +140,7 @@ impl Stage<'_> {
             }
             match &weights {
                 Weights::Float(bits) => floats.add(bits, inputs),
-                Weights::Whole(grid) => {
+                Weights::Quantized(grid) => {
                     let groups = inputs / self.weight_type.block_unit();
                     numbers.add(&grid.numbers, inputs);
                     scale.add(&grid.scale, groups);
@@ -157,13 +157,13 @@ impl Stage<'_> {
             writer.tensor(&format!("{name}.bias"), &f32_bytes(&bias))?;
         }
         let places = channel_rows(inputs, self.weight_type.block_unit());
-        let Some(whole) = self.weight_type.whole() else {
+        let Some(quant) = self.weight_type.quant() else {
             return writer.tensor(&name, &u16_bytes(&floats.into_placed_rows(places)));
         };
         let numbers = numbers.into_placed_rows(places);
-        match whole {
-            WholeType::Q8 => writer.tensor(&name, &numbers)?,
-            WholeType::Q4 => writer.tensor(&name, &nibbles(&numbers))?,
+        match quant {
+            QuantType::Q8 => writer.tensor(&name, &numbers)?,
+            QuantType::Q4 => writer.tensor(&name, &nibbles(&numbers))?,
         }
         for (part, shared) in shared_parts(self.weight_type).iter().zip([scale, min]) {
             writer.tensor(&format!("{name}.{part}"), &u16_bytes(&shared.into_rows()))?;
@@ -184,10 +184,10 @@ impl Stage<'_> {
 
 /// The tensors that stand beside a group's matrix: what its groups of channels share.
 fn shared_parts(weight_type: WeightType) -> &'static [&'static str] {
-    match weight_type.whole() {
+    match weight_type.quant() {
         None => &[],
-        Some(WholeType::Q8) => &["scale"],
-        Some(WholeType::Q4) => &["scale", "min"],
+        Some(QuantType::Q8) => &["scale"],
+        Some(QuantType::Q4) => &["scale", "min"],
     }
 }
 

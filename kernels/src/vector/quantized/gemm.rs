@@ -3,12 +3,12 @@
 use std::mem::MaybeUninit;
 
 use super::{COLS, Columns, PAIRS, Q4, Q8, Scales, Whole, finish};
-use crate::{MatMut, QUANT_GROUP, Quantized, WholeRef, WholeType, vector::Simd};
+use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Simd};
 
 /// # Safety
 /// See [`crate::vector`]: `Y [M, cols]`, `X [M, rows]`.
 #[inline(always)]
-pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>) {
+pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>) {
     if y.rows() == 0 || w.cols() == 0 || w.rows() == 0 {
         return;
     }
@@ -19,9 +19,9 @@ pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: WholeRef<'_>, w
     }
     // SAFETY: the shapes are the caller's, none of them 0.
     unsafe {
-        match w.whole() {
-            WholeType::Q8 => many::<S, Q8>(s, &mut y, x, w),
-            WholeType::Q4 => many::<S, Q4>(s, &mut y, x, w),
+        match w.quant() {
+            QuantType::Q8 => many::<S, Q8>(s, &mut y, x, w),
+            QuantType::Q4 => many::<S, Q4>(s, &mut y, x, w),
         }
     }
 }
@@ -36,7 +36,7 @@ const STRIP: usize = 4;
 /// # Safety
 /// As for [`gemm_q`], and nothing is empty.
 #[inline(always)]
-unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: WholeRef<'_>, w: Quantized<'_>) {
+unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>) {
     let (columns, blocks) = (Columns::new(&w), w.cols() / COLS);
     let (whole, x_scale, (stride, scale_stride)) = x.parts();
     let (y, y_stride) = (y.as_mut_ptr(), y.stride());

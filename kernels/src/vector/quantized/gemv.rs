@@ -2,7 +2,7 @@
 //! with is prefetched, and at its end the rows of the next group.
 
 use super::{COLS, Columns, PAIRS, Q4, Q8, Whole, finish};
-use crate::{QUANT_GROUP, Quantized, WholeType, vector::Simd};
+use crate::{QUANT_GROUP, QuantType, Quantized, vector::Simd};
 
 /// A cache line.
 const LINE: usize = 64;
@@ -95,9 +95,9 @@ pub(crate) unsafe fn gemv_q<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[
         let mut next = batch(0);
         for g in 0..w.groups() {
             let this = std::mem::replace(&mut next, batch((g + 1).min(w.groups() - 1)));
-            match w.whole() {
-                WholeType::Q8 => through::<S, Q8>(s, y, x_scale, &columns, &this, &next),
-                WholeType::Q4 => through::<S, Q4>(s, y, x_scale, &columns, &this, &next),
+            match w.quant() {
+                QuantType::Q8 => through::<S, Q8>(s, y, x_scale, &columns, &this, &next),
+                QuantType::Q4 => through::<S, Q4>(s, y, x_scale, &columns, &this, &next),
             }
         }
     }
@@ -137,9 +137,9 @@ pub(crate) unsafe fn gemv_sparse_q<S: Simd>(
         let this = std::mem::replace(&mut next, batch(channels));
         // SAFETY: the shapes are the caller's.
         unsafe {
-            match w.whole() {
-                WholeType::Q8 => through::<S, Q8>(s, y, x_scale, &columns, &this, &next),
-                WholeType::Q4 => through::<S, Q4>(s, y, x_scale, &columns, &this, &next),
+            match w.quant() {
+                QuantType::Q8 => through::<S, Q8>(s, y, x_scale, &columns, &this, &next),
+                QuantType::Q4 => through::<S, Q4>(s, y, x_scale, &columns, &this, &next),
             }
         }
         read += 1;

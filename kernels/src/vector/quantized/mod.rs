@@ -53,7 +53,7 @@ impl Columns {
     #[inline(always)]
     fn new(w: &Quantized<'_>) -> Columns {
         let (data, scale, min, width, run) = w.parts();
-        let row_bytes = w.whole().row_bytes(width);
+        let row_bytes = w.quant().row_bytes(width);
         Columns { data, row_bytes, run, scale, min, width, cols: w.cols() }
     }
 

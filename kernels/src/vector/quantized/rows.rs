@@ -1,6 +1,6 @@
 //! `y = W·x` in whole numbers, row form: 16 lanes to each sum (`crate::Kernels::dot_rows_q` has the order).
 
-use crate::{MatMut, QUANT_GROUP, QuantizedRows, WholeRef, scalar::quantized::PAIR_LANES, vector::Simd};
+use crate::{MatMut, QUANT_GROUP, QuantizedRef, QuantizedRows, scalar::quantized::PAIR_LANES, vector::Simd};
 
 /// How far ahead of the reading, in bytes, each row is prefetched.
 const AHEAD: usize = 512;
@@ -114,7 +114,7 @@ unsafe fn products<S: Simd, const R: usize>(
 /// # Safety
 /// See [`crate::vector`]: `Y [M, rows]`, `X [M, cols]`.
 #[inline(always)]
-pub(crate) unsafe fn dot_rows_many_q<S: Simd>(s: S, mut y: MatMut<'_>, x: WholeRef<'_>, w: QuantizedRows<'_>) {
+pub(crate) unsafe fn dot_rows_many_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>) {
     for start in (0..w.rows()).step_by(BLOCK) {
         let rows = start..w.rows().min(start + BLOCK);
         for m in 0..x.rows() {
