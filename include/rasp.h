@@ -285,8 +285,8 @@ void rasp_model_info_init(struct rasp_model_info *info);
 // Maps the .rasp file at path (UTF-8) and checks it. Weights are read from disk as they are first used; the file must
 // not be shortened or rewritten while the model lives (replace it by renaming a new one over it).
 //
-// options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx512, neon) forces an instruction
-// set; this function and rasp_load_bytes are the only ones that read the environment.
+// options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx_vnni, avx512, avx512_vnni,
+// neon) forces an instruction set; this function and rasp_load_bytes are the only ones that read the environment.
 //
 // On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Errors: IO, BAD_FILE,
 // UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.
