@@ -7,7 +7,7 @@ use rasp::model::GroupKind;
 use rasp::session::{KvType, MatRef, Observer, Scored, Scorer};
 use rasp::{LoadOptions, Model, Session, SessionOptions};
 use rasp_kernels::Kernels;
-use real_model::{goldens, ids, load, numbers, tensor};
+use real_model::{goldens, ids, load, log_prob, numbers, tensor};
 use std::sync::Arc;
 
 /// The reference computes in f64, we in f32, and NumPy's own f32 pass differs from it by `float32_error`. Sums in
@@ -125,13 +125,6 @@ fn log_probabilities_dense_and_sparse_agree_with_the_reference() {
     let expected = goldens["text_sparse"]["traffic_kept"].as_f64().unwrap();
     assert_eq!(traffic.tokens, 64);
     assert!((kept - expected).abs() < 3e-3, "kept {kept}, the reference {expected}");
-}
-
-/// The log-softmax at `token` as `Scorer` computes it.
-fn log_prob(logits: &[f32], token: u32) -> f64 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&l| f64::from((l - largest).exp())).sum();
-    f64::from(logits[token as usize] - largest) - sum.ln()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rasp::format::Bytes;
 use rasp::session::{KvType, Scorer};
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use rasp_kernels::Kernels;
-use real_model::{ids, numbers};
+use real_model::{ids, log_prob, numbers};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,10 +83,7 @@ fn one_by_one_in_batches_and_on_any_threads_the_bits_are_the_same() {
             for (i, &token) in text.iter().enumerate() {
                 session.decode(token).unwrap();
                 let Some(score) = scores.get(i) else { break };
-                let logits = session.logits().unwrap();
-                let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let sum: f64 = logits.iter().map(|&l| f64::from((l - largest).exp())).sum();
-                let single = f64::from(logits[text[i + 1] as usize] - largest) - sum.ln();
+                let single = log_prob(session.logits().unwrap(), text[i + 1]);
                 assert_eq!(
                     single.to_bits(),
                     score.log_prob.to_bits(),

@@ -55,7 +55,7 @@ impl QuantType {
 /// [interleaved](crate::interleaved_place), their scales always in order: `[rows / 32, cols]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantized<'a> {
-    whole: QuantType,
+    quant: QuantType,
     data: &'a [u8],
     scale: &'a [u16],
     min: &'a [u16],
@@ -71,7 +71,7 @@ impl<'a> Quantized<'a> {
     /// `None` if a slice is not exactly as long as the shape says (`min` is empty for [`QuantType::Q8`]), or if `rows` or
     /// `cols` is no multiple of 32.
     pub fn new(
-        whole: QuantType,
+        quant: QuantType,
         data: &'a [u8],
         scale: &'a [u16],
         min: &'a [u16],
@@ -79,28 +79,28 @@ impl<'a> Quantized<'a> {
         cols: usize,
     ) -> Option<Self> {
         let groups = (rows / QUANT_GROUP).checked_mul(cols)?;
-        let mins = if whole == QuantType::Q4 { groups } else { 0 };
-        let bytes = rows.checked_mul(whole.row_bytes(cols))?;
+        let mins = if quant == QuantType::Q4 { groups } else { 0 };
+        let bytes = rows.checked_mul(quant.row_bytes(cols))?;
         let fits = data.len() == bytes && scale.len() == groups && min.len() == mins;
         let whole_groups = rows.is_multiple_of(QUANT_GROUP) && cols.is_multiple_of(32);
-        (fits && whole_groups).then_some(Self { whole, data, scale, min, rows, cols, width: cols, run: 0 })
+        (fits && whole_groups).then_some(Self { quant, data, scale, min, rows, cols, width: cols, run: 0 })
     }
 
     /// As [`new`](Quantized::new), for rows that lie [interleaved](crate::interleaved_place).
     pub fn interleaved(
-        whole: QuantType,
+        quant: QuantType,
         data: &'a [u8],
         scale: &'a [u16],
         min: &'a [u16],
         rows: usize,
         cols: usize,
     ) -> Option<Self> {
-        Some(Self { run: rows / crate::STREAMS, ..Self::new(whole, data, scale, min, rows, cols)? })
+        Some(Self { run: rows / crate::STREAMS, ..Self::new(quant, data, scale, min, rows, cols)? })
     }
 
     /// How wide its numbers are.
     pub fn quant(&self) -> QuantType {
-        self.whole
+        self.quant
     }
 
     /// Input channels.
@@ -127,7 +127,7 @@ impl<'a> Quantized<'a> {
             return Quantized { data: &[], scale: &[], min: &[], cols, ..self };
         }
         let min = if self.min.is_empty() { self.min } else { &self.min[range.start..] };
-        let data = &self.data[self.whole.row_bytes(range.start)..];
+        let data = &self.data[self.quant.row_bytes(range.start)..];
         Quantized { data, scale: &self.scale[range.start..], min, cols, ..self }
     }
 
@@ -137,8 +137,8 @@ impl<'a> Quantized<'a> {
         if self.cols == 0 {
             return &[];
         }
-        let start = crate::matrix::dealt(k, self.run) * self.whole.row_bytes(self.width);
-        &self.data[start..start + self.whole.row_bytes(self.cols)]
+        let start = crate::matrix::dealt(k, self.run) * self.quant.row_bytes(self.width);
+        &self.data[start..start + self.quant.row_bytes(self.cols)]
     }
 
     /// Scales of group `g`, as f16: one a column. Panics if there is no such group.

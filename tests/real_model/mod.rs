@@ -50,3 +50,11 @@ pub fn tensor(name: &str) -> Vec<f32> {
     let data = file.tensor(name).unwrap();
     data.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
 }
+
+/// The log-softmax at `token` as `Scorer` computes it.
+#[allow(dead_code)]
+pub fn log_prob(logits: &[f32], token: u32) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&l| f64::from((l - largest).exp())).sum();
+    f64::from(logits[token as usize] - largest) - sum.ln()
+}

@@ -11,6 +11,7 @@
 use super::{
     Simd,
     elem::{Elem, View, with_format},
+    list::{All, Rows},
 };
 use crate::Matrix;
 
@@ -23,40 +24,6 @@ const TILE: usize = 6144;
 /// Bytes of each row between what is prefetched and what is used.
 const AHEAD: usize = 256;
 
-/// Which rows take part, ascending.
-trait Rows: Copy {
-    fn len(self) -> usize;
-    /// # Safety
-    /// `i < len`.
-    unsafe fn at(self, i: usize) -> usize;
-}
-
-#[derive(Clone, Copy)]
-struct All(usize);
-
-impl Rows for All {
-    #[inline(always)]
-    fn len(self) -> usize {
-        self.0
-    }
-    #[inline(always)]
-    unsafe fn at(self, i: usize) -> usize {
-        i
-    }
-}
-
-impl Rows for &[u32] {
-    #[inline(always)]
-    fn len(self) -> usize {
-        self.len()
-    }
-    #[inline(always)]
-    unsafe fn at(self, i: usize) -> usize {
-        // SAFETY: by contract.
-        unsafe { *self.get_unchecked(i) as usize }
-    }
-}
-
 /// # Safety
 /// See [`crate::vector`]: `y [cols]`, `x [rows]`.
 #[inline(always)]
@@ -65,7 +32,7 @@ pub(crate) unsafe fn gemv<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix<'_>
         return;
     }
     // SAFETY: the shapes are the caller's; every row is below the number of rows.
-    with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), All(w.rows), w) })
+    with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), All { start: 0, len: w.rows }, w) })
 }
 
 /// # Safety

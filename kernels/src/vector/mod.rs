@@ -17,6 +17,7 @@ pub(crate) mod elementwise;
 mod exp;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
+mod list;
 pub(crate) mod quantized;
 pub(crate) mod reduce;
 pub(crate) mod select;

@@ -2,7 +2,13 @@
 //! with is prefetched, and at its end the rows of the next group.
 
 use super::{COLS, Columns, PAIRS, Q4, Q8, Whole, finish};
-use crate::{QUANT_GROUP, QuantType, Quantized, vector::Simd};
+use crate::{
+    QUANT_GROUP, QuantType, Quantized,
+    vector::{
+        Simd,
+        list::{All, Rows},
+    },
+};
 
 /// A cache line.
 const LINE: usize = 64;
@@ -23,9 +29,9 @@ struct Batch {
 
 impl Batch {
     /// # Safety
-    /// `w` has columns and the rows of its group `group`, of which `channels` are some.
+    /// `w` has columns and the rows of its group `group`, of which `channels` are some, ascending.
     #[inline(always)]
-    unsafe fn new(w: &Columns, x: *const i16, group: usize, channels: impl Channels) -> Batch {
+    unsafe fn new(w: &Columns, x: *const i16, group: usize, channels: impl Rows) -> Batch {
         let mut batch =
             Batch { group, rows: channels.len(), row: [std::ptr::null(); QUANT_GROUP], pair: [0; PAIRS], total: 0 };
         for i in 0..channels.len() {
@@ -46,41 +52,6 @@ impl Batch {
     }
 }
 
-/// Channels of one group: up to 32, ascending.
-trait Channels: Copy {
-    fn len(self) -> usize;
-    /// # Safety
-    /// `i < len`.
-    unsafe fn at(self, i: usize) -> usize;
-}
-
-/// All of a group: the first of them.
-#[derive(Clone, Copy)]
-struct All(usize);
-
-impl Channels for All {
-    #[inline(always)]
-    fn len(self) -> usize {
-        QUANT_GROUP
-    }
-    #[inline(always)]
-    unsafe fn at(self, i: usize) -> usize {
-        self.0 + i
-    }
-}
-
-impl Channels for &[u32] {
-    #[inline(always)]
-    fn len(self) -> usize {
-        self.len()
-    }
-    #[inline(always)]
-    unsafe fn at(self, i: usize) -> usize {
-        // SAFETY: by contract.
-        unsafe { *self.get_unchecked(i) as usize }
-    }
-}
-
 /// # Safety
 /// See [`crate::vector`]: `y [cols]`, `x [rows]`, `x_scale [rows / 32]`.
 #[inline(always)]
@@ -91,7 +62,7 @@ pub(crate) unsafe fn gemv_q<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[
     let (y, x, x_scale, columns) = (y.as_mut_ptr(), x.as_ptr(), x_scale.as_ptr(), Columns::new(&w));
     // SAFETY: the shapes are the caller's, and every group is below the number of groups.
     unsafe {
-        let batch = |g: usize| Batch::new(&columns, x, g, All(g * QUANT_GROUP));
+        let batch = |g: usize| Batch::new(&columns, x, g, All { start: g * QUANT_GROUP, len: QUANT_GROUP });
         let mut next = batch(0);
         for g in 0..w.groups() {
             let this = std::mem::replace(&mut next, batch((g + 1).min(w.groups() - 1)));
@@ -114,27 +85,21 @@ pub(crate) unsafe fn gemv_sparse_q<S: Simd>(
     active: &[u32],
     w: Quantized<'_>,
 ) -> usize {
-    // The channels of the first group of a list, and the rest of it.
-    let cut = |active: &[u32]| {
-        let group = active.first().map_or(0, |&k| k as usize / QUANT_GROUP);
-        active.iter().take_while(|&&k| k as usize / QUANT_GROUP == group).count()
-    };
+    let group_of = |k: u32| k as usize / QUANT_GROUP;
+    let mut groups = active.chunk_by(|&a, &b| group_of(a) == group_of(b));
     if y.is_empty() {
-        return active.chunk_by(|&a, &b| a as usize / QUANT_GROUP == b as usize / QUANT_GROUP).count();
+        return groups.count();
     }
     let (y, x, x_scale, columns) = (y.as_mut_ptr(), x.as_ptr(), x_scale.as_ptr(), Columns::new(&w));
     let batch = |channels: &[u32]| {
-        let group = channels.first().map_or(0, |&k| k as usize / QUANT_GROUP);
+        let group = channels.first().map_or(0, |&k| group_of(k));
         // SAFETY: the indices are the caller's, below the number of rows.
         unsafe { Batch::new(&columns, x, group, channels) }
     };
-    let (first, mut rest) = active.split_at(cut(active));
-    let mut next = batch(first);
+    let mut next = batch(groups.next().unwrap_or_default());
     let mut read = 0;
     while next.rows > 0 {
-        let (channels, after) = rest.split_at(cut(rest));
-        rest = after;
-        let this = std::mem::replace(&mut next, batch(channels));
+        let this = std::mem::replace(&mut next, batch(groups.next().unwrap_or_default()));
         // SAFETY: the shapes are the caller's.
         unsafe {
             match w.quant() {
