@@ -386,46 +386,6 @@ rasp_status rasp_session_open(const struct rasp_model *model,
 // session is NULL or open; it is not used afterwards.
 rasp_status rasp_session_close(struct rasp_session *session);
 
-// Appends count prompt tokens, densely. Afterwards the logits are those after the last one. On an error nothing has
-// been appended. Does not allocate. Errors: CONTEXT_FULL, OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), CANCELLED,
-// NON_FINITE, INVALID_STATE.
-//
-// Pointers:
-// session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.
-rasp_status rasp_prefill(struct rasp_session *session,
-                         const uint32_t *tokens,
-                         size_t count,
-                         struct rasp_error *error);
-
-// Samples the next token, appends it and writes it to *token. RASP_END (a success) if it ends generation. The token
-// before it, if it was sampled too, passes through the model first, at the session's sparsity; so the first step after
-// a prompt is quick. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
-// prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
-//
-// Pointers:
-// session is NULL or open; token and error are NULL or valid for writes.
-rasp_status rasp_step(struct rasp_session *session,
-                      uint32_t *token,
-                      struct rasp_error *error);
-
-// Appends a token of the host's choice, at the session's sparsity. It takes the place of a token that rasp_step sampled
-// last. Afterwards the logits are those after it. On an error nothing has changed. Does not allocate. Errors as for
-// rasp_prefill.
-//
-// Pointers:
-// session is NULL or open; error is NULL or valid for writes.
-rasp_status rasp_decode(struct rasp_session *session,
-                        uint32_t token,
-                        struct rasp_error *error);
-
-// Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the linear layer
-// in hand is done; the session stays as it was before that call. NULL is allowed and does nothing. Safe from any
-// thread, as long as the session is not closed meanwhile. Does not allocate or wait.
-//
-// Pointers:
-// session is NULL or open.
-void rasp_cancel(const struct rasp_session *session);
-
 // Forgets all tokens. Settings stay; random numbers start anew. Does not allocate. Errors: INVALID_STATE,
 // INVALID_ARGUMENT.
 //
@@ -468,6 +428,46 @@ rasp_status rasp_session_get_stats(struct rasp_session *session,
 // session is NULL or open; error is NULL or valid for writes.
 rasp_status rasp_session_clear_stats(struct rasp_session *session,
                                      struct rasp_error *error);
+
+// Appends count prompt tokens, densely. Afterwards the logits are those after the last one. On an error nothing has
+// been appended. Does not allocate. Errors: CONTEXT_FULL, OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), CANCELLED,
+// NON_FINITE, INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.
+rasp_status rasp_prefill(struct rasp_session *session,
+                         const uint32_t *tokens,
+                         size_t count,
+                         struct rasp_error *error);
+
+// Samples the next token, appends it and writes it to *token. RASP_END (a success) if it ends generation. The token
+// before it, if it was sampled too, passes through the model first, at the session's sparsity; so the first step after
+// a prompt is quick. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
+// prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; token and error are NULL or valid for writes.
+rasp_status rasp_step(struct rasp_session *session,
+                      uint32_t *token,
+                      struct rasp_error *error);
+
+// Appends a token of the host's choice, at the session's sparsity. It takes the place of a token that rasp_step sampled
+// last. Afterwards the logits are those after it. On an error nothing has changed. Does not allocate. Errors as for
+// rasp_prefill.
+//
+// Pointers:
+// session is NULL or open; error is NULL or valid for writes.
+rasp_status rasp_decode(struct rasp_session *session,
+                        uint32_t token,
+                        struct rasp_error *error);
+
+// Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the linear layer
+// in hand is done; the session stays as it was before that call. NULL is allowed and does nothing. Safe from any
+// thread, as long as the session is not closed meanwhile. Does not allocate or wait.
+//
+// Pointers:
+// session is NULL or open.
+void rasp_cancel(const struct rasp_session *session);
 
 // Turns length bytes of UTF-8 text into tokens: at most capacity of them are written to tokens, and their number always
 // to *count, so that a first call with capacity 0 tells how many there are. flags: RASP_TOKENIZE_ bits. No text is no

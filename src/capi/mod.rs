@@ -11,6 +11,7 @@ mod live;
 mod model;
 mod sampling;
 mod session;
+mod step;
 mod text;
 mod turn;
 
@@ -18,6 +19,7 @@ pub use error::*;
 pub use model::*;
 pub use sampling::*;
 pub use session::*;
+pub use step::*;
 pub use text::*;
 
 use crate::quiet::{message, quietly, silence};
