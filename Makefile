@@ -25,7 +25,12 @@ QWEN_QUANTIZED := $(MODELS)/qwen2.5-coder-1.5b-q4.rasp $(MODELS)/qwen2.5-coder-1
 RASP_DATA ?= ../shared/data
 CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
 
-.PHONY: demo test test-qwen test-aarch64 test-i686 examples bench bench-peers bench-peers-qwen model models header clean
+# Where `make install` puts things; LIBDIR and INCLUDEDIR can be given too.
+PREFIX ?= /usr/local
+export PREFIX DESTDIR LIBDIR INCLUDEDIR CARGO
+
+.PHONY: demo test test-qwen test-aarch64 test-i686 test-install examples bench bench-peers bench-peers-qwen model models \
+	header dist install uninstall deb clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(MODEL)
@@ -53,6 +58,10 @@ test-aarch64: $(MODEL) target/demo/hello
 test-i686: $(MODEL) target/demo/hello
 	tests/i686/run.sh $^
 
+## The library as its users get it: installed, packed, and used from empty folders. On Debian; installs what it needs.
+test-install: dist $(MODEL)
+	tests/install/run.sh $(MODEL)
+
 ## The C and C++ examples, with every warning an error.
 examples: target/demo/hello target/demo/hello-cpp target/demo/footprint
 
@@ -77,6 +86,20 @@ models: $(MODEL) $(QUANTIZED)
 ## include/rasp.h, from the Rust sources.
 header:
 	RASP_BLESS=1 $(CARGO) test --release -p librasp --test header
+
+## What is shipped, under target/dist/stage: the shared library (stripped, with its soname) and the static one.
+dist:
+	packaging/build.sh
+
+## Headers, libraries, pkg-config and CMake files to PREFIX (/usr/local), below DESTDIR if that is set; and away again.
+install: dist
+	packaging/install.sh install
+uninstall:
+	packaging/install.sh uninstall
+
+## Debian packages, under target/deb.
+deb: dist
+	packaging/deb.sh
 
 clean:
 	$(CARGO) clean

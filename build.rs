@@ -1,0 +1,13 @@
+//! How the shared library is linked; the Rust library has no part in it.
+
+use std::env;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let system = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    if !["windows", "macos", "ios"].contains(&system.as_str()) {
+        // Calls among our own functions are bound here and now: nobody else's `rasp_step` can take ours' place. (The
+        // soname, which only an installed library can have, comes from `make install` or cargo-c.)
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
+    }
+}

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Builds what is installed, with the `dist` profile, into OUT (default target/dist/stage):
+#
+#     librasp.so      stripped, soname librasp.so.ABI
+#     librasp.a       one object whose only global symbols are rasp_
+#     private-libs    what a program that links librasp.a needs besides, as its linker is told
+#
+# CARGO, CARGO_BUILD_TARGET, and for a cross-build OBJCOPY, LD and AR say what to use.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=$(realpath -m "${OUT:-target/dist/stage}")
+mkdir -p "$out"
+abi=$(packaging/version.sh abi)
+
+flags=(-C link-arg=-Wl,-soname,librasp.so."$abi" --print native-static-libs="$out/native-static-libs")
+"${CARGO:-cargo}" rustc --profile dist -p librasp --lib --crate-type cdylib,staticlib -- "${flags[@]}"
+built=${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}dist
+
+install -m 0755 "$built/librasp.so" "$out/librasp.so"
+
+# rustc's archive holds the whole of Rust's standard library, with symbols that clash with those of a second Rust library
+# in the same program and sections of LLVM bitcode that another LLVM's tools choke on. So: link what the interface
+# reaches into one object, and make all but the interface local.
+roots=()
+while read -r symbol; do
+    roots+=(-u "$symbol")
+done < <(sed -n 's/^[a-z].* \**\(rasp_[a-z_0-9]*\)(.*/\1/p' include/rasp.h)
+"${LD:-ld}" -r --gc-sections "${roots[@]}" "$built/librasp.a" -o "$out/rasp.o"
+"${OBJCOPY:-objcopy}" --wildcard --keep-global-symbol='rasp_*' --strip-unneeded -R .llvmbc -R .llvmcmd -R .comment \
+    "$out/rasp.o"
+rm -f "$out/librasp.a"
+"${AR:-ar}" rcsD "$out/librasp.a" "$out/rasp.o"
+rm "$out/rasp.o"
+
+# The C compiler adds libc itself, and the unwinder where it is needed: as a shared library, or in a program that is
+# linked with -static not.
+tr ' ' '\n' < "$out/native-static-libs" | grep -vxE -e '-l(gcc_s|gcc_eh|c)' | paste -sd ' ' > "$out/private-libs"

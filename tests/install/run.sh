@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# The library as its users get it: installed to a prefix of its own, packed as .deb, and used from empty folders by CMake,
+# by pkg-config and by plain compilers; shared and static; with gcc and clang, as C and C++.
+#
+#     tests/install/run.sh MODEL.rasp
+#
+# On Debian; installs what it needs. Everything is made under target/install-test.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+model=$(realpath "$1")
+work=$PWD/target/install-test
+prefix=$work/prefix
+rm -rf "$work"
+mkdir -p "$work"
+
+packages=(gcc g++ clang cmake make pkg-config dpkg-dev valgrind)
+if ! dpkg-query -W "${packages[@]}" > /dev/null 2>&1; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
+fi
+warnings=(-Wall -Wextra -Werror -pedantic)
+abi=$(packaging/version.sh abi)
+
+step() { printf '== %s\n' "$*"; }
+fail() { printf '%s\n' "$*" >&2; exit 1; }
+
+# A new empty folder, which becomes the current one.
+empty_folder() { rm -rf "${work:?}/$1"; mkdir -p "$work/$1"; cd "$work/$1"; }
+
+# Runs a built hello; it must answer from the library in the folder given, if one is.
+says_paris() { # PROGRAM [FOLDER]
+    if [ $# -gt 1 ]; then
+        ldd "$1" | grep -q "librasp.so.$abi => $2/" || fail "$1 does not use $2/librasp.so.$abi: $(ldd "$1")"
+    else
+        ldd "$1" 2>&1 | grep -q librasp && fail "$1 wants the shared library"
+    fi
+    "$1" "$model" "The capital of France is" 8 > "$1.txt"
+    grep -q Paris "$1.txt" || fail "$1 says: $(cat "$1.txt")"
+}
+
+step "make install"
+PREFIX=$prefix packaging/install.sh install
+(cd "$prefix" && find . ! -type d | LC_ALL=C sort) | tee "$work/installed"
+
+step "what the library shows"
+library=$prefix/lib/librasp.so
+[ "$(readlink "$library")" = "librasp.so.$abi" ] || fail "librasp.so is no link to librasp.so.$abi"
+readelf -dW "$library" > "$work/dynamic"
+grep -q "soname: \[librasp.so.$abi\]" "$work/dynamic" || fail "soname"
+grep -q SYMBOLIC "$work/dynamic" || fail "not linked with -Bsymbolic"
+for file in "nm -D --defined-only $library" "nm -g --defined-only $prefix/lib/librasp.a"; do
+    # Both must have every function of the header and nothing else.
+    diff <($file | awk 'NF == 3 { print $3 }' | LC_ALL=C sort) \
+        <(sed -n 's/^[a-z].* \**\(rasp_[a-z_0-9]*\)(.*/\1/p' include/rasp.h | LC_ALL=C sort) || fail "$file"
+done
+bytes=$(stat -L -c %s "$library")
+[ "$bytes" -le 3000000 ] || fail "librasp.so has $bytes bytes, more than 3 MB"
+echo "librasp.so: $bytes bytes"
+
+step "each header alone and twice"
+empty_folder headers
+for header in "$prefix"/include/*; do
+    name=$(basename "$header")
+    printf '#include <%s>\n' "$name" > once.c
+    printf '#include <%s>\n#include <%s>\n' "$name" "$name" > twice.c
+    for compiler in gcc clang; do
+        for file in once twice; do
+            if [[ $name == *.h ]]; then
+                $compiler -std=c11 "${warnings[@]}" -I"$prefix/include" -c $file.c -o $file.o
+            fi
+            $compiler -x c++ -std=c++17 "${warnings[@]}" -I"$prefix/include" -c $file.c -o $file.o
+        done
+    done
+done
+
+# The same project for every way of finding the library.
+cmake_project() { # TARGET
+    cp "$work/../../examples-c/hello.c" .
+    cat > CMakeLists.txt << END
+cmake_minimum_required(VERSION 3.16)
+project(host LANGUAGES C)
+find_package(rasp 0.1 REQUIRED)
+add_executable(hello hello.c)
+target_link_libraries(hello PRIVATE $1)
+END
+}
+
+for target in rasp::rasp rasp::static; do
+    step "CMake, $target"
+    empty_folder "cmake-${target#*::}"
+    cmake_project $target
+    cmake -S . -B build -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_FLAGS="${warnings[*]}" > log || fail "$(cat log)"
+    cmake --build build > log 2>&1 || fail "$(cat log)"
+    if [ $target = rasp::rasp ]; then says_paris build/hello "$prefix/lib"; else says_paris build/hello; fi
+done
+step "CMake refuses a version that is too new"
+sed -i 's/rasp 0.1/rasp 99.0/' CMakeLists.txt
+if cmake -S . -B build-99 -DCMAKE_PREFIX_PATH="$prefix" > log 2>&1; then fail "version 99.0 was found"; fi
+
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+for compiler in gcc clang; do
+    step "pkg-config, $compiler"
+    empty_folder "pkg-config-$compiler"
+    cp "$work/../../examples-c/hello.c" .
+    # shellcheck disable=SC2046 # several words
+    $compiler -std=c11 "${warnings[@]}" hello.c $(pkg-config --cflags --libs rasp) -Wl,-rpath,"$prefix/lib" -o hello
+    says_paris ./hello "$prefix/lib"
+    step "pkg-config, $compiler, the static library, and a program that is static all through"
+    # shellcheck disable=SC2046
+    $compiler -std=c11 "${warnings[@]}" hello.c $(pkg-config --cflags rasp) -Wl,-Bstatic $(pkg-config --libs rasp) \
+        -Wl,-Bdynamic $(pkg-config --static --libs rasp | sed 's/-lrasp//') -o hello-static
+    says_paris ./hello-static
+    # shellcheck disable=SC2046
+    $compiler -std=c11 "${warnings[@]}" -static hello.c $(pkg-config --static --cflags --libs rasp) -o hello-all-static
+    says_paris ./hello-all-static
+done
+unset PKG_CONFIG_PATH
+
+step "an installation that has been moved"
+mv "$prefix" "$work/moved"
+empty_folder moved-cmake
+cmake_project rasp::rasp
+cmake -S . -B build -DCMAKE_PREFIX_PATH="$work/moved" > log || fail "$(cat log)"
+cmake --build build > log 2>&1 || fail "$(cat log)"
+says_paris build/hello "$work/moved/lib"
+PKG_CONFIG_PATH=$work/moved/lib/pkgconfig pkg-config --define-prefix --cflags rasp | grep -q "$work/moved/include" ||
+    fail "pkg-config --define-prefix"
+mv "$work/moved" "$prefix"
+
+step "make uninstall"
+cd "$work/../.."
+PREFIX=$prefix packaging/install.sh uninstall
+left=$(find "$prefix" ! -type d)
+[ -z "$left" ] || fail "left behind: $left"
+
+step "make deb"
+packaging/deb.sh
+empty_folder deb
+mkdir tree
+for package in "$work"/../deb/*.deb; do
+    dpkg-deb --extract "$package" tree
+    dpkg-deb --field "$package" Package Version Depends
+done
+libdir=/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)
+cp "$work/../../examples-c/hello.c" .
+# shellcheck disable=SC2046
+PKG_CONFIG_SYSROOT_DIR=$PWD/tree PKG_CONFIG_LIBDIR=$PWD/tree$libdir/pkgconfig PKG_CONFIG_SYSTEM_INCLUDE_PATH=/none \
+    PKG_CONFIG_SYSTEM_LIBRARY_PATH=/none pkg-config --cflags --libs rasp > flags
+# shellcheck disable=SC2046
+gcc -std=c11 "${warnings[@]}" hello.c $(cat flags) -o hello
+LD_LIBRARY_PATH=$PWD/tree$libdir says_paris ./hello "$PWD/tree$libdir"
+cmake_project rasp::rasp
+cmake -S . -B build -DCMAKE_PREFIX_PATH="$PWD/tree/usr" > log || fail "$(cat log)"
+cmake --build build > log 2>&1 || fail "$(cat log)"
+says_paris build/hello "$PWD/tree$libdir"
+
+printf 'ok\n'
