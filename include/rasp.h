@@ -127,6 +127,50 @@ typedef struct rasp_error {
     char message[RASP_ERROR_MESSAGE_SIZE];
 } rasp_error;
 
+// The memory of a session, to the byte. Initialise with rasp_memory_plan_init, fill with rasp_session_plan. The four
+// parts sum to size.
+typedef struct rasp_memory_plan {
+    // Size of this struct as the caller was compiled.
+    uint32_t struct_size;
+    // What the address of the session's memory must be a multiple of: never more than malloc's is.
+    uint32_t alignment;
+    // Tokens there will be room for: options.context, or what its 0 stands for.
+    uint32_t context;
+    // Prompt tokens that will pass together at most: options.batch, or what its 0 stands for.
+    uint32_t batch;
+    // Bytes of everything.
+    uint64_t size;
+    // Bytes of cached keys and values; they grow with the context.
+    uint64_t kv_cache;
+    // Bytes of what passes between the layers; they grow with batch and threads.
+    uint64_t activations;
+    // Bytes of logits and of candidates; they are the vocabulary's.
+    uint64_t sampling;
+    // Bytes of all else: the handle, tokens, thresholds, flags, and what alignment takes.
+    uint64_t bookkeeping;
+} rasp_memory_plan;
+
+// How a session is opened. Initialise with rasp_session_options_init.
+typedef struct rasp_session_options {
+    // Size of this struct as the caller was compiled.
+    uint32_t struct_size;
+    // Tokens there is room for; 0: the model's own limit, but at most 4096.
+    uint32_t context;
+    // Threads that work during a call, the caller's included; 1 (the default) starts none.
+    uint32_t threads;
+    // Prompt tokens that pass through the model together; 0: 128. More costs memory, fewer costs speed.
+    uint32_t batch;
+    // RASP_KV_F16, RASP_KV_F32 or RASP_KV_I8.
+    uint32_t kv_type;
+    // Always 0.
+    uint32_t reserved;
+    // Memory of the host's that the session is to live in, aligned as rasp_session_plan says (whatever malloc gives is).
+    // It is the session's until that is closed; what it held does not matter. NULL: the session allocates its own.
+    void *memory;
+    // Bytes at memory: at least the size that rasp_session_plan says.
+    size_t memory_size;
+} rasp_session_options;
+
 // How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in this order: repetition penalty,
 // top_k, temperature, top_p, min_p, and a draw.
 typedef struct rasp_sampling {
@@ -150,20 +194,6 @@ typedef struct rasp_sampling {
     uint64_t seed;
 } rasp_sampling;
 
-// How a session is opened. Initialise with rasp_session_options_init.
-typedef struct rasp_session_options {
-    // Size of this struct as the caller was compiled.
-    uint32_t struct_size;
-    // Tokens there is room for; 0: the model's own limit, but at most 4096.
-    uint32_t context;
-    // Threads that work during a call, the caller's included; 1 (the default) starts none.
-    uint32_t threads;
-    // Prompt tokens that pass through the model together; 0: 128. More costs memory, fewer costs speed.
-    uint32_t batch;
-    // RASP_KV_F16, RASP_KV_F32 or RASP_KV_I8.
-    uint32_t kv_type;
-} rasp_session_options;
-
 // What a session has done and what it takes. Initialise with rasp_stats_init, fill with rasp_session_get_stats.
 typedef struct rasp_stats {
     // Size of this struct as the caller was compiled.
@@ -174,7 +204,7 @@ typedef struct rasp_stats {
     uint32_t context;
     // Sparsity of decoded tokens.
     float sparsity;
-    // Bytes of memory the session allocated when it was opened.
+    // Bytes of memory the session takes, its own or the host's: the size that rasp_session_plan says.
     uint64_t memory;
     // Tokens that were decoded (not prefilled) since the session was opened or its statistics were cleared.
     uint64_t decoded_tokens;
@@ -338,6 +368,28 @@ rasp_status rasp_model_get_info(const struct rasp_model *model,
                                 struct rasp_model_info *info,
                                 struct rasp_error *error);
 
+// Prepares a plan for rasp_session_plan. NULL is allowed and does nothing.
+//
+// Pointers:
+// plan is NULL or points to a rasp_memory_plan.
+void rasp_memory_plan_init(struct rasp_memory_plan *plan);
+
+// Tells to the byte what a session opened with these options will take, in memory of its own or of the host's
+// (options.memory is not looked at). options may be NULL for the defaults.
+//
+// With threads above 1 the session's own threads come on top: their stacks, which the system's default sizes, and a few
+// hundred bytes of bookkeeping for each. With one thread there is nothing else.
+//
+// Does not allocate. Safe from any thread. Errors: those of rasp_session_open, but for memory.
+//
+// Pointers:
+// model is NULL or alive; options is NULL or initialised; plan is NULL or initialised; error is NULL or valid for
+// writes.
+rasp_status rasp_session_plan(const struct rasp_model *model,
+                              const struct rasp_session_options *options,
+                              struct rasp_memory_plan *plan,
+                              struct rasp_error *error);
+
 // Sets sampling to its defaults: greedy. NULL is allowed and does nothing.
 //
 // Pointers:
@@ -365,20 +417,24 @@ void rasp_session_options_init(struct rasp_session_options *options);
 // stats is NULL or points to a rasp_stats.
 void rasp_stats_init(struct rasp_stats *stats);
 
-// Opens a session over a model. It allocates everything the session will ever need and starts its threads; later calls
-// allocate nothing. options may be NULL for the defaults. The session keeps the model alive.
+// Opens a session over a model. options may be NULL for the defaults. The session keeps the model alive.
+//
+// Allocates once, as much as rasp_session_plan says, or nothing if options.memory is given; and starts the threads that
+// were asked for, which take memory of their own. Later calls allocate nothing.
 //
 // On success *session is the new session, to be closed with rasp_session_close; on an error it is NULL. Errors:
-// INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY.
+// INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY, BUFFER_TOO_SMALL (options.memory_size; the message says what is
+// needed).
 //
 // Pointers:
-// model is NULL or alive; options is NULL or initialised; session and error are NULL or valid for writes.
+// model is NULL or alive; options is NULL or initialised, and options.memory NULL or valid for reads and writes of
+// memory_size bytes, which nobody else uses until the session is closed; session and error are NULL or valid for writes.
 rasp_status rasp_session_open(const struct rasp_model *model,
                               const struct rasp_session_options *options,
                               struct rasp_session **session,
                               struct rasp_error *error);
 
-// Closes a session and ends its threads. NULL is allowed and does nothing. RASP_OK, unless another thread is inside a
+// Closes a session, ends its threads and frees its memory; memory of the host's is the host's again. NULL is allowed and does nothing. RASP_OK, unless another thread is inside a
 // call on the session: then INVALID_STATE, and the session stays open (best effort: see to it that no call can begin).
 // A session that is closed is not used afterwards; see rasp_free for what is checked of that.
 //

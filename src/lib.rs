@@ -4,6 +4,7 @@
 #[cfg(test)]
 extern crate self as rasp;
 
+mod arena;
 pub mod capi;
 pub mod error;
 pub mod format;

@@ -51,12 +51,7 @@ pub(crate) struct Team {
 impl Team {
     /// A team of `threads` parts: the caller and `threads - 1` threads of its own.
     pub(crate) fn new(threads: usize) -> Result<Team> {
-        if threads == 0 || threads > MAX_THREADS {
-            return Err(Error::new(
-                Status::InvalidArgument,
-                format!("{threads} threads; a session takes 1 to {MAX_THREADS}"),
-            ));
-        }
+        Team::check(threads)?;
         let mut team = Team { shared: None, workers: Vec::new() };
         if threads == 1 {
             return Ok(team);
@@ -84,6 +79,15 @@ impl Team {
         // A thread allocates while it starts; that must be over when the session is open.
         wait_until(|| shared.busy.load(Ordering::Acquire) == 0);
         Ok(team)
+    }
+
+    /// Fails on a number of threads that no team has.
+    pub(crate) fn check(threads: usize) -> Result<()> {
+        if (1..=MAX_THREADS).contains(&threads) {
+            return Ok(());
+        }
+        let message = format!("{threads} threads; a session takes 1 to {MAX_THREADS}");
+        Err(Error::new(Status::InvalidArgument, message))
     }
 
     /// How many parts a job is split into.

@@ -5,7 +5,8 @@ mod real_model;
 use rasp::session::KvType;
 use rasp::{Sampling, Session, SessionOptions, Status};
 use real_model::load;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const PROMPT: [u32; 5] = [504, 3575, 282, 4649, 314];
 
@@ -90,7 +91,9 @@ fn cancelling_stops_the_next_call_and_leaves_the_session_whole() {
     let mut session = open(64);
     session.prefill(&PROMPT).unwrap();
     let logits = session.logits().unwrap().to_vec();
-    session.cancel_flag().store(true, Ordering::Relaxed);
+    let flag = Arc::new(AtomicBool::new(false));
+    session.set_cancel_flag(flag.clone());
+    flag.store(true, Ordering::Relaxed);
     assert_eq!(session.prefill(&[1, 2, 3]).unwrap_err().status(), Status::Cancelled);
     assert_eq!(session.tokens(), PROMPT);
     assert_eq!(session.logits().unwrap(), logits);
@@ -100,7 +103,7 @@ fn cancelling_stops_the_next_call_and_leaves_the_session_whole() {
         [other.step().unwrap(), other.step().unwrap()]
     };
     assert_eq!(session.step().unwrap(), expected[0]);
-    session.cancel_flag().store(true, Ordering::Relaxed);
+    flag.store(true, Ordering::Relaxed);
     assert_eq!(session.step().unwrap_err().status(), Status::Cancelled);
     assert_eq!(session.step().unwrap(), expected[1]);
 }
@@ -143,7 +146,8 @@ fn logits_after_a_greedy_step_outlive_a_cancelled_call() {
     let first = session.step().unwrap();
     session.step().unwrap();
     other.decode(first).unwrap();
-    session.cancel_flag().store(true, Ordering::Relaxed);
+    let flag = Arc::new(AtomicBool::new(true));
+    session.set_cancel_flag(flag);
     assert_eq!(session.prefill(&[1, 2, 3]).unwrap_err().status(), Status::Cancelled);
     assert_eq!(session.logits().unwrap(), other.logits().unwrap());
     // And a sampler that is no longer greedy finds all it needs.

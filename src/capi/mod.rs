@@ -9,6 +9,7 @@
 mod error;
 mod live;
 mod model;
+mod plan;
 mod sampling;
 mod session;
 mod step;
@@ -17,6 +18,7 @@ mod turn;
 
 pub use error::*;
 pub use model::*;
+pub use plan::*;
 pub use sampling::*;
 pub use session::*;
 pub use step::*;

@@ -2,23 +2,35 @@
 
 use super::turn::Turn;
 use super::*;
+use crate::arena::Memory;
 use crate::session::{KvType, Session, SessionOptions};
 use std::cell::UnsafeCell;
-use std::sync::Arc;
+use std::ffi::c_void;
+use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
 
 /// One text in the making. It belongs to one thread at a time: a call that meets another one under way on the same
 /// session returns INVALID_STATE. rasp_cancel alone may come from any thread at any time.
 pub struct rasp_session {
     turn: Turn,
-    /// Beside the session, so that `rasp_cancel` need not touch what another call has to itself.
-    pub(super) cancel: Arc<AtomicBool>,
+    /// Of the session, beside it: so that `rasp_cancel` need not touch what another call has to itself.
+    pub(super) cancel: NonNull<AtomicBool>,
     session: UnsafeCell<Session>,
 }
 
-impl Drop for rasp_session {
-    fn drop(&mut self) {
-        live::gone(live::Kind::Session, self);
+/// Bytes at the front of a session's memory, where its handle lies.
+pub(super) const HANDLE: usize = size_of::<rasp_session>();
+const _: () = assert!(align_of::<rasp_session>() <= 64);
+
+impl rasp_session {
+    /// Puts a session that was opened behind [`HANDLE`] bytes there.
+    pub(super) fn born(session: Session) -> *mut rasp_session {
+        let place = session.front().cast::<rasp_session>().as_ptr();
+        let (turn, cancel) = (Turn::new(), session.cancel_flag());
+        // SAFETY: the front is HANDLE bytes, aligned to 64, and nobody's but the caller's.
+        unsafe { place.write(rasp_session { turn, cancel, session: UnsafeCell::new(session) }) };
+        live::born(live::Kind::Session, place);
+        place
     }
 }
 
@@ -43,15 +55,58 @@ pub struct rasp_session_options {
     pub batch: u32,
     /// RASP_KV_F16, RASP_KV_F32 or RASP_KV_I8.
     pub kv_type: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Memory of the host's that the session is to live in, aligned as rasp_session_plan says (whatever malloc gives is).
+    /// It is the session's until that is closed; what it held does not matter. NULL: the session allocates its own.
+    pub memory: *mut c_void,
+    /// Bytes at memory: at least the size that rasp_session_plan says.
+    pub memory_size: usize,
 }
 
-// SAFETY: five u32s.
+// SAFETY: six u32s, a pointer and a size of its width, at a multiple of 8: no padding.
 unsafe impl Versioned for rasp_session_options {
     const NAME: &'static str = "rasp_session_options";
-    const FIRST: usize = 20;
+    const FIRST: usize = 24 + 2 * size_of::<usize>();
     fn initial() -> Self {
-        let struct_size = size_of::<Self>() as u32;
-        rasp_session_options { struct_size, context: 0, threads: 1, batch: 0, kv_type: RASP_KV_F16 }
+        rasp_session_options {
+            struct_size: size_of::<Self>() as u32,
+            context: 0,
+            threads: 1,
+            batch: 0,
+            kv_type: RASP_KV_F16,
+            reserved: 0,
+            memory: std::ptr::null_mut(),
+            memory_size: 0,
+        }
+    }
+}
+const _: () = assert!(size_of::<rasp_session_options>() == <rasp_session_options as Versioned>::FIRST);
+
+impl rasp_session_options {
+    /// What they ask for, and where.
+    pub(super) fn read(&self) -> Result<(SessionOptions, Memory)> {
+        if self.reserved != 0 {
+            return Err(Error::new(Status::InvalidArgument, "rasp_session_options.reserved is not 0"));
+        }
+        let kv_type = match self.kv_type {
+            RASP_KV_F16 => KvType::F16,
+            RASP_KV_F32 => KvType::F32,
+            RASP_KV_I8 => KvType::I8,
+            other => return Err(Error::new(Status::InvalidArgument, format!("kv_type is {other}"))),
+        };
+        let memory = match NonNull::new(self.memory.cast::<u8>()) {
+            Some(start) => Memory::Host(start, self.memory_size),
+            None if self.memory_size == 0 => Memory::Own,
+            None => return Err(null("memory")),
+        };
+        let options = SessionOptions {
+            context: self.context as usize,
+            threads: self.threads as usize,
+            batch: self.batch as usize,
+            kv_type,
+        };
+        Ok((options, memory))
     }
 }
 
@@ -67,7 +122,7 @@ pub struct rasp_stats {
     pub context: u32,
     /// Sparsity of decoded tokens.
     pub sparsity: f32,
-    /// Bytes of memory the session allocated when it was opened.
+    /// Bytes of memory the session takes, its own or the host's: the size that rasp_session_plan says.
     pub memory: u64,
     /// Tokens that were decoded (not prefilled) since the session was opened or its statistics were cleared.
     pub decoded_tokens: u64,
@@ -151,14 +206,18 @@ pub unsafe extern "C" fn rasp_stats_init(stats: *mut rasp_stats) {
     }
 }
 
-/// Opens a session over a model. It allocates everything the session will ever need and starts its threads; later calls
-/// allocate nothing. options may be NULL for the defaults. The session keeps the model alive.
+/// Opens a session over a model. options may be NULL for the defaults. The session keeps the model alive.
+///
+/// Allocates once, as much as rasp_session_plan says, or nothing if options.memory is given; and starts the threads that
+/// were asked for, which take memory of their own. Later calls allocate nothing.
 ///
 /// On success *session is the new session, to be closed with rasp_session_close; on an error it is NULL. Errors:
-/// INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY.
+/// INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY, BUFFER_TOO_SMALL (options.memory_size; the message says what is
+/// needed).
 ///
 /// # Safety
-/// model is NULL or alive; options is NULL or initialised; session and error are NULL or valid for writes.
+/// model is NULL or alive; options is NULL or initialised, and options.memory NULL or valid for reads and writes of
+/// memory_size bytes, which nobody else uses until the session is closed; session and error are NULL or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_session_open(
     model: *const rasp_model,
@@ -172,31 +231,14 @@ pub unsafe extern "C" fn rasp_session_open(
             let place = Out::new(session, "session")?;
             place.set(std::ptr::null_mut());
             let model = super::model::model(model)?;
-            let given = super::options(options)?;
-            let kv_type = match given.kv_type {
-                RASP_KV_F16 => KvType::F16,
-                RASP_KV_F32 => KvType::F32,
-                RASP_KV_I8 => KvType::I8,
-                other => return Err(Error::new(Status::InvalidArgument, format!("kv_type is {other}"))),
-            };
-            let options = SessionOptions {
-                context: given.context as usize,
-                threads: given.threads as usize,
-                batch: given.batch as usize,
-                kv_type,
-            };
-            let session = Session::open(model.clone(), &options)?;
-            let cancel = session.cancel_flag();
-            let handle = rasp_session { turn: Turn::new(), cancel, session: UnsafeCell::new(session) };
-            let handle = Box::into_raw(Box::new(handle));
-            live::born(live::Kind::Session, handle);
-            place.set(handle);
+            let (options, memory) = super::options(options)?.read()?;
+            place.set(rasp_session::born(Session::open_behind(HANDLE, model.clone(), &options, memory)?));
             Ok(Status::Ok)
         })
     }
 }
 
-/// Closes a session and ends its threads. NULL is allowed and does nothing. RASP_OK, unless another thread is inside a
+/// Closes a session, ends its threads and frees its memory; memory of the host's is the host's again. NULL is allowed and does nothing. RASP_OK, unless another thread is inside a
 /// call on the session: then INVALID_STATE, and the session stays open (best effort: see to it that no call can begin).
 /// A session that is closed is not used afterwards; see rasp_free for what is checked of that.
 ///
@@ -211,8 +253,10 @@ pub unsafe extern "C" fn rasp_session_close(session: *mut rasp_session) -> rasp_
                 return Ok(Status::Ok);
             }
             super::session::session(session)?.turn.last()?;
-            // SAFETY: it came from `Box::into_raw`, and is not used afterwards by the caller's promise.
-            drop(Box::from_raw(session));
+            live::gone(live::Kind::Session, session);
+            // SAFETY: `born` wrote it there, and it is not used afterwards by the caller's promise. It is moved out
+            // first, for the memory it lies in goes with it.
+            drop(session.read());
             Ok(Status::Ok)
         })
     }

@@ -75,6 +75,8 @@ pub unsafe extern "C" fn rasp_decode(session: *mut rasp_session, token: u32, err
 /// session is NULL or open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_cancel(session: *const rasp_session) {
-    // SAFETY: by the caller's promise.
-    let _ = quietly(|| unsafe { super::session::session(session) }.map(|s| s.cancel.store(true, Ordering::Relaxed)));
+    // SAFETY: by the caller's promise; the flag lives as long as the session.
+    let _ = quietly(|| unsafe {
+        super::session::session(session).map(|s| s.cancel.as_ref().store(true, Ordering::Relaxed))
+    });
 }

@@ -2,6 +2,7 @@
 //!
 //! The order is the usual one (llama.cpp, Hugging Face): repetition penalty, top-k, temperature, top-p, min-p, draw.
 
+use crate::arena::{Cutter, List, Part};
 use crate::{Error, Result, Status};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -63,22 +64,14 @@ pub(crate) struct Sampler {
     settings: Sampling,
     random: Xoshiro256PlusPlus,
     /// Candidates: logit, later probability, and id. Room for the whole vocabulary.
-    candidates: Vec<(f32, u32)>,
+    candidates: List<(f32, u32)>,
 }
 
 impl Sampler {
-    pub(crate) fn new(vocab: usize) -> Result<Sampler> {
-        let mut candidates = Vec::new();
-        candidates
-            .try_reserve_exact(vocab)
-            .map_err(|_| Error::new(Status::OutOfMemory, format!("no memory to sample from {vocab} tokens")))?;
+    pub(crate) fn cut(cutter: &mut Cutter, vocab: usize) -> Sampler {
+        let candidates = cutter.part(Part::Sampling).list(vocab);
         let settings = Sampling::default();
-        Ok(Sampler { settings, random: Xoshiro256PlusPlus::seed_from_u64(settings.seed), candidates })
-    }
-
-    /// Bytes of its scratch.
-    pub(crate) fn size(&self) -> usize {
-        self.candidates.capacity() * size_of::<(f32, u32)>()
+        Sampler { settings, random: Xoshiro256PlusPlus::seed_from_u64(settings.seed), candidates }
     }
 
     /// Takes new settings and starts their random numbers anew.
@@ -186,18 +179,25 @@ pub(crate) fn argmax(logits: &[f32]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::{Arena, Memory};
 
     const LOGITS: [f32; 6] = [1.0, 3.0, 2.0, 3.0, -1.0, 0.0];
 
-    fn sampler(settings: Sampling) -> Sampler {
-        let mut sampler = Sampler::new(LOGITS.len()).unwrap();
+    /// A sampler and its memory.
+    fn sampler(settings: Sampling) -> (Arena, Sampler) {
+        let cut = Arena::cut(Memory::Own, 0, |cutter| Sampler::cut(cutter, LOGITS.len()));
+        let (arena, mut sampler) = cut.unwrap();
         sampler.set(settings).unwrap();
-        sampler
+        (arena, sampler)
+    }
+
+    fn sample(settings: Sampling, history: &[u32]) -> u32 {
+        sampler(settings).1.sample(&LOGITS, history)
     }
 
     /// How often each token comes in 20 000 draws.
     fn frequencies(settings: Sampling) -> [f64; 6] {
-        let mut sampler = sampler(settings);
+        let (_arena, mut sampler) = sampler(settings);
         let mut counts = [0.0; 6];
         for _ in 0..20_000 {
             counts[sampler.sample(&LOGITS, &[]) as usize] += 1.0 / 20_000.0;
@@ -223,8 +223,8 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_largest_and_the_lowest_id_on_a_tie() {
-        assert_eq!(sampler(Sampling::default()).sample(&LOGITS, &[]), 1);
-        assert_eq!(sampler(Sampling::default()).sample(&LOGITS, &[1, 1]), 1);
+        assert_eq!(sample(Sampling::default(), &[]), 1);
+        assert_eq!(sample(Sampling::default(), &[1, 1]), 1);
     }
 
     #[test]
@@ -245,7 +245,7 @@ mod tests {
     fn a_seed_repeats_and_another_differs() {
         let settings = Sampling { temperature: 1.5, seed: 7, ..Sampling::default() };
         let draw = |settings| {
-            let mut sampler = sampler(settings);
+            let (_arena, mut sampler) = sampler(settings);
             (0..50).map(|_| sampler.sample(&LOGITS, &[])).collect::<Vec<_>>()
         };
         assert_eq!(draw(settings), draw(settings));
@@ -256,12 +256,12 @@ mod tests {
     fn the_penalty_reaches_recent_tokens_once_and_no_others() {
         let settings = Sampling { repetition_penalty: 1.4, repetition_window: 3, ..Sampling::default() };
         // 3 / 1.4 = 2.14 still beats 2; twice would not.
-        assert_eq!(sampler(settings).sample(&LOGITS, &[3, 1, 1]), 1);
-        assert_eq!(sampler(settings).sample(&LOGITS, &[1]), 3);
-        assert_eq!(sampler(settings).sample(&LOGITS, &[1, 5, 5, 5]), 1, "outside the window");
+        assert_eq!(sample(settings, &[3, 1, 1]), 1);
+        assert_eq!(sample(settings, &[1]), 3);
+        assert_eq!(sample(settings, &[1, 5, 5, 5]), 1, "outside the window");
         let stronger = Sampling { repetition_penalty: 2.0, ..settings };
-        assert_eq!(sampler(stronger).sample(&LOGITS, &[1, 3]), 2);
-        assert_eq!(sampler(stronger).sample(&LOGITS, &[1, 3, 99]), 2, "an id outside the vocabulary");
+        assert_eq!(sample(stronger, &[1, 3]), 2);
+        assert_eq!(sample(stronger, &[1, 3, 99]), 2, "an id outside the vocabulary");
     }
 
     #[test]

@@ -4,14 +4,15 @@
 //! step is a job that the team's threads share by outputs, so no sum is ever split and the bits do not depend on their
 //! number.
 
-use super::arena::{Arena, Buf, Cutter};
 use super::kv_cache::{KEY_BLOCK, KvCache, KvType};
 use super::linear::{Pass, sums_len};
 use super::shared::{Shared, share};
 use crate::Result;
+use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, GroupKind, Model};
 use crate::team::Team;
 use rasp_kernels::{MatRef, QUANT_GROUP};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -51,12 +52,56 @@ pub(crate) struct Engine {
     pub(crate) traffic: Traffic,
     /// Bytes of the head that were read for tokens passed singly.
     pub(crate) head_bytes: u64,
-    pub(crate) cancel: Arc<AtomicBool>,
+    pub(crate) cancel: Cancel,
     pub(super) team: Team,
     /// Tokens of one pass at most.
     batch: usize,
-    /// What `buf` and `kv` lie in; last, so that it is dropped after them.
-    arena: Arena,
+}
+
+/// Stops the call in progress, or the next.
+pub(crate) struct Cancel {
+    /// One flag, in the session's memory.
+    own: Buf<AtomicBool>,
+    /// The host's, which takes its place.
+    pub(super) shared: Option<Arc<AtomicBool>>,
+}
+
+impl Cancel {
+    pub(super) fn own(&self) -> &AtomicBool {
+        &self.own[0]
+    }
+}
+
+impl Deref for Cancel {
+    type Target = AtomicBool;
+
+    fn deref(&self) -> &AtomicBool {
+        self.shared.as_deref().unwrap_or(self.own())
+    }
+}
+
+/// The memory of an [`Engine`].
+pub(crate) struct EngineMemory {
+    buf: Buffers,
+    kv: KvCache,
+    cancel: Buf<AtomicBool>,
+}
+
+impl EngineMemory {
+    pub(crate) fn cut(
+        cutter: &mut Cutter,
+        model: &Model,
+        context: usize,
+        batch: usize,
+        threads: usize,
+        kv_type: KvType,
+    ) -> EngineMemory {
+        EngineMemory {
+            buf: Buffers::cut(cutter, model, batch, threads, context),
+            kv: KvCache::cut(cutter, model.config(), kv_type, context),
+            cancel: cutter.part(Part::Bookkeeping).take(1),
+        }
+    }
 }
 
 /// Activations and scratch. `T` is the tokens of a pass, `H`, `Q`, `K`, `I` as in `docs/design.md`.
@@ -112,6 +157,9 @@ impl Buffers {
         // A product beyond the address space, of 32 bits for one, saturates, and the arena then refuses it.
         let many = |width: usize| batch.saturating_mul(width);
         let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(context.next_multiple_of(KEY_BLOCK));
+        let thresholds = cutter.part(Part::Bookkeeping).take(linears);
+        let logits = cutter.part(Part::Sampling).take(c.vocab_size);
+        cutter.part(Part::Activations);
         Buffers {
             hidden: cutter.take(many(c.hidden_size)),
             normed: cutter.take(many(c.hidden_size)),
@@ -128,8 +176,8 @@ impl Buffers {
             last: cutter.take(c.hidden_size),
             last_i16: cutter.take(if model.head_look().is_some() || whole > 0 { c.hidden_size } else { 0 }),
             last_scale: cutter.take(if whole > 0 { c.hidden_size / QUANT_GROUP } else { 0 }),
-            logits: cutter.take(c.vocab_size),
-            thresholds: cutter.take(linears),
+            logits,
+            thresholds,
             sums: cutter.take(sums_len(output, batch, parts)),
             active: cutter.take(parts * input),
             scores: cutter.take(tile),
@@ -150,25 +198,11 @@ pub(crate) enum Mode<'a> {
 }
 
 impl Engine {
-    pub(crate) fn new(
-        model: Arc<Model>,
-        context: usize,
-        batch: usize,
-        threads: usize,
-        kv_type: KvType,
-    ) -> Result<Engine> {
-        let team = Team::new(threads)?;
-        let (arena, (buf, kv)) = Arena::cut(|cutter| {
-            let buffers = Buffers::cut(cutter, &model, batch, threads, context);
-            (buffers, KvCache::cut(cutter, model.config(), kv_type, context))
-        })?;
-        let (traffic, cancel) = (Traffic::default(), Arc::default());
-        Ok(Engine { model, kv, buf, traffic, head_bytes: 0, cancel, team, batch, arena })
-    }
-
-    /// Bytes of the arena.
-    pub(crate) fn size(&self) -> usize {
-        self.arena.size()
+    /// An engine in `memory`, which was cut for as many tokens and threads.
+    pub(crate) fn new(model: Arc<Model>, team: Team, batch: usize, memory: EngineMemory) -> Engine {
+        let EngineMemory { buf, kv, cancel } = memory;
+        let cancel = Cancel { own: cancel, shared: None };
+        Engine { model, kv, buf, traffic: Traffic::default(), head_bytes: 0, cancel, team, batch }
     }
 
     /// Tokens of one pass at most.

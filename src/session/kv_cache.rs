@@ -4,7 +4,7 @@
 //! the query with the block, without a horizontal sum. Values lie `[positions, head_dim]`: their weighted sum is a
 //! column-form product as well.
 
-use super::arena::{Buf, Cutter};
+use crate::arena::{Buf, Cutter, Part};
 use crate::format::Config;
 use rasp_kernels::{Elems, Kernels, Matrix};
 use std::ops::Range;
@@ -74,10 +74,13 @@ impl KvCache {
         let capacity = context.next_multiple_of(KEY_BLOCK);
         // A product beyond the address space saturates, and the arena then refuses it.
         let size = config.num_layers.saturating_mul(config.kv_dim()).saturating_mul(capacity);
+        cutter.part(Part::KvCache);
+        // Not zeroed in the host's memory: what stands at a position is written when its token passes. Scores of
+        // positions beyond are computed along with their block, whatever lies there, and thrown away.
         let mut store = || match kv_type {
-            KvType::F16 => Store::F16(cutter.take(size)),
-            KvType::F32 => Store::F32(cutter.take(size)),
-            KvType::I8 => Store::I8(cutter.take(size), cutter.take(size / config.head_dim)),
+            KvType::F16 => Store::F16(cutter.take_any(size)),
+            KvType::F32 => Store::F32(cutter.take_any(size)),
+            KvType::I8 => Store::I8(cutter.take_any(size), cutter.take_any(size / config.head_dim)),
         };
         let (keys, values) = (store(), store());
         KvCache {

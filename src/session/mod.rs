@@ -1,23 +1,26 @@
 //! A session: one text in the making over a shared model. All mutable state lives here.
 
-mod arena;
 mod attention;
 mod engine;
 mod head;
 mod kv_cache;
 mod linear;
+mod open;
 mod score;
 mod shared;
 
+pub use crate::arena::MemoryPlan;
 pub use engine::{Observer, Traffic};
 pub use kv_cache::KvType;
 pub use rasp_kernels::MatRef;
 pub use score::{Scored, Scorer};
 
+use crate::arena::{Arena, List};
 use crate::model::Model;
 use crate::sampling::{Sampler, Sampling};
 use crate::{Error, Result, Status};
 use engine::{Engine, Mode, Unobserved};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -40,21 +43,19 @@ impl Default for SessionOptions {
     }
 }
 
-const DEFAULT_CONTEXT: usize = 4096;
-const DEFAULT_BATCH: usize = 128;
-
 /// One text in the making: the tokens so far, their cache, and how the next one is chosen.
 pub struct Session {
     engine: Engine,
     sampler: Sampler,
     /// The tokens so far. The last one may not have passed through the model yet: see `pending`.
-    tokens: Vec<u32>,
-    context: usize,
+    tokens: List<u32>,
     sparsity: f32,
     /// True if the last of `tokens` was sampled and passes through the model at the next call.
     pending: bool,
     /// What there is of the last token that passed.
     ready: Ready,
+    /// What all of it lies in; last, so that it goes last.
+    arena: Arena,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -72,7 +73,7 @@ pub struct Stats {
     pub tokens: usize,
     /// Tokens there is room for.
     pub context: usize,
-    /// Bytes of memory the session allocated when it opened.
+    /// Bytes of memory it takes: those that [`Session::plan`] tells before.
     pub memory: usize,
     /// Tokens that passed singly since the session was opened or its statistics were cleared, and the bytes of linear
     /// weights they read.
@@ -84,32 +85,6 @@ pub struct Stats {
 }
 
 impl Session {
-    /// Opens a session. This is the only call that allocates.
-    pub fn open(model: Arc<Model>, options: &SessionOptions) -> Result<Session> {
-        let limit = model.config().context_length;
-        let context = match options.context {
-            0 => limit.min(DEFAULT_CONTEXT),
-            n if n <= limit => n,
-            n => {
-                return Err(Error::new(
-                    Status::OutOfRange,
-                    format!("a context of {n} tokens; this model was trained for {limit}"),
-                ));
-            }
-        };
-        let batch = match options.batch {
-            0 => DEFAULT_BATCH,
-            n => n,
-        };
-        let mut tokens = Vec::new();
-        tokens
-            .try_reserve_exact(context)
-            .map_err(|_| Error::new(Status::OutOfMemory, format!("no memory for {context} tokens")))?;
-        let sampler = Sampler::new(model.config().vocab_size)?;
-        let engine = Engine::new(model, context, batch.min(context), options.threads, options.kv_type)?;
-        Ok(Session { engine, sampler, tokens, context, sparsity: 0.0, pending: false, ready: Ready::Nothing })
-    }
-
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.engine.model
@@ -140,10 +115,15 @@ impl Session {
         self.sampler.set(sampling)
     }
 
-    /// What another thread sets to true to make the call in progress, or the next, return
+    /// From now on `flag` is what another thread sets to true to make the call in progress, or the next, return
     /// [`Status::Cancelled`]; that call sets it back. The session stays as it was before the call.
-    pub fn cancel_flag(&self) -> Arc<AtomicBool> {
-        self.engine.cancel.clone()
+    pub fn set_cancel_flag(&mut self, flag: Arc<AtomicBool>) {
+        self.engine.cancel.shared = Some(flag);
+    }
+
+    /// The flag of a session that was given none. Valid while the session lives, wherever it is moved.
+    pub(crate) fn cancel_flag(&self) -> NonNull<AtomicBool> {
+        NonNull::from(self.engine.cancel.own())
     }
 
     /// Appends prompt tokens, densely, many at a time. Afterwards the logits are those after the last one.
@@ -298,8 +278,8 @@ impl Session {
         let dense = traffic.tokens * self.engine.model.linear_bytes();
         Stats {
             tokens: self.tokens.len(),
-            context: self.context,
-            memory: self.engine.size() + self.sampler.size() + self.tokens.capacity() * size_of::<u32>(),
+            context: self.tokens.capacity(),
+            memory: self.arena.memory().size,
             traffic,
             head_bytes: self.engine.head_bytes,
             kept: if dense == 0 { 1.0 } else { traffic.linear_bytes as f64 / dense as f64 },
@@ -334,13 +314,13 @@ impl Session {
     }
 
     fn room(&self, more: usize) -> Result<()> {
-        let free = self.context - self.tokens.len();
+        let free = self.tokens.capacity() - self.tokens.len();
         if more <= free {
             return Ok(());
         }
         Err(Error::new(
             Status::ContextFull,
-            format!("{more} tokens for a context with room for {free} more of {}", self.context),
+            format!("{more} tokens for a context with room for {free} more of {}", self.tokens.capacity()),
         ))
     }
 }

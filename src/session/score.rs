@@ -3,11 +3,13 @@
 //! A window of tokens passes in batches, with each sparse token's dropped inputs zeroed. By the fixed order of sums
 //! (`docs/design.md`) the bits are those of decoding the window token by token.
 
-use super::engine::{Engine, Mode, Observer, Traffic, Unobserved};
+use super::engine::{Engine, EngineMemory, Mode, Observer, Traffic, Unobserved};
 use super::head::non_finite;
 use super::{KvType, SessionOptions};
+use crate::arena::{Arena, Memory};
 use crate::model::{Group, Layer, Model};
 use crate::sampling::argmax;
+use crate::team::Team;
 use crate::{Error, Result, Status};
 use std::sync::Arc;
 
@@ -34,6 +36,8 @@ pub struct Scorer {
     masked_whole: Vec<i16>,
     /// `[LOGIT_ROWS, vocab]`
     logits: Vec<f32>,
+    /// What the engine lies in; last, so that it goes last.
+    _arena: Arena,
 }
 
 impl Scorer {
@@ -52,8 +56,12 @@ impl Scorer {
         let whole = model.weight_type().quant().is_some();
         let masked_whole = vec![0; if whole { masked.len() } else { 0 }];
         let logits = vec![0.0; LOGIT_ROWS * model.config().vocab_size];
-        let engine = Engine::new(model, options.context, batch, options.threads, options.kv_type)?;
-        Ok(Scorer { engine, context: options.context, masked, masked_whole, logits })
+        let SessionOptions { context, threads, kv_type, .. } = *options;
+        let team = Team::new(threads)?;
+        let (arena, memory) =
+            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, context, batch, threads, kv_type))?;
+        let engine = Engine::new(model, team, batch, memory);
+        Ok(Scorer { engine, context, masked, masked_whole, logits, _arena: arena })
     }
 
     /// A scorer with f32 keys and values, for windows of `context` tokens.

@@ -221,6 +221,65 @@ static void text(const rasp_model *model) {
     FAILS(rasp_chat_format(model, NULL, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "messages");
 }
 
+static void memory(rasp_model *model) {
+    rasp_session *session;
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    CHECK(options.memory == NULL && options.memory_size == 0);
+    rasp_memory_plan plan;
+    rasp_memory_plan_init(NULL);
+    rasp_memory_plan_init(&plan);
+    CHECK(rasp_session_plan(model, NULL, &plan, &error) == RASP_OK);
+    CHECK(plan.context == 4096 && plan.batch == 128 && plan.alignment == 8);
+    CHECK(plan.size == plan.kv_cache + plan.activations + plan.sampling + plan.bookkeeping);
+    /* 30 layers, 3 heads of 64, keys and values of 2 bytes; and little besides. */
+    CHECK(plan.kv_cache >= 94371840 && plan.kv_cache < 94371840 + 1024);
+    CHECK(plan.sampling >= 49152 * 12 && plan.sampling < 49152 * 12 + 1024);
+    CHECK(plan.bookkeeping > 4096 * 4 && plan.bookkeeping < 4096 * 16);
+    FAILS(rasp_session_plan(NULL, NULL, &plan, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
+    FAILS(rasp_session_plan(model, NULL, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "rasp_memory_plan is null");
+    options.context = 9000;
+    FAILS(rasp_session_plan(model, &options, &plan, &error), RASP_ERROR_OUT_OF_RANGE, "8192");
+    options.context = 64;
+    options.threads = 0;
+    FAILS(rasp_session_plan(model, &options, &plan, &error), RASP_ERROR_INVALID_ARGUMENT, "0 threads");
+    options.threads = 2;
+    uint64_t sizes[3];
+    for (uint32_t kv_type = 0; kv_type < 3; kv_type++) {
+        options.kv_type = kv_type;
+        CHECK(rasp_session_plan(model, &options, &plan, &error) == RASP_OK && plan.context == 64 && plan.batch == 64);
+        sizes[kv_type] = plan.size;
+    }
+    CHECK(sizes[RASP_KV_I8] < sizes[RASP_KV_F16] && sizes[RASP_KV_F16] < sizes[RASP_KV_F32]);
+    options.kv_type = 3;
+    FAILS(rasp_session_plan(model, &options, &plan, &error), RASP_ERROR_INVALID_ARGUMENT, "kv_type");
+    options.kv_type = RASP_KV_I8;
+    plan.struct_size = 55;
+    FAILS(rasp_session_plan(model, &options, &plan, &error), RASP_ERROR_INVALID_ARGUMENT, "struct_size");
+
+    size_t size = (size_t)sizes[RASP_KV_I8];
+    char need[64];
+    snprintf(need, sizeof need, "needs %zu bytes", size);
+    char *room = malloc(size);
+    CHECK(room != NULL);
+    options.memory = room;
+    options.memory_size = size - 1;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_BUFFER_TOO_SMALL, need);
+    CHECK(session == NULL);
+    options.memory = room + 4;
+    options.memory_size = size;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "multiple of 8");
+    options.memory = NULL;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "memory is null");
+    options.memory = room;
+    CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
+    rasp_stats stats;
+    rasp_stats_init(&stats);
+    CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK && stats.memory == size);
+    CHECK(rasp_session_close(session) == RASP_OK);
+    free(room);
+}
+
 static void sessions(rasp_model *model) {
     rasp_session *session = NULL;
     rasp_session_options options;
@@ -241,6 +300,9 @@ static void sessions(rasp_model *model) {
     options.context = 9000;
     FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_OUT_OF_RANGE, "8192");
     options.context = 16;
+    options.reserved = 1;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "reserved");
+    options.reserved = 0;
     CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
 
     uint32_t token = 77;
@@ -345,6 +407,7 @@ int main(int argc, char **argv) {
     CHECK(rasp_load(argv[1], NULL, &model, &error) == RASP_OK);
     information(model);
     text(model);
+    memory(model);
     sessions(model);
     puts("ok");
     return EXIT_SUCCESS;

@@ -1,6 +1,7 @@
-/* Between the opening and the closing of a session nothing is allocated, by this thread or any other.
- *   no_alloc MODEL.rasp
- * malloc and its kin are this program's own, which count (glibc). */
+/* Between the opening and the closing of a session nothing is allocated, by this thread or any other; and in the host's
+ * memory neither by opening and closing it.   no_alloc MODEL.rasp [checks]
+ * malloc and its kin are this program's own, which count (glibc). With checks the library keeps a list of its handles,
+ * and opening takes a place in it. */
 #include "check.h"
 
 #include <errno.h>
@@ -47,10 +48,69 @@ void free(void *memory) {
     __libc_free(memory);
 }
 
+static const uint32_t prompt[] = {50, 35, 28, 46, 31};
+enum { STEPS = 40, MARGIN = 4096 };
+
+static void say(rasp_session *session, uint32_t said[STEPS]) {
+    rasp_error error;
+    CHECK(rasp_session_set_sparsity(session, 0.5F, &error) == RASP_OK);
+    CHECK(rasp_prefill(session, prompt, sizeof prompt / sizeof *prompt, &error) == RASP_OK);
+    for (int i = 0; i < STEPS; i++) {
+        CHECK(rasp_step(session, &said[i], &error) >= 0);
+    }
+}
+
+/* A session of one thread in memory that held something else before: not a byte is allocated, from opening to closing,
+ * none is written outside, and the tokens are those of a session in its own memory. */
+static void in_the_hosts_memory(const rasp_model *model, uint32_t kv_type, int checks) {
+    rasp_error error;
+    rasp_session *session;
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 64;
+    options.kv_type = kv_type;
+    uint32_t expected[STEPS], said[STEPS];
+    CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
+    say(session, expected);
+    CHECK(rasp_session_close(session) == RASP_OK);
+
+    rasp_memory_plan plan;
+    rasp_memory_plan_init(&plan);
+    long before = calls;
+    CHECK(rasp_session_plan(model, &options, &plan, &error) == RASP_OK);
+    CHECK(calls == before);
+    size_t size = (size_t)plan.size;
+    unsigned char *memory = malloc(size + 2 * MARGIN);
+    CHECK(memory != NULL);
+    /* As floats these bytes are no numbers. */
+    memset(memory, 0xff, size + 2 * MARGIN);
+    for (size_t place = MARGIN; place < MARGIN + 64; place += plan.alignment) {
+        options.memory = memory + place;
+        options.memory_size = size;
+        before = calls;
+        CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
+        CHECK(checks || calls == before);
+        CHECK((unsigned char *)session >= memory + place && (unsigned char *)session < memory + place + 64);
+        long inside = calls;
+        say(session, said);
+        CHECK(memcmp(said, expected, sizeof said) == 0);
+        rasp_stats stats;
+        rasp_stats_init(&stats);
+        CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK && stats.memory == plan.size);
+        CHECK(calls == inside);
+        CHECK(rasp_session_close(session) == RASP_OK);
+        CHECK(checks || calls == before);
+        for (size_t i = 0; i < size + 2 * MARGIN; i++) {
+            CHECK((i >= place && i < place + size) || memory[i] == 0xff);
+        }
+        memset(memory, 0xff, size + 2 * MARGIN);
+    }
+    free(memory);
+}
+
 int main(int argc, char **argv) {
-    static const uint32_t prompt[] = {50, 35, 28, 46, 31};
     static const float sparsities[] = {0.0F, 0.5F};
-    CHECK(argc == 2);
+    CHECK(argc == 2 || argc == 3);
     rasp_error error;
     rasp_model *model;
     CHECK(rasp_load(argv[1], NULL, &model, &error) == RASP_OK);
@@ -95,6 +155,10 @@ int main(int argc, char **argv) {
             CHECK(calls == before);
         }
         rasp_session_close(session);
+    }
+    const uint32_t kv_types[] = {RASP_KV_F16, RASP_KV_F32, RASP_KV_I8};
+    for (size_t i = 0; i < sizeof kv_types / sizeof *kv_types; i++) {
+        in_the_hosts_memory(model, kv_types[i], argc == 3);
     }
     rasp_free(model);
     puts("ok");

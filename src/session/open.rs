@@ -1,0 +1,103 @@
+//! Opening a session, and what it will take told before.
+
+use super::engine::{Engine, EngineMemory};
+use super::{Ready, Session, SessionOptions};
+use crate::arena::{Arena, Cutter, List, Memory, MemoryPlan, Part};
+use crate::model::Model;
+use crate::sampling::Sampler;
+use crate::team::Team;
+use crate::{Error, Result, Status};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+const DEFAULT_CONTEXT: usize = 4096;
+const DEFAULT_BATCH: usize = 128;
+
+/// The memory of a [`Session`].
+struct SessionMemory {
+    engine: EngineMemory,
+    sampler: Sampler,
+    tokens: List<u32>,
+}
+
+impl SessionMemory {
+    /// `options` are whole: see [`SessionOptions::complete`].
+    fn cut(cutter: &mut Cutter, model: &Model, options: &SessionOptions) -> SessionMemory {
+        let &SessionOptions { context, threads, batch, kv_type } = options;
+        SessionMemory {
+            engine: EngineMemory::cut(cutter, model, context, batch, threads, kv_type),
+            sampler: Sampler::cut(cutter, model.config().vocab_size),
+            tokens: cutter.part(Part::Bookkeeping).list(context),
+        }
+    }
+}
+
+impl SessionOptions {
+    /// The same with its zeros replaced by what they stand for.
+    pub fn complete(&self, model: &Model) -> Result<SessionOptions> {
+        let limit = model.config().context_length;
+        let context = match self.context {
+            0 => limit.min(DEFAULT_CONTEXT),
+            n if n <= limit => n,
+            n => {
+                let message = format!("a context of {n} tokens; this model was trained for {limit}");
+                return Err(Error::new(Status::OutOfRange, message));
+            }
+        };
+        Team::check(self.threads)?;
+        let batch = if self.batch == 0 { DEFAULT_BATCH } else { self.batch }.min(context);
+        Ok(SessionOptions { context, batch, ..*self })
+    }
+}
+
+impl Session {
+    /// The memory that a session with these options will take, to the byte. With more than one thread of its own their
+    /// stacks, and a few hundred bytes for each, come on top.
+    pub fn plan(model: &Model, options: &SessionOptions) -> Result<MemoryPlan> {
+        Session::plan_behind(0, model, options)
+    }
+
+    /// Opens a session in memory of its own. Opening is all that allocates.
+    pub fn open(model: Arc<Model>, options: &SessionOptions) -> Result<Session> {
+        Session::open_behind(0, model, options, Memory::Own)
+    }
+
+    /// Opens a session in `size` bytes of the host's at `memory`, as many as [`plan`](Session::plan) says and aligned
+    /// to as much. With one thread it allocates nothing at all.
+    ///
+    /// # Safety
+    /// The memory is initialised, valid for reads and writes, and used by nobody else until the session is dropped.
+    pub unsafe fn open_in(
+        memory: NonNull<u8>,
+        size: usize,
+        model: Arc<Model>,
+        options: &SessionOptions,
+    ) -> Result<Session> {
+        Session::open_behind(0, model, options, Memory::Host(memory, size))
+    }
+
+    /// [`plan`](Session::plan) for [`open_behind`](Session::open_behind).
+    pub(crate) fn plan_behind(front: usize, model: &Model, options: &SessionOptions) -> Result<MemoryPlan> {
+        let options = options.complete(model)?;
+        Arena::plan(front, |cutter| SessionMemory::cut(cutter, model, &options))
+    }
+
+    /// Opens a session that leaves the first `front` bytes of its memory to the caller: see [`front`](Session::front).
+    pub(crate) fn open_behind(
+        front: usize,
+        model: Arc<Model>,
+        options: &SessionOptions,
+        memory: Memory,
+    ) -> Result<Session> {
+        let options = options.complete(&model)?;
+        let (arena, memory) = Arena::cut(memory, front, |cutter| SessionMemory::cut(cutter, &model, &options))?;
+        let SessionMemory { engine, sampler, tokens } = memory;
+        let engine = Engine::new(model, Team::new(options.threads)?, options.batch, engine);
+        Ok(Session { engine, sampler, tokens, sparsity: 0.0, pending: false, ready: Ready::Nothing, arena })
+    }
+
+    /// The bytes that were left to the caller, aligned to 64. They go with the session.
+    pub(crate) fn front(&self) -> NonNull<u8> {
+        self.arena.front()
+    }
+}
