@@ -5,8 +5,8 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::OnceLock;
 
 thread_local! {
     /// How many [`quietly`]s this thread is in. A plain number: nothing to destroy when the thread ends.
@@ -24,14 +24,20 @@ pub(crate) fn quietly<R>(f: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>
 /// Makes panics inside [`quietly`] silent, on every thread. Others keep the hook they had. In the shared library this
 /// hook is the library's own; a Rust host that does not use the C border is left alone.
 pub(crate) fn silence() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
+    type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+    // In a place of its own, so that the new hook captures nothing: boxing it then takes no memory, which would be lost
+    // when the shared library is unloaded. (Nor does the default hook.)
+    static BEFORE: OnceLock<Hook> = OnceLock::new();
+    BEFORE.get_or_init(|| {
         let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if DEPTH.get() == 0 {
+        std::panic::set_hook(Box::new(|info| {
+            if DEPTH.get() == 0
+                && let Some(before) = BEFORE.get()
+            {
                 before(info);
             }
         }));
+        before
     });
 }
 
