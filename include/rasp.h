@@ -32,6 +32,12 @@
 // Weights are whole numbers of 4 bits with scales and minima: 5 bits each.
 #define RASP_WEIGHTS_Q4 4
 
+// The most biases that rasp_session_set_logit_bias takes.
+#define RASP_LOGIT_BIAS_MAX 256
+
+// What a rasp_logits_callback returns to have the token sampled from the logits as it left them.
+#define RASP_LOGITS_SAMPLE (-1)
+
 // Keys and values are cached as IEEE half-precision floats.
 #define RASP_KV_F16 0
 
@@ -193,6 +199,28 @@ typedef struct rasp_sampling {
     // Where the random numbers start: the same seed, model and prompt give the same tokens.
     uint64_t seed;
 } rasp_sampling;
+
+// What is added to the logit of one token.
+typedef struct rasp_logit_bias {
+    // The token's id.
+    uint32_t token;
+    // -INFINITY forbids the token; else -1000000 to 1000000.
+    float bias;
+} rasp_logit_bias;
+
+// Looks at the logits of the next token before it is sampled: logits points to vocab_size numbers, one a token, logit
+// biases added, which the function may change; tokens to the token_count tokens so far. Both are valid until it returns.
+//
+// It returns RASP_LOGITS_SAMPLE to have a token sampled from the logits as they are then (the session's temperature and
+// so on apply; -INFINITY forbids a token), or the id of the token that it chose itself.
+//
+// It is called once a sampled token, on the thread that called rasp_step, and must not call anything on that session
+// (which returns INVALID_STATE), unwind or jump out.
+typedef int32_t (*rasp_logits_callback)(void *context,
+                                        float *logits,
+                                        size_t vocab_size,
+                                        const uint32_t *tokens,
+                                        size_t token_count);
 
 // What a session has done and what it takes. Initialise with rasp_stats_init, fill with rasp_session_get_stats.
 typedef struct rasp_stats {
@@ -404,6 +432,38 @@ void rasp_sampling_init(struct rasp_sampling *sampling);
 rasp_status rasp_session_set_sampling(struct rasp_session *session,
                                       const struct rasp_sampling *sampling,
                                       struct rasp_error *error);
+
+// Sets what is added to the logits of count tokens from now on, before anything else is done with them; it replaces what
+// was set before, and a count of 0 clears it. A token that is named twice gets both. Forbidding special tokens, such as
+// those that end a text (rasp_token_is_end), is a use of it.
+//
+// The biases are copied. Does not allocate. On an error the old ones stay. Errors: OUT_OF_RANGE (more than
+// RASP_LOGIT_BIAS_MAX, or an id that is none), INVALID_ARGUMENT (a NaN, an infinity that is not negative or a number
+// beyond the range above), INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; biases is NULL or valid for reads of count entries; error is NULL or valid for writes.
+rasp_status rasp_session_set_logit_bias(struct rasp_session *session,
+                                        const struct rasp_logit_bias *biases,
+                                        size_t count,
+                                        struct rasp_error *error);
+
+// Has a function of the host's look at the logits before every sampled token; NULL ends that. context is handed to it.
+// While there is a callback or a logit bias, greedy decoding reads the whole head.
+//
+// A step during which the function leaves a NaN or +INFINITY returns NON_FINITE, one at which every token is -INFINITY
+// INVALID_ARGUMENT, one for which it returns an id that is none OUT_OF_RANGE; nothing has been appended then, and the
+// next step asks again. rasp_logits keeps showing the model's own logits.
+//
+// The context is the host's, and must live as long as the callback is set or the session open. Does not allocate.
+// Errors: INVALID_ARGUMENT, INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; callback is NULL or does what rasp_logits_callback says; error is NULL or valid for writes.
+rasp_status rasp_session_set_logits_callback(struct rasp_session *session,
+                                             rasp_logits_callback callback,
+                                             void *context,
+                                             struct rasp_error *error);
 
 // Sets options to their defaults. NULL is allowed and does nothing.
 //

@@ -64,6 +64,11 @@ fn every_function_with_good_and_bad_input() {
     assert_eq!(run(compile("api").arg(real_model::path()).arg(folder("api_files"))), "ok\n");
 }
 
+#[test]
+fn logits_are_steered() {
+    assert_eq!(run(compile("steering").arg(real_model::path())), "ok\n");
+}
+
 #[cfg(target_env = "gnu")]
 #[test]
 fn nothing_is_allocated_between_open_and_close() {

@@ -1,7 +1,8 @@
 //! How the next token is chosen.
 
 use super::*;
-use crate::sampling::Sampling;
+use crate::sampling::{LogitsCallback, MAX_LOGIT_BIASES, SAMPLE, Sampling};
+use std::ffi::c_void;
 
 /// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in this order: repetition penalty,
 /// top_k, temperature, top_p, min_p, and a draw.
@@ -90,6 +91,99 @@ pub unsafe extern "C" fn rasp_session_set_sampling(
             };
             with_session(session, |session| session.set_sampling(settings))?;
             Ok(Status::Ok)
+        })
+    }
+}
+
+/// The most biases that rasp_session_set_logit_bias takes.
+pub const RASP_LOGIT_BIAS_MAX: usize = 256;
+const _: () = assert!(RASP_LOGIT_BIAS_MAX == MAX_LOGIT_BIASES);
+
+/// What is added to the logit of one token.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rasp_logit_bias {
+    /// The token's id.
+    pub token: u32,
+    /// -INFINITY forbids the token; else -1000000 to 1000000.
+    pub bias: f32,
+}
+
+/// Sets what is added to the logits of count tokens from now on, before anything else is done with them; it replaces what
+/// was set before, and a count of 0 clears it. A token that is named twice gets both. Forbidding special tokens, such as
+/// those that end a text (rasp_token_is_end), is a use of it.
+///
+/// The biases are copied. Does not allocate. On an error the old ones stay. Errors: OUT_OF_RANGE (more than
+/// RASP_LOGIT_BIAS_MAX, or an id that is none), INVALID_ARGUMENT (a NaN, an infinity that is not negative or a number
+/// beyond the range above), INVALID_STATE.
+///
+/// # Safety
+/// session is NULL or open; biases is NULL or valid for reads of count entries; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_set_logit_bias(
+    session: *mut rasp_session,
+    biases: *const rasp_logit_bias,
+    count: usize,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let biases = slice(biases, count, "biases")?;
+            with_session(session, |session| session.set_logit_biases(biases.iter().map(|b| (b.token, b.bias))))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// What a rasp_logits_callback returns to have the token sampled from the logits as it left them.
+pub const RASP_LOGITS_SAMPLE: i32 = -1;
+const _: () = assert!(RASP_LOGITS_SAMPLE == SAMPLE);
+
+/// Looks at the logits of the next token before it is sampled: logits points to vocab_size numbers, one a token, logit
+/// biases added, which the function may change; tokens to the token_count tokens so far. Both are valid until it returns.
+///
+/// It returns RASP_LOGITS_SAMPLE to have a token sampled from the logits as they are then (the session's temperature and
+/// so on apply; -INFINITY forbids a token), or the id of the token that it chose itself.
+///
+/// It is called once a sampled token, on the thread that called rasp_step, and must not call anything on that session
+/// (which returns INVALID_STATE), unwind or jump out.
+pub type rasp_logits_callback = Option<
+    unsafe extern "C" fn(
+        context: *mut c_void,
+        logits: *mut f32,
+        vocab_size: usize,
+        tokens: *const u32,
+        token_count: usize,
+    ) -> i32,
+>;
+
+/// Has a function of the host's look at the logits before every sampled token; NULL ends that. context is handed to it.
+/// While there is a callback or a logit bias, greedy decoding reads the whole head.
+///
+/// A step during which the function leaves a NaN or +INFINITY returns NON_FINITE, one at which every token is -INFINITY
+/// INVALID_ARGUMENT, one for which it returns an id that is none OUT_OF_RANGE; nothing has been appended then, and the
+/// next step asks again. rasp_logits keeps showing the model's own logits.
+///
+/// The context is the host's, and must live as long as the callback is set or the session open. Does not allocate.
+/// Errors: INVALID_ARGUMENT, INVALID_STATE.
+///
+/// # Safety
+/// session is NULL or open; callback is NULL or does what rasp_logits_callback says; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_set_logits_callback(
+    session: *mut rasp_session,
+    callback: rasp_logits_callback,
+    context: *mut c_void,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers and of `set_logits_callback`.
+    unsafe {
+        guard(error, || {
+            with_session(session, |session| {
+                session.set_logits_callback(callback.map(|function| LogitsCallback { function, context }));
+                Ok(Status::Ok)
+            })
         })
     }
 }

@@ -2,6 +2,14 @@
 //!
 //! The order is the usual one (llama.cpp, Hugging Face): repetition penalty, top-k, temperature, top-p, min-p, draw.
 
+mod bias;
+mod callback;
+mod steering;
+
+pub use bias::MAX_LOGIT_BIASES;
+pub use callback::{LogitsCallback, LogitsFunction, SAMPLE};
+pub(crate) use steering::{Steered, Steering};
+
 use crate::arena::{Cutter, List, Part};
 use crate::{Error, Result, Status};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -92,12 +100,15 @@ impl Sampler {
         self.settings.temperature == 0.0 && self.settings.repetition_penalty == 1.0
     }
 
-    /// Chooses the token after `history`. `logits` are finite, and stay as they are.
-    pub(crate) fn sample(&mut self, logits: &[f32], history: &[u32]) -> u32 {
+    /// Chooses the token after `history`. `logits` are finite or -∞, which forbids a token, but not all; they stay as
+    /// they are.
+    ///
+    /// Fails only where a penalty takes a logit out of the range of f32.
+    pub(crate) fn sample(&mut self, logits: &[f32], history: &[u32]) -> Result<u32> {
         let Sampling { temperature, top_k, top_p, min_p, repetition_penalty, repetition_window, .. } = self.settings;
         let recent = &history[history.len().saturating_sub(repetition_window as usize)..];
         if temperature == 0.0 && (repetition_penalty == 1.0 || recent.is_empty()) {
-            return argmax(logits);
+            return Ok(argmax(logits));
         }
         let candidates = &mut self.candidates;
         candidates.clear();
@@ -116,7 +127,7 @@ impl Sampler {
         // Largest first, the lower id first on a tie, so that the outcome does not depend on the sort.
         let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         if temperature == 0.0 {
-            return candidates.iter().min_by(|a, b| order(a, b)).map_or(0, |best| best.1);
+            return candidates.iter().min_by(|a, b| order(a, b)).map(|best| best.1).ok_or_else(no_candidate);
         }
         let k = match top_k as usize {
             0 => candidates.len(),
@@ -126,7 +137,7 @@ impl Sampler {
             candidates.select_nth_unstable_by(k, order);
             candidates.truncate(k);
         }
-        let Some(largest) = candidates.iter().map(|c| c.0).reduce(f32::max) else { return 0 };
+        let Some(largest) = candidates.iter().map(|c| c.0).reduce(f32::max) else { return Err(no_candidate()) };
         let mut sum = 0.0f64;
         if top_p < 1.0 || top_k != 0 {
             candidates.sort_unstable_by(order);
@@ -144,20 +155,24 @@ impl Sampler {
             });
             candidates.truncate(reached.map_or(candidates.len(), |last| last + 1));
         }
-        // The likeliest token's weight is 1.
-        candidates.retain(|c| c.0 >= min_p);
+        // The likeliest token's weight is 1; a forbidden one's is 0.
+        candidates.retain(|c| c.0 > 0.0 && c.0 >= min_p);
         let sum: f64 = candidates.iter().map(|c| f64::from(c.0)).sum();
         // 53 random bits: a number in [0, 1).
         let mut target = (self.random.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64) * sum;
         for &(weight, id) in candidates.iter() {
             target -= f64::from(weight);
             if target < 0.0 {
-                return id;
+                return Ok(id);
             }
         }
         // Rounding can leave a last crumb.
-        candidates.last().map_or(0, |c| c.1)
+        candidates.last().map(|c| c.1).ok_or_else(no_candidate)
     }
+}
+
+fn no_candidate() -> Error {
+    Error::new(Status::NonFinite, "no token to sample: a repetition penalty took logits out of the range of f32")
 }
 
 /// The id of the largest logit, the lowest on a tie. NaNs are passed over.
@@ -192,7 +207,7 @@ mod tests {
     }
 
     fn sample(settings: Sampling, history: &[u32]) -> u32 {
-        sampler(settings).1.sample(&LOGITS, history)
+        sampler(settings).1.sample(&LOGITS, history).unwrap()
     }
 
     /// How often each token comes in 20 000 draws.
@@ -200,7 +215,7 @@ mod tests {
         let (_arena, mut sampler) = sampler(settings);
         let mut counts = [0.0; 6];
         for _ in 0..20_000 {
-            counts[sampler.sample(&LOGITS, &[]) as usize] += 1.0 / 20_000.0;
+            counts[sampler.sample(&LOGITS, &[]).unwrap() as usize] += 1.0 / 20_000.0;
         }
         counts
     }
@@ -242,11 +257,35 @@ mod tests {
     }
 
     #[test]
+    fn forbidden_tokens_never_come() {
+        const NO: f32 = f32::NEG_INFINITY;
+        let logits = [NO, 1.0, NO, 1.0, NO, NO];
+        let base = Sampling { temperature: 1.0, ..Sampling::default() };
+        for settings in [
+            base,
+            Sampling { top_k: 4, ..base },
+            Sampling { top_p: 0.999, ..base },
+            Sampling { min_p: 0.1, ..base },
+            Sampling { repetition_penalty: 1.5, ..base },
+            Sampling { temperature: 0.0, repetition_penalty: 1.5, ..base },
+        ] {
+            let (_arena, mut sampler) = sampler(settings);
+            for _ in 0..200 {
+                let token = sampler.sample(&logits, &[0, 2, 5]).unwrap();
+                assert!(token == 1 || token == 3, "{token} with {settings:?}");
+            }
+        }
+        // A penalty beyond f32: an error, not some token.
+        let (_arena, mut sampler) = sampler(Sampling { repetition_penalty: 0.01, ..base });
+        assert_eq!(sampler.sample(&[f32::MAX, f32::MAX], &[0, 1]).unwrap_err().status(), Status::NonFinite);
+    }
+
+    #[test]
     fn a_seed_repeats_and_another_differs() {
         let settings = Sampling { temperature: 1.5, seed: 7, ..Sampling::default() };
         let draw = |settings| {
             let (_arena, mut sampler) = sampler(settings);
-            (0..50).map(|_| sampler.sample(&LOGITS, &[])).collect::<Vec<_>>()
+            (0..50).map(|_| sampler.sample(&LOGITS, &[]).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draw(settings), draw(settings));
         assert_ne!(draw(settings), draw(Sampling { seed: 8, ..settings }));

@@ -135,6 +135,8 @@ pub(crate) struct Buffers {
     pub(super) last_scale: Buf<f32>,
     /// `[vocab]`
     pub(crate) logits: Buf<f32>,
+    /// The logits as biases and the host's callback leave them: `[vocab]`
+    pub(crate) steered: Buf<f32>,
     /// One a linear: `[7 · layers]`
     pub(crate) thresholds: Buf<f32>,
     /// Sums of blocks of input channels, see [`Pass::sums`]
@@ -159,6 +161,7 @@ impl Buffers {
         let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(context.next_multiple_of(KEY_BLOCK));
         let thresholds = cutter.part(Part::Bookkeeping).take(linears);
         let logits = cutter.part(Part::Sampling).take(c.vocab_size);
+        let steered = cutter.take(c.vocab_size);
         cutter.part(Part::Activations);
         Buffers {
             hidden: cutter.take(many(c.hidden_size)),
@@ -177,6 +180,7 @@ impl Buffers {
             last_i16: cutter.take(if model.head_look().is_some() || whole > 0 { c.hidden_size } else { 0 }),
             last_scale: cutter.take(if whole > 0 { c.hidden_size / QUANT_GROUP } else { 0 }),
             logits,
+            steered,
             thresholds,
             sums: cutter.take(sums_len(output, batch, parts)),
             active: cutter.take(parts * input),

@@ -8,6 +8,7 @@ mod linear;
 mod open;
 mod score;
 mod shared;
+mod steer;
 
 pub use crate::arena::MemoryPlan;
 pub use engine::{Observer, Traffic};
@@ -17,7 +18,7 @@ pub use score::{Scored, Scorer};
 
 use crate::arena::{Arena, List};
 use crate::model::Model;
-use crate::sampling::{Sampler, Sampling};
+use crate::sampling::{Sampler, Sampling, Steering};
 use crate::{Error, Result, Status};
 use engine::{Engine, Mode, Unobserved};
 use std::ptr::NonNull;
@@ -47,6 +48,7 @@ impl Default for SessionOptions {
 pub struct Session {
     engine: Engine,
     sampler: Sampler,
+    steering: Steering,
     /// The tokens so far. The last one may not have passed through the model yet: see `pending`.
     tokens: List<u32>,
     sparsity: f32,
@@ -206,7 +208,7 @@ impl Session {
         let mut winner = None;
         if self.pending {
             let last = self.tokens.len() - 1;
-            winner = match self.sampler.is_greedy() {
+            winner = match self.sampler.is_greedy() && self.steering.is_idle() {
                 true => self.decode_from(last, Self::winner_of)?,
                 false => self.decode_from(last, |session, row| session.logits_of(row).map(|()| None))?,
             };
@@ -217,10 +219,7 @@ impl Session {
         self.room(1)?;
         let token = match winner {
             Some(token) => token,
-            None => {
-                self.complete_logits()?;
-                self.sampler.sample(&self.engine.buf.logits, &self.tokens)
-            }
+            None => self.choose()?,
         };
         self.tokens.push(token);
         self.pending = true;

@@ -4,7 +4,7 @@ use super::engine::{Engine, EngineMemory};
 use super::{Ready, Session, SessionOptions};
 use crate::arena::{Arena, Cutter, List, Memory, MemoryPlan, Part};
 use crate::model::Model;
-use crate::sampling::Sampler;
+use crate::sampling::{Sampler, Steering};
 use crate::team::Team;
 use crate::{Error, Result, Status};
 use std::ptr::NonNull;
@@ -93,7 +93,16 @@ impl Session {
         let (arena, memory) = Arena::cut(memory, front, |cutter| SessionMemory::cut(cutter, &model, &options))?;
         let SessionMemory { engine, sampler, tokens } = memory;
         let engine = Engine::new(model, Team::new(options.threads)?, options.batch, engine);
-        Ok(Session { engine, sampler, tokens, sparsity: 0.0, pending: false, ready: Ready::Nothing, arena })
+        Ok(Session {
+            engine,
+            sampler,
+            steering: Steering::new(),
+            tokens,
+            sparsity: 0.0,
+            pending: false,
+            ready: Ready::Nothing,
+            arena,
+        })
     }
 
     /// The bytes that were left to the caller, aligned to 64. They go with the session.

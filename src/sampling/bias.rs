@@ -1,0 +1,86 @@
+//! What the host adds to the logits of single tokens.
+
+use crate::{Error, Result, Status};
+
+/// The most tokens that can have a bias at once.
+pub const MAX_LOGIT_BIASES: usize = 256;
+
+/// Biases lie within this, so that no sum with a logit leaves the range of f32.
+const LARGEST: f32 = 1e6;
+
+/// Biases of single tokens, in the order they were given.
+pub(crate) struct LogitBias {
+    entries: [(u32, f32); MAX_LOGIT_BIASES],
+    len: usize,
+}
+
+impl LogitBias {
+    pub(crate) fn new() -> LogitBias {
+        LogitBias { entries: [(0, 0.0); MAX_LOGIT_BIASES], len: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Replaces all biases. On an error the old ones stay.
+    pub(crate) fn set(&mut self, biases: impl ExactSizeIterator<Item = (u32, f32)> + Clone, vocab: usize) -> Result<()> {
+        let len = biases.len();
+        if len > MAX_LOGIT_BIASES {
+            let message = format!("{len} logit biases; a session takes {MAX_LOGIT_BIASES}");
+            return Err(Error::new(Status::OutOfRange, message));
+        }
+        for (index, (token, bias)) in biases.clone().enumerate() {
+            if token as usize >= vocab {
+                let message = format!("logit bias {index} is for token {token}; the vocabulary has {vocab}");
+                return Err(Error::new(Status::OutOfRange, message));
+            }
+            // A NaN is in no range.
+            if bias != f32::NEG_INFINITY && !(-LARGEST..=LARGEST).contains(&bias) {
+                let message =
+                    format!("logit bias {index} is {bias}, neither -infinity nor within {} to {LARGEST}", -LARGEST);
+                return Err(Error::new(Status::InvalidArgument, message));
+            }
+        }
+        for (entry, bias) in self.entries.iter_mut().zip(biases) {
+            *entry = bias;
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// Adds every bias to its token's logit; a token that is named twice gets both.
+    pub(crate) fn apply(&self, logits: &mut [f32]) {
+        for &(token, bias) in &self.entries[..self.len] {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit += bias;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn biases_are_checked_before_any_is_taken() {
+        let mut bias = LogitBias::new();
+        bias.set([(1, 2.0), (1, 0.5), (2, f32::NEG_INFINITY)].into_iter(), 4).unwrap();
+        for (given, status, word) in [
+            (vec![(0, 1.0), (4, 1.0)], Status::OutOfRange, "bias 1 is for token 4"),
+            (vec![(0, f32::NAN)], Status::InvalidArgument, "NaN"),
+            (vec![(0, f32::INFINITY)], Status::InvalidArgument, "inf"),
+            (vec![(0, 2e6)], Status::InvalidArgument, "2000000"),
+            (vec![(0, 1.0); MAX_LOGIT_BIASES + 1], Status::OutOfRange, "257"),
+        ] {
+            let error = bias.set(given.into_iter(), 4).unwrap_err();
+            assert!(error.status() == status && error.message().contains(word), "{error}");
+        }
+        let mut logits = [1.0; 4];
+        bias.apply(&mut logits);
+        assert_eq!(logits, [1.0, 3.5, f32::NEG_INFINITY, 1.0]);
+        bias.set([].into_iter(), 4).unwrap();
+        assert!(bias.is_empty());
+    }
+}

@@ -1,0 +1,51 @@
+//! The choice of a token: the model's logits, what the host makes of them, and the sampler.
+
+use super::Session;
+use crate::Result;
+use crate::sampling::{LogitsCallback, Steered};
+
+impl Session {
+    /// Replaces the biases that are added to the logits of single tokens before sampling: at most
+    /// [`MAX_LOGIT_BIASES`](crate::sampling::MAX_LOGIT_BIASES) pairs of a token and its bias, none to clear them.
+    /// `-∞` forbids a token. On an error the old ones stay.
+    pub fn set_logit_bias(&mut self, biases: &[(u32, f32)]) -> Result<()> {
+        self.set_logit_biases(biases.iter().copied())
+    }
+
+    pub(crate) fn set_logit_biases(
+        &mut self,
+        biases: impl ExactSizeIterator<Item = (u32, f32)> + Clone,
+    ) -> Result<()> {
+        self.steering.bias.set(biases, self.engine.model.config().vocab_size)
+    }
+
+    /// Has the host look at the logits, change them or choose a token itself, before every sampled token; `None` ends
+    /// that. It is called after the biases are added.
+    ///
+    /// A step fails and leaves the session as it was if the callback leaves a NaN or +∞
+    /// ([`NonFinite`](crate::Status::NonFinite)), forbids every token
+    /// ([`InvalidArgument`](crate::Status::InvalidArgument)) or chooses one that there is not
+    /// ([`OutOfRange`](crate::Status::OutOfRange)).
+    ///
+    /// # Safety
+    /// Until another is set or the session is dropped, the function can be called with the context and what
+    /// [`LogitsFunction`](crate::sampling::LogitsFunction) says, on every thread that uses the session; it returns and
+    /// does not unwind.
+    pub unsafe fn set_logits_callback(&mut self, callback: Option<LogitsCallback>) {
+        self.steering.callback = callback;
+    }
+
+    /// Chooses the token after those so far. The logits stay as they are.
+    pub(super) fn choose(&mut self) -> Result<u32> {
+        self.complete_logits()?;
+        let buf = &mut self.engine.buf;
+        if self.steering.is_idle() {
+            return self.sampler.sample(&buf.logits, &self.tokens);
+        }
+        buf.steered.copy_from_slice(&buf.logits);
+        match self.steering.apply(&mut buf.steered, &self.tokens)? {
+            Steered::Token(token) => Ok(token),
+            Steered::Sample => self.sampler.sample(&buf.steered, &self.tokens),
+        }
+    }
+}
