@@ -113,7 +113,7 @@ target/demo/%: examples-c/%.c include/rasp.h | release
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
 
-target/demo/hello-cpp: examples-c/hello.cpp include/rasp.h | release
+target/demo/hello-cpp: examples-c/hello.cpp include/rasp.h include/rasp.hpp | release
 	@mkdir -p $(@D)
 	$(CXX) -std=c++17 $(CXXFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
 

@@ -18,7 +18,7 @@ version=$("$here/version.sh" package)
 library=$("$here/version.sh" library)
 abi=$("$here/version.sh" abi)
 
-headers=(rasp.h)
+headers=(rasp.h rasp.hpp)
 libraries=(librasp.so."$library" librasp.so."$abi" librasp.so librasp.a)
 cmake=(rasp-config.cmake rasp-config-version.cmake)
 

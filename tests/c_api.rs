@@ -148,6 +148,29 @@ fn dead_handles_are_refused() {
     assert_eq!(run(compile("handles").arg(path)), "ok\n");
 }
 
+/// `rasp.hpp`, under every compiler that is here.
+#[test]
+fn all_of_the_cpp_header_with_exceptions_and_without() {
+    let folder = folder("cpp");
+    let library = library_folder();
+    let mut compiled = 0;
+    for compiler in ["g++", "clang++"] {
+        if Command::new(compiler).arg("--version").output().is_err() {
+            continue;
+        }
+        for flags in [&[][..], &["-fno-exceptions", "-fno-rtti"]] {
+            let program = folder.join("api");
+            let mut cc = Command::new(compiler);
+            cc.args(["-std=c++17", "-O1"]).args(WARNINGS).args(flags).arg("-I").arg(root().join("include"));
+            cc.arg(root().join("tests/cpp/api.cpp")).arg("-L").arg(&library).arg("-lrasp");
+            run(cc.arg(format!("-Wl,-rpath,{}", library.display())).arg("-o").arg(&program));
+            assert_eq!(run(Command::new(&program).arg(real_model::path())), "ok\n");
+            compiled += 1;
+        }
+    }
+    assert!(compiled > 0, "no compiler found");
+}
+
 /// The examples, under every compiler that is here.
 #[test]
 fn the_examples_have_no_warnings() {
@@ -174,7 +197,10 @@ fn the_header_stands_alone() {
         [(["gcc", "clang"], "c", "-std=c11"), (["g++", "clang++"], "cpp", "-std=c++17")]
     {
         let source = folder.join(format!("header.{suffix}"));
-        std::fs::write(&source, "#include <rasp.h>\n#include <rasp.h>\nint main(void) { return 0; }\n").unwrap();
+        let header = if suffix == "c" { "rasp.h" } else { "rasp.hpp" };
+        let twice =
+            format!("#include <{header}>\n#include <{header}>\n#include <rasp.h>\nint main(void) {{ return 0; }}\n");
+        std::fs::write(&source, twice).unwrap();
         for compiler in compilers {
             if Command::new(compiler).arg("--version").output().is_err() {
                 continue;

@@ -1,0 +1,506 @@
+/*
+ * rasp.hpp: rasp.h for C++17. Header-only; handles free themselves, failures are values.
+ *
+ *     auto model = rasp::Model::load("smollm2.rasp");
+ *     if (!model) { std::cerr << model.error().message() << '\n'; return 1; }
+ *     auto session = model->open();
+ *     auto fed = session->prefill(*model->tokenize("The capital of France is"));
+ *     auto stream = session->stream(32);
+ *     for (std::string_view piece : stream) { std::cout << piece << std::flush; }
+ *     if (!stream.status()) { std::cerr << stream.status().error().message() << '\n'; }
+ *
+ * Needs neither exceptions nor run-time type information. Where exceptions are on, result<T>::value() throws a
+ * rasp::Exception. What a function does, allocates and may fail with is said in rasp.h, at the function of its name.
+ * What returns a std::vector or std::string allocates that.
+ */
+#ifndef RASP_HPP
+#define RASP_HPP
+
+#include "rasp.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#if defined(__cpp_exceptions)
+#include <exception>
+#endif
+
+namespace rasp {
+
+// What went wrong: a status, which is never a success, and words.
+class Error {
+  public:
+    explicit Error(const rasp_error &error) noexcept : error_(error) {}
+    rasp_status code() const noexcept { return error_.code; }
+    // Such as "context full".
+    const char *name() const noexcept { return rasp_status_name(error_.code); }
+    // What was wrong and where.
+    const char *message() const noexcept { return error_.message; }
+
+  private:
+    rasp_error error_;
+};
+
+#if defined(__cpp_exceptions)
+// What value() throws.
+class Exception : public std::exception {
+  public:
+    explicit Exception(const Error &error) noexcept : error_(error) {}
+    const char *what() const noexcept override { return error_.message(); }
+    const Error &error() const noexcept { return error_; }
+
+  private:
+    Error error_;
+};
+#endif
+
+// A value or an error, as C++23's std::expected. Ask before using `*` or `->`.
+template <class T>
+class [[nodiscard]] result {
+  public:
+    result(T value) : content_(std::in_place_index<0>, std::move(value)) {}
+    result(const Error &error) : content_(std::in_place_index<1>, error) {}
+
+    explicit operator bool() const noexcept { return has_value(); }
+    bool has_value() const noexcept { return content_.index() == 0; }
+
+    T &operator*() & noexcept { return *std::get_if<0>(&content_); }
+    const T &operator*() const & noexcept { return *std::get_if<0>(&content_); }
+    T &&operator*() && noexcept { return std::move(*std::get_if<0>(&content_)); }
+    T *operator->() noexcept { return std::get_if<0>(&content_); }
+    const T *operator->() const noexcept { return std::get_if<0>(&content_); }
+    const Error &error() const noexcept { return *std::get_if<1>(&content_); }
+
+    template <class U>
+    T value_or(U &&other) && {
+        return has_value() ? std::move(**this) : static_cast<T>(std::forward<U>(other));
+    }
+
+#if defined(__cpp_exceptions)
+    T &value() & { return check(), **this; }
+    const T &value() const & { return check(), **this; }
+    T &&value() && { return check(), std::move(**this); }
+
+  private:
+    void check() const {
+        if (!has_value()) {
+            throw Exception(error());
+        }
+    }
+#endif
+
+  private:
+    std::variant<T, Error> content_;
+};
+
+// Nothing, or an error.
+template <>
+class [[nodiscard]] result<void> {
+  public:
+    result() noexcept = default;
+    result(const Error &error) : error_(error) {}
+
+    explicit operator bool() const noexcept { return has_value(); }
+    bool has_value() const noexcept { return error_.index() == 0; }
+    const Error &error() const noexcept { return *std::get_if<Error>(&error_); }
+
+#if defined(__cpp_exceptions)
+    void value() const {
+        if (!has_value()) {
+            throw Exception(error());
+        }
+    }
+#endif
+
+  private:
+    std::variant<std::monostate, Error> error_;
+};
+
+// Some values that lie one after the other and belong to somebody else: C++20's std::span, in short.
+template <class T>
+class Span {
+  public:
+    Span() noexcept = default;
+    Span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
+    // Of anything that has data() and size(), such as a std::vector or a std::array.
+    template <class C, class = decltype(std::declval<C &>().data()), class = decltype(std::declval<C &>().size())>
+    Span(C &&values) noexcept : data_(values.data()), size_(values.size()) {}
+
+    T *data() const noexcept { return data_; }
+    std::size_t size() const noexcept { return size_; }
+    bool empty() const noexcept { return size_ == 0; }
+    T *begin() const noexcept { return data_; }
+    T *end() const noexcept { return data_ + size_; }
+    T &operator[](std::size_t i) const noexcept { return data_[i]; }
+
+  private:
+    T *data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+using Tokens = Span<const std::uint32_t>;
+
+// The option structs of rasp.h, with their defaults.
+struct LoadOptions : rasp_load_options {
+    LoadOptions() noexcept : rasp_load_options() { rasp_load_options_init(this); }
+};
+struct SessionOptions : rasp_session_options {
+    SessionOptions() noexcept : rasp_session_options() { rasp_session_options_init(this); }
+};
+struct Sampling : rasp_sampling {
+    Sampling() noexcept : rasp_sampling() { rasp_sampling_init(this); }
+};
+
+// One message of a chat.
+struct Message {
+    std::string role;
+    std::string content;
+};
+
+// The next token, and whether it ends generation.
+struct Token {
+    std::uint32_t id;
+    bool end;
+};
+
+namespace detail {
+
+// The outcome of a call that gives nothing back.
+inline result<void> done(rasp_status status, const rasp_error &error) {
+    return status < 0 ? result<void>(Error(error)) : result<void>();
+}
+
+// Calls `fill(data, capacity, &count, &error)` with room for `guess`, and once more with as much as it asks for.
+template <class C, class F>
+result<C> grown(std::size_t guess, F fill) {
+    C buffer(guess, typename C::value_type());
+    rasp_error error{};
+    std::size_t count = 0;
+    rasp_status status = fill(buffer.data(), buffer.size(), &count, &error);
+    if (status == RASP_ERROR_BUFFER_TOO_SMALL) {
+        buffer.resize(count);
+        status = fill(buffer.data(), buffer.size(), &count, &error);
+    }
+    if (status < 0) {
+        return Error(error);
+    }
+    buffer.resize(count);
+    return buffer;
+}
+
+}  // namespace detail
+
+class Session;
+
+// One reference to a model. Moves; share() gives another one. All of it is safe from any thread at once.
+class Model {
+  public:
+    // Takes over a reference.
+    explicit Model(rasp_model *model) noexcept : model_(model) {}
+    Model(Model &&other) noexcept : model_(std::exchange(other.model_, nullptr)) {}
+    Model &operator=(Model &&other) noexcept {
+        std::swap(model_, other.model_);
+        return *this;
+    }
+    Model(const Model &) = delete;
+    Model &operator=(const Model &) = delete;
+    ~Model() { rasp_free(model_); }
+
+    static result<Model> load(std::string_view path, const rasp_load_options &options = LoadOptions()) {
+        rasp_model *model = nullptr;
+        rasp_error error{};
+        if (rasp_load(std::string(path).c_str(), &options, &model, &error) < 0) {
+            return Error(error);
+        }
+        return Model(model);
+    }
+
+    // The bytes stay where they are until the model and all its sessions are gone.
+    static result<Model> load_bytes(Span<const unsigned char> bytes,
+                                    const rasp_load_options &options = LoadOptions()) {
+        rasp_model *model = nullptr;
+        rasp_error error{};
+        if (rasp_load_bytes(bytes.data(), bytes.size(), &options, &model, &error) < 0) {
+            return Error(error);
+        }
+        return Model(model);
+    }
+
+    Model share() const noexcept {
+        rasp_model_retain(model_);
+        return Model(model_);
+    }
+
+    rasp_model *get() const noexcept { return model_; }
+
+    result<rasp_model_info> info() const {
+        rasp_model_info info;
+        rasp_model_info_init(&info);
+        rasp_error error{};
+        if (rasp_model_get_info(model_, &info, &error) < 0) {
+            return Error(error);
+        }
+        return info;
+    }
+
+    // flags: RASP_TOKENIZE_ bits.
+    result<std::vector<std::uint32_t>> tokenize(std::string_view text, std::uint32_t flags = 0) const {
+        return detail::grown<std::vector<std::uint32_t>>(
+            text.size() / 2 + 8, [&](std::uint32_t *data, std::size_t capacity, std::size_t *count, rasp_error *error) {
+                return rasp_tokenize(model_, text.data(), text.size(), flags, data, capacity, count, error);
+            });
+    }
+
+    // flags: RASP_DETOKENIZE_ bits.
+    result<std::string> detokenize(Tokens tokens, std::uint32_t flags = 0) const {
+        return detail::grown<std::string>(
+            8 * tokens.size(), [&](char *data, std::size_t capacity, std::size_t *count, rasp_error *error) {
+                return rasp_detokenize(model_, tokens.data(), tokens.size(), flags, data, capacity, count, error);
+            });
+    }
+
+    // Valid while the model lives.
+    result<std::string_view> token_bytes(std::uint32_t token) const {
+        const std::uint8_t *bytes = nullptr;
+        std::size_t length = 0;
+        rasp_error error{};
+        if (rasp_token_bytes(model_, token, &bytes, &length, &error) < 0) {
+            return Error(error);
+        }
+        return std::string_view(reinterpret_cast<const char *>(bytes), length);
+    }
+
+    bool is_end(std::uint32_t token) const noexcept { return rasp_token_is_end(model_, token) != 0; }
+    bool is_special(std::uint32_t token) const noexcept { return rasp_token_is_special(model_, token) != 0; }
+
+    // Tokenize what comes of it with RASP_TOKENIZE_PARSE_SPECIAL.
+    result<std::string> chat_format(Span<const Message> messages, bool add_generation_prompt = true) const {
+        std::vector<rasp_message> list;
+        std::size_t guess = 256;
+        for (const Message &message : messages) {
+            list.push_back({message.role.c_str(), message.content.c_str()});
+            guess += 2 * (message.role.size() + message.content.size());
+        }
+        return detail::grown<std::string>(
+            guess, [&](char *data, std::size_t capacity, std::size_t *count, rasp_error *error) {
+                return rasp_chat_format(model_, list.data(), list.size(), add_generation_prompt ? 1 : 0, data,
+                                        capacity, count, error);
+            });
+    }
+
+    result<rasp_memory_plan> plan(const rasp_session_options &options = SessionOptions()) const {
+        rasp_memory_plan plan;
+        rasp_memory_plan_init(&plan);
+        rasp_error error{};
+        if (rasp_session_plan(model_, &options, &plan, &error) < 0) {
+            return Error(error);
+        }
+        return plan;
+    }
+
+    inline result<Session> open(const rasp_session_options &options = SessionOptions()) const;
+
+  private:
+    rasp_model *model_;
+};
+
+// Text as it is generated: a range of pieces, each some whole UTF-8 characters, valid until the next one. It can be gone
+// through once, and ends at the end of generation, at its limit or on an error, which status() tells afterwards.
+class Stream {
+  public:
+    class iterator {
+      public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = std::string_view;
+        using difference_type = std::ptrdiff_t;
+        using pointer = const std::string_view *;
+        using reference = std::string_view;
+
+        iterator() noexcept = default;
+        explicit iterator(Stream *stream) : stream_(stream) { ++*this; }
+        std::string_view operator*() const noexcept { return stream_->piece_; }
+        iterator &operator++() {
+            if (!stream_->advance()) {
+                stream_ = nullptr;
+            }
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        friend bool operator==(const iterator &a, const iterator &b) noexcept { return a.stream_ == b.stream_; }
+        friend bool operator!=(const iterator &a, const iterator &b) noexcept { return a.stream_ != b.stream_; }
+
+      private:
+        Stream *stream_ = nullptr;
+    };
+
+    iterator begin() { return iterator(this); }
+    iterator end() noexcept { return iterator(); }
+
+    // Whether all went well so far.
+    const result<void> &status() const noexcept { return status_; }
+    // Whether the model ended the text itself.
+    bool ended() const noexcept { return ended_; }
+    // How many tokens have been made, one that ended the text not counted.
+    std::size_t tokens() const noexcept { return tokens_; }
+
+  private:
+    friend class Session;
+    Stream(rasp_session *session, const rasp_model *model, std::size_t limit) noexcept
+        : session_(session), model_(model), limit_(limit) {}
+
+    // Steps until there is a piece of text. False at the end.
+    bool advance() {
+        while (!over_) {
+            const std::uint8_t *bytes = nullptr;
+            std::size_t size = 0;
+            rasp_error error{};
+            if (tokens_ == limit_) {
+                over_ = true;
+            } else {
+                std::uint32_t token = 0;
+                const rasp_status status = rasp_step(session_, &token, &error);
+                ended_ = status == RASP_END;
+                over_ = ended_ || status < 0;
+                if (status < 0 || (!ended_ && rasp_token_bytes(model_, token, &bytes, &size, &error) < 0)) {
+                    over_ = true;
+                    status_ = Error(error);
+                }
+                tokens_ += over_ ? 0 : 1;
+            }
+            // At the end no bytes: what still waits comes out.
+            text_.resize(3 * size + RASP_TEXT_STREAM_EXTRA);
+            std::size_t length = 0;
+            if (rasp_text_stream_push(&pending_, bytes, size, text_.data(), text_.size(), &length, &error) < 0) {
+                over_ = true;
+                status_ = Error(error);
+            }
+            if (length > 0) {
+                piece_ = std::string_view(text_.data(), length);
+                return true;
+            }
+        }
+        return false;
+    }
+
+    rasp_session *session_;
+    const rasp_model *model_;
+    std::size_t limit_;
+    std::size_t tokens_ = 0;
+    bool ended_ = false;
+    bool over_ = false;
+    result<void> status_;
+    rasp_text_stream pending_{};
+    std::string text_;
+    std::string_view piece_;
+};
+
+// A session, and a reference to its model. Moves. It belongs to one thread at a time; cancel() may come from any.
+class Session {
+  public:
+    // Takes over a session and a reference to its model.
+    Session(rasp_session *session, Model model) noexcept : model_(std::move(model)), session_(session) {}
+    Session(Session &&other) noexcept
+        : model_(std::move(other.model_)), session_(std::exchange(other.session_, nullptr)) {}
+    Session &operator=(Session &&other) noexcept {
+        std::swap(model_, other.model_);
+        std::swap(session_, other.session_);
+        return *this;
+    }
+    Session(const Session &) = delete;
+    Session &operator=(const Session &) = delete;
+    ~Session() { rasp_session_close(session_); }
+
+    rasp_session *get() const noexcept { return session_; }
+    const Model &model() const noexcept { return model_; }
+
+    result<void> prefill(Tokens tokens) {
+        rasp_error error{};
+        return detail::done(rasp_prefill(session_, tokens.data(), tokens.size(), &error), error);
+    }
+
+    result<Token> step() {
+        std::uint32_t token = 0;
+        rasp_error error{};
+        const rasp_status status = rasp_step(session_, &token, &error);
+        if (status < 0) {
+            return Error(error);
+        }
+        return Token{token, status == RASP_END};
+    }
+
+    result<void> decode(std::uint32_t token) {
+        rasp_error error{};
+        return detail::done(rasp_decode(session_, token, &error), error);
+    }
+
+    // At most `limit` tokens' text. The stream is used before anything else is done with the session, and not after
+    // the session has moved.
+    Stream stream(std::size_t limit) noexcept { return Stream(session_, model_.get(), limit); }
+
+    void cancel() const noexcept { rasp_cancel(session_); }
+
+    result<void> reset() {
+        rasp_error error{};
+        return detail::done(rasp_session_reset(session_, &error), error);
+    }
+
+    result<void> set_sparsity(float sparsity) {
+        rasp_error error{};
+        return detail::done(rasp_session_set_sparsity(session_, sparsity, &error), error);
+    }
+
+    result<void> set_sampling(const rasp_sampling &sampling) {
+        rasp_error error{};
+        return detail::done(rasp_session_set_sampling(session_, &sampling, &error), error);
+    }
+
+    // Valid until the next call on this session.
+    result<Span<const float>> logits() {
+        const float *logits = nullptr;
+        std::size_t count = 0;
+        rasp_error error{};
+        if (rasp_logits(session_, &logits, &count, &error) < 0) {
+            return Error(error);
+        }
+        return Span<const float>(logits, count);
+    }
+
+    result<rasp_stats> stats() {
+        rasp_stats stats;
+        rasp_stats_init(&stats);
+        rasp_error error{};
+        if (rasp_session_get_stats(session_, &stats, &error) < 0) {
+            return Error(error);
+        }
+        return stats;
+    }
+
+    result<void> clear_stats() {
+        rasp_error error{};
+        return detail::done(rasp_session_clear_stats(session_, &error), error);
+    }
+
+  private:
+    // In this order: the session goes first.
+    Model model_;
+    rasp_session *session_;
+};
+
+inline result<Session> Model::open(const rasp_session_options &options) const {
+    rasp_session *session = nullptr;
+    rasp_error error{};
+    if (rasp_session_open(model_, &options, &session, &error) < 0) {
+        return Error(error);
+    }
+    return Session(session, share());
+}
+
+}  // namespace rasp
+
+#endif

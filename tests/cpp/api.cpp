@@ -1,0 +1,199 @@
+// All of rasp.hpp on the real model, with and without exceptions.
+//   api MODEL.rasp
+#include <rasp.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <type_traits>
+
+#define CHECK(condition)                                                                          \
+    do {                                                                                          \
+        if (!(condition)) {                                                                       \
+            std::fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);    \
+            std::exit(EXIT_FAILURE);                                                              \
+        }                                                                                         \
+    } while (0)
+
+static_assert(!std::is_copy_constructible_v<rasp::Model> && std::is_nothrow_move_constructible_v<rasp::Model>);
+static_assert(!std::is_copy_constructible_v<rasp::Session> && std::is_nothrow_move_constructible_v<rasp::Session>);
+static_assert(!std::is_copy_assignable_v<rasp::Session> && std::is_nothrow_move_assignable_v<rasp::Session>);
+
+namespace {
+
+const std::string prompt = "The capital of France is";
+
+std::string text_of(rasp::Session &session, std::size_t limit) {
+    std::string text;
+    auto stream = session.stream(limit);
+    for (const std::string_view piece : stream) {
+        CHECK(!piece.empty());
+        text += piece;
+    }
+    CHECK(stream.status());
+    CHECK(stream.tokens() == limit || stream.ended());
+    CHECK(stream.begin() == stream.end()); // Once.
+    return text;
+}
+
+void models(const char *path) {
+    auto nothing = rasp::Model::load("/no/such/file");
+    CHECK(!nothing && !nothing.has_value());
+    CHECK(nothing.error().code() == RASP_ERROR_IO);
+    CHECK(std::string(nothing.error().message()).find("/no/such/file") != std::string::npos);
+    CHECK(std::string(nothing.error().name()) == rasp_status_name(RASP_ERROR_IO));
+
+    rasp::LoadOptions options;
+    options.verify = 1;
+    auto model = rasp::Model::load(path, options);
+    CHECK(model);
+    CHECK(model->info()->num_layers == 30);
+
+    // Two references, of which one ends; a move leaves nothing behind.
+    {
+        rasp::Model shared = model->share();
+        rasp::Model moved = std::move(shared);
+        CHECK(moved.get() == model->get() && shared.get() == nullptr);
+    }
+    CHECK(model->info());
+
+    auto tokens = model->tokenize(prompt);
+    CHECK(tokens && !tokens->empty());
+    CHECK(*model->detokenize(*tokens) == prompt);
+    CHECK(model->tokenize("")->empty());
+    CHECK(model->tokenize("\xff").error().code() == RASP_ERROR_INVALID_UTF8);
+    std::string joined;
+    for (const std::uint32_t token : *tokens) {
+        CHECK(!model->is_end(token) && !model->is_special(token));
+        joined += *model->token_bytes(token);
+    }
+    CHECK(joined == prompt);
+    CHECK(model->token_bytes(UINT32_MAX).error().code() == RASP_ERROR_OUT_OF_RANGE);
+    // More tokens than the first guess has room for.
+    const std::string many(1000, '\x01');
+    CHECK(*model->detokenize(*model->tokenize(many)) == many);
+
+    const std::vector<rasp::Message> chat = {{"user", "Hi"}};
+    const auto text = model->chat_format(chat);
+    CHECK(text && text->find("Hi") != std::string::npos);
+    CHECK(model->chat_format(chat, false)->size() < text->size());
+    const auto special = model->tokenize(*text, RASP_TOKENIZE_PARSE_SPECIAL);
+    CHECK(model->is_special((*special)[0]));
+    CHECK(model->detokenize(*special, RASP_DETOKENIZE_SKIP_SPECIAL)->size() < text->size());
+
+    std::ifstream file(path, std::ios::binary);
+    std::vector<std::uint64_t> words(static_cast<std::size_t>(model->info()->file_size + 7) / 8);
+    file.read(reinterpret_cast<char *>(words.data()), static_cast<std::streamsize>(model->info()->file_size));
+    const rasp::Span<const unsigned char> bytes(reinterpret_cast<unsigned char *>(words.data()),
+                                                static_cast<std::size_t>(file.gcount()));
+    CHECK(rasp::Model::load_bytes(bytes));
+    CHECK(rasp::Model::load_bytes({bytes.data(), 100}).error().code() == RASP_ERROR_BAD_FILE);
+}
+
+void sessions(const rasp::Model &model) {
+    rasp::SessionOptions options;
+    options.context = 128;
+    options.threads = 2;
+    CHECK(model.plan(options)->context == 128);
+    auto opened = model.open(options);
+    CHECK(opened);
+    rasp::Session session = *std::move(opened);
+    CHECK(session.model().get() == model.get());
+    CHECK(session.step().error().code() == RASP_ERROR_INVALID_STATE);
+    CHECK(session.stats()->memory == model.plan(options)->size);
+
+    const auto tokens = *model.tokenize(prompt);
+    CHECK(session.prefill(tokens));
+    const auto logits = session.logits();
+    CHECK(logits && logits->size() == model.info()->vocab_size);
+    std::size_t best = 0;
+    for (std::size_t i = 0; i < logits->size(); i++) {
+        best = (*logits)[i] > (*logits)[best] ? i : best;
+    }
+    const auto first = session.step();
+    CHECK(first && first->id == best && !first->end);
+
+    // The same text again, whatever the session was used for, and by hand.
+    CHECK(session.reset() && session.prefill(tokens));
+    const std::string text = text_of(session, 16);
+    CHECK(text.find("Paris") != std::string::npos);
+    CHECK(session.reset() && session.prefill(tokens));
+    std::vector<std::uint32_t> ids;
+    for (int i = 0; i < 16; i++) {
+        ids.push_back(session.step()->id);
+    }
+    CHECK(*model.detokenize(ids) == text);
+
+    // A host's own choice of token, sparse.
+    CHECK(session.reset() && session.clear_stats() && session.set_sparsity(0.5F) && session.prefill(tokens));
+    CHECK(session.decode(ids[0]));
+    CHECK(session.stats()->decoded_tokens == 1 && session.stats()->kept < 0.9);
+    CHECK(session.set_sparsity(2.0F).error().code() == RASP_ERROR_OUT_OF_RANGE);
+    CHECK(session.set_sparsity(0.0F));
+
+    // The same seed, the same text.
+    rasp::Sampling sampling;
+    sampling.temperature = 1.0F;
+    sampling.seed = 7;
+    CHECK(session.set_sampling(sampling) && session.reset() && session.prefill(tokens));
+    const std::string drawn = text_of(session, 8);
+    CHECK(session.reset() && session.prefill(tokens));
+    CHECK(text_of(session, 8) == drawn);
+    sampling.top_p = 7.0F;
+    CHECK(session.set_sampling(sampling).error().code() == RASP_ERROR_INVALID_ARGUMENT);
+
+    // Errors end a stream: a cancelled step, and a full context.
+    session.cancel();
+    auto cancelled = session.stream(4);
+    CHECK(cancelled.begin() == cancelled.end());
+    CHECK(cancelled.status().error().code() == RASP_ERROR_CANCELLED && cancelled.tokens() == 0);
+    CHECK(session.reset() && session.set_sampling(rasp::Sampling()) && session.prefill(tokens));
+    auto endless = session.stream(1000);
+    std::size_t pieces = 0;
+    for (const std::string_view piece : endless) {
+        pieces += piece.empty() ? 0 : 1;
+    }
+    CHECK(pieces > 0);
+    CHECK(endless.ended() || endless.status().error().code() == RASP_ERROR_CONTEXT_FULL);
+
+    // A move-assigned session closes what was there; the session keeps the model.
+    auto other = model.open(options);
+    session = *std::move(other);
+    CHECK(session.prefill(tokens));
+    CHECK(session.step()->id == ids[0]);
+}
+
+void results() {
+    CHECK(rasp::Model::load("/no/such/file").has_value() == false);
+    rasp::result<int> good(5);
+    CHECK(*good == 5 && std::move(good).value_or(6) == 5);
+    rasp_error error{};
+    error.code = RASP_ERROR_IO;
+    CHECK(rasp::result<int>(rasp::Error(error)).value_or(6) == 6);
+    CHECK(rasp::result<void>() && !rasp::result<void>(rasp::Error(error)));
+#if defined(__cpp_exceptions)
+    bool thrown = false;
+    try {
+        (void)rasp::Model::load("/no/such/file").value();
+    } catch (const rasp::Exception &exception) {
+        thrown = exception.error().code() == RASP_ERROR_IO && std::string(exception.what()).size() > 5;
+    }
+    CHECK(thrown);
+    rasp::result<void>().value();
+    CHECK(rasp::result<int>(7).value() == 7);
+#endif
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    results();
+    models(argv[1]);
+    auto model = rasp::Model::load(argv[1]);
+    CHECK(model);
+    sessions(*model);
+    std::puts("ok");
+    return EXIT_SUCCESS;
+}
