@@ -313,6 +313,9 @@ typedef struct rasp_message {
 // A defect of this library, caught before it reached the host.
 #define RASP_ERROR_INTERNAL (-15)
 
+// The bytes are no saved session, or one that is damaged or of another model.
+#define RASP_ERROR_BAD_STATE (-16)
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -544,6 +547,92 @@ rasp_status rasp_session_get_stats(struct rasp_session *session,
 // session is NULL or open; error is NULL or valid for writes.
 rasp_status rasp_session_clear_stats(struct rasp_session *session,
                                      struct rasp_error *error);
+
+// Keeps the first tokens tokens of a session and forgets those after them. Settings stay; random numbers go on where they
+// are (rasp_session_set_sampling starts them anew).
+//
+// The logits are then those after the last token kept, to the bit, as if the session had stopped there. Unless they are
+// still at hand (only a token that was sampled last is forgotten), that token passes through the model once more, at the
+// sparsity at which it passed first: at the next rasp_step or rasp_logits, or not at all if rasp_prefill or rasp_decode
+// comes first. 0 tokens: as rasp_session_reset, but for the random numbers.
+//
+// Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are), INVALID_STATE, INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; error is NULL or valid for writes.
+rasp_status rasp_session_rewind(struct rasp_session *session,
+                                size_t tokens,
+                                struct rasp_error *error);
+
+// Opens a second session with the tokens, cache, logits, sparsity, sampling, logit biases and random numbers of the first.
+// It goes on exactly as the first one would, but for a logits callback, which is not taken over; from then on the two are independent. options may be NULL for those of the first, in
+// memory of its own; else they are as for rasp_session_open (rasp_session_plan tells the memory), with room for the
+// tokens and the same kv_type.
+//
+// The keys and values of the tokens so far are copied, and only theirs: the prompt does not pass again. They are not
+// shared in place, so that either session can be rewound, shifted or closed whatever becomes of the other.
+//
+// On success *fork is the new session, to be closed with rasp_session_close; on an error it is NULL. Allocates as
+// rasp_session_open does. Errors: those of rasp_session_open, CONTEXT_FULL (no room for the tokens), INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; options as for rasp_session_open; fork and error are NULL or valid for writes.
+rasp_status rasp_session_fork(struct rasp_session *session,
+                              const struct rasp_session_options *options,
+                              struct rasp_session **fork,
+                              struct rasp_error *error);
+
+// Forgets discard tokens after the first keep; those after them move up, which makes room in a full context. Keys are
+// rotated to their new places, so the session goes on as if the tokens had stood there; what later tokens took from the
+// discarded ones when they passed stays in their keys and values. In a cache of RASP_KV_F16 or RASP_KV_I8 the moved keys
+// are rounded once more. The logits stay those of the last token. keep is for what a model must not lose: the first
+// token, a system prompt.
+//
+// Takes the time of reading and writing the cache once. Does not allocate. Errors: OUT_OF_RANGE (at least one token that
+// has passed must be left after the discarded ones), INVALID_STATE, INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; error is NULL or valid for writes.
+rasp_status rasp_session_shift(struct rasp_session *session,
+                               size_t keep,
+                               size_t discard,
+                               struct rasp_error *error);
+
+// Writes what a session holds to buffer: tokens, keys and values, sparsity, sampling and random numbers; and the bytes
+// that takes to *size, also if capacity is less (a NULL buffer of capacity 0 asks for no more than that). They are
+// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context.
+//
+// Logit biases and a logits callback are not among it: a session keeps those it has when it is restored.
+//
+// The bytes depend on the machine in no way, and hold the fingerprint of the model's file and a checksum. A later
+// version of this library may refuse them.
+//
+// Does not allocate. Errors: BUFFER_TOO_SMALL (nothing is written but *size), INVALID_STATE, INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; buffer is NULL or valid for writes of capacity bytes; size and error are NULL or valid for
+// writes.
+rasp_status rasp_session_save(struct rasp_session *session,
+                              void *buffer,
+                              size_t capacity,
+                              size_t *size,
+                              struct rasp_error *error);
+
+// Makes a session hold what rasp_session_save wrote, and go on as the saved one would have, to the bit. What it held is
+// forgotten. Model and kv_type must be the same; context, batch, threads and machine may be others. data need not be
+// aligned. The logits are not part of a state: if they are needed first, the last token passes once more, as after
+// rasp_session_rewind.
+//
+// On an error the session is as it was. Does not allocate. Errors: BAD_STATE (the bytes are no state, truncated, damaged,
+// of another model or another kv_type; the message says which), UNSUPPORTED_VERSION, CONTEXT_FULL (no room for the
+// tokens), INVALID_STATE, INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; data is NULL or valid for reads of size bytes; error is NULL or valid for writes.
+rasp_status rasp_session_restore(struct rasp_session *session,
+                                 const void *data,
+                                 size_t size,
+                                 struct rasp_error *error);
 
 // Appends count prompt tokens, densely. Afterwards the logits are those after the last one. On an error nothing has
 // been appended. Does not allocate. Errors: CONTEXT_FULL, OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), CANCELLED,

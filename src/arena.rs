@@ -215,7 +215,7 @@ impl Cutter {
                 }
                 Buf { start: start.cast(), len }
             }
-            None => Buf { start: NonNull::dangling(), len: 0 },
+            None => Buf::empty(),
         }
     }
 
@@ -224,7 +224,7 @@ impl Cutter {
     pub(crate) fn take_any<T: AnyBits>(&mut self, len: usize) -> Buf<T> {
         match self.place(len, size_of::<T>()) {
             Some(start) => Buf { start: start.cast(), len },
-            None => Buf { start: NonNull::dangling(), len: 0 },
+            None => Buf::empty(),
         }
     }
 
@@ -238,6 +238,27 @@ impl Cutter {
 pub(crate) struct Buf<T> {
     start: NonNull<T>,
     len: usize,
+}
+
+impl<T> Buf<T> {
+    /// A buffer of nothing.
+    pub(crate) const fn empty() -> Buf<T> {
+        Buf { start: NonNull::dangling(), len: 0 }
+    }
+}
+
+impl<T: AnyBits> Buf<T> {
+    /// Its elements' bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the elements' memory, as in `deref`; numbers have no padding.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.len * size_of::<T>()) }
+    }
+
+    /// The same, to be written.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and any bytes make valid elements.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.len * size_of::<T>()) }
+    }
 }
 
 // SAFETY: a buffer is the only way to its elements, like a `&mut [T]`.

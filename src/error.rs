@@ -42,11 +42,13 @@ pub enum Status {
     Template = -14,
     /// A defect of this library, caught before it reached the host.
     Internal = -15,
+    /// The bytes are no saved session, or one that is damaged or of another model.
+    BadState = -16,
 }
 
 impl Status {
     /// Every status, for tables and tests.
-    pub const ALL: [Status; 17] = [
+    pub const ALL: [Status; 18] = [
         Status::Ok,
         Status::End,
         Status::InvalidArgument,
@@ -64,6 +66,7 @@ impl Status {
         Status::InvalidUtf8,
         Status::Template,
         Status::Internal,
+        Status::BadState,
     ];
 
     /// The frozen integer.
@@ -91,6 +94,7 @@ impl Status {
             Status::InvalidUtf8 => "invalid UTF-8\0",
             Status::Template => "chat template error\0",
             Status::Internal => "internal error\0",
+            Status::BadState => "bad state\0",
         }
     }
 

@@ -8,6 +8,7 @@ mod arena;
 pub mod capi;
 pub mod error;
 pub mod format;
+mod hash;
 pub mod model;
 mod quiet;
 pub mod sampling;

@@ -41,6 +41,8 @@ pub const RASP_ERROR_INVALID_UTF8: rasp_status = -13;
 pub const RASP_ERROR_TEMPLATE: rasp_status = -14;
 /// A defect of this library, caught before it reached the host.
 pub const RASP_ERROR_INTERNAL: rasp_status = -15;
+/// The bytes are no saved session, or one that is damaged or of another model.
+pub const RASP_ERROR_BAD_STATE: rasp_status = -16;
 
 /// Bytes of the message of a rasp_error, the final NUL included.
 pub const RASP_ERROR_MESSAGE_SIZE: usize = 252;
@@ -102,6 +104,7 @@ mod tests {
             RASP_ERROR_INVALID_UTF8,
             RASP_ERROR_TEMPLATE,
             RASP_ERROR_INTERNAL,
+            RASP_ERROR_BAD_STATE,
         ];
         assert_eq!(Status::ALL.map(Status::code), constants);
     }

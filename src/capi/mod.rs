@@ -12,6 +12,7 @@ mod model;
 mod plan;
 mod sampling;
 mod session;
+mod state;
 mod step;
 mod text;
 mod turn;
@@ -21,12 +22,13 @@ pub use model::*;
 pub use plan::*;
 pub use sampling::*;
 pub use session::*;
+pub use state::*;
 pub use step::*;
 pub use text::*;
 
 use crate::quiet::{message, quietly, silence};
 use crate::{Error, Result, Status};
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
 
 /// Runs the body of an API function: whatever goes wrong becomes a status, with details in `error` if it is not null.
 ///

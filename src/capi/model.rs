@@ -205,7 +205,7 @@ pub unsafe extern "C" fn rasp_load(
 /// data is NULL or valid for reads of size bytes for as long as the model lives; the rest as for rasp_load.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_load_bytes(
-    data: *const std::ffi::c_void,
+    data: *const c_void,
     size: usize,
     options: *const rasp_load_options,
     model: *mut *mut rasp_model,

@@ -5,7 +5,6 @@ use super::*;
 use crate::arena::Memory;
 use crate::session::{KvType, Session, SessionOptions};
 use std::cell::UnsafeCell;
-use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
 

@@ -7,7 +7,7 @@ use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
 use rasp_kernels::{Isa, Kernels, QUANT_GROUP, QuantType};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How a model is loaded.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,6 +89,7 @@ impl Model {
             final_norm,
             inv_freq,
             layers,
+            fingerprint: OnceLock::new(),
         }))
     }
 }

@@ -12,11 +12,12 @@ pub(crate) use look::{HeadLook, Rounded};
 pub(crate) use rows::{Rows, RowsRef};
 
 use crate::format::{Bytes, Config, Dtype, Recipe, View};
+use crate::hash::xxh64;
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
 pub use rasp_kernels::QuantType;
 use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A loaded model.
 pub struct Model {
@@ -38,6 +39,8 @@ pub struct Model {
     /// `[head_dim / 2]`, radians a position (RoFormer, arXiv:2104.09864, section 3.2.2).
     inv_freq: View<f32>,
     layers: Vec<Layer>,
+    /// Computed when it is first asked for.
+    fingerprint: OnceLock<u64>,
 }
 
 /// One decoder block.
@@ -252,6 +255,21 @@ impl Model {
             *threshold = if t == 1.0 { above.1 } else { below.1 + t * (above.1 - below.1) };
         }
         Ok(())
+    }
+
+    /// A number that tells this file from others: of its header, its size and bytes from all over its tensors. Two files
+    /// that differ in a few weights alone may share it.
+    pub fn fingerprint(&self) -> u64 {
+        const SAMPLES: usize = 256;
+        const SAMPLE: usize = 64;
+        *self.fingerprint.get_or_init(|| {
+            let bytes = &**self.bytes;
+            let header = bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length) as usize);
+            let (header, data) = bytes.split_at((8 + header).min(bytes.len()));
+            let step = (data.len() / SAMPLES).max(1);
+            let samples = data.chunks(step).map(|part| &part[..part.len().min(SAMPLE)]);
+            samples.fold(xxh64(header, bytes.len() as u64), |hash, sample| xxh64(sample, hash))
+        })
     }
 
     pub(crate) fn kernels(&self) -> Kernels {

@@ -9,6 +9,7 @@ pub const MAX_LOGIT_BIASES: usize = 256;
 const LARGEST: f32 = 1e6;
 
 /// Biases of single tokens, in the order they were given.
+#[derive(Clone, Copy)]
 pub(crate) struct LogitBias {
     entries: [(u32, f32); MAX_LOGIT_BIASES],
     len: usize,
@@ -24,7 +25,11 @@ impl LogitBias {
     }
 
     /// Replaces all biases. On an error the old ones stay.
-    pub(crate) fn set(&mut self, biases: impl ExactSizeIterator<Item = (u32, f32)> + Clone, vocab: usize) -> Result<()> {
+    pub(crate) fn set(
+        &mut self,
+        biases: impl ExactSizeIterator<Item = (u32, f32)> + Clone,
+        vocab: usize,
+    ) -> Result<()> {
         let len = biases.len();
         if len > MAX_LOGIT_BIASES {
             let message = format!("{len} logit biases; a session takes {MAX_LOGIT_BIASES}");

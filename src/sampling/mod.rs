@@ -4,6 +4,7 @@
 
 mod bias;
 mod callback;
+mod random;
 mod steering;
 
 pub use bias::MAX_LOGIT_BIASES;
@@ -12,8 +13,7 @@ pub(crate) use steering::{Steered, Steering};
 
 use crate::arena::{Cutter, List, Part};
 use crate::{Error, Result, Status};
-use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use random::Random;
 
 /// How the next token is chosen. The default is greedy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,7 +70,7 @@ impl Sampling {
 /// A chooser of tokens: settings, random state and scratch for one vocabulary.
 pub(crate) struct Sampler {
     settings: Sampling,
-    random: Xoshiro256PlusPlus,
+    random: Random,
     /// Candidates: logit, later probability, and id. Room for the whole vocabulary.
     candidates: List<(f32, u32)>,
 }
@@ -79,20 +79,33 @@ impl Sampler {
     pub(crate) fn cut(cutter: &mut Cutter, vocab: usize) -> Sampler {
         let candidates = cutter.part(Part::Sampling).list(vocab);
         let settings = Sampling::default();
-        Sampler { settings, random: Xoshiro256PlusPlus::seed_from_u64(settings.seed), candidates }
+        Sampler { settings, random: Random::new(settings.seed), candidates }
     }
 
     /// Takes new settings and starts their random numbers anew.
     pub(crate) fn set(&mut self, settings: Sampling) -> Result<()> {
         settings.validate()?;
         self.settings = settings;
-        self.random = Xoshiro256PlusPlus::seed_from_u64(settings.seed);
+        self.random = Random::new(settings.seed);
+        Ok(())
+    }
+
+    /// Settings, and where the random numbers stand.
+    pub(crate) fn state(&self) -> (Sampling, [u64; 4]) {
+        (self.settings, self.random.state())
+    }
+
+    /// Goes on as the sampler that had this state. Fails, and changes nothing, if none can have had it.
+    pub(crate) fn set_state(&mut self, (settings, random): (Sampling, [u64; 4])) -> Result<()> {
+        settings.validate()?;
+        let none = || Error::new(Status::InvalidArgument, "the random numbers stand nowhere");
+        (self.settings, self.random) = (settings, Random::from_state(random).ok_or_else(none)?);
         Ok(())
     }
 
     /// Starts the random numbers anew.
     pub(crate) fn restart(&mut self) {
-        self.random = Xoshiro256PlusPlus::seed_from_u64(self.settings.seed);
+        self.random = Random::new(self.settings.seed);
     }
 
     /// Whether the token is that of the largest logit, whatever came before it.
@@ -159,7 +172,7 @@ impl Sampler {
         candidates.retain(|c| c.0 > 0.0 && c.0 >= min_p);
         let sum: f64 = candidates.iter().map(|c| f64::from(c.0)).sum();
         // 53 random bits: a number in [0, 1).
-        let mut target = (self.random.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64) * sum;
+        let mut target = (self.random.next() >> 11) as f64 * (1.0 / (1u64 << 53) as f64) * sum;
         for &(weight, id) in candidates.iter() {
             target -= f64::from(weight);
             if target < 0.0 {

@@ -40,7 +40,8 @@ impl Steering {
                     return Ok(Steered::Token(token as u32));
                 }
                 token => {
-                    let message = format!("the logits callback chose token {token}; the vocabulary has {}", logits.len());
+                    let message =
+                        format!("the logits callback chose token {token}; the vocabulary has {}", logits.len());
                     return Err(Error::new(Status::OutOfRange, message));
                 }
             }

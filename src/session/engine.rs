@@ -126,8 +126,8 @@ pub(crate) struct Buffers {
     /// `B x` of all linears of a group: `[T, largest rank of a group]`
     low_rank: Buf<f32>,
     /// `[T, head_dim / 2]` each
-    cos: Buf<f32>,
-    sin: Buf<f32>,
+    pub(super) cos: Buf<f32>,
+    pub(super) sin: Buf<f32>,
     /// What the head takes, of one token: `[H]`, and in whole numbers
     pub(super) last: Buf<f32>,
     pub(super) last_i16: Buf<i16>,
@@ -308,7 +308,7 @@ pub(super) fn view(data: &[f32], rows: usize, cols: usize) -> MatRef<'_> {
 }
 
 /// Angles are computed in f64: at position 100 000 an f32 product would be off by hundredths of a radian.
-fn rope_table(inv_freq: &[f32], position: usize, rows: usize, cos: &mut [f32], sin: &mut [f32]) {
+pub(super) fn rope_table(inv_freq: &[f32], position: usize, rows: usize, cos: &mut [f32], sin: &mut [f32]) {
     let half = inv_freq.len();
     for row in 0..rows {
         for (i, &frequency) in inv_freq.iter().enumerate() {

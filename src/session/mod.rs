@@ -2,12 +2,15 @@
 
 mod attention;
 mod engine;
+mod fork;
 mod head;
 mod kv_cache;
 mod linear;
 mod open;
 mod score;
 mod shared;
+mod shift;
+mod state;
 mod steer;
 
 pub use crate::arena::MemoryPlan;
@@ -16,7 +19,7 @@ pub use kv_cache::KvType;
 pub use rasp_kernels::MatRef;
 pub use score::{Scored, Scorer};
 
-use crate::arena::{Arena, List};
+use crate::arena::{Arena, Buf, List};
 use crate::model::Model;
 use crate::sampling::{Sampler, Sampling, Steering};
 use crate::{Error, Result, Status};
@@ -51,6 +54,10 @@ pub struct Session {
     steering: Steering,
     /// The tokens so far. The last one may not have passed through the model yet: see `pending`.
     tokens: List<u32>,
+    /// The sparsity at which each of them passed: `[context]`
+    sparsities: Buf<f32>,
+    /// As it was opened.
+    options: SessionOptions,
     sparsity: f32,
     /// True if the last of `tokens` was sampled and passes through the model at the next call.
     pending: bool,
@@ -63,6 +70,8 @@ pub struct Session {
 #[derive(Clone, Copy, PartialEq)]
 enum Ready {
     Nothing,
+    /// Its keys and values alone: it has to pass again, as it passed first, before there are logits.
+    Cached,
     /// What the head takes; the logits are computed if they are asked for.
     Hidden,
     Logits,
@@ -141,7 +150,9 @@ impl Session {
         let length = self.tokens.len();
         self.tokens.extend_from_slice(tokens);
         let outcome = self.pass(start);
-        self.settle(outcome, length)
+        self.settle(outcome, length)?;
+        self.sparsities[start..self.tokens.len()].fill(0.0);
+        Ok(())
     }
 
     fn pass(&mut self, start: usize) -> Result<()> {
@@ -176,8 +187,37 @@ impl Session {
         Ok(winner)
     }
 
-    /// Computes the logits if only what the head takes is there.
+    /// Tokens that have passed.
+    fn passed(&self) -> usize {
+        self.tokens.len() - usize::from(self.pending)
+    }
+
+    /// Passes the last token that has passed once more, as it did then, if nothing but its keys and values is left of it.
+    fn refresh(&mut self) -> Result<()> {
+        if self.ready != Ready::Cached {
+            return Ok(());
+        }
+        let position = self.passed() - 1;
+        let sparsity = self.sparsities[position];
+        let other = sparsity != 0.0 && sparsity != self.sparsity;
+        if other {
+            self.engine.model.thresholds(sparsity, &mut self.engine.buf.thresholds)?;
+        }
+        let mode = Mode::Decode { sparse: sparsity != 0.0 };
+        let outcome = self.engine.forward(&self.tokens[position..=position], position, mode, &mut Unobserved);
+        if other && self.sparsity != 0.0 {
+            self.engine.model.thresholds(self.sparsity, &mut self.engine.buf.thresholds)?;
+        }
+        self.settle_cancelled(&outcome);
+        outcome?;
+        self.engine.prepare_head(0);
+        self.ready = Ready::Hidden;
+        Ok(())
+    }
+
+    /// Computes the logits if only what they are computed from is there.
     fn complete_logits(&mut self) -> Result<()> {
+        self.refresh()?;
         if self.ready == Ready::Hidden {
             self.ready = Ready::Nothing;
             self.engine.logits()?;
@@ -190,14 +230,17 @@ impl Session {
     fn settle<T>(&mut self, outcome: Result<T>, length: usize) -> Result<T> {
         match &outcome {
             Ok(_) => self.pending = false,
-            Err(error) => {
-                self.tokens.truncate(length);
-                if error.status() == Status::Cancelled {
-                    self.engine.cancel.store(false, Ordering::Relaxed);
-                }
-            }
+            Err(_) => self.tokens.truncate(length),
         }
+        self.settle_cancelled(&outcome);
         outcome
+    }
+
+    /// A call that was cancelled takes the flag back.
+    fn settle_cancelled<T>(&self, outcome: &Result<T>) {
+        if outcome.as_ref().is_err_and(|error| error.status() == Status::Cancelled) {
+            self.engine.cancel.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Samples the next token and appends it. The token before it, if it was sampled too, passes through the model
@@ -251,7 +294,9 @@ impl Session {
         let mode = Mode::Decode { sparse: self.sparsity != 0.0 };
         let token = &self.tokens[position..position + 1];
         let outcome = self.engine.forward(token, position, mode, &mut Unobserved).and_then(|()| head(self, 0));
-        self.settle(outcome, self.tokens.len())
+        let found = self.settle(outcome, self.tokens.len())?;
+        self.sparsities[position] = self.sparsity;
+        Ok(found)
     }
 
     /// The logits after the last token that passed through the model: `[vocab]`, finite. After a greedy step they may
@@ -262,6 +307,26 @@ impl Session {
             Ready::Logits => Ok(&self.engine.buf.logits),
             _ => Err(Error::new(Status::InvalidState, "no logits before any token: prefill a prompt first")),
         }
+    }
+
+    /// Keeps the first `tokens` and forgets those after them; settings stay, and random numbers go on where they are.
+    ///
+    /// The logits are then those after the last token kept, to the bit. If they are not at hand, that token passes once
+    /// more, at the next call that needs them: [`logits`](Session::logits) or [`step`](Session::step), but not
+    /// [`prefill`](Session::prefill) or [`decode`](Session::decode).
+    pub fn rewind(&mut self, tokens: usize) -> Result<()> {
+        if tokens > self.tokens.len() {
+            let message = format!("cannot keep {tokens} tokens of {}", self.tokens.len());
+            return Err(Error::new(Status::OutOfRange, message));
+        }
+        if tokens < self.passed() {
+            self.ready = if tokens == 0 { Ready::Nothing } else { Ready::Cached };
+        }
+        if tokens < self.tokens.len() {
+            self.tokens.truncate(tokens);
+            self.pending = false;
+        }
+        Ok(())
     }
 
     /// Forgets all tokens; settings stay, random numbers start anew.

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, EngineMemory};
 use super::{Ready, Session, SessionOptions};
-use crate::arena::{Arena, Cutter, List, Memory, MemoryPlan, Part};
+use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};
 use crate::model::Model;
 use crate::sampling::{Sampler, Steering};
 use crate::team::Team;
@@ -18,6 +18,7 @@ struct SessionMemory {
     engine: EngineMemory,
     sampler: Sampler,
     tokens: List<u32>,
+    sparsities: Buf<f32>,
 }
 
 impl SessionMemory {
@@ -28,6 +29,7 @@ impl SessionMemory {
             engine: EngineMemory::cut(cutter, model, context, batch, threads, kv_type),
             sampler: Sampler::cut(cutter, model.config().vocab_size),
             tokens: cutter.part(Part::Bookkeeping).list(context),
+            sparsities: cutter.take(context),
         }
     }
 }
@@ -91,13 +93,15 @@ impl Session {
     ) -> Result<Session> {
         let options = options.complete(&model)?;
         let (arena, memory) = Arena::cut(memory, front, |cutter| SessionMemory::cut(cutter, &model, &options))?;
-        let SessionMemory { engine, sampler, tokens } = memory;
+        let SessionMemory { engine, sampler, tokens, sparsities } = memory;
         let engine = Engine::new(model, Team::new(options.threads)?, options.batch, engine);
         Ok(Session {
             engine,
             sampler,
             steering: Steering::new(),
             tokens,
+            sparsities,
+            options,
             sparsity: 0.0,
             pending: false,
             ready: Ready::Nothing,

@@ -12,10 +12,7 @@ impl Session {
         self.set_logit_biases(biases.iter().copied())
     }
 
-    pub(crate) fn set_logit_biases(
-        &mut self,
-        biases: impl ExactSizeIterator<Item = (u32, f32)> + Clone,
-    ) -> Result<()> {
+    pub(crate) fn set_logit_biases(&mut self, biases: impl ExactSizeIterator<Item = (u32, f32)> + Clone) -> Result<()> {
         self.steering.bias.set(biases, self.engine.model.config().vocab_size)
     }
 

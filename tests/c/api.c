@@ -387,6 +387,98 @@ static void sessions(rasp_model *model) {
     rasp_session_close(NULL);
 }
 
+/* The next tokens of a session. */
+static void say(rasp_session *session, uint32_t *said, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        CHECK(rasp_step(session, &said[i], &error) >= 0);
+    }
+}
+
+static void states(rasp_model *model) {
+    rasp_session *session, *fork, *other;
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 64;
+    CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
+    CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);
+    uint32_t first[12], again[12];
+    say(session, first, 12);
+
+    FAILS(rasp_session_rewind(NULL, 1, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    FAILS(rasp_session_rewind(session, 18, &error), RASP_ERROR_OUT_OF_RANGE, "18 tokens of 17");
+    CHECK(rasp_session_rewind(session, PROMPT_COUNT, &error) == RASP_OK);
+    const float *logits;
+    size_t count;
+    CHECK(rasp_logits(session, &logits, &count, &error) == RASP_OK && logits[7042] > 17.0F && logits[7042] < 18.0F);
+    say(session, again, 12);
+    CHECK(memcmp(first, again, sizeof first) == 0);
+    CHECK(rasp_session_rewind(session, PROMPT_COUNT + 4, &error) == RASP_OK);
+    say(session, again, 8);
+    CHECK(memcmp(first + 4, again, 8 * sizeof *first) == 0);
+    CHECK(rasp_session_rewind(session, PROMPT_COUNT + 2, &error) == RASP_OK);
+
+    fork = session;
+    FAILS(rasp_session_fork(NULL, NULL, &fork, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    CHECK(fork == NULL);
+    FAILS(rasp_session_fork(session, NULL, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "fork is null");
+    options.context = 6;
+    FAILS(rasp_session_fork(session, &options, &fork, &error), RASP_ERROR_CONTEXT_FULL, "7 tokens");
+    options.context = 100;
+    options.kv_type = RASP_KV_I8;
+    FAILS(rasp_session_fork(session, &options, &fork, &error), RASP_ERROR_INVALID_ARGUMENT, "one type");
+    options.kv_type = RASP_KV_F16;
+    rasp_memory_plan plan;
+    rasp_memory_plan_init(&plan);
+    CHECK(rasp_session_plan(model, &options, &plan, &error) == RASP_OK);
+    options.memory_size = (size_t)plan.size;
+    options.memory = malloc(options.memory_size);
+    CHECK(options.memory != NULL);
+    CHECK(rasp_session_fork(session, &options, &fork, &error) == RASP_OK);
+    CHECK(rasp_session_fork(session, NULL, &other, &error) == RASP_OK);
+    CHECK(rasp_session_close(session) == RASP_OK);
+    say(fork, again, 10);
+    CHECK(memcmp(first + 2, again, 10 * sizeof *first) == 0);
+    CHECK(rasp_session_close(fork) == RASP_OK);
+    free(options.memory);
+
+    size_t size = 7;
+    FAILS(rasp_session_save(other, NULL, 0, &size, &error), RASP_ERROR_BUFFER_TOO_SMALL, "bytes");
+    CHECK(size > 7 * 30 * 3 * 64 * 4 && size < 8 * 30 * 3 * 64 * 4);
+    unsigned char *state = malloc(size);
+    CHECK(state != NULL);
+    FAILS(rasp_session_save(NULL, state, size, &size, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    CHECK(size == 0);
+    FAILS(rasp_session_save(other, state, size, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "size is null");
+    FAILS(rasp_session_save(other, NULL, 1 << 30, &size, &error), RASP_ERROR_INVALID_ARGUMENT, "buffer is null");
+    CHECK(rasp_session_save(other, state, size, &size, &error) == RASP_OK);
+    say(other, again, 10);
+    CHECK(memcmp(first + 2, again, 10 * sizeof *first) == 0);
+    FAILS(rasp_session_restore(NULL, state, size, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    FAILS(rasp_session_restore(other, NULL, size, &error), RASP_ERROR_INVALID_ARGUMENT, "data is null");
+    FAILS(rasp_session_restore(other, state, 0, &error), RASP_ERROR_BAD_STATE, "no saved session");
+    FAILS(rasp_session_restore(other, state, size - 1, &error), RASP_ERROR_BAD_STATE, "bytes");
+    state[size / 2] ^= 4;
+    FAILS(rasp_session_restore(other, state, size, &error), RASP_ERROR_BAD_STATE, "damaged");
+    state[size / 2] ^= 4;
+    state[8]++;
+    FAILS(rasp_session_restore(other, state, size, &error), RASP_ERROR_UNSUPPORTED_VERSION, "version 2");
+    state[8]--;
+    CHECK(rasp_session_rewind(other, 0, &error) == RASP_OK);
+    CHECK(rasp_session_restore(other, state, size, &error) == RASP_OK);
+    say(other, again, 10);
+    CHECK(memcmp(first + 2, again, 10 * sizeof *first) == 0);
+    free(state);
+
+    FAILS(rasp_session_shift(NULL, 0, 1, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    FAILS(rasp_session_shift(other, 1, 15, &error), RASP_ERROR_OUT_OF_RANGE, "one must be left");
+    CHECK(rasp_session_shift(other, 1, 6, &error) == RASP_OK);
+    rasp_stats stats;
+    rasp_stats_init(&stats);
+    CHECK(rasp_session_get_stats(other, &stats, &error) == RASP_OK && stats.tokens == 11);
+    say(other, again, 10);
+    CHECK(rasp_session_close(other) == RASP_OK);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 3);
     names_and_versions();
@@ -396,6 +488,7 @@ int main(int argc, char **argv) {
     information(model);
     text(model);
     memory(model);
+    states(model);
     sessions(model);
     puts("ok");
     return EXIT_SUCCESS;

@@ -151,6 +151,13 @@ int main(int argc, char **argv) {
             CHECK(rasp_logits(session, &logits, &count, &error) == RASP_OK);
             CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK);
             CHECK(stats.decoded_tokens == 200); /* 199 of the steps pass the token before, and one decode. */
+            static unsigned char state[32 << 20];
+            CHECK(rasp_session_save(session, state, sizeof state, &count, &error) == RASP_OK);
+            CHECK(rasp_session_rewind(session, 100, &error) == RASP_OK);
+            CHECK(rasp_session_shift(session, 1, 70, &error) == RASP_OK);
+            CHECK(rasp_logits(session, &logits, &count, &error) == RASP_OK);
+            CHECK(rasp_session_save(session, state, sizeof state, &count, &error) == RASP_OK);
+            CHECK(rasp_session_restore(session, state, count, &error) == RASP_OK);
             CHECK(rasp_session_clear_stats(session, &error) == RASP_OK);
             CHECK(calls == before);
         }

@@ -51,6 +51,13 @@ static void cancelled_from_outside(const rasp_model *model, uint32_t threads) {
     CHECK(rasp_session_set_sampling(call.session, NULL, &error) == RASP_ERROR_INVALID_STATE);
     CHECK(rasp_session_get_stats(call.session, &stats, &error) == RASP_ERROR_INVALID_STATE);
     CHECK(rasp_session_clear_stats(call.session, &error) == RASP_ERROR_INVALID_STATE);
+    size_t size;
+    rasp_session *fork;
+    CHECK(rasp_session_rewind(call.session, 0, &error) == RASP_ERROR_INVALID_STATE);
+    CHECK(rasp_session_shift(call.session, 0, 0, &error) == RASP_ERROR_INVALID_STATE);
+    CHECK(rasp_session_fork(call.session, NULL, &fork, &error) == RASP_ERROR_INVALID_STATE && fork == NULL);
+    CHECK(rasp_session_save(call.session, NULL, 0, &size, &error) == RASP_ERROR_INVALID_STATE);
+    CHECK(rasp_session_restore(call.session, tokens, sizeof tokens, &error) == RASP_ERROR_INVALID_STATE);
     CHECK(rasp_session_close(call.session) == RASP_ERROR_INVALID_STATE);
 
     rasp_cancel(call.session);

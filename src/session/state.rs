@@ -1,0 +1,206 @@
+//! A session's state as bytes, and back.
+//!
+//! All numbers little-endian:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 8 | `RASPSESS` |
+//! | 4, 4 | version; 1 if the last token was sampled and has not passed |
+//! | 8, 8 | bytes of the whole; [`Model::fingerprint`] |
+//! | 4, 4 | type of the cache: 0 f16, 1 f32, 2 i8; tokens |
+//! | 4 | sparsity |
+//! | 6 · 4, 8 | [`Sampling`]: temperature, top_k, top_p, min_p, repetition_penalty, repetition_window; seed |
+//! | 4 · 8 | random numbers |
+//! | 4 a token | ids |
+//! | 4 a token that has passed | sparsity at which it did |
+//! | | keys, their scales, values, their scales, of tokens that have passed ([`KvCache::stretches`]) |
+//! | 8 | XXH64 of all before |
+//!
+//! [`Model::fingerprint`]: crate::Model::fingerprint
+//! [`KvCache::stretches`]: super::kv_cache::KvCache::stretches
+
+use super::{KvType, Ready, Session};
+use crate::hash::xxh64;
+use crate::{Error, Result, Sampling, Status};
+
+const MAGIC: &[u8; 8] = b"RASPSESS";
+const VERSION: u32 = 1;
+/// Bytes before the tokens.
+const HEADER: usize = 8 + 8 + 16 + 8 + 4 + 6 * 4 + 8 + 4 * 8;
+const CHECKSUM: usize = 8;
+
+/// What [`Session::save`] wrote, checked.
+struct State<'a> {
+    pending: bool,
+    sparsity: f32,
+    sampling: Sampling,
+    random: [u64; 4],
+    tokens: &'a [[u8; 4]],
+    sparsities: &'a [[u8; 4]],
+    /// Keys and values.
+    cache: &'a [u8],
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(Status::BadState, message)
+}
+
+impl KvType {
+    fn code(self) -> u32 {
+        match self {
+            KvType::F16 => 0,
+            KvType::F32 => 1,
+            KvType::I8 => 2,
+        }
+    }
+}
+
+impl Session {
+    /// Bytes that [`save`](Session::save) takes now.
+    pub fn state_size(&self) -> usize {
+        self.size_of_state(self.tokens.len(), self.passed())
+    }
+
+    fn size_of_state(&self, tokens: usize, passed: usize) -> usize {
+        HEADER + 4 * (tokens + passed) + self.engine.kv.bytes_of(passed) + CHECKSUM
+    }
+
+    /// Writes the state to the beginning of `buffer`: tokens, cache, sparsity, sampling and random numbers. Gives the
+    /// bytes written. The logits are not among them: after [`restore`](Session::restore) the last token passes once more
+    /// if they are needed. Nor is what the host adds to them: biases and callback are set anew.
+    pub fn save(&self, buffer: &mut [u8]) -> Result<usize> {
+        let (size, given) = (self.state_size(), buffer.len());
+        let Some(buffer) = buffer.get_mut(..size) else {
+            let message = format!("the state has {size} bytes, the buffer {given}");
+            return Err(Error::new(Status::BufferTooSmall, message));
+        };
+        let (content, checksum) = buffer.split_at_mut(size - CHECKSUM);
+        let mut rest = &mut *content;
+        let mut put = |bytes: &[u8]| {
+            let (to, after) = std::mem::take(&mut rest).split_at_mut(bytes.len());
+            to.copy_from_slice(bytes);
+            rest = after;
+        };
+        put(MAGIC);
+        put(&VERSION.to_le_bytes());
+        put(&u32::from(self.pending).to_le_bytes());
+        put(&(size as u64).to_le_bytes());
+        put(&self.engine.model.fingerprint().to_le_bytes());
+        put(&self.options.kv_type.code().to_le_bytes());
+        // A context is at most the model's, below 2^24.
+        put(&(self.tokens.len() as u32).to_le_bytes());
+        put(&self.sparsity.to_le_bytes());
+        let (s, random) = self.sampler.state();
+        put(&s.temperature.to_le_bytes());
+        put(&s.top_k.to_le_bytes());
+        put(&s.top_p.to_le_bytes());
+        put(&s.min_p.to_le_bytes());
+        put(&s.repetition_penalty.to_le_bytes());
+        put(&s.repetition_window.to_le_bytes());
+        put(&s.seed.to_le_bytes());
+        random.iter().for_each(|word| put(&word.to_le_bytes()));
+        self.tokens.iter().for_each(|token| put(&token.to_le_bytes()));
+        self.sparsities[..self.passed()].iter().for_each(|sparsity| put(&sparsity.to_le_bytes()));
+        self.engine.kv.stretches(self.passed()).for_each(&mut put);
+        debug_assert!(rest.is_empty());
+        checksum.copy_from_slice(&xxh64(content, 0).to_le_bytes());
+        Ok(size)
+    }
+
+    /// Goes on as the session that was saved would have: same tokens, settings and random numbers, to the bit. What this
+    /// one held is forgotten. Its context may be larger, its threads and batch others; model and type of cache must be
+    /// the same.
+    ///
+    /// A state that is damaged, or of another model, is refused with [`Status::BadState`], and nothing changes.
+    pub fn restore(&mut self, data: &[u8]) -> Result<()> {
+        let state = self.read(data)?;
+        self.sampler.set_state((state.sampling, state.random)).map_err(|e| bad(e.message()))?;
+        let passed = state.sparsities.len();
+        self.tokens.clear();
+        self.tokens.extend(state.tokens.iter().map(|id| u32::from_le_bytes(*id)));
+        for (to, sparsity) in self.sparsities.iter_mut().zip(state.sparsities) {
+            *to = f32::from_le_bytes(*sparsity);
+        }
+        let mut rest = state.cache;
+        self.engine.kv.fill_stretches(passed, |to| {
+            let (from, after) = rest.split_at(to.len());
+            to.copy_from_slice(from);
+            rest = after;
+        });
+        (self.pending, self.ready) = (state.pending, if passed == 0 { Ready::Nothing } else { Ready::Cached });
+        self.set_sparsity(state.sparsity)
+    }
+
+    /// Checks everything that [`restore`](Session::restore) relies on.
+    fn read<'a>(&self, data: &'a [u8]) -> Result<State<'a>> {
+        let given = data.len();
+        let header = data.get(..HEADER).filter(|header| header.starts_with(MAGIC));
+        let header = header.ok_or_else(|| bad(format!("these {given} bytes are no saved session, or truncated")))?;
+        let mut words = header[MAGIC.len()..].as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+        let mut word = || words.next().expect("the header has as many");
+        let version = word();
+        if version != VERSION {
+            let message = format!("a state of version {version}; this library reads version {VERSION}");
+            return Err(Error::new(Status::UnsupportedVersion, message));
+        }
+        let pending = word();
+        let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let size = long(word(), word());
+        if size != given as u64 {
+            return Err(bad(format!("the state has {size} bytes, {given} were given")));
+        }
+        let (content, checksum) = data.split_last_chunk::<CHECKSUM>().expect("longer than its header");
+        if xxh64(content, 0) != u64::from_le_bytes(*checksum) {
+            return Err(bad("the state is damaged: its checksum is not that of its bytes"));
+        }
+        let model = &self.engine.model;
+        let fingerprint = long(word(), word());
+        if fingerprint != model.fingerprint() {
+            let message =
+                format!("the state is of another model: {fingerprint:016x}, not {:016x}", model.fingerprint());
+            return Err(bad(message));
+        }
+        let kv_type = word();
+        if kv_type != self.options.kv_type.code() {
+            let found = KvType::ALL.into_iter().find(|t| t.code() == kv_type).map_or("unknown", KvType::name);
+            let message = format!("the state's cache is {found}, the session's {}", self.options.kv_type.name());
+            return Err(bad(message));
+        }
+        let count = word() as usize;
+        if count > self.tokens.capacity() {
+            let message = format!("the state has {count} tokens, the session room for {}", self.tokens.capacity());
+            return Err(Error::new(Status::ContextFull, message));
+        }
+        // From here on a misfit is no damage, for the checksum is right, but a forgery.
+        if pending > 1 || pending as usize > count {
+            return Err(bad("the state has a sampled token and no tokens"));
+        }
+        let passed = count - pending as usize;
+        if given != self.size_of_state(count, passed) {
+            return Err(bad(format!("{given} bytes are not what {count} tokens take")));
+        }
+        let sparsity = f32::from_bits(word());
+        let sampling = Sampling {
+            temperature: f32::from_bits(word()),
+            top_k: word(),
+            top_p: f32::from_bits(word()),
+            min_p: f32::from_bits(word()),
+            repetition_penalty: f32::from_bits(word()),
+            repetition_window: word(),
+            seed: long(word(), word()),
+        };
+        let random = [(); 4].map(|()| long(word(), word()));
+        let (tokens, rest) = content[HEADER..].split_at(4 * count);
+        let (sparsities, cache) = rest.split_at(4 * passed);
+        let (tokens, sparsities) = (tokens.as_chunks::<4>().0, sparsities.as_chunks::<4>().0);
+        let vocab = model.config().vocab_size;
+        if let Some(at) = tokens.iter().position(|id| u32::from_le_bytes(*id) as usize >= vocab) {
+            return Err(bad(format!("token {at} of the state is beyond the vocabulary")));
+        }
+        let allowed = |sparsity: f32| (0.0..=model.max_sparsity()).contains(&sparsity);
+        if !allowed(sparsity) || !sparsities.iter().all(|s| allowed(f32::from_le_bytes(*s))) {
+            return Err(bad("a sparsity of the state is none this model has"));
+        }
+        Ok(State { pending: pending == 1, sparsity, sampling, random, tokens, sparsities, cache })
+    }
+}
