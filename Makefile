@@ -29,7 +29,7 @@ CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
 PREFIX ?= /usr/local
 export PREFIX DESTDIR LIBDIR INCLUDEDIR CARGO
 
-.PHONY: demo test test-qwen test-aarch64 test-i686 test-install examples bench bench-peers bench-peers-qwen model models \
+.PHONY: demo test test-qwen test-aarch64 test-i686 test-install test-bindings examples bench bench-peers bench-peers-qwen model models \
 	header dist install uninstall deb clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
@@ -61,6 +61,10 @@ test-i686: $(MODEL) target/demo/hello
 ## The library as its users get it: installed, packed, and used from empty folders. On Debian; installs what it needs.
 test-install: dist $(MODEL)
 	tests/install/run.sh $(MODEL)
+
+## Python, Node.js, Lua and Go over the installed library. On Debian; installs what it needs.
+test-bindings: dist $(MODEL)
+	tests/bindings/run.sh $(MODEL)
 
 ## The C and C++ examples, with every warning an error.
 examples: target/demo/hello target/demo/hello-cpp target/demo/footprint

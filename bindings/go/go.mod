@@ -1,0 +1,3 @@
+module github.com/rasp-engine/rasp/bindings/go
+
+go 1.19

@@ -1,0 +1,421 @@
+// Package rasp runs language models inside your program, reading only part of the weights for each token, through
+// librasp. What each call does is said at the function of its name in rasp.h.
+//
+// A Model may be used from any goroutine at once. A Session belongs to one at a time, except for Cancel. Both are to be
+// closed; a Session keeps what it needs of its Model.
+package rasp
+
+/*
+#cgo pkg-config: rasp
+#include <rasp.h>
+#include <stdlib.h>
+*/
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unsafe"
+)
+
+// Error is what a call failed with: one of the RASP_ERROR_ constants, and words.
+type Error struct {
+	Code    int
+	Message string
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s", C.GoString(C.rasp_status_name(C.rasp_status(e.Code))), e.Message)
+}
+
+// Is makes errors.Is compare codes.
+func (e *Error) Is(target error) bool {
+	other, ok := target.(*Error)
+	return ok && other.Code == e.Code
+}
+
+// Errors to compare with.
+var (
+	ErrIO           = &Error{Code: C.RASP_ERROR_IO}
+	ErrOutOfRange   = &Error{Code: C.RASP_ERROR_OUT_OF_RANGE}
+	ErrContextFull  = &Error{Code: C.RASP_ERROR_CONTEXT_FULL}
+	ErrCancelled    = &Error{Code: C.RASP_ERROR_CANCELLED}
+	ErrInvalidState = &Error{Code: C.RASP_ERROR_INVALID_STATE}
+)
+
+// ErrClosed is returned by everything that was closed.
+var ErrClosed = errors.New("rasp: closed")
+
+func check(status C.rasp_status, e *C.rasp_error) error {
+	if status >= 0 {
+		return nil
+	}
+	return &Error{int(status), C.GoString(&e.message[0])}
+}
+
+// Version is that of the library, such as "0.1.0".
+func Version() string { return C.GoString(C.rasp_version()) }
+
+// ABIVersion is that of its binary interface.
+func ABIVersion() uint32 { return uint32(C.rasp_abi_version()) }
+
+// Model is a loaded model.
+type Model struct{ handle *C.rasp_model }
+
+// LoadOptions say how a model is loaded.
+type LoadOptions struct {
+	Verify bool // read every weight and refuse damaged ones
+	Lock   bool // keep the file in memory
+}
+
+// Info is what a model is; sizes in bytes.
+type Info struct {
+	Architecture, Name                       string
+	VocabSize, HiddenSize, IntermediateSize  uint32
+	NumLayers, NumHeads, NumKVHeads, HeadDim uint32
+	ContextLength                            uint32
+	MaxSparsity                              float32
+	BOSToken                                 int32 // -1 if there is none
+	FileSize, LinearBytes, HeadBytes         uint64
+}
+
+// Message is one of a chat.
+type Message struct{ Role, Content string }
+
+func flag(set bool, value C.uint32_t) C.uint32_t {
+	if set {
+		return value
+	}
+	return 0
+}
+
+// Load maps a .rasp file.
+func Load(path string, options LoadOptions) (*Model, error) {
+	var o C.rasp_load_options
+	C.rasp_load_options_init(&o)
+	o.verify, o.lock = flag(options.Verify, 1), flag(options.Lock, 1)
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	var m Model
+	var e C.rasp_error
+	if err := check(C.rasp_load(name, &o, &m.handle, &e), &e); err != nil {
+		return nil, err
+	}
+	return &m, nil
+}
+
+// Close gives the model back; open sessions go on.
+func (m *Model) Close() {
+	C.rasp_free(m.handle)
+	m.handle = nil
+}
+
+// Info tells what the model is.
+func (m *Model) Info() (Info, error) {
+	var i C.rasp_model_info
+	var e C.rasp_error
+	C.rasp_model_info_init(&i)
+	if err := check(C.rasp_model_get_info(m.handle, &i, &e), &e); err != nil {
+		return Info{}, err
+	}
+	return Info{
+		Architecture: C.GoString(&i.architecture[0]), Name: C.GoString(&i.name[0]),
+		VocabSize: uint32(i.vocab_size), HiddenSize: uint32(i.hidden_size),
+		IntermediateSize: uint32(i.intermediate_size), NumLayers: uint32(i.num_layers),
+		NumHeads: uint32(i.num_heads), NumKVHeads: uint32(i.num_kv_heads), HeadDim: uint32(i.head_dim),
+		ContextLength: uint32(i.context_length), MaxSparsity: float32(i.max_sparsity), BOSToken: int32(i.bos_token),
+		FileSize: uint64(i.file_size), LinearBytes: uint64(i.linear_bytes), HeadBytes: uint64(i.head_bytes),
+	}, nil
+}
+
+// Flags of Tokenize and Detokenize.
+const (
+	AddSpecial   = C.RASP_TOKENIZE_ADD_SPECIAL
+	ParseSpecial = C.RASP_TOKENIZE_PARSE_SPECIAL
+	SkipSpecial  = C.RASP_DETOKENIZE_SKIP_SPECIAL
+)
+
+// The address of the first byte; the library reads none of no bytes.
+func bytesOf(text []byte) (*C.char, C.size_t) {
+	if len(text) == 0 {
+		return nil, 0
+	}
+	return (*C.char)(unsafe.Pointer(&text[0])), C.size_t(len(text))
+}
+
+func idsOf(tokens []uint32) (*C.uint32_t, C.size_t) {
+	if len(tokens) == 0 {
+		return nil, 0
+	}
+	return (*C.uint32_t)(unsafe.Pointer(&tokens[0])), C.size_t(len(tokens))
+}
+
+// Tokenize turns text into tokens; flags: AddSpecial, ParseSpecial.
+func (m *Model) Tokenize(text string, flags uint32) ([]uint32, error) {
+	data, length := bytesOf([]byte(text))
+	// A token has at least one byte, but special ones may be added.
+	tokens := make([]uint32, len(text)+8)
+	var count C.size_t
+	var e C.rasp_error
+	status := C.rasp_tokenize(m.handle, data, length, C.uint32_t(flags), (*C.uint32_t)(unsafe.Pointer(&tokens[0])),
+		C.size_t(len(tokens)), &count, &e)
+	if err := check(status, &e); err != nil {
+		return nil, err
+	}
+	return tokens[:count], nil
+}
+
+// What a call writes to a buffer, asked again with more room if it needs that.
+func grown(guess int, fill func(*C.char, C.size_t, *C.size_t, *C.rasp_error) C.rasp_status) ([]byte, error) {
+	for {
+		buffer := make([]byte, guess+1)
+		var length C.size_t
+		var e C.rasp_error
+		status := fill((*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)), &length, &e)
+		if status != C.RASP_ERROR_BUFFER_TOO_SMALL {
+			return buffer[:length], check(status, &e)
+		}
+		guess = int(length)
+	}
+}
+
+// Detokenize turns tokens into bytes, which may end inside a character; flags: SkipSpecial.
+func (m *Model) Detokenize(tokens []uint32, flags uint32) ([]byte, error) {
+	ids, count := idsOf(tokens)
+	return grown(16*len(tokens), func(text *C.char, room C.size_t, length *C.size_t, e *C.rasp_error) C.rasp_status {
+		return C.rasp_detokenize(m.handle, ids, count, C.uint32_t(flags), text, room, length, e)
+	})
+}
+
+// IsEnd tells whether a token ends generation.
+func (m *Model) IsEnd(token uint32) bool {
+	return C.rasp_token_is_end(m.handle, C.uint32_t(token)) != 0
+}
+
+// IsSpecial tells whether a token is not part of plain text.
+func (m *Model) IsSpecial(token uint32) bool {
+	return C.rasp_token_is_special(m.handle, C.uint32_t(token)) != 0
+}
+
+// ChatFormat puts messages into the model's own chat format, ended so that the model answers. Tokenize it with
+// ParseSpecial.
+func (m *Model) ChatFormat(messages []Message) (string, error) {
+	// C may not be handed Go memory that holds pointers, so the list is C's.
+	list := (*C.rasp_message)(C.calloc(C.size_t(len(messages)+1), C.sizeof_rasp_message))
+	defer C.free(unsafe.Pointer(list))
+	items := unsafe.Slice(list, len(messages)+1)
+	for i, message := range messages {
+		items[i].role, items[i].content = C.CString(message.Role), C.CString(message.Content)
+		defer C.free(unsafe.Pointer(items[i].role))
+		defer C.free(unsafe.Pointer(items[i].content))
+	}
+	text, err := grown(4096, func(text *C.char, room C.size_t, length *C.size_t, e *C.rasp_error) C.rasp_status {
+		return C.rasp_chat_format(m.handle, list, C.size_t(len(messages)), 1, text, room, length, e)
+	})
+	return string(text), err
+}
+
+// KV is how keys and values are cached.
+type KV uint32
+
+// The types of caches.
+const (
+	F16 KV = C.RASP_KV_F16
+	F32 KV = C.RASP_KV_F32
+	I8  KV = C.RASP_KV_I8
+)
+
+// SessionOptions say how a session is opened; 0 is the default of each.
+type SessionOptions struct {
+	Context uint32 // tokens there is room for
+	Threads uint32 // that work during a call, the caller's included
+	Batch   uint32 // prompt tokens that pass through the model together
+	KV      KV
+}
+
+// Session is one text in the making.
+type Session struct {
+	handle *C.rasp_session
+	model  *C.rasp_model
+}
+
+// Open opens a session.
+func (m *Model) Open(options SessionOptions) (*Session, error) {
+	var o C.rasp_session_options
+	C.rasp_session_options_init(&o)
+	o.context, o.batch, o.kv_type = C.uint32_t(options.Context), C.uint32_t(options.Batch), C.uint32_t(options.KV)
+	if options.Threads != 0 {
+		o.threads = C.uint32_t(options.Threads)
+	}
+	var s Session
+	var e C.rasp_error
+	if err := check(C.rasp_session_open(m.handle, &o, &s.handle, &e), &e); err != nil {
+		return nil, err
+	}
+	C.rasp_model_retain(m.handle)
+	s.model = m.handle
+	return &s, nil
+}
+
+// Close closes the session, unless a call is under way.
+func (s *Session) Close() error {
+	if status := C.rasp_session_close(s.handle); status < 0 {
+		return &Error{int(status), "a call on the session is under way"}
+	}
+	C.rasp_free(s.model)
+	s.handle, s.model = nil, nil
+	return nil
+}
+
+// Prefill appends prompt tokens.
+func (s *Session) Prefill(tokens []uint32) error {
+	ids, count := idsOf(tokens)
+	var e C.rasp_error
+	return check(C.rasp_prefill(s.handle, ids, count, &e), &e)
+}
+
+// Step samples the next token and appends it; end tells whether it ends generation.
+func (s *Session) Step() (token uint32, end bool, err error) {
+	var id C.uint32_t
+	var e C.rasp_error
+	status := C.rasp_step(s.handle, &id, &e)
+	return uint32(id), status == C.RASP_END, check(status, &e)
+}
+
+// Decode appends a token of the caller's choice.
+func (s *Session) Decode(token uint32) error {
+	var e C.rasp_error
+	return check(C.rasp_decode(s.handle, C.uint32_t(token), &e), &e)
+}
+
+// Generate hands the text of the next tokens to yield as it comes, in whole characters: to the end, for at most limit
+// tokens, or until yield returns false. When ctx is done, the step under way is cancelled and ctx's error returned.
+func (s *Session) Generate(ctx context.Context, limit int, yield func(piece string) bool) error {
+	if s.handle == nil {
+		return ErrClosed
+	}
+	done, finished := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(finished)
+		select {
+		case <-ctx.Done():
+			s.Cancel()
+		case <-done:
+		}
+	}()
+	defer func() {
+		close(done)
+		<-finished
+	}()
+
+	var stream C.rasp_text_stream
+	push := func(data *C.uint8_t, size C.size_t) ([]byte, error) {
+		return grown(3*int(size)+C.RASP_TEXT_STREAM_EXTRA,
+			func(text *C.char, room C.size_t, length *C.size_t, e *C.rasp_error) C.rasp_status {
+				return C.rasp_text_stream_push(&stream, data, size, text, room, length, e)
+			})
+	}
+	for n := 0; n < limit; n++ {
+		token, end, err := s.Step()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if end {
+			break
+		}
+		var data *C.uint8_t
+		var size C.size_t
+		var e C.rasp_error
+		if err := check(C.rasp_token_bytes(s.model, C.uint32_t(token), &data, &size, &e), &e); err != nil {
+			return err
+		}
+		piece, err := push(data, size)
+		if err != nil {
+			return err
+		}
+		if len(piece) > 0 && !yield(string(piece)) {
+			return nil
+		}
+	}
+	// What still waits.
+	piece, err := push(nil, 0)
+	if err == nil && len(piece) > 0 {
+		yield(string(piece))
+	}
+	return err
+}
+
+// Cancel makes the call under way, or else the next one, fail with ErrCancelled. From any goroutine.
+func (s *Session) Cancel() { C.rasp_cancel(s.handle) }
+
+// Reset forgets all tokens.
+func (s *Session) Reset() error {
+	var e C.rasp_error
+	return check(C.rasp_session_reset(s.handle, &e), &e)
+}
+
+// SetSparsity sets how sparse decoded tokens are: 0 is dense, up to Info.MaxSparsity.
+func (s *Session) SetSparsity(sparsity float32) error {
+	var e C.rasp_error
+	return check(C.rasp_session_set_sparsity(s.handle, C.float(sparsity), &e), &e)
+}
+
+// Sampling is how tokens are chosen. Greedy is the default; start from DefaultSampling.
+type Sampling struct {
+	Temperature       float32
+	TopK              uint32
+	TopP, MinP        float32
+	RepetitionPenalty float32
+	RepetitionWindow  uint32
+	Seed              uint64
+}
+
+// DefaultSampling is greedy.
+func DefaultSampling() Sampling {
+	var c C.rasp_sampling
+	C.rasp_sampling_init(&c)
+	return Sampling{float32(c.temperature), uint32(c.top_k), float32(c.top_p), float32(c.min_p),
+		float32(c.repetition_penalty), uint32(c.repetition_window), uint64(c.seed)}
+}
+
+// SetSampling sets how tokens are chosen from now on.
+func (s *Session) SetSampling(sampling Sampling) error {
+	var c C.rasp_sampling
+	C.rasp_sampling_init(&c)
+	c.temperature, c.top_k = C.float(sampling.Temperature), C.uint32_t(sampling.TopK)
+	c.top_p, c.min_p = C.float(sampling.TopP), C.float(sampling.MinP)
+	c.repetition_penalty = C.float(sampling.RepetitionPenalty)
+	c.repetition_window, c.seed = C.uint32_t(sampling.RepetitionWindow), C.uint64_t(sampling.Seed)
+	var e C.rasp_error
+	return check(C.rasp_session_set_sampling(s.handle, &c, &e), &e)
+}
+
+// Stats are what a session has done and takes; Kept is the share of linear weights that decoded tokens have read.
+type Stats struct {
+	Tokens, Context                uint32
+	Sparsity                       float32
+	Memory                         uint64
+	DecodedTokens                  uint64
+	LinearBytesRead, HeadBytesRead uint64
+	Kept                           float64
+}
+
+// Stats tells what the session has done.
+func (s *Session) Stats() (Stats, error) {
+	var c C.rasp_stats
+	C.rasp_stats_init(&c)
+	var e C.rasp_error
+	err := check(C.rasp_session_get_stats(s.handle, &c, &e), &e)
+	return Stats{uint32(c.tokens), uint32(c.context), float32(c.sparsity), uint64(c.memory), uint64(c.decoded_tokens),
+		uint64(c.linear_bytes_read), uint64(c.head_bytes_read), float64(c.kept)}, err
+}
+
+// ClearStats starts the counts anew.
+func (s *Session) ClearStats() error {
+	var e C.rasp_error
+	return check(C.rasp_session_clear_stats(s.handle, &e), &e)
+}

@@ -1,0 +1,132 @@
+package rasp
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+const prompt = "The capital of France is"
+
+func open(t *testing.T) (*Session, []uint32) {
+	t.Helper()
+	model, err := Load(os.Getenv("RASP_TEST_MODEL"), LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	session, err := model.Open(SessionOptions{Context: 128, Threads: 2, KV: F32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { session.Close() })
+	tokens, err := model.Tokenize(prompt, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session, tokens
+}
+
+func generate(t *testing.T, session *Session, tokens []uint32, limit int) string {
+	t.Helper()
+	var text strings.Builder
+	if err := session.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Prefill(tokens); err != nil {
+		t.Fatal(err)
+	}
+	err := session.Generate(context.Background(), limit, func(piece string) bool {
+		text.WriteString(piece)
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
+
+func TestModel(t *testing.T) {
+	if _, err := Load("/no/such/file", LoadOptions{}); !errors.Is(err, ErrIO) ||
+		!strings.Contains(err.Error(), "/no/such/file") {
+		t.Fatal(err)
+	}
+	model, err := Load(os.Getenv("RASP_TEST_MODEL"), LoadOptions{Verify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	if info, err := model.Info(); err != nil || info.NumLayers != 30 {
+		t.Fatal(info, err)
+	}
+	tokens, err := model.Tokenize(prompt, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := model.Detokenize(tokens, 0); err != nil || string(text) != prompt {
+		t.Fatal(string(text), err)
+	}
+	if none, err := model.Tokenize("", 0); err != nil || len(none) != 0 {
+		t.Fatal(none, err)
+	}
+	chat, err := model.ChatFormat([]Message{{"user", strings.Repeat("Grüße, ", 1000)}})
+	if err != nil || len(chat) < 7000 {
+		t.Fatal(len(chat), err)
+	}
+	if special, err := model.Tokenize(chat, ParseSpecial); err != nil || !model.IsSpecial(special[0]) {
+		t.Fatal(err)
+	}
+}
+
+func TestGenerate(t *testing.T) {
+	session, tokens := open(t)
+	if _, _, err := session.Step(); !errors.Is(err, ErrInvalidState) {
+		t.Fatal(err)
+	}
+	if text := generate(t, session, tokens, 16); !strings.Contains(text, "Paris") {
+		t.Fatal(text)
+	}
+	sampling := DefaultSampling()
+	sampling.Temperature, sampling.Seed = 1, 5
+	if err := session.SetSampling(sampling); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.SetSparsity(0.5); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := generate(t, session, tokens, 8), generate(t, session, tokens, 8); a != b {
+		t.Fatal(a, b)
+	}
+	if stats, err := session.Stats(); err != nil || stats.Kept > 0.9 {
+		t.Fatal(stats, err)
+	}
+	if err := session.SetSparsity(2); !errors.Is(err, ErrOutOfRange) {
+		t.Fatal(err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	session, tokens := open(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	for {
+		if err := session.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Prefill(tokens); errors.Is(err, ErrCancelled) {
+			return // Cancel came between two rounds.
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		err := session.Generate(ctx, 50, func(string) bool { return true })
+		if errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+-- The module on the real model: luajit test.lua MODEL.rasp
+local rasp = require 'rasp'
+local prompt = 'The capital of France is'
+
+local function fails(words, f, ...)
+    local ok, message = pcall(f, ...)
+    assert(not ok and tostring(message):find(words, 1, true), message)
+end
+
+fails('/no/such/file', rasp.load, '/no/such/file')
+local model = rasp.load(arg[1])
+assert(model:info().num_layers == 30)
+local tokens = model:tokenize(prompt)
+assert(model:detokenize(tokens) == prompt)
+assert(#model:tokenize('') == 0)
+local chat = model:chat_format { { role = 'user', content = ('Grüße, '):rep(1000) } }
+assert(#chat > 7000)
+assert(model:is_special(model:tokenize(chat, { parse_special = true })[1]))
+fails('threads', model.open, model, { threads = 1000 })
+
+local session = model:open { context = 128, threads = 2, kv = 'f32' }
+model:close()
+model:close()
+collectgarbage()
+fails('invalid state', session.step, session)
+session:prefill(tokens)
+local text = ''
+for piece in session:stream(16) do text = text .. piece end
+assert(text:find 'Paris', text)
+session:set_sparsity(0.5)
+session:set_sampling { temperature = 1, seed = 5 }
+local texts = {}
+for i = 1, 2 do
+    session:reset()
+    session:prefill(tokens)
+    texts[i] = ''
+    for piece in session:stream(8) do texts[i] = texts[i] .. piece end
+end
+assert(texts[1] == texts[2])
+assert(session:stats().kept < 0.9)
+fails('out of range', session.set_sparsity, session, 2)
+session:cancel()
+fails('cancelled', session.step, session)
+session:close()
+session:close()
+-- Collected without close: the session first or the model first, both hold.
+do local again = rasp.load(arg[1]); again:open { context = 16 } end
+collectgarbage()
+print 'ok'

@@ -1,0 +1,99 @@
+/** What a call failed with: `code` is one of the RASP_ERROR_ constants of rasp.h, `status` its name. */
+export class RaspError extends Error {
+    readonly code: number;
+    readonly status: string;
+}
+
+export interface ModelInfo {
+    architecture: string;
+    name: string;
+    vocabSize: number;
+    hiddenSize: number;
+    intermediateSize: number;
+    numLayers: number;
+    numHeads: number;
+    numKvHeads: number;
+    headDim: number;
+    contextLength: number;
+    /** The sparsest setting that setSparsity takes. */
+    maxSparsity: number;
+    /** -1 if there is none. */
+    bosToken: number;
+    /** Bytes. */
+    fileSize: number;
+    linearBytes: number;
+    headBytes: number;
+}
+
+export interface Message { role: string; content: string }
+
+/** Version of the library, such as "0.1.0". */
+export function version(): string;
+/** Version of its binary interface. */
+export function abiVersion(): number;
+
+/** A loaded model, shared by any number of sessions; they keep what they need of it when it is closed. */
+export class Model {
+    /** verify: read every weight and refuse damaged ones. lock: keep the file in memory. */
+    constructor(path: string, options?: { verify?: boolean; lock?: boolean });
+    readonly info: ModelInfo;
+    tokenize(text: string, options?: { addSpecial?: boolean; parseSpecial?: boolean }): number[];
+    /** Bytes: those of generated tokens may end inside a character. */
+    detokenize(tokens: number[], options?: { skipSpecial?: boolean }): Buffer;
+    isEnd(token: number): boolean;
+    isSpecial(token: number): boolean;
+    /** The model's own chat format; tokenize it with parseSpecial. */
+    chatFormat(messages: Message[], options?: { addGenerationPrompt?: boolean }): string;
+    open(options?: SessionOptions): Session;
+    close(): void;
+}
+
+export interface SessionOptions {
+    /** Tokens there is room for; 0: the model's limit, at most 4096. */
+    context?: number;
+    threads?: number;
+    batch?: number;
+    kv?: 'f16' | 'f32' | 'i8';
+}
+
+export interface Sampling {
+    /** 0 is greedy. */
+    temperature?: number;
+    topK?: number;
+    topP?: number;
+    minP?: number;
+    repetitionPenalty?: number;
+    repetitionWindow?: number;
+    seed?: number | bigint;
+}
+
+export interface Stats {
+    tokens: number;
+    context: number;
+    sparsity: number;
+    memory: number;
+    decodedTokens: number;
+    linearBytesRead: number;
+    /** The share of linear weights that decoded tokens have read. */
+    kept: number;
+    headBytesRead: number;
+}
+
+/** One text in the making. What computes runs on a thread of libuv's pool; one call at a time. */
+export class Session {
+    prefill(tokens: number[]): Promise<void>;
+    step(): Promise<{ id: number; end: boolean }>;
+    decode(token: number): Promise<void>;
+    /** Text as it is generated, in whole characters, to the end or for at most `limit` tokens. */
+    stream(options?: { limit?: number; signal?: AbortSignal }): AsyncGenerator<string, void, undefined>;
+    /** 0 is dense, up to the model's maxSparsity. */
+    setSparsity(sparsity: number): void;
+    setSampling(sampling: Sampling): void;
+    /** Forgets all tokens. */
+    reset(): void;
+    clearStats(): void;
+    /** The call under way, or else the next one, fails with the status "cancelled". */
+    cancel(): void;
+    readonly stats: Stats;
+    close(): void;
+}

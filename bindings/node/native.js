@@ -1,0 +1,101 @@
+// The functions of rasp.h, through koffi. What each does is said there.
+//
+// Structs are buffers: rasp_*_init writes the library's own size and defaults to one, and the fields named here are read
+// and written at their offsets, which are frozen with the ABI.
+import koffi from 'koffi';
+
+const lib = koffi.load(process.env.RASP_LIBRARY || 'librasp.so.1');
+
+koffi.opaque('rasp_model');
+koffi.opaque('rasp_session');
+const model = 'rasp_model *', session = 'rasp_session *', error = 'void *', size = '_Out_ size_t *';
+
+const functions = {
+    rasp_version: ['str', []],
+    rasp_abi_version: ['uint32_t', []],
+    rasp_status_name: ['str', ['int32_t']],
+    rasp_load: ['int32_t', ['str', 'void *', '_Out_ rasp_model **', error]],
+    rasp_free: ['int32_t', [model]],
+    rasp_model_retain: ['int32_t', [model]],
+    rasp_model_get_info: ['int32_t', [model, 'void *', error]],
+    rasp_tokenize: ['int32_t', [model, 'void *', 'size_t', 'uint32_t', 'void *', 'size_t', size, error]],
+    rasp_detokenize: ['int32_t', [model, 'void *', 'size_t', 'uint32_t', 'void *', 'size_t', size, error]],
+    rasp_token_is_end: ['int32_t', [model, 'uint32_t']],
+    rasp_token_is_special: ['int32_t', [model, 'uint32_t']],
+    rasp_chat_format: ['int32_t', [model, 'rasp_message *', 'size_t', 'int32_t', 'void *', 'size_t', size, error]],
+    rasp_session_open: ['int32_t', [model, 'void *', '_Out_ rasp_session **', error]],
+    rasp_session_close: ['int32_t', [session]],
+    rasp_session_reset: ['int32_t', [session, error]],
+    rasp_session_set_sparsity: ['int32_t', [session, 'float', error]],
+    rasp_session_set_sampling: ['int32_t', [session, 'void *', error]],
+    rasp_session_get_stats: ['int32_t', [session, 'void *', error]],
+    rasp_session_clear_stats: ['int32_t', [session, error]],
+    rasp_prefill: ['int32_t', [session, 'void *', 'size_t', error]],
+    rasp_step: ['int32_t', [session, 'void *', error]],
+    rasp_decode: ['int32_t', [session, 'uint32_t', error]],
+    rasp_cancel: ['void', [session]],
+    rasp_text_stream_push: ['int32_t', ['void *', 'void *', 'size_t', 'void *', 'size_t', size, error]],
+};
+for (const name of ['load_options', 'model_info', 'session_options', 'sampling', 'stats']) {
+    functions[`rasp_${name}_init`] = ['void', ['void *']];
+}
+koffi.struct('rasp_message', { role: 'str', content: 'str' });
+
+/** Every function of the table above, by its name. */
+export const rasp = Object.fromEntries(
+    Object.entries(functions).map(([name, [result, parameters]]) => [name, lib.func(name, result, parameters)]));
+
+export const END = 1, BUFFER_TOO_SMALL = -8, TEXT_STREAM_EXTRA = 9;
+export const KV_TYPES = { f16: 0, f32: 1, i8: 2 };
+
+const read = {
+    u32: (b, at) => b.readUInt32LE(at),
+    i32: (b, at) => b.readInt32LE(at),
+    f32: (b, at) => b.readFloatLE(at),
+    f64: (b, at) => b.readDoubleLE(at),
+    u64: (b, at) => Number(b.readBigUInt64LE(at)),
+    text: (b, at) => b.toString('utf8', at, b.indexOf(0, at)),
+};
+const write = {
+    u32: (b, at, value) => b.writeUInt32LE(value, at),
+    f32: (b, at, value) => b.writeFloatLE(value, at),
+    u64: (b, at, value) => b.writeBigUInt64LE(BigInt(value), at),
+};
+
+const structs = {
+    load_options: { verify: ['u32', 4], lock: ['u32', 8] },
+    model_info: {
+        vocabSize: ['u32', 4], hiddenSize: ['u32', 8], intermediateSize: ['u32', 12], numLayers: ['u32', 16],
+        numHeads: ['u32', 20], numKvHeads: ['u32', 24], headDim: ['u32', 28], contextLength: ['u32', 32],
+        maxSparsity: ['f32', 40], bosToken: ['i32', 44], fileSize: ['u64', 48], linearBytes: ['u64', 56],
+        headBytes: ['u64', 64], architecture: ['text', 72], name: ['text', 104],
+    },
+    session_options: { context: ['u32', 4], threads: ['u32', 8], batch: ['u32', 12], kvType: ['u32', 16] },
+    sampling: {
+        temperature: ['f32', 4], topK: ['u32', 8], topP: ['f32', 12], minP: ['f32', 16],
+        repetitionPenalty: ['f32', 20], repetitionWindow: ['u32', 24], seed: ['u64', 32],
+    },
+    stats: {
+        tokens: ['u32', 4], context: ['u32', 8], sparsity: ['f32', 12], memory: ['u64', 16],
+        decodedTokens: ['u64', 24], linearBytesRead: ['u64', 32], kept: ['f64', 40], headBytesRead: ['u64', 48],
+    },
+};
+
+/** A struct with its defaults, and some fields set. There is room for any size a library may say. */
+export function made(name, values = {}) {
+    const buffer = Buffer.alloc(4096);
+    rasp[`rasp_${name}_init`](buffer);
+    for (const [field, value] of Object.entries(values)) {
+        if (value === undefined) continue;
+        if (!(field in structs[name])) throw new TypeError(`${field} is no option`);
+        const [type, at] = structs[name][field];
+        write[type](buffer, at, value);
+    }
+    return buffer;
+}
+
+/** The fields of a struct. */
+export function fields(name, buffer) {
+    return Object.fromEntries(
+        Object.entries(structs[name]).map(([field, [type, at]]) => [field, read[type](buffer, at)]));
+}

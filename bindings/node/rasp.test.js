@@ -1,0 +1,73 @@
+// The package on the real model: RASP_TEST_MODEL=MODEL.rasp node --test
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Model, RaspError } from './index.js';
+
+const path = process.env.RASP_TEST_MODEL;
+const prompt = 'The capital of France is';
+
+test('models and text', () => {
+    assert.throws(() => new Model('/no/such/file'), { status: 'input/output error', message: /no.such.file/ });
+    const model = new Model(path);
+    assert.equal(model.info.numLayers, 30);
+    const tokens = model.tokenize(prompt);
+    assert.equal(model.detokenize(tokens).toString(), prompt);
+    assert.deepEqual(model.tokenize(''), []);
+    const chat = model.chatFormat([{ role: 'user', content: 'Grüße, '.repeat(1000) }]);
+    assert.ok(chat.length > 7000);
+    assert.ok(model.isSpecial(model.tokenize(chat, { parseSpecial: true })[0]));
+    assert.throws(() => model.open({ threads: 1000 }), RaspError);
+    model.close();
+    model.close();
+    assert.throws(() => model.info, /closed/);
+});
+
+test('streaming, sampling, sparsity', async () => {
+    const model = new Model(path);
+    const tokens = model.tokenize(prompt);
+    const session = model.open({ context: 128, threads: 2, kv: 'f32' });
+    model.close();
+    await assert.rejects(session.step(), RaspError);
+    await session.prefill(tokens);
+    const pieces = [];
+    let ticks = 0;
+    const timer = setInterval(() => ticks++, 1);
+    for await (const piece of session.stream({ limit: 16 })) pieces.push(piece);
+    clearInterval(timer);
+    assert.match(pieces.join(''), /Paris/);
+    assert.ok(ticks > 3, `the event loop turned ${ticks} times`);
+
+    session.setSparsity(0.5);
+    session.setSampling({ temperature: 1, seed: 5n });
+    const texts = [];
+    for (let i = 0; i < 2; i++) {
+        session.reset();
+        await session.prefill(tokens);
+        let text = '';
+        for await (const piece of session.stream({ limit: 8 })) text += piece;
+        texts.push(text);
+    }
+    assert.equal(texts[0], texts[1]);
+    assert.ok(session.stats.kept < 0.9);
+    assert.throws(() => session.setSparsity(2), RaspError);
+    assert.throws(() => session.setSampling({ topk: 2 }), TypeError);
+    session.close();
+    assert.throws(() => session.stats, /closed/);
+});
+
+test('a stream is stopped from outside', async () => {
+    const model = new Model(path);
+    const session = model.open({ context: 512 });
+    await session.prefill(model.tokenize(prompt));
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 40);
+    await assert.rejects(async () => {
+        for (;;) {
+            for await (const _ of session.stream({ limit: 100, signal: controller.signal }));
+            session.reset();
+            await session.prefill(model.tokenize(prompt));
+        }
+    }, { name: 'AbortError' });
+    session.close();
+    model.close();
+});

@@ -1,0 +1,305 @@
+"""rasp: language models inside your program, reading only part of the weights for each token.
+
+    with rasp.Model("smollm2.rasp") as model, model.open() as session:
+        session.prefill(model.tokenize("The capital of France is"))
+        for piece in session.generate(32):
+            print(piece, end="", flush=True)
+
+A model may be used from any thread at once. A session belongs to one thread at a time; `cancel` may come from any.
+The interpreter runs other threads while the library computes.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import os
+import weakref
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+from . import _native
+from ._native import lib
+
+__all__ = ["Error", "Model", "ModelInfo", "Session", "Stats", "Token", "abi_version", "version"]
+
+
+class Error(Exception):
+    """A call failed. `code` is one of the RASP_ERROR_ constants of rasp.h, `name` says which."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.name: str = lib.rasp_status_name(code).decode()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.args[0]}"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is; sizes of weights in bytes."""
+
+    architecture: str
+    name: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    context_length: int
+    max_sparsity: float
+    bos_token: Optional[int]
+    file_size: int
+    linear_bytes: int
+    head_bytes: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a session has done and what it takes; `kept` is the share of linear weights that decoded tokens read."""
+
+    tokens: int
+    context: int
+    sparsity: float
+    memory: int
+    decoded_tokens: int
+    linear_bytes_read: int
+    kept: float
+    head_bytes_read: int
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token, and whether it ends generation."""
+
+    id: int
+    end: bool
+
+
+def version() -> str:
+    """Version of the library, such as "0.1.0"."""
+    text: str = lib.rasp_version().decode()
+    return text
+
+
+def abi_version() -> int:
+    """Version of the library's binary interface."""
+    number: int = lib.rasp_abi_version()
+    return number
+
+
+def _check(status: int, error: _native.Error) -> int:
+    if status < 0:
+        raise Error(status, error.message.decode("utf-8", "replace"))
+    return status
+
+
+def _call(function: Any, *arguments: Any) -> int:
+    error = _native.Error()
+    return _check(function(*arguments, c.byref(error)), error)
+
+
+def _grown(kind: Any, guess: int, function: Any, *arguments: Any) -> Any:
+    """The array that a call fills, made again with the size it asks for if the first guess is too small."""
+    error = _native.Error()
+    count = c.c_size_t()
+    while True:
+        buffer = (kind * max(guess, 1))()
+        status = function(*arguments, buffer, guess, c.byref(count), c.byref(error))
+        if status != _native.BUFFER_TOO_SMALL:
+            _check(status, error)
+            return buffer[: count.value]
+        guess = count.value
+
+
+def _ids(tokens: Sequence[int]) -> Any:
+    return (c.c_uint32 * len(tokens))(*tokens)
+
+
+class _Handle:
+    """Something of the library's, given back by `close`, at the end of a `with`, or when nobody holds it any more."""
+
+    def __init__(self, handle: c.c_void_p, give_back: Any) -> None:
+        self._pointer: Optional[int] = handle.value
+        self._finalizer = weakref.finalize(self, give_back, handle)
+
+    @property
+    def _handle(self) -> int:
+        if self._pointer is None:
+            raise ValueError(f"this {type(self).__name__.lower()} is closed")
+        return self._pointer
+
+    def close(self) -> None:
+        self._pointer = None
+        self._finalizer()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Model(_Handle):
+    """A loaded model, shared by any number of sessions. They keep what they need of it when it is closed."""
+
+    def __init__(self, path: Union[str, os.PathLike[str]], *, verify: bool = False, lock: bool = False) -> None:
+        """Maps the file. `verify` reads every weight and refuses damaged ones; `lock` keeps the file in memory."""
+        options = _native.initialised(_native.LoadOptions, "load_options")
+        options.verify, options.lock = verify, lock
+        handle = c.c_void_p()
+        _call(lib.rasp_load, os.fsencode(path), c.byref(options), c.byref(handle))
+        super().__init__(handle, lib.rasp_free)
+
+    def __enter__(self) -> Model:
+        return self
+
+    @property
+    def info(self) -> ModelInfo:
+        raw = _native.initialised(_native.ModelInfo, "model_info")
+        _call(lib.rasp_model_get_info, self._handle, c.byref(raw))
+        values = {name: getattr(raw, name) for name in ModelInfo.__dataclass_fields__}
+        for text in ("architecture", "name"):
+            values[text] = values[text].decode("utf-8", "replace")
+        values["bos_token"] = None if raw.bos_token < 0 else raw.bos_token
+        return ModelInfo(**values)
+
+    def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = False) -> list[int]:
+        """`add_special` adds what the model expects around a text; `parse_special` recognises tokens such as
+        <|im_start|> in it (not for text from strangers)."""
+        data = text.encode()
+        flags = int(add_special) | int(parse_special) << 1
+        tokens: list[int] = _grown(c.c_uint32, len(data) + 8, lib.rasp_tokenize, self._handle, data, len(data), flags)
+        return tokens
+
+    def detokenize(self, tokens: Sequence[int], *, skip_special: bool = False) -> bytes:
+        """The bytes; those of generated tokens may end inside a character."""
+        text: bytes = _grown(c.c_char, 16 * len(tokens), lib.rasp_detokenize, self._handle, _ids(tokens), len(tokens),
+                             int(skip_special))
+        return text
+
+    def token_bytes(self, token: int) -> bytes:
+        data, length = c.c_void_p(), c.c_size_t()
+        _call(lib.rasp_token_bytes, self._handle, token, c.byref(data), c.byref(length))
+        return c.string_at(data.value, length.value) if data.value and length.value else b""
+
+    def is_end(self, token: int) -> bool:
+        return bool(lib.rasp_token_is_end(self._handle, token))
+
+    def is_special(self, token: int) -> bool:
+        return bool(lib.rasp_token_is_special(self._handle, token))
+
+    def chat_format(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
+        """Messages with "role" and "content" in the model's own chat format. Tokenize it with `parse_special`."""
+        raw = (_native.Message * len(messages))(
+            *(_native.Message(m["role"].encode(), m["content"].encode()) for m in messages))
+        text: bytes = _grown(c.c_char, 4096, lib.rasp_chat_format, self._handle, raw, len(messages),
+                             int(add_generation_prompt))
+        return text.decode()
+
+    def open(self, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16") -> Session:
+        """A session with room for `context` tokens (0: the model's limit, at most 4096)."""
+        return Session(self, context=context, threads=threads, batch=batch, kv=kv)
+
+
+class Session(_Handle):
+    """One text in the making."""
+
+    def __init__(self, model: Model, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16") -> None:
+        options = _native.initialised(_native.SessionOptions, "session_options")
+        options.context, options.threads, options.batch = context, threads, batch
+        options.kv_type = _native.KV_TYPES[kv]
+        handle = c.c_void_p()
+        _call(lib.rasp_session_open, model._handle, c.byref(options), c.byref(handle))
+        super().__init__(handle, lib.rasp_session_close)
+        # Token texts are the model's: a reference of the session's own, so that the caller may close his.
+        lib.rasp_model_retain(model._handle)
+        self._model = c.c_void_p(model._handle)
+        self._model_finalizer = weakref.finalize(self, lib.rasp_free, self._model)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def close(self) -> None:
+        super().close()
+        self._model_finalizer()
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Appends prompt tokens."""
+        _call(lib.rasp_prefill, self._handle, _ids(tokens), len(tokens))
+
+    def step(self) -> Token:
+        """Samples the next token and appends it."""
+        token = c.c_uint32()
+        status = _call(lib.rasp_step, self._handle, c.byref(token))
+        return Token(token.value, status == _native.END)
+
+    def decode(self, token: int) -> None:
+        """Appends a token of the caller's choice."""
+        _call(lib.rasp_decode, self._handle, token)
+
+    def generate(self, limit: Optional[int] = None) -> Iterator[str]:
+        """The text of the next tokens as it comes, in whole characters; to the end, or for at most `limit` tokens."""
+        stream = _native.TextStream()
+        count = 0
+        while limit is None or count < limit:
+            token = self.step()
+            if token.end:
+                break
+            count += 1
+            data, length = c.c_void_p(), c.c_size_t()
+            _call(lib.rasp_token_bytes, self._model, token.id, c.byref(data), c.byref(length))
+            piece = self._push(stream, c.string_at(data.value or 0, length.value) if length.value else b"")
+            if piece:
+                yield piece
+        # What still waits.
+        piece = self._push(stream, b"")
+        if piece:
+            yield piece
+
+    @staticmethod
+    def _push(stream: _native.TextStream, data: bytes) -> str:
+        text: bytes = _grown(c.c_char, 3 * len(data) + _native.TEXT_STREAM_EXTRA, lib.rasp_text_stream_push,
+                             c.byref(stream), data, len(data))
+        return text.decode()
+
+    def set_sparsity(self, sparsity: float) -> None:
+        """How sparse decoded tokens are from now on: 0 is dense, up to the model's `max_sparsity`."""
+        _call(lib.rasp_session_set_sparsity, self._handle, sparsity)
+
+    def set_sampling(self, *, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
+                     repetition_penalty: float = 1.0, repetition_window: int = 64, seed: int = 0) -> None:
+        """How tokens are chosen from now on; temperature 0 is greedy."""
+        raw = _native.initialised(_native.Sampling, "sampling")
+        raw.temperature, raw.top_k, raw.top_p, raw.min_p = temperature, top_k, top_p, min_p
+        raw.repetition_penalty, raw.repetition_window, raw.seed = repetition_penalty, repetition_window, seed
+        _call(lib.rasp_session_set_sampling, self._handle, c.byref(raw))
+
+    def set_logit_bias(self, biases: Mapping[int, float]) -> None:
+        """What is added to the logits of tokens from now on; -inf forbids one, no biases clear all."""
+        raw = (_native.LogitBias * len(biases))(*(_native.LogitBias(t, b) for t, b in biases.items()))
+        _call(lib.rasp_session_set_logit_bias, self._handle, raw, len(biases))
+
+    def logits(self) -> array[float]:
+        """A copy of the logits after the last token, one a token of the vocabulary."""
+        data, count = c.POINTER(c.c_float)(), c.c_size_t()
+        _call(lib.rasp_logits, self._handle, c.byref(data), c.byref(count))
+        return array("f", c.string_at(data, 4 * count.value))
+
+    @property
+    def stats(self) -> Stats:
+        raw = _native.initialised(_native.Stats, "stats")
+        _call(lib.rasp_session_get_stats, self._handle, c.byref(raw))
+        return Stats(**{name: getattr(raw, name) for name in Stats.__dataclass_fields__})
+
+    def clear_stats(self) -> None:
+        _call(lib.rasp_session_clear_stats, self._handle)
+
+    def reset(self) -> None:
+        """Forgets all tokens; settings stay."""
+        _call(lib.rasp_session_reset, self._handle)
+
+    def cancel(self) -> None:
+        """Makes the call under way, or else the next one, raise an Error with the name "cancelled". From any thread."""
+        lib.rasp_cancel(self._handle)

@@ -1,0 +1,157 @@
+"""The functions and structs of rasp.h, for ctypes. What each does is said there."""
+
+from __future__ import annotations
+
+import ctypes as c
+import os
+from pathlib import Path
+from typing import Any
+
+ABI_VERSION = 1
+
+END = 1
+BUFFER_TOO_SMALL = -8
+TEXT_STREAM_EXTRA = 9
+KV_TYPES = {"f16": 0, "f32": 1, "i8": 2}
+
+
+class Error(c.Structure):
+    _fields_ = [("code", c.c_int32), ("message", c.c_char * 252)]
+
+
+class LoadOptions(c.Structure):
+    _fields_ = [("struct_size", c.c_uint32), ("verify", c.c_uint32), ("lock", c.c_uint32)]
+
+
+class ModelInfo(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("vocab_size", c.c_uint32),
+        ("hidden_size", c.c_uint32),
+        ("intermediate_size", c.c_uint32),
+        ("num_layers", c.c_uint32),
+        ("num_heads", c.c_uint32),
+        ("num_kv_heads", c.c_uint32),
+        ("head_dim", c.c_uint32),
+        ("context_length", c.c_uint32),
+        ("weight_type", c.c_uint32),
+        ("max_sparsity", c.c_float),
+        ("bos_token", c.c_int32),
+        ("file_size", c.c_uint64),
+        ("linear_bytes", c.c_uint64),
+        ("head_bytes", c.c_uint64),
+        ("architecture", c.c_char * 32),
+        ("name", c.c_char * 96),
+    ]
+
+
+class SessionOptions(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("context", c.c_uint32),
+        ("threads", c.c_uint32),
+        ("batch", c.c_uint32),
+        ("kv_type", c.c_uint32),
+    ]
+
+
+class Sampling(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("temperature", c.c_float),
+        ("top_k", c.c_uint32),
+        ("top_p", c.c_float),
+        ("min_p", c.c_float),
+        ("repetition_penalty", c.c_float),
+        ("repetition_window", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("seed", c.c_uint64),
+    ]
+
+
+class Stats(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("tokens", c.c_uint32),
+        ("context", c.c_uint32),
+        ("sparsity", c.c_float),
+        ("memory", c.c_uint64),
+        ("decoded_tokens", c.c_uint64),
+        ("linear_bytes_read", c.c_uint64),
+        ("kept", c.c_double),
+        ("head_bytes_read", c.c_uint64),
+    ]
+
+
+class TextStream(c.Structure):
+    _fields_ = [("pending", c.c_uint8 * 3), ("length", c.c_uint8)]
+
+
+class Message(c.Structure):
+    _fields_ = [("role", c.c_char_p), ("content", c.c_char_p)]
+
+
+class LogitBias(c.Structure):
+    _fields_ = [("token", c.c_uint32), ("bias", c.c_float)]
+
+
+def _load() -> c.CDLL:
+    """$RASP_LIBRARY, or the library in this package (some wheels have it), or the one that is installed."""
+    name = f"librasp.so.{ABI_VERSION}"
+    beside = Path(__file__).with_name(name)
+    return c.CDLL(os.environ.get("RASP_LIBRARY") or (str(beside) if beside.exists() else name))
+
+
+lib = _load()
+
+_out = c.POINTER(Error)
+_tokens = c.POINTER(c.c_uint32)
+_size = c.POINTER(c.c_size_t)
+_handle = c.c_void_p
+
+_status = {
+    "rasp_load": [c.c_char_p, c.POINTER(LoadOptions), c.POINTER(_handle), _out],
+    "rasp_free": [_handle],
+    "rasp_model_retain": [_handle],
+    "rasp_model_get_info": [_handle, c.POINTER(ModelInfo), _out],
+    "rasp_session_open": [_handle, c.c_void_p, c.POINTER(_handle), _out],
+    "rasp_session_close": [_handle],
+    "rasp_session_set_sampling": [_handle, c.POINTER(Sampling), _out],
+    "rasp_session_set_sparsity": [_handle, c.c_float, _out],
+    "rasp_session_set_logit_bias": [_handle, c.POINTER(LogitBias), c.c_size_t, _out],
+    "rasp_session_reset": [_handle, _out],
+    "rasp_session_get_stats": [_handle, c.POINTER(Stats), _out],
+    "rasp_session_clear_stats": [_handle, _out],
+    "rasp_prefill": [_handle, _tokens, c.c_size_t, _out],
+    "rasp_step": [_handle, _tokens, _out],
+    "rasp_decode": [_handle, c.c_uint32, _out],
+    "rasp_logits": [_handle, c.POINTER(c.POINTER(c.c_float)), _size, _out],
+    "rasp_tokenize": [_handle, c.c_char_p, c.c_size_t, c.c_uint32, _tokens, c.c_size_t, _size, _out],
+    "rasp_detokenize": [_handle, _tokens, c.c_size_t, c.c_uint32, c.c_char_p, c.c_size_t, _size, _out],
+    "rasp_token_bytes": [_handle, c.c_uint32, c.POINTER(c.c_void_p), _size, _out],
+    "rasp_token_is_end": [_handle, c.c_uint32],
+    "rasp_token_is_special": [_handle, c.c_uint32],
+    "rasp_text_stream_push": [c.POINTER(TextStream), c.c_char_p, c.c_size_t, c.c_char_p, c.c_size_t, _size, _out],
+    "rasp_chat_format": [_handle, c.POINTER(Message), c.c_size_t, c.c_int32, c.c_char_p, c.c_size_t, _size, _out],
+}
+for _name, _arguments in _status.items():
+    _function = getattr(lib, _name)
+    _function.restype = c.c_int32
+    _function.argtypes = _arguments
+for _name in ("load_options", "model_info", "session_options", "sampling", "stats"):
+    _function = getattr(lib, f"rasp_{_name}_init")
+    _function.restype = None
+    _function.argtypes = [c.c_void_p]
+lib.rasp_version.restype = c.c_char_p
+lib.rasp_abi_version.restype = c.c_uint32
+lib.rasp_status_name.restype = c.c_char_p
+lib.rasp_status_name.argtypes = [c.c_int32]
+lib.rasp_cancel.restype = None
+lib.rasp_cancel.argtypes = [_handle]
+
+
+def initialised(struct: Any, name: str) -> Any:
+    """A struct with its defaults, in room for the fields that this file does not know; struct_size is the library's."""
+    room = c.create_string_buffer(4096)
+    getattr(lib, f"rasp_{name}_init")(room)
+    return struct.from_buffer(room)

@@ -1,0 +1,91 @@
+"""The package on the real model: python3 -m unittest, with RASP_TEST_MODEL=MODEL.rasp."""
+
+import gc
+import os
+import threading
+import unittest
+
+import rasp
+
+PATH = os.environ["RASP_TEST_MODEL"]
+PROMPT = "The capital of France is"
+
+
+class Models(unittest.TestCase):
+    def test_text(self) -> None:
+        with rasp.Model(PATH) as model:
+            self.assertEqual(model.info.num_layers, 30)
+            tokens = model.tokenize(PROMPT)
+            self.assertEqual(model.detokenize(tokens).decode(), PROMPT)
+            self.assertEqual(b"".join(map(model.token_bytes, tokens)).decode(), PROMPT)
+            self.assertEqual(model.tokenize(""), [])
+            chat = model.chat_format([{"role": "user", "content": "Grüße, " * 1000}])
+            self.assertGreater(len(chat), 7000)
+            special = model.tokenize(chat, parse_special=True)
+            self.assertTrue(model.is_special(special[0]) and not model.is_special(tokens[0]))
+
+    def test_errors(self) -> None:
+        with self.assertRaises(rasp.Error) as caught:
+            rasp.Model("/no/such/file")
+        self.assertEqual(caught.exception.name, "input/output error")
+        self.assertIn("/no/such/file", str(caught.exception))
+        model = rasp.Model(PATH)
+        model.close()
+        model.close()
+        with self.assertRaises(ValueError):
+            model.tokenize("x")
+
+
+class Sessions(unittest.TestCase):
+    def setUp(self) -> None:
+        with rasp.Model(PATH) as model:
+            self.tokens = model.tokenize(PROMPT)
+            self.session = model.open(context=128, threads=2, kv="f32")
+        gc.collect()  # The session keeps what it needs of the model.
+        self.addCleanup(self.session.close)
+
+    def test_streaming(self) -> None:
+        self.session.prefill(self.tokens)
+        pieces = list(self.session.generate(16))
+        self.assertIn("Paris", "".join(pieces))
+        self.assertGreater(len(pieces), 8)
+
+    def test_steps_and_logits(self) -> None:
+        with self.assertRaises(rasp.Error):
+            self.session.step()
+        self.session.prefill(self.tokens)
+        logits = self.session.logits()
+        first = self.session.step()
+        self.assertEqual(first.id, max(range(len(logits)), key=logits.__getitem__))
+        self.session.set_logit_bias({first.id: float("-inf")})
+        self.session.reset()
+        self.session.prefill(self.tokens)
+        self.assertNotEqual(self.session.step().id, first.id)
+
+    def test_settings(self) -> None:
+        self.session.set_sparsity(0.5)
+        self.session.set_sampling(temperature=1.0, seed=3)
+        texts = []
+        for _ in range(2):
+            self.session.reset()
+            self.session.prefill(self.tokens)
+            texts.append("".join(self.session.generate(8)))
+        self.assertEqual(*texts)
+        self.assertLess(self.session.stats.kept, 0.9)
+        with self.assertRaises(rasp.Error):
+            self.session.set_sparsity(2.0)
+
+    def test_cancel_from_another_thread(self) -> None:
+        self.session.prefill(self.tokens)
+        threading.Timer(0.05, self.session.cancel).start()
+        with self.assertRaises(rasp.Error) as caught:
+            while True:
+                for _ in self.session.generate(50):
+                    pass
+                self.session.reset()
+                self.session.prefill(self.tokens)
+        self.assertEqual(caught.exception.name, "cancelled")
+
+
+if __name__ == "__main__":
+    unittest.main()
