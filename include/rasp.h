@@ -32,6 +32,18 @@
 // Weights are whole numbers of 4 bits with scales and minima: 5 bits each.
 #define RASP_WEIGHTS_Q4 4
 
+// A load failed; the message is that of the error.
+#define RASP_LOG_ERROR 1
+
+// Something works, but not as well as it could.
+#define RASP_LOG_WARNING 2
+
+// What was found and chosen at load.
+#define RASP_LOG_INFO 3
+
+// Sessions that are opened.
+#define RASP_LOG_DEBUG 4
+
 // The most biases that rasp_session_set_logit_bias takes.
 #define RASP_LOGIT_BIAS_MAX 256
 
@@ -73,6 +85,13 @@ typedef struct rasp_session rasp_session;
 // change.
 typedef int32_t rasp_status;
 
+// Hears a message of a model: level is a RASP_LOG_ constant, message UTF-8, NUL-terminated, below 512 bytes, and valid
+// until it returns.
+//
+// It is called from inside the functions that load the model and open its sessions, on their threads; if these are
+// several, on several at once. It must not unwind or jump out.
+typedef void (*rasp_log_callback)(void *context, uint32_t level, const char *message);
+
 // How a model is loaded. Initialise with rasp_load_options_init.
 typedef struct rasp_load_options {
     // Size of this struct as the caller was compiled.
@@ -84,6 +103,13 @@ typedef struct rasp_load_options {
     // programs cannot push the weights out. OUT_OF_MEMORY if the system does not allow as much (RLIMIT_MEMLOCK),
     // UNSUPPORTED if it has no such thing or the model is in memory of the host's.
     uint32_t lock;
+    // The least important level that log hears of, RASP_LOG_ERROR to RASP_LOG_DEBUG.
+    uint32_t log_level;
+    // Hears of what is found and chosen at load, and of sessions that are opened; NULL (the default): nobody does.
+    // Nothing is ever printed.
+    rasp_log_callback log;
+    // Handed to log.
+    void *log_context;
 } rasp_load_options;
 
 // What a model is. Initialise with rasp_model_info_init, fill with rasp_model_get_info.
@@ -347,13 +373,14 @@ void rasp_model_info_init(struct rasp_model_info *info);
 // not be shortened or rewritten while the model lives (replace it by renaming a new one over it).
 //
 // options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx_vnni, avx512, avx512_vnni,
-// neon) forces an instruction set; this function and rasp_load_bytes are the only ones that read the environment.
+// neon) forces an instruction set; the functions that load a model are the only ones that read the environment.
 //
 // On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Errors: IO, BAD_FILE,
 // UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.
 //
 // Pointers:
-// path is NULL or NUL-terminated; options is NULL or initialised; model and error are NULL or valid for writes.
+// path is NULL or NUL-terminated; options is NULL or initialised, its log and log_context usable until the model and its
+// sessions are gone; model and error are NULL or valid for writes.
 rasp_status rasp_load(const char *path,
                       const struct rasp_load_options *options,
                       struct rasp_model **model,
@@ -371,6 +398,27 @@ rasp_status rasp_load_bytes(const void *data,
                             const struct rasp_load_options *options,
                             struct rasp_model **model,
                             struct rasp_error *error);
+
+// Maps a .rasp file inside a file that the host has open, such as an archive (a pak, an APK) in which it lies uncompressed:
+// length bytes from offset on; a length of 0 means to the end of the file. The file need not stay open; its content must
+// stay as for rasp_load.
+//
+// file is a POSIX file descriptor, or on Windows a HANDLE from CreateFile: (int64_t)(intptr_t)handle. It must be readable
+// and a regular file; its position is neither used nor moved.
+//
+// offset must be a multiple of 4. Make it one of 64 if you can: then rows of weights lie on cache lines, as in a file of
+// their own. (zipalign aligns to 4 by default; it takes 64 as well.)
+//
+// Otherwise as rasp_load. Errors: also OUT_OF_RANGE (bytes beyond the end of the file).
+//
+// Pointers:
+// file is open, or no descriptor at all; the rest as for rasp_load.
+rasp_status rasp_load_fd(int64_t file,
+                         uint64_t offset,
+                         uint64_t length,
+                         const struct rasp_load_options *options,
+                         struct rasp_model **model,
+                         struct rasp_error *error);
 
 // Takes one more reference to a model, to be given back with rasp_free. NULL is allowed and does nothing. Does not
 // allocate. Safe from any thread. Always RASP_OK, but for the check described at rasp_free.

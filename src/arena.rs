@@ -155,6 +155,11 @@ impl Arena {
         &self.plan
     }
 
+    /// Whether the memory is not the host's.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// The caller's own bytes, aligned to 64; zeros in no way guaranteed.
     pub(crate) fn front(&self) -> NonNull<u8> {
         self.base

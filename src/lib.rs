@@ -9,6 +9,7 @@ pub mod capi;
 pub mod error;
 pub mod format;
 mod hash;
+pub mod log;
 pub mod model;
 mod quiet;
 pub mod sampling;

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::format::Bytes;
+use crate::log::{Log, LogLevel};
 use crate::model::{LoadOptions, Model, WeightType};
+use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +32,22 @@ pub const RASP_WEIGHTS_Q8: u32 = 3;
 /// Weights are whole numbers of 4 bits with scales and minima: 5 bits each.
 pub const RASP_WEIGHTS_Q4: u32 = 4;
 
+/// A load failed; the message is that of the error.
+pub const RASP_LOG_ERROR: u32 = 1;
+/// Something works, but not as well as it could.
+pub const RASP_LOG_WARNING: u32 = 2;
+/// What was found and chosen at load.
+pub const RASP_LOG_INFO: u32 = 3;
+/// Sessions that are opened.
+pub const RASP_LOG_DEBUG: u32 = 4;
+
+/// Hears a message of a model: level is a RASP_LOG_ constant, message UTF-8, NUL-terminated, below 512 bytes, and valid
+/// until it returns.
+///
+/// It is called from inside the functions that load the model and open its sessions, on their threads; if these are
+/// several, on several at once. It must not unwind or jump out.
+pub type rasp_log_callback = Option<unsafe extern "C" fn(context: *mut c_void, level: u32, message: *const c_char)>;
+
 /// How a model is loaded. Initialise with rasp_load_options_init.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -42,16 +61,31 @@ pub struct rasp_load_options {
     /// programs cannot push the weights out. OUT_OF_MEMORY if the system does not allow as much (RLIMIT_MEMLOCK),
     /// UNSUPPORTED if it has no such thing or the model is in memory of the host's.
     pub lock: u32,
+    /// The least important level that log hears of, RASP_LOG_ERROR to RASP_LOG_DEBUG.
+    pub log_level: u32,
+    /// Hears of what is found and chosen at load, and of sessions that are opened; NULL (the default): nobody does.
+    /// Nothing is ever printed.
+    pub log: rasp_log_callback,
+    /// Handed to log.
+    pub log_context: *mut c_void,
 }
 
-// SAFETY: three u32s.
+// SAFETY: four u32s and two pointers: no padding, and what is not null is a function by the caller's promise.
 unsafe impl Versioned for rasp_load_options {
     const NAME: &'static str = "rasp_load_options";
-    const FIRST: usize = 8;
+    const FIRST: usize = 16 + 2 * size_of::<usize>();
     fn initial() -> Self {
-        rasp_load_options { struct_size: size_of::<Self>() as u32, verify: 0, lock: 0 }
+        rasp_load_options {
+            struct_size: size_of::<Self>() as u32,
+            verify: 0,
+            lock: 0,
+            log_level: RASP_LOG_INFO,
+            log: None,
+            log_context: std::ptr::null_mut(),
+        }
     }
 }
+const _: () = assert!(size_of::<rasp_load_options>() == <rasp_load_options as Versioned>::FIRST);
 
 /// What a model is. Initialise with rasp_model_info_init, fill with rasp_model_get_info.
 #[repr(C)]
@@ -169,13 +203,14 @@ pub unsafe extern "C" fn rasp_model_info_init(info: *mut rasp_model_info) {
 /// not be shortened or rewritten while the model lives (replace it by renaming a new one over it).
 ///
 /// options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx_vnni, avx512, avx512_vnni,
-/// neon) forces an instruction set; this function and rasp_load_bytes are the only ones that read the environment.
+/// neon) forces an instruction set; the functions that load a model are the only ones that read the environment.
 ///
 /// On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Errors: IO, BAD_FILE,
 /// UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.
 ///
 /// # Safety
-/// path is NULL or NUL-terminated; options is NULL or initialised; model and error are NULL or valid for writes.
+/// path is NULL or NUL-terminated; options is NULL or initialised, its log and log_context usable until the model and its
+/// sessions are gone; model and error are NULL or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_load(
     path: *const c_char,
@@ -230,12 +265,77 @@ pub unsafe extern "C" fn rasp_load_bytes(
     }
 }
 
+/// Maps a .rasp file inside a file that the host has open, such as an archive (a pak, an APK) in which it lies uncompressed:
+/// length bytes from offset on; a length of 0 means to the end of the file. The file need not stay open; its content must
+/// stay as for rasp_load.
+///
+/// file is a POSIX file descriptor, or on Windows a HANDLE from CreateFile: (int64_t)(intptr_t)handle. It must be readable
+/// and a regular file; its position is neither used nor moved.
+///
+/// offset must be a multiple of 4. Make it one of 64 if you can: then rows of weights lie on cache lines, as in a file of
+/// their own. (zipalign aligns to 4 by default; it takes 64 as well.)
+///
+/// Otherwise as rasp_load. Errors: also OUT_OF_RANGE (bytes beyond the end of the file).
+///
 /// # Safety
-/// As for [`options`].
+/// file is open, or no descriptor at all; the rest as for rasp_load.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_load_fd(
+    file: i64,
+    offset: u64,
+    length: u64,
+    options: *const rasp_load_options,
+    model: *mut *mut rasp_model,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let place = Out::new(model, "model")?;
+            place.set(std::ptr::null_mut());
+            let file = borrow_file(file)?;
+            let loaded = Model::load_part(&file, offset, length, &load_options(options)?)?;
+            place.set(handle(loaded));
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// The host's file, which stays open.
+///
+/// # Safety
+/// `file` is open until the result is gone, or no descriptor at all.
+unsafe fn borrow_file(file: i64) -> Result<ManuallyDrop<File>> {
+    let bad = || Error::new(Status::InvalidArgument, format!("{file} is no open file"));
+    #[cfg(unix)]
+    let file = {
+        use std::os::fd::FromRawFd;
+        let descriptor = i32::try_from(file).ok().filter(|&descriptor| descriptor >= 0).ok_or_else(bad)?;
+        // SAFETY: not -1; what the system thinks of it shows when it is first asked. Never dropped, so never closed.
+        unsafe { File::from_raw_fd(descriptor) }
+    };
+    #[cfg(windows)]
+    let file = {
+        use std::os::windows::io::FromRawHandle;
+        let handle = isize::try_from(file).ok().filter(|&handle| handle != 0 && handle != -1).ok_or_else(bad)?;
+        // SAFETY: as above.
+        unsafe { File::from_raw_handle(std::ptr::with_exposed_provenance_mut(handle as usize)) }
+    };
+    Ok(ManuallyDrop::new(file))
+}
+
+/// # Safety
+/// As for [`options`]; `log` does what `rasp_log_callback` says for as long as the model lives.
 unsafe fn load_options(place: *const rasp_load_options) -> Result<LoadOptions> {
     // SAFETY: by the caller's promise.
     let given = unsafe { options(place)? };
-    Ok(LoadOptions { verify: given.verify != 0, lock: given.lock != 0, isa: None })
+    let level = LogLevel::ALL.into_iter().find(|level| *level as u32 == given.log_level);
+    let level = level.ok_or_else(|| {
+        Error::new(Status::InvalidArgument, format!("rasp_load_options.log_level is {}", given.log_level))
+    })?;
+    // SAFETY: by the caller's promise.
+    let log = given.log.map(|function| unsafe { Log::new(level, function, given.log_context) });
+    Ok(LoadOptions { verify: given.verify != 0, lock: given.lock != 0, isa: None, log })
 }
 
 fn handle(model: Arc<Model>) -> *mut rasp_model {

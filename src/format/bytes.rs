@@ -10,6 +10,9 @@ use std::sync::Arc;
 #[cfg(target_endian = "big")]
 compile_error!("rasp files are little-endian and used in place; big-endian targets are not supported");
 
+/// What a model's place in a file must be a multiple of.
+const PART_ALIGNMENT: u64 = 4;
+
 /// The bytes of a `.rasp` file: mapped, owned, or lent by the host.
 pub struct Bytes(Storage);
 
@@ -26,24 +29,45 @@ impl Bytes {
     /// The file must not be truncated or rewritten while a model uses it: replace a model file by renaming a new
     /// one over it, as the packer does.
     pub fn map(path: &Path) -> Result<Arc<Bytes>> {
-        let at =
-            |what: &str, error: std::io::Error| Error::new(Status::Io, format!("{what} {}: {error}", path.display()));
-        let file = fs::File::open(path).map_err(|e| at("cannot open", e))?;
-        let meta = file.metadata().map_err(|e| at("cannot read the size of", e))?;
+        let file = fs::File::open(path).map_err(|e| Error::new(Status::Io, format!("cannot open the file: {e}")));
+        file.and_then(|file| Bytes::map_part(&file, 0, 0)).map_err(|e| e.context(path.display()))
+    }
+
+    /// Maps `length` bytes of a file from `offset` on, to its end if `length` is 0. The file may be closed afterwards;
+    /// it must not be truncated or rewritten, as for [`map`](Bytes::map).
+    ///
+    /// The offset must be a multiple of 4, the size of the largest element in a `.rasp` file. With a multiple of 64
+    /// tensors lie on cache lines, as they do in a file of their own.
+    pub fn map_part(file: &fs::File, offset: u64, length: u64) -> Result<Arc<Bytes>> {
+        let io = |what: &str, error: std::io::Error| Error::new(Status::Io, format!("cannot {what}: {error}"));
+        let meta = file.metadata().map_err(|e| io("read the size of the file", e))?;
         if !meta.is_file() {
-            return Err(Error::new(Status::Io, format!("{} is not a file", path.display())));
+            return Err(Error::new(Status::Io, "not a file"));
         }
-        if meta.len() == 0 {
-            return Err(Error::new(Status::BadFile, format!("{} is empty", path.display())));
+        let size = meta.len();
+        if !offset.is_multiple_of(PART_ALIGNMENT) {
+            let message =
+                format!("a model must start at a multiple of {PART_ALIGNMENT} bytes in its file, not at {offset}");
+            return Err(Error::new(Status::InvalidArgument, message));
         }
-        if meta.len() > isize::MAX as u64 {
-            let (size, bits, most) = (meta.len(), usize::BITS, isize::MAX);
-            let message = format!("{} has {size} bytes; a process of {bits} bits can map {most}", path.display());
+        let rest = size.checked_sub(offset).filter(|rest| length <= *rest).ok_or_else(|| {
+            let message = format!("{length} bytes from byte {offset} on are more than the file's {size}");
+            Error::new(Status::OutOfRange, message)
+        })?;
+        let length = if length == 0 { rest } else { length };
+        if length == 0 {
+            return Err(Error::new(Status::BadFile, "the file is empty"));
+        }
+        if length > isize::MAX as u64 {
+            let (bits, most) = (usize::BITS, isize::MAX);
+            let message = format!("the file has {length} bytes; a process of {bits} bits can map {most}");
             return Err(Error::new(Status::Unsupported, message));
         }
+        let mut options = memmap2::MmapOptions::new();
+        options.offset(offset).len(length as usize);
         // SAFETY: the map is read-only and private to this struct. That nobody shortens the file meanwhile cannot be
         // enforced by any process; it is the documented duty of whoever owns the file.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| at("cannot map", e))?;
+        let map = unsafe { options.map(file) }.map_err(|e| io("map the file", e))?;
         Ok(Arc::new(Bytes(Storage::Mapped(map))))
     }
 
@@ -192,6 +216,27 @@ mod tests {
         fs::write(dir.join("empty.rasp"), b"").unwrap();
         assert_eq!(error(&dir.join("empty.rasp")).status(), Status::BadFile);
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_mapped_wherever_it_lies() {
+        let path = std::env::temp_dir().join(format!("rasp-bytes-part-{}", std::process::id()));
+        let content: Vec<u8> = (0..70_000u32).map(|i| (i % 251) as u8).collect();
+        fs::write(&path, &content).unwrap();
+        let file = fs::File::open(&path).unwrap();
+        // Within a page, at its end, on the next, to the end.
+        for (offset, length) in [(0, 5), (4, 4092), (4092, 8), (65_536, 100), (65_540, 0), (69_996, 4), (0, 0)] {
+            let part = Bytes::map_part(&file, offset as u64, length as u64).unwrap();
+            let end = if length == 0 { content.len() } else { offset + length };
+            assert!(**part == content[offset..end], "{offset} {length}");
+        }
+        let error = |offset, length| Bytes::map_part(&file, offset, length).err().unwrap();
+        assert!(error(6, 4).message().contains("multiple of 4 bytes in its file, not at 6"));
+        for (offset, length) in [(69_996, 5), (70_004, 0), (0, 70_001), (u64::MAX - 3, 4), (4, u64::MAX)] {
+            assert_eq!(error(offset, length).status(), Status::OutOfRange, "{offset} {length}");
+        }
+        assert_eq!(error(70_000, 0).status(), Status::BadFile);
+        fs::remove_file(&path).unwrap();
     }
 
     #[cfg(target_pointer_width = "32")]

@@ -2,7 +2,8 @@
 
 use super::group::{Group, GroupKind, Linear, LinearKind, LowRank, Stored};
 use super::{FloatType, HeadLook, Layer, Model, Rows, WeightType};
-use crate::format::{Bytes, Config, Dtype, File, Recipe, ScoreKind, View, key};
+use crate::format::{Bytes, Config, Dtype, File, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key};
+use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
 use rasp_kernels::{Isa, Kernels, QUANT_GROUP, QuantType};
@@ -23,16 +24,29 @@ pub struct LoadOptions {
     /// `avx512_vnni`, `neon`), else the best
     /// the processor has.
     pub isa: Option<Isa>,
+    /// Hears of what is found and chosen, and of sessions that come and go. Nothing is printed either way.
+    pub log: Option<Log>,
 }
 
 impl Model {
     /// Maps a `.rasp` file and checks it. Weights are read from disk as they are first used.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Arc<Model>> {
-        Model::from_bytes(Bytes::map(path)?, options).map_err(|e| e.context(path.display()))
+        let build = |bytes| Model::build(bytes, options).map_err(|e| e.context(path.display()));
+        told(options, Bytes::map(path).and_then(build))
+    }
+
+    /// The same for `length` bytes of an open file from `offset` on, to its end if `length` is 0: a model inside an
+    /// archive, not compressed. The file may be closed afterwards. The offset must be a multiple of 4; 64 is best.
+    pub fn load_part(file: &std::fs::File, offset: u64, length: u64, options: &LoadOptions) -> Result<Arc<Model>> {
+        told(options, Bytes::map_part(file, offset, length).and_then(|bytes| Model::build(bytes, options)))
     }
 
     /// Checks the bytes of a `.rasp` file and makes a model that uses them in place.
     pub fn from_bytes(bytes: Arc<Bytes>, options: &LoadOptions) -> Result<Arc<Model>> {
+        told(options, Model::build(bytes, options))
+    }
+
+    fn build(bytes: Arc<Bytes>, options: &LoadOptions) -> Result<Arc<Model>> {
         let file = File::open(bytes)?;
         let config: Config = file.json(key::CONFIG)?;
         config.validate()?;
@@ -90,8 +104,53 @@ impl Model {
             inv_freq,
             layers,
             fingerprint: OnceLock::new(),
+            log: options.log,
         }))
     }
+}
+
+/// Tells the log what came of a load.
+fn told(options: &LoadOptions, outcome: Result<Arc<Model>>) -> Result<Arc<Model>> {
+    let Some(log) = options.log else { return outcome };
+    match &outcome {
+        Err(error) => log.tell(LogLevel::Error, format_args!("{}", error.message())),
+        Ok(model) => {
+            let (config, isa, best) = (&model.config, model.isa().name(), Kernels::best().isa().name());
+            let Config { name, architecture, num_layers, .. } = config;
+            let (weights, size) = (model.weight_type.name(), model.bytes.len());
+            log.tell(
+                LogLevel::Info,
+                format_args!(
+                    "{name}: {architecture}, {num_layers} layers of {weights}, {size} bytes, computes with {isa}"
+                ),
+            );
+            if isa != best {
+                log.tell(LogLevel::Warning, format_args!("computes with {isa}, though this processor has {best}"));
+            }
+            if !model.bytes.as_ptr().addr().is_multiple_of(TENSOR_ALIGNMENT) {
+                let message = format_args!(
+                    "the model does not start at a multiple of {TENSOR_ALIGNMENT}: rows of weights \
+                                            straddle cache lines, and are read a little slower"
+                );
+                log.tell(LogLevel::Warning, message);
+            }
+            if options.lock {
+                log.tell(LogLevel::Info, format_args!("{size} bytes are locked in memory"));
+            } else if model.bytes.is_mapped() {
+                log.tell(LogLevel::Info, format_args!("weights are read from disk as they are first used"));
+            }
+            if model.greedy_head_bytes() == model.head_bytes() && model.weight_type.quant().is_none() {
+                log.tell(
+                    LogLevel::Info,
+                    format_args!("the file has no head in 8 bits: greedy tokens read the whole head"),
+                );
+            }
+            if model.max_sparsity() == 0.0 {
+                log.tell(LogLevel::Info, format_args!("the file is dense: it has no ladder of sparsities"));
+            }
+        }
+    }
+    outcome
 }
 
 fn choose_kernels(isa: Option<Isa>) -> Result<Kernels> {

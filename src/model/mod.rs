@@ -13,6 +13,7 @@ pub(crate) use rows::{Rows, RowsRef};
 
 use crate::format::{Bytes, Config, Dtype, Recipe, View};
 use crate::hash::xxh64;
+use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
 pub use rasp_kernels::QuantType;
@@ -41,6 +42,7 @@ pub struct Model {
     layers: Vec<Layer>,
     /// Computed when it is first asked for.
     fingerprint: OnceLock<u64>,
+    log: Option<Log>,
 }
 
 /// One decoder block.
@@ -270,6 +272,13 @@ impl Model {
             let samples = data.chunks(step).map(|part| &part[..part.len().min(SAMPLE)]);
             samples.fold(xxh64(header, bytes.len() as u64), |hash, sample| xxh64(sample, hash))
         })
+    }
+
+    /// Tells the host's log, if there is one.
+    pub(crate) fn tell(&self, level: LogLevel, message: std::fmt::Arguments<'_>) {
+        if let Some(log) = &self.log {
+            log.tell(level, message);
+        }
     }
 
     pub(crate) fn kernels(&self) -> Kernels {

@@ -3,6 +3,7 @@
 use super::engine::{Engine, EngineMemory};
 use super::{Ready, Session, SessionOptions};
 use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};
+use crate::log::LogLevel;
 use crate::model::Model;
 use crate::sampling::{Sampler, Steering};
 use crate::team::Team;
@@ -94,6 +95,18 @@ impl Session {
         let options = options.complete(&model)?;
         let (arena, memory) = Arena::cut(memory, front, |cutter| SessionMemory::cut(cutter, &model, &options))?;
         let SessionMemory { engine, sampler, tokens, sparsities } = memory;
+        model.tell(
+            LogLevel::Debug,
+            format_args!(
+                "a session of {} tokens in {} bytes of {} memory: batch {}, threads {}, cache {}",
+                options.context,
+                arena.memory().size,
+                if arena.is_own() { "its own" } else { "the host's" },
+                options.batch,
+                options.threads,
+                options.kv_type.name(),
+            ),
+        );
         let engine = Engine::new(model, Team::new(options.threads)?, options.batch, engine);
         Ok(Session {
             engine,

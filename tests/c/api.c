@@ -1,7 +1,10 @@
 /* Every function of rasp.h from C, with good and with bad input.   api MODEL.rasp FOLDER */
+#define _POSIX_C_SOURCE 200809L
 #include "check.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <unistd.h>
 
 static rasp_error error;
 
@@ -52,6 +55,7 @@ static void loading(const char *path, const char *folder) {
     rasp_load_options_init(NULL);
     rasp_load_options_init(&options);
     CHECK(options.struct_size == sizeof options && options.verify == 0 && options.lock == 0);
+    CHECK(options.log == NULL && options.log_context == NULL && options.log_level == RASP_LOG_INFO);
     options.struct_size = 3;
     FAILS(rasp_load(path, &options, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "struct_size");
     /* A newer program's struct: fine while what we do not know is zero. */
@@ -107,6 +111,110 @@ static void loading(const char *path, const char *folder) {
     CHECK(model == NULL);
     free(data);
     CHECK(remove(name) == 0);
+}
+
+/* What a log has heard: a count for each level, and all messages. */
+struct heard {
+    int count[5];
+    char text[4096];
+};
+
+static void hear(void *context, uint32_t level, const char *message) {
+    struct heard *heard = context;
+    CHECK(level >= RASP_LOG_ERROR && level <= RASP_LOG_DEBUG);
+    heard->count[level]++;
+    size_t length = strlen(heard->text);
+    CHECK(length + strlen(message) + 2 < sizeof heard->text);
+    snprintf(heard->text + length, sizeof heard->text - length, "%s\n", message);
+}
+
+static void logs(const char *path) {
+    rasp_model *model;
+    rasp_session *session;
+    rasp_load_options options;
+    static struct heard heard;
+    for (uint32_t level = RASP_LOG_ERROR; level <= RASP_LOG_DEBUG; level++) {
+        memset(&heard, 0, sizeof heard);
+        rasp_load_options_init(&options);
+        options.log = hear;
+        options.log_context = &heard;
+        options.log_level = level;
+        FAILS(rasp_load("/no/such.rasp", &options, &model, &error), RASP_ERROR_IO, "/no/such.rasp");
+        CHECK(heard.count[RASP_LOG_ERROR] == 1 && strstr(heard.text, error.message) == heard.text);
+        CHECK(rasp_load(path, &options, &model, &error) == RASP_OK);
+        CHECK(rasp_session_open(model, NULL, &session, &error) == RASP_OK);
+        CHECK(rasp_session_close(session) == RASP_OK && rasp_free(model) == RASP_OK);
+        for (uint32_t above = level + 1; above <= RASP_LOG_DEBUG; above++) {
+            CHECK(heard.count[above] == 0);
+        }
+        CHECK((heard.count[RASP_LOG_INFO] >= 2) == (level >= RASP_LOG_INFO));
+        CHECK((strstr(heard.text, "llama, 30 layers of bf16") != NULL) == (level >= RASP_LOG_INFO));
+        CHECK((strstr(heard.text, "a session of 4096 tokens in") != NULL) == (level == RASP_LOG_DEBUG));
+    }
+    options.log_level = 5;
+    FAILS(rasp_load(path, &options, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "log_level is 5");
+}
+
+/* A model inside another file, at these offsets. */
+static void parts(const char *path, const char *folder) {
+    char name[512];
+    CHECK(snprintf(name, sizeof name, "%s/game.pak", folder) < (int)sizeof name);
+    size_t size;
+    char *data = read_file(path, &size);
+    rasp_model *model;
+    const size_t offsets[] = {0, 4, 64, 4096, 5000};
+    uint32_t first = 0;
+    for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
+        FILE *file = fopen(name, "wb");
+        CHECK(file != NULL);
+        for (size_t n = 0; n < offsets[i]; n++) {
+            CHECK(fputc('x', file) == 'x');
+        }
+        CHECK(fwrite(data, 1, size, file) == size);
+        /* What follows in the archive, in every other one. */
+        CHECK(i % 2 == 0 || fwrite("more", 1, 4, file) == 4);
+        CHECK(fclose(file) == 0);
+        int descriptor = open(name, O_RDONLY);
+        CHECK(descriptor >= 0);
+        rasp_load_options options;
+        rasp_load_options_init(&options);
+        struct heard heard = {0};
+        options.log = hear;
+        options.log_context = &heard;
+        options.log_level = RASP_LOG_WARNING;
+        CHECK(rasp_load_fd(descriptor, offsets[i], i % 2 == 0 ? 0 : size, &options, &model, &error) == RASP_OK);
+        CHECK(heard.count[RASP_LOG_WARNING] >= (offsets[i] % 64 == 0 ? 0 : 1));
+        CHECK((strstr(heard.text, "cache lines") != NULL) == (offsets[i] % 64 != 0));
+        CHECK(lseek(descriptor, 0, SEEK_CUR) == 0);
+        CHECK(close(descriptor) == 0);
+        rasp_session *session;
+        uint32_t token;
+        CHECK(rasp_session_open(model, NULL, &session, &error) == RASP_OK);
+        CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);
+        CHECK(rasp_step(session, &token, &error) == RASP_OK);
+        CHECK(i == 0 || token == first);
+        first = token;
+        CHECK(rasp_session_close(session) == RASP_OK && rasp_free(model) == RASP_OK);
+    }
+    int descriptor = open(name, O_RDONLY);
+    CHECK(descriptor >= 0);
+    FAILS(rasp_load_fd(descriptor, 5002, 0, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "multiple of 4");
+    CHECK(model == NULL);
+    FAILS(rasp_load_fd(descriptor, 5000, size + 1, NULL, &model, &error), RASP_ERROR_OUT_OF_RANGE, "more than the file's");
+    FAILS(rasp_load_fd(descriptor, 1 << 30, 0, NULL, &model, &error), RASP_ERROR_OUT_OF_RANGE, "more than the file's");
+    FAILS(rasp_load_fd(descriptor, 5000 + size, 0, NULL, &model, &error), RASP_ERROR_BAD_FILE, "empty");
+    FAILS(rasp_load_fd(descriptor, 4996, 0, NULL, &model, &error), RASP_ERROR_BAD_FILE, "safetensors");
+    FAILS(rasp_load_fd(descriptor, 5000, size - 4, NULL, &model, &error), RASP_ERROR_BAD_FILE, "truncated");
+    FAILS(rasp_load_fd(descriptor, 5000, 0, NULL, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
+    CHECK(close(descriptor) == 0);
+    FAILS(rasp_load_fd(descriptor, 5000, 0, NULL, &model, &error), RASP_ERROR_IO, "cannot read");
+    FAILS(rasp_load_fd(-1, 0, 0, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "-1 is no open file");
+    FAILS(rasp_load_fd((int64_t)1 << 40, 0, 0, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "no open file");
+    descriptor = open(folder, O_RDONLY);
+    CHECK(descriptor >= 0);
+    FAILS(rasp_load_fd(descriptor, 0, 0, NULL, &model, &error), RASP_ERROR_IO, "not a file");
+    CHECK(close(descriptor) == 0 && remove(name) == 0);
+    free(data);
 }
 
 static void information(const rasp_model *model) {
@@ -483,6 +591,8 @@ int main(int argc, char **argv) {
     CHECK(argc == 3);
     names_and_versions();
     loading(argv[1], argv[2]);
+    logs(argv[1]);
+    parts(argv[1], argv[2]);
     rasp_model *model;
     CHECK(rasp_load(argv[1], NULL, &model, &error) == RASP_OK);
     information(model);
