@@ -92,7 +92,9 @@ fn a_model_is_locked_in_memory_or_the_limit_named() {
 
 #[test]
 fn one_call_at_a_time_and_cancel_from_another_thread() {
-    assert_eq!(run(compile("threads").arg(real_model::path())), "ok\n");
+    let path = folder("threads_files").join("tiny.rasp");
+    tiny::Tiny::new().write(&path);
+    assert_eq!(run(compile("threads").arg(real_model::path()).arg(path)), "ok\n");
 }
 
 #[test]

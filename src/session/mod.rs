@@ -2,6 +2,8 @@
 
 mod attention;
 mod engine;
+#[cfg(test)]
+mod forged;
 mod fork;
 mod head;
 mod kv_cache;

@@ -26,7 +26,7 @@ use crate::{Error, Result, Sampling, Status};
 const MAGIC: &[u8; 8] = b"RASPSESS";
 const VERSION: u32 = 1;
 /// Bytes before the tokens.
-const HEADER: usize = 8 + 8 + 16 + 8 + 4 + 6 * 4 + 8 + 4 * 8;
+pub(super) const HEADER: usize = 8 + 8 + 16 + 8 + 4 + 6 * 4 + 8 + 4 * 8;
 const CHECKSUM: usize = 8;
 
 /// What [`Session::save`] wrote, checked.

@@ -1,4 +1,4 @@
-/* A session is one thread's at a time, and any thread's to cancel; a model is everybody's.   threads MODEL.rasp */
+/* A session is one thread's at a time, and any thread's to cancel; a model is everybody's.   threads MODEL.rasp OTHER.rasp */
 #include "check.h"
 
 #include <pthread.h>
@@ -71,31 +71,81 @@ static void cancelled_from_outside(const rasp_model *model, uint32_t threads) {
     CHECK(rasp_session_close(call.session) == RASP_OK);
 }
 
-/* Reads the model, and has a session of its own over it. */
-static void *share(void *argument) {
-    rasp_model *model = argument;
+enum { SAID = 12, FORKS = 3, WORKERS = 4 };
+
+/* One thread's share of the work, and what came of it. */
+struct worker {
+    rasp_model *model;
+    rasp_session *fork;
+    uint32_t said[SAID];
+};
+
+static void say(rasp_session *session, uint32_t said[SAID]) {
     rasp_error error;
-    rasp_session *session;
-    uint32_t found[16];
-    uint32_t *said = malloc(4 * sizeof *said);
+    for (int i = 0; i < SAID; i++) {
+        CHECK(rasp_step(session, &said[i], &error) >= 0);
+    }
+}
+
+/* Reads the model, and has sessions of its own over it: opened, forked, saved, restored and closed beside those of the
+ * other threads. */
+static void *share(void *argument) {
+    struct worker *worker = argument;
+    rasp_model *model = worker->model;
+    rasp_error error;
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 64;
+    uint32_t found[16], again[SAID];
     size_t count;
-    CHECK(said != NULL);
-    CHECK(rasp_session_open(model, NULL, &session, &error) == RASP_OK);
     for (int i = 0; i < 50; i++) {
         CHECK(rasp_model_retain(model) == RASP_OK);
         CHECK(rasp_tokenize(model, "Once upon a time", 16, 0, found, 16, &count, &error) == RASP_OK);
         CHECK(rasp_free(model) == RASP_OK);
     }
+    rasp_session *session, *other;
+    CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
     CHECK(rasp_prefill(session, found, count, &error) == RASP_OK);
-    for (int i = 0; i < 4; i++) {
-        CHECK(rasp_step(session, &said[i], &error) >= 0);
+    for (int i = 0; i < FORKS; i++) {
+        CHECK(rasp_session_fork(session, NULL, &other, &error) == RASP_OK);
+        say(other, i == 0 ? worker->said : again);
+        CHECK(i == 0 || memcmp(worker->said, again, sizeof again) == 0);
+        CHECK(rasp_session_close(other) == RASP_OK);
     }
+    size_t size;
+    CHECK(rasp_session_save(session, NULL, 0, &size, &error) == RASP_ERROR_BUFFER_TOO_SMALL);
+    void *state = malloc(size);
+    CHECK(state != NULL && rasp_session_save(session, state, size, &size, &error) == RASP_OK);
+    CHECK(rasp_session_reset(session, &error) == RASP_OK);
+    CHECK(rasp_session_restore(session, state, size, &error) == RASP_OK);
+    free(state);
+    say(session, again);
+    CHECK(memcmp(worker->said, again, sizeof again) == 0);
     CHECK(rasp_session_close(session) == RASP_OK);
-    return said;
+    return NULL;
+}
+
+/* Goes on with a session that another thread opened. */
+static void *inherit(void *argument) {
+    struct worker *worker = argument;
+    say(worker->fork, worker->said);
+    CHECK(rasp_session_close(worker->fork) == RASP_OK);
+    return NULL;
+}
+
+/* Every worker on a thread of its own, at once. */
+static void at_once(void *(*work)(void *), struct worker *workers) {
+    pthread_t threads[WORKERS];
+    for (int i = 0; i < WORKERS; i++) {
+        CHECK(pthread_create(&threads[i], NULL, work, &workers[i]) == 0);
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 2);
+    CHECK(argc == 3);
     for (size_t i = 0; i < LENGTH; i++) {
         tokens[i] = (uint32_t)(500 + i % 1000);
     }
@@ -105,20 +155,31 @@ int main(int argc, char **argv) {
     cancelled_from_outside(model, 1);
     cancelled_from_outside(model, 2);
 
-    pthread_t threads[3];
-    uint32_t *said[3];
-    for (int i = 0; i < 3; i++) {
-        CHECK(pthread_create(&threads[i], NULL, share, model) == 0);
+    /* Two models in the process, the same file loaded twice and another one, each with several threads' sessions. */
+    rasp_model *twin, *tiny;
+    CHECK(rasp_load(argv[1], NULL, &twin, &error) == RASP_OK);
+    CHECK(rasp_load(argv[2], NULL, &tiny, &error) == RASP_OK);
+    struct worker workers[WORKERS] = {{.model = model}, {.model = tiny}, {.model = twin}, {.model = tiny}};
+    at_once(share, workers);
+    CHECK(memcmp(workers[0].said, workers[2].said, sizeof workers[0].said) == 0);
+    CHECK(memcmp(workers[1].said, workers[3].said, sizeof workers[1].said) == 0);
+    CHECK(memcmp(workers[0].said, workers[1].said, sizeof workers[0].said) != 0);
+
+    /* Forks of one session, each gone on with by a thread of its own, after their parent and its model are given back. */
+    rasp_session *parent;
+    uint32_t expected[SAID];
+    CHECK(rasp_session_open(twin, NULL, &parent, &error) == RASP_OK);
+    CHECK(rasp_prefill(parent, tokens, 40, &error) == RASP_OK);
+    for (int i = 0; i < WORKERS; i++) {
+        CHECK(rasp_session_fork(parent, NULL, &workers[i].fork, &error) == RASP_OK);
     }
-    for (int i = 0; i < 3; i++) {
-        void *result;
-        CHECK(pthread_join(threads[i], &result) == 0);
-        said[i] = result;
-        CHECK(memcmp(said[i], said[0], 4 * sizeof **said) == 0);
+    say(parent, expected);
+    CHECK(rasp_session_close(parent) == RASP_OK && rasp_free(twin) == RASP_OK);
+    at_once(inherit, workers);
+    for (int i = 0; i < WORKERS; i++) {
+        CHECK(memcmp(workers[i].said, expected, sizeof expected) == 0);
     }
-    for (int i = 0; i < 3; i++) {
-        free(said[i]);
-    }
+    CHECK(rasp_free(tiny) == RASP_OK);
     CHECK(rasp_free(model) == RASP_OK);
     puts("ok");
     return EXIT_SUCCESS;
