@@ -17,6 +17,49 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// The most stop strings that rasp_session_set_stop takes.
+#define RASP_STOP_MAX 16
+
+// The most bytes they can have together.
+#define RASP_STOP_MAX_BYTES 1024
+
+// Bytes of text that one call of rasp_step_text or rasp_finish_text may need.
+#define RASP_STEP_TEXT_SIZE 4160
+
+// rasp_step_text: special tokens, such as <|im_end|>, are text as well.
+#define RASP_TEXT_SHOW_SPECIAL 1
+
+// The answer goes on.
+#define RASP_ENDED_NOT 0
+
+// The model ended the answer.
+#define RASP_ENDED_TOKEN 1
+
+// A stop string was completed.
+#define RASP_ENDED_STOP 2
+
+// The context has no room for another token.
+#define RASP_ENDED_CONTEXT 3
+
+// rasp_constraint_new: a JSON schema; the text is a value of it. One space follows each comma and colon and there is no
+// other white space between the parts, unless the schema says otherwise in llguidance's "x-guidance".
+#define RASP_CONSTRAINT_JSON_SCHEMA 0
+
+// rasp_constraint_new: a regular expression, in the syntax of Rust's regex, that the whole text matches.
+#define RASP_CONSTRAINT_REGEX 1
+
+// rasp_constraint_new: a context-free grammar in llguidance's variant of Lark, whose rule start is the whole text.
+#define RASP_CONSTRAINT_GRAMMAR 2
+
+// rasp_embed: the mean of the tokens' vectors.
+#define RASP_POOL_MEAN 0
+
+// rasp_embed: the vector of the last token, which alone has seen the whole text.
+#define RASP_POOL_LAST 1
+
+// rasp_embed: scaled to a length of 1, so that the sum of products of two vectors is their cosine.
+#define RASP_EMBED_NORMALISE 1
+
 // Bytes of the message of a rasp_error, the final NUL included.
 #define RASP_ERROR_MESSAGE_SIZE 252
 
@@ -71,6 +114,10 @@
 // The most bytes rasp_text_stream_push writes for a token of n bytes is 3 * n + RASP_TEXT_STREAM_EXTRA.
 #define RASP_TEXT_STREAM_EXTRA 9
 
+// What a text may be, compiled for one model's vocabulary: immutable, shared by any number of sessions of that model, safe
+// to use from any thread at once.
+typedef struct rasp_constraint rasp_constraint;
+
 // A loaded model: immutable, shared by any number of sessions, safe to use from any thread at once.
 //
 // It is counted: rasp_load gives one reference, rasp_model_retain another, every open session holds one, and rasp_free
@@ -84,6 +131,15 @@ typedef struct rasp_session rasp_session;
 // Outcome of a call: one of the RASP_ constants. Zero and above are successes, below zero are errors. Values never
 // change.
 typedef int32_t rasp_status;
+
+// Details of an error, in memory of the caller. Functions that take a rasp_error accept NULL, and write it only when
+// they fail.
+typedef struct rasp_error {
+    // The status that was returned.
+    rasp_status code;
+    // What was wrong and where: UTF-8, NUL-terminated, cut at a character if it was longer.
+    char message[RASP_ERROR_MESSAGE_SIZE];
+} rasp_error;
 
 // Hears a message of a model: level is a RASP_LOG_ constant, message UTF-8, NUL-terminated, below 512 bytes, and valid
 // until it returns.
@@ -149,15 +205,6 @@ typedef struct rasp_model_info {
     // What the checkpoint calls itself: UTF-8, NUL-terminated, cut at a character if longer.
     char name[96];
 } rasp_model_info;
-
-// Details of an error, in memory of the caller. Functions that take a rasp_error accept NULL, and write it only when
-// they fail.
-typedef struct rasp_error {
-    // The status that was returned.
-    rasp_status code;
-    // What was wrong and where: UTF-8, NUL-terminated, cut at a character if it was longer.
-    char message[RASP_ERROR_MESSAGE_SIZE];
-} rasp_error;
 
 // The memory of a session, to the byte. Initialise with rasp_memory_plan_init, fill with rasp_session_plan. The four
 // parts sum to size.
@@ -352,6 +399,135 @@ const char *rasp_version(void);
 // Version of the binary interface. It changes only when a program compiled against an older header would misbehave.
 // 0 means that it is not frozen yet. Safe from any thread.
 uint32_t rasp_abi_version(void);
+
+// Sets the strings that end an answer of rasp_step_text from now on: count of them, UTF-8, NUL-terminated, none of them
+// empty. They replace what was set before, and a count of 0 clears it. What was held back is forgotten.
+//
+// A string is looked for in the text of the answer, wherever its tokens cut it, not in the prompt. The name of a special
+// token is no text unless rasp_step_text shows it; those that end a turn end an answer anyway.
+//
+// The strings are copied. Does not allocate. On an error the old ones stay. Errors: OUT_OF_RANGE (more than RASP_STOP_MAX
+// or RASP_STOP_MAX_BYTES), INVALID_UTF8, INVALID_ARGUMENT, INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; strings is NULL or valid for reads of count pointers, each NULL or to a NUL-terminated string;
+// error is NULL or valid for writes.
+rasp_status rasp_session_set_stop(struct rasp_session *session,
+                                  const char *const *strings,
+                                  size_t count,
+                                  struct rasp_error *error);
+
+// Samples the next token of an answer as rasp_step does, and writes the text that can be shown now to text, without a
+// NUL, and its length to *length: whole characters of UTF-8 (what is none comes out as U+FFFD), nothing of a stop string
+// and nothing that can still become part of one, special tokens only with RASP_TEXT_SHOW_SPECIAL. It is often no text at
+// all. An answer begins after rasp_prefill or rasp_session_reset.
+//
+// RASP_END at the end of the answer, which may come with its last text: what was held back is written then, but a stop
+// string and what followed it are not. *ended says why: one of RASP_ENDED_; ended may be NULL. A full context is such an
+// end here and no error. To end an answer yourself, after so many tokens for one, call rasp_finish_text.
+//
+// A chat's loop:
+//
+//     do {
+//         status = rasp_step_text(session, 0, text, sizeof text, &length, NULL, &error);
+//         fwrite(text, 1, length, stdout);
+//     } while (status == RASP_OK);
+//
+// Does not allocate. On an error *length is 0, nothing has been appended and what is held back stays. Errors:
+// BUFFER_TOO_SMALL (capacity is less than RASP_STEP_TEXT_SIZE; *length is then that), and those of rasp_step but for
+// CONTEXT_FULL.
+//
+// Pointers:
+// session is NULL or open; text is NULL or valid for writes of capacity bytes; ended is NULL, or it, length and error are
+// NULL or valid for writes.
+rasp_status rasp_step_text(struct rasp_session *session,
+                           uint32_t flags,
+                           char *text,
+                           size_t capacity,
+                           size_t *length,
+                           uint32_t *ended,
+                           struct rasp_error *error);
+
+// Writes the text that rasp_step_text holds back to text, without a NUL, and its length to *length: for a host that ends
+// an answer before the model does. Nothing is held back afterwards.
+//
+// Does not allocate. Errors: BUFFER_TOO_SMALL (capacity is less than RASP_STEP_TEXT_SIZE; *length is then that),
+// INVALID_ARGUMENT, INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; text is NULL or valid for writes of capacity bytes; length and error are NULL or valid for
+// writes.
+rasp_status rasp_finish_text(struct rasp_session *session,
+                             char *text,
+                             size_t capacity,
+                             size_t *length,
+                             struct rasp_error *error);
+
+// Compiles a constraint for a model: length bytes of UTF-8 at source, written in what kind says, one of RASP_CONSTRAINT_.
+// The source is not kept.
+//
+// On success *constraint is the new constraint, to be given back with rasp_constraint_free; on an error it is NULL. The
+// first constraint of a model takes some milliseconds and megabytes more than others.
+//
+// Allocates. Safe from any thread. Errors: UNSUPPORTED (a library built without the feature constrained, as it is by
+// default, or a model without an end token), INVALID_ARGUMENT (naming what is wrong with the source), INVALID_UTF8.
+//
+// Pointers:
+// model is NULL or alive; source is NULL or valid for reads of length bytes; constraint and error are NULL or valid for
+// writes.
+rasp_status rasp_constraint_new(const struct rasp_model *model,
+                                uint32_t kind,
+                                const char *source,
+                                size_t length,
+                                struct rasp_constraint **constraint,
+                                struct rasp_error *error);
+
+// Frees a constraint. NULL is allowed and does nothing. Sessions that use it keep what they need. Safe from any thread.
+// Always RASP_OK, but for the check described at rasp_free.
+//
+// Pointers:
+// constraint is NULL or has not been freed; it is not used afterwards.
+rasp_status rasp_constraint_free(struct rasp_constraint *constraint);
+
+// Has every answer from now on obey a constraint, which must be of the session's model; NULL ends that. An answer begins
+// with this call, and anew with each rasp_prefill and rasp_session_reset; tokens given to rasp_decode are part of it. The
+// constraint applies after logit biases; what a logits callback does cannot undo it. Where the answer may end, end tokens
+// are allowed; where it can only end one comes, and rasp_step returns RASP_END.
+//
+// It bounds the form of an answer, not its length: see to it that the source does, or end it yourself.
+//
+// Allocates, and so does every step while a constraint is set. Errors: INVALID_ARGUMENT, INVALID_STATE, UNSUPPORTED. A
+// step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it), UNSUPPORTED (it takes more
+// work than its limits allow) and INVALID_ARGUMENT (biases or the callback forbid all that it allows); nothing has been
+// appended then.
+//
+// Pointers:
+// session is NULL or open; constraint is NULL or has not been freed; error is NULL or valid for writes.
+rasp_status rasp_session_set_constraint(struct rasp_session *session,
+                                        const struct rasp_constraint *constraint,
+                                        struct rasp_error *error);
+
+// Turns count tokens into one vector: at most capacity numbers are written to vector, and their number, the hidden_size of
+// rasp_model_info, to *size. A token's vector is what the head would take of it: the hidden states after the last block
+// and the final norm. pooling: RASP_POOL_MEAN or RASP_POOL_LAST; flags: RASP_EMBED_ bits. It is computed densely.
+//
+// The session must hold no tokens (fresh, or after rasp_session_reset), and holds none afterwards, so that one session
+// can embed one text after another. Does not allocate. Errors: INVALID_STATE (it holds tokens), BUFFER_TOO_SMALL (nothing
+// is computed, *size is the number needed), CONTEXT_FULL, OUT_OF_RANGE (an id), INVALID_ARGUMENT (no tokens, unknown
+// pooling or flags), CANCELLED, NON_FINITE.
+//
+// Pointers:
+// session is NULL or open; tokens is NULL or valid for reads of count ids; vector is NULL or valid for writes of capacity
+// numbers; size and error are NULL or valid for writes.
+rasp_status rasp_embed(struct rasp_session *session,
+                       const uint32_t *tokens,
+                       size_t count,
+                       uint32_t pooling,
+                       uint32_t flags,
+                       float *vector,
+                       size_t capacity,
+                       size_t *size,
+                       struct rasp_error *error);
 
 // A short name of a status, such as "context full". A static string; never null, also for an unknown status. Safe from
 // any thread.
@@ -612,10 +788,10 @@ rasp_status rasp_session_rewind(struct rasp_session *session,
                                 size_t tokens,
                                 struct rasp_error *error);
 
-// Opens a second session with the tokens, cache, logits, sparsity, sampling, logit biases and random numbers of the first.
-// It goes on exactly as the first one would, but for a logits callback, which is not taken over; from then on the two are independent. options may be NULL for those of the first, in
-// memory of its own; else they are as for rasp_session_open (rasp_session_plan tells the memory), with room for the
-// tokens and the same kv_type.
+// Opens a second session with the tokens, cache, logits, sparsity, sampling, logit biases, stop strings, constraint and
+// random numbers of the first. It goes on exactly as the first one would, but for a logits callback, which is not taken
+// over; from then on the two are independent. options may be NULL for those of the first, in memory of its own; else they
+// are as for rasp_session_open (rasp_session_plan tells the memory), with room for the tokens and the same kv_type.
 //
 // The keys and values of the tokens so far are copied, and only theirs: the prompt does not pass again. They are not
 // shared in place, so that either session can be rewound, shifted or closed whatever becomes of the other.
@@ -650,7 +826,7 @@ rasp_status rasp_session_shift(struct rasp_session *session,
 // that takes to *size, also if capacity is less (a NULL buffer of capacity 0 asks for no more than that). They are
 // mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context.
 //
-// Logit biases and a logits callback are not among it: a session keeps those it has when it is restored.
+// Logit biases, a logits callback, stop strings and a constraint are not among it: a session keeps those it has when it is restored.
 //
 // The bytes depend on the machine in no way, and hold the fingerprint of the model's file and a checksum. A later
 // version of this library may refuse them.

@@ -6,6 +6,7 @@ extern crate self as rasp;
 
 mod arena;
 pub mod capi;
+pub mod constraint;
 pub mod error;
 pub mod format;
 mod hash;

@@ -65,6 +65,18 @@ fn every_function_with_good_and_bad_input() {
 }
 
 #[test]
+fn answers_are_text_and_texts_are_vectors() {
+    assert_eq!(run(compile("answer").arg(real_model::path())), "ok\n");
+}
+
+/// Without the feature the functions are there and say what is missing.
+#[test]
+fn constraints_shape_answers_or_say_that_they_are_missing() {
+    let built = if cfg!(feature = "constrained") { "with" } else { "without" };
+    assert_eq!(run(compile("constraint").arg(real_model::path()).arg(built)), "ok\n");
+}
+
+#[test]
 fn logits_are_steered() {
     assert_eq!(run(compile("steering").arg(real_model::path())), "ok\n");
 }

@@ -10,13 +10,15 @@
 
 use crate::Result;
 
-/// The two types of handles.
+/// The types of handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// `rasp_model`
     Model,
     /// `rasp_session`
     Session,
+    /// `rasp_constraint`
+    Constraint,
 }
 
 #[cfg(any(test, debug_assertions, feature = "handle-checks"))]
@@ -48,6 +50,7 @@ mod list {
         let (what, maker) = match kind {
             Kind::Model => ("model", "rasp_load"),
             Kind::Session => ("session", "rasp_session_open"),
+            Kind::Constraint => ("constraint", "rasp_constraint_new"),
         };
         Err(Error::new(
             Status::InvalidArgument,

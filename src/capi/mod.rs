@@ -6,6 +6,9 @@
 
 #![allow(non_camel_case_types)]
 
+mod answer;
+mod constraint;
+mod embed;
 mod error;
 mod live;
 mod model;
@@ -17,6 +20,9 @@ mod step;
 mod text;
 mod turn;
 
+pub use answer::*;
+pub use constraint::*;
+pub use embed::*;
 pub use error::*;
 pub use model::*;
 pub use plan::*;
@@ -154,21 +160,27 @@ impl<T: Copy> Buffer<T> {
         Ok(Buffer { start, capacity, count })
     }
 
-    /// Copies `from` to the buffer, and its length to the count also if it does not fit.
-    fn fill(self, from: &[T]) -> Result<Status> {
-        if from.len() > self.capacity {
-            self.count.set(from.len());
-            let message = format!("{} needed, the buffer has room for {}", from.len(), self.capacity);
+    /// Fails, and sets the count to `needed`, unless so many elements can be written.
+    fn check(&self, needed: usize) -> Result<()> {
+        if needed > self.capacity {
+            self.count.set(needed);
+            let message = format!("{needed} needed, the buffer has room for {}", self.capacity);
             return Err(Error::new(Status::BufferTooSmall, message));
         }
+        if needed > 0 && self.start.is_null() {
+            return Err(null("buffer"));
+        }
+        if needed > 0 && !self.start.is_aligned() {
+            return Err(misaligned("buffer"));
+        }
+        Ok(())
+    }
+
+    /// Copies `from` to the buffer, and its length to the count also if it does not fit.
+    fn fill(self, from: &[T]) -> Result<Status> {
+        self.check(from.len())?;
         if !from.is_empty() {
-            if self.start.is_null() {
-                return Err(null("buffer"));
-            }
-            if !self.start.is_aligned() {
-                return Err(misaligned("buffer"));
-            }
-            // SAFETY: room for `from` by the comparison above; the caller's buffer does not overlap our memory.
+            // SAFETY: room for `from` by the check above; the caller's buffer does not overlap our memory.
             unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.start, from.len()) };
         }
         self.count.set(from.len());

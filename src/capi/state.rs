@@ -30,10 +30,10 @@ pub unsafe extern "C" fn rasp_session_rewind(
     }
 }
 
-/// Opens a second session with the tokens, cache, logits, sparsity, sampling, logit biases and random numbers of the first.
-/// It goes on exactly as the first one would, but for a logits callback, which is not taken over; from then on the two are independent. options may be NULL for those of the first, in
-/// memory of its own; else they are as for rasp_session_open (rasp_session_plan tells the memory), with room for the
-/// tokens and the same kv_type.
+/// Opens a second session with the tokens, cache, logits, sparsity, sampling, logit biases, stop strings, constraint and
+/// random numbers of the first. It goes on exactly as the first one would, but for a logits callback, which is not taken
+/// over; from then on the two are independent. options may be NULL for those of the first, in memory of its own; else they
+/// are as for rasp_session_open (rasp_session_plan tells the memory), with room for the tokens and the same kv_type.
 ///
 /// The keys and values of the tokens so far are copied, and only theirs: the prompt does not pass again. They are not
 /// shared in place, so that either session can be rewound, shifted or closed whatever becomes of the other.
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn rasp_session_shift(
 /// that takes to *size, also if capacity is less (a NULL buffer of capacity 0 asks for no more than that). They are
 /// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context.
 ///
-/// Logit biases and a logits callback are not among it: a session keeps those it has when it is restored.
+/// Logit biases, a logits callback, stop strings and a constraint are not among it: a session keeps those it has when it is restored.
 ///
 /// The bytes depend on the machine in no way, and hold the fingerprint of the model's file and a checksum. A later
 /// version of this library may refuse them.

@@ -34,7 +34,7 @@ pub struct rasp_message {
     pub content: *const c_char,
 }
 
-fn flags(given: u32, known: u32) -> Result<u32> {
+pub(super) fn flags(given: u32, known: u32) -> Result<u32> {
     match given & !known {
         0 => Ok(given),
         unknown => Err(Error::new(Status::InvalidArgument, format!("unknown flags {unknown:#x}"))),

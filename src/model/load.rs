@@ -105,6 +105,8 @@ impl Model {
             layers,
             fingerprint: OnceLock::new(),
             log: options.log,
+            #[cfg(feature = "constrained")]
+            constraint_vocabulary: Default::default(),
         }))
     }
 }

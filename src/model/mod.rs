@@ -43,6 +43,9 @@ pub struct Model {
     /// Computed when it is first asked for.
     fingerprint: OnceLock<u64>,
     log: Option<Log>,
+    /// What constraints are compiled for; made when the first one is.
+    #[cfg(feature = "constrained")]
+    constraint_vocabulary: std::sync::Mutex<Option<Arc<crate::constraint::Vocabulary>>>,
 }
 
 /// One decoder block.
@@ -169,6 +172,18 @@ impl FloatType {
 }
 
 impl Model {
+    /// The vocabulary as constraints need it.
+    #[cfg(feature = "constrained")]
+    pub(crate) fn constraint_vocabulary(&self) -> Result<Arc<crate::constraint::Vocabulary>> {
+        use crate::constraint::Vocabulary;
+        let mut made = self.constraint_vocabulary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(vocabulary) = &*made {
+            return Ok(vocabulary.clone());
+        }
+        let vocabulary = Arc::new(Vocabulary::new(&self.tokenizer, self.config.vocab_size)?);
+        Ok(made.insert(vocabulary).clone())
+    }
+
     /// The model's shape.
     pub fn config(&self) -> &Config {
         &self.config
@@ -297,7 +312,8 @@ impl Model {
         self.head_look.as_ref()
     }
 
-    pub(crate) fn final_norm(&self) -> &[f32] {
+    /// The weight of the norm before the head: `[hidden]`.
+    pub fn final_norm(&self) -> &[f32] {
         &self.final_norm
     }
 

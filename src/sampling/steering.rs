@@ -1,13 +1,15 @@
-//! What stands between the model's logits and the sampler: biases and the host's callback, in this order.
+//! What stands between the model's logits and the sampler: biases, a constraint and the host's callback, in this order.
 
 use super::argmax;
 use super::bias::LogitBias;
 use super::callback::{LogitsCallback, SAMPLE};
+use crate::constraint::Guide;
 use crate::{Error, Result, Status};
 
 /// Everything that may change the logits of a token before it is sampled.
 pub(crate) struct Steering {
     pub(crate) bias: LogitBias,
+    pub(crate) guide: Option<Box<Guide>>,
     pub(crate) callback: Option<LogitsCallback>,
 }
 
@@ -22,20 +24,48 @@ pub(crate) enum Steered {
 
 impl Steering {
     pub(crate) fn new() -> Steering {
-        Steering { bias: LogitBias::new(), callback: None }
+        Steering { bias: LogitBias::new(), guide: None, callback: None }
     }
 
     /// Whether the logits stay as they are.
     pub(crate) fn is_idle(&self) -> bool {
-        self.bias.is_empty() && self.callback.is_none()
+        self.bias.is_empty() && self.guide.is_none() && self.callback.is_none()
+    }
+
+    /// A new text begins after the first `from` tokens: what the constraint, if there is one, is about.
+    pub(crate) fn begin(&mut self, from: usize) {
+        if let Some(guide) = &mut self.guide {
+            guide.begin(from);
+        }
+    }
+
+    /// Of `history` the `discard` tokens after the first `keep` are about to go.
+    pub(crate) fn shift(&mut self, history: &[u32], keep: usize, discard: usize) {
+        if let Some(guide) = &mut self.guide {
+            guide.shift(history, keep, discard);
+        }
+    }
+
+    /// The same for a session that goes on from here, but for the callback: that is the host's business with this one.
+    pub(crate) fn fork(&self) -> Steering {
+        let guide = self.guide.as_ref().map(|guide| Box::new(guide.fork()));
+        Steering { bias: self.bias, guide, callback: None }
     }
 
     /// Changes the logits of the token after `history`.
     pub(crate) fn apply(&mut self, logits: &mut [f32], history: &[u32]) -> Result<Steered> {
         self.bias.apply(logits);
+        if let Some(guide) = &mut self.guide {
+            guide.follow(history)?;
+            guide.apply(logits);
+        }
         if let Some(callback) = &self.callback {
             match callback.call(logits, history) {
                 SAMPLE => {}
+                token if self.guide.as_ref().is_some_and(|guide| token >= 0 && !guide.allows(token as u32)) => {
+                    let message = format!("the logits callback chose token {token}, which the constraint forbids");
+                    return Err(Error::new(Status::InvalidArgument, message));
+                }
                 token if usize::try_from(token).is_ok_and(|token| token < logits.len()) => {
                     return Ok(Steered::Token(token as u32));
                 }
@@ -46,6 +76,10 @@ impl Steering {
                 }
             }
         }
+        // Whatever the callback did, the constraint holds.
+        if let (Some(guide), Some(_)) = (&self.guide, &self.callback) {
+            guide.apply(logits);
+        }
         check(logits)?;
         Ok(Steered::Sample)
     }
@@ -53,8 +87,7 @@ impl Steering {
 
 /// Fails unless a token can be sampled.
 fn check(logits: &[f32]) -> Result<()> {
-    // A NaN is not less.
-    let odd = |logit: &f32| !(*logit < f32::INFINITY);
+    let odd = |logit: &f32| logit.is_nan() || *logit == f32::INFINITY;
     if let Some(token) = logits.iter().position(odd) {
         let message = format!("the logits callback left {} as the logit of token {token}", logits[token]);
         return Err(Error::new(Status::NonFinite, message));

@@ -1,6 +1,8 @@
 //! A session: one text in the making over a shared model. All mutable state lives here.
 
+mod answer;
 mod attention;
+mod embed;
 mod engine;
 #[cfg(test)]
 mod forged;
@@ -16,6 +18,8 @@ mod state;
 mod steer;
 
 pub use crate::arena::MemoryPlan;
+pub use answer::Ended;
+pub use embed::Pooling;
 pub use engine::{Observer, Traffic};
 pub use kv_cache::KvType;
 pub use rasp_kernels::MatRef;
@@ -24,6 +28,7 @@ pub use score::{Scored, Scorer};
 use crate::arena::{Arena, Buf, List};
 use crate::model::Model;
 use crate::sampling::{Sampler, Sampling, Steering};
+use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use engine::{Engine, Mode, Unobserved};
 use std::ptr::NonNull;
@@ -54,6 +59,7 @@ pub struct Session {
     engine: Engine,
     sampler: Sampler,
     steering: Steering,
+    text: TextStream,
     /// The tokens so far. The last one may not have passed through the model yet: see `pending`.
     tokens: List<u32>,
     /// The sparsity at which each of them passed: `[context]`
@@ -154,6 +160,7 @@ impl Session {
         let outcome = self.pass(start);
         self.settle(outcome, length)?;
         self.sparsities[start..self.tokens.len()].fill(0.0);
+        self.begin_answer();
         Ok(())
     }
 
@@ -327,6 +334,7 @@ impl Session {
         if tokens < self.tokens.len() {
             self.tokens.truncate(tokens);
             self.pending = false;
+            self.text.clear();
         }
         Ok(())
     }
@@ -336,6 +344,7 @@ impl Session {
         self.tokens.clear();
         (self.pending, self.ready) = (false, Ready::Nothing);
         self.sampler.restart();
+        self.begin_answer();
     }
 
     /// What the session has done and what it takes.

@@ -7,6 +7,7 @@ use crate::log::LogLevel;
 use crate::model::Model;
 use crate::sampling::{Sampler, Steering};
 use crate::team::Team;
+use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -112,6 +113,7 @@ impl Session {
             engine,
             sampler,
             steering: Steering::new(),
+            text: TextStream::new(),
             tokens,
             sparsities,
             options,

@@ -24,6 +24,7 @@ impl Session {
         if discard == 0 {
             return Ok(());
         }
+        self.steering.shift(&self.tokens, keep, discard);
         let engine = &mut self.engine;
         let half = engine.model.config().head_dim / 2;
         let (cos, sin) = (&mut engine.buf.cos[..half], &mut engine.buf.sin[..half]);

@@ -2,7 +2,9 @@
 
 use super::Session;
 use crate::Result;
+use crate::constraint::{Constraint, Guide};
 use crate::sampling::{LogitsCallback, Steered};
+use std::sync::Arc;
 
 impl Session {
     /// Replaces the biases that are added to the logits of single tokens before sampling: at most
@@ -30,6 +32,24 @@ impl Session {
     /// does not unwind.
     pub unsafe fn set_logits_callback(&mut self, callback: Option<LogitsCallback>) {
         self.steering.callback = callback;
+    }
+
+    /// Has every answer from now on obey a constraint of this session's model; `None` ends that. An answer begins now, and
+    /// anew after each prompt and reset; tokens of the host's choice are part of it. At its end, and where it can only
+    /// end, an end token comes. Tokens that are taken back are forgotten by the constraint as well.
+    ///
+    /// Allocates, and so do the steps that follow. A step fails and leaves the session as it was if the host's own tokens
+    /// do not fit ([`InvalidState`](crate::Status::InvalidState)) or the constraint costs more than llguidance's limits allow
+    /// ([`Unsupported`](crate::Status::Unsupported)).
+    pub fn set_constraint(&mut self, constraint: Option<Arc<Constraint>>) -> Result<()> {
+        self.steering.guide = match constraint {
+            None => None,
+            Some(constraint) => {
+                constraint.check(&self.engine.model)?;
+                Some(Box::new(Guide::new(constraint, self.tokens.len())?))
+            }
+        };
+        Ok(())
     }
 
     /// Chooses the token after those so far. The logits stay as they are.

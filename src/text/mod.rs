@@ -45,6 +45,8 @@ mod merge;
 mod nfc;
 mod normalize;
 mod split;
+mod stop;
+mod stream;
 mod tables;
 mod tokenizer;
 mod utf8;
@@ -54,5 +56,8 @@ pub use layout::{
     AddedToken, Alphabet, CLASS_BLOCK, MATCHED, MAX_TOKEN_BYTES, NONE, PROBES, Rewrite, Settings, Stage, hash_bytes,
     hash_pair, kind, tensor,
 };
+pub use stop::{MAX_STOP_BYTES, MAX_STOPS};
+pub use stream::MAX_TEXT_BYTES;
+pub(crate) use stream::TextStream;
 pub use tokenizer::{EncodeOptions, Tokenizer};
 pub use utf8::Utf8Stream;

@@ -1,0 +1,59 @@
+//! Steps that give text instead of tokens.
+
+use super::Session;
+use crate::Result;
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The model sampled a token that ends a text.
+    Token,
+    /// A stop string was completed.
+    Stop,
+    /// The context has no room for another token.
+    Context,
+}
+
+impl Session {
+    /// Replaces the strings that end an answer: at most [`MAX_STOPS`](crate::text::MAX_STOPS), of together
+    /// [`MAX_STOP_BYTES`](crate::text::MAX_STOP_BYTES), none to clear them. On an error the old ones stay.
+    pub fn set_stops<'a>(&mut self, stops: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<()> {
+        self.text.set_stops(stops)
+    }
+
+    /// Samples the next token as [`step`](Session::step) does, and hands the text that can be shown now to `sink`, in
+    /// pieces of together whole characters and at most [`MAX_TEXT_BYTES`](crate::text::MAX_TEXT_BYTES): not what can
+    /// still become part of a stop string, and special tokens only with `show_special`.
+    ///
+    /// `Some` at the end of the answer. Then nothing is held back any more: a stop string and what followed it in the same
+    /// token are dropped, anything else has been handed out.
+    pub fn step_text(&mut self, show_special: bool, mut sink: impl FnMut(&[u8])) -> Result<Option<Ended>> {
+        if !self.tokens.is_empty() && self.room(1).is_err() {
+            return Ok(Some(self.end_text(Ended::Context, sink)));
+        }
+        let token = self.step()?;
+        let tokenizer = self.engine.model.tokenizer();
+        if self.text.push(tokenizer, token, show_special, &mut sink) {
+            return Ok(Some(Ended::Stop));
+        }
+        match tokenizer.is_end(token) {
+            true => Ok(Some(self.end_text(Ended::Token, sink))),
+            false => Ok(None),
+        }
+    }
+
+    /// Ends an answer where the host wants it to end: hands out what [`step_text`](Session::step_text) holds back.
+    pub fn finish_text(&mut self, sink: impl FnMut(&[u8])) {
+        self.end_text(Ended::Context, sink);
+    }
+
+    /// What comes from now on is a new answer.
+    pub(super) fn begin_answer(&mut self) {
+        self.text.clear();
+        self.steering.begin(self.tokens.len());
+    }
+
+    fn end_text(&mut self, why: Ended, sink: impl FnMut(&[u8])) -> Ended {
+        if self.text.finish(sink) { Ended::Stop } else { why }
+    }
+}
