@@ -80,8 +80,8 @@ static void in_the_hosts_memory(const rasp_model *model, uint32_t kv_type, int c
     CHECK(rasp_session_plan(model, &options, &plan, &error) == RASP_OK);
     CHECK(calls == before);
     size_t size = (size_t)plan.size;
-    unsigned char *memory = malloc(size + 2 * MARGIN);
-    CHECK(memory != NULL);
+    unsigned char *memory = malloc(size + 2 * MARGIN), *second = malloc(size);
+    CHECK(memory != NULL && second != NULL);
     /* As floats these bytes are no numbers. */
     memset(memory, 0xff, size + 2 * MARGIN);
     for (size_t place = MARGIN; place < MARGIN + 64; place += 24) { /* At other places of a cache line. */
@@ -98,6 +98,15 @@ static void in_the_hosts_memory(const rasp_model *model, uint32_t kv_type, int c
         rasp_stats_init(&stats);
         CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK && stats.memory == plan.size);
         CHECK(calls == inside);
+        /* Nor by a fork in other memory, which says the same once it is taken back to the prompt. */
+        rasp_session *fork;
+        memset(second, 0xff, size);
+        options.memory = second;
+        CHECK(rasp_session_fork(session, &options, &fork, &error) == RASP_OK);
+        CHECK(rasp_session_rewind(fork, 0, &error) == RASP_OK);
+        say(fork, said);
+        CHECK(memcmp(said, expected, sizeof said) == 0);
+        CHECK(rasp_session_close(fork) == RASP_OK);
         CHECK(rasp_session_close(session) == RASP_OK);
         CHECK(checks || calls == before);
         for (size_t i = 0; i < size + 2 * MARGIN; i++) {
@@ -106,6 +115,7 @@ static void in_the_hosts_memory(const rasp_model *model, uint32_t kv_type, int c
         memset(memory, 0xff, size + 2 * MARGIN);
     }
     free(memory);
+    free(second);
 }
 
 int main(int argc, char **argv) {
