@@ -95,7 +95,8 @@ pub unsafe extern "C" fn rasp_session_shift(
 /// that takes to *size, also if capacity is less (a NULL buffer of capacity 0 asks for no more than that). They are
 /// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context.
 ///
-/// Logit biases, a logits callback, stop strings and a constraint are not among it: a session keeps those it has when it is restored.
+/// Logit biases, a logits callback, stop strings and a constraint are not among it: a session keeps those it has when it is
+/// restored.
 ///
 /// The bytes depend on the machine in no way, and hold the fingerprint of the model's file and a checksum. A later
 /// version of this library may refuse them.
@@ -143,7 +144,7 @@ pub unsafe extern "C" fn rasp_session_save(
 /// Makes a session hold what rasp_session_save wrote, and go on as the saved one would have, to the bit. What it held is
 /// forgotten. Model and kv_type must be the same; context, batch, threads and machine may be others. data need not be
 /// aligned. The logits are not part of a state: if they are needed first, the last token passes once more, as after
-/// rasp_session_rewind.
+/// rasp_session_rewind. For stop strings and a constraint a new answer begins.
 ///
 /// On an error the session is as it was. Does not allocate. Errors: BAD_STATE (the bytes are no state, truncated, damaged,
 /// of another model or another kv_type; the message says which), UNSUPPORTED_VERSION, CONTEXT_FULL (no room for the

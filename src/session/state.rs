@@ -67,7 +67,8 @@ impl Session {
 
     /// Writes the state to the beginning of `buffer`: tokens, cache, sparsity, sampling and random numbers. Gives the
     /// bytes written. The logits are not among them: after [`restore`](Session::restore) the last token passes once more
-    /// if they are needed. Nor is what the host adds to them: biases and callback are set anew.
+    /// if they are needed. Nor is what the host adds to them (biases, callback, constraint) or watches for (stop strings):
+    /// that is the session's own, whatever it holds.
     pub fn save(&self, buffer: &mut [u8]) -> Result<usize> {
         let (size, given) = (self.state_size(), buffer.len());
         let Some(buffer) = buffer.get_mut(..size) else {
@@ -111,6 +112,8 @@ impl Session {
     /// one held is forgotten. Its context may be larger, its threads and batch others; model and type of cache must be
     /// the same.
     ///
+    /// For stop strings and a constraint a new answer begins.
+    ///
     /// A state that is damaged, or of another model, is refused with [`Status::BadState`], and nothing changes.
     pub fn restore(&mut self, data: &[u8]) -> Result<()> {
         let state = self.read(data)?;
@@ -128,6 +131,7 @@ impl Session {
             rest = after;
         });
         (self.pending, self.ready) = (state.pending, if passed == 0 { Ready::Nothing } else { Ready::Cached });
+        self.begin_answer();
         self.set_sparsity(state.sparsity)
     }
 
