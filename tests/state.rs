@@ -6,6 +6,7 @@ mod tiny;
 use rasp::session::KvType;
 use rasp::{LoadOptions, Model, Sampling, Session, SessionOptions, Status};
 use std::path::Path;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -49,6 +50,34 @@ fn assert_same(a: &mut Session, b: &mut Session) {
     assert_eq!(a.logits().unwrap(), b.logits().unwrap());
     assert_eq!(steps(a, 20), steps(b, 20));
     assert_eq!(a.logits().unwrap(), b.logits().unwrap());
+}
+
+/// The plan is what the session takes, on any number of threads, and in the host's memory it says what it says in its own.
+#[test]
+fn a_session_lives_in_the_memory_it_is_given() {
+    let model = model("memory", |_| {});
+    for threads in [1, 2] {
+        let options = SessionOptions { threads, ..options(KvType::I8) };
+        let mut own = Session::open(model.clone(), &options).unwrap();
+        let plan = Session::plan(&model, &options).unwrap();
+        assert_eq!(own.stats().memory, plan.size);
+        assert_eq!(plan.size, plan.kv_cache + plan.activations + plan.sampling + plan.bookkeeping);
+        let mut memory = vec![u64::MAX; plan.size.div_ceil(8)];
+        let start = NonNull::from(&mut memory[..]).cast();
+        // SAFETY: as much as the plan says, and the vector is not touched until the session is gone.
+        let error = unsafe { Session::open_in(start, plan.size - 1, model.clone(), &options) }.err().unwrap();
+        assert_eq!(error.status(), Status::BufferTooSmall);
+        // SAFETY: as above.
+        let mut lodger = unsafe { Session::open_in(start, plan.size, model.clone(), &options) }.unwrap();
+        assert_eq!(lodger.stats().memory, plan.size);
+        for session in [&mut own, &mut lodger] {
+            session.set_sparsity(0.4).unwrap();
+            session.prefill(&PROMPT).unwrap();
+        }
+        assert_same(&mut own, &mut lodger);
+        drop(lodger);
+        assert!(memory.iter().any(|&word| word != u64::MAX));
+    }
 }
 
 #[test]
