@@ -4,6 +4,7 @@ use crate::number;
 use crate::progress::Reporter;
 use clap::ValueEnum;
 use rasp::Result;
+use rasp::format;
 use rasp::model::WeightType;
 use rasp_packer::{PackOptions, RecipeRequest, Summary};
 use serde_json::json;
@@ -32,9 +33,19 @@ pub struct Args {
     /// Share of each linear's budget that goes to input channels; the rest pays for a low rank
     #[arg(long, default_value_t = 1.0)]
     rho: f32,
+    /// How a rung's sparsity is shared out: by one threshold for the whole model, or equally
+    #[arg(long, value_name = "HOW", default_value = "global")]
+    allocation: Allocation,
     /// A JSON file with exceptions from that, linear by linear
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
+    /// Make the sparsest setting the file's default whose perplexity, on calibration text that is held back, is at most
+    /// this many percent above the dense model's
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    quality: Option<f64>,
+    /// A folder to keep what long steps have found in: an interrupted run goes on from there
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
     /// Threads for calibration (default: all)
     #[arg(long, value_parser = crate::parse_count)]
     threads: Option<usize>,
@@ -55,6 +66,13 @@ enum Dtype {
     Q4,
 }
 
+/// How sparsity is shared out.
+#[derive(Clone, Copy, ValueEnum)]
+enum Allocation {
+    Global,
+    Uniform,
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let recipe = match &args.recipe {
         None => RecipeRequest::default(),
@@ -73,7 +91,13 @@ pub fn run(args: &Args) -> Result<()> {
         calibration_tokens: args.calib_tokens as usize,
         sparsity: args.sparsity.0.clone(),
         rho: args.rho,
+        allocation: match args.allocation {
+            Allocation::Global => format::Allocation::Global,
+            Allocation::Uniform => format::Allocation::Uniform,
+        },
         recipe,
+        quality: args.quality.map(|percent| percent / 100.0),
+        work: args.work.clone(),
         threads: args.threads.unwrap_or_else(crate::all_threads),
     };
     let summary = rasp_packer::pack(&options, &mut Reporter::new())?;
@@ -89,15 +113,25 @@ fn parse_ladder(text: &str) -> Result<Ladder, String> {
     }
 }
 
+fn parse_percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent),
+        _ => Err("a percentage from 0 up".into()),
+    }
+}
+
 fn as_json(s: &Summary) -> serde_json::Value {
     let rungs: Vec<_> = s
         .rungs
         .iter()
-        .map(|r| json!({"sparsity": number(r.sparsity), "kept": r.kept, "bytes_per_token": r.bytes_per_token}))
+        .map(|r| {
+            json!({"sparsity": number(r.sparsity), "kept": r.kept, "bytes_per_token": r.bytes_per_token, "loss": r.loss})
+        })
         .collect();
     json!({
         "name": s.name, "architecture": s.architecture, "file_bytes": s.file_bytes, "linear_bytes": s.linear_bytes,
-        "head_bytes": s.head_bytes, "calibration_tokens": s.calibration_tokens, "rungs": rungs,
+        "head_bytes": s.head_bytes, "calibration_tokens": s.calibration_tokens,
+        "default_sparsity": number(s.default_sparsity), "rungs": rungs,
     })
 }
 
@@ -113,12 +147,19 @@ fn as_text(s: &Summary) -> String {
         mb(s.head_bytes)
     );
     text += &format!("calibrated on {} tokens\n\n", s.calibration_tokens);
-    text += "sparsity   linears read   MB a token   of dense\n";
+    text += "sparsity   linears read   MB a token   of dense   perplexity\n";
     text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%\n", "dense", 100.0, mb(dense), 100.0);
     for r in &s.rungs {
         let share = r.bytes_per_token as f64 / dense as f64;
         let row = (r.sparsity, r.kept * 100.0, mb(r.bytes_per_token), share * 100.0);
-        text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%\n", row.0, row.1, row.2, row.3);
+        let loss = r.loss.map_or(String::new(), |loss| format!("   {:>+9.1}%", loss * 100.0));
+        text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%{loss}\n", row.0, row.1, row.2, row.3);
+    }
+    if s.rungs.iter().any(|r| r.loss.is_some()) {
+        text += "\nperplexity on held-back calibration text, every token sparse\n";
+    }
+    if s.default_sparsity > 0.0 {
+        text += &format!("default: {}\n", number(s.default_sparsity));
     }
     text
 }

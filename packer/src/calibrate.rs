@@ -1,62 +1,23 @@
-//! Thresholds from text: one pass of the dense model, watching what enters each linear.
+//! The text that a model is calibrated on: a user's, or one the model writes itself.
 
-use crate::histogram::Histogram;
-use crate::plan::Plan;
 use crate::progress::Progress;
-use rasp::model::{GroupKind, Model};
-use rasp::session::{MatRef, Observer, Scorer, Session, SessionOptions};
+use rasp::model::Model;
+use rasp::session::{Session, SessionOptions};
 use rasp::text::EncodeOptions;
 use rasp::{Error, Result, Sampling, Status};
 use std::sync::Arc;
 
 /// Calibration text is cut into windows of this many tokens, each passed alone (METHOD, "Figures measured here").
-const WINDOW: usize = 512;
+pub(crate) const WINDOW: usize = 512;
 
-/// Counts the score `|x_j|·c_j` of every channel of every linear.
-struct ScoreHistograms {
-    model: Arc<Model>,
-    histograms: Vec<Histogram>,
-}
-
-impl Observer for ScoreHistograms {
-    fn group_input(&mut self, layer: usize, group: GroupKind, x: MatRef<'_>) {
-        let layer = &self.model.layers()[layer];
-        let group = layer.groups()[group as usize];
-        for linear in group.linears() {
-            let histogram = &mut self.histograms[linear.index()];
-            for row in 0..x.rows() {
-                match linear.score() {
-                    Some(score) => x.row(row).iter().zip(score).for_each(|(x, c)| histogram.add(x.abs() * c)),
-                    None => x.row(row).iter().for_each(|x| histogram.add(x.abs())),
-                }
-            }
-        }
-    }
-}
-
-/// The thresholds of every linear at every rung: the quantile of its scores over all tokens and channels that leaves the
-/// planned share above it.
-pub(crate) fn thresholds(
-    model: &Arc<Model>,
-    plan: &Plan,
-    tokens: &[u32],
-    threads: usize,
-    progress: &mut dyn Progress,
-) -> Result<Vec<Vec<f32>>> {
-    let window = WINDOW.min(model.config().context_length);
-    let histograms = plan.linears.iter().map(|_| Histogram::new()).collect();
-    let mut observer = ScoreHistograms { model: model.clone(), histograms };
-    let mut scorer = Scorer::exact(model.clone(), window, threads)?;
-    progress.begin("calibrating", tokens.len() as u64);
-    for window in tokens.chunks(window) {
-        scorer.observe(window, window.len(), &mut observer)?;
-        progress.advance(window.len() as u64);
-    }
-    progress.end();
-    let quantiles = |(plan, histogram): (&crate::plan::LinearPlan, &Histogram)| {
-        plan.channels.iter().map(|share| histogram.quantile(1.0 - share)).collect()
-    };
-    Ok(plan.linears.iter().zip(&observer.histograms).map(quantiles).collect())
+/// Cuts tokens into windows: those to calibrate on, the first `limit` tokens or so, and what is held back for measuring.
+/// A text of less than that gives a fifth of its windows to measuring, one of a single window none.
+pub(crate) fn windows(tokens: &[u32], limit: usize) -> (Vec<&[u32]>, Vec<&[u32]>) {
+    let mut windows: Vec<&[u32]> = tokens.chunks(WINDOW).collect();
+    let wanted = limit.div_ceil(WINDOW);
+    let held_back = windows.len().saturating_sub(wanted).max(windows.len() / 5);
+    let held_back = windows.split_off(windows.len() - held_back);
+    (windows, held_back)
 }
 
 /// The first `limit` tokens of a text, in whole windows where there is one.

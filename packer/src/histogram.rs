@@ -24,6 +24,15 @@ impl Histogram {
         self.total += 1;
     }
 
+    /// The same counts, ready for the question of how many lie above a threshold.
+    pub(crate) fn tail(&self) -> Tail {
+        let mut above = vec![0; BINS + 1].into_boxed_slice();
+        for bin in (0..BINS).rev() {
+            above[bin] = above[bin + 1] + self.counts[bin];
+        }
+        Tail { above }
+    }
+
     /// The number below which the share `level` (0 to 1) of all magnitudes lies.
     pub(crate) fn quantile(&self, level: f64) -> f32 {
         let mut target = level.clamp(0.0, 1.0) * self.total as f64;
@@ -38,6 +47,24 @@ impl Histogram {
             target -= count as f64;
         }
         0.0
+    }
+}
+
+/// How many magnitudes lie above a threshold, for many thresholds.
+pub(crate) struct Tail {
+    /// Magnitudes in each bin and above.
+    above: Box<[u64]>,
+}
+
+impl Tail {
+    /// The share (0 to 1) of all magnitudes that lie above `threshold`; a bin's are taken as evenly spread.
+    pub(crate) fn share_above(&self, threshold: f32) -> f64 {
+        let bin = ((threshold.max(0.0).to_bits() >> SHIFT) as usize).min(BINS - 1);
+        let low = f64::from(f32::from_bits((bin as u32) << SHIFT));
+        let high = if bin + 1 < BINS { f64::from(f32::from_bits((bin as u32 + 1) << SHIFT)) } else { f64::from(f32::MAX) };
+        let inside = (high - f64::from(threshold)) / (high - low);
+        let own = (self.above[bin] - self.above[bin + 1]) as f64;
+        (self.above[bin + 1] as f64 + own * inside.clamp(0.0, 1.0)) / self.above[0].max(1) as f64
     }
 }
 
@@ -62,6 +89,8 @@ mod tests {
             let exact = all[(level * all.len() as f64) as usize];
             let found = histogram.quantile(level);
             assert!((found / exact - 1.0).abs() < 2e-3, "{level}: {found} for {exact}");
+            // And back again.
+            assert!((histogram.tail().share_above(found) - (1.0 - level)).abs() < 1e-6);
         }
     }
 
@@ -74,5 +103,9 @@ mod tests {
         histogram.add(f32::NAN);
         assert!(histogram.quantile(0.0) >= 0.0);
         assert!(histogram.quantile(1.0).is_finite());
+        let tail = histogram.tail();
+        assert_eq!(tail.share_above(-1.0), 1.0);
+        assert!(tail.share_above(1.0) > 0.6 && tail.share_above(f32::MAX) <= 2.0 / 3.0);
+        assert_eq!(Histogram::new().tail().share_above(1.0), 0.0);
     }
 }

@@ -1,7 +1,9 @@
 //! Turns a Llama-family checkpoint into one `.rasp` file: import, split off low ranks, calibrate, write.
 
+mod allocate;
 mod calibrate;
 mod decompose;
+mod fisher;
 mod grid;
 mod head_look;
 mod histogram;
@@ -9,10 +11,15 @@ pub mod import;
 mod pack;
 mod plan;
 mod progress;
+mod quality;
 mod quantize;
 mod round;
 mod stage;
+#[cfg(test)]
+#[path = "../../tests/support/tiny.rs"]
+mod tiny;
 pub mod tokenizer;
+mod work;
 
 pub use grid::Grid;
 pub use pack::{PackOptions, Rung, Summary, pack};

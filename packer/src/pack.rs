@@ -1,17 +1,22 @@
 //! From a checkpoint to a `.rasp` file.
 
+use crate::allocate::{self, Calibration};
 use crate::calibrate;
+use crate::fisher;
 use crate::import;
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
+use crate::quality::{self, Quality};
 use crate::stage::{self, Stage};
 use crate::tokenizer;
-use rasp::format::{Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
+use crate::work::Work;
+use rasp::format::{Allocation, Bytes, Config, File, LinearRecipe, Recipe, ScoreKind, TensorSpec, Writer, key};
 use rasp::model::{LoadOptions, Model, WeightType};
 use rasp::{Error, Result, Status};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What to pack, and how.
 #[derive(Clone, Debug)]
@@ -30,8 +35,15 @@ pub struct PackOptions {
     pub sparsity: Vec<f32>,
     /// Share of every linear's budget that goes to input channels; the rest pays for a low rank.
     pub rho: f32,
+    /// How a rung's sparsity is shared out among the linears.
+    pub allocation: Allocation,
     /// Exceptions from that, linear by linear.
     pub recipe: RecipeRequest,
+    /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting becomes
+    /// the file's default.
+    pub quality: Option<f64>,
+    /// Where to keep what long steps have found, so that an interrupted run can go on.
+    pub work: Option<PathBuf>,
     /// Threads for calibration.
     pub threads: usize,
 }
@@ -51,6 +63,8 @@ pub struct Summary {
     pub head_bytes: u64,
     /// Tokens calibrated on.
     pub calibration_tokens: usize,
+    /// The sparsity that a session starts with.
+    pub default_sparsity: f32,
     /// The ladder, and the share of linear traffic each rung is expected to keep.
     pub rungs: Vec<Rung>,
 }
@@ -65,6 +79,8 @@ pub struct Rung {
     pub kept: f64,
     /// Bytes of weights a token reads: the kept linear bytes and the head.
     pub bytes_per_token: u64,
+    /// By how much the perplexity is above the dense model's on held-back calibration text, if that was measured.
+    pub loss: Option<f64>,
 }
 
 /// A file that is removed when done with.
@@ -86,16 +102,11 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     let config = config(&checkpoint.config);
     config.validate()?;
     stage::check_shapes(&config, options.weight_type)?;
-    let plan = Plan::new(&config, &options.sparsity, options.rho, &options.recipe)?;
+    let mut plan = Plan::new(&config, &options.sparsity, options.rho, options.allocation, &options.recipe)?;
+    if options.quality.is_some() && plan.ladder.is_empty() {
+        return Err(Error::new(Status::InvalidArgument, "a quality to be met needs a ladder of sparsities"));
+    }
     let compiled = tokenizer::compile(&checkpoint.tokenizer, config.vocab_size)?;
-    let stage = Stage {
-        checkpoint: &checkpoint,
-        config: &config,
-        tokenizer: &compiled,
-        plan: &plan,
-        weight_type: options.weight_type,
-    };
-    let recipe = |thresholds: &[Vec<f32>]| recipe(&plan, options.weight_type, thresholds);
     let metadata = |recipe: &Recipe| -> Result<Vec<(&str, String)>> {
         let json = |e: serde_json::Error| Error::new(Status::Internal, e.to_string());
         let mut metadata = vec![
@@ -108,38 +119,134 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
         }
         Ok(metadata)
     };
-
-    if plan.ladder.is_empty() {
-        let mut writer = Writer::create(&options.output, &metadata(&recipe(&[]))?, stage.tensors())?;
+    let (weight_type, undecided) = (options.weight_type, Measured::undecided(&plan));
+    let write = |to: &Path, plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
+        let stage =
+            Stage { checkpoint: &checkpoint, config: &config, tokenizer: &compiled, plan, weight_type };
+        let metadata = metadata(&recipe(plan, weight_type, &undecided))?;
+        let mut writer = Writer::create(to, &metadata, stage.tensors())?;
         stage.write(&mut writer, progress)?;
         writer.finish()?;
-        return summary(options, &config, &plan, 0);
+        Ok(stage.tensors())
+    };
+
+    if plan.ladder.is_empty() {
+        write(&options.output, &plan, progress)?;
+        return summary(options, &config, &plan, &undecided);
+    }
+    let staging = Temporary(staging_path(&options.output));
+    let tensors = write(&staging.0, &plan, progress)?;
+    let measured = measure(options, &mut plan, &staging.0, progress)?;
+    let metadata = metadata(&recipe(&plan, weight_type, &measured))?;
+    copy(&staging.0, &options.output, &metadata, tensors, progress)?;
+    summary(options, &config, &plan, &measured)
+}
+
+/// What calibration tells.
+struct Measured {
+    tokens: usize,
+    /// One a linear, each one a rung
+    thresholds: Vec<Vec<f32>>,
+    /// One a rung, or none
+    losses: Vec<f64>,
+    default_sparsity: f32,
+}
+
+impl Measured {
+    /// Nothing yet.
+    fn undecided(plan: &Plan) -> Measured {
+        let thresholds = vec![vec![0.0; plan.ladder.len()]; plan.linears.len()];
+        Measured { tokens: 0, thresholds, losses: Vec::new(), default_sparsity: 0.0 }
+    }
+}
+
+/// Calibrates the staged model: its scores where they take a model to know, its thresholds, and what each rung costs.
+/// Scores go into the staging file, the shares kept into the plan.
+fn measure(options: &PackOptions, plan: &mut Plan, staging: &Path, progress: &mut dyn Progress) -> Result<Measured> {
+    let threads = options.threads;
+    let mut model = Model::load(staging, &LoadOptions::default())?;
+    let tokens = calibration_tokens(options, &model, progress)?;
+    let (windows, held_back) = calibrate::windows(&tokens, options.calibration_tokens);
+    let work = Work::open(options.work.as_deref(), source(options, plan, &tokens)?)?;
+    if plan.score == ScoreKind::Fisher {
+        let fisher = work.load("fisher")?;
+        let save = |fisher: &fisher::Fisher| work.save("fisher", fisher);
+        let fisher = fisher::measure(&model, &windows, threads, fisher, save, progress)?;
+        // The mapping must go before the file under it changes.
+        drop(model);
+        let scores = plan.linears.iter().enumerate();
+        let scores = scores.map(|(i, linear)| (format!("{}.score", linear.name()), fisher.score(i, linear.outputs)));
+        stage::overwrite(staging, scores)?;
+        model = Model::load(staging, &LoadOptions::default())?;
     }
 
-    let staging = Temporary(staging_path(&options.output));
-    let undecided = vec![vec![0.0; plan.ladder.len()]; plan.linears.len()];
-    let mut writer = Writer::create(&staging.0, &metadata(&recipe(&undecided))?, stage.tensors())?;
-    stage.write(&mut writer, progress)?;
-    writer.finish()?;
+    let calibration = Calibration { model: &model, windows: &windows, threads };
+    let known = work.load("rungs")?.unwrap_or_default();
+    let save = |rungs: &[allocate::Rung]| work.save("rungs", &rungs);
+    let mut rungs = allocate::rungs(&calibration, plan, known, save, progress)?;
 
-    let model = Model::load(&staging.0, &LoadOptions::default())?;
-    let tokens = match &options.calibration {
+    let (mut losses, mut default_sparsity) = (Vec::new(), 0.0);
+    if !held_back.is_empty() {
+        let mut quality = Quality::new(&model, &held_back, threads)?;
+        losses = quality::losses(&mut quality, &rungs, progress)?;
+        if let Some(most) = options.quality {
+            default_sparsity = quality::sparsest(&mut quality, &plan.ladder, &rungs, &losses, most, progress)?;
+        }
+    } else if options.quality.is_some() {
+        let message = format!(
+            "the calibration text is too short to hold some of it back for measuring quality: {} tokens, of which a window \
+             of {} is needed beside those calibrated on",
+            tokens.len(),
+            calibrate::WINDOW
+        );
+        return Err(Error::new(Status::InvalidArgument, message));
+    }
+    let mut thresholds = vec![Vec::new(); plan.linears.len()];
+    for (n, rung) in rungs.drain(..).enumerate() {
+        for (linear, (threshold, share)) in rung.thresholds.into_iter().zip(rung.channels).enumerate() {
+            thresholds[linear].push(threshold);
+            plan.linears[linear].channels[n] = share;
+        }
+    }
+    Ok(Measured { tokens: windows.iter().map(|w| w.len()).sum(), thresholds, losses, default_sparsity })
+}
+
+/// The calibration text, with some more to hold back where there is as much.
+fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut dyn Progress) -> Result<Vec<u32>> {
+    let limit = options.calibration_tokens + quality::HELD_BACK * calibrate::WINDOW;
+    match &options.calibration {
         Some(path) => {
             let text = fs::read_to_string(path).map_err(|e| {
                 Error::new(Status::Io, format!("cannot read the calibration text {}: {e}", path.display()))
             })?;
-            let tokens = calibrate::text_tokens(&model, &text, options.calibration_tokens);
-            tokens.map_err(|e| e.context(path.display()))?
+            calibrate::text_tokens(model, &text, limit).map_err(|e| e.context(path.display()))
         }
         None => {
             progress.note("no --calib text: the model writes its own");
-            calibrate::own_tokens(&model, options.calibration_tokens, options.threads, progress)?
+            calibrate::own_tokens(model, limit, options.threads, progress)
         }
-    };
-    let thresholds = calibrate::thresholds(&model, &plan, &tokens, options.threads, progress)?;
-    drop(model);
-    copy(&staging.0, &options.output, &metadata(&recipe(&thresholds))?, stage.tensors(), progress)?;
-    summary(options, &config, &plan, tokens.len())
+    }
+}
+
+/// What the findings of a work directory depend on, in words and a checksum.
+fn source(options: &PackOptions, plan: &Plan, tokens: &[u32]) -> Result<String> {
+    let input = fs::metadata(&options.input)
+        .map_err(|e| Error::new(Status::Io, format!("cannot read {}: {e}", options.input.display())))?;
+    // FNV-1a, over the tokens.
+    let hash = tokens.iter().flat_map(|t| t.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Ok(format!(
+        "{} ({} bytes) as {}, sparsity {:?}, rho {}, {:?}, recipe {:?}, {} tokens {hash:016x}",
+        options.input.display(),
+        input.len(),
+        options.weight_type.name(),
+        plan.ladder,
+        options.rho,
+        plan.allocation,
+        options.recipe,
+        tokens.len(),
+    ))
 }
 
 fn config(from: &import::ModelConfig) -> Config {
@@ -159,18 +266,25 @@ fn config(from: &import::ModelConfig) -> Config {
     }
 }
 
-/// The recipe as the file states it. `thresholds` has a row a linear.
-fn recipe(plan: &Plan, weight_type: WeightType, thresholds: &[Vec<f32>]) -> Recipe {
+/// The recipe as the file states it.
+fn recipe(plan: &Plan, weight_type: WeightType, measured: &Measured) -> Recipe {
     let linears = plan.linears.iter().enumerate().map(|(i, linear)| {
         let recipe = LinearRecipe {
             rho: linear.rho,
             rank: linear.rank,
-            thresholds: thresholds.get(i).cloned().unwrap_or_default(),
+            thresholds: measured.thresholds.get(i).cloned().unwrap_or_default(),
             kept: (0..plan.ladder.len()).map(|rung| linear.kept(rung, weight_type) as f32).collect(),
         };
         (linear.name(), recipe)
     });
-    Recipe { score: plan.score, sparsity: plan.ladder.clone(), linears: linears.collect::<BTreeMap<_, _>>() }
+    Recipe {
+        score: plan.score,
+        sparsity: plan.ladder.clone(),
+        allocation: plan.allocation,
+        default_sparsity: measured.default_sparsity,
+        loss: measured.losses.iter().map(|&loss| loss as f32).collect(),
+        linears: linears.collect::<BTreeMap<_, _>>(),
+    }
 }
 
 fn staging_path(output: &Path) -> PathBuf {
@@ -198,7 +312,7 @@ fn copy(
     writer.finish()
 }
 
-fn summary(options: &PackOptions, config: &Config, plan: &Plan, calibration_tokens: usize) -> Result<Summary> {
+fn summary(options: &PackOptions, config: &Config, plan: &Plan, measured: &Measured) -> Result<Summary> {
     let file_bytes = fs::metadata(&options.output)
         .map_err(|e| Error::new(Status::Io, format!("cannot read the size of {}: {e}", options.output.display())))?
         .len();
@@ -210,10 +324,11 @@ fn summary(options: &PackOptions, config: &Config, plan: &Plan, calibration_toke
         Some(_) => config.hidden_size + config.hidden_size / options.weight_type.block_unit() * size_of::<u16>(),
     };
     let head_bytes = (config.vocab_size * head_row) as u64;
-    let rungs = plan.ladder.iter().zip(plan.kept(options.weight_type)).map(|(&sparsity, kept)| Rung {
+    let rungs = plan.ladder.iter().zip(plan.kept(options.weight_type)).enumerate().map(|(n, (&sparsity, kept))| Rung {
         sparsity,
         kept,
         bytes_per_token: (kept * linear_bytes as f64) as u64 + head_bytes,
+        loss: measured.losses.get(n).copied(),
     });
     Ok(Summary {
         name: config.name.clone(),
@@ -221,7 +336,8 @@ fn summary(options: &PackOptions, config: &Config, plan: &Plan, calibration_toke
         file_bytes,
         linear_bytes,
         head_bytes,
-        calibration_tokens,
+        calibration_tokens: measured.tokens,
+        default_sparsity: measured.default_sparsity,
         rungs: rungs.collect(),
     })
 }

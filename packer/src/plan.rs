@@ -1,6 +1,6 @@
 //! What was asked for, linear by linear: the recipe as a user states it, and the budget it gives each linear.
 
-use rasp::format::{Config, ScoreKind};
+use rasp::format::{Allocation, Config, ScoreKind};
 use rasp::model::{LinearKind, WeightType};
 use rasp::{Error, Result, Status};
 use serde::Deserialize;
@@ -21,7 +21,7 @@ const FLOAT_BITS: f64 = 16.0;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeRequest {
-    /// How channels are scored; `weight_norm` if absent.
+    /// How channels are scored; if absent `fisher`, or `weight_norm` where the sparsity is shared out uniformly.
     #[serde(default)]
     pub score: Option<ScoreKind>,
     /// The rung whose budget fixes the ranks; the one nearest to 0.5 if absent.
@@ -56,6 +56,7 @@ impl RecipeRequest {
 /// The ladder and, for each linear, what it may keep at each rung.
 pub(crate) struct Plan {
     pub(crate) score: ScoreKind,
+    pub(crate) allocation: Allocation,
     /// Strictly ascending, in (0, 1).
     pub(crate) ladder: Vec<f32>,
     /// Blocks in order, [`LinearKind::ALL`] within each.
@@ -71,8 +72,10 @@ pub(crate) struct LinearPlan {
     pub(crate) outputs: usize,
     pub(crate) rho: f32,
     pub(crate) rank: usize,
-    /// The share of input channels kept, a rung.
+    /// The share of input channels kept, a rung: what was asked for, later what was found.
     pub(crate) channels: Vec<f64>,
+    /// True if a rule says how much is kept, whatever the allocation.
+    pub(crate) fixed: bool,
 }
 
 impl LinearPlan {
@@ -86,7 +89,7 @@ impl LinearPlan {
     }
 
     /// The low-rank factors' numbers as a share of the dense linear's.
-    fn rank_share(&self) -> f64 {
+    pub(crate) fn rank_share(&self) -> f64 {
         (self.rank * (self.inputs + self.outputs)) as f64 / self.weights() as f64
     }
 
@@ -109,8 +112,23 @@ fn rank(sparsity: f64, rho: f64, inputs: usize, outputs: usize) -> usize {
 
 impl Plan {
     /// The budget of every linear for this ladder, ρ and recipe.
-    pub(crate) fn new(config: &Config, ladder: &[f32], rho: f32, request: &RecipeRequest) -> Result<Plan> {
+    pub(crate) fn new(
+        config: &Config,
+        ladder: &[f32],
+        rho: f32,
+        allocation: Allocation,
+        request: &RecipeRequest,
+    ) -> Result<Plan> {
         let wrong = |message: String| Err(Error::new(Status::InvalidArgument, message));
+        let score = match (allocation, request.score) {
+            (Allocation::Uniform, score) => score.unwrap_or(ScoreKind::WeightNorm),
+            (Allocation::Global, None | Some(ScoreKind::Fisher)) => ScoreKind::Fisher,
+            (Allocation::Global, Some(_)) => {
+                let message = "one threshold for the whole model needs the score fisher: only its scores can be compared \
+                               between linears";
+                return wrong(message.into());
+            }
+        };
         if !ladder.iter().all(|s| *s > 0.0 && *s < 1.0) || !ladder.windows(2).all(|w| w[0] < w[1]) {
             return wrong(format!("sparsities {ladder:?}: they must ascend and lie between 0 and 1"));
         }
@@ -135,18 +153,20 @@ impl Plan {
         for layer in 0..config.num_layers {
             for kind in LinearKind::ALL {
                 let (inputs, outputs) = config.linear_shape(kind);
-                let mut linear = LinearPlan { layer, kind, inputs, outputs, rho, rank: 0, channels: Vec::new() };
+                let (channels, fixed) = (Vec::new(), false);
+                let mut linear = LinearPlan { layer, kind, inputs, outputs, rho, rank: 0, channels, fixed };
                 let mut sparsity = ladder.to_vec();
                 for rule in request.rules.iter().filter(|r| matches(&r.linears, layer, kind)) {
                     linear.rho = rule.rho.unwrap_or(linear.rho);
-                    sparsity = rule.sparsity.clone().unwrap_or(sparsity);
+                    if let Some(own) = &rule.sparsity {
+                        (sparsity, linear.fixed) = (own.clone(), true);
+                    }
                 }
                 linear.spend(&sparsity, rank_rung)?;
                 linears.push(linear);
             }
         }
-        let score = request.score.unwrap_or(ScoreKind::WeightNorm);
-        Ok(Plan { score, ladder: ladder.to_vec(), linears })
+        Ok(Plan { score, allocation, ladder: ladder.to_vec(), linears })
     }
 
     /// The share of linear traffic kept at each rung, weighted by size: what the calibration text would have read.
@@ -236,7 +256,7 @@ mod tests {
     }
 
     fn plan(ladder: &[f32], rho: f32, json: &str) -> Result<Plan> {
-        Plan::new(&config(), ladder, rho, &RecipeRequest::parse(json).unwrap())
+        Plan::new(&config(), ladder, rho, Allocation::Uniform, &RecipeRequest::parse(json).unwrap())
     }
 
     #[test]
@@ -289,6 +309,17 @@ mod tests {
         let share = |i: usize| plan.linears[i].channels[0];
         assert!((share(2) - 0.9).abs() < 1e-6 && (share(0) - 0.5).abs() < 1e-6);
         assert!((share(9) - 0.4).abs() < 1e-6 && plan.linears[9].rank > 0);
+    }
+
+    #[test]
+    fn one_threshold_needs_scores_that_compare() {
+        let plan = |json: &str| {
+            Plan::new(&config(), &[0.5], 1.0, Allocation::Global, &RecipeRequest::parse(json).unwrap())
+        };
+        assert_eq!(plan("{}").unwrap().score, ScoreKind::Fisher);
+        assert!(plan(r#"{"score": "magnitude"}"#).err().unwrap().message().contains("fisher"));
+        let ruled = plan(r#"{"rules": [{"linears": "layers.0.q", "sparsity": [0.1]}]}"#).unwrap();
+        assert!(ruled.linears[0].fixed && !ruled.linears[1].fixed);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! The text is not part of the repository. `RASP_DATA` names its folder, `../shared/data` beside the checkout serves as
 //! well; without either there is nothing to compare and the test says so.
 
+use rasp::format::Allocation;
 use rasp::model::WeightType;
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
@@ -46,6 +47,9 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
         calibration_tokens: 8 * WINDOW,
         sparsity: ladder,
         rho,
+        allocation: Allocation::Uniform,
+        quality: None,
+        work: None,
         recipe: RecipeRequest::parse(recipe).unwrap(),
         threads: 1, // The tests of this file run side by side.
     };

@@ -4,7 +4,7 @@
 #[allow(dead_code, unused_imports)]
 mod support;
 
-use rasp::format::{Bytes, File, ScoreKind};
+use rasp::format::{Allocation, Bytes, File, ScoreKind};
 use rasp::model::{LinearKind, WeightType};
 use rasp::session::Scorer;
 use rasp::{Error, LoadOptions, Model, Status};
@@ -63,6 +63,9 @@ fn options(hf: &HfDir, output: &Path) -> PackOptions {
         calibration_tokens: 256,
         sparsity: vec![0.3, 0.5],
         rho: 1.0,
+        allocation: Allocation::Uniform,
+        quality: None,
+        work: None,
         recipe: RecipeRequest::default(),
         threads: 1,
     }

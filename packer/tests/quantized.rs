@@ -5,7 +5,7 @@
 mod support;
 
 use half::f16;
-use rasp::format::{Bytes, Dtype, File, channel_rows};
+use rasp::format::{Allocation, Bytes, Dtype, File, channel_rows};
 use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::session::Scorer;
 use rasp::{LoadOptions, Model, Status};
@@ -118,6 +118,9 @@ fn options(input: &Path, output: &Path, weight_type: WeightType) -> PackOptions 
         calibration_tokens: 256,
         sparsity: vec![],
         rho: 1.0,
+        allocation: Allocation::Uniform,
+        quality: None,
+        work: None,
         recipe: RecipeRequest::default(),
         threads: 1,
     }

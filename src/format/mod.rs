@@ -16,7 +16,7 @@ pub use bytes::{Bytes, Plain, View};
 pub use config::Config;
 pub use header::read_header;
 pub use reader::File;
-pub use recipe::{LinearRecipe, Recipe, ScoreKind};
+pub use recipe::{Allocation, LinearRecipe, Recipe, ScoreKind};
 pub use writer::{TensorSpec, Writer};
 
 pub use safetensors::Dtype;

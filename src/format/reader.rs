@@ -4,6 +4,7 @@ use super::{Bytes, Dtype, FORMAT_VERSION, Plain, View, key, read_header};
 use crate::{Error, Result, Status};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// An opened file: its metadata and where each tensor lies.
@@ -94,8 +95,13 @@ impl File {
 
     /// The bytes of a tensor that must be there, whatever it holds.
     pub fn raw(&self, name: &str) -> Result<&[u8]> {
+        Ok(&self.bytes[self.span(name)?])
+    }
+
+    /// Where the bytes of a tensor that must be there lie in the file.
+    pub fn span(&self, name: &str) -> Result<Range<usize>> {
         let entry = self.entry(name)?;
-        Ok(&self.bytes[entry.start..entry.end])
+        Ok(entry.start..entry.end)
     }
 
     /// A tensor that must be there with exactly this dtype and shape.

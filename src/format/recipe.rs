@@ -15,6 +15,20 @@ pub enum ScoreKind {
     ResidualNorm,
     /// `|x_j|` alone (TEAL).
     Magnitude,
+    /// `|x_j|·√(F_j / out)`, where `F_j` is the Fisher information of the channel: the square root of what dropping it
+    /// costs in KL divergence, a weight saved. Scores of different linears can be compared.
+    Fisher,
+}
+
+/// How the sparsity of a rung is shared out among the linears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Allocation {
+    /// Every linear has the sparsity of the rung.
+    #[default]
+    Uniform,
+    /// One threshold for the whole model decides where the sparsity goes.
+    Global,
 }
 
 /// The recipe of a file; `__metadata__["rasp.recipe"]`.
@@ -24,6 +38,16 @@ pub struct Recipe {
     pub score: ScoreKind,
     /// The ladder: model-level sparsities, strictly ascending, each in (0, 1). Empty for a dense file.
     pub sparsity: Vec<f32>,
+    /// How a rung's sparsity is shared out.
+    #[serde(default)]
+    pub allocation: Allocation,
+    /// The sparsity that a session starts with; 0 is dense.
+    #[serde(default)]
+    pub default_sparsity: f32,
+    /// By how much each rung's perplexity was above the dense model's on held-back calibration text, every token sparse:
+    /// 0.02 is 2%. Empty if it was not measured.
+    #[serde(default)]
+    pub loss: Vec<f32>,
     /// One entry a linear, by name (`layers.0.q`).
     pub linears: BTreeMap<String, LinearRecipe>,
 }
@@ -51,6 +75,13 @@ impl Recipe {
                 return bad(format!("sparsity ladder {:?} does not ascend within 0 to 1", self.sparsity));
             }
             last = s;
+        }
+        if !(0.0..=last).contains(&self.default_sparsity) {
+            return bad(format!("default_sparsity {} lies outside 0 to {last}", self.default_sparsity));
+        }
+        let measured = self.loss.is_empty() || self.loss.len() == self.sparsity.len();
+        if !measured || !self.loss.iter().all(|loss| loss.is_finite()) {
+            return bad(format!("losses {:?} for {} rungs", self.loss, self.sparsity.len()));
         }
         for (name, linear) in &self.linears {
             if linear.thresholds.len() != self.sparsity.len() || linear.kept.len() != self.sparsity.len() {
@@ -83,6 +114,9 @@ mod tests {
         Recipe {
             score: ScoreKind::WeightNorm,
             sparsity: sparsity.to_vec(),
+            allocation: Allocation::Global,
+            default_sparsity: 0.0,
+            loss: vec![0.01; sparsity.len()],
             linears: BTreeMap::from([("layers.0.q".to_string(), linear)]),
         }
     }
@@ -105,6 +139,24 @@ mod tests {
             let error = recipe(s, t).validate().unwrap_err();
             assert_eq!(error.status(), Status::BadFile, "{s:?} {t:?}");
         }
+    }
+
+    #[test]
+    fn defaults_and_losses_must_belong_to_the_ladder() {
+        let whole = recipe(&[0.3, 0.5], &[1.0, 2.0]);
+        assert!(Recipe { default_sparsity: 0.4, loss: Vec::new(), ..whole.clone() }.validate().is_ok());
+        for wrong in [
+            Recipe { default_sparsity: 0.6, ..whole.clone() },
+            Recipe { default_sparsity: f32::NAN, ..whole.clone() },
+            Recipe { loss: vec![0.1], ..whole.clone() },
+            Recipe { loss: vec![0.1, f32::INFINITY], ..whole.clone() },
+        ] {
+            assert_eq!(wrong.validate().unwrap_err().status(), Status::BadFile, "{wrong:?}");
+        }
+        // Files from before these were there.
+        let json = r#"{"score": "weight_norm", "sparsity": [0.5], "linears": {}}"#;
+        let old: Recipe = serde_json::from_str(json).unwrap();
+        assert_eq!((old.allocation, old.default_sparsity, old.loss.len()), (Allocation::Uniform, 0.0, 0));
     }
 
     #[test]

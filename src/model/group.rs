@@ -286,7 +286,8 @@ impl Linear {
         self.score.as_deref()
     }
 
-    pub(crate) fn low_rank(&self) -> Option<&LowRank> {
+    /// Its low-rank part, if it has one.
+    pub fn low_rank(&self) -> Option<&LowRank> {
         self.low_rank.as_ref()
     }
 }

@@ -276,7 +276,7 @@ impl Loader<'_> {
         let recipe = recipe.ok_or_else(|| Error::new(Status::BadFile, format!("recipe: {name} is missing")))?;
         let score = match self.recipe.score {
             ScoreKind::Magnitude => None,
-            ScoreKind::WeightNorm | ScoreKind::ResidualNorm => {
+            ScoreKind::WeightNorm | ScoreKind::ResidualNorm | ScoreKind::Fisher => {
                 Some(self.file.finite(&format!("{name}.score"), &[input])?)
             }
         };

@@ -4,6 +4,7 @@ mod group;
 mod load;
 mod look;
 mod rows;
+mod values;
 
 pub(crate) use group::Weights;
 pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};

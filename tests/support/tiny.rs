@@ -2,7 +2,7 @@
 //! Its parts can be changed before it is written, to make files that must be refused.
 
 use half::bf16;
-use rasp::format::{Config, Dtype, LinearRecipe, Recipe, ScoreKind, TensorSpec, Writer, key};
+use rasp::format::{Allocation, Config, Dtype, LinearRecipe, Recipe, ScoreKind, TensorSpec, Writer, key};
 use rasp::model::{GroupKind, LinearKind};
 use rasp::text::{Alphabet, NONE, Settings, hash_bytes, kind, tensor};
 use std::path::Path;
@@ -50,7 +50,14 @@ impl Tiny {
             rms_norm_eps: 1e-5,
             tie_word_embeddings: false,
         };
-        let recipe = Recipe { score: ScoreKind::WeightNorm, sparsity: vec![0.3, 0.5], linears: Default::default() };
+        let recipe = Recipe {
+            score: ScoreKind::WeightNorm,
+            sparsity: vec![0.3, 0.5],
+            allocation: Allocation::Uniform,
+            default_sparsity: 0.0,
+            loss: Vec::new(),
+            linears: Default::default(),
+        };
         let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}\
                         {% if add_generation_prompt %}<assistant>{% endif %}";
         let mut tiny = Tiny { config, recipe, template: Some(template.into()), tensors: Vec::new() };

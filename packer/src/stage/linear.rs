@@ -51,7 +51,8 @@ impl Stage<'_> {
         };
         let norms = match self.plan.score {
             ScoreKind::ResidualNorm => column_norms(&self.values(&weights), plan.inputs),
-            ScoreKind::WeightNorm | ScoreKind::Magnitude => norms,
+            // Fisher information takes a working model: until there is one, the norms stand in its place.
+            ScoreKind::WeightNorm | ScoreKind::Magnitude | ScoreKind::Fisher => norms,
         };
         Ok(Linear { weights, norms, factors })
     }

@@ -3,6 +3,7 @@
 mod columns;
 mod embedding;
 mod linear;
+mod overwrite;
 
 use crate::import::{Checkpoint, Norm};
 use crate::plan::{LinearPlan, Plan};
@@ -10,6 +11,7 @@ use crate::progress::Progress;
 use crate::tokenizer::Compiled;
 use columns::{Columns, nibbles};
 use linear::{Linear, Weights};
+pub(crate) use overwrite::overwrite;
 use rasp::format::{Config, Dtype, ScoreKind, TensorSpec, Writer, channel_rows};
 use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::{Error, Result, Status};

@@ -1,0 +1,103 @@
+//! One threshold for the whole model: scores are comparable between linears, so each rung keeps the channels whose
+//! dropping would cost most for the bytes saved, wherever they are.
+//!
+//! Sparse linears upstream change what enters those below (smaller inputs, mostly), so that thresholds made from the
+//! dense model's inputs keep less than they should. So the threshold of a rung is a fixed point: with it, tokens that
+//! are sparse everywhere keep just the share asked for.
+
+use super::observe::scores;
+use super::{Calibration, Rung};
+use crate::histogram::{Histogram, Tail};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use rasp::Result;
+
+/// Windows of a sparse pass: enough to know the share kept to a thousandth.
+const WINDOWS: usize = 4;
+/// Sparse passes for a rung at most.
+const PASSES: usize = 4;
+/// The share of the model's weights by which a rung may keep more or less than asked for.
+const TOLERANCE: f64 = 0.002;
+
+pub(super) fn rungs(
+    calibration: &Calibration<'_>,
+    plan: &Plan,
+    mut known: Vec<Rung>,
+    mut found: impl FnMut(&[Rung]) -> Result<()>,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Rung>> {
+    let dense = observe(calibration, calibration.windows.len(), None, "calibrating", progress)?;
+    // How much lower a rung's threshold is than the dense inputs say; much the same from one rung to the next.
+    let mut lower = 1.0;
+    for rung in known.len()..plan.ladder.len() {
+        let goal = 1.0 - f64::from(plan.ladder[rung]);
+        let start = threshold(&dense, plan, rung, goal);
+        let mut guess = start * lower;
+        for pass in 0..PASSES {
+            let thresholds = spread(&dense, plan, rung, guess);
+            let what = format!("calibrating {:.2}, pass {}", plan.ladder[rung], pass + 1);
+            let sparse = observe(calibration, WINDOWS, Some(&thresholds), &what, progress)?;
+            let kept = kept(&sparse, plan, &thresholds);
+            if (kept - goal).abs() < TOLERANCE || pass + 1 == PASSES {
+                let channels = sparse.iter().zip(&thresholds).map(|(tail, &t)| tail.share_above(t)).collect();
+                known.push(Rung { thresholds, channels });
+                found(&known)?;
+                break;
+            }
+            guess = threshold(&sparse, plan, rung, goal);
+        }
+        lower = guess / start;
+    }
+    Ok(known)
+}
+
+fn observe(
+    calibration: &Calibration<'_>,
+    windows: usize,
+    thresholds: Option<&[f32]>,
+    what: &str,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Tail>> {
+    let windows = windows.min(calibration.windows.len());
+    let tokens: usize = calibration.windows[..windows].iter().map(|w| w.len()).sum();
+    progress.begin(what, tokens as u64);
+    let histograms = scores(calibration, windows, thresholds, progress)?;
+    progress.end();
+    Ok(histograms.iter().map(Histogram::tail).collect())
+}
+
+/// The threshold of every linear, given the model's: the same, but for linears whose share a rule has fixed.
+fn spread(tails: &[Tail], plan: &Plan, rung: usize, threshold: f32) -> Vec<f32> {
+    let own = |(tail, linear): (&Tail, &crate::plan::LinearPlan)| match linear.fixed {
+        true => bisect(|t| tail.share_above(t) > linear.channels[rung]),
+        false => threshold,
+    };
+    tails.iter().zip(&plan.linears).map(own).collect()
+}
+
+/// The share of the model's linear weights that these thresholds keep, low ranks included.
+fn kept(tails: &[Tail], plan: &Plan, thresholds: &[f32]) -> f64 {
+    let mut sums = (0.0, 0.0);
+    for ((tail, linear), &threshold) in tails.iter().zip(&plan.linears).zip(thresholds) {
+        let weights = linear.weights() as f64;
+        sums.0 += weights * (tail.share_above(threshold) + linear.rank_share());
+        sums.1 += weights;
+    }
+    sums.0 / sums.1
+}
+
+/// The threshold that keeps the share `goal` of the model's weights.
+fn threshold(tails: &[Tail], plan: &Plan, rung: usize, goal: f64) -> f32 {
+    bisect(|t| kept(tails, plan, &spread(tails, plan, rung, t)) > goal)
+}
+
+/// The least number, to the last bits, that is not `below` any more.
+fn bisect(below: impl Fn(f32) -> bool) -> f32 {
+    // Non-negative floats are ordered as their bits are.
+    let (mut low, mut high) = (0u32, f32::MAX.to_bits());
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if below(f32::from_bits(middle)) { low = middle } else { high = middle }
+    }
+    f32::from_bits(high)
+}

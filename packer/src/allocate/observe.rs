@@ -1,0 +1,57 @@
+//! Counting the scores of channels while text passes.
+
+use super::Calibration;
+use crate::histogram::Histogram;
+use crate::progress::Progress;
+use rasp::Result;
+use rasp::model::{GroupKind, Model};
+use rasp::session::{MatRef, Observer, Scorer};
+use std::sync::Arc;
+
+/// Counts the score `|x_j|·c_j` of every channel of every linear.
+struct ScoreHistograms {
+    model: Arc<Model>,
+    /// One a linear
+    histograms: Vec<Histogram>,
+}
+
+impl Observer for ScoreHistograms {
+    fn group_input(&mut self, layer: usize, group: GroupKind, x: MatRef<'_>) {
+        let layer = &self.model.layers()[layer];
+        let group = layer.groups()[group as usize];
+        for linear in group.linears() {
+            let histogram = &mut self.histograms[linear.index()];
+            for row in 0..x.rows() {
+                match linear.score() {
+                    Some(score) => x.row(row).iter().zip(score).for_each(|(x, c)| histogram.add(x.abs() * c)),
+                    None => x.row(row).iter().for_each(|x| histogram.add(x.abs())),
+                }
+            }
+        }
+    }
+}
+
+/// The scores of every linear's channels on the first `windows` windows: of dense tokens, or with `thresholds` of tokens
+/// that are sparse in every linear before.
+pub(super) fn scores(
+    calibration: &Calibration<'_>,
+    windows: usize,
+    thresholds: Option<&[f32]>,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Histogram>> {
+    let model = calibration.model;
+    let linears = model.layers().iter().flat_map(|l| l.groups()).map(|g| g.linears().len()).sum();
+    let histograms = (0..linears).map(|_| Histogram::new()).collect();
+    let mut observer = ScoreHistograms { model: model.clone(), histograms };
+    let longest = calibration.windows.iter().map(|w| w.len()).max().unwrap_or(1);
+    let mut scorer = Scorer::exact(model.clone(), longest, calibration.threads)?;
+    if let Some(thresholds) = thresholds {
+        scorer.set_thresholds(thresholds)?;
+    }
+    for window in &calibration.windows[..windows.min(calibration.windows.len())] {
+        let sparse_from = if thresholds.is_some() { 0 } else { window.len() };
+        scorer.observe(window, sparse_from, &mut observer)?;
+        progress.advance(window.len() as u64);
+    }
+    Ok(observer.histograms)
+}

@@ -1,0 +1,97 @@
+//! Causal attention and its gradient.
+
+use super::matrix::{Mat, add_product, product};
+use faer::Par;
+use faer::linalg::matmul::matmul;
+use rasp::format::Config;
+
+/// The shape of attention: queries, keys and values lie side by side in rows of `Q + 2K`.
+pub(super) struct Attention<'a> {
+    pub(super) config: &'a Config,
+    /// `[head_dim / 2]`
+    pub(super) inv_freq: &'a [f32],
+    pub(super) threads: usize,
+}
+
+impl Attention<'_> {
+    /// Turns queries and keys by their position (RoFormer, arXiv:2104.09864), or back with `sign` -1, which is the
+    /// gradient's way.
+    pub(super) fn rope(&self, qkv: &mut Mat, sign: f64) {
+        let (dim, half) = (self.config.head_dim, self.config.head_dim / 2);
+        let turned = self.config.q_dim() + self.config.kv_dim();
+        for position in 0..qkv.rows() {
+            for head in qkv.row_mut(position)[..turned].chunks_exact_mut(dim) {
+                for (i, &frequency) in self.inv_freq.iter().enumerate() {
+                    let (sin, cos) = (sign * position as f64 * f64::from(frequency)).sin_cos();
+                    let (a, b) = (head[i], head[i + half]);
+                    head[i] = a * cos as f32 - b * sin as f32;
+                    head[i + half] = b * cos as f32 + a * sin as f32;
+                }
+            }
+        }
+    }
+
+    /// Columns of a query head, of its key, and of its value.
+    fn columns(&self, head: usize) -> (usize, usize, usize) {
+        let (q, kv, dim) = (self.config.q_dim(), self.config.kv_dim(), self.config.head_dim);
+        let shared = head / (self.config.num_heads / self.config.num_kv_heads);
+        (head * dim, q + shared * dim, q + kv + shared * dim)
+    }
+
+    /// `softmax(q Kᵀ / √head_dim)` of one head, causal: `[tokens, tokens]`.
+    fn weights(&self, qkv: &Mat, head: usize) -> Mat {
+        let (q, k, _) = self.columns(head);
+        let dim = self.config.head_dim;
+        let mut p = product(qkv.columns(q, dim), qkv.columns(k, dim).transpose(), self.threads);
+        let scale = 1.0 / (dim as f32).sqrt();
+        for row in 0..p.rows() {
+            let (seen, unseen) = p.row_mut(row).split_at_mut(row + 1);
+            let largest = seen.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+            let mut sum = 0.0;
+            for x in seen.iter_mut() {
+                *x = ((*x - largest) * scale).exp();
+                sum += *x;
+            }
+            seen.iter_mut().for_each(|x| *x /= sum);
+            unseen.fill(0.0);
+        }
+        p
+    }
+
+    /// The heads' outputs side by side, `[tokens, Q]`, from turned queries and keys.
+    pub(super) fn forward(&self, qkv: &Mat) -> Mat {
+        let dim = self.config.head_dim;
+        let mut out = Mat::zeros(qkv.rows(), self.config.q_dim());
+        for head in 0..self.config.num_heads {
+            let (q, _, v) = self.columns(head);
+            let p = self.weights(qkv, head);
+            add_product(out.columns_mut(q, dim), p.view(), qkv.columns(v, dim), self.threads);
+        }
+        out
+    }
+
+    /// The gradient by turned queries, keys and values, from `dout` by the heads' outputs.
+    pub(super) fn backward(&self, qkv: &Mat, dout: &Mat) -> Mat {
+        let dim = self.config.head_dim;
+        let scale = 1.0 / (dim as f32).sqrt();
+        let mut d = Mat::zeros(qkv.rows(), qkv.cols());
+        for head in 0..self.config.num_heads {
+            let (q, k, v) = self.columns(head);
+            let p = self.weights(qkv, head);
+            let dout = dout.columns(q, dim);
+            let mut ds = product(dout, qkv.columns(v, dim).transpose(), self.threads);
+            add_product(d.columns_mut(v, dim), p.view().transpose(), dout, self.threads);
+            // Through the softmax: dS = P ∘ (dP − Σ dP∘P).
+            for row in 0..p.rows() {
+                let (p, ds) = (p.row(row), ds.row_mut(row));
+                let mean: f32 = p.iter().zip(&*ds).map(|(p, ds)| p * ds).sum();
+                ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - mean) * scale);
+            }
+            let par = Par::rayon(self.threads);
+            let (accum, ds) = (faer::Accum::Add, ds.view());
+            matmul(d.columns_mut(q, dim), accum, ds, qkv.columns(k, dim), 1.0, par);
+            matmul(d.columns_mut(k, dim), accum, ds.transpose(), qkv.columns(q, dim), 1.0, par);
+        }
+        d
+    }
+}

@@ -1,0 +1,168 @@
+//! One decoder block, forward from its residual stream and back again.
+
+use super::attention::Attention;
+use super::matrix::{Mat, add_product, product};
+use super::norm::{rms_norm, rms_norm_backward};
+use rasp::model::{Group, GroupKind, LinearKind, Model};
+
+/// Told the gradient `[tokens, in]` by the input of each linear, through that linear's masked weights alone.
+pub(super) type Told<'a> = &'a mut dyn FnMut(LinearKind, &Mat);
+
+/// A group of linears in f32.
+struct Linears<'a> {
+    group: &'a Group,
+    /// `[in, out]`: `R`, or `W` where there is no low rank.
+    weights: Mat,
+    /// `(B [rank, in], A [rank, out])` of each linear
+    low_ranks: Vec<Option<(Mat, Mat)>>,
+    threads: usize,
+}
+
+impl<'a> Linears<'a> {
+    fn new(model: &Model, group: &'a Group, threads: usize) -> Linears<'a> {
+        let (input, output) = (group.input(), group.output());
+        let mut weights = Mat::zeros(input, output);
+        model.group_values(group, weights.data_mut());
+        let low_ranks = group.linears().iter().map(|linear| {
+            linear.low_rank().map(|low_rank| {
+                let (b, a) = model.low_rank_values(low_rank);
+                let rank = linear.rank();
+                (Mat::new(b, rank, input), Mat::new(a, rank, linear.columns().len()))
+            })
+        });
+        Linears { group, weights, low_ranks: low_ranks.collect(), threads }
+    }
+
+    /// `bias + A·(B·x) + R·x`, `[tokens, out]`.
+    fn forward(&self, x: &Mat) -> Mat {
+        let mut y = Mat::zeros(x.rows(), self.group.output());
+        if let Some(bias) = self.group.bias_values() {
+            (0..y.rows()).for_each(|row| y.row_mut(row).copy_from_slice(bias));
+        }
+        add_product(y.view_mut(), x.view(), self.weights.view(), self.threads);
+        for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
+            if let Some((b, a)) = low_rank {
+                let t = product(x.view(), b.view().transpose(), self.threads);
+                let columns = linear.columns();
+                add_product(y.columns_mut(columns.start, columns.len()), t.view(), a.view(), self.threads);
+            }
+        }
+        y
+    }
+
+    /// The gradient by `x`; `told` hears each linear's share of it that comes through `R`.
+    fn backward(&self, dy: &Mat, told: Told<'_>) -> Mat {
+        let mut dx = Mat::zeros(dy.rows(), self.group.input());
+        for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
+            let (start, len) = (linear.columns().start, linear.columns().len());
+            let dy = dy.columns(start, len);
+            let h = product(dy, self.weights.columns(start, len).transpose(), self.threads);
+            told(linear.kind(), &h);
+            dx.add(&h);
+            if let Some((b, a)) = low_rank {
+                let dt = product(dy, a.view().transpose(), self.threads);
+                add_product(dx.view_mut(), dt.view(), b.view(), self.threads);
+            }
+        }
+        dx
+    }
+}
+
+/// One block of a model.
+pub(super) struct Block<'a> {
+    model: &'a Model,
+    layer: usize,
+    threads: usize,
+}
+
+fn silu(x: f32) -> f32 {
+    x / (1.0 + (-x).exp())
+}
+
+/// The derivative of [`silu`].
+fn silu_slope(x: f32) -> f32 {
+    let s = 1.0 / (1.0 + (-x).exp());
+    s * (1.0 + x * (1.0 - s))
+}
+
+impl<'a> Block<'a> {
+    pub(super) fn new(model: &'a Model, layer: usize, threads: usize) -> Block<'a> {
+        Block { model, layer, threads }
+    }
+
+    fn linears(&self, kind: GroupKind) -> Linears<'a> {
+        Linears::new(self.model, self.model.layers()[self.layer].groups()[kind as usize], self.threads)
+    }
+
+    fn attention(&self) -> Attention<'a> {
+        Attention { config: self.model.config(), inv_freq: self.model.rope_inv_freq(), threads: self.threads }
+    }
+
+    /// The residual stream after the block, from that before it: what [`backward`](Block::backward) differentiates.
+    #[cfg(test)]
+    pub(super) fn forward(&self, x: &Mat) -> Mat {
+        let (layer, eps) = (&self.model.layers()[self.layer], self.model.config().rms_norm_eps);
+        let mut qkv = self.linears(GroupKind::Qkv).forward(&rms_norm(x, &layer.attn_norm, eps));
+        self.attention().rope(&mut qkv, 1.0);
+        let mut x = x.clone();
+        x.add(&self.linears(GroupKind::O).forward(&self.attention().forward(&qkv)));
+        let gate_up = self.linears(GroupKind::GateUp).forward(&rms_norm(&x, &layer.mlp_norm, eps));
+        x.add(&self.linears(GroupKind::Down).forward(&gated(&gate_up)));
+        x
+    }
+
+    /// The gradient by the residual stream `x` before the block, from `dout` by the stream after it.
+    pub(super) fn backward(&self, x: &Mat, dout: Mat, told: Told<'_>) -> Mat {
+        let (layer, eps) = (&self.model.layers()[self.layer], self.model.config().rms_norm_eps);
+        let attention = self.attention();
+        let linears_qkv = self.linears(GroupKind::Qkv);
+        let mut qkv = linears_qkv.forward(&rms_norm(x, &layer.attn_norm, eps));
+        attention.rope(&mut qkv, 1.0);
+        let linears_o = self.linears(GroupKind::O);
+        let mut middle = x.clone();
+        middle.add(&linears_o.forward(&attention.forward(&qkv)));
+        let linears_gate_up = self.linears(GroupKind::GateUp);
+        let gate_up = linears_gate_up.forward(&rms_norm(&middle, &layer.mlp_norm, eps));
+
+        let dact = self.linears(GroupKind::Down).backward(&dout, told);
+        let dgate_up = gated_backward(&gate_up, &dact);
+        let dnormed = linears_gate_up.backward(&dgate_up, told);
+        let mut dmiddle = dout;
+        dmiddle.add(&rms_norm_backward(&middle, &layer.mlp_norm, eps, &dnormed));
+
+        let dattn = linears_o.backward(&dmiddle, told);
+        let mut dqkv = attention.backward(&qkv, &dattn);
+        attention.rope(&mut dqkv, -1.0);
+        let dnormed = linears_qkv.backward(&dqkv, told);
+        let mut dx = dmiddle;
+        dx.add(&rms_norm_backward(x, &layer.attn_norm, eps, &dnormed));
+        dx
+    }
+}
+
+/// `silu(gate)·up`, from both side by side.
+#[cfg(test)]
+fn gated(gate_up: &Mat) -> Mat {
+    let width = gate_up.cols() / 2;
+    let mut y = Mat::zeros(gate_up.rows(), width);
+    for row in 0..y.rows() {
+        let (gate, up) = gate_up.row(row).split_at(width);
+        y.row_mut(row).iter_mut().zip(gate.iter().zip(up)).for_each(|(y, (&g, &u))| *y = silu(g) * u);
+    }
+    y
+}
+
+/// The gradient by gate and up, side by side, from `dact` by their gated product.
+fn gated_backward(gate_up: &Mat, dact: &Mat) -> Mat {
+    let width = dact.cols();
+    let mut d = Mat::zeros(gate_up.rows(), gate_up.cols());
+    for row in 0..d.rows() {
+        let (gate, up) = gate_up.row(row).split_at(width);
+        let (dgate, dup) = d.row_mut(row).split_at_mut(width);
+        for (i, &dact) in dact.row(row).iter().enumerate() {
+            dgate[i] = dact * up[i] * silu_slope(gate[i]);
+            dup[i] = dact * silu(gate[i]);
+        }
+    }
+    d
+}

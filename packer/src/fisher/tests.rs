@@ -1,0 +1,131 @@
+//! The gradient against finite differences, and the recomputed block against the engine's.
+
+use super::*;
+use crate::tiny::Tiny;
+use rasp::LoadOptions;
+
+const TOKENS: [u32; 12] = [72, 101, 108, 108, 111, 32, 119, 111, 114, 108, 100, 33];
+
+fn model() -> Arc<Model> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.rasp");
+    Tiny::new().write(&path);
+    let bytes = rasp::format::Bytes::copy(&std::fs::read(&path).unwrap()).unwrap();
+    Model::from_bytes(bytes, &LoadOptions::default()).unwrap()
+}
+
+/// The residual stream before each block and after the last.
+fn streams(model: &Arc<Model>) -> Vec<Mat> {
+    let hidden = model.config().hidden_size;
+    let mut checkpoints = Checkpoints { hidden, streams: vec![Vec::new(); model.layers().len() + 1] };
+    for &token in &TOKENS {
+        let mut row = vec![0.0; hidden];
+        model.embedding_values(token, &mut row);
+        checkpoints.streams[0].extend(row);
+    }
+    let mut scorer = Scorer::exact(model.clone(), TOKENS.len(), 1).unwrap();
+    scorer.observe(&TOKENS, TOKENS.len(), &mut checkpoints).unwrap();
+    checkpoints.streams.into_iter().map(|s| Mat::new(s, TOKENS.len(), hidden)).collect()
+}
+
+#[test]
+fn a_recomputed_block_is_the_engines() {
+    let model = model();
+    let streams = streams(&model);
+    for layer in 0..model.layers().len() {
+        let found = Block::new(&model, layer, 1).forward(&streams[layer]);
+        let largest = found.data().iter().fold(0.0f32, |a, x| a.max(x.abs()));
+        for (found, engine) in found.data().iter().zip(streams[layer + 1].data()) {
+            assert!((found - engine).abs() < 1e-4 * largest, "layer {layer}: {found} for {engine}");
+        }
+    }
+}
+
+#[test]
+fn the_gradient_is_that_of_finite_differences() {
+    let model = model();
+    let x = streams(&model).swap_remove(0);
+    let block = Block::new(&model, 0, 1);
+    // A linear function of the block's output, with coefficients that are all different.
+    let coefficients: Vec<f32> = (0..x.data().len()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    let value = |x: &Mat| {
+        let y = block.forward(x);
+        y.data().iter().zip(&coefficients).map(|(y, c)| f64::from(*y) * f64::from(*c)).sum::<f64>()
+    };
+    let mut linears = 0;
+    let dout = Mat::new(coefficients.clone(), x.rows(), x.cols());
+    let gradient = block.backward(&x, dout, &mut |_, _| linears += 1);
+    assert_eq!(linears, LinearKind::ALL.len());
+    let mut checked = 0;
+    for at in (0..x.data().len()).step_by(29) {
+        let step = 1e-2;
+        let mut moved = x.clone();
+        moved.data_mut()[at] += step;
+        let above = value(&moved);
+        moved.data_mut()[at] -= 2.0 * step;
+        let slope = (above - value(&moved)) / f64::from(2.0 * step);
+        let found = f64::from(gradient.data()[at]);
+        assert!((found - slope).abs() < 2e-2 * slope.abs().max(1.0), "element {at}: {found} for {slope}");
+        checked += 1;
+    }
+    assert!(checked > 20);
+}
+
+#[test]
+fn gradients_of_drawn_labels_cancel_on_average() {
+    let model = model();
+    let x = streams(&model).pop().unwrap();
+    let gradient = head::gradient(&model, &x, 7, 1).unwrap();
+    // The gradient of -log p(y) has mean zero over labels drawn from p: averaged over many draws little must be left.
+    let mut mean = vec![0.0f64; gradient.data().len()];
+    const SEEDS: u64 = 400;
+    for seed in 0..SEEDS {
+        let one = head::gradient(&model, &x, seed, 1).unwrap();
+        mean.iter_mut().zip(one.data()).for_each(|(m, g)| *m += f64::from(*g) / SEEDS as f64);
+    }
+    let square = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>();
+    let single = square(&mut gradient.data().iter().map(|x| f64::from(*x)));
+    let averaged = square(&mut mean.into_iter());
+    assert!(single > 0.0 && averaged < single * 0.05, "{averaged} of {single}");
+}
+
+#[test]
+fn the_last_linears_information_is_that_made_by_hand() {
+    let model = model();
+    let window: Vec<u32> = (0..96).map(|i| (i * 31 % 251) as u32).collect();
+    let mut fisher = Fisher::new(&model);
+    let mut scorer = Scorer::exact(model.clone(), window.len(), 1).unwrap();
+    for seed in 0..40 {
+        add_window(&mut fisher, &mut scorer, &window, seed, 1).unwrap();
+    }
+    assert_eq!(fisher.tokens, 40 * (window.len() - 1));
+    let sums: Vec<f64> = fisher.sums.iter().map(|s| s.iter().sum::<f64>()).collect();
+    assert!(sums.iter().all(|s| s.is_finite() && *s > 0.0), "{sums:?}");
+    // The last linear's Fisher information can be had by hand: its output is added to the residual stream that the head
+    // reads, so F_j = E[(∂L/∂stream · W[j, :])²].
+    let last = model.layers().last().unwrap();
+    let mut weights = Mat::zeros(last.down.input(), last.down.output());
+    model.group_values(&last.down, weights.data_mut());
+    let hidden = model.config().hidden_size;
+    let mut checkpoints = Checkpoints { hidden, streams: vec![Vec::new(); model.layers().len() + 1] };
+    scorer.observe(&window, window.len(), &mut checkpoints).unwrap();
+    let stream = Mat::new(checkpoints.streams.pop().unwrap(), window.len(), hidden);
+    let mut by_hand = vec![0.0f64; last.down.input()];
+    for seed in 0..40 {
+        let g = head::gradient(&model, &stream, seed, 1).unwrap();
+        for row in 1..g.rows() {
+            for (j, sum) in by_hand.iter_mut().enumerate() {
+                let h: f32 = weights.row(j).iter().zip(g.row(row)).map(|(w, g)| w * g).sum();
+                *sum += f64::from(h) * f64::from(h);
+            }
+        }
+    }
+    let own = &fisher.sums[last.down.linears()[0].index()];
+    for (found, expected) in own.iter().zip(&by_hand) {
+        assert!((found / expected - 1.0).abs() < 1e-3, "{found} for {expected}");
+    }
+    // Halfway shrunk to the mean: the scores keep the order of the channels.
+    let score = fisher.score(last.down.linears()[0].index(), hidden);
+    let largest = (0..own.len()).max_by(|&a, &b| own[a].total_cmp(&own[b])).unwrap();
+    assert!(score.iter().all(|&s| s > 0.0 && s <= score[largest]));
+}

@@ -1,0 +1,97 @@
+//! What a rung costs: perplexity on calibration text that nothing was made from.
+
+use crate::progress::Progress;
+use rasp::model::Model;
+use rasp::session::Scorer;
+use rasp::Result;
+use std::sync::Arc;
+
+/// Windows of calibration text held back for measuring.
+pub(crate) const HELD_BACK: usize = 4;
+
+/// Measures perplexity under the strict protocol: every token sparse.
+pub(crate) struct Quality<'a> {
+    scorer: Scorer,
+    windows: &'a [&'a [u32]],
+    dense: f64,
+}
+
+impl<'a> Quality<'a> {
+    /// Passes the text once, dense.
+    pub(crate) fn new(model: &Arc<Model>, windows: &'a [&'a [u32]], threads: usize) -> Result<Quality<'a>> {
+        let longest = windows.iter().map(|w| w.len()).max().unwrap_or(1);
+        let scorer = Scorer::exact(model.clone(), longest, threads)?;
+        let mut quality = Quality { scorer, windows, dense: 0.0 };
+        quality.dense = quality.mean_loss(usize::MAX)?;
+        Ok(quality)
+    }
+
+    /// By how much the perplexity with these thresholds is above the dense model's: 0.02 is 2%.
+    pub(crate) fn loss(&mut self, thresholds: &[f32]) -> Result<f64> {
+        self.scorer.set_thresholds(thresholds)?;
+        Ok((self.mean_loss(0)? - self.dense).exp() - 1.0)
+    }
+
+    /// The mean negative log-probability of a token, in nats.
+    fn mean_loss(&mut self, sparse_from: usize) -> Result<f64> {
+        let (mut sum, mut count) = (0.0, 0usize);
+        for window in self.windows {
+            for score in self.scorer.score(window, sparse_from)? {
+                sum -= score.log_prob;
+                count += 1;
+            }
+        }
+        Ok(sum / count.max(1) as f64)
+    }
+}
+
+/// The loss of every rung.
+pub(crate) fn losses(
+    quality: &mut Quality<'_>,
+    rungs: &[crate::allocate::Rung],
+    progress: &mut dyn Progress,
+) -> Result<Vec<f64>> {
+    progress.begin("measuring quality", rungs.len() as u64);
+    let mut losses = Vec::new();
+    for rung in rungs {
+        losses.push(quality.loss(&rung.thresholds)?);
+        progress.advance(1);
+    }
+    progress.end();
+    Ok(losses)
+}
+
+/// How finely a sparsity is looked for.
+const STEP: f32 = 0.01;
+
+/// The sparsest setting, by hundredths, whose loss is at most `most`, thresholds between rungs being interpolated as the
+/// engine does; 0, dense, where even the first hundredth costs more. `ladder` has at least one rung.
+pub(crate) fn sparsest(
+    quality: &mut Quality<'_>,
+    ladder: &[f32],
+    rungs: &[crate::allocate::Rung],
+    losses: &[f64],
+    most: f64,
+    progress: &mut dyn Progress,
+) -> Result<f32> {
+    // The last rung that is good enough bounds the search from below.
+    let good = losses.iter().rposition(|&loss| loss <= most);
+    let above = good.map_or(0, |g| g + 1);
+    let Some(rung) = rungs.get(above) else { return Ok(ladder[above - 1]) };
+    let low = good.map_or((0.0, vec![0.0; rung.thresholds.len()]), |g| (ladder[g], rungs[g].thresholds.clone()));
+    let at = |sparsity: f32| -> Vec<f32> {
+        let t = (sparsity - low.0) / (ladder[above] - low.0);
+        low.1.iter().zip(&rung.thresholds).map(|(a, b)| a + t * (b - a)).collect()
+    };
+    let steps = ((ladder[above] - low.0) / STEP).round() as usize;
+    let (mut first, mut end) = (0, steps);
+    progress.begin("finding the sparsest setting", (usize::BITS - steps.leading_zeros()).into());
+    while end - first > 1 {
+        let middle = first + (end - first) / 2;
+        let thresholds = at(low.0 + middle as f32 * STEP);
+        if quality.loss(&thresholds)? <= most { first = middle } else { end = middle }
+        progress.advance(1);
+    }
+    progress.end();
+    Ok(low.0 + first as f32 * STEP)
+}

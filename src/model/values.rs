@@ -1,0 +1,79 @@
+//! A model's weights as f32, a group or a few rows at a time: for whoever studies a model offline. Nothing here is on a
+//! token's way.
+
+use super::{Group, LowRank, Model, RowsRef, Weights};
+use crate::format::BLOCKS;
+use half::f16;
+use rasp_kernels::{QUANT_GROUP, QuantType, Quantized};
+use std::ops::Range;
+
+impl Model {
+    /// `[hidden]`: the gain of the last RMS norm.
+    pub fn final_norm_values(&self) -> &[f32] {
+        self.final_norm()
+    }
+
+    /// `[head_dim / 2]`: radians a position by which RoPE turns the pair `(i, i + head_dim / 2)`.
+    pub fn rope_inv_freq(&self) -> &[f32] {
+        self.inv_freq()
+    }
+
+    /// The embedding of a token, into `y`: `[hidden]`. Panics if there is no such token.
+    pub fn embedding_values(&self, token: u32, y: &mut [f32]) {
+        self.embed_tokens().widen(self.kernels(), token as usize, y);
+    }
+
+    /// Rows of the head, into `y`: `[rows, hidden]`. Panics if there are no such rows.
+    pub fn head_values(&self, rows: Range<usize>, y: &mut [f32]) {
+        let head: RowsRef<'_> = self.lm_head();
+        for (row, y) in rows.zip(y.chunks_exact_mut(self.config().hidden_size)) {
+            head.widen(self.kernels(), row, y);
+        }
+    }
+
+    /// The weights of a group of this model, into `y`: `[input, output]`, channels in order; `R` where a linear has a low
+    /// rank, else `W`. Panics if `y` has another length.
+    pub fn group_values(&self, group: &Group, y: &mut [f32]) {
+        let width = group.output();
+        assert_eq!(y.len(), group.input() * width, "group_values: shapes");
+        for block in 0..BLOCKS {
+            let channels = group.block(block);
+            let rows = y[channels.start * width..channels.end * width].chunks_exact_mut(width);
+            match group.weights(block) {
+                Weights::Float(w) => rows.enumerate().for_each(|(k, y)| self.kernels().widen(y, w.row(k))),
+                Weights::Quantized(w) => rows.enumerate().for_each(|(k, y)| widen_quantized(&w, k, y)),
+            }
+        }
+    }
+
+    /// The factors of a low rank, `B` as `[rank, input]` and `A` as `[rank, output]`.
+    pub fn low_rank_values(&self, low_rank: &LowRank) -> (Vec<f32>, Vec<f32>) {
+        let widen = |m: rasp_kernels::Matrix<'_>| {
+            let mut y = vec![0.0; m.rows() * m.cols()];
+            y.chunks_exact_mut(m.cols()).enumerate().for_each(|(k, y)| self.kernels().widen(y, m.row(k)));
+            y
+        };
+        (widen(low_rank.b()), widen(low_rank.a()))
+    }
+}
+
+impl Group {
+    /// `[output]`: what is added to the products, if anything.
+    pub fn bias_values(&self) -> Option<&[f32]> {
+        self.bias()
+    }
+}
+
+/// Channel `k` of `w`: `scale·q`, or `scale·q + min`.
+fn widen_quantized(w: &Quantized<'_>, k: usize, y: &mut [f32]) {
+    let (row, scale, min) = (w.row(k), w.scale(k / QUANT_GROUP), w.min(k / QUANT_GROUP));
+    for (c, y) in y.iter_mut().enumerate() {
+        let whole = match w.quant() {
+            QuantType::Q8 => f32::from(row[c].cast_signed()),
+            // Of 32 columns, byte `i` holds column `i` in its low bits and `i + 16` in its high ones.
+            QuantType::Q4 => f32::from(row[c / 32 * 16 + c % 16] >> (c % 32 / 16 * 4) & 15),
+        };
+        let min = min.get(c).map_or(0.0, |&min| f16::from_bits(min).to_f32());
+        *y = f16::from_bits(scale[c]).to_f32().mul_add(whole, min);
+    }
+}
