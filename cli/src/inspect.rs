@@ -112,7 +112,9 @@ fn as_json(model: &Model, sizes: &Sizes) -> Value {
         "name": model.config().name, "architecture": model.config().architecture, "config": config,
         "dtype": model.weight_type().name(), "bits_per_weight": model.weight_type().bits_per_weight(),
         "parameters": sizes.parameters, "isa": model.isa().name(), "chat_template": model.chat_template().is_some(),
-        "score": model.recipe().score, "sparsity": numbers(&model.recipe().sparsity), "linears": linears,
+        "score": model.recipe().score, "allocation": model.recipe().allocation,
+        "default_sparsity": number(model.recipe().default_sparsity), "loss": numbers(&model.recipe().loss),
+        "sparsity": numbers(&model.recipe().sparsity), "linears": linears,
         // `linears` and `head`: what a dense token reads, whether or not the head is the embedding; a greedy one reads
         // `greedy_head` of the head.
         "bytes": {
@@ -169,9 +171,17 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
     }
     text +=
         "\nShare of linear traffic kept on the calibration text (rank and rho where there is a low rank), score by ";
-    text += &format!("{}\n", json!(recipe.score).as_str().unwrap_or_default());
+    let word = |value: Value| value.as_str().unwrap_or_default().to_string();
+    text += &format!("{}, allocation {}\n", word(json!(recipe.score)), word(json!(recipe.allocation)));
+    if recipe.default_sparsity > 0.0 {
+        text += &format!("sessions start at sparsity {}\n", recipe.default_sparsity);
+    }
     for (rung, sparsity) in recipe.sparsity.iter().enumerate() {
-        text += &format!("\nsparsity {sparsity}\nlayer");
+        text += &format!("\nsparsity {sparsity}");
+        if let Some(loss) = recipe.loss.get(rung) {
+            text += &format!(", perplexity {:+.1}% on held-back text", loss * 100.0);
+        }
+        text += "\nlayer";
         for kind in LinearKind::ALL {
             text += &format!("{:>16}", kind.name());
         }

@@ -19,9 +19,9 @@ pub struct Args {
     /// Tokens to generate at most
     #[arg(short, long, default_value_t = 128)]
     n: usize,
-    /// Sparsity of generated tokens
-    #[arg(long, default_value_t = 0.0, value_parser = crate::parse_sparsity)]
-    sparsity: f32,
+    /// Sparsity of generated tokens (default: the file's own, 0 unless it was packed with --quality)
+    #[arg(long, value_parser = crate::parse_sparsity)]
+    sparsity: Option<f32>,
     /// Take the text as a user's message in the model's chat format
     #[arg(long)]
     chat: bool,
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     let context = if args.ctx == 0 { prompt.len().saturating_add(args.n).min(limit) } else { args.ctx };
     let options = SessionOptions { context, threads: args.threads, kv_type: args.kv, ..Default::default() };
     let mut session = Session::open(model.clone(), &options)?;
-    session.set_sparsity(args.sparsity)?;
+    session.set_sparsity(args.sparsity.unwrap_or(model.default_sparsity()))?;
     session.set_sampling(Sampling {
         temperature: args.temp,
         top_k: args.top_k,
@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json {
         return crate::put_json(&json!({
             "text": text, "stop": stop.name(), "prompt_tokens": prompt.len(), "tokens": stats.tokens - prompt.len(),
-            "sparsity": number(args.sparsity), "kept": stats.kept, "prompt_tok_s": prompt_tok_s,
+            "sparsity": number(session.sparsity()), "kept": stats.kept, "prompt_tok_s": prompt_tok_s,
             "decode_tok_s": decode_tok_s,
         }));
     }

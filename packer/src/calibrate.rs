@@ -8,13 +8,18 @@ use rasp::{Error, Result, Sampling, Status};
 use std::sync::Arc;
 
 /// Calibration text is cut into windows of this many tokens, each passed alone (METHOD, "Figures measured here").
-pub(crate) const WINDOW: usize = 512;
+const WINDOW: usize = 512;
+
+/// Tokens of a window, no more than the model takes.
+pub(crate) fn window_len(model: &Model) -> usize {
+    WINDOW.min(model.config().context_length)
+}
 
 /// Cuts tokens into windows: those to calibrate on, the first `limit` tokens or so, and what is held back for measuring.
-/// A text of less than that gives a fifth of its windows to measuring, one of a single window none.
-pub(crate) fn windows(tokens: &[u32], limit: usize) -> (Vec<&[u32]>, Vec<&[u32]>) {
-    let mut windows: Vec<&[u32]> = tokens.chunks(WINDOW).collect();
-    let wanted = limit.div_ceil(WINDOW);
+/// A text of less than that gives a fifth of its windows to measuring, one of a few windows none.
+pub(crate) fn windows(tokens: &[u32], window: usize, limit: usize) -> (Vec<&[u32]>, Vec<&[u32]>) {
+    let mut windows: Vec<&[u32]> = tokens.chunks(window).collect();
+    let wanted = limit.div_ceil(window);
     let held_back = windows.len().saturating_sub(wanted).max(windows.len() / 5);
     let held_back = windows.split_off(windows.len() - held_back);
     (windows, held_back)
@@ -29,8 +34,9 @@ pub(crate) fn text_tokens(model: &Model, text: &str, limit: usize) -> Result<Vec
         return Err(Error::new(Status::InvalidArgument, "the calibration text is empty"));
     }
     tokens.truncate(limit);
-    if tokens.len() > WINDOW {
-        tokens.truncate(tokens.len() / WINDOW * WINDOW);
+    let window = window_len(model);
+    if tokens.len() > window {
+        tokens.truncate(tokens.len() / window * window);
     }
     Ok(tokens)
 }
@@ -54,19 +60,31 @@ pub(crate) fn own_tokens(
     threads: usize,
     progress: &mut dyn Progress,
 ) -> Result<Vec<u32>> {
-    let window = WINDOW.min(model.config().context_length).min(limit);
+    let window = window_len(model).min(limit);
     let options = SessionOptions { context: window, threads, ..SessionOptions::default() };
     let mut session = Session::open(model.clone(), &options)?;
-    let mut tokens = Vec::new();
-    progress.begin("writing calibration text", limit as u64);
-    for (round, opening) in OPENINGS.iter().cycle().take(limit.div_ceil(window)).enumerate() {
-        session.reset();
-        session.set_sampling(Sampling { temperature: 1.0, top_p: 0.95, seed: round as u64, ..Sampling::default() })?;
+    let mut prompts = Vec::new();
+    for opening in OPENINGS {
         let mut prompt = Vec::new();
         let options = EncodeOptions { add_special: true, parse_special: false };
         model.tokenizer().encode(opening, options, &mut prompt)?;
         prompt.truncate(window);
-        session.prefill(&prompt)?;
+        // A small vocabulary may know nothing of it.
+        if !prompt.is_empty() {
+            prompts.push(prompt);
+        }
+    }
+    if prompts.is_empty() {
+        let message =
+            "the tokenizer knows none of the openings that a model begins its own text with: give it a --calib text";
+        return Err(Error::new(Status::Unsupported, message));
+    }
+    let mut tokens = Vec::new();
+    progress.begin("writing calibration text", limit as u64);
+    for (round, prompt) in prompts.iter().cycle().take(limit.div_ceil(window)).enumerate() {
+        session.reset();
+        session.set_sampling(Sampling { temperature: 1.0, top_p: 0.95, seed: round as u64, ..Sampling::default() })?;
+        session.prefill(prompt)?;
         progress.advance(prompt.len() as u64);
         while session.tokens().len() < window {
             session.step()?;
@@ -76,4 +94,26 @@ pub(crate) fn own_tokens(
     }
     progress.end();
     Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beyond_the_limit_is_held_back() {
+        let tokens: Vec<u32> = (0..60).collect();
+        let count = |tokens: usize, limit: usize| {
+            let tokens: Vec<u32> = (0..tokens as u32).collect();
+            let (windows, held_back) = windows(&tokens, 10, limit);
+            (windows.len(), held_back.len())
+        };
+        assert_eq!(count(60, 40), (4, 2));
+        // Too short for both: a fifth.
+        assert_eq!(count(50, 100), (4, 1));
+        assert_eq!(count(40, 100), (4, 0));
+        assert_eq!(count(7, 100), (1, 0));
+        let (windows, held_back) = windows(&tokens, 10, 40);
+        assert!(windows.into_iter().chain(held_back).flatten().eq(&tokens));
+    }
 }

@@ -61,7 +61,8 @@ impl Tail {
     pub(crate) fn share_above(&self, threshold: f32) -> f64 {
         let bin = ((threshold.max(0.0).to_bits() >> SHIFT) as usize).min(BINS - 1);
         let low = f64::from(f32::from_bits((bin as u32) << SHIFT));
-        let high = if bin + 1 < BINS { f64::from(f32::from_bits((bin as u32 + 1) << SHIFT)) } else { f64::from(f32::MAX) };
+        let high =
+            if bin + 1 < BINS { f64::from(f32::from_bits((bin as u32 + 1) << SHIFT)) } else { f64::from(f32::MAX) };
         let inside = (high - f64::from(threshold)) / (high - low);
         let own = (self.above[bin] - self.above[bin + 1]) as f64;
         (self.above[bin + 1] as f64 + own * inside.clamp(0.0, 1.0)) / self.above[0].max(1) as f64

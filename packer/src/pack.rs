@@ -121,8 +121,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     };
     let (weight_type, undecided) = (options.weight_type, Measured::undecided(&plan));
     let write = |to: &Path, plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
-        let stage =
-            Stage { checkpoint: &checkpoint, config: &config, tokenizer: &compiled, plan, weight_type };
+        let stage = Stage { checkpoint: &checkpoint, config: &config, tokenizer: &compiled, plan, weight_type };
         let metadata = metadata(&recipe(plan, weight_type, &undecided))?;
         let mut writer = Writer::create(to, &metadata, stage.tensors())?;
         stage.write(&mut writer, progress)?;
@@ -166,7 +165,8 @@ fn measure(options: &PackOptions, plan: &mut Plan, staging: &Path, progress: &mu
     let threads = options.threads;
     let mut model = Model::load(staging, &LoadOptions::default())?;
     let tokens = calibration_tokens(options, &model, progress)?;
-    let (windows, held_back) = calibrate::windows(&tokens, options.calibration_tokens);
+    let window = calibrate::window_len(&model);
+    let (windows, held_back) = calibrate::windows(&tokens, window, options.calibration_tokens);
     let work = Work::open(options.work.as_deref(), source(options, plan, &tokens)?)?;
     if plan.score == ScoreKind::Fisher {
         let fisher = work.load("fisher")?;
@@ -194,10 +194,9 @@ fn measure(options: &PackOptions, plan: &mut Plan, staging: &Path, progress: &mu
         }
     } else if options.quality.is_some() {
         let message = format!(
-            "the calibration text is too short to hold some of it back for measuring quality: {} tokens, of which a window \
-             of {} is needed beside those calibrated on",
-            tokens.len(),
-            calibrate::WINDOW
+            "the calibration text is too short to hold some of it back for measuring quality: it has {} tokens; with \
+             {window} a window, five windows would do",
+            tokens.len()
         );
         return Err(Error::new(Status::InvalidArgument, message));
     }
@@ -213,7 +212,7 @@ fn measure(options: &PackOptions, plan: &mut Plan, staging: &Path, progress: &mu
 
 /// The calibration text, with some more to hold back where there is as much.
 fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut dyn Progress) -> Result<Vec<u32>> {
-    let limit = options.calibration_tokens + quality::HELD_BACK * calibrate::WINDOW;
+    let limit = options.calibration_tokens + quality::HELD_BACK * calibrate::window_len(model);
     match &options.calibration {
         Some(path) => {
             let text = fs::read_to_string(path).map_err(|e| {
@@ -233,9 +232,10 @@ fn source(options: &PackOptions, plan: &Plan, tokens: &[u32]) -> Result<String> 
     let input = fs::metadata(&options.input)
         .map_err(|e| Error::new(Status::Io, format!("cannot read {}: {e}", options.input.display())))?;
     // FNV-1a, over the tokens.
-    let hash = tokens.iter().flat_map(|t| t.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = tokens
+        .iter()
+        .flat_map(|t| t.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     Ok(format!(
         "{} ({} bytes) as {}, sparsity {:?}, rho {}, {:?}, recipe {:?}, {} tokens {hash:016x}",
         options.input.display(),

@@ -313,9 +313,8 @@ mod tests {
 
     #[test]
     fn one_threshold_needs_scores_that_compare() {
-        let plan = |json: &str| {
-            Plan::new(&config(), &[0.5], 1.0, Allocation::Global, &RecipeRequest::parse(json).unwrap())
-        };
+        let plan =
+            |json: &str| Plan::new(&config(), &[0.5], 1.0, Allocation::Global, &RecipeRequest::parse(json).unwrap());
         assert_eq!(plan("{}").unwrap().score, ScoreKind::Fisher);
         assert!(plan(r#"{"score": "magnitude"}"#).err().unwrap().message().contains("fisher"));
         let ruled = plan(r#"{"rules": [{"linears": "layers.0.q", "sparsity": [0.1]}]}"#).unwrap();

@@ -1,9 +1,9 @@
 //! What a rung costs: perplexity on calibration text that nothing was made from.
 
 use crate::progress::Progress;
+use rasp::Result;
 use rasp::model::Model;
 use rasp::session::Scorer;
-use rasp::Result;
 use std::sync::Arc;
 
 /// Windows of calibration text held back for measuring.
@@ -89,7 +89,11 @@ pub(crate) fn sparsest(
     while end - first > 1 {
         let middle = first + (end - first) / 2;
         let thresholds = at(low.0 + middle as f32 * STEP);
-        if quality.loss(&thresholds)? <= most { first = middle } else { end = middle }
+        if quality.loss(&thresholds)? <= most {
+            first = middle
+        } else {
+            end = middle
+        }
         progress.advance(1);
     }
     progress.end();

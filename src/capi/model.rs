@@ -113,6 +113,10 @@ pub struct rasp_model_info {
     pub weight_type: u32,
     /// The sparsest setting that rasp_session_set_sparsity takes; 0 for a dense file.
     pub max_sparsity: f32,
+    /// The sparsity that a session starts with: what the file was packed for (rasp pack --quality), else 0.
+    pub default_sparsity: f32,
+    /// Settings from dense to max_sparsity that the file was calibrated for; those between are interpolated.
+    pub num_rungs: u32,
     /// The token that begins a text, or -1 if there is none.
     pub bos_token: i32,
     /// Bytes of the file.
@@ -127,10 +131,10 @@ pub struct rasp_model_info {
     pub name: [c_char; 96],
 }
 
-// SAFETY: ten u32s, two 32-bit numbers, three u64s that start at a multiple of 8, and bytes: no padding.
+// SAFETY: fourteen 32-bit numbers, three u64s that start at a multiple of 8, and bytes: no padding.
 unsafe impl Versioned for rasp_model_info {
     const NAME: &'static str = "rasp_model_info";
-    const FIRST: usize = 200;
+    const FIRST: usize = 208;
     fn initial() -> Self {
         rasp_model_info {
             struct_size: size_of::<Self>() as u32,
@@ -144,6 +148,8 @@ unsafe impl Versioned for rasp_model_info {
             context_length: 0,
             weight_type: 0,
             max_sparsity: 0.0,
+            default_sparsity: 0.0,
+            num_rungs: 0,
             bos_token: -1,
             file_size: 0,
             linear_bytes: 0,
@@ -153,7 +159,7 @@ unsafe impl Versioned for rasp_model_info {
         }
     }
 }
-const _: () = assert!(size_of::<rasp_model_info>() == 200);
+const _: () = assert!(size_of::<rasp_model_info>() == 208);
 
 /// The model behind a handle.
 ///
@@ -421,6 +427,8 @@ pub unsafe extern "C" fn rasp_model_get_info(
                     WeightType::Q4 => RASP_WEIGHTS_Q4,
                 },
                 max_sparsity: model.max_sparsity(),
+                default_sparsity: model.default_sparsity(),
+                num_rungs: model.recipe().sparsity.len() as u32,
                 bos_token: model.tokenizer().bos().map_or(-1, |id| id as i32),
                 file_size: model.file_size() as u64,
                 linear_bytes: model.linear_bytes(),

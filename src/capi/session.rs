@@ -279,7 +279,8 @@ pub unsafe extern "C" fn rasp_session_reset(session: *mut rasp_session, error: *
     }
 }
 
-/// Sets how sparse decoded tokens are from now on: 0 is dense, up to the model's max_sparsity. Does not allocate. Errors:
+/// Sets how sparse decoded tokens are from now on: 0 is dense, up to the model's max_sparsity. A session starts with
+/// the model's default_sparsity. Does not allocate. Errors:
 /// OUT_OF_RANGE (naming the range), INVALID_STATE, INVALID_ARGUMENT.
 ///
 /// # Safety

@@ -251,6 +251,11 @@ impl Model {
         self.recipe.sparsity.last().copied().unwrap_or(0.0)
     }
 
+    /// The sparsity that a session starts with: what the packer found to meet the quality asked for, else 0.
+    pub fn default_sparsity(&self) -> f32 {
+        self.recipe.default_sparsity
+    }
+
     /// The threshold of every linear at `sparsity`, in the order of the blocks and of [`LinearKind::ALL`].
     ///
     /// Between two rungs of the ladder thresholds are interpolated linearly; below the first rung, between 0 and it.

@@ -108,8 +108,9 @@ impl Session {
                 options.kv_type.name(),
             ),
         );
+        let sparsity = model.default_sparsity();
         let engine = Engine::new(model, Team::new(options.threads)?, options.batch, engine);
-        Ok(Session {
+        let mut session = Session {
             engine,
             sampler,
             steering: Steering::new(),
@@ -121,7 +122,9 @@ impl Session {
             pending: false,
             ready: Ready::Nothing,
             arena,
-        })
+        };
+        session.set_sparsity(sparsity)?;
+        Ok(session)
     }
 
     /// The bytes that were left to the caller, aligned to 64. They go with the session.

@@ -29,6 +29,7 @@ impl Mat {
         self.cols
     }
 
+    #[cfg(test)]
     pub(super) fn data(&self) -> &[f32] {
         &self.data
     }

@@ -82,13 +82,7 @@ impl Observer for Checkpoints {
 }
 
 /// Adds what one window of text tells. `seed` draws the labels.
-fn add_window(
-    fisher: &mut Fisher,
-    scorer: &mut Scorer,
-    tokens: &[u32],
-    seed: u64,
-    threads: usize,
-) -> Result<()> {
+fn add_window(fisher: &mut Fisher, scorer: &mut Scorer, tokens: &[u32], seed: u64, threads: usize) -> Result<()> {
     let model: Arc<Model> = scorer.model().clone();
     let hidden = model.config().hidden_size;
     let layers = model.layers().len();

@@ -1,0 +1,153 @@
+//! Where the packer puts the sparsity, and what it says of it: on a tiny model.
+
+#[path = "import/support/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod support;
+mod tiny;
+
+use rasp::format::{Allocation, ScoreKind};
+use rasp::session::Scorer;
+use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
+use rasp_packer::{Progress, RecipeRequest, Silent, pack};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use tiny::{checkpoint, options, output, packed};
+
+fn load(path: &Path) -> Arc<Model> {
+    Model::load(path, &LoadOptions { verify: true, ..Default::default() }).unwrap()
+}
+
+/// The share of linear weights that sparse tokens of the calibration text read.
+fn kept(model: &Arc<Model>, text: &str, sparsity: f32) -> f64 {
+    let window = model.config().context_length.min(512);
+    let mut scorer = Scorer::exact(model.clone(), window, 1).unwrap();
+    scorer.set_sparsity(sparsity).unwrap();
+    let mut tokens = Vec::new();
+    model.tokenizer().encode(text, rasp::text::EncodeOptions::default(), &mut tokens).unwrap();
+    for window in tokens[..256].chunks(window) {
+        scorer.score(window, 0).unwrap();
+    }
+    let traffic = scorer.take_traffic();
+    traffic.linear_bytes as f64 / (traffic.tokens * model.linear_bytes()) as f64
+}
+
+#[test]
+fn one_threshold_keeps_the_share_asked_for_where_it_matters() {
+    let hf = checkpoint("LlamaForCausalLM", true);
+    let summary = packed(&hf, |o| o.allocation = Allocation::Global).unwrap();
+    let model = load(&output(&hf));
+    let recipe = model.recipe();
+    assert_eq!((recipe.score, recipe.allocation), (ScoreKind::Fisher, Allocation::Global));
+    let text = fs::read_to_string(hf.path().join("calibration.txt")).unwrap();
+    for (rung, &sparsity) in summary.rungs.iter().zip(&recipe.sparsity) {
+        let found = kept(&model, &text, sparsity);
+        assert!((found - f64::from(1.0 - sparsity)).abs() < 0.03, "{found} kept at {sparsity}");
+        assert!((rung.kept - found).abs() < 0.03, "{} promised, {found} found", rung.kept);
+    }
+    // One threshold, many shares.
+    let shares: Vec<f32> = recipe.linears.values().map(|l| l.kept[1]).collect();
+    let thresholds: Vec<f32> = recipe.linears.values().map(|l| l.thresholds[1]).collect();
+    assert!(thresholds.iter().all(|t| t == &thresholds[0]), "{thresholds:?}");
+    let spread = shares.iter().fold(0.0f32, |a, &b| a.max(b)) - shares.iter().fold(1.0f32, |a, &b| a.min(b));
+    assert!(spread > 0.05, "{shares:?}");
+}
+
+#[test]
+fn a_rule_holds_beside_the_one_threshold() {
+    let hf = checkpoint("LlamaForCausalLM", true);
+    let json = r#"{"rules": [{"linears": "layers.0.down", "sparsity": [0.0, 0.1]}]}"#;
+    let recipe = RecipeRequest::parse(json).unwrap();
+    packed(&hf, |o| (o.allocation, o.recipe) = (Allocation::Global, recipe)).unwrap();
+    let model = load(&output(&hf));
+    let down = &model.recipe().linears["layers.0.down"];
+    assert!(down.kept[0] > 0.999 && (down.kept[1] - 0.9).abs() < 0.02, "{:?}", down.kept);
+}
+
+#[test]
+fn low_ranks_go_with_one_threshold() {
+    let hf = checkpoint("Qwen2ForCausalLM", true);
+    let summary = packed(&hf, |o| (o.allocation, o.rho) = (Allocation::Global, 0.6)).unwrap();
+    assert!((summary.rungs[1].kept - 0.5).abs() < 0.02, "{summary:?}");
+    assert!(load(&output(&hf)).layers()[0].gate_up.linears()[0].rank() > 0);
+}
+
+#[test]
+fn a_quality_becomes_the_files_default() {
+    let hf = checkpoint("LlamaForCausalLM", true);
+    let make = |most: f64| {
+        let summary = packed(&hf, |o| {
+            (o.allocation, o.quality, o.calibration_tokens) = (Allocation::Global, Some(most), 128);
+        });
+        let summary = summary.unwrap();
+        assert!(summary.rungs.iter().all(|rung| rung.loss.is_some_and(f64::is_finite)), "{summary:?}");
+        let session = Session::open(load(&output(&hf)), &SessionOptions::default()).unwrap();
+        assert_eq!(session.sparsity(), summary.default_sparsity);
+        summary.default_sparsity
+    };
+    // Any loss is allowed: the sparsest rung. None is: something between dense and it.
+    assert_eq!(make(1e6), 0.5);
+    assert!(make(-1.0) < 0.02);
+}
+
+#[test]
+fn a_text_too_short_to_measure_on_is_named() {
+    let hf = checkpoint("LlamaForCausalLM", true);
+    fs::write(hf.path().join("calibration.txt"), "abc hijab").unwrap();
+    let error = packed(&hf, |o| (o.allocation, o.quality) = (Allocation::Global, Some(0.02))).unwrap_err();
+    assert!(error.status() == Status::InvalidArgument && error.message().contains("hold some of it back"), "{error}");
+    let error = packed(&hf, |o| (o.sparsity, o.quality) = (vec![], Some(0.02))).unwrap_err();
+    assert!(error.message().contains("ladder"), "{error}");
+}
+
+/// Ends a run in the middle.
+struct Interrupted(&'static str);
+
+impl Progress for Interrupted {
+    fn begin(&mut self, what: &str, _: u64) {
+        if what.contains(self.0) {
+            std::panic::resume_unwind(Box::new("interrupted"));
+        }
+    }
+    fn advance(&mut self, _: u64) {}
+    fn end(&mut self) {}
+    fn note(&mut self, _: &str) {}
+}
+
+/// Counts how often each stage begins.
+struct Stages(Vec<String>);
+
+impl Progress for Stages {
+    fn begin(&mut self, what: &str, _: u64) {
+        self.0.push(what.to_string());
+    }
+    fn advance(&mut self, _: u64) {}
+    fn end(&mut self) {}
+    fn note(&mut self, _: &str) {}
+}
+
+#[test]
+fn an_interrupted_run_goes_on_and_ends_the_same() {
+    let hf = checkpoint("LlamaForCausalLM", true);
+    let work = hf.path().join("work");
+    let mut options = options(&hf, &output(&hf));
+    options.allocation = Allocation::Global;
+    pack(&options, &mut Silent).unwrap();
+    let whole = fs::read(output(&hf)).unwrap();
+    fs::remove_file(output(&hf)).unwrap();
+
+    options.work = Some(work.clone());
+    // The second rung is not reached.
+    let run = std::panic::AssertUnwindSafe(|| pack(&options, &mut Interrupted("0.50")));
+    assert!(std::panic::catch_unwind(run).is_err());
+    assert!(!output(&hf).exists() && work.join("fisher.json").exists() && work.join("rungs.json").exists());
+    let mut stages = Stages(Vec::new());
+    pack(&options, &mut stages).unwrap();
+    assert!(fs::read(output(&hf)).unwrap() == whole);
+    assert!(!stages.0.iter().any(|stage| stage.contains("0.30")), "{:?}", stages.0);
+
+    // The same folder for another text is refused.
+    fs::write(hf.path().join("calibration.txt"), "jig cab ".repeat(200)).unwrap();
+    let error = pack(&options, &mut Silent).unwrap_err();
+    assert!(error.message().contains("--work"), "{error}");
+}
