@@ -192,6 +192,10 @@ typedef struct rasp_model_info {
     uint32_t weight_type;
     // The sparsest setting that rasp_session_set_sparsity takes; 0 for a dense file.
     float max_sparsity;
+    // The sparsity that a session starts with: what the file was packed for (rasp pack --quality), else 0.
+    float default_sparsity;
+    // Settings from dense to max_sparsity that the file was calibrated for; those between are interpolated.
+    uint32_t num_rungs;
     // The token that begins a text, or -1 if there is none.
     int32_t bos_token;
     // Bytes of the file.
@@ -737,7 +741,8 @@ rasp_status rasp_session_close(struct rasp_session *session);
 rasp_status rasp_session_reset(struct rasp_session *session,
                                struct rasp_error *error);
 
-// Sets how sparse decoded tokens are from now on: 0 is dense, up to the model's max_sparsity. Does not allocate. Errors:
+// Sets how sparse decoded tokens are from now on: 0 is dense, up to the model's max_sparsity. A session starts with
+// the model's default_sparsity. Does not allocate. Errors:
 // OUT_OF_RANGE (naming the range), INVALID_STATE, INVALID_ARGUMENT.
 //
 // Pointers:
