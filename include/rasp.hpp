@@ -232,6 +232,17 @@ class Model {
         return Model(model);
     }
 
+    // A POSIX descriptor or a HANDLE; a length of 0 means to the end of the file.
+    static result<Model> load_fd(std::int64_t file, std::uint64_t offset, std::uint64_t length,
+                                 const rasp_load_options &options = LoadOptions()) {
+        rasp_model *model = nullptr;
+        rasp_error error{};
+        if (rasp_load_fd(file, offset, length, &options, &model, &error) < 0) {
+            return Error(error);
+        }
+        return Model(model);
+    }
+
     Model share() const noexcept {
         rasp_model_retain(model_);
         return Model(model_);
@@ -450,6 +461,32 @@ class Session {
         return detail::done(rasp_session_reset(session_, &error), error);
     }
 
+    result<void> rewind(std::size_t tokens) {
+        rasp_error error{};
+        return detail::done(rasp_session_rewind(session_, tokens, &error), error);
+    }
+
+    // With the options of this session, in memory of its own.
+    result<Session> fork() { return fork_with(nullptr); }
+    result<Session> fork(const rasp_session_options &options) { return fork_with(&options); }
+
+    result<void> shift(std::size_t keep, std::size_t discard) {
+        rasp_error error{};
+        return detail::done(rasp_session_shift(session_, keep, discard, &error), error);
+    }
+
+    result<std::vector<unsigned char>> save() {
+        return detail::grown<std::vector<unsigned char>>(
+            0, [&](unsigned char *data, std::size_t capacity, std::size_t *size, rasp_error *error) {
+                return rasp_session_save(session_, data, capacity, size, error);
+            });
+    }
+
+    result<void> restore(Span<const unsigned char> state) {
+        rasp_error error{};
+        return detail::done(rasp_session_restore(session_, state.data(), state.size(), &error), error);
+    }
+
     result<void> set_sparsity(float sparsity) {
         rasp_error error{};
         return detail::done(rasp_session_set_sparsity(session_, sparsity, &error), error);
@@ -487,6 +524,15 @@ class Session {
     }
 
   private:
+    result<Session> fork_with(const rasp_session_options *options) {
+        rasp_session *fork = nullptr;
+        rasp_error error{};
+        if (rasp_session_fork(session_, options, &fork, &error) < 0) {
+            return Error(error);
+        }
+        return Session(fork, model_.share());
+    }
+
     // In this order: the session goes first.
     Model model_;
     rasp_session *session_;

@@ -8,6 +8,9 @@
 #include <iterator>
 #include <type_traits>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #define CHECK(condition)                                                                          \
     do {                                                                                          \
         if (!(condition)) {                                                                       \
@@ -89,6 +92,9 @@ void models(const char *path) {
                                                 static_cast<std::size_t>(file.gcount()));
     CHECK(rasp::Model::load_bytes(bytes));
     CHECK(rasp::Model::load_bytes({bytes.data(), 100}).error().code() == RASP_ERROR_BAD_FILE);
+    const int descriptor = open(path, O_RDONLY);
+    CHECK(rasp::Model::load_fd(descriptor, 0, 0) && close(descriptor) == 0);
+    CHECK(rasp::Model::load_fd(-1, 0, 0).error().code() == RASP_ERROR_INVALID_ARGUMENT);
 }
 
 void sessions(const rasp::Model &model) {
@@ -156,6 +162,25 @@ void sessions(const rasp::Model &model) {
     }
     CHECK(pieces > 0);
     CHECK(endless.ended() || endless.status().error().code() == RASP_ERROR_CONTEXT_FULL);
+
+    // Taken back, doubled, saved, made shorter.
+    CHECK(session.rewind(tokens.size()) && session.step()->id == ids[0]);
+    CHECK(session.rewind(1000).error().code() == RASP_ERROR_OUT_OF_RANGE);
+    const auto state = session.save();
+    CHECK(state && state->size() > 100);
+    options.context = 64;
+    for (auto fork : {&options, static_cast<rasp::SessionOptions *>(nullptr)}) {
+        auto forked = fork != nullptr ? session.fork(*fork) : session.fork();
+        CHECK(forked && forked->stats()->context == (fork != nullptr ? 64U : 128U));
+        CHECK(forked->step()->id == ids[1] && forked->shift(1, 2));
+        CHECK(forked->stats()->tokens == tokens.size());
+        CHECK(forked->restore(*state) && forked->step()->id == ids[1]);
+        CHECK(forked->restore({state->data(), 99}).error().code() == RASP_ERROR_BAD_STATE);
+    }
+    CHECK(session.shift(0, 1000).error().code() == RASP_ERROR_OUT_OF_RANGE);
+    options.context = 2;
+    CHECK(session.fork(options).error().code() == RASP_ERROR_CONTEXT_FULL);
+    options.context = 128;
 
     // A move-assigned session closes what was there; the session keeps the model.
     auto other = model.open(options);
