@@ -44,6 +44,8 @@ test: $(MODEL) $(QUANTIZED) examples
 	target/demo/hello-cpp $(MODEL) "$(PROMPT)" > target/demo/hello-cpp.txt
 	grep -q "Paris" target/demo/hello-cpp.txt
 	target/demo/footprint $(MODEL)
+	$(PYTHON) tests/examples/run.py target/demo $(MODEL)
+	$(CARGO) test --release -p librasp --features constrained --lib --test constrained --test c_api
 	$(CARGO) test --release -p librasp --features handle-checks --lib --test c_api
 
 ## The larger model against the reference. Fetches 1.1 GB, packs 3.6 GB.
@@ -67,7 +69,7 @@ test-bindings: dist $(MODEL)
 	tests/bindings/run.sh $(MODEL)
 
 ## The C and C++ examples, with every warning an error.
-examples: target/demo/hello target/demo/hello-cpp target/demo/footprint
+examples: target/demo/hello target/demo/hello-cpp target/demo/footprint target/demo/chat target/demo/server target/demo/robot
 
 ## Tokens per second beside the memory bandwidth of the same run.
 bench: $(MODEL) target/demo/footprint
@@ -115,7 +117,17 @@ release:
 
 target/demo/%: examples-c/%.c include/rasp.h | release
 	@mkdir -p $(@D)
-	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
+	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -pthread -Wl,-rpath,'$$ORIGIN/../release'
+
+# The library with constrained output, in a folder of its own.
+.PHONY: constrained
+constrained:
+	$(CARGO) build --release -p librasp --features constrained --target-dir target/constrained
+
+target/demo/robot: examples-c/robot.c include/rasp.h | constrained
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/constrained/release -lrasp -pthread \
+		-Wl,-rpath,'$$ORIGIN/../constrained/release'
 
 target/demo/hello-cpp: examples-c/hello.cpp include/rasp.h include/rasp.hpp | release
 	@mkdir -p $(@D)
