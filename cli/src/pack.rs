@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use rasp::Result;
 use rasp::format;
 use rasp::model::WeightType;
-use rasp_packer::{PackOptions, RecipeRequest, Summary};
+use rasp_packer::{PackOptions, RecipeRequest, Search, Summary};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -36,6 +36,15 @@ pub struct Args {
     /// How a rung's sparsity is shared out: by one threshold for the whole model, or equally
     #[arg(long, value_name = "HOW", default_value = "global")]
     allocation: Allocation,
+    /// Generations of an evolutionary search for a better allocation; 0: none
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    search: usize,
+    /// Candidates of a generation
+    #[arg(long, value_name = "N", default_value_t = Search::DEFAULT.population, value_parser = crate::parse_count)]
+    population: usize,
+    /// Where the search's random numbers start
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
     /// A JSON file with exceptions from that, linear by linear
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
@@ -95,6 +104,7 @@ pub fn run(args: &Args) -> Result<()> {
             Allocation::Global => format::Allocation::Global,
             Allocation::Uniform => format::Allocation::Uniform,
         },
+        search: Search { generations: args.search, population: args.population, seed: args.seed },
         recipe,
         quality: args.quality.map(|percent| percent / 100.0),
         work: args.work.clone(),

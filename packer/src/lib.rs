@@ -21,6 +21,7 @@ mod tiny;
 pub mod tokenizer;
 mod work;
 
+pub use allocate::Search;
 pub use grid::Grid;
 pub use pack::{PackOptions, Rung, Summary, pack};
 pub use plan::{RecipeRequest, Rule};

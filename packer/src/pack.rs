@@ -1,6 +1,6 @@
 //! From a checkpoint to a `.rasp` file.
 
-use crate::allocate::{self, Calibration};
+use crate::allocate::{self, Calibration, Search};
 use crate::calibrate;
 use crate::fisher;
 use crate::import;
@@ -37,6 +37,8 @@ pub struct PackOptions {
     pub rho: f32,
     /// How a rung's sparsity is shared out among the linears.
     pub allocation: Allocation,
+    /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
+    pub search: Search,
     /// Exceptions from that, linear by linear.
     pub recipe: RecipeRequest,
     /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting becomes
@@ -167,17 +169,28 @@ fn measure(options: &PackOptions, plan: &mut Plan, staging: &Path, progress: &mu
     let tokens = calibration_tokens(options, &model, progress)?;
     let window = calibrate::window_len(&model);
     let (windows, held_back) = calibrate::windows(&tokens, window, options.calibration_tokens);
-    let work = Work::open(options.work.as_deref(), source(options, plan, &tokens)?)?;
+    // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
+    let source = source(options, &tokens)?;
+    let asked = format!("{source}, sparsity {:?}, {:?}, {:?}", plan.ladder, plan.allocation, options.search);
+    let gradients = Work::open(options.work.as_deref(), source)?;
+    let work = Work::open(options.work.as_deref(), asked)?;
     if plan.score == ScoreKind::Fisher {
-        let fisher = work.load("fisher")?;
-        let save = |fisher: &fisher::Fisher| work.save("fisher", fisher);
+        let fisher = gradients.load("fisher")?;
+        let save = |fisher: &fisher::Fisher| gradients.save("fisher", fisher);
         let fisher = fisher::measure(&model, &windows, threads, fisher, save, progress)?;
-        // The mapping must go before the file under it changes.
-        drop(model);
-        let scores = plan.linears.iter().enumerate();
-        let scores = scores.map(|(i, linear)| (format!("{}.score", linear.name()), fisher.score(i, linear.outputs)));
-        stage::overwrite(staging, scores)?;
-        model = Model::load(staging, &LoadOptions::default())?;
+        let mut scores: Vec<Vec<f32>> =
+            plan.linears.iter().enumerate().map(|(i, l)| fisher.score(i, l.outputs)).collect();
+        model = with_scores(staging, model, plan, &scores)?;
+        if plan.allocation == Allocation::Global && options.search.generations > 0 {
+            let calibration = Calibration { model: &model, windows: &windows, threads };
+            let known = work.load("search")?;
+            let save = |found: &allocate::Found| work.save("search", found);
+            let factors = allocate::search(&calibration, plan, options.search, known, save, progress)?;
+            for (score, factor) in scores.iter_mut().zip(factors) {
+                score.iter_mut().for_each(|c| *c /= factor);
+            }
+            model = with_scores(staging, model, plan, &scores)?;
+        }
     }
 
     let calibration = Calibration { model: &model, windows: &windows, threads };
@@ -210,6 +223,15 @@ fn measure(options: &PackOptions, plan: &mut Plan, staging: &Path, progress: &mu
     Ok(Measured { tokens: windows.iter().map(|w| w.len()).sum(), thresholds, losses, default_sparsity })
 }
 
+/// The staged model with other scores, one vector a linear. Takes the model as it was: its mapping must go before the file
+/// under it changes.
+fn with_scores(staging: &Path, model: Arc<Model>, plan: &Plan, scores: &[Vec<f32>]) -> Result<Arc<Model>> {
+    drop(model);
+    let names = plan.linears.iter().map(|linear| format!("{}.score", linear.name()));
+    stage::overwrite(staging, names.zip(scores))?;
+    Model::load(staging, &LoadOptions::default())
+}
+
 /// The calibration text, with some more to hold back where there is as much.
 fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut dyn Progress) -> Result<Vec<u32>> {
     let limit = options.calibration_tokens + quality::HELD_BACK * calibrate::window_len(model);
@@ -228,7 +250,7 @@ fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut 
 }
 
 /// What the findings of a work directory depend on, in words and a checksum.
-fn source(options: &PackOptions, plan: &Plan, tokens: &[u32]) -> Result<String> {
+fn source(options: &PackOptions, tokens: &[u32]) -> Result<String> {
     let input = fs::metadata(&options.input)
         .map_err(|e| Error::new(Status::Io, format!("cannot read {}: {e}", options.input.display())))?;
     // FNV-1a, over the tokens.
@@ -237,13 +259,11 @@ fn source(options: &PackOptions, plan: &Plan, tokens: &[u32]) -> Result<String> 
         .flat_map(|t| t.to_le_bytes())
         .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     Ok(format!(
-        "{} ({} bytes) as {}, sparsity {:?}, rho {}, {:?}, recipe {:?}, {} tokens {hash:016x}",
+        "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {hash:016x}",
         options.input.display(),
         input.len(),
         options.weight_type.name(),
-        plan.ladder,
         options.rho,
-        plan.allocation,
         options.recipe,
         tokens.len(),
     ))

@@ -9,7 +9,7 @@ use rasp::model::WeightType;
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
 use rasp::{LoadOptions, Model};
-use rasp_packer::{PackOptions, RecipeRequest, Silent, pack};
+use rasp_packer::{PackOptions, RecipeRequest, Search, Silent, pack};
 use std::path::{Path, PathBuf};
 
 const WINDOW: usize = 512;
@@ -48,6 +48,7 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
         sparsity: ladder,
         rho,
         allocation: Allocation::Uniform,
+        search: Search::NONE,
         quality: None,
         work: None,
         recipe: RecipeRequest::parse(recipe).unwrap(),

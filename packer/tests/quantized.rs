@@ -10,7 +10,7 @@ use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::session::Scorer;
 use rasp::{LoadOptions, Model, Status};
 use rasp_packer::import::{self, Checkpoint};
-use rasp_packer::{PackOptions, RecipeRequest, Silent, Summary, pack};
+use rasp_packer::{PackOptions, RecipeRequest, Search, Silent, Summary, pack};
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::*;
@@ -119,6 +119,7 @@ fn options(input: &Path, output: &Path, weight_type: WeightType) -> PackOptions 
         sparsity: vec![],
         rho: 1.0,
         allocation: Allocation::Uniform,
+        search: Search::NONE,
         quality: None,
         work: None,
         recipe: RecipeRequest::default(),

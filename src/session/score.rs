@@ -97,22 +97,35 @@ impl Scorer {
     ///
     /// Returns `tokens.len() - 1` scores.
     pub fn score(&mut self, tokens: &[u32], sparse_from: usize) -> Result<Vec<Scored>> {
-        let vocab = self.engine.model.config().vocab_size;
         let mut scores = Vec::with_capacity(tokens.len().saturating_sub(1));
+        self.logits(tokens, sparse_from, |position, logits| {
+            if let Some(&next) = tokens.get(position + 1) {
+                scores.push(scored(logits, next)?);
+            }
+            Ok(())
+        })?;
+        Ok(scores)
+    }
+
+    /// Hands the logits `[vocab]` after each token of one window to `each`, with the token's index.
+    pub fn logits(
+        &mut self,
+        tokens: &[u32],
+        sparse_from: usize,
+        mut each: impl FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let vocab = self.engine.model.config().vocab_size;
         self.pass(tokens, sparse_from, &mut Unobserved, |engine, logits, first, count| {
             for start in (0..count).step_by(LOGIT_ROWS) {
                 let rows = start..count.min(start + LOGIT_ROWS);
                 let logits = &mut logits[..rows.len() * vocab];
                 engine.head_many(rows.clone(), logits);
                 for (row, logits) in rows.zip(logits.chunks_exact(vocab)) {
-                    if let Some(&next) = tokens.get(first + row + 1) {
-                        scores.push(scored(logits, next)?);
-                    }
+                    each(first + row, logits)?;
                 }
             }
             Ok(())
-        })?;
-        Ok(scores)
+        })
     }
 
     /// Passes one window for the observer's sake.

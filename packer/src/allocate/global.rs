@@ -26,29 +26,57 @@ pub(super) fn rungs(
     mut found: impl FnMut(&[Rung]) -> Result<()>,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Rung>> {
-    let dense = observe(calibration, calibration.windows.len(), None, "calibrating", progress)?;
+    let dense = dense(calibration, progress)?;
     // How much lower a rung's threshold is than the dense inputs say; much the same from one rung to the next.
     let mut lower = 1.0;
     for rung in known.len()..plan.ladder.len() {
-        let goal = 1.0 - f64::from(plan.ladder[rung]);
-        let start = threshold(&dense, plan, rung, goal);
-        let mut guess = start * lower;
-        for pass in 0..PASSES {
-            let thresholds = spread(&dense, plan, rung, guess);
-            let what = format!("calibrating {:.2}, pass {}", plan.ladder[rung], pass + 1);
-            let sparse = observe(calibration, WINDOWS, Some(&thresholds), &what, progress)?;
-            let kept = kept(&sparse, plan, &thresholds);
-            if (kept - goal).abs() < TOLERANCE || pass + 1 == PASSES {
-                let channels = sparse.iter().zip(&thresholds).map(|(tail, &t)| tail.share_above(t)).collect();
-                known.push(Rung { thresholds, channels });
-                found(&known)?;
-                break;
-            }
-            guess = threshold(&sparse, plan, rung, goal);
-        }
-        lower = guess / start;
+        let point = fixed_point(calibration, plan, rung, &dense, lower, progress)?;
+        lower = point.threshold / threshold(&dense, plan, rung, 1.0 - f64::from(plan.ladder[rung]), &[]);
+        let thresholds = point.thresholds;
+        let channels = point.tails.iter().zip(&thresholds).map(|(tail, &t)| tail.share_above(t)).collect();
+        known.push(Rung { thresholds, channels });
+        found(&known)?;
     }
     Ok(known)
+}
+
+/// What the linears' scores are while tokens are dense.
+pub(super) fn dense(calibration: &Calibration<'_>, progress: &mut dyn Progress) -> Result<Vec<Tail>> {
+    observe(calibration, calibration.windows.len(), None, "calibrating", progress)
+}
+
+/// A rung's threshold, and the scores that it is of.
+pub(super) struct Point {
+    threshold: f32,
+    /// One a linear
+    pub(super) thresholds: Vec<f32>,
+    pub(super) tails: Vec<Tail>,
+}
+
+/// The threshold with which sparse tokens keep just what the rung asks for. The first guess is `lower` times that of
+/// the dense inputs.
+pub(super) fn fixed_point(
+    calibration: &Calibration<'_>,
+    plan: &Plan,
+    rung: usize,
+    dense: &[Tail],
+    lower: f32,
+    progress: &mut dyn Progress,
+) -> Result<Point> {
+    let goal = 1.0 - f64::from(plan.ladder[rung]);
+    let mut guess = lower * threshold(dense, plan, rung, goal, &[]);
+    let mut thresholds = spread(dense, plan, rung, guess, &[]);
+    let mut pass = 1;
+    loop {
+        let what = format!("calibrating {:.2}, pass {pass}", plan.ladder[rung]);
+        let tails = observe(calibration, WINDOWS, Some(&thresholds), &what, progress)?;
+        if (kept(&tails, plan, &thresholds) - goal).abs() < TOLERANCE || pass == PASSES {
+            return Ok(Point { threshold: guess, thresholds, tails });
+        }
+        guess = threshold(&tails, plan, rung, goal, &[]);
+        thresholds = spread(&tails, plan, rung, guess, &[]);
+        pass += 1;
+    }
 }
 
 fn observe(
@@ -66,13 +94,16 @@ fn observe(
     Ok(histograms.iter().map(Histogram::tail).collect())
 }
 
-/// The threshold of every linear, given the model's: the same, but for linears whose share a rule has fixed.
-fn spread(tails: &[Tail], plan: &Plan, rung: usize, threshold: f32) -> Vec<f32> {
-    let own = |(tail, linear): (&Tail, &crate::plan::LinearPlan)| match linear.fixed {
-        true => bisect(|t| tail.share_above(t) > linear.channels[rung]),
-        false => threshold,
-    };
-    tails.iter().zip(&plan.linears).map(own).collect()
+/// The threshold of every linear, given the model's: the same, times the linear's own of `factors` where there are such;
+/// but for linears whose share a rule has fixed.
+pub(super) fn spread(tails: &[Tail], plan: &Plan, rung: usize, threshold: f32, factors: &[f32]) -> Vec<f32> {
+    let linears = plan.linears.iter().zip(tails).enumerate();
+    linears
+        .map(|(n, (linear, tail))| match linear.fixed {
+            true => bisect(|t| tail.share_above(t) > linear.channels[rung]),
+            false => threshold * factors.get(n).unwrap_or(&1.0),
+        })
+        .collect()
 }
 
 /// The share of the model's linear weights that these thresholds keep, low ranks included.
@@ -86,9 +117,9 @@ fn kept(tails: &[Tail], plan: &Plan, thresholds: &[f32]) -> f64 {
     sums.0 / sums.1
 }
 
-/// The threshold that keeps the share `goal` of the model's weights.
-fn threshold(tails: &[Tail], plan: &Plan, rung: usize, goal: f64) -> f32 {
-    bisect(|t| kept(tails, plan, &spread(tails, plan, rung, t)) > goal)
+/// The threshold that keeps the share `goal` of the model's weights; `factors` as for [`spread`].
+pub(super) fn threshold(tails: &[Tail], plan: &Plan, rung: usize, goal: f64, factors: &[f32]) -> f32 {
+    bisect(|t| kept(tails, plan, &spread(tails, plan, rung, t, factors)) > goal)
 }
 
 /// The least number, to the last bits, that is not `below` any more.

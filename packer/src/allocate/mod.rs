@@ -2,7 +2,11 @@
 
 mod global;
 mod observe;
+mod search;
 mod uniform;
+
+pub use search::Search;
+pub(crate) use search::{Found, search};
 
 use crate::plan::Plan;
 use crate::progress::Progress;

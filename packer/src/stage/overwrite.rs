@@ -8,12 +8,12 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Writes other numbers into F32 tensors of a file that nobody has mapped. Their lengths stay.
-pub(crate) fn overwrite(path: &Path, tensors: impl Iterator<Item = (String, Vec<f32>)>) -> Result<()> {
+pub(crate) fn overwrite<'a>(path: &Path, tensors: impl Iterator<Item = (String, &'a Vec<f32>)>) -> Result<()> {
     let mut places = Vec::new();
     {
         let file = File::open(Bytes::map(path)?)?;
         for (name, numbers) in tensors {
-            let (span, bytes) = (file.span(&name)?, f32_bytes(&numbers));
+            let (span, bytes) = (file.span(&name)?, f32_bytes(numbers));
             if span.len() != bytes.len() {
                 let message = format!("tensor {name} has {} bytes, its replacement {}", span.len(), bytes.len());
                 return Err(Error::new(Status::Internal, message));

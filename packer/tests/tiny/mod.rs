@@ -3,7 +3,7 @@
 use crate::support::*;
 use rasp::format::Allocation;
 use rasp::model::WeightType;
-use rasp_packer::{PackOptions, RecipeRequest, Silent, Summary, pack};
+use rasp_packer::{PackOptions, RecipeRequest, Search, Silent, Summary, pack};
 use safetensors::Dtype;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,7 @@ pub fn options(hf: &HfDir, output: &Path) -> PackOptions {
         sparsity: vec![0.3, 0.5],
         rho: 1.0,
         allocation: Allocation::Uniform,
+        search: Search::NONE,
         quality: None,
         work: None,
         recipe: RecipeRequest::default(),

@@ -1,0 +1,316 @@
+//! A better allocation by evolution: the Fisher information prices every channel as if it alone were dropped. Together
+//! they cost otherwise, differently so in different kinds of linears and at different depths. Differential evolution
+//! (R-Sparse, arXiv:2504.19449, section 3.3, searches its ρ so) finds a factor for each linear's threshold, from a few
+//! numbers: an offset and a slope over depth for each of the seven kinds, and offsets for the first and the last block.
+//!
+//! The objective is the KL divergence of sparse predictions from dense ones on calibration text, at equal traffic: it
+//! tells small differences from far fewer tokens than perplexity does.
+
+use super::Calibration;
+use super::global::{Point, dense, fixed_point, spread, threshold};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use half::f16;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use rasp::model::LinearKind;
+use rasp::session::Scorer;
+use rasp::{Error, Result, Status};
+use serde::{Deserialize, Serialize};
+
+/// How long to search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Generations; 0 for no search.
+    pub generations: usize,
+    /// Candidates of each.
+    pub population: usize,
+    /// Start of the random numbers: the same seed and input find the same.
+    pub seed: u64,
+}
+
+impl Search {
+    /// No search.
+    pub const NONE: Search = Search { generations: 0, population: 1, seed: 0 };
+    /// What usually finds most of what there is.
+    pub const DEFAULT: Search = Search { generations: 8, population: 12, seed: 0 };
+}
+
+/// Windows the objective is measured on: its dense logits are kept in memory, in 16 bits.
+const WINDOWS: usize = 3;
+/// Numbers of a candidate: an offset and a slope for each kind, then the first and the last block's offset.
+const GENES: usize = 2 * LinearKind::ALL.len() + 2;
+/// Spread of the first generation, in natural logarithms of thresholds.
+const SPREAD: f32 = 0.25;
+/// How far a mutation goes along the difference of two others, and the share of numbers it takes: usual values (Storn and
+/// Price, 1997).
+const MUTATION: f32 = 0.5;
+const CROSSOVER: f32 = 0.7;
+/// By how much more the traffic's price is measured with.
+const MORE_TRAFFIC: f64 = 0.02;
+
+type Genes = Vec<f32>;
+
+/// What has been found so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Found {
+    generation: usize,
+    population: Vec<(Genes, f64)>,
+}
+
+/// Finds a factor for the threshold of every linear. `known` is what an interrupted search had found.
+pub(crate) fn search(
+    calibration: &Calibration<'_>,
+    plan: &Plan,
+    options: Search,
+    known: Option<Found>,
+    mut save: impl FnMut(&Found) -> Result<()>,
+    progress: &mut dyn Progress,
+) -> Result<Vec<f32>> {
+    // The rung in the middle stands for all.
+    let distance = |rung: &usize| (plan.ladder[*rung] - 0.5).abs();
+    let rung = (0..plan.ladder.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    let rung = rung.ok_or_else(|| Error::new(Status::InvalidArgument, "a search needs a ladder of sparsities"))?;
+    let tails = dense(calibration, progress)?;
+    let point = fixed_point(calibration, plan, rung, &tails, 1.0, progress)?;
+    let mut objective = Objective::new(calibration, plan, rung, point)?;
+    let layers = calibration.model.layers().len();
+
+    progress.begin("searching", ((options.generations + 1) * options.population) as u64);
+    let mut cost = |genes: &Genes, progress: &mut dyn Progress| {
+        let cost = objective.cost(&factors(genes, layers));
+        progress.advance(1);
+        cost
+    };
+    let found = match known {
+        Some(found) => {
+            progress.advance(((found.generation + 1) * options.population) as u64);
+            found
+        }
+        None => {
+            let mut random = Xoshiro256PlusPlus::seed_from_u64(options.seed);
+            let mut population = Vec::new();
+            for n in 0..options.population {
+                // The first is what the scores alone say.
+                let genes: Genes =
+                    (0..GENES).map(|_| if n == 0 { 0.0 } else { SPREAD * normal(&mut random) }).collect();
+                let cost = cost(&genes, progress)?;
+                population.push((genes, cost));
+            }
+            Found { generation: 0, population }
+        }
+    };
+    let found = evolve(found, options, |genes| cost(genes, progress), &mut save)?;
+    progress.end();
+    let first = found.population[0].1;
+    let best = found.population.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a population has members");
+    progress.note(&format!("search: the best of the last generation costs {:.4}, the first one {first:.4}", best.1));
+    Ok(factors(&best.0, layers))
+}
+
+/// Differential evolution (rand-to-best, binomial crossover): each member is challenged by a mutant of itself and
+/// replaced if that costs less.
+fn evolve(
+    mut found: Found,
+    options: Search,
+    mut cost: impl FnMut(&Genes) -> Result<f64>,
+    save: &mut impl FnMut(&Found) -> Result<()>,
+) -> Result<Found> {
+    while found.generation < options.generations {
+        found.generation += 1;
+        // Each generation's random numbers are its own, so that an interrupted search goes on as it would have.
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(options.seed.wrapping_add(found.generation as u64));
+        for n in 0..found.population.len() {
+            let members = &found.population;
+            let best = members.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a population has members");
+            let mut pick = || (random.next_u64() % members.len() as u64) as usize;
+            let (a, b) = (pick(), pick());
+            let always = (random.next_u64() % GENES as u64) as usize;
+            let mut genes = members[n].0.clone();
+            for (i, gene) in genes.iter_mut().enumerate() {
+                if i == always || uniform(&mut random) < CROSSOVER {
+                    *gene += MUTATION * (best.0[i] - *gene + members[a].0[i] - members[b].0[i]);
+                }
+            }
+            let cost = cost(&genes)?;
+            if cost < found.population[n].1 {
+                found.population[n] = (genes, cost);
+            }
+        }
+        save(&found)?;
+    }
+    Ok(found)
+}
+
+/// The factor of each linear's threshold.
+fn factors(genes: &[f32], layers: usize) -> Vec<f32> {
+    let kinds = LinearKind::ALL.len();
+    let factor = |layer: usize, kind: usize| {
+        // From -1 in the first block to 1 in the last.
+        let depth = if layers > 1 { 2.0 * layer as f32 / (layers - 1) as f32 - 1.0 } else { 0.0 };
+        let mut log = genes[kind] + genes[kinds + kind] * depth;
+        if layer == 0 {
+            log += genes[2 * kinds];
+        }
+        if layer + 1 == layers {
+            log += genes[2 * kinds + 1];
+        }
+        log.exp()
+    };
+    (0..layers * kinds).map(|linear| factor(linear / kinds, linear % kinds)).collect()
+}
+
+fn uniform(random: &mut Xoshiro256PlusPlus) -> f32 {
+    (random.next_u64() >> 40) as f32 / (1u64 << 24) as f32
+}
+
+/// Nearly normal: the sum of twelve uniform numbers.
+fn normal(random: &mut Xoshiro256PlusPlus) -> f32 {
+    (0..12).map(|_| uniform(random)).sum::<f32>() - 6.0
+}
+
+/// The KL divergence of the sparse model from the dense one, in nats a token, at the traffic asked for.
+struct Objective<'a> {
+    scorer: Scorer,
+    windows: &'a [&'a [u32]],
+    plan: &'a Plan,
+    rung: usize,
+    point: Point,
+    /// The dense model's logits less their largest, token after token
+    dense: Vec<f16>,
+    /// The share of bytes that the scores alone read, and by how much the logarithm of the cost rises a share read
+    traffic: (f64, f64),
+}
+
+impl<'a> Objective<'a> {
+    fn new(calibration: &Calibration<'a>, plan: &'a Plan, rung: usize, point: Point) -> Result<Objective<'a>> {
+        let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
+        let longest = windows.iter().map(|w| w.len()).max().unwrap_or(1);
+        let mut scorer = Scorer::exact(calibration.model.clone(), longest, calibration.threads)?;
+        let mut dense = Vec::new();
+        for window in windows {
+            scorer.logits(window, window.len(), |_, logits| {
+                let largest = largest(logits);
+                dense.extend(logits.iter().map(|x| f16::from_f32(x - largest)));
+                Ok(())
+            })?;
+        }
+        let mut objective = Objective { scorer, windows, plan, rung, point, dense, traffic: (0.0, 0.0) };
+        let linears = plan.linears.len();
+        let goal = 1.0 - f64::from(plan.ladder[rung]);
+        let at = objective.measure(&vec![1.0; linears], goal)?;
+        let more = objective.measure(&vec![1.0; linears], (goal + MORE_TRAFFIC).min(1.0))?;
+        // Reading more cannot cost more; where the two cannot be told apart traffic has no price.
+        let slope = ((more.0 / at.0).ln() / (more.1 - at.1)).min(0.0);
+        objective.traffic = (at.1, if slope.is_finite() { slope } else { 0.0 });
+        Ok(objective)
+    }
+
+    /// What a candidate costs, as if it read what the scores alone read.
+    fn cost(&mut self, factors: &[f32]) -> Result<f64> {
+        let goal = 1.0 - f64::from(self.plan.ladder[self.rung]);
+        let (divergence, traffic) = self.measure(factors, goal)?;
+        Ok(divergence * (self.traffic.1 * (self.traffic.0 - traffic)).exp())
+    }
+
+    /// The divergence and the share of bytes read.
+    fn measure(&mut self, factors: &[f32], goal: f64) -> Result<(f64, f64)> {
+        let (tails, plan) = (&self.point.tails, self.plan);
+        let threshold = threshold(tails, plan, self.rung, goal, factors);
+        self.scorer.set_thresholds(&spread(tails, plan, self.rung, threshold, factors))?;
+        self.scorer.take_traffic();
+        let vocab = self.scorer.model().config().vocab_size;
+        let (mut sum, mut dense) = (0.0, self.dense.chunks_exact(vocab));
+        let mut tokens = 0usize;
+        for window in self.windows {
+            self.scorer.logits(window, 0, |position, logits| {
+                let dense = dense.next().expect("the same windows have as many tokens");
+                let divergence = divergence(dense, logits);
+                if !divergence.is_finite() {
+                    let message = format!("the logits of calibration token {position}");
+                    return Err(Error::new(Status::NonFinite, message));
+                }
+                sum += divergence;
+                tokens += 1;
+                Ok(())
+            })?;
+        }
+        let traffic = self.scorer.take_traffic();
+        let whole = traffic.tokens as f64 * self.scorer.model().linear_bytes() as f64;
+        Ok((sum / tokens.max(1) as f64, traffic.linear_bytes as f64 / whole))
+    }
+}
+
+fn largest(logits: &[f32]) -> f32 {
+    logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b))
+}
+
+/// `Σ p·ln(p/q)` of the distributions of two vectors of logits, in nats.
+fn divergence(p: &[f16], q: &[f32]) -> f64 {
+    let largest = largest(q);
+    let (mut sum_p, mut sum_q, mut along) = (0.0f64, 0.0f64, 0.0f64);
+    for (p, q) in p.iter().zip(q) {
+        let (p, q) = (p.to_f32(), q - largest);
+        let weight = f64::from(p.exp());
+        sum_p += weight;
+        sum_q += f64::from(q.exp());
+        along += weight * f64::from(p - q);
+    }
+    along / sum_p - sum_p.ln() + sum_q.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_divergence_is_that_of_its_definition() {
+        let (p, q) = ([0.5f32, 0.3, 0.2], [0.2f32, 0.2, 0.6]);
+        let expected: f32 = p.iter().zip(q).map(|(p, q)| p * (p / q).ln()).sum();
+        let logits = p.map(|p| f16::from_f32(p.ln() - 0.5f32.ln()));
+        let found = divergence(&logits, &q.map(|q| q.ln() + 7.0));
+        assert!((found - f64::from(expected)).abs() < 1e-3, "{found} for {expected}");
+        assert!(divergence(&logits, &p.map(f32::ln)).abs() < 1e-4);
+    }
+
+    #[test]
+    fn evolution_finds_a_hidden_optimum_and_goes_on_where_it_was() {
+        let target: Genes = (0..GENES).map(|i| (i as f32 - 8.0) / 16.0).collect();
+        let cost = |genes: &Genes| -> Result<f64> {
+            Ok(genes.iter().zip(&target).map(|(a, b)| f64::from((a - b) * (a - b))).sum())
+        };
+        let options = Search { generations: 60, population: 20, seed: 3 };
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut member = || -> Genes { (0..GENES).map(|_| SPREAD * normal(&mut random)).collect() };
+        let members: Vec<Genes> = (0..20).map(|_| member()).collect();
+        let population = members.into_iter().map(|genes| (genes.clone(), cost(&genes).unwrap())).collect();
+        let start = Found { generation: 0, population };
+        let best = |found: &Found| found.population.iter().map(|m| m.1).fold(f64::INFINITY, f64::min);
+        let mut halfway = None;
+        let whole = evolve(start.clone(), options, cost, &mut |found: &Found| {
+            if found.generation == 30 {
+                halfway = Some(found.clone());
+            }
+            Ok(())
+        });
+        let whole = whole.unwrap();
+        assert!(best(&whole) < best(&start) / 20.0, "{} from {}", best(&whole), best(&start));
+        assert_eq!(evolve(halfway.unwrap(), options, cost, &mut |_: &Found| Ok(())).unwrap(), whole);
+    }
+
+    #[test]
+    fn factors_follow_kind_and_depth() {
+        let mut genes = vec![0.0; GENES];
+        assert!(factors(&genes, 3).iter().all(|&f| f == 1.0));
+        (genes[2], genes[7 + 6], genes[14], genes[15]) = (1.0, 0.5, 2.0, -1.0);
+        let logs: Vec<f32> = factors(&genes, 3).iter().map(|f| f.ln()).collect();
+        let expected = |layer: usize, kind: usize| {
+            let own = if kind == 2 { 1.0 } else { 0.0 } + if kind == 6 { 0.5 * (layer as f32 - 1.0) } else { 0.0 };
+            own + [2.0, 0.0, -1.0][layer]
+        };
+        for (n, log) in logs.iter().enumerate() {
+            assert!((log - expected(n / 7, n % 7)).abs() < 1e-5, "{n}: {log}");
+        }
+        assert_eq!(factors(&[0.5; GENES], 1).len(), 7);
+    }
+}
