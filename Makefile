@@ -13,6 +13,8 @@ PROMPT ?= The capital of France is
 MODELS := target/models
 GGUF := $(MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL := $(MODELS)/smollm2.rasp
+# The same with METHOD's uniform thresholds, which the NumPy reference has too.
+UNIFORM := $(MODELS)/smollm2-uniform.rasp
 # The same in whole numbers, 4 bits (as the checkpoint is) and 8.
 QUANTIZED := $(MODELS)/smollm2-q4.rasp $(MODELS)/smollm2-q8.rasp
 
@@ -37,7 +39,7 @@ demo: target/demo/hello $(MODEL)
 	$< $(MODEL) "$(PROMPT)"
 
 ## All tests, on the real model.
-test: $(MODEL) $(QUANTIZED) examples
+test: $(MODEL) $(UNIFORM) $(QUANTIZED) examples
 	$(CARGO) test --release --workspace
 	target/demo/hello $(MODEL) "$(PROMPT)" > target/demo/hello.txt
 	grep -q "Paris" target/demo/hello.txt
@@ -87,7 +89,7 @@ bench-peers-qwen: $(QWEN_GGUF) $(QWEN) $(QWEN_QUANTIZED)
 
 ## The packed model; and in whole numbers too.
 model: $(MODEL)
-models: $(MODEL) $(QUANTIZED)
+models: $(MODEL) $(UNIFORM) $(QUANTIZED)
 
 ## include/rasp.h, from the Rust sources.
 header:
@@ -133,8 +135,12 @@ target/demo/hello-cpp: examples-c/hello.cpp include/rasp.h include/rasp.hpp | re
 	@mkdir -p $(@D)
 	$(CXX) -std=c++17 $(CXXFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
 
+# Uniform thresholds are made in seconds; the tests and benchmarks of these need no better ones.
 $(QUANTIZED): $(MODELS)/smollm2-%.rasp: $(GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --dtype $* $(if $(CALIBRATION),--calib $(CALIBRATION))
+	target/release/rasp pack $< -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION))
+
+$(UNIFORM): $(GGUF) src/format/mod.rs | release
+	target/release/rasp pack $< -o $@ --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION))
 
 # Packed again when the format changes.
 $(MODEL): $(GGUF) src/format/mod.rs | release
@@ -147,7 +153,7 @@ $(QWEN_GGUF):
 	$(PYTHON) tests/models/fetch.py qwen $@
 
 $(QWEN_QUANTIZED): $(MODELS)/qwen2.5-coder-1.5b-%.rasp: $(QWEN_GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --dtype $* $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048
+	target/release/rasp pack $< -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048
 
 $(QWEN): $(QWEN_GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048
+	target/release/rasp pack $< -o $@ --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048

@@ -7,7 +7,7 @@ use rasp::model::GroupKind;
 use rasp::session::{KvType, MatRef, Observer, Scored, Scorer};
 use rasp::{LoadOptions, Model, Session, SessionOptions};
 use rasp_kernels::Kernels;
-use real_model::{goldens, ids, load, log_prob, numbers, tensor};
+use real_model::{goldens, ids, load, load_uniform, log_prob, numbers, tensor};
 use std::sync::Arc;
 
 /// The reference computes in f64, we in f32, and NumPy's own f32 pass differs from it by `float32_error`. Sums in
@@ -89,8 +89,8 @@ fn the_greedy_continuation_is_the_references() {
 fn thresholds(sparsity: f64) -> Vec<f32> {
     let goldens = goldens();
     let rung = numbers(&goldens["sparsity"]).iter().position(|&s| s == sparsity).unwrap();
-    let linears = load();
-    let linears = linears.layers().iter().enumerate().flat_map(|(n, layer)| {
+    let model = load_uniform();
+    let linears = model.layers().iter().enumerate().flat_map(|(n, layer)| {
         let kinds = layer.groups().into_iter().flat_map(|g| g.linears()).map(|l| l.kind());
         kinds.map(move |kind| format!("layers.{n}.{}", kind.name())).collect::<Vec<_>>()
     });
@@ -101,7 +101,7 @@ fn thresholds(sparsity: f64) -> Vec<f32> {
 fn log_probabilities_dense_and_sparse_agree_with_the_reference() {
     let goldens = goldens();
     let text = ids(&goldens["text_ids"]);
-    let mut scorer = Scorer::exact(load(), 64, 2).unwrap();
+    let mut scorer = Scorer::exact(load_uniform(), 64, 2).unwrap();
     let compare = |scores: Vec<Scored>, name: &str, allowed: f64| {
         let found: Vec<f32> = scores.iter().map(|s| s.log_prob as f32).collect();
         let expected = tensor(name);

@@ -23,6 +23,14 @@ pub fn load() -> Arc<Model> {
     Model::load(&path(), &LoadOptions::default()).unwrap()
 }
 
+/// The same model with METHOD's scores and uniform thresholds, beside it: what the reference computes.
+#[allow(dead_code)]
+pub fn load_uniform() -> Arc<Model> {
+    let path = path().with_file_name("smollm2-uniform.rasp");
+    assert!(path.exists(), "{} is not there: run `make models` first", path.display());
+    Model::load(&path, &LoadOptions::default()).unwrap()
+}
+
 /// `tests/goldens/smollm2.json`, written by `tests/reference/make_goldens.py`.
 #[allow(dead_code)]
 pub fn goldens() -> Value {
