@@ -31,21 +31,23 @@ CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
 PREFIX ?= /usr/local
 export PREFIX DESTDIR LIBDIR INCLUDEDIR CARGO
 
-.PHONY: demo test test-qwen test-aarch64 test-i686 test-install test-bindings examples bench bench-peers bench-peers-qwen model models \
-	header dist install uninstall deb clean
+.PHONY: demo test test-qwen test-aarch64 test-i686 test-install test-bindings test-abi bless-abi examples \
+	bench bench-peers bench-peers-qwen model models reference header dist install uninstall deb clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(MODEL)
 	$< $(MODEL) "$(PROMPT)"
 
 ## All tests, on the real model.
-test: $(MODEL) $(UNIFORM) $(QUANTIZED) examples
+test: $(MODEL) $(UNIFORM) $(QUANTIZED) examples test-abi
 	$(CARGO) test --release --workspace
 	target/demo/hello $(MODEL) "$(PROMPT)" > target/demo/hello.txt
 	grep -q "Paris" target/demo/hello.txt
 	target/demo/hello-cpp $(MODEL) "$(PROMPT)" > target/demo/hello-cpp.txt
 	grep -q "Paris" target/demo/hello-cpp.txt
 	target/demo/footprint $(MODEL)
+	target/demo/budget $(MODEL) > target/demo/budget.txt
+	grep -q "Paris" target/demo/budget.txt
 	$(PYTHON) tests/examples/run.py target/demo $(MODEL)
 	$(CARGO) test --release -p librasp --features constrained --lib --test constrained --test c_api
 	$(CARGO) test --release -p librasp --features handle-checks --lib --test c_api
@@ -71,7 +73,7 @@ test-bindings: dist $(MODEL)
 	tests/bindings/run.sh $(MODEL)
 
 ## The C and C++ examples, with every warning an error.
-examples: target/demo/hello target/demo/hello-cpp target/demo/footprint target/demo/chat target/demo/server target/demo/robot
+examples: $(addprefix target/demo/,hello hello-cpp footprint budget chat server robot)
 
 ## Tokens per second beside the memory bandwidth of the same run.
 bench: $(MODEL) target/demo/footprint
@@ -90,6 +92,17 @@ bench-peers-qwen: $(QWEN_GGUF) $(QWEN) $(QWEN_QUANTIZED)
 ## The packed model; and in whole numbers too.
 model: $(MODEL)
 models: $(MODEL) $(UNIFORM) $(QUANTIZED)
+
+## The binary interface against tests/abi/; and its file anew, which refuses what would break programs in use.
+test-abi: release
+	$(PYTHON) tests/abi/check.py target/release/librasp.so
+bless-abi: release
+	$(PYTHON) tests/abi/check.py target/release/librasp.so --bless
+
+## The reference as HTML, target/doc/reference; needs doxygen. Whatever lacks words is an error.
+reference:
+	@mkdir -p target/doc
+	doxygen docs/Doxyfile
 
 ## include/rasp.h, from the Rust sources.
 header:

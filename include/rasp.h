@@ -539,11 +539,15 @@ const char *rasp_status_name(rasp_status status);
 
 // Sets options to their defaults. NULL is allowed and does nothing.
 //
+// Threads: safe from any thread.
+//
 // Pointers:
 // options is NULL or points to a rasp_load_options.
 void rasp_load_options_init(struct rasp_load_options *options);
 
 // Prepares info for rasp_model_get_info. NULL is allowed and does nothing.
+//
+// Threads: safe from any thread.
 //
 // Pointers:
 // info is NULL or points to a rasp_model_info.
@@ -555,8 +559,10 @@ void rasp_model_info_init(struct rasp_model_info *info);
 // options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx_vnni, avx512, avx512_vnni,
 // neon) forces an instruction set; the functions that load a model are the only ones that read the environment.
 //
-// On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Errors: IO, BAD_FILE,
-// UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.
+// On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Allocates. Errors: IO,
+// BAD_FILE, UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.
+//
+// Threads: safe from any thread.
 //
 // Pointers:
 // path is NULL or NUL-terminated; options is NULL or initialised, its log and log_context usable until the model and its
@@ -569,7 +575,9 @@ rasp_status rasp_load(const char *path,
 // Uses a .rasp file that lies in memory: size bytes at data, an address that is a multiple of 8 (64 is best). The bytes
 // are used in place: they must stay as they are until the model and all its sessions are gone.
 //
-// Otherwise as rasp_load.
+// Otherwise as rasp_load, the errors too. Allocates.
+//
+// Threads: safe from any thread.
 //
 // Pointers:
 // data is NULL or valid for reads of size bytes for as long as the model lives; the rest as for rasp_load.
@@ -608,7 +616,8 @@ rasp_status rasp_load_fd(int64_t file,
 rasp_status rasp_model_retain(const struct rasp_model *model);
 
 // Gives back one reference to a model; the last one frees it. NULL is allowed and does nothing. Sessions that are still
-// open keep what they need. Safe from any thread. Always RASP_OK, but for the check below, so it may be ignored.
+// open keep what they need. Does not allocate. Safe from any thread. Always RASP_OK, but for the check below, so it may
+// be ignored.
 //
 // To use a handle after its last reference was given back, or to give that back twice, is undefined, as with any free.
 // A library built for debugging (or with the feature handle-checks) keeps a list of the handles that are alive, and
@@ -619,7 +628,9 @@ rasp_status rasp_model_retain(const struct rasp_model *model);
 // model is NULL or a reference that has not been given back.
 rasp_status rasp_free(struct rasp_model *model);
 
-// Tells what a model is. Errors: INVALID_ARGUMENT.
+// Tells what a model is. Does not allocate. Errors: INVALID_ARGUMENT.
+//
+// Threads: safe from any thread.
 //
 // Pointers:
 // model is NULL or alive; info is NULL or initialised; error is NULL or valid for writes.
@@ -628,6 +639,8 @@ rasp_status rasp_model_get_info(const struct rasp_model *model,
                                 struct rasp_error *error);
 
 // Prepares a plan for rasp_session_plan. NULL is allowed and does nothing.
+//
+// Threads: safe from any thread.
 //
 // Pointers:
 // plan is NULL or points to a rasp_memory_plan.
@@ -651,12 +664,16 @@ rasp_status rasp_session_plan(const struct rasp_model *model,
 
 // Sets sampling to its defaults: greedy. NULL is allowed and does nothing.
 //
+// Threads: safe from any thread.
+//
 // Pointers:
 // sampling is NULL or points to a rasp_sampling.
 void rasp_sampling_init(struct rasp_sampling *sampling);
 
 // Sets how tokens are chosen from now on, and starts the random numbers of its seed. NULL: greedy. Does not allocate.
 // Errors: INVALID_ARGUMENT (naming the field), INVALID_STATE.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; sampling is NULL or initialised; error is NULL or valid for writes.
@@ -671,6 +688,8 @@ rasp_status rasp_session_set_sampling(struct rasp_session *session,
 // The biases are copied. Does not allocate. On an error the old ones stay. Errors: OUT_OF_RANGE (more than
 // RASP_LOGIT_BIAS_MAX, or an id that is none), INVALID_ARGUMENT (a NaN, an infinity that is not negative or a number
 // beyond the range above), INVALID_STATE.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; biases is NULL or valid for reads of count entries; error is NULL or valid for writes.
@@ -689,6 +708,8 @@ rasp_status rasp_session_set_logit_bias(struct rasp_session *session,
 // The context is the host's, and must live as long as the callback is set or the session open. Does not allocate.
 // Errors: INVALID_ARGUMENT, INVALID_STATE.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; callback is NULL or does what rasp_logits_callback says; error is NULL or valid for writes.
 rasp_status rasp_session_set_logits_callback(struct rasp_session *session,
@@ -698,11 +719,15 @@ rasp_status rasp_session_set_logits_callback(struct rasp_session *session,
 
 // Sets options to their defaults. NULL is allowed and does nothing.
 //
+// Threads: safe from any thread.
+//
 // Pointers:
 // options is NULL or points to a rasp_session_options.
 void rasp_session_options_init(struct rasp_session_options *options);
 
 // Prepares stats for rasp_session_get_stats. NULL is allowed and does nothing.
+//
+// Threads: safe from any thread.
 //
 // Pointers:
 // stats is NULL or points to a rasp_stats.
@@ -717,6 +742,8 @@ void rasp_stats_init(struct rasp_stats *stats);
 // INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY, BUFFER_TOO_SMALL (options.memory_size; the message says what is
 // needed).
 //
+// Threads: safe from any thread.
+//
 // Pointers:
 // model is NULL or alive; options is NULL or initialised, and options.memory NULL or valid for reads and writes of
 // memory_size bytes, which nobody else uses until the session is closed; session and error are NULL or valid for writes.
@@ -725,9 +752,12 @@ rasp_status rasp_session_open(const struct rasp_model *model,
                               struct rasp_session **session,
                               struct rasp_error *error);
 
-// Closes a session, ends its threads and frees its memory; memory of the host's is the host's again. NULL is allowed and does nothing. RASP_OK, unless another thread is inside a
-// call on the session: then INVALID_STATE, and the session stays open (best effort: see to it that no call can begin).
-// A session that is closed is not used afterwards; see rasp_free for what is checked of that.
+// Closes a session, ends its threads and frees its memory; memory of the host's is the host's again. NULL is allowed and
+// does nothing. RASP_OK, unless another thread is inside a call on the session: then INVALID_STATE, and the session stays
+// open (best effort: see to it that no call can begin). A session that is closed is not used afterwards; see rasp_free
+// for what is checked of that. Does not allocate.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; it is not used afterwards.
@@ -735,6 +765,8 @@ rasp_status rasp_session_close(struct rasp_session *session);
 
 // Forgets all tokens. Settings stay; random numbers start anew. Does not allocate. Errors: INVALID_STATE,
 // INVALID_ARGUMENT.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; error is NULL or valid for writes.
@@ -744,6 +776,8 @@ rasp_status rasp_session_reset(struct rasp_session *session,
 // Sets how sparse decoded tokens are from now on: 0 is dense, up to the model's max_sparsity. A session starts with
 // the model's default_sparsity. Does not allocate. Errors:
 // OUT_OF_RANGE (naming the range), INVALID_STATE, INVALID_ARGUMENT.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; error is NULL or valid for writes.
@@ -755,6 +789,8 @@ rasp_status rasp_session_set_sparsity(struct rasp_session *session,
 // of the vocabulary, valid until the next call on this session. After a greedy rasp_step, which finds its token without
 // them, this call computes them. Does not allocate. Errors: INVALID_STATE (no prompt yet), INVALID_ARGUMENT, NON_FINITE.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; logits, count and error are NULL or valid for writes.
 rasp_status rasp_logits(struct rasp_session *session,
@@ -764,6 +800,8 @@ rasp_status rasp_logits(struct rasp_session *session,
 
 // Tells what a session has done and what it takes. Does not allocate. Errors: INVALID_ARGUMENT, INVALID_STATE.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; stats is NULL or initialised; error is NULL or valid for writes.
 rasp_status rasp_session_get_stats(struct rasp_session *session,
@@ -771,6 +809,8 @@ rasp_status rasp_session_get_stats(struct rasp_session *session,
                                    struct rasp_error *error);
 
 // Starts the count of decoded tokens and bytes read anew. Does not allocate. Errors: INVALID_ARGUMENT, INVALID_STATE.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; error is NULL or valid for writes.
@@ -786,6 +826,8 @@ rasp_status rasp_session_clear_stats(struct rasp_session *session,
 // comes first. 0 tokens: as rasp_session_reset, but for the random numbers.
 //
 // Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are), INVALID_STATE, INVALID_ARGUMENT.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; error is NULL or valid for writes.
@@ -804,6 +846,8 @@ rasp_status rasp_session_rewind(struct rasp_session *session,
 // On success *fork is the new session, to be closed with rasp_session_close; on an error it is NULL. Allocates as
 // rasp_session_open does. Errors: those of rasp_session_open, CONTEXT_FULL (no room for the tokens), INVALID_STATE.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; options as for rasp_session_open; fork and error are NULL or valid for writes.
 rasp_status rasp_session_fork(struct rasp_session *session,
@@ -819,6 +863,8 @@ rasp_status rasp_session_fork(struct rasp_session *session,
 //
 // Takes the time of reading and writing the cache once. Does not allocate. Errors: OUT_OF_RANGE (at least one token that
 // has passed must be left after the discarded ones), INVALID_STATE, INVALID_ARGUMENT.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; error is NULL or valid for writes.
@@ -839,6 +885,8 @@ rasp_status rasp_session_shift(struct rasp_session *session,
 //
 // Does not allocate. Errors: BUFFER_TOO_SMALL (nothing is written but *size), INVALID_STATE, INVALID_ARGUMENT.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; buffer is NULL or valid for writes of capacity bytes; size and error are NULL or valid for
 // writes.
@@ -857,6 +905,8 @@ rasp_status rasp_session_save(struct rasp_session *session,
 // of another model or another kv_type; the message says which), UNSUPPORTED_VERSION, CONTEXT_FULL (no room for the
 // tokens), INVALID_STATE, INVALID_ARGUMENT.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; data is NULL or valid for reads of size bytes; error is NULL or valid for writes.
 rasp_status rasp_session_restore(struct rasp_session *session,
@@ -867,6 +917,8 @@ rasp_status rasp_session_restore(struct rasp_session *session,
 // Appends count prompt tokens, densely. Afterwards the logits are those after the last one. On an error nothing has
 // been appended. Does not allocate. Errors: CONTEXT_FULL, OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), CANCELLED,
 // NON_FINITE, INVALID_STATE.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.
@@ -880,6 +932,8 @@ rasp_status rasp_prefill(struct rasp_session *session,
 // a prompt is quick. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
 // prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; token and error are NULL or valid for writes.
 rasp_status rasp_step(struct rasp_session *session,
@@ -890,6 +944,8 @@ rasp_status rasp_step(struct rasp_session *session,
 // last. Afterwards the logits are those after it. On an error nothing has changed. Does not allocate. Errors as for
 // rasp_prefill.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; error is NULL or valid for writes.
 rasp_status rasp_decode(struct rasp_session *session,
@@ -899,6 +955,8 @@ rasp_status rasp_decode(struct rasp_session *session,
 // Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the linear layer
 // in hand is done; the session stays as it was before that call. NULL is allowed and does nothing. Safe from any
 // thread, as long as the session is not closed meanwhile. Does not allocate or wait.
+//
+// Threads: safe from any thread.
 //
 // Pointers:
 // session is NULL or open.
@@ -976,6 +1034,8 @@ int32_t rasp_token_is_special(const struct rasp_model *model,
 //
 // Does not allocate. Errors: BUFFER_TOO_SMALL if capacity is less than 3 * n + RASP_TEXT_STREAM_EXTRA (nothing
 // happens), INVALID_ARGUMENT.
+//
+// Threads: safe from any thread.
 //
 // Pointers:
 // stream is NULL or valid; bytes is NULL or valid for reads of n bytes; text is NULL or valid for writes of capacity

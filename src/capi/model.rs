@@ -211,8 +211,8 @@ pub unsafe extern "C" fn rasp_model_info_init(info: *mut rasp_model_info) {
 /// options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx_vnni, avx512, avx512_vnni,
 /// neon) forces an instruction set; the functions that load a model are the only ones that read the environment.
 ///
-/// On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Errors: IO, BAD_FILE,
-/// UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.
+/// On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Allocates. Errors: IO,
+/// BAD_FILE, UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.
 ///
 /// # Safety
 /// path is NULL or NUL-terminated; options is NULL or initialised, its log and log_context usable until the model and its
@@ -240,7 +240,7 @@ pub unsafe extern "C" fn rasp_load(
 /// Uses a .rasp file that lies in memory: size bytes at data, an address that is a multiple of 8 (64 is best). The bytes
 /// are used in place: they must stay as they are until the model and all its sessions are gone.
 ///
-/// Otherwise as rasp_load.
+/// Otherwise as rasp_load, the errors too. Allocates.
 ///
 /// # Safety
 /// data is NULL or valid for reads of size bytes for as long as the model lives; the rest as for rasp_load.
@@ -371,7 +371,8 @@ pub unsafe extern "C" fn rasp_model_retain(model: *const rasp_model) -> rasp_sta
 }
 
 /// Gives back one reference to a model; the last one frees it. NULL is allowed and does nothing. Sessions that are still
-/// open keep what they need. Safe from any thread. Always RASP_OK, but for the check below, so it may be ignored.
+/// open keep what they need. Does not allocate. Safe from any thread. Always RASP_OK, but for the check below, so it may
+/// be ignored.
 ///
 /// To use a handle after its last reference was given back, or to give that back twice, is undefined, as with any free.
 /// A library built for debugging (or with the feature handle-checks) keeps a list of the handles that are alive, and
@@ -395,7 +396,7 @@ pub unsafe extern "C" fn rasp_free(model: *mut rasp_model) -> rasp_status {
     }
 }
 
-/// Tells what a model is. Errors: INVALID_ARGUMENT.
+/// Tells what a model is. Does not allocate. Errors: INVALID_ARGUMENT.
 ///
 /// # Safety
 /// model is NULL or alive; info is NULL or initialised; error is NULL or valid for writes.

@@ -237,9 +237,10 @@ pub unsafe extern "C" fn rasp_session_open(
     }
 }
 
-/// Closes a session, ends its threads and frees its memory; memory of the host's is the host's again. NULL is allowed and does nothing. RASP_OK, unless another thread is inside a
-/// call on the session: then INVALID_STATE, and the session stays open (best effort: see to it that no call can begin).
-/// A session that is closed is not used afterwards; see rasp_free for what is checked of that.
+/// Closes a session, ends its threads and frees its memory; memory of the host's is the host's again. NULL is allowed and
+/// does nothing. RASP_OK, unless another thread is inside a call on the session: then INVALID_STATE, and the session stays
+/// open (best effort: see to it that no call can begin). A session that is closed is not used afterwards; see rasp_free
+/// for what is checked of that. Does not allocate.
 ///
 /// # Safety
 /// session is NULL or open; it is not used afterwards.
