@@ -68,8 +68,8 @@ pub unsafe extern "C" fn rasp_constraint_new(
     }
 }
 
-/// Frees a constraint. NULL is allowed and does nothing. Sessions that use it keep what they need. Safe from any thread.
-/// Always RASP_OK, but for the check described at rasp_free.
+/// Frees a constraint. NULL is allowed and does nothing. Sessions that use it keep what they need. Does not allocate. Safe
+/// from any thread. Always RASP_OK, but for the check described at rasp_free.
 ///
 /// # Safety
 /// constraint is NULL or has not been freed; it is not used afterwards.

@@ -38,7 +38,7 @@ def crate(mangled: str) -> str:
         if "$" not in name:
             return name
         # An impl of a trait for a type: whichever of them is no crate of the standard library's.
-        crates = re.findall(r"(?:^|[^.a-z_0-9])([a-z_][a-z_0-9]*)\.\.", name)
+        crates = re.findall(r"(?:^|[^.A-Za-z_0-9])([a-z_][a-z_0-9]*)\.\.", name)
         return next((c for c in crates if c not in STANDARD), "core")
     return "rasp" if mangled.startswith("rasp_") else "core"
 
