@@ -413,6 +413,8 @@ uint32_t rasp_abi_version(void);
 // The strings are copied. Does not allocate. On an error the old ones stay. Errors: OUT_OF_RANGE (more than RASP_STOP_MAX
 // or RASP_STOP_MAX_BYTES), INVALID_UTF8, INVALID_ARGUMENT, INVALID_STATE.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; strings is NULL or valid for reads of count pointers, each NULL or to a NUL-terminated string;
 // error is NULL or valid for writes.
@@ -441,6 +443,8 @@ rasp_status rasp_session_set_stop(struct rasp_session *session,
 // BUFFER_TOO_SMALL (capacity is less than RASP_STEP_TEXT_SIZE; *length is then that), and those of rasp_step but for
 // CONTEXT_FULL.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; text is NULL or valid for writes of capacity bytes; ended is NULL, or it, length and error are
 // NULL or valid for writes.
@@ -457,6 +461,8 @@ rasp_status rasp_step_text(struct rasp_session *session,
 //
 // Does not allocate. Errors: BUFFER_TOO_SMALL (capacity is less than RASP_STEP_TEXT_SIZE; *length is then that),
 // INVALID_ARGUMENT, INVALID_STATE.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; text is NULL or valid for writes of capacity bytes; length and error are NULL or valid for
@@ -486,8 +492,8 @@ rasp_status rasp_constraint_new(const struct rasp_model *model,
                                 struct rasp_constraint **constraint,
                                 struct rasp_error *error);
 
-// Frees a constraint. NULL is allowed and does nothing. Sessions that use it keep what they need. Safe from any thread.
-// Always RASP_OK, but for the check described at rasp_free.
+// Frees a constraint. NULL is allowed and does nothing. Sessions that use it keep what they need. Does not allocate. Safe
+// from any thread. Always RASP_OK, but for the check described at rasp_free.
 //
 // Pointers:
 // constraint is NULL or has not been freed; it is not used afterwards.
@@ -505,6 +511,8 @@ rasp_status rasp_constraint_free(struct rasp_constraint *constraint);
 // work than its limits allow) and INVALID_ARGUMENT (biases or the callback forbid all that it allows); nothing has been
 // appended then.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; constraint is NULL or has not been freed; error is NULL or valid for writes.
 rasp_status rasp_session_set_constraint(struct rasp_session *session,
@@ -519,6 +527,8 @@ rasp_status rasp_session_set_constraint(struct rasp_session *session,
 // can embed one text after another. Does not allocate. Errors: INVALID_STATE (it holds tokens), BUFFER_TOO_SMALL (nothing
 // is computed, *size is the number needed), CONTEXT_FULL, OUT_OF_RANGE (an id), INVALID_ARGUMENT (no tokens, unknown
 // pooling or flags), CANCELLED, NON_FINITE.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; tokens is NULL or valid for reads of count ids; vector is NULL or valid for writes of capacity
@@ -597,7 +607,9 @@ rasp_status rasp_load_bytes(const void *data,
 // offset must be a multiple of 4. Make it one of 64 if you can: then rows of weights lie on cache lines, as in a file of
 // their own. (zipalign aligns to 4 by default; it takes 64 as well.)
 //
-// Otherwise as rasp_load. Errors: also OUT_OF_RANGE (bytes beyond the end of the file).
+// Otherwise as rasp_load. Allocates. Errors: also OUT_OF_RANGE (bytes beyond the end of the file).
+//
+// Threads: safe from any thread.
 //
 // Pointers:
 // file is open, or no descriptor at all; the rest as for rasp_load.

@@ -197,6 +197,7 @@ result<C> grown(std::size_t guess, F fill) {
 }  // namespace detail
 
 class Session;
+class Constraint;
 
 // One reference to a model. Moves; share() gives another one. All of it is safe from any thread at once.
 class Model {
@@ -317,12 +318,16 @@ class Model {
 
     inline result<Session> open(const rasp_session_options &options = SessionOptions()) const;
 
+    // kind: RASP_CONSTRAINT_. Needs a library with the feature `constrained`.
+    inline result<Constraint> constraint(std::uint32_t kind, std::string_view source) const;
+
   private:
     rasp_model *model_;
 };
 
-// Text as it is generated: a range of pieces, each some whole UTF-8 characters, valid until the next one. It can be gone
-// through once, and ends at the end of generation, at its limit or on an error, which status() tells afterwards.
+// Text as it is generated: a range of pieces, each some whole UTF-8 characters, valid until the next one; rasp_step_text
+// makes them, so stop strings end it. It can be gone through once, and ends at the end of the answer, at its limit or on an
+// error, which status() tells afterwards.
 class Stream {
   public:
     class iterator {
@@ -355,41 +360,34 @@ class Stream {
 
     // Whether all went well so far.
     const result<void> &status() const noexcept { return status_; }
-    // Whether the model ended the text itself.
-    bool ended() const noexcept { return ended_; }
-    // How many tokens have been made, one that ended the text not counted.
+    // Why the answer ended, one of RASP_ENDED_; RASP_ENDED_NOT at the limit.
+    std::uint32_t ended() const noexcept { return ended_; }
+    // How many tokens have been made, one that ended the answer not counted.
     std::size_t tokens() const noexcept { return tokens_; }
 
   private:
     friend class Session;
-    Stream(rasp_session *session, const rasp_model *model, std::size_t limit) noexcept
-        : session_(session), model_(model), limit_(limit) {}
+    Stream(rasp_session *session, std::size_t limit, std::uint32_t flags)
+        : session_(session), limit_(limit), flags_(flags), text_(RASP_STEP_TEXT_SIZE, '\0') {}
 
     // Steps until there is a piece of text. False at the end.
     bool advance() {
         while (!over_) {
-            const std::uint8_t *bytes = nullptr;
-            std::size_t size = 0;
+            std::size_t length = 0;
             rasp_error error{};
+            rasp_status status;
             if (tokens_ == limit_) {
                 over_ = true;
+                status = rasp_finish_text(session_, &text_[0], text_.size(), &length, &error);
             } else {
-                std::uint32_t token = 0;
-                const rasp_status status = rasp_step(session_, &token, &error);
-                ended_ = status == RASP_END;
-                over_ = ended_ || status < 0;
-                if (status < 0 || (!ended_ && rasp_token_bytes(model_, token, &bytes, &size, &error) < 0)) {
-                    over_ = true;
-                    status_ = Error(error);
-                }
+                status = rasp_step_text(session_, flags_, &text_[0], text_.size(), &length, &ended_, &error);
+                over_ = status != RASP_OK;
                 tokens_ += over_ ? 0 : 1;
             }
-            // At the end no bytes: what still waits comes out.
-            text_.resize(3 * size + RASP_TEXT_STREAM_EXTRA);
-            std::size_t length = 0;
-            if (rasp_text_stream_push(&pending_, bytes, size, text_.data(), text_.size(), &length, &error) < 0) {
+            if (status < 0) {
                 over_ = true;
                 status_ = Error(error);
+                return false;
             }
             if (length > 0) {
                 piece_ = std::string_view(text_.data(), length);
@@ -400,13 +398,12 @@ class Stream {
     }
 
     rasp_session *session_;
-    const rasp_model *model_;
     std::size_t limit_;
+    std::uint32_t flags_;
     std::size_t tokens_ = 0;
-    bool ended_ = false;
+    std::uint32_t ended_ = RASP_ENDED_NOT;
     bool over_ = false;
     result<void> status_;
-    rasp_text_stream pending_{};
     std::string text_;
     std::string_view piece_;
 };
@@ -450,9 +447,44 @@ class Session {
         return detail::done(rasp_decode(session_, token, &error), error);
     }
 
-    // At most `limit` tokens' text. The stream is used before anything else is done with the session, and not after
-    // the session has moved.
-    Stream stream(std::size_t limit) noexcept { return Stream(session_, model_.get(), limit); }
+    // At most `limit` tokens' text; flags: RASP_TEXT_ bits. The stream is used before anything else is done with the
+    // session; the session may move meanwhile.
+    Stream stream(std::size_t limit, std::uint32_t flags = 0) { return Stream(session_, limit, flags); }
+
+    // What ends an answer, besides the model. No strings: nothing else.
+    result<void> set_stop(Span<const std::string> strings) {
+        std::vector<const char *> list;
+        for (const std::string &string : strings) {
+            list.push_back(string.c_str());
+        }
+        rasp_error error{};
+        return detail::done(rasp_session_set_stop(session_, list.data(), list.size(), &error), error);
+    }
+
+    result<void> set_logit_bias(Span<const rasp_logit_bias> biases) {
+        rasp_error error{};
+        return detail::done(rasp_session_set_logit_bias(session_, biases.data(), biases.size(), &error), error);
+    }
+
+    result<void> set_logits_callback(rasp_logits_callback callback, void *context) {
+        rasp_error error{};
+        return detail::done(rasp_session_set_logits_callback(session_, callback, context, &error), error);
+    }
+
+    inline result<void> set_constraint(const Constraint &constraint);
+    result<void> clear_constraint() {
+        rasp_error error{};
+        return detail::done(rasp_session_set_constraint(session_, nullptr, &error), error);
+    }
+
+    // One vector of the tokens; pooling: RASP_POOL_, flags: RASP_EMBED_ bits. The session must hold no tokens.
+    result<std::vector<float>> embed(Tokens tokens, std::uint32_t pooling = RASP_POOL_MEAN,
+                                     std::uint32_t flags = RASP_EMBED_NORMALISE) {
+        return detail::grown<std::vector<float>>(
+            0, [&](float *data, std::size_t capacity, std::size_t *size, rasp_error *error) {
+                return rasp_embed(session_, tokens.data(), tokens.size(), pooling, flags, data, capacity, size, error);
+            });
+    }
 
     void cancel() const noexcept { rasp_cancel(session_); }
 
@@ -537,6 +569,40 @@ class Session {
     Model model_;
     rasp_session *session_;
 };
+
+// What an answer may be. Moves; sessions keep what they need of it.
+class Constraint {
+  public:
+    // Takes it over.
+    explicit Constraint(rasp_constraint *constraint) noexcept : constraint_(constraint) {}
+    Constraint(Constraint &&other) noexcept : constraint_(std::exchange(other.constraint_, nullptr)) {}
+    Constraint &operator=(Constraint &&other) noexcept {
+        std::swap(constraint_, other.constraint_);
+        return *this;
+    }
+    Constraint(const Constraint &) = delete;
+    Constraint &operator=(const Constraint &) = delete;
+    ~Constraint() { rasp_constraint_free(constraint_); }
+
+    rasp_constraint *get() const noexcept { return constraint_; }
+
+  private:
+    rasp_constraint *constraint_;
+};
+
+inline result<void> Session::set_constraint(const Constraint &constraint) {
+    rasp_error error{};
+    return detail::done(rasp_session_set_constraint(session_, constraint.get(), &error), error);
+}
+
+inline result<Constraint> Model::constraint(std::uint32_t kind, std::string_view source) const {
+    rasp_constraint *constraint = nullptr;
+    rasp_error error{};
+    if (rasp_constraint_new(model_, kind, source.data(), source.size(), &constraint, &error) < 0) {
+        return Error(error);
+    }
+    return Constraint(constraint);
+}
 
 inline result<Session> Model::open(const rasp_session_options &options) const {
     rasp_session *session = nullptr;

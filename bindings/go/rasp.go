@@ -75,7 +75,8 @@ type Info struct {
 	VocabSize, HiddenSize, IntermediateSize  uint32
 	NumLayers, NumHeads, NumKVHeads, HeadDim uint32
 	ContextLength                            uint32
-	MaxSparsity                              float32
+	MaxSparsity, DefaultSparsity             float32
+	NumRungs                                 uint32
 	BOSToken                                 int32 // -1 if there is none
 	FileSize, LinearBytes, HeadBytes         uint64
 }
@@ -125,6 +126,7 @@ func (m *Model) Info() (Info, error) {
 		IntermediateSize: uint32(i.intermediate_size), NumLayers: uint32(i.num_layers),
 		NumHeads: uint32(i.num_heads), NumKVHeads: uint32(i.num_kv_heads), HeadDim: uint32(i.head_dim),
 		ContextLength: uint32(i.context_length), MaxSparsity: float32(i.max_sparsity), BOSToken: int32(i.bos_token),
+		DefaultSparsity: float32(i.default_sparsity), NumRungs: uint32(i.num_rungs),
 		FileSize: uint64(i.file_size), LinearBytes: uint64(i.linear_bytes), HeadBytes: uint64(i.head_bytes),
 	}, nil
 }

@@ -17,7 +17,8 @@ typedef struct { uint32_t struct_size, verify, lock; } rasp_load_options;
 typedef struct {
     uint32_t struct_size, vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim,
         context_length, weight_type;
-    float max_sparsity;
+    float max_sparsity, default_sparsity;
+    uint32_t num_rungs;
     int32_t bos_token;
     uint64_t file_size, linear_bytes, head_bytes;
     char architecture[32], name[96];
@@ -156,8 +157,8 @@ function Model:info()
     call('rasp_model_get_info', self.handle, struct)
     local info = { architecture = ffi.string(struct.architecture), name = ffi.string(struct.name), room = room }
     for _, field in ipairs { 'vocab_size', 'hidden_size', 'intermediate_size', 'num_layers', 'num_heads',
-        'num_kv_heads', 'head_dim', 'context_length', 'max_sparsity', 'bos_token', 'file_size', 'linear_bytes',
-        'head_bytes' } do
+        'num_kv_heads', 'head_dim', 'context_length', 'max_sparsity', 'default_sparsity', 'num_rungs', 'bos_token',
+        'file_size', 'linear_bytes', 'head_bytes' } do
         info[field] = tonumber(struct[field])
     end
     info.room = nil

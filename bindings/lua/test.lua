@@ -9,7 +9,7 @@ end
 
 fails('/no/such/file', rasp.load, '/no/such/file')
 local model = rasp.load(arg[1])
-assert(model:info().num_layers == 30)
+assert(model:info().num_layers == 30 and model:info().architecture == 'llama')
 local tokens = model:tokenize(prompt)
 assert(model:detokenize(tokens) == prompt)
 assert(#model:tokenize('') == 0)

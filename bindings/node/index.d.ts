@@ -17,6 +17,9 @@ export interface ModelInfo {
     contextLength: number;
     /** The sparsest setting that setSparsity takes. */
     maxSparsity: number;
+    /** What a session begins with. */
+    defaultSparsity: number;
+    numRungs: number;
     /** -1 if there is none. */
     bosToken: number;
     /** Bytes. */

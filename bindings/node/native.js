@@ -67,8 +67,9 @@ const structs = {
     model_info: {
         vocabSize: ['u32', 4], hiddenSize: ['u32', 8], intermediateSize: ['u32', 12], numLayers: ['u32', 16],
         numHeads: ['u32', 20], numKvHeads: ['u32', 24], headDim: ['u32', 28], contextLength: ['u32', 32],
-        maxSparsity: ['f32', 40], bosToken: ['i32', 44], fileSize: ['u64', 48], linearBytes: ['u64', 56],
-        headBytes: ['u64', 64], architecture: ['text', 72], name: ['text', 104],
+        maxSparsity: ['f32', 40], defaultSparsity: ['f32', 44], numRungs: ['u32', 48], bosToken: ['i32', 52],
+        fileSize: ['u64', 56], linearBytes: ['u64', 64], headBytes: ['u64', 72], architecture: ['text', 80],
+        name: ['text', 112],
     },
     session_options: { context: ['u32', 4], threads: ['u32', 8], batch: ['u32', 12], kvType: ['u32', 16] },
     sampling: {

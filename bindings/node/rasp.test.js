@@ -1,5 +1,6 @@
 // The package on the real model: RASP_TEST_MODEL=MODEL.rasp node --test
 import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
 import { test } from 'node:test';
 import { Model, RaspError } from './index.js';
 
@@ -10,6 +11,8 @@ test('models and text', () => {
     assert.throws(() => new Model('/no/such/file'), { status: 'input/output error', message: /no.such.file/ });
     const model = new Model(path);
     assert.equal(model.info.numLayers, 30);
+    assert.equal(model.info.architecture, 'llama');
+    assert.equal(model.info.fileSize, statSync(path).size);
     const tokens = model.tokenize(prompt);
     assert.equal(model.detokenize(tokens).toString(), prompt);
     assert.deepEqual(model.tokenize(''), []);

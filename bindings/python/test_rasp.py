@@ -14,7 +14,8 @@ PROMPT = "The capital of France is"
 class Models(unittest.TestCase):
     def test_text(self) -> None:
         with rasp.Model(PATH) as model:
-            self.assertEqual(model.info.num_layers, 30)
+            self.assertEqual((model.info.num_layers, model.info.architecture), (30, "llama"))
+            self.assertEqual(model.info.file_size, os.path.getsize(PATH))
             tokens = model.tokenize(PROMPT)
             self.assertEqual(model.detokenize(tokens).decode(), PROMPT)
             self.assertEqual(b"".join(map(model.token_bytes, tokens)).decode(), PROMPT)
@@ -61,6 +62,25 @@ class Sessions(unittest.TestCase):
         self.session.reset()
         self.session.prefill(self.tokens)
         self.assertNotEqual(self.session.step().id, first.id)
+
+    def test_answers_and_states(self) -> None:
+        self.session.prefill(self.tokens)
+        state = self.session.save()
+        self.session.set_stop(["Paris"])
+        text = "".join(self.session.generate(50))
+        self.assertNotIn("Paris", text)
+        self.assertLess(self.session.stats.tokens, 50)
+        self.session.set_stop([])
+        self.session.restore(state)
+        again = "".join(self.session.generate(8))
+        self.assertTrue(again.startswith(text) and "Paris" in again)
+        self.session.rewind(len(self.tokens))
+        self.assertEqual("".join(self.session.generate(8)), again)
+        with self.assertRaises(rasp.Error):
+            self.session.restore(state[:-1])
+        self.session.reset()
+        vector = self.session.embed(self.tokens)
+        self.assertAlmostEqual(sum(x * x for x in vector), 1.0, places=4)
 
     def test_settings(self) -> None:
         self.session.set_sparsity(0.5)

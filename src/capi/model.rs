@@ -281,7 +281,7 @@ pub unsafe extern "C" fn rasp_load_bytes(
 /// offset must be a multiple of 4. Make it one of 64 if you can: then rows of weights lie on cache lines, as in a file of
 /// their own. (zipalign aligns to 4 by default; it takes 64 as well.)
 ///
-/// Otherwise as rasp_load. Errors: also OUT_OF_RANGE (bytes beyond the end of the file).
+/// Otherwise as rasp_load. Allocates. Errors: also OUT_OF_RANGE (bytes beyond the end of the file).
 ///
 /// # Safety
 /// file is open, or no descriptor at all; the rest as for rasp_load.

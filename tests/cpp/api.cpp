@@ -2,6 +2,7 @@
 //   api MODEL.rasp
 #include <rasp.hpp>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -161,7 +162,7 @@ void sessions(const rasp::Model &model) {
         pieces += piece.empty() ? 0 : 1;
     }
     CHECK(pieces > 0);
-    CHECK(endless.ended() || endless.status().error().code() == RASP_ERROR_CONTEXT_FULL);
+    CHECK(endless.status() && endless.ended() != RASP_ENDED_NOT);
 
     // Taken back, doubled, saved, made shorter.
     CHECK(session.rewind(tokens.size()) && session.step()->id == ids[0]);
@@ -181,6 +182,42 @@ void sessions(const rasp::Model &model) {
     options.context = 2;
     CHECK(session.fork(options).error().code() == RASP_ERROR_CONTEXT_FULL);
     options.context = 128;
+
+    // Stop strings, a bias, and a host's own choice of token.
+    const std::vector<std::string> stop = {"Paris"};
+    CHECK(session.reset() && session.set_stop(stop) && session.prefill(tokens));
+    auto stopped = session.stream(100);
+    for (const std::string_view piece : stopped) {
+        CHECK(piece.find("Paris") == std::string_view::npos);
+    }
+    CHECK(stopped.status() && stopped.ended() == RASP_ENDED_STOP);
+    CHECK(session.set_stop({}) && session.reset() && session.prefill(tokens));
+    const rasp_logit_bias never = {ids[0], -INFINITY};
+    CHECK(session.set_logit_bias({&never, 1}) && session.step()->id != ids[0] && session.set_logit_bias({}));
+    const auto choose = [](void *context, float *, std::size_t, const std::uint32_t *, std::size_t) {
+        return *static_cast<std::int32_t *>(context);
+    };
+    std::int32_t choice = 42;
+    CHECK(session.set_logits_callback(choose, &choice) && session.step()->id == 42);
+    CHECK(session.set_logits_callback(nullptr, nullptr));
+
+    // Embeddings; and a constraint, which this library may have been built without.
+    CHECK(session.embed(tokens).error().code() == RASP_ERROR_INVALID_STATE && session.reset());
+    const auto vector = session.embed(tokens);
+    CHECK(vector && vector->size() == model.info()->hidden_size);
+    float length = 0.0F;
+    for (const float x : *vector) {
+        length += x * x;
+    }
+    CHECK(length > 0.999F && length < 1.001F);
+    auto constraint = model.constraint(RASP_CONSTRAINT_REGEX, "[ab]+");
+    if (constraint) {
+        rasp::Constraint moved = *std::move(constraint);
+        CHECK(session.prefill(tokens) && session.set_constraint(moved) && session.step());
+        CHECK(session.clear_constraint() && session.reset());
+    } else {
+        CHECK(constraint.error().code() == RASP_ERROR_UNSUPPORTED && session.clear_constraint());
+    }
 
     // A move-assigned session closes what was there; the session keeps the model.
     auto other = model.open(options);

@@ -52,6 +52,8 @@ class ModelInfo:
     head_dim: int
     context_length: int
     max_sparsity: float
+    default_sparsity: float
+    num_rungs: int
     bos_token: Optional[int]
     file_size: int
     linear_bytes: int
@@ -213,17 +215,9 @@ class Session(_Handle):
         handle = c.c_void_p()
         _call(lib.rasp_session_open, model._handle, c.byref(options), c.byref(handle))
         super().__init__(handle, lib.rasp_session_close)
-        # Token texts are the model's: a reference of the session's own, so that the caller may close his.
-        lib.rasp_model_retain(model._handle)
-        self._model = c.c_void_p(model._handle)
-        self._model_finalizer = weakref.finalize(self, lib.rasp_free, self._model)
 
     def __enter__(self) -> Session:
         return self
-
-    def close(self) -> None:
-        super().close()
-        self._model_finalizer()
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Appends prompt tokens."""
@@ -240,29 +234,45 @@ class Session(_Handle):
         _call(lib.rasp_decode, self._handle, token)
 
     def generate(self, limit: Optional[int] = None) -> Iterator[str]:
-        """The text of the next tokens as it comes, in whole characters; to the end, or for at most `limit` tokens."""
-        stream = _native.TextStream()
+        """The text of the next tokens as it comes, in whole characters; to the end of the answer (a stop string or a full
+        context is one too), or for at most `limit` tokens."""
+        text = c.create_string_buffer(_native.STEP_TEXT_SIZE)
+        length = c.c_size_t()
         count = 0
         while limit is None or count < limit:
-            token = self.step()
-            if token.end:
-                break
+            status = _call(lib.rasp_step_text, self._handle, 0, text, len(text), c.byref(length), None)
+            if length.value:
+                yield text.raw[: length.value].decode()
+            if status == _native.END:
+                return
             count += 1
-            data, length = c.c_void_p(), c.c_size_t()
-            _call(lib.rasp_token_bytes, self._model, token.id, c.byref(data), c.byref(length))
-            piece = self._push(stream, c.string_at(data.value or 0, length.value) if length.value else b"")
-            if piece:
-                yield piece
-        # What still waits.
-        piece = self._push(stream, b"")
-        if piece:
-            yield piece
+        # What could still have become a stop string.
+        _call(lib.rasp_finish_text, self._handle, text, len(text), c.byref(length))
+        if length.value:
+            yield text.raw[: length.value].decode()
 
-    @staticmethod
-    def _push(stream: _native.TextStream, data: bytes) -> str:
-        text: bytes = _grown(c.c_char, 3 * len(data) + _native.TEXT_STREAM_EXTRA, lib.rasp_text_stream_push,
-                             c.byref(stream), data, len(data))
-        return text.decode()
+    def set_stop(self, strings: Sequence[str]) -> None:
+        """What ends an answer of `generate`, besides the model; it is not part of the text."""
+        raw = (c.c_char_p * len(strings))(*(s.encode() for s in strings))
+        _call(lib.rasp_session_set_stop, self._handle, raw, len(strings))
+
+    def rewind(self, tokens: int) -> None:
+        """Keeps the first `tokens` tokens and forgets those after them."""
+        _call(lib.rasp_session_rewind, self._handle, tokens)
+
+    def save(self) -> bytes:
+        """What the session holds, for `restore` into one of the same model."""
+        state: bytes = _grown(c.c_char, 0, lib.rasp_session_save, self._handle)
+        return state
+
+    def restore(self, state: bytes) -> None:
+        _call(lib.rasp_session_restore, self._handle, state, len(state))
+
+    def embed(self, tokens: Sequence[int], *, last: bool = False, normalise: bool = True) -> list[float]:
+        """One vector of the tokens: the mean of theirs, or the last one's. The session must hold no tokens."""
+        vector: list[float] = _grown(c.c_float, 0, lib.rasp_embed, self._handle, _ids(tokens), len(tokens), int(last),
+                                     int(normalise))
+        return vector
 
     def set_sparsity(self, sparsity: float) -> None:
         """How sparse decoded tokens are from now on: 0 is dense, up to the model's `max_sparsity`."""

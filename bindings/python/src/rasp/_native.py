@@ -11,7 +11,7 @@ ABI_VERSION = 1
 
 END = 1
 BUFFER_TOO_SMALL = -8
-TEXT_STREAM_EXTRA = 9
+STEP_TEXT_SIZE = 4160
 KV_TYPES = {"f16": 0, "f32": 1, "i8": 2}
 
 
@@ -36,6 +36,8 @@ class ModelInfo(c.Structure):
         ("context_length", c.c_uint32),
         ("weight_type", c.c_uint32),
         ("max_sparsity", c.c_float),
+        ("default_sparsity", c.c_float),
+        ("num_rungs", c.c_uint32),
         ("bos_token", c.c_int32),
         ("file_size", c.c_uint64),
         ("linear_bytes", c.c_uint64),
@@ -83,10 +85,6 @@ class Stats(c.Structure):
     ]
 
 
-class TextStream(c.Structure):
-    _fields_ = [("pending", c.c_uint8 * 3), ("length", c.c_uint8)]
-
-
 class Message(c.Structure):
     _fields_ = [("role", c.c_char_p), ("content", c.c_char_p)]
 
@@ -112,7 +110,6 @@ _handle = c.c_void_p
 _status = {
     "rasp_load": [c.c_char_p, c.POINTER(LoadOptions), c.POINTER(_handle), _out],
     "rasp_free": [_handle],
-    "rasp_model_retain": [_handle],
     "rasp_model_get_info": [_handle, c.POINTER(ModelInfo), _out],
     "rasp_session_open": [_handle, c.c_void_p, c.POINTER(_handle), _out],
     "rasp_session_close": [_handle],
@@ -122,6 +119,13 @@ _status = {
     "rasp_session_reset": [_handle, _out],
     "rasp_session_get_stats": [_handle, c.POINTER(Stats), _out],
     "rasp_session_clear_stats": [_handle, _out],
+    "rasp_session_set_stop": [_handle, c.POINTER(c.c_char_p), c.c_size_t, _out],
+    "rasp_session_rewind": [_handle, c.c_size_t, _out],
+    "rasp_session_save": [_handle, c.c_char_p, c.c_size_t, _size, _out],
+    "rasp_session_restore": [_handle, c.c_char_p, c.c_size_t, _out],
+    "rasp_step_text": [_handle, c.c_uint32, c.c_char_p, c.c_size_t, _size, _tokens, _out],
+    "rasp_finish_text": [_handle, c.c_char_p, c.c_size_t, _size, _out],
+    "rasp_embed": [_handle, _tokens, c.c_size_t, c.c_uint32, c.c_uint32, c.POINTER(c.c_float), c.c_size_t, _size, _out],
     "rasp_prefill": [_handle, _tokens, c.c_size_t, _out],
     "rasp_step": [_handle, _tokens, _out],
     "rasp_decode": [_handle, c.c_uint32, _out],
@@ -131,7 +135,6 @@ _status = {
     "rasp_token_bytes": [_handle, c.c_uint32, c.POINTER(c.c_void_p), _size, _out],
     "rasp_token_is_end": [_handle, c.c_uint32],
     "rasp_token_is_special": [_handle, c.c_uint32],
-    "rasp_text_stream_push": [c.POINTER(TextStream), c.c_char_p, c.c_size_t, c.c_char_p, c.c_size_t, _size, _out],
     "rasp_chat_format": [_handle, c.POINTER(Message), c.c_size_t, c.c_int32, c.c_char_p, c.c_size_t, _size, _out],
 }
 for _name, _arguments in _status.items():
