@@ -320,6 +320,8 @@ typedef struct rasp_stats {
     // Bytes of the head that were read since then: for the last token of each prompt all of it, for a token decoded
     // greedily about half.
     uint64_t head_bytes_read;
+    // Units of work done since then, see rasp_prefill_within.
+    uint64_t units;
 } rasp_stats;
 
 // Puts the bytes of tokens together into whole UTF-8 characters. A plain struct of the caller: set it to zeros before
@@ -344,6 +346,9 @@ typedef struct rasp_message {
 
 // rasp_step sampled a token that ends generation; the token is given all the same.
 #define RASP_END 1
+
+// The budget is spent and the work unfinished: the next call goes on with it.
+#define RASP_PENDING 2
 
 // A null pointer, a struct_size this library does not know, or an option outside its range.
 #define RASP_ERROR_INVALID_ARGUMENT (-1)
@@ -939,9 +944,35 @@ rasp_status rasp_prefill(struct rasp_session *session,
                          size_t count,
                          struct rasp_error *error);
 
+// Appends count prompt tokens, which are copied, without computing anything yet. rasp_prefill_within does that, a part at
+// a time, or rasp_step_within, or rasp_step. Until the prompt has passed the session is pending: other calls return
+// INVALID_STATE, but for rasp_cancel (which makes the next call take the prompt back), rasp_session_reset,
+// rasp_session_get_stats, rasp_session_clear_stats and rasp_session_close. Does not allocate. Errors: CONTEXT_FULL,
+// OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), INVALID_STATE.
+//
+// Pointers:
+// session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.
+rasp_status rasp_prefill_begin(struct rasp_session *session,
+                               const uint32_t *tokens,
+                               size_t count,
+                               struct rasp_error *error);
+
+// Goes on with the prompt of rasp_prefill_begin for about budget_ns nanoseconds. RASP_OK once all of it has passed (the
+// logits are then those after it), RASP_PENDING (a success) before. One unit of work is done in any case, and none
+// begins after the budget is spent; a unit reads about 1 MiB of weights or takes 8 million multiply-adds, 0.1 to 0.3 ms
+// on a desktop CPU. So 0 is one unit. The clock changes nothing but where the work is cut. On an error the whole prompt
+// is taken back. Does not allocate. Errors: INVALID_STATE (no prompt is under way), CANCELLED, NON_FINITE,
+// INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; error is NULL or valid for writes.
+rasp_status rasp_prefill_within(struct rasp_session *session,
+                                uint64_t budget_ns,
+                                struct rasp_error *error);
+
 // Samples the next token, appends it and writes it to *token. RASP_END (a success) if it ends generation. The token
 // before it, if it was sampled too, passes through the model first, at the session's sparsity; so the first step after
-// a prompt is quick. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
+// a prompt is quick. What an earlier call left pending is finished. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
 // prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
 //
 // Threads: one call at a time on a session.
@@ -951,6 +982,22 @@ rasp_status rasp_prefill(struct rasp_session *session,
 rasp_status rasp_step(struct rasp_session *session,
                       uint32_t *token,
                       struct rasp_error *error);
+
+// As much of rasp_step as budget_ns nanoseconds allow, as for rasp_prefill_within: RASP_PENDING (a success) if the token
+// is not there yet, *token is then left alone and the next call goes on; else RASP_OK or RASP_END. What is left of a
+// prompt that rasp_prefill_begin began passes first. The tokens are those of rasp_step, bit for bit, however they are
+// cut. A game calls it once a frame.
+//
+// While it is pending the session takes rasp_step_within, rasp_step (which finishes the token), rasp_cancel (which makes
+// the next call take everything back), rasp_session_reset, rasp_session_get_stats, rasp_session_clear_stats and
+// rasp_session_close; other calls return INVALID_STATE. Does not allocate. Errors as for rasp_step.
+//
+// Pointers:
+// session is NULL or open; token and error are NULL or valid for writes.
+rasp_status rasp_step_within(struct rasp_session *session,
+                             uint64_t budget_ns,
+                             uint32_t *token,
+                             struct rasp_error *error);
 
 // Appends a token of the host's choice, at the session's sparsity. It takes the place of a token that rasp_step sampled
 // last. Afterwards the logits are those after it. On an error nothing has changed. Does not allocate. Errors as for
@@ -964,8 +1011,8 @@ rasp_status rasp_decode(struct rasp_session *session,
                         uint32_t token,
                         struct rasp_error *error);
 
-// Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the linear layer
-// in hand is done; the session stays as it was before that call. NULL is allowed and does nothing. Safe from any
+// Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the unit of work in
+// hand (see rasp_prefill_within) is done; the session stays as it was before that call, or before what it left pending. NULL is allowed and does nothing. Safe from any
 // thread, as long as the session is not closed meanwhile. Does not allocate or wait.
 //
 // Threads: safe from any thread.

@@ -12,6 +12,8 @@ pub enum Status {
     Ok = 0,
     /// A step sampled a token that ends generation; the token is given all the same.
     End = 1,
+    /// The budget is spent and the work unfinished: the next call goes on.
+    Pending = 2,
     /// A null pointer, a struct size this library does not know, or an option outside its range.
     InvalidArgument = -1,
     /// The operating system refused to open, read or map a file.
@@ -48,9 +50,10 @@ pub enum Status {
 
 impl Status {
     /// Every status, for tables and tests.
-    pub const ALL: [Status; 18] = [
+    pub const ALL: [Status; 19] = [
         Status::Ok,
         Status::End,
+        Status::Pending,
         Status::InvalidArgument,
         Status::Io,
         Status::BadFile,
@@ -79,6 +82,7 @@ impl Status {
         match self {
             Status::Ok => "ok\0",
             Status::End => "end of generation\0",
+            Status::Pending => "pending\0",
             Status::InvalidArgument => "invalid argument\0",
             Status::Io => "input/output error\0",
             Status::BadFile => "bad file\0",

@@ -126,8 +126,11 @@ impl Burst<'_> {
 
     /// Runs `job(part)` for every part, side by side, and returns when all have returned. A panic in any part is
     /// passed on once all parts have ended.
-    pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) {
-        let Some(shared) = &self.0.shared else { return job(0) };
+    pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) -> Result<()> {
+        let Some(shared) = &self.0.shared else {
+            job(0);
+            return Ok(());
+        };
         // SAFETY: only the lifetime is erased. The pointer is used by workers during this round alone, and `Finish`
         // below keeps this call from returning or unwinding before the round has ended.
         let erased: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(job) };
@@ -149,6 +152,7 @@ impl Burst<'_> {
         if shared.panicked.swap(false, Ordering::Relaxed) {
             std::panic::resume_unwind(Box::new("a worker thread panicked"));
         }
+        Ok(())
     }
 }
 
@@ -221,9 +225,10 @@ mod tests {
             for bracket in 0..20 {
                 let mut burst = team.burst();
                 for _ in 0..50 {
-                    burst.run(&|part| {
+                    let outcome = burst.run(&|part| {
                         counts[part].fetch_add(1, Ordering::Relaxed);
                     });
+                    outcome.unwrap();
                 }
                 drop(burst);
                 if bracket % 7 == 0 {
@@ -245,13 +250,14 @@ mod tests {
                     if part == culprit {
                         std::panic::resume_unwind(Box::new("on purpose"));
                     }
-                });
+                })
             }));
             assert!(caught.is_err(), "part {culprit}");
             let ran = AtomicUsize::new(0);
-            burst.run(&|_| {
+            let outcome = burst.run(&|_| {
                 ran.fetch_add(1, Ordering::Relaxed);
             });
+            outcome.unwrap();
             assert_eq!(ran.into_inner(), 3);
         }
     }

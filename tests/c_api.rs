@@ -103,6 +103,11 @@ fn a_model_is_locked_in_memory_or_the_limit_named() {
 }
 
 #[test]
+fn prompts_and_tokens_in_pieces() {
+    assert_eq!(run(compile("budget").arg(real_model::path())), "ok\n");
+}
+
+#[test]
 fn one_call_at_a_time_and_cancel_from_another_thread() {
     let path = folder("threads_files").join("tiny.rasp");
     tiny::Tiny::new().write(&path);

@@ -41,10 +41,13 @@ fn a_full_context_is_an_error_that_changes_nothing() {
     for _ in 0..2 {
         assert_eq!(session.step().unwrap_err().status(), Status::ContextFull);
         assert_eq!(session.prefill(&[1]).unwrap_err().status(), Status::ContextFull);
-        assert_eq!(session.decode(1).unwrap_err().status(), Status::ContextFull);
         assert_eq!(session.tokens(), before);
     }
     assert!(session.logits().is_ok());
+    // The last token, which has not passed, can be replaced; then it has.
+    session.decode(1).unwrap();
+    assert_eq!(session.decode(1).unwrap_err().status(), Status::ContextFull);
+    assert_eq!((session.tokens().len(), session.tokens()[7]), (8, 1));
 }
 
 #[test]

@@ -43,6 +43,14 @@ impl<'a> MatRef<'a> {
         &self.data[m * self.stride..][..self.cols]
     }
 
+    /// The rows of that range. Panics if it is out of bounds.
+    pub fn row_range(&self, range: Range<usize>) -> MatRef<'a> {
+        assert!(range.start <= range.end && range.end <= self.rows, "rows out of bounds");
+        let rows = range.end - range.start;
+        let data = if rows != 0 && self.cols != 0 { &self.data[range.start * self.stride..] } else { &[] };
+        MatRef { data, rows, ..*self }
+    }
+
     /// The columns of that range, of every row. Panics if it is out of bounds.
     pub fn columns(&self, range: Range<usize>) -> MatRef<'a> {
         assert!(range.start <= range.end && range.end <= self.cols, "columns out of bounds");

@@ -80,6 +80,18 @@ pub(crate) fn dealt(k: usize, run: usize) -> usize {
     if k < STREAMS * run { k % STREAMS * run + k / STREAMS } else { k }
 }
 
+/// A range of rows, of `rows` in runs of `run`: where the first stands, and the length of a run in it. Panics if that
+/// range is no matrix of its own.
+pub(crate) fn part_of_runs(range: Range<usize>, rows: usize, run: usize) -> (usize, usize) {
+    let dealt = STREAMS * run;
+    if run == 0 || range.start >= dealt {
+        return (range.start, 0);
+    }
+    let within = range.start.is_multiple_of(STREAMS) && range.end <= dealt;
+    assert!(within || range == (0..rows), "a range that cuts the runs of interleaved rows");
+    (range.start / STREAMS, run)
+}
+
 /// A read-only view `[rows, cols]`: its rows start at multiples of `stride`, in order or
 /// [interleaved](interleaved_place).
 ///
@@ -158,15 +170,18 @@ impl<'a> Matrix<'a> {
         Matrix { data: self.from(cols != 0 && self.rows != 0, range.start), cols, ..self }
     }
 
-    /// The rows of that range. Panics if it is out of bounds, or if rows are interleaved.
+    /// The rows of that range. Panics if it is out of bounds.
+    ///
+    /// Of interleaved rows, all may be taken, those that are left over (from the last multiple of [`STREAMS`] on), or
+    /// some that lie within the runs, beginning at a multiple of [`STREAMS`]; it panics for others.
     pub fn row_range(self, range: Range<usize>) -> Matrix<'a> {
-        assert!(self.run == 0, "a range of interleaved rows is no matrix");
         assert!(range.start <= range.end && range.end <= self.rows, "rows out of bounds");
         let rows = range.end - range.start;
+        let (first, run) = part_of_runs(range, self.rows, self.run);
         // As in `row`.
         let some = rows != 0 && self.cols != 0;
-        let offset = if some { range.start * self.stride } else { 0 };
-        Matrix { data: self.from(some, offset), rows, ..self }
+        let offset = if some { first * self.stride } else { 0 };
+        Matrix { data: self.from(some, offset), rows, run, ..self }
     }
 
     /// The data from `offset` on, or none of it: an empty view may stand anywhere.

@@ -131,6 +131,23 @@ impl<'a> Quantized<'a> {
         Quantized { data, scale: &self.scale[range.start..], min, cols, ..self }
     }
 
+    /// The rows of that range, as for [`Matrix::row_range`](crate::Matrix::row_range). Panics if it is out of bounds or
+    /// cuts a group.
+    pub fn row_range(self, range: Range<usize>) -> Quantized<'a> {
+        assert!(range.start <= range.end && range.end <= self.rows, "rows out of bounds");
+        let whole_groups = range.start.is_multiple_of(QUANT_GROUP) && range.len().is_multiple_of(QUANT_GROUP);
+        assert!(whole_groups, "rows by groups");
+        let rows = range.len();
+        if rows == 0 || self.cols == 0 {
+            return Quantized { data: &[], scale: &[], min: &[], rows, ..self };
+        }
+        let group = range.start / QUANT_GROUP * self.width;
+        let (first, run) = crate::matrix::part_of_runs(range, self.rows, self.run);
+        let min = if self.min.is_empty() { self.min } else { &self.min[group..] };
+        let data = &self.data[first * self.quant.row_bytes(self.width)..];
+        Quantized { data, scale: &self.scale[group..], min, rows, run, ..self }
+    }
+
     /// The whole numbers of row `k`: [`QuantType::row_bytes`] of them. Panics if there is no such row.
     pub fn row(&self, k: usize) -> &'a [u8] {
         assert!(k < self.rows, "row out of bounds");
@@ -262,6 +279,18 @@ impl<'a> QuantizedRef<'a> {
     #[allow(dead_code)]
     pub(crate) fn parts(&self) -> (*const i16, *const f32, (usize, usize)) {
         (self.whole.as_ptr(), self.scale.as_ptr(), self.stride)
+    }
+
+    /// The rows of that range. Panics if it is out of bounds.
+    pub fn row_range(&self, range: Range<usize>) -> QuantizedRef<'a> {
+        assert!(range.start <= range.end && range.end <= self.rows, "rows out of bounds");
+        let (rows, (n, g)) = (range.len(), self.stride);
+        let (whole, scale) = if rows != 0 && self.cols != 0 {
+            (&self.whole[range.start * n..], &self.scale[range.start * g..])
+        } else {
+            (&[][..], &[][..])
+        };
+        QuantizedRef { whole, scale, rows, ..*self }
     }
 
     /// The columns of that range, of every row. Panics if it is out of bounds or cuts a group.

@@ -67,10 +67,32 @@ fn interleaved_rows_are_dealt_to_eight_runs() {
 }
 
 #[test]
+fn ranges_of_interleaved_rows() {
+    // 43 rows: 8 runs of 5, and 3 over.
+    let data: Vec<f32> = (0..43 * 2).map(|i| i as f32).collect();
+    let w = Matrix::interleaved(Elems::F32(&data), 43, 2, 2).unwrap();
+    let first = |w: Matrix<'_>, k: usize| match w.row(k) {
+        Elems::F32(row) => row[0],
+        _ => unreachable!(),
+    };
+    for range in [0..43, 0..8, 8..24, 32..40, 0..40, 16..17, 24..31, 40..43, 41..42] {
+        let part = w.row_range(range.clone());
+        assert_eq!(part.rows(), range.len());
+        for k in 0..part.rows() {
+            assert_eq!(first(part, k), first(w, range.start + k), "row {k} of {range:?}");
+        }
+        // And of that the columns, and parts again.
+        assert_eq!(part.columns(1..2).rows(), range.len());
+    }
+    let again = w.row_range(8..40).row_range(8..32);
+    assert_eq!(first(again, 9), first(w, 25));
+}
+
+#[test]
 #[should_panic(expected = "interleaved rows")]
-fn interleaved_rows_have_no_ranges() {
-    let w = Matrix::interleaved(Elems::F32(&[0.0; 24]), 8, 3, 3).unwrap();
-    w.row_range(0..1);
+fn a_range_of_interleaved_rows_begins_with_a_round() {
+    let w = Matrix::interleaved(Elems::F32(&[0.0; 48]), 16, 3, 3).unwrap();
+    w.row_range(1..8);
 }
 
 #[test]

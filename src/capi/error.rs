@@ -11,6 +11,8 @@ pub type rasp_status = i32;
 pub const RASP_OK: rasp_status = 0;
 /// rasp_step sampled a token that ends generation; the token is given all the same.
 pub const RASP_END: rasp_status = 1;
+/// The budget is spent and the work unfinished: the next call goes on with it.
+pub const RASP_PENDING: rasp_status = 2;
 /// A null pointer, a struct_size this library does not know, or an option outside its range.
 pub const RASP_ERROR_INVALID_ARGUMENT: rasp_status = -1;
 /// The operating system refused to open, read or map a file.
@@ -89,6 +91,7 @@ mod tests {
         let constants = [
             RASP_OK,
             RASP_END,
+            RASP_PENDING,
             RASP_ERROR_INVALID_ARGUMENT,
             RASP_ERROR_IO,
             RASP_ERROR_BAD_FILE,

@@ -132,6 +132,8 @@ pub struct rasp_stats {
     /// Bytes of the head that were read since then: for the last token of each prompt all of it, for a token decoded
     /// greedily about half.
     pub head_bytes_read: u64,
+    /// Units of work done since then, see rasp_prefill_within.
+    pub units: u64,
 }
 
 // SAFETY: four 32-bit numbers, then 64-bit numbers: no padding.
@@ -149,10 +151,11 @@ unsafe impl Versioned for rasp_stats {
             linear_bytes_read: 0,
             kept: 1.0,
             head_bytes_read: 0,
+            units: 0,
         }
     }
 }
-const _: () = assert!(size_of::<rasp_stats>() == 56);
+const _: () = assert!(size_of::<rasp_stats>() == 64);
 
 /// The session behind a handle.
 ///
@@ -354,6 +357,7 @@ pub unsafe extern "C" fn rasp_session_get_stats(
                 linear_bytes_read: now.traffic.linear_bytes,
                 kept: now.kept,
                 head_bytes_read: now.head_bytes,
+                units: now.units,
                 ..rasp_stats::initial()
             };
             fill(stats, &filled)

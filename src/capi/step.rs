@@ -3,6 +3,7 @@
 use super::session::with_session;
 use super::*;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Appends count prompt tokens, densely. Afterwards the logits are those after the last one. On an error nothing has
 /// been appended. Does not allocate. Errors: CONTEXT_FULL, OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), CANCELLED,
@@ -27,9 +28,58 @@ pub unsafe extern "C" fn rasp_prefill(
     }
 }
 
+/// Appends count prompt tokens, which are copied, without computing anything yet. rasp_prefill_within does that, a part at
+/// a time, or rasp_step_within, or rasp_step. Until the prompt has passed the session is pending: other calls return
+/// INVALID_STATE, but for rasp_cancel (which makes the next call take the prompt back), rasp_session_reset,
+/// rasp_session_get_stats, rasp_session_clear_stats and rasp_session_close. Does not allocate. Errors: CONTEXT_FULL,
+/// OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), INVALID_STATE.
+///
+/// # Safety
+/// session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_prefill_begin(
+    session: *mut rasp_session,
+    tokens: *const u32,
+    count: usize,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let tokens = slice(tokens, count, "tokens")?;
+            with_session(session, |session| session.prefill_begin(tokens))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
+/// Goes on with the prompt of rasp_prefill_begin for about budget_ns nanoseconds. RASP_OK once all of it has passed (the
+/// logits are then those after it), RASP_PENDING (a success) before. One unit of work is done in any case, and none
+/// begins after the budget is spent; a unit reads about 1 MiB of weights or takes 8 million multiply-adds, 0.1 to 0.3 ms
+/// on a desktop CPU. So 0 is one unit. The clock changes nothing but where the work is cut. On an error the whole prompt
+/// is taken back. Does not allocate. Errors: INVALID_STATE (no prompt is under way), CANCELLED, NON_FINITE,
+/// INVALID_ARGUMENT.
+///
+/// # Safety
+/// session is NULL or open; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_prefill_within(
+    session: *mut rasp_session,
+    budget_ns: u64,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let done = with_session(session, |session| session.prefill_within(Duration::from_nanos(budget_ns)))?;
+            Ok(if done { Status::Ok } else { Status::Pending })
+        })
+    }
+}
+
 /// Samples the next token, appends it and writes it to *token. RASP_END (a success) if it ends generation. The token
 /// before it, if it was sampled too, passes through the model first, at the session's sparsity; so the first step after
-/// a prompt is quick. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
+/// a prompt is quick. What an earlier call left pending is finished. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
 /// prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
 ///
 /// # Safety
@@ -42,6 +92,40 @@ pub unsafe extern "C" fn rasp_step(session: *mut rasp_session, token: *mut u32, 
             let place = Out::new(token, "token")?;
             with_session(session, |session| {
                 let token = session.step()?;
+                place.set(token);
+                let ends = session.model().tokenizer().is_end(token);
+                Ok(if ends { Status::End } else { Status::Ok })
+            })
+        })
+    }
+}
+
+/// As much of rasp_step as budget_ns nanoseconds allow, as for rasp_prefill_within: RASP_PENDING (a success) if the token
+/// is not there yet, *token is then left alone and the next call goes on; else RASP_OK or RASP_END. What is left of a
+/// prompt that rasp_prefill_begin began passes first. The tokens are those of rasp_step, bit for bit, however they are
+/// cut. A game calls it once a frame.
+///
+/// While it is pending the session takes rasp_step_within, rasp_step (which finishes the token), rasp_cancel (which makes
+/// the next call take everything back), rasp_session_reset, rasp_session_get_stats, rasp_session_clear_stats and
+/// rasp_session_close; other calls return INVALID_STATE. Does not allocate. Errors as for rasp_step.
+///
+/// # Safety
+/// session is NULL or open; token and error are NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_step_within(
+    session: *mut rasp_session,
+    budget_ns: u64,
+    token: *mut u32,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let place = Out::new(token, "token")?;
+            with_session(session, |session| {
+                let Some(token) = session.step_within(Duration::from_nanos(budget_ns))? else {
+                    return Ok(Status::Pending);
+                };
                 place.set(token);
                 let ends = session.model().tokenizer().is_end(token);
                 Ok(if ends { Status::End } else { Status::Ok })
@@ -67,8 +151,8 @@ pub unsafe extern "C" fn rasp_decode(session: *mut rasp_session, token: u32, err
     }
 }
 
-/// Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the linear layer
-/// in hand is done; the session stays as it was before that call. NULL is allowed and does nothing. Safe from any
+/// Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the unit of work in
+/// hand (see rasp_prefill_within) is done; the session stays as it was before that call, or before what it left pending. NULL is allowed and does nothing. Safe from any
 /// thread, as long as the session is not closed meanwhile. Does not allocate or wait.
 ///
 /// # Safety

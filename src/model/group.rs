@@ -223,6 +223,14 @@ pub(crate) enum Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
+    /// Some of the channels: a range that [`Matrix::row_range`] has of interleaved rows, in whole groups.
+    pub(crate) fn row_range(self, range: Range<usize>) -> Weights<'a> {
+        match self {
+            Weights::Float(w) => Weights::Float(w.row_range(range)),
+            Weights::Quantized(w) => Weights::Quantized(w.row_range(range)),
+        }
+    }
+
     pub(crate) fn columns(self, range: Range<usize>) -> Weights<'a> {
         match self {
             Weights::Float(w) => Weights::Float(w.columns(range)),

@@ -1,9 +1,11 @@
 //! Attention over the KV cache.
 
+use super::budget::Flow;
 use super::engine::QUERY_TILE;
 use super::kv_cache::{KEY_BLOCK, KvCache};
 use super::linear::Pass;
 use super::shared::{Shared, share};
+use super::work::{Pieces, UNIT_BYTES, UNIT_MACS, cut};
 use crate::model::Model;
 use rasp_kernels::{Kernels, MatMut, MatRef};
 
@@ -20,15 +22,15 @@ impl Pass<'_, '_> {
         position: usize,
         scores: &mut [f32],
         attn: &mut [f32],
-    ) {
+    ) -> Flow {
         let config = model.config();
-        let (kernels, rows, parts) = (self.kernels, self.rows, self.burst.parts());
+        let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
         let group = heads / config.num_kv_heads;
         let per_part = scores.len() / parts;
         let scores = Shared::new(scores);
         let attn = Shared::new(attn);
-        self.burst.run(&|part| {
+        self.work.large(&|part, pieces| {
             // SAFETY: each part has a piece of its own.
             let scores = unsafe { scores.slice(part * per_part..(part + 1) * per_part) };
             if rows == 1 {
@@ -40,7 +42,8 @@ impl Pass<'_, '_> {
                     let queries = MatRef::new(&qkv[head * dim..], end - head, dim, dim).expect("heads lie in q");
                     // SAFETY: the heads of this part alone.
                     let out = unsafe { attn.matrix(head..end, 0..dim, dim) };
-                    attend(kernels, kv, layer, head / group, queries, out, position + 1, 0, scores);
+                    let head = Head { kernels, kv, layer, kv_head: head / group };
+                    head.attend(queries, out, position + 1, 0, scores, pieces);
                     mine.start = end;
                 }
                 return;
@@ -52,51 +55,75 @@ impl Pass<'_, '_> {
                     let queries = queries.expect("heads lie in q");
                     // SAFETY: each tile of each head belongs to one part.
                     let out = unsafe { attn.matrix(first..end, head * dim..(head + 1) * dim, heads * dim) };
-                    attend(kernels, kv, layer, head / group, queries, out, position + first + 1, 1, scores);
+                    let head = Head { kernels, kv, layer, kv_head: head / group };
+                    head.attend(queries, out, position + first + 1, 1, scores, pieces);
                 }
             }
-        });
+        })
     }
 }
 
-/// Attention of a few queries over one head's keys and values. Query `i` sees the first `limit + i · step` positions.
-#[allow(clippy::too_many_arguments)]
-fn attend(
+/// Keys and values of one head of one layer.
+struct Head<'a> {
     kernels: Kernels,
-    kv: &KvCache,
+    kv: &'a KvCache,
     layer: usize,
     kv_head: usize,
-    queries: MatRef<'_>,
-    mut out: MatMut<'_>,
-    limit: usize,
-    step: usize,
-    scores: &mut [f32],
-) {
-    let rows = queries.rows();
-    let len = limit + (rows - 1) * step;
-    let stride = len.next_multiple_of(KEY_BLOCK);
-    let scores = &mut scores[..rows * stride];
-    scores.fill(0.0);
-    for block in 0..stride / KEY_BLOCK {
-        let tile = &mut scores[block * KEY_BLOCK..];
-        let tile = MatMut::new(tile, rows, KEY_BLOCK, stride).expect("scores hold a tile");
-        kernels.gemm(tile, queries, kv.key_block(layer, kv_head, block));
+}
+
+impl Head<'_> {
+    /// Attention of a few queries. Query `i` sees the first `limit + i · step` positions. Some positions' keys, or values,
+    /// are a unit of work; scores wait in `scores` meanwhile.
+    fn attend(
+        &self,
+        queries: MatRef<'_>,
+        mut out: MatMut<'_>,
+        limit: usize,
+        step: usize,
+        scores: &mut [f32],
+        pieces: &mut Pieces<'_>,
+    ) {
+        let (rows, dim) = (queries.rows(), queries.cols());
+        let len = limit + (rows - 1) * step;
+        let stride = len.next_multiple_of(KEY_BLOCK);
+        let scores = &mut scores[..rows * stride];
+        // Keys and values are at most f32.
+        let most = (UNIT_BYTES / size_of::<f32>()).min(UNIT_MACS / rows) / dim;
+        pieces.each(cut(0..stride, KEY_BLOCK, most), |positions| {
+            for at in positions.step_by(KEY_BLOCK) {
+                let tile = &mut scores[at..];
+                let mut tile = MatMut::new(tile, rows, KEY_BLOCK, stride).expect("scores hold a tile");
+                (0..rows).for_each(|row| tile.row_mut(row).fill(0.0));
+                self.kernels.gemm(tile, queries, self.kv.key_block(self.layer, self.kv_head, at / KEY_BLOCK));
+            }
+        });
+        pieces.each(cut(0..len, KEY_BLOCK, most), |positions| {
+            if positions.start == 0 {
+                self.weigh(scores, limit, step, stride, dim);
+                (0..rows).for_each(|row| out.row_mut(row).fill(0.0));
+            }
+            let weights = MatRef::new(scores, rows, len, stride).expect("scores hold a tile");
+            let values = self.kv.values(self.layer, self.kv_head, len).row_range(positions.clone());
+            self.kernels.gemm(out.reborrow(), weights.columns(positions), values);
+        });
     }
-    let scale = 1.0 / (queries.cols() as f32).sqrt();
-    let scales = kv.scales(layer, kv_head, len);
-    let times = |row: &mut [f32], factors: &[f32]| row.iter_mut().zip(factors).for_each(|(x, f)| *x *= f);
-    for (i, row) in scores.chunks_exact_mut(stride).enumerate() {
-        let (seen, unseen) = row.split_at_mut(limit + i * step);
-        if let Some((keys, _)) = scales {
-            times(seen, keys);
+
+    /// Scores to weights: the softmax of each row over the positions it sees, 0 elsewhere.
+    fn weigh(&self, scores: &mut [f32], limit: usize, step: usize, stride: usize, dim: usize) {
+        let scale = 1.0 / (dim as f32).sqrt();
+        let len = limit + (scores.len() / stride - 1) * step;
+        let scales = self.kv.scales(self.layer, self.kv_head, len);
+        let times = |row: &mut [f32], factors: &[f32]| row.iter_mut().zip(factors).for_each(|(x, f)| *x *= f);
+        for (i, row) in scores.chunks_exact_mut(stride).enumerate() {
+            let (seen, unseen) = row.split_at_mut(limit + i * step);
+            if let Some((keys, _)) = scales {
+                times(seen, keys);
+            }
+            self.kernels.softmax(seen, scale);
+            if let Some((_, values)) = scales {
+                times(seen, values);
+            }
+            unseen.fill(0.0);
         }
-        kernels.softmax(seen, scale);
-        if let Some((_, values)) = scales {
-            times(seen, values);
-        }
-        unseen.fill(0.0);
-        out.row_mut(i).fill(0.0);
     }
-    let weights = MatRef::new(scores, rows, len, stride).expect("scores hold a tile");
-    kernels.gemm(out, weights, kv.values(layer, kv_head, len));
 }

@@ -19,6 +19,7 @@ impl Session {
     ///
     /// The session must hold no tokens, and holds none afterwards.
     pub fn embed(&mut self, tokens: &[u32], pooling: Pooling, normalise: bool) -> Result<&[f32]> {
+        self.idle()?;
         if !self.tokens.is_empty() {
             let message =
                 format!("the session holds {} tokens: reset it, or embed in one of its own", self.tokens.len());
@@ -30,7 +31,8 @@ impl Session {
         self.check(tokens)?;
         self.ready = Ready::Nothing;
         let outcome = self.pool(tokens, pooling);
-        self.settle(outcome, 0)?;
+        self.settle_cancelled(&outcome);
+        outcome?;
         self.scale_embedding(if pooling == Pooling::Mean { tokens.len() } else { 1 }, normalise)?;
         Ok(&self.engine.buf.last)
     }

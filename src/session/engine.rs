@@ -2,15 +2,17 @@
 //!
 //! Reads like the papers: norm, q/k/v, rotate, attend, project, add; norm, gate and up, SiLU, down, add. Every large
 //! step is a job that the team's threads share by outputs, so no sum is ever split and the bits do not depend on their
-//! number.
+//! number. A pass can stop after any unit of work and go on at a later call, see `work.rs`.
 
+use super::budget::{Budget, Flow, Halt};
 use super::kv_cache::{KEY_BLOCK, KvCache, KvType};
 use super::linear::{Pass, sums_len};
 use super::shared::{Shared, share};
-use crate::Result;
+use super::work::{Place, Work, counts_len};
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, GroupKind, Model};
 use crate::team::Team;
+use crate::{Error, Result, Status};
 use rasp_kernels::{MatRef, QUANT_GROUP};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -56,6 +58,32 @@ pub(crate) struct Engine {
     pub(super) team: Team,
     /// Tokens of one pass at most.
     batch: usize,
+    at: PassPlace,
+    pub(super) place: Place,
+}
+
+/// Where a pass stands. What it has computed so far is in the buffers.
+#[derive(Default)]
+struct PassPlace {
+    /// Tokens of the pass, and the position of the first.
+    rows: usize,
+    position: usize,
+    layer: usize,
+    stage: Stage,
+    /// Bytes of linear weights that the tokens that are counted have read.
+    bytes: u64,
+}
+
+/// What a token passes in a decoder block, in order.
+#[derive(Clone, Copy, Default)]
+enum Stage {
+    #[default]
+    Qkv,
+    Rotate,
+    Attend,
+    Project,
+    GateUp,
+    Down,
 }
 
 /// Stops the call in progress, or the next.
@@ -128,8 +156,10 @@ pub(crate) struct Buffers {
     /// `[T, head_dim / 2]` each
     pub(super) cos: Buf<f32>,
     pub(super) sin: Buf<f32>,
-    /// What the head takes, of one token: `[H]`, and in whole numbers
+    /// What the head takes, of the last token: `[H]`
     pub(super) last: Buf<f32>,
+    /// The same of the token that is about to be the last, and in whole numbers
+    pub(super) coming: Buf<f32>,
     pub(super) last_i16: Buf<i16>,
     /// One for every 32 elements, where the head is in whole numbers
     pub(super) last_scale: Buf<f32>,
@@ -145,6 +175,8 @@ pub(crate) struct Buffers {
     active: Buf<u32>,
     /// Attention scores, a part: `[parts, QUERY_TILE, context]`
     scores: Buf<f32>,
+    /// Pieces done, a part, see [`Work`]
+    pub(super) counts: Buf<u32>,
 }
 
 impl Buffers {
@@ -177,6 +209,7 @@ impl Buffers {
             cos: cutter.take(many(c.head_dim / 2)),
             sin: cutter.take(many(c.head_dim / 2)),
             last: cutter.take(c.hidden_size),
+            coming: cutter.take(c.hidden_size),
             last_i16: cutter.take(if model.head_look().is_some() || whole > 0 { c.hidden_size } else { 0 }),
             last_scale: cutter.take(if whole > 0 { c.hidden_size / QUANT_GROUP } else { 0 }),
             logits,
@@ -185,6 +218,7 @@ impl Buffers {
             sums: cutter.take(sums_len(output, batch, parts)),
             active: cutter.take(parts * input),
             scores: cutter.take(tile),
+            counts: cutter.take(counts_len(parts)),
         }
     }
 }
@@ -206,7 +240,8 @@ impl Engine {
     pub(crate) fn new(model: Arc<Model>, team: Team, batch: usize, memory: EngineMemory) -> Engine {
         let EngineMemory { buf, kv, cancel } = memory;
         let cancel = Cancel { own: cancel, shared: None };
-        Engine { model, kv, buf, traffic: Traffic::default(), head_bytes: 0, cancel, team, batch }
+        let (at, place) = Default::default();
+        Engine { model, kv, buf, traffic: Traffic::default(), head_bytes: 0, cancel, team, batch, at, place }
     }
 
     /// Tokens of one pass at most.
@@ -219,19 +254,48 @@ impl Engine {
         self.team.parts()
     }
 
-    /// Takes `tokens` (at most [`batch`](Engine::batch), ids checked) from `position` on through all blocks: their
-    /// keys and values enter the cache, their last residuals stand in `buf.hidden`.
+    /// Takes `tokens` through all blocks: [`begin`](Engine::begin), and all of [`advance`](Engine::advance).
     pub(crate) fn forward(
         &mut self,
         tokens: &[u32],
         position: usize,
-        mut mode: Mode<'_>,
+        mode: Mode<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
+        self.begin(tokens, position);
+        self.advance(&Budget::unlimited(), mode, observer).map_err(|halt| match halt {
+            Halt::Failed(error) => error,
+            Halt::Pending => Error::new(Status::Internal, "a pass without a budget stopped"),
+        })
+    }
+
+    /// Begins a pass of `tokens` (at most [`batch`](Engine::batch), ids checked) from `position` on: their embeddings.
+    /// Whatever pass was under way is forgotten.
+    pub(crate) fn begin(&mut self, tokens: &[u32], position: usize) {
+        let model = &*self.model;
+        let (kernels, h, rows) = (model.kernels(), model.config().hidden_size, tokens.len());
+        let embedding = model.embed_tokens();
+        for (row, &token) in self.buf.hidden.chunks_exact_mut(h).zip(tokens) {
+            embedding.widen(kernels, token as usize, row);
+        }
+        rope_table(model.inv_freq(), position, rows, &mut self.buf.cos, &mut self.buf.sin);
+        self.at = PassPlace { rows, position, ..Default::default() };
+        self.restart();
+    }
+
+    /// Forgets what was interrupted, so that something else can begin.
+    pub(super) fn restart(&mut self) {
+        self.place = Place::default();
+        self.buf.counts.fill(0);
+    }
+
+    /// Takes the pass as far through the blocks as the budget goes. At their end the tokens' keys and values are in the
+    /// cache, and their last residuals stand in `buf.hidden`. `mode` is the same at every call.
+    pub(crate) fn advance(&mut self, budget: &Budget, mut mode: Mode<'_>, observer: &mut dyn Observer) -> Flow {
         let model = &*self.model;
         let config = model.config();
         let kernels = model.kernels();
-        let rows = tokens.len();
+        let PassPlace { rows, position, layer: start, .. } = self.at;
         let (h, q, k) = (config.hidden_size, config.q_dim(), config.kv_dim());
         let eps = config.rms_norm_eps;
         let counted = match mode {
@@ -239,9 +303,9 @@ impl Engine {
             Mode::Decode { .. } => 1,
             Mode::Window { sparse_from, .. } => rows.saturating_sub(sparse_from),
         };
-        let buf = &mut self.buf;
+        let (buf, at) = (&mut self.buf, &mut self.at);
         let mut pass = Pass {
-            burst: self.team.burst(),
+            work: Work::new(self.team.burst(), budget, &self.cancel, &mut self.place, &mut buf.counts),
             kernels,
             rows,
             batch: self.batch,
@@ -252,51 +316,65 @@ impl Engine {
             sums: &mut buf.sums,
             whole: &mut buf.whole,
             whole_scale: &mut buf.whole_scale,
-            bytes: 0,
-            cancel: &self.cancel,
+            bytes: &mut at.bytes,
         };
 
-        let embedding = model.embed_tokens();
-        for (row, &token) in buf.hidden.chunks_exact_mut(h).zip(tokens) {
-            embedding.widen(kernels, token as usize, row);
-        }
-        rope_table(model.inv_freq(), position, rows, &mut buf.cos, &mut buf.sin);
-
-        for (n, layer) in model.layers().iter().enumerate() {
-            pass.norm(&mut buf.normed, &buf.hidden, &layer.attn_norm, eps);
-            let normed = view(&buf.normed, rows, h);
-            observer.group_input(n, GroupKind::Qkv, normed);
-            pass.linears(&layer.qkv, normed, &mut buf.qkv)?;
-
-            for row in 0..rows {
-                let qkv = &mut buf.qkv[row * (q + 2 * k)..][..q + 2 * k];
-                let half = row * config.head_dim / 2..(row + 1) * config.head_dim / 2;
-                for head in qkv[..q + k].chunks_exact_mut(config.head_dim) {
-                    kernels.rope(head, &buf.cos[half.clone()], &buf.sin[half.clone()]);
-                }
-                self.kv.put(kernels, n, position + row, &qkv[q..q + k], &qkv[q + k..]);
+        for (n, layer) in model.layers().iter().enumerate().skip(start) {
+            loop {
+                at.stage = match at.stage {
+                    Stage::Qkv => {
+                        pass.norm(&mut buf.normed, &buf.hidden, &layer.attn_norm, eps)?;
+                        let normed = view(&buf.normed, rows, h);
+                        observer.group_input(n, GroupKind::Qkv, normed);
+                        pass.linears(&layer.qkv, normed, &mut buf.qkv)?;
+                        Stage::Rotate
+                    }
+                    Stage::Rotate => {
+                        for row in 0..rows {
+                            let qkv = &mut buf.qkv[row * (q + 2 * k)..][..q + 2 * k];
+                            let half = row * config.head_dim / 2..(row + 1) * config.head_dim / 2;
+                            for head in qkv[..q + k].chunks_exact_mut(config.head_dim) {
+                                kernels.rope(head, &buf.cos[half.clone()], &buf.sin[half.clone()]);
+                            }
+                            self.kv.put(kernels, n, position + row, &qkv[q..q + k], &qkv[q + k..]);
+                        }
+                        Stage::Attend
+                    }
+                    Stage::Attend => {
+                        pass.attention(model, n, &buf.qkv, &self.kv, position, &mut buf.scores, &mut buf.attn)?;
+                        Stage::Project
+                    }
+                    Stage::Project => {
+                        let attn = view(&buf.attn, rows, q);
+                        observer.group_input(n, GroupKind::O, attn);
+                        pass.project(&layer.o, attn, &mut buf.delta, &mut buf.hidden)?;
+                        Stage::GateUp
+                    }
+                    Stage::GateUp => {
+                        pass.norm(&mut buf.normed, &buf.hidden, &layer.mlp_norm, eps)?;
+                        let normed = view(&buf.normed, rows, h);
+                        observer.group_input(n, GroupKind::GateUp, normed);
+                        pass.gated(&layer.gate_up, normed, &mut buf.gate_up, &mut buf.act)?;
+                        Stage::Down
+                    }
+                    Stage::Down => {
+                        let act = view(&buf.act, rows, config.intermediate_size);
+                        observer.group_input(n, GroupKind::Down, act);
+                        pass.project(&layer.down, act, &mut buf.delta, &mut buf.hidden)?;
+                        observer.hidden(n, view(&buf.hidden, rows, h));
+                        at.stage = Stage::Qkv;
+                        at.layer = n + 1;
+                        pass.work.next_stage();
+                        break;
+                    }
+                };
+                pass.work.next_stage();
             }
-            pass.attention(model, n, &buf.qkv, &self.kv, position, &mut buf.scores, &mut buf.attn);
-
-            let attn = view(&buf.attn, rows, q);
-            observer.group_input(n, GroupKind::O, attn);
-            pass.project(&layer.o, attn, &mut buf.delta, &mut buf.hidden)?;
-
-            pass.norm(&mut buf.normed, &buf.hidden, &layer.mlp_norm, eps);
-            let normed = view(&buf.normed, rows, h);
-            observer.group_input(n, GroupKind::GateUp, normed);
-            pass.gated(&layer.gate_up, normed, &mut buf.gate_up, &mut buf.act)?;
-
-            let act = view(&buf.act, rows, config.intermediate_size);
-            observer.group_input(n, GroupKind::Down, act);
-            pass.project(&layer.down, act, &mut buf.delta, &mut buf.hidden)?;
-            observer.hidden(n, view(&buf.hidden, rows, h));
         }
-        let bytes = pass.bytes;
-        drop(pass.burst);
+        drop(pass);
         if counted > 0 {
             self.traffic.tokens += counted as u64;
-            self.traffic.linear_bytes += bytes;
+            self.traffic.linear_bytes += at.bytes;
         }
         Ok(())
     }
@@ -320,19 +398,20 @@ pub(super) fn rope_table(inv_freq: &[f32], position: usize, rows: usize, cos: &m
 }
 
 impl Pass<'_, '_> {
-    fn norm(&mut self, y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
-        let (kernels, h, rows, parts) = (self.kernels, weight.len(), self.rows, self.burst.parts());
+    fn norm(&mut self, y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) -> Result<()> {
+        let (kernels, h, rows, parts) = (self.kernels, weight.len(), self.rows, self.work.parts());
         if rows == 1 {
-            // Cheaper than a fork.
-            return kernels.rms_norm(&mut y[..h], &x[..h], weight, eps);
+            // Cheaper than a fork, and than remembering that it is done.
+            kernels.rms_norm(&mut y[..h], &x[..h], weight, eps);
+            return Ok(());
         }
         let y = Shared::new(y);
-        self.burst.run(&|part| {
+        self.work.small(&|part| {
             for row in share(rows, 1, parts, part) {
                 let span = row * h..(row + 1) * h;
                 // SAFETY: shares of different parts do not overlap.
                 kernels.rms_norm(unsafe { y.slice(span.clone()) }, &x[span], weight, eps);
             }
-        });
+        })
     }
 }

@@ -23,6 +23,7 @@ impl Session {
         options: Option<&SessionOptions>,
         memory: Memory,
     ) -> Result<Session> {
+        self.idle()?;
         let model = &self.engine.model;
         let options = options.unwrap_or(&self.options).complete(model)?;
         if options.kv_type != self.options.kv_type {
@@ -40,7 +41,8 @@ impl Session {
         child.engine.kv.fill_stretches(passed, |to| to.copy_from_slice(from.next().expect("caches of one shape")));
         child.tokens.extend_from_slice(&self.tokens);
         child.sparsities[..passed].copy_from_slice(&self.sparsities[..passed]);
-        (child.sparsity, child.pending, child.ready) = (self.sparsity, self.pending, self.ready);
+        (child.sparsity, child.loaded) = (self.sparsity, self.loaded);
+        (child.pending, child.ready) = (self.pending, self.ready);
         let (to, from) = (&mut child.engine.buf, &self.engine.buf);
         to.thresholds.copy_from_slice(&from.thresholds);
         to.last.copy_from_slice(&from.last);

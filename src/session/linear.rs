@@ -4,19 +4,29 @@
 //! others' from 0, and they are added in order. A token on its own is bound by the bytes of the weights, and memory is
 //! read best in whole rows: its threads share out blocks, and only then columns. A batch is bound by arithmetic: its
 //! threads share out columns, and each adds the blocks up tile by tile. The sums are the same, to the bit.
+//!
+//! What a part has to do is cut into units of work (`work.rs`): some channels of a block for some of its columns, which
+//! go on with the chains where the unit before left them.
 
+use super::budget::Flow;
 use super::engine::{Mode, UNIT, view};
 use super::shared::{Shared, share};
+use super::work::{UNIT_BYTES, UNIT_MACS, Work, cut};
+use crate::Result;
 use crate::format::BLOCKS;
 use crate::model::{Group, Weights};
-use crate::team::Burst;
-use crate::{Error, Result, Status};
-use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, QuantizedRef};
+use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, QuantizedRef, STREAMS};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Outputs of one token that are finished without waking anybody: less work than a fork.
 const ALONE: usize = 4096;
+
+/// Columns that one token's product takes together: what its kernel does anyway, to keep their sums in L1.
+const COLUMNS: usize = 6144;
+
+/// Elements of a batch that are finished together, the most of a unit of work: an exponential each, perhaps.
+const FINISH: usize = 64 << 10;
 
 /// Least elements of a part's tile of block sums: 128 KiB, within L2.
 const TILE: usize = 32 << 10;
@@ -34,7 +44,7 @@ fn tile_len(batch: usize) -> usize {
 
 /// The state of one pass that all its steps use.
 pub(super) struct Pass<'a, 's> {
-    pub(super) burst: Burst<'a>,
+    pub(super) work: Work<'a>,
     pub(super) kernels: Kernels,
     pub(super) rows: usize,
     /// Rows of a pass at most.
@@ -52,13 +62,12 @@ pub(super) struct Pass<'a, 's> {
     pub(super) whole: &'a mut [i16],
     pub(super) whole_scale: &'a mut [f32],
     /// Bytes of linear weights read by the tokens that are counted.
-    pub(super) bytes: u64,
-    pub(super) cancel: &'a AtomicBool,
+    pub(super) bytes: &'a mut u64,
 }
 
-/// What one part is to finish of a group: columns `range` of each of its linears, `rows` tokens, in `y`.
+/// What one part is to finish of a group: columns `range` of each of its linears, for those tokens, in `y`.
 struct Slice<'a> {
-    rows: usize,
+    rows: Range<usize>,
     range: Range<usize>,
     y: Shared<'a, f32>,
 }
@@ -77,23 +86,22 @@ impl<'a> Input<'a> {
         let whole = if self.whole.cols() == 0 { self.whole } else { self.whole.columns(range.clone()) };
         Input { x: self.x.columns(range), whole }
     }
+
+    /// Those tokens of it.
+    fn rows(&self, range: Range<usize>) -> Input<'a> {
+        Input { x: self.x.row_range(range.clone()), whole: self.whole.row_range(range) }
+    }
 }
 
 type Finish<'a> = &'a (dyn Fn(Slice<'_>) + Sync);
 
 impl Pass<'_, '_> {
     /// `hidden += group(x)`, for a group of one linear.
-    pub(super) fn project(
-        &mut self,
-        group: &Group,
-        x: MatRef<'_>,
-        delta: &mut [f32],
-        hidden: &mut [f32],
-    ) -> Result<()> {
+    pub(super) fn project(&mut self, group: &Group, x: MatRef<'_>, delta: &mut [f32], hidden: &mut [f32]) -> Flow {
         let (kernels, width) = (self.kernels, group.output());
         let hidden = Shared::new(hidden);
         self.apply(group, x, delta, &|mine: Slice<'_>| {
-            for row in 0..mine.rows {
+            for row in mine.rows {
                 let span = row * width + mine.range.start..row * width + mine.range.end;
                 // SAFETY: the columns of this part alone.
                 kernels.add(unsafe { hidden.slice(span.clone()) }, unsafe { mine.y.slice(span) });
@@ -102,11 +110,11 @@ impl Pass<'_, '_> {
     }
 
     /// `act = silu(gate(x)) · up(x)` (SwiGLU, arXiv:2002.05202, equation 6).
-    pub(super) fn gated(&mut self, group: &Group, x: MatRef<'_>, gate_up: &mut [f32], act: &mut [f32]) -> Result<()> {
+    pub(super) fn gated(&mut self, group: &Group, x: MatRef<'_>, gate_up: &mut [f32], act: &mut [f32]) -> Flow {
         let (kernels, width) = (self.kernels, group.output() / 2);
         let act = Shared::new(act);
         self.apply(group, x, gate_up, &|mine: Slice<'_>| {
-            for row in 0..mine.rows {
+            for row in mine.rows {
                 let at = |start: usize| start + mine.range.start..start + mine.range.end;
                 // SAFETY: of gate, up and act, the columns of this part alone; gate and up lie apart.
                 let (gate, up, act) = unsafe {
@@ -119,139 +127,149 @@ impl Pass<'_, '_> {
     }
 
     /// `y = group(x)`.
-    pub(super) fn linears(&mut self, group: &Group, x: MatRef<'_>, y: &mut [f32]) -> Result<()> {
+    pub(super) fn linears(&mut self, group: &Group, x: MatRef<'_>, y: &mut [f32]) -> Flow {
         self.apply(group, x, y, &|_| {})
     }
 
     /// `y = group(x)`; then every part calls `finish` with its share of the columns.
-    fn apply(&mut self, group: &Group, x: MatRef<'_>, y: &mut [f32], finish: Finish<'_>) -> Result<()> {
-        if self.cancel.load(Ordering::Relaxed) {
-            return Err(Error::new(Status::Cancelled, "cancelled by the host"));
-        }
-        self.low_rank_input(group, x);
-        self.whole_input(group, x);
+    fn apply(&mut self, group: &Group, x: MatRef<'_>, y: &mut [f32], finish: Finish<'_>) -> Flow {
+        self.low_rank_input(group, x)?;
+        self.whole_input(group, x)?;
         let y = Shared::new(y);
         match self.mode {
             Mode::Window { sparse_from, .. } if *sparse_from < self.rows => self.masked_batch(group, x, y, finish),
             Mode::Decode { sparse } => {
                 let sparse = *sparse;
-                self.one_token(group, x, y, sparse, finish);
+                self.one_token(group, x, y, sparse, finish)
             }
             Mode::Window { .. } | Mode::Prompt if self.rows == 1 => self.one_token(group, x, y, false, finish),
             Mode::Window { .. } | Mode::Prompt => self.dense_batch(group, x, y, finish),
         }
-        Ok(())
     }
 
     /// The input in whole numbers, if the group's weights are such.
-    fn whole_input(&mut self, group: &Group, x: MatRef<'_>) {
+    fn whole_input(&mut self, group: &Group, x: MatRef<'_>) -> Result<()> {
         if !group.is_quantized() {
-            return;
+            return Ok(());
         }
-        let (kernels, rows, parts, n) = (self.kernels, self.rows, self.burst.parts(), group.input());
+        let (kernels, rows, parts, n) = (self.kernels, self.rows, self.work.parts(), group.input());
         let groups = n / QUANT_GROUP;
         if rows == 1 {
-            // Cheaper than a fork.
-            return kernels.quantize(&mut self.whole[..n], &mut self.whole_scale[..groups], x.row(0));
+            // Cheaper than a fork, and than remembering that it is done.
+            kernels.quantize(&mut self.whole[..n], &mut self.whole_scale[..groups], x.row(0));
+            return Ok(());
         }
         let (whole, scale) = (Shared::new(&mut *self.whole), Shared::new(&mut *self.whole_scale));
-        self.burst.run(&|part| {
+        self.work.small(&|part| {
             for row in share(rows, 1, parts, part) {
                 // SAFETY: shares of different parts do not overlap.
                 let (whole, scale) =
                     unsafe { (whole.slice(row * n..(row + 1) * n), scale.slice(row * groups..(row + 1) * groups)) };
                 kernels.quantize(whole, scale, x.row(row));
             }
-        });
+        })
     }
 
     /// `t = B x` of every linear of the group that has a low rank, side by side in `self.low_rank`.
-    fn low_rank_input(&mut self, group: &Group, x: MatRef<'_>) {
+    fn low_rank_input(&mut self, group: &Group, x: MatRef<'_>) -> Flow {
         let total = group.rank();
         if total == 0 {
-            return;
+            return Ok(());
         }
-        let (kernels, rows, parts) = (self.kernels, self.rows, self.burst.parts());
+        let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
+        let most = (UNIT_BYTES / 2).min(UNIT_MACS / rows) / group.input();
         let t = Shared::new(&mut *self.low_rank);
-        self.burst.run(&|part| {
+        self.work.large(&|part, pieces| {
             let mut start = 0;
             for low_rank in group.linears().iter().filter_map(|l| l.low_rank()) {
                 let b = low_rank.b();
-                let mine = share(b.rows(), 1, parts, part);
-                // SAFETY: shares of different parts do not overlap, nor do those of different linears.
-                let t = unsafe { t.matrix(0..rows, start + mine.start..start + mine.end, total) };
-                kernels.dot_rows_many(t, x, b.row_range(mine));
+                pieces.each(cut(share(b.rows(), 1, parts, part), 1, most), |mine| {
+                    // SAFETY: shares of different parts do not overlap, nor do those of different linears.
+                    let t = unsafe { t.matrix(0..rows, start + mine.start..start + mine.end, total) };
+                    kernels.dot_rows_many(t, x, b.row_range(mine));
+                });
                 start += b.rows();
             }
-        });
+        })
     }
 
     /// One token, dense or sparse: reads each weight row that is needed once.
-    fn one_token(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, sparse: bool, finish: Finish<'_>) {
+    fn one_token(
+        &mut self,
+        group: &Group,
+        x: MatRef<'_>,
+        y: Shared<'_, f32>,
+        sparse: bool,
+        finish: Finish<'_>,
+    ) -> Flow {
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, 1) };
-        let (kernels, parts, width) = (self.kernels, self.burst.parts(), group.output());
+        let (kernels, parts, width) = (self.kernels, self.work.parts(), group.output());
         let (thresholds, low_rank) = (self.thresholds, &*self.low_rank);
         let active = Shared::new(&mut *self.active);
         let sums = Shared::new(&mut *self.sums);
         let bytes_read = AtomicU64::new(0);
         let units = width.div_ceil(UNIT);
-        self.burst.run(&|part| {
+        let outcome = self.work.large(&|part, pieces| {
             // SAFETY: each part has a piece of its own.
             let scratch = unsafe { active.slice(part * group.input()..(part + 1) * group.input()) };
             let mut read = 0;
             // The blocks' columns in one long row; this part's share of it.
             let mine = share(BLOCKS * units, 1, parts, part);
             for block in 0..BLOCKS {
-                let cut = |unit: usize| (unit.saturating_sub(block * units).min(units) * UNIT).min(width);
-                let columns = cut(mine.start)..cut(mine.end);
-                if columns.is_empty() {
-                    continue;
-                }
-                let (channels, weights) = (group.block(block), group.weights(block));
-                let input = input.channels(channels.clone());
-                let (x, whole) = (input.x.row(0), input.whole);
-                // SAFETY: shares of different parts do not overlap, nor do sums of different blocks.
-                let out = unsafe {
-                    match block {
-                        0 => y.slice(columns.clone()),
-                        n => sums.slice((n - 1) * width + columns.start..(n - 1) * width + columns.end),
-                    }
-                };
-                match block {
-                    0 => start_sum(kernels, group, &columns, low_rank, &mut one_row(out)),
-                    _ => out.fill(0.0),
-                }
-                if !sparse {
-                    let weights = weights.columns(columns.clone());
-                    weights.multiply(kernels, one_row(out), input.x, whole);
-                    read += group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, columns.len());
-                    continue;
-                }
-                for (own, linear) in group.masks(thresholds) {
-                    let own = intersection(&own, &columns);
-                    if own.is_empty() {
-                        continue;
-                    }
-                    let score = linear.score().map(|score| &score[channels.clone()]);
-                    let active = kernels.select(x, score, thresholds[linear.index()], scratch);
-                    let out = &mut out[own.start - columns.start..own.end - columns.start];
-                    let len = own.len();
-                    let groups = match weights.columns(own) {
-                        Weights::Float(w) => {
-                            kernels.gemv_sparse(out, x, active, w);
-                            0
-                        }
-                        Weights::Quantized(w) => {
-                            let (whole, scale) = whole.row(0);
-                            kernels.gemv_sparse_q(out, whole, scale, active, w)
+                let end = |unit: usize| (unit.saturating_sub(block * units).min(units) * UNIT).min(width);
+                pieces.each(token_pieces(group, block, end(mine.start)..end(mine.end)), |piece| {
+                    let TokenPiece { columns, channels, begins } = piece;
+                    // SAFETY: shares of different parts do not overlap, nor do sums of different blocks.
+                    let out = unsafe {
+                        match block {
+                            0 => y.slice(columns.clone()),
+                            n => sums.slice((n - 1) * width + columns.start..(n - 1) * width + columns.end),
                         }
                     };
-                    read += group.bytes_of(active.len(), groups, len);
-                }
+                    match block {
+                        _ if !begins => {}
+                        0 => start_sum(kernels, group, &columns, 0, low_rank, &mut one_row(out)),
+                        _ => out.fill(0.0),
+                    }
+                    let weights = group.weights(block).row_range(channels.clone());
+                    let first = group.block(block).start;
+                    let channels = first + channels.start..first + channels.end;
+                    let input = input.channels(channels.clone());
+                    let (x, whole) = (input.x.row(0), input.whole);
+                    if !sparse {
+                        let weights = weights.columns(columns.clone());
+                        weights.multiply(kernels, one_row(out), input.x, whole);
+                        read += group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, columns.len());
+                        return;
+                    }
+                    for (own, linear) in group.masks(thresholds) {
+                        let own = intersection(&own, &columns);
+                        if own.is_empty() {
+                            continue;
+                        }
+                        let score = linear.score().map(|score| &score[channels.clone()]);
+                        let active = kernels.select(x, score, thresholds[linear.index()], scratch);
+                        let out = &mut out[own.start - columns.start..own.end - columns.start];
+                        let len = own.len();
+                        let groups = match weights.columns(own) {
+                            Weights::Float(w) => {
+                                kernels.gemv_sparse(out, x, active, w);
+                                0
+                            }
+                            Weights::Quantized(w) => {
+                                let (whole, scale) = whole.row(0);
+                                kernels.gemv_sparse_q(out, whole, scale, active, w)
+                            }
+                        };
+                        read += group.bytes_of(active.len(), groups, len);
+                    }
+                });
             }
             bytes_read.fetch_add(read, Ordering::Relaxed);
         });
-        self.bytes += bytes_read.into_inner() + group.low_rank_bytes() as u64;
+        *self.bytes += bytes_read.into_inner();
+        outcome?;
+        *self.bytes += group.low_rank_bytes() as u64;
 
         let add_blocks = |part| {
             let mut range = 0..0;
@@ -265,42 +283,48 @@ impl Pass<'_, '_> {
                     kernels.add(y, sum);
                 }
             }
-            finish(Slice { rows: 1, range, y });
+            finish(Slice { rows: 0..1, range, y });
         };
         if width <= ALONE {
             (0..parts).for_each(add_blocks);
         } else {
-            self.burst.run(&add_blocks);
+            self.work.small(&add_blocks)?;
         }
+        Ok(())
     }
 
     /// Many dense tokens.
-    fn dense_batch(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) {
+    fn dense_batch(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) -> Flow {
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, self.rows) };
-        let (kernels, rows, parts, low_rank) = (self.kernels, self.rows, self.burst.parts(), &*self.low_rank);
+        let (kernels, rows, parts, low_rank) = (self.kernels, self.rows, self.work.parts(), &*self.low_rank);
         let tile = tile_len(self.batch);
         let sums = Shared::new(&mut *self.sums);
-        self.burst.run(&|part| {
+        self.work.large(&|part, pieces| {
             // SAFETY: each part has a tile of its own.
             let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
             let mut range = 0..0;
             for linear in group.linears() {
                 range = share(linear.columns().len(), UNIT, parts, part);
                 let columns = linear.columns().start + range.start..linear.columns().start + range.end;
-                // SAFETY: shares of different parts do not overlap, nor do the columns of different linears.
-                let mut out = unsafe { y.matrix(0..rows, columns.clone(), group.output()) };
-                start_sum(kernels, group, &columns, low_rank, &mut out);
-                add_product(kernels, group, columns, input, out, tile);
+                pieces.each(batch_pieces(group, rows, columns, tile.len()), |(rows, columns, block)| {
+                    // SAFETY: shares of different parts do not overlap, nor do the columns of different linears.
+                    let mut out = unsafe { y.matrix(rows.clone(), columns.clone(), group.output()) };
+                    if block == 0 {
+                        start_sum(kernels, group, &columns, rows.start, low_rank, &mut out);
+                    }
+                    add_block(kernels, group, block, columns, input.rows(rows), out, tile);
+                });
             }
-            finish(Slice { rows, range, y });
-        });
+            let most = FINISH / range.len().max(1);
+            pieces.each(cut(0..rows, 1, most), |rows| finish(Slice { rows, range: range.clone(), y }));
+        })
     }
 
     /// Many tokens, the later ones sparse: every linear's mask is applied to a copy of the input.
-    fn masked_batch(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) {
-        let Mode::Window { sparse_from, masked, masked_whole } = &mut *self.mode else { return };
+    fn masked_batch(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) -> Flow {
+        let Mode::Window { sparse_from, masked, masked_whole } = &mut *self.mode else { return Ok(()) };
         let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
-        let (kernels, rows, parts, first) = (self.kernels, self.rows, self.burst.parts(), *sparse_from);
+        let (kernels, rows, parts, first) = (self.kernels, self.rows, self.work.parts(), *sparse_from);
         let (thresholds, low_rank, input) = (self.thresholds, &*self.low_rank, group.input());
         let tile = tile_len(self.batch);
         let sums = Shared::new(&mut *self.sums);
@@ -308,7 +332,7 @@ impl Pass<'_, '_> {
         for (columns, linear) in group.masks(thresholds) {
             let shared = Shared::new(&mut masked[..rows * input]);
             let shared_whole = Shared::new(masked_whole);
-            self.burst.run(&|part| {
+            self.work.small(&|part| {
                 let mut read = 0;
                 for row in share(rows, 1, parts, part) {
                     // SAFETY: shares of different parts do not overlap.
@@ -332,27 +356,28 @@ impl Pass<'_, '_> {
                     }
                 }
                 bytes_read.fetch_add(read, Ordering::Relaxed);
-            });
+            })?;
 
             let masked =
                 Input { x: view(masked, rows, input), whole: whole_ref(group, masked_whole, self.whole_scale, rows) };
-            self.burst.run(&|part| {
+            self.work.small(&|part| {
                 // SAFETY: each part has a tile of its own.
                 let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
                 let range = share(columns.len(), UNIT, parts, part);
                 let columns = columns.start + range.start..columns.start + range.end;
                 // SAFETY: shares of different parts do not overlap.
                 let mut out = unsafe { y.matrix(0..rows, columns.clone(), group.output()) };
-                start_sum(kernels, group, &columns, low_rank, &mut out);
+                start_sum(kernels, group, &columns, 0, low_rank, &mut out);
                 add_product(kernels, group, columns, masked, out, tile);
-            });
+            })?;
         }
-        self.burst.run(&|part| {
+        self.work.small(&|part| {
             let width = group.linears().last().map_or(0, |linear| linear.columns().len());
-            finish(Slice { rows, range: share(width, UNIT, parts, part), y });
-        });
+            finish(Slice { rows: 0..rows, range: share(width, UNIT, parts, part), y });
+        })?;
         let counted = rows.saturating_sub(first) * group.low_rank_bytes();
-        self.bytes += bytes_read.into_inner() + counted as u64;
+        *self.bytes += bytes_read.into_inner() + counted as u64;
+        Ok(())
     }
 }
 
@@ -372,8 +397,9 @@ fn intersection(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
 }
 
 /// `y = bias + A t`, for those columns of the group: where the sum over input channels starts. `t` holds `B x` of all
-/// linears of the group side by side.
-fn start_sum(kernels: Kernels, group: &Group, columns: &Range<usize>, t: &[f32], y: &mut MatMut<'_>) {
+/// linears of the group side by side, from row `first` on for the rows of `y`.
+fn start_sum(kernels: Kernels, group: &Group, columns: &Range<usize>, first: usize, t: &[f32], y: &mut MatMut<'_>) {
+    let t = &t[first * group.rank()..];
     for row in 0..y.rows() {
         match group.bias() {
             Some(bias) => y.row_mut(row).copy_from_slice(&bias[columns.clone()]),
@@ -395,7 +421,7 @@ fn start_sum(kernels: Kernels, group: &Group, columns: &Range<usize>, t: &[f32],
     }
 }
 
-/// `y += x·W`, for those columns of the group, block by block. A block's sum is taken in `tile`, some columns at a time.
+/// `y += x·W`, for those columns of the group. A block's sum is taken in `tile`, some columns at a time.
 fn add_product(
     kernels: Kernels,
     group: &Group,
@@ -404,25 +430,87 @@ fn add_product(
     mut y: MatMut<'_>,
     tile: &mut [f32],
 ) {
-    let rows = y.rows();
-    let most = tile.len() / rows / UNIT * UNIT;
-    for start in columns.clone().step_by(most) {
-        let end = columns.end.min(start + most);
-        let width = end - start;
-        let tile = &mut tile[..rows * width];
-        let mut y = y.reborrow().columns(start - columns.start..end - columns.start);
+    for piece in cut(columns.clone(), UNIT, tile.len() / y.rows()) {
+        let mut y = y.reborrow().columns(piece.start - columns.start..piece.end - columns.start);
         for block in 0..BLOCKS {
-            let (input, weights) = (input.channels(group.block(block)), group.weights(block).columns(start..end));
-            if block == 0 {
-                weights.multiply(kernels, y.reborrow(), input.x, input.whole);
-                continue;
-            }
-            tile.fill(0.0);
-            let out = MatMut::new(tile, rows, width, width).expect("a tile holds its rows");
-            weights.multiply(kernels, out, input.x, input.whole);
-            for (row, sum) in tile.chunks_exact(width).enumerate() {
-                kernels.add(y.row_mut(row), sum);
-            }
+            add_block(kernels, group, block, piece.clone(), input, y.reborrow(), tile);
         }
     }
+}
+
+/// The same for one block: its sum is taken in `tile`, which holds as many elements as `y`, but for block 0, which goes
+/// on with what `y` holds.
+fn add_block(
+    kernels: Kernels,
+    group: &Group,
+    block: usize,
+    columns: Range<usize>,
+    input: Input<'_>,
+    mut y: MatMut<'_>,
+    tile: &mut [f32],
+) {
+    let (rows, width) = (y.rows(), columns.len());
+    let (input, weights) = (input.channels(group.block(block)), group.weights(block).columns(columns));
+    if block == 0 {
+        return weights.multiply(kernels, y, input.x, input.whole);
+    }
+    let tile = &mut tile[..rows * width];
+    tile.fill(0.0);
+    let out = MatMut::new(tile, rows, width, width).expect("a tile holds its rows");
+    weights.multiply(kernels, out, input.x, input.whole);
+    for (row, sum) in tile.chunks_exact(width).enumerate() {
+        kernels.add(y.row_mut(row), sum);
+    }
+}
+
+/// A unit of work of one token's product.
+struct TokenPiece {
+    columns: Range<usize>,
+    /// Counted from the block's first.
+    channels: Range<usize>,
+    /// Whether the sums of these columns begin here.
+    begins: bool,
+}
+
+/// The units of work of one token's product with those columns of a block. A low rank to begin from is a unit of its own,
+/// without channels.
+fn token_pieces(group: &Group, block: usize, columns: Range<usize>) -> impl Iterator<Item = TokenPiece> {
+    let channels = group.block(block).len();
+    let rank = if block == 0 { group.linears().iter().map(|l| l.rank()).max().unwrap_or(0) } else { 0 };
+    let widest = (UNIT_BYTES / 2).checked_div(rank).map_or(COLUMNS, |columns| columns.min(COLUMNS));
+    cut(columns, UNIT, widest).flat_map(move |columns| {
+        let bytes = group.bytes_of(QUANT_GROUP, 1, columns.len()).max(1) as usize;
+        let most = QUANT_GROUP * (UNIT_BYTES / bytes);
+        // Channels that are left over by the runs of interleaved rows go by themselves.
+        let dealt = if channels <= most { channels } else { channels / STREAMS * STREAMS };
+        let begin = (rank > 0 || channels == 0).then_some(0..0);
+        let own = cut(0..dealt, QUANT_GROUP, most).chain((dealt < channels).then_some(dealt..channels));
+        begin.into_iter().chain(own).enumerate().map(move |(n, channels)| TokenPiece {
+            columns: columns.clone(),
+            channels,
+            begins: n == 0,
+        })
+    })
+}
+
+/// The units of work of a batch's product with those columns: rows, columns and a block. No more columns than find room in
+/// a tile.
+fn batch_pieces(
+    group: &Group,
+    rows: usize,
+    columns: Range<usize>,
+    tile: usize,
+) -> impl Iterator<Item = (Range<usize>, Range<usize>, usize)> {
+    let deepest = (0..BLOCKS).map(|n| group.block(n).len()).max().unwrap_or(0) + group.rank();
+    let macs = UNIT_MACS / deepest.max(1);
+    let high = (macs / UNIT).clamp(1, rows);
+    let wide = (macs / high).min(tile / high);
+    cut(0..rows, 1, high).flat_map(move |rows| {
+        cut(columns.clone(), UNIT, wide).flat_map(move |columns| {
+            (0..BLOCKS).map({
+                let rows = rows.clone();
+                move |block| (rows.clone(), columns.clone(), block)
+            })
+        })
+    })
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod attention;
+mod budget;
 mod embed;
 mod engine;
 #[cfg(test)]
@@ -16,9 +17,12 @@ mod shared;
 mod shift;
 mod state;
 mod steer;
+mod step;
+mod work;
 
 pub use crate::arena::MemoryPlan;
 pub use answer::Ended;
+pub use budget::Clock;
 pub use embed::Pooling;
 pub use engine::{Observer, Traffic};
 pub use kv_cache::KvType;
@@ -30,10 +34,12 @@ use crate::model::Model;
 use crate::sampling::{Sampler, Sampling, Steering};
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
-use engine::{Engine, Mode, Unobserved};
+use budget::Time;
+use engine::Engine;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use step::Job;
 
 /// How a session is opened.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,6 +77,13 @@ pub struct Session {
     pending: bool,
     /// What there is of the last token that passed.
     ready: Ready,
+    /// The sparsity whose thresholds the engine has; 0 for none.
+    loaded: f32,
+    /// The call that is under way, if its budget has interrupted it.
+    job: Option<Job>,
+    /// Units of work done.
+    units: u64,
+    clock: Time,
     /// What all of it lies in; last, so that it goes last.
     arena: Arena,
 }
@@ -101,6 +114,8 @@ pub struct Stats {
     pub kept: f64,
     /// Bytes of the head that were read since then, prompts' last tokens included.
     pub head_bytes: u64,
+    /// Units of work done since then: what a budget counts, see [`Session::step_within`].
+    pub units: u64,
 }
 
 impl Session {
@@ -117,10 +132,18 @@ impl Session {
     /// Sets how sparse decoded tokens are from now on: 0 is dense, at most
     /// [`max_sparsity`](Model::max_sparsity).
     pub fn set_sparsity(&mut self, sparsity: f32) -> Result<()> {
-        if sparsity != 0.0 {
-            self.engine.model.thresholds(sparsity, &mut self.engine.buf.thresholds)?;
-        }
+        self.idle()?;
+        self.load_thresholds(sparsity)?;
         self.sparsity = sparsity;
+        Ok(())
+    }
+
+    /// Has the thresholds of this sparsity at hand; dense tokens need none.
+    fn load_thresholds(&mut self, sparsity: f32) -> Result<()> {
+        if sparsity != 0.0 && sparsity != self.loaded {
+            self.engine.model.thresholds(sparsity, &mut self.engine.buf.thresholds)?;
+            self.loaded = sparsity;
+        }
         Ok(())
     }
 
@@ -131,6 +154,7 @@ impl Session {
 
     /// Sets how tokens are chosen from now on, and starts the random numbers of its seed.
     pub fn set_sampling(&mut self, sampling: Sampling) -> Result<()> {
+        self.idle()?;
         self.sampler.set(sampling)
     }
 
@@ -145,177 +169,9 @@ impl Session {
         NonNull::from(self.engine.cancel.own())
     }
 
-    /// Appends prompt tokens, densely, many at a time. Afterwards the logits are those after the last one.
-    ///
-    /// On an error no token has been appended.
-    pub fn prefill(&mut self, tokens: &[u32]) -> Result<()> {
-        let Some(_) = tokens.last() else {
-            return Err(Error::new(Status::InvalidArgument, "a prompt of no tokens"));
-        };
-        self.check(tokens)?;
-        // A sampled token that has not passed yet goes first; it is only counted as passed once all have.
-        let start = self.tokens.len() - usize::from(self.pending);
-        let length = self.tokens.len();
-        self.tokens.extend_from_slice(tokens);
-        let outcome = self.pass(start);
-        self.settle(outcome, length)?;
-        self.sparsities[start..self.tokens.len()].fill(0.0);
-        self.begin_answer();
-        Ok(())
-    }
-
-    fn pass(&mut self, start: usize) -> Result<()> {
-        let mut position = start;
-        let mut last = 0;
-        for chunk in self.tokens[start..].chunks(self.engine.batch()) {
-            self.engine.forward(chunk, position, Mode::Prompt, &mut Unobserved)?;
-            position += chunk.len();
-            last = chunk.len() - 1;
-        }
-        self.logits_of(last)
-    }
-
-    /// Overwrites the logits, the last thing of a pass: an error before it leaves the old ones in place.
-    fn logits_of(&mut self, row: usize) -> Result<()> {
-        self.ready = Ready::Nothing;
-        self.engine.prepare_head(row);
-        self.engine.logits()?;
-        self.ready = Ready::Logits;
-        Ok(())
-    }
-
-    /// The same for greedy decoding: the winner alone where that is cheaper, else the logits.
-    fn winner_of(&mut self, row: usize) -> Result<Option<u32>> {
-        self.ready = Ready::Nothing;
-        self.engine.prepare_head(row);
-        let winner = self.engine.greedy()?;
-        self.ready = Ready::Hidden;
-        if winner.is_none() {
-            self.complete_logits()?;
-        }
-        Ok(winner)
-    }
-
     /// Tokens that have passed.
     fn passed(&self) -> usize {
         self.tokens.len() - usize::from(self.pending)
-    }
-
-    /// Passes the last token that has passed once more, as it did then, if nothing but its keys and values is left of it.
-    fn refresh(&mut self) -> Result<()> {
-        if self.ready != Ready::Cached {
-            return Ok(());
-        }
-        let position = self.passed() - 1;
-        let sparsity = self.sparsities[position];
-        let other = sparsity != 0.0 && sparsity != self.sparsity;
-        if other {
-            self.engine.model.thresholds(sparsity, &mut self.engine.buf.thresholds)?;
-        }
-        let mode = Mode::Decode { sparse: sparsity != 0.0 };
-        let outcome = self.engine.forward(&self.tokens[position..=position], position, mode, &mut Unobserved);
-        if other && self.sparsity != 0.0 {
-            self.engine.model.thresholds(self.sparsity, &mut self.engine.buf.thresholds)?;
-        }
-        self.settle_cancelled(&outcome);
-        outcome?;
-        self.engine.prepare_head(0);
-        self.ready = Ready::Hidden;
-        Ok(())
-    }
-
-    /// Computes the logits if only what they are computed from is there.
-    fn complete_logits(&mut self) -> Result<()> {
-        self.refresh()?;
-        if self.ready == Ready::Hidden {
-            self.ready = Ready::Nothing;
-            self.engine.logits()?;
-            self.ready = Ready::Logits;
-        }
-        Ok(())
-    }
-
-    /// After a pass: on success everything has passed; on an error the session is as it was.
-    fn settle<T>(&mut self, outcome: Result<T>, length: usize) -> Result<T> {
-        match &outcome {
-            Ok(_) => self.pending = false,
-            Err(_) => self.tokens.truncate(length),
-        }
-        self.settle_cancelled(&outcome);
-        outcome
-    }
-
-    /// A call that was cancelled takes the flag back.
-    fn settle_cancelled<T>(&self, outcome: &Result<T>) {
-        if outcome.as_ref().is_err_and(|error| error.status() == Status::Cancelled) {
-            self.engine.cancel.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// Samples the next token and appends it. The token before it, if it was sampled too, passes through the model
-    /// first, at the session's sparsity.
-    ///
-    /// The first step after a prompt needs no pass: it samples from the prompt's logits.
-    pub fn step(&mut self) -> Result<u32> {
-        let mut winner = None;
-        if self.pending {
-            let last = self.tokens.len() - 1;
-            winner = match self.sampler.is_greedy() && self.steering.is_idle() {
-                true => self.decode_from(last, Self::winner_of)?,
-                false => self.decode_from(last, |session, row| session.logits_of(row).map(|()| None))?,
-            };
-        }
-        if self.ready == Ready::Nothing {
-            return Err(Error::new(Status::InvalidState, "a step before any token: prefill a prompt first"));
-        }
-        self.room(1)?;
-        let token = match winner {
-            Some(token) => token,
-            None => self.choose()?,
-        };
-        self.tokens.push(token);
-        self.pending = true;
-        Ok(token)
-    }
-
-    /// Appends a token of the host's choice, at the session's sparsity. It takes the place of a sampled token that has
-    /// not passed through the model yet. Afterwards the logits are those after it.
-    pub fn decode(&mut self, token: u32) -> Result<()> {
-        let length = self.tokens.len() - usize::from(self.pending);
-        if !self.pending {
-            self.check(&[token])?;
-        } else {
-            self.check_ids(&[token])?;
-        }
-        let replaced = self.tokens.get(length).copied();
-        self.tokens.truncate(length);
-        self.tokens.push(token);
-        let outcome = self.decode_from(length, Self::logits_of);
-        if outcome.is_err() {
-            self.tokens.truncate(length);
-            self.tokens.extend(replaced);
-        }
-        outcome
-    }
-
-    /// Passes the token at `position`, then applies `head` to what came of it.
-    fn decode_from<T>(&mut self, position: usize, head: impl Fn(&mut Self, usize) -> Result<T>) -> Result<T> {
-        let mode = Mode::Decode { sparse: self.sparsity != 0.0 };
-        let token = &self.tokens[position..position + 1];
-        let outcome = self.engine.forward(token, position, mode, &mut Unobserved).and_then(|()| head(self, 0));
-        let found = self.settle(outcome, self.tokens.len())?;
-        self.sparsities[position] = self.sparsity;
-        Ok(found)
-    }
-
-    /// The logits after the last token that passed through the model: `[vocab]`, finite. After a greedy step they may
-    /// have to be computed first.
-    pub fn logits(&mut self) -> Result<&[f32]> {
-        self.complete_logits()?;
-        match self.ready {
-            Ready::Logits => Ok(&self.engine.buf.logits),
-            _ => Err(Error::new(Status::InvalidState, "no logits before any token: prefill a prompt first")),
-        }
     }
 
     /// Keeps the first `tokens` and forgets those after them; settings stay, and random numbers go on where they are.
@@ -324,6 +180,7 @@ impl Session {
     /// more, at the next call that needs them: [`logits`](Session::logits) or [`step`](Session::step), but not
     /// [`prefill`](Session::prefill) or [`decode`](Session::decode).
     pub fn rewind(&mut self, tokens: usize) -> Result<()> {
+        self.idle()?;
         if tokens > self.tokens.len() {
             let message = format!("cannot keep {tokens} tokens of {}", self.tokens.len());
             return Err(Error::new(Status::OutOfRange, message));
@@ -342,6 +199,7 @@ impl Session {
     /// Forgets all tokens; settings stay, random numbers start anew.
     pub fn reset(&mut self) {
         self.tokens.clear();
+        self.job = None;
         (self.pending, self.ready) = (false, Ready::Nothing);
         self.sampler.restart();
         self.begin_answer();
@@ -357,6 +215,7 @@ impl Session {
             memory: self.arena.memory().size,
             traffic,
             head_bytes: self.engine.head_bytes,
+            units: self.units,
             kept: if dense == 0 { 1.0 } else { traffic.linear_bytes as f64 / dense as f64 },
         }
     }
@@ -365,6 +224,7 @@ impl Session {
     pub fn clear_stats(&mut self) {
         self.engine.traffic = Traffic::default();
         self.engine.head_bytes = 0;
+        self.units = 0;
     }
 
     /// Threads that work during a call, the caller's included.

@@ -1,5 +1,6 @@
 //! Opening a session, and what it will take told before.
 
+use super::budget::Time;
 use super::engine::{Engine, EngineMemory};
 use super::{Ready, Session, SessionOptions};
 use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};
@@ -121,6 +122,10 @@ impl Session {
             sparsity: 0.0,
             pending: false,
             ready: Ready::Nothing,
+            loaded: 0.0,
+            job: None,
+            units: 0,
+            clock: Time::system(),
             arena,
         };
         session.set_sparsity(sparsity)?;

@@ -119,7 +119,7 @@ impl Scorer {
             for start in (0..count).step_by(LOGIT_ROWS) {
                 let rows = start..count.min(start + LOGIT_ROWS);
                 let logits = &mut logits[..rows.len() * vocab];
-                engine.head_many(rows.clone(), logits);
+                engine.head_many(rows.clone(), logits)?;
                 for (row, logits) in rows.zip(logits.chunks_exact(vocab)) {
                     each(first + row, logits)?;
                 }

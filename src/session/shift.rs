@@ -14,6 +14,7 @@ impl Session {
     ///
     /// At least one token that has passed must be left after the gap.
     pub fn shift(&mut self, keep: usize, discard: usize) -> Result<()> {
+        self.idle()?;
         let passed = self.passed();
         if keep.checked_add(discard).is_none_or(|end| end >= passed) {
             let message = format!(

@@ -70,6 +70,7 @@ impl Session {
     /// if they are needed. Nor is what the host adds to them (biases, callback, constraint) or watches for (stop strings):
     /// that is the session's own, whatever it holds.
     pub fn save(&self, buffer: &mut [u8]) -> Result<usize> {
+        self.idle()?;
         let (size, given) = (self.state_size(), buffer.len());
         let Some(buffer) = buffer.get_mut(..size) else {
             let message = format!("the state has {size} bytes, the buffer {given}");
@@ -116,6 +117,7 @@ impl Session {
     ///
     /// A state that is damaged, or of another model, is refused with [`Status::BadState`], and nothing changes.
     pub fn restore(&mut self, data: &[u8]) -> Result<()> {
+        self.idle()?;
         let state = self.read(data)?;
         self.sampler.set_state((state.sampling, state.random)).map_err(|e| bad(e.message()))?;
         let passed = state.sparsities.len();

@@ -15,6 +15,7 @@ impl Session {
     }
 
     pub(crate) fn set_logit_biases(&mut self, biases: impl ExactSizeIterator<Item = (u32, f32)> + Clone) -> Result<()> {
+        self.idle()?;
         self.steering.bias.set(biases, self.engine.model.config().vocab_size)
     }
 
@@ -42,6 +43,7 @@ impl Session {
     /// do not fit ([`InvalidState`](crate::Status::InvalidState)) or the constraint costs more than llguidance's limits allow
     /// ([`Unsupported`](crate::Status::Unsupported)).
     pub fn set_constraint(&mut self, constraint: Option<Arc<Constraint>>) -> Result<()> {
+        self.idle()?;
         self.steering.guide = match constraint {
             None => None,
             Some(constraint) => {
@@ -52,9 +54,8 @@ impl Session {
         Ok(())
     }
 
-    /// Chooses the token after those so far. The logits stay as they are.
+    /// Chooses the token after those so far, from the logits, which are there and stay as they are.
     pub(super) fn choose(&mut self) -> Result<u32> {
-        self.complete_logits()?;
         let buf = &mut self.engine.buf;
         if self.steering.is_idle() {
             return self.sampler.sample(&buf.logits, &self.tokens);

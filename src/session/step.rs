@@ -1,0 +1,319 @@
+//! The calls that compute: prompts in, tokens out, as far as a budget goes.
+//!
+//! What a call does is a [`Job`]. Until it is finished nothing of it counts but the tokens it has appended, and these are
+//! taken back if it fails: an error, or a cancel, leaves the session as it was.
+
+use super::budget::{Budget, Clock, Flow, Halt, Time};
+use super::engine::{Mode, Unobserved};
+use super::{Ready, Session};
+use crate::{Error, Result, Status};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A call under way: tokens pass through the blocks, then the last of them through the head, then the next is sampled.
+pub(super) struct Job {
+    call: Call,
+    stage: Stage,
+    /// Tokens from `start` to `until` pass, prompts densely, others at this sparsity.
+    start: usize,
+    until: usize,
+    sparsity: f32,
+    /// Tokens before the call.
+    length: usize,
+    /// The token that the call has replaced, if it has.
+    replaced: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Call {
+    Prefill,
+    Decode,
+    Step,
+    /// Logits of the last token that has passed.
+    Logits,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    /// The tokens from `first` to `end` pass through the blocks together; after them those from `end` on.
+    Blocks { first: usize, end: usize },
+    /// The head's winner alone.
+    Winner,
+    /// All logits.
+    Logits,
+    /// The logits are there, and a step samples from them.
+    Sample,
+}
+
+impl Job {
+    /// A call on a session of `length` tokens that has those from `start` to `until` pass.
+    fn new(call: Call, length: usize, start: usize, until: usize, sparsity: f32) -> Job {
+        let stage = Stage::Blocks { first: start, end: start };
+        Job { call, stage, start, until, sparsity, length, replaced: None }
+    }
+}
+
+impl Session {
+    /// Appends prompt tokens, densely, many at a time. Afterwards the logits are those after the last one.
+    ///
+    /// On an error no token has been appended.
+    pub fn prefill(&mut self, tokens: &[u32]) -> Result<()> {
+        self.prefill_begin(tokens)?;
+        self.whole().map(|_| ())
+    }
+
+    /// Appends prompt tokens without computing anything yet: that do [`prefill_within`](Session::prefill_within) and
+    /// [`step_within`](Session::step_within). Until they have passed the session is [pending](Session::is_pending).
+    pub fn prefill_begin(&mut self, tokens: &[u32]) -> Result<()> {
+        self.idle()?;
+        if tokens.is_empty() {
+            return Err(Error::new(Status::InvalidArgument, "a prompt of no tokens"));
+        }
+        self.check(tokens)?;
+        // A sampled token that has not passed yet goes first.
+        let first = self.tokens.len() - usize::from(self.pending);
+        let length = self.tokens.len();
+        self.job = Some(Job::new(Call::Prefill, length, first, length + tokens.len(), 0.0));
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
+    }
+
+    /// Goes on with the prompt that was begun, for about `time`. True once it has passed.
+    ///
+    /// One unit of work is done in any case, so that zero is just one; no other begins after `time` has passed. (A unit
+    /// is some 1 MiB of weights, or 8 million multiply-adds: `docs/design.md`, "How a pass is cut".) On an error the
+    /// whole prompt is taken back.
+    pub fn prefill_within(&mut self, time: Duration) -> Result<bool> {
+        match self.job {
+            Some(Job { call: Call::Prefill, .. }) => {
+                let budget = Budget::within(&self.clock, time);
+                self.go_on(&budget).map(|outcome| outcome.is_some())
+            }
+            _ => Err(Error::new(Status::InvalidState, "no prompt is under way: begin one with prefill_begin")),
+        }
+    }
+
+    /// Samples the next token and appends it. The token before it, if it was sampled too, passes through the model
+    /// first, at the session's sparsity; before both, what is left of a prompt that was begun. A step that was
+    /// interrupted is finished.
+    ///
+    /// The first step after a prompt needs no pass: it samples from the prompt's logits.
+    pub fn step(&mut self) -> Result<u32> {
+        let token = self.step_for(&Budget::unlimited())?;
+        token.ok_or_else(|| Error::new(Status::Internal, "a step without a budget stopped"))
+    }
+
+    /// As much of a [`step`](Session::step) as `time` allows, as for [`prefill_within`](Session::prefill_within). `None`
+    /// if it is not finished: the next call goes on. The tokens are the same however they are cut.
+    pub fn step_within(&mut self, time: Duration) -> Result<Option<u32>> {
+        let budget = Budget::within(&self.clock, time);
+        self.step_for(&budget)
+    }
+
+    fn step_for(&mut self, budget: &Budget) -> Result<Option<u32>> {
+        if let Some(Job { call: Call::Prefill, .. }) = self.job
+            && self.go_on(budget)?.is_none()
+        {
+            return Ok(None);
+        }
+        if self.job.is_none() {
+            self.begin_step()?;
+        }
+        // A token, or none if the budget is spent.
+        self.go_on(budget).map(Option::flatten)
+    }
+
+    fn begin_step(&mut self) -> Result<()> {
+        if self.ready == Ready::Nothing && !self.pending {
+            return Err(Error::new(Status::InvalidState, "a step before any token: prefill a prompt first"));
+        }
+        self.room(1)?;
+        let length = self.tokens.len();
+        self.job = Some(match self.pending {
+            true => Job::new(Call::Step, length, length - 1, length, self.sparsity),
+            false => self.look(Call::Step),
+        });
+        Ok(())
+    }
+
+    /// A call that begins from the last token that has passed, with what there is of it. If nothing but its keys and
+    /// values is left, it passes once more, as it did then.
+    fn look(&mut self, call: Call) -> Job {
+        let passed = self.passed();
+        let sparsity = self.sparsities[passed - 1];
+        let mut job = Job::new(call, self.tokens.len(), passed - 1, passed, sparsity);
+        if self.ready != Ready::Cached {
+            self.engine.prepare_kept_head();
+            job.stage = if self.ready == Ready::Logits { Stage::Sample } else { Stage::Logits };
+        }
+        job
+    }
+
+    /// Appends a token of the host's choice, at the session's sparsity. It takes the place of a sampled token that has
+    /// not passed through the model yet. Afterwards the logits are those after it.
+    pub fn decode(&mut self, token: u32) -> Result<()> {
+        self.idle()?;
+        let length = self.tokens.len();
+        let first = length - usize::from(self.pending);
+        self.check_ids(&[token])?;
+        if !self.pending {
+            self.room(1)?;
+        }
+        let replaced = self.tokens.get(first).copied();
+        self.tokens.truncate(first);
+        self.tokens.push(token);
+        self.job = Some(Job { replaced, ..Job::new(Call::Decode, first, first, first + 1, self.sparsity) });
+        self.whole().map(|_| ())
+    }
+
+    /// The logits after the last token that passed through the model: `[vocab]`, finite. After a greedy step they may
+    /// have to be computed first.
+    pub fn logits(&mut self) -> Result<&[f32]> {
+        self.idle()?;
+        match self.ready {
+            Ready::Nothing => {
+                return Err(Error::new(Status::InvalidState, "no logits before any token: prefill a prompt first"));
+            }
+            Ready::Logits => {}
+            Ready::Hidden | Ready::Cached => {
+                self.job = Some(self.look(Call::Logits));
+                self.whole()?;
+            }
+        }
+        Ok(&self.engine.buf.logits)
+    }
+
+    /// Whether a call was interrupted by its budget. Until it has been finished (or cancelled, or the session reset), the
+    /// session takes no others than those that go on with it.
+    pub fn is_pending(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// Takes time from `clock` from now on.
+    pub fn set_clock(&mut self, clock: Arc<dyn Clock>) {
+        self.clock = Time::Given(clock);
+    }
+
+    /// Fails if a call is under way.
+    pub(crate) fn idle(&self) -> Result<()> {
+        match self.job {
+            None => Ok(()),
+            Some(Job { call: Call::Prefill, .. }) => {
+                Err(Error::new(Status::InvalidState, "a prompt is under way: finish it with prefill_within or step"))
+            }
+            Some(_) => Err(Error::new(Status::InvalidState, "a step is under way: finish it with step_within or step")),
+        }
+    }
+
+    /// All that is left of the job.
+    fn whole(&mut self) -> Result<Option<u32>> {
+        let outcome = self.go_on(&Budget::unlimited())?;
+        outcome.ok_or_else(|| Error::new(Status::Internal, "a call without a budget stopped"))
+    }
+
+    /// Goes on with the job as far as the budget goes. Once it is done, the token that it has sampled, if it has; `None`
+    /// before. On an error the session is as it was before the job.
+    fn go_on(&mut self, budget: &Budget) -> Result<Option<Option<u32>>> {
+        let Some(mut job) = self.job.take() else { return Ok(Some(None)) };
+        let before = budget.units();
+        let outcome = self.advance(&mut job, budget);
+        self.units += budget.units() - before;
+        match outcome {
+            Ok(token) => Ok(Some(token)),
+            Err(Halt::Pending) => {
+                self.job = Some(job);
+                Ok(None)
+            }
+            Err(Halt::Failed(error)) => {
+                self.take_back(&job);
+                let outcome = Err(error);
+                self.settle_cancelled(&outcome);
+                outcome
+            }
+        }
+    }
+
+    fn advance(&mut self, job: &mut Job, budget: &Budget) -> Flow<Option<u32>> {
+        loop {
+            job.stage = match job.stage {
+                Stage::Blocks { first, end } => {
+                    if end > first {
+                        let sparse = job.sparsity != 0.0;
+                        let mode = if job.call == Call::Prefill { Mode::Prompt } else { Mode::Decode { sparse } };
+                        self.engine.advance(budget, mode, &mut Unobserved)?;
+                    }
+                    if end < job.until {
+                        self.load_thresholds(job.sparsity)?;
+                        let next = job.until.min(end + self.engine.batch());
+                        self.engine.begin(&self.tokens[end..next], end);
+                        Stage::Blocks { first: end, end: next }
+                    } else {
+                        self.engine.prepare_head(end - first - 1);
+                        let greedy = self.sampler.is_greedy() && self.steering.is_idle();
+                        if job.call == Call::Step && greedy { Stage::Winner } else { Stage::Logits }
+                    }
+                }
+                Stage::Winner => match self.engine.greedy(budget)? {
+                    Some(token) => {
+                        self.finish(job, Ready::Hidden);
+                        return Ok(Some(self.append(token)));
+                    }
+                    None => {
+                        self.engine.restart();
+                        Stage::Logits
+                    }
+                },
+                Stage::Logits => {
+                    self.engine.logits(budget)?;
+                    if job.call != Call::Step {
+                        self.finish(job, Ready::Logits);
+                        if job.call == Call::Prefill {
+                            self.begin_answer();
+                        }
+                        return Ok(None);
+                    }
+                    Stage::Sample
+                }
+                Stage::Sample => {
+                    budget.unit(&self.engine.cancel)?;
+                    let token = self.choose()?;
+                    self.finish(job, Ready::Logits);
+                    return Ok(Some(self.append(token)));
+                }
+            };
+        }
+    }
+
+    /// What the job was to pass has passed, and counts.
+    fn finish(&mut self, job: &Job, ready: Ready) {
+        self.engine.keep_head();
+        self.sparsities[job.start..job.until].fill(job.sparsity);
+        self.pending = job.until < self.tokens.len();
+        self.ready = ready;
+    }
+
+    /// Appends a sampled token.
+    fn append(&mut self, token: u32) -> u32 {
+        self.tokens.push(token);
+        self.pending = true;
+        token
+    }
+
+    /// Undoes what a job has changed.
+    fn take_back(&mut self, job: &Job) {
+        self.tokens.truncate(job.length);
+        self.tokens.extend_from_slice(job.replaced.as_slice());
+        // The head may have written over the logits. What they are computed from is kept.
+        if self.ready == Ready::Logits && !matches!(job.stage, Stage::Blocks { .. }) {
+            self.ready = Ready::Hidden;
+        }
+    }
+
+    /// A call that was cancelled takes the flag back.
+    pub(super) fn settle_cancelled<T>(&self, outcome: &Result<T>) {
+        if outcome.as_ref().is_err_and(|error| error.status() == Status::Cancelled) {
+            self.engine.cancel.store(false, Ordering::Relaxed);
+        }
+    }
+}
