@@ -46,11 +46,12 @@ const TEXT: &str = "The river had risen in the night, and by morning the lower r
                     second step of the church. ";
 
 /// What one sparsity showed, a number a round.
-struct Samples {
+pub struct Samples {
     sparsity: f32,
-    kept: f64,
-    bytes_per_token: f64,
-    decode: Vec<f64>,
+    pub kept: f64,
+    pub bytes_per_token: f64,
+    /// Tokens a second.
+    pub decode: Vec<f64>,
     prefill: Vec<f64>,
     /// Milliseconds of every decoded token.
     steps: Vec<f64>,
@@ -69,17 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     });
     // A wrong one should not cost the rounds of those before it.
     sparsities.iter().try_for_each(|&sparsity| session.set_sparsity(sparsity))?;
-    let mut samples: Vec<Samples> = sparsities
-        .iter()
-        .map(|&sparsity| Samples {
-            sparsity,
-            kept: 1.0,
-            bytes_per_token: 0.0,
-            decode: vec![],
-            prefill: vec![],
-            steps: vec![],
-        })
-        .collect();
+    let mut samples: Vec<Samples> = sparsities.iter().map(|&sparsity| Samples::new(sparsity)).collect();
     let stream = Stream::new(args.threads)?;
     let mut bandwidth = Vec::new();
     // A round that is not counted: it brings the file into memory.
@@ -132,7 +123,7 @@ pub fn run(args: &Args) -> Result<()> {
     crate::put(&text)
 }
 
-fn prompt(model: &Arc<Model>, length: usize) -> Result<Vec<u32>> {
+pub fn prompt(model: &Arc<Model>, length: usize) -> Result<Vec<u32>> {
     let mut tokens = Vec::new();
     let options = EncodeOptions { add_special: false, parse_special: false };
     model.tokenizer().encode(TEXT, options, &mut tokens)?;
@@ -143,7 +134,7 @@ fn prompt(model: &Arc<Model>, length: usize) -> Result<Vec<u32>> {
 }
 
 /// One prompt and `n` decoded tokens.
-fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Samples, count: bool) -> Result<()> {
+pub fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Samples, count: bool) -> Result<()> {
     session.reset();
     session.set_sparsity(samples.sparsity)?;
     let start = Instant::now();
@@ -172,6 +163,10 @@ fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Sample
 }
 
 impl Samples {
+    pub fn new(sparsity: f32) -> Samples {
+        Samples { sparsity, kept: 1.0, bytes_per_token: 0.0, decode: vec![], prefill: vec![], steps: vec![] }
+    }
+
     fn json(&self) -> serde_json::Value {
         let (decode, prefill) = (Spread::of(&self.decode), Spread::of(&self.prefill));
         let gb = self.bytes_per_token / 1e9;
@@ -192,15 +187,15 @@ fn quantile(samples: &[f64], share: f64) -> f64 {
     sorted[((share * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len()) - 1]
 }
 
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
 }
 
 impl Spread {
     /// Of at least one number.
-    fn of(samples: &[f64]) -> Spread {
+    pub fn of(samples: &[f64]) -> Spread {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
         let n = sorted.len();

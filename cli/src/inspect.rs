@@ -28,26 +28,26 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Where a file's bytes go.
 #[derive(Default)]
-struct Sizes {
+pub struct Sizes {
     /// Numbers of the model as it was trained: scores, scales and minima, low ranks and the tokenizer do not count.
-    parameters: u64,
-    file: u64,
+    pub parameters: u64,
+    pub file: u64,
     /// With its scales, as the next two.
-    embedding: u64,
+    pub embedding: u64,
     /// A head of its own; 0 where the embedding serves.
-    head: u64,
-    linears: u64,
-    low_rank: u64,
-    scores: u64,
-    tokenizer: u64,
+    pub head: u64,
+    pub linears: u64,
+    pub low_rank: u64,
+    pub scores: u64,
+    pub tokenizer: u64,
     /// The head in 8 bits, with its scales and bounds.
-    head_look: u64,
+    pub head_look: u64,
     /// Norms, biases, rotary frequencies, the header and padding.
-    other: u64,
+    pub other: u64,
 }
 
 impl Sizes {
-    fn of(file: &File) -> Sizes {
+    pub fn of(file: &File) -> Sizes {
         let mut sizes = Sizes { file: file.bytes().len() as u64, ..Default::default() };
         for (name, dtype, shape) in file.tensors() {
             let elements: u64 = shape.iter().map(|&n| n as u64).product();
@@ -84,7 +84,7 @@ impl Sizes {
 }
 
 /// All linears in order, with their names, input channels and recipes.
-fn linears(model: &Model) -> impl Iterator<Item = (String, &Linear, usize, &LinearRecipe)> {
+pub fn linears(model: &Model) -> impl Iterator<Item = (String, &Linear, usize, &LinearRecipe)> {
     model.layers().iter().enumerate().flat_map(move |(n, layer)| {
         layer.groups().into_iter().flat_map(move |group| {
             group.linears().iter().filter_map(move |linear| {

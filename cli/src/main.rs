@@ -1,4 +1,4 @@
-//! The `rasp` command: pack, run, evaluate, measure and inspect models.
+//! The `rasp` command: pack, run, evaluate, measure, inspect and report on models.
 //!
 //! With `--json` exactly one JSON value goes to stdout; progress and diagnostics go to stderr always. The exit code is 0
 //! on success, 1 on an error and 2 on a wrong command line.
@@ -8,6 +8,7 @@ mod eval;
 mod inspect;
 mod pack;
 mod progress;
+mod report;
 mod run;
 mod stream;
 
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Args),
     /// Show what a .rasp file holds
     Inspect(inspect::Args),
+    /// Write a page that shows quality, traffic, speed and texts at every sparsity
+    Report(report::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Eval(command) => eval::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Report(args) => report::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Why a text ended.
-enum Stop {
+pub enum Stop {
     /// The model ended it.
     End,
     /// All tokens asked for are there.
@@ -120,7 +120,7 @@ enum Stop {
 }
 
 impl Stop {
-    fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Stop::End => "end",
             Stop::Length => "length",
@@ -131,7 +131,7 @@ impl Stop {
 
 /// At most `n` tokens after what the session holds. `put` gets whole characters as they come, and a line end at last;
 /// the text returned is without it.
-fn generate(session: &mut Session, n: usize, mut put: impl FnMut(&str) -> Result<()>) -> Result<(String, Stop)> {
+pub fn generate(session: &mut Session, n: usize, mut put: impl FnMut(&str) -> Result<()>) -> Result<(String, Stop)> {
     let model = session.model().clone();
     let tokenizer = model.tokenizer();
     let mut text = String::new();

@@ -27,7 +27,7 @@ pub use embed::Pooling;
 pub use engine::{Observer, Traffic};
 pub use kv_cache::KvType;
 pub use rasp_kernels::MatRef;
-pub use score::{Scored, Scorer};
+pub use score::{Scored, Scorer, Window};
 
 use crate::arena::{Arena, Buf, List};
 use crate::model::Model;

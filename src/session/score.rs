@@ -25,8 +25,34 @@ pub struct Scored {
     pub greedy: bool,
 }
 
+/// A sequence of which only the end is to be scored, see [`Scorer::score_ends`].
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// All its tokens.
+    pub tokens: &'a [u32],
+    /// Index of the first token that passes sparsely.
+    pub sparse_from: usize,
+    /// Index of the first token to be scored, at least 1.
+    pub scored_from: usize,
+}
+
+impl Window<'_> {
+    /// Tokens at the beginning of `next` whose keys and values are those that this window has left behind: the same
+    /// tokens, each passed as densely as it would be again. The last token of a window never passes, and whoever
+    /// predicts the first scored token has to.
+    fn shared_with(&self, next: &Window<'_>) -> usize {
+        let passed = self.tokens.len().saturating_sub(1);
+        let same = self.tokens[..passed].iter().zip(next.tokens).take_while(|(a, b)| a == b).count();
+        let alike = match self.sparse_from == next.sparse_from {
+            true => same,
+            false => same.min(self.sparse_from).min(next.sparse_from),
+        };
+        alike.min(next.scored_from.saturating_sub(1))
+    }
+}
+
 /// Passes windows of tokens through a model for evaluation and calibration. It samples nothing and remembers nothing
-/// from one window to the next.
+/// from one call to the next.
 pub struct Scorer {
     engine: Engine,
     context: usize,
@@ -107,16 +133,58 @@ impl Scorer {
         Ok(scores)
     }
 
+    /// Scores the ends of several windows: one list a window, of its tokens from `scored_from` on. What a window has in
+    /// common with the beginning of the one before passes only once, so windows that differ in their ends alone, as the
+    /// choices of one question do, cost little more than one. The bits are those of [`score`](Scorer::score).
+    ///
+    /// Fails for a `scored_from` of 0 or beyond the window.
+    pub fn score_ends(&mut self, windows: &[Window<'_>]) -> Result<Vec<Vec<Scored>>> {
+        let mut before: Option<&Window<'_>> = None;
+        let mut all = Vec::with_capacity(windows.len());
+        for window in windows {
+            let Window { tokens, sparse_from, scored_from } = *window;
+            self.check(tokens)?;
+            if !(1..tokens.len()).contains(&scored_from) {
+                let message = format!("a window of {} tokens cannot be scored from token {scored_from}", tokens.len());
+                return Err(Error::new(Status::InvalidArgument, message));
+            }
+            let start = before.map_or(0, |before| before.shared_with(window));
+            let mut scores = Vec::with_capacity(tokens.len() - scored_from);
+            let passing = &tokens[..tokens.len() - 1];
+            self.logits_from(passing, start, sparse_from, scored_from - 1, |position, logits| {
+                scores.push(scored(logits, tokens[position + 1])?);
+                Ok(())
+            })?;
+            all.push(scores);
+            before = Some(window);
+        }
+        Ok(all)
+    }
+
     /// Hands the logits `[vocab]` after each token of one window to `each`, with the token's index.
     pub fn logits(
         &mut self,
         tokens: &[u32],
         sparse_from: usize,
+        each: impl FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        self.check(tokens)?;
+        self.logits_from(tokens, 0, sparse_from, 0, each)
+    }
+
+    /// Passes `tokens`, which were checked, from index `start` on, those before it being in the cache; the logits after
+    /// those from index `wanted` on go to `each`.
+    fn logits_from(
+        &mut self,
+        tokens: &[u32],
+        start: usize,
+        sparse_from: usize,
+        wanted: usize,
         mut each: impl FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let vocab = self.engine.model.config().vocab_size;
-        self.pass(tokens, sparse_from, &mut Unobserved, |engine, logits, first, count| {
-            for start in (0..count).step_by(LOGIT_ROWS) {
+        self.pass(tokens, start, sparse_from, &mut Unobserved, |engine, logits, first, count| {
+            for start in (wanted.saturating_sub(first).min(count)..count).step_by(LOGIT_ROWS) {
                 let rows = start..count.min(start + LOGIT_ROWS);
                 let logits = &mut logits[..rows.len() * vocab];
                 engine.head_many(rows.clone(), logits)?;
@@ -130,7 +198,8 @@ impl Scorer {
 
     /// Passes one window for the observer's sake.
     pub fn observe(&mut self, tokens: &[u32], sparse_from: usize, observer: &mut dyn Observer) -> Result<()> {
-        self.pass(tokens, sparse_from, observer, |_, _, _, _| Ok(()))
+        self.check(tokens)?;
+        self.pass(tokens, 0, sparse_from, observer, |_, _, _, _| Ok(()))
     }
 
     /// The bytes of linear weights that sparse tokens would have read one by one, since the last call of this.
@@ -143,13 +212,7 @@ impl Scorer {
         &self.engine.model
     }
 
-    fn pass(
-        &mut self,
-        tokens: &[u32],
-        sparse_from: usize,
-        observer: &mut dyn Observer,
-        mut batch_done: impl FnMut(&mut Engine, &mut [f32], usize, usize) -> Result<()>,
-    ) -> Result<()> {
+    fn check(&self, tokens: &[u32]) -> Result<()> {
         let vocab = self.engine.model.config().vocab_size;
         if tokens.len() > self.context {
             let message = format!("a window of {} tokens; the scorer takes {}", tokens.len(), self.context);
@@ -159,8 +222,20 @@ impl Scorer {
             let message = format!("token {at} has id {}; the vocabulary has {vocab}", tokens[at]);
             return Err(Error::new(Status::OutOfRange, message));
         }
-        let mut first = 0;
-        for chunk in tokens.chunks(self.engine.batch()) {
+        Ok(())
+    }
+
+    /// Passes `tokens`, which were checked, from index `start` on; those before it are in the cache.
+    fn pass(
+        &mut self,
+        tokens: &[u32],
+        start: usize,
+        sparse_from: usize,
+        observer: &mut dyn Observer,
+        mut batch_done: impl FnMut(&mut Engine, &mut [f32], usize, usize) -> Result<()>,
+    ) -> Result<()> {
+        let mut first = start;
+        for chunk in tokens[start..].chunks(self.engine.batch()) {
             let (masked, masked_whole) = (&mut *self.masked, &mut *self.masked_whole);
             let mode = Mode::Window { sparse_from: sparse_from.saturating_sub(first), masked, masked_whole };
             self.engine.forward(chunk, first, mode, observer)?;

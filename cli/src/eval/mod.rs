@@ -1,7 +1,10 @@
 //! `rasp eval`: how good the model is at a sparsity.
 
-mod ppl;
+mod evaluator;
+mod journal;
+pub mod ppl;
 mod rouge;
+mod table;
 mod task_file;
 mod tasks;
 
@@ -56,7 +59,7 @@ impl Protocol {
 }
 
 /// The measured share of linear weight bytes that sparse tokens have read since the last call; 1 if there were none.
-fn kept(scorer: &mut Scorer) -> f64 {
+pub fn kept(scorer: &mut Scorer) -> f64 {
     let traffic = scorer.take_traffic();
     match traffic.tokens {
         0 => 1.0,

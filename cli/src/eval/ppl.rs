@@ -69,16 +69,8 @@ pub fn run(args: &Args) -> Result<()> {
         progress.note(&format!("the text has {count} whole windows, fewer than the {asked} asked for"));
     }
     progress.begin("scoring windows", count as u64);
-    let (mut sum, mut scored) = (0.0, 0u64);
-    for window in tokens.chunks_exact(args.ctx).take(count) {
-        for score in scorer.score(window, sparse_from)? {
-            sum -= score.log_prob;
-            scored += 1;
-        }
-        progress.advance(1);
-    }
+    let (nll, scored) = nll(&mut scorer, tokens.chunks_exact(args.ctx).take(count), sparse_from, &mut progress)?;
     progress.end();
-    let nll = sum / scored as f64;
     let (ppl, kept) = (nll.exp(), kept(&mut scorer));
     if args.json {
         return crate::put_json(&json!({
@@ -94,4 +86,22 @@ pub fn run(args: &Args) -> Result<()> {
         args.protocol.name(),
         kept * 100.0
     ))
+}
+
+/// The mean negative log-likelihood of all predictions of these windows, and their number.
+pub fn nll<'a>(
+    scorer: &mut Scorer,
+    windows: impl Iterator<Item = &'a [u32]>,
+    sparse_from: usize,
+    progress: &mut Reporter,
+) -> Result<(f64, u64)> {
+    let (mut sum, mut scored) = (0.0, 0u64);
+    for window in windows {
+        for score in scorer.score(window, sparse_from)? {
+            sum -= score.log_prob;
+            scored += 1;
+        }
+        progress.advance(1);
+    }
+    Ok((sum / scored as f64, scored))
 }

@@ -1,5 +1,6 @@
 //! Task files: JSON lines in one of the formats that METHOD lists.
 
+use super::journal::digest;
 use rasp::{Error, Result, Status};
 use serde::Deserialize;
 use std::path::Path;
@@ -15,8 +16,19 @@ pub enum Item {
     Summary { prompt: String, summary: String },
 }
 
+/// An item and where it came from.
+pub struct Line {
+    /// Counted from 1.
+    pub number: usize,
+    /// [`digest`] of the line.
+    pub digest: String,
+    /// True if the file wants likelihoods divided by length: `"metric": "acc_norm"`.
+    pub normed: bool,
+    pub item: Item,
+}
+
 #[derive(Deserialize)]
-struct Line {
+struct Fields {
     context: Option<String>,
     choices: Option<Vec<String>>,
     contexts: Option<Vec<String>>,
@@ -24,6 +36,7 @@ struct Line {
     gold: Option<usize>,
     prompt: Option<String>,
     summary: Option<String>,
+    metric: Option<String>,
 }
 
 /// A task's name: its file's, up to the first dot.
@@ -32,13 +45,13 @@ pub fn name(path: &Path) -> String {
     name.split('.').next().unwrap_or_default().to_string()
 }
 
-/// The first `limit` items of a file, each with its line.
-pub fn read(path: &Path, limit: usize) -> Result<Vec<(usize, Item)>> {
+/// The first `limit` items of a file.
+pub fn read(path: &Path, limit: usize) -> Result<Vec<Line>> {
     let text = crate::read_text(path)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).take(limit);
     let items = lines.map(|(n, line)| {
-        let item = parse(line).map_err(|m| Error::new(Status::BadFile, m).context(place(path, n + 1)))?;
-        Ok((n + 1, item))
+        let (item, normed) = parse(line).map_err(|m| Error::new(Status::BadFile, m).context(place(path, n + 1)))?;
+        Ok(Line { number: n + 1, digest: digest(line.trim()), normed, item })
     });
     let items = items.collect::<Result<Vec<_>>>()?;
     if items.is_empty() {
@@ -52,8 +65,14 @@ pub fn place(path: &Path, line: usize) -> String {
     format!("{}, line {line}", path.display())
 }
 
-fn parse(line: &str) -> std::result::Result<Item, String> {
-    let line: Line = serde_json::from_str(line).map_err(|e| e.to_string())?;
+/// The item, and whether its metric is `acc_norm`.
+fn parse(line: &str) -> std::result::Result<(Item, bool), String> {
+    let fields: Fields = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    let normed = fields.metric.as_deref() == Some("acc_norm");
+    Ok((item(fields)?, normed))
+}
+
+fn item(fields: Fields) -> std::result::Result<Item, String> {
     let choice = |pairs: Vec<(String, String)>, gold: Option<usize>| {
         let gold = gold.ok_or("`gold` is missing")?;
         if gold >= pairs.len() {
@@ -64,12 +83,12 @@ fn parse(line: &str) -> std::result::Result<Item, String> {
         }
         Ok(Item::Choice { pairs, gold })
     };
-    match line {
-        Line { prompt: Some(prompt), summary: Some(summary), .. } => Ok(Item::Summary { prompt, summary }),
-        Line { contexts: Some(contexts), continuation: Some(end), gold, .. } => {
+    match fields {
+        Fields { prompt: Some(prompt), summary: Some(summary), .. } => Ok(Item::Summary { prompt, summary }),
+        Fields { contexts: Some(contexts), continuation: Some(end), gold, .. } => {
             choice(contexts.into_iter().map(|context| (context, end.clone())).collect(), gold)
         }
-        Line { context: Some(context), choices: Some(choices), gold, .. } => match &choices[..] {
+        Fields { context: Some(context), choices: Some(choices), gold, .. } => match &choices[..] {
             // Nothing to choose from: the question is whether greedy decoding says it.
             [only] if !only.trim().is_empty() => Ok(Item::Greedy { context, continuation: only.clone() }),
             _ => choice(choices.into_iter().map(|c| (context.clone(), c)).collect(), gold),
@@ -86,20 +105,20 @@ mod tests {
     fn each_format_is_known_by_its_keys() {
         let pair = |a: &str, b: &str| (a.to_string(), b.to_string());
         assert_eq!(
-            parse(r#"{"context": "Q", "choices": [" a", " b"], "gold": 1, "metric": "acc"}"#).unwrap(),
-            Item::Choice { pairs: vec![pair("Q", " a"), pair("Q", " b")], gold: 1 }
+            parse(r#"{"context": "Q", "choices": [" a", " b"], "gold": 1, "metric": "acc_norm"}"#).unwrap(),
+            (Item::Choice { pairs: vec![pair("Q", " a"), pair("Q", " b")], gold: 1 }, true)
         );
         assert_eq!(
             parse(r#"{"contexts": ["A", "B"], "continuation": " c", "gold": 0}"#).unwrap(),
-            Item::Choice { pairs: vec![pair("A", " c"), pair("B", " c")], gold: 0 }
+            (Item::Choice { pairs: vec![pair("A", " c"), pair("B", " c")], gold: 0 }, false)
         );
         assert_eq!(
             parse(r#"{"context": "Q", "choices": [" a"], "gold": 0}"#).unwrap(),
-            Item::Greedy { context: "Q".into(), continuation: " a".into() }
+            (Item::Greedy { context: "Q".into(), continuation: " a".into() }, false)
         );
         assert_eq!(
             parse(r#"{"prompt": "P", "summary": "S"}"#).unwrap(),
-            Item::Summary { prompt: "P".into(), summary: "S".into() }
+            (Item::Summary { prompt: "P".into(), summary: "S".into() }, false)
         );
     }
 

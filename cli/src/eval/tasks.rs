@@ -1,243 +1,168 @@
-//! `rasp eval tasks`: accuracy on tasks.
-//!
-//! A continuation is scored as in lm-evaluation-harness: trailing white space of the context moves to the continuation,
-//! context and context + continuation are tokenized separately, and the tokens of the second beyond the length of the
-//! first are the continuation's. `acc` chooses the highest summed log-likelihood, `acc_norm` the highest divided by the
-//! continuation's length in characters without its leading space. A sequence longer than the model's context loses its
-//! beginning.
+//! `rasp eval tasks`: accuracy on tasks, of several models and settings in one run that can be stopped and goes on.
 
 use super::Protocol;
-use super::rouge::rouge_l;
-use super::task_file::{self, Item};
+use super::evaluator::{Evaluator, Setting};
+use super::journal::{self, Journal, Key};
+use super::table::{self, Cell, Row};
+use super::task_file::{self, Line};
 use crate::progress::Reporter;
-use rasp::session::{KvType, Scorer};
-use rasp::text::EncodeOptions;
-use rasp::{Error, Model, Result, Session, SessionOptions, Status};
+use rasp::{Error, Result, Status};
 use rasp_packer::Progress;
-use serde_json::{Value, json};
-use std::path::PathBuf;
-use std::sync::Arc;
-
-/// Tokens of a summary at most.
-const SUMMARY_TOKENS: usize = 60;
-
-/// Sequences are cut to this many tokens, or to the model's context if that is less.
-const LONGEST: usize = 2048;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model
-    model: PathBuf,
+    /// The models
+    #[arg(value_name = "MODEL", required_unless_present = "model")]
+    models: Vec<PathBuf>,
+    /// One more model
+    #[arg(long, value_name = "MODEL")]
+    model: Vec<PathBuf>,
     /// Task files, JSON lines
     #[arg(long = "task", value_name = "FILE", required = true, num_args = 1..)]
     tasks: Vec<PathBuf>,
     /// Items of each task at most
     #[arg(long, value_name = "N", value_parser = crate::parse_count)]
     limit: Option<usize>,
-    /// Sparsity of sparse tokens
-    #[arg(long, default_value_t = 0.0, value_parser = crate::parse_sparsity)]
-    sparsity: f32,
-    /// Which tokens are sparse
-    #[arg(long, default_value = "strict")]
-    protocol: Protocol,
+    /// Sparsities of sparse tokens, with commas between them
+    #[arg(long, value_name = "LIST", default_value = "0", value_delimiter = ',', value_parser = crate::parse_sparsity)]
+    sparsity: Vec<f32>,
+    /// Which tokens are sparse; several with commas between them. Dense runs once
+    #[arg(long, value_name = "LIST", default_value = "strict", value_delimiter = ',')]
+    protocol: Vec<Protocol>,
+    /// Keep finished items here; the same command goes on where it was stopped
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
     /// Threads (default: all)
     #[arg(long, value_parser = crate::parse_count)]
     threads: Option<usize>,
     /// Print one JSON list
     #[arg(long)]
     json: bool,
+    /// Print a Markdown table: each task's own metric in percent with its standard error, traffic and the mean
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+}
+
+/// One task file.
+struct Task {
+    path: PathBuf,
+    name: String,
+    lines: Vec<Line>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let model = crate::load(&args.model)?;
     let limit = args.limit.unwrap_or(usize::MAX);
-    // All files are read before the first is scored: a typo in the last should not cost an hour.
-    let tasks = args.tasks.iter().map(|path| task_file::read(path, limit)).collect::<Result<Vec<_>>>()?;
-    let mut evaluator = Evaluator::new(model, args)?;
+    let paths: Vec<&Path> = args.models.iter().chain(&args.model).map(PathBuf::as_path).collect();
+    // All files are read before the first item is scored: a typo in the last should not cost an hour.
+    let tasks = args
+        .tasks
+        .iter()
+        .map(|path| Ok(Task { path: path.clone(), name: task_file::name(path), lines: task_file::read(path, limit)? }));
+    let tasks = tasks.collect::<Result<Vec<_>>>()?;
+    no_twins(&tasks)?;
+    let settings = settings(&args.sparsity, &args.protocol);
+    for path in &paths {
+        let max = crate::load(path)?.max_sparsity();
+        if let Some(setting) = settings.iter().find(|setting| setting.sparsity > max) {
+            let message = format!("{}: sparsity {}; this file goes from 0 to {max}", path.display(), setting.sparsity);
+            return Err(Error::new(Status::OutOfRange, message));
+        }
+    }
     let mut progress = Reporter::new();
+    let mut journal = match &args.work {
+        Some(dir) => Journal::open(dir, |line| progress.note(line))?,
+        None => Journal::default(),
+    };
     let mut rows = Vec::new();
-    for (path, items) in args.tasks.iter().zip(&tasks) {
-        let name = task_file::name(path);
-        progress.begin(&name, items.len() as u64);
-        let mut outcomes = Vec::with_capacity(items.len());
-        for (line, item) in items {
-            outcomes.push(evaluator.item(item).map_err(|e| e.context(task_file::place(path, *line)))?);
-            progress.advance(1);
-        }
-        progress.end();
-        rows.push(row(&name, &outcomes));
-    }
-    match args.json {
-        true => crate::put_json(&Value::Array(rows)),
-        false => rows.iter().try_for_each(|row| crate::put(&as_text(row))),
-    }
-}
-
-/// What came of one item.
-struct Outcome {
-    /// 1 or 0 for a choice or a greedy match, ROUGE-L for a summary.
-    acc: f64,
-    /// The same with likelihoods divided by length, where that means anything.
-    acc_norm: Option<f64>,
-    /// Log-likelihood and tokens of the right continuation, where its perplexity is asked for.
-    likelihood: Option<(f64, usize)>,
-}
-
-fn row(name: &str, outcomes: &[Outcome]) -> Value {
-    let n = outcomes.len() as f64;
-    let mean = |f: &dyn Fn(&Outcome) -> f64| outcomes.iter().map(f).sum::<f64>() / n;
-    let acc = mean(&|o| o.acc);
-    // The standard error of a mean; for outcomes of 0 and 1 it is √(p(1−p)/(n−1)).
-    let spread = outcomes.iter().map(|o| (o.acc - acc).powi(2)).sum::<f64>();
-    let stderr = if outcomes.len() > 1 { (spread / (n - 1.0) / n).sqrt() } else { 0.0 };
-    let norm = outcomes.iter().all(|o| o.acc_norm.is_some()).then(|| mean(&|o| o.acc_norm.unwrap_or(0.0)));
-    let mut row = json!({"task": name, "n": outcomes.len(), "acc": acc, "acc_norm": norm, "stderr": stderr});
-    let likelihoods: Vec<_> = outcomes.iter().filter_map(|o| o.likelihood).collect();
-    if !likelihoods.is_empty() {
-        let sum: f64 = likelihoods.iter().map(|l| l.0).sum();
-        // A target word is one unit, however many tokens it has, as LAMBADA's perplexity is reported.
-        row["ppl"] = json!((-sum / likelihoods.len() as f64).exp());
-    }
-    row
-}
-
-fn as_text(row: &Value) -> String {
-    let number = |key: &str| row[key].as_f64().map_or("-".into(), |x| format!("{x:.4}"));
-    let ppl = if row["ppl"].is_null() { String::new() } else { format!("  ppl {}", number("ppl")) };
-    format!(
-        "{:<20} n {:<5} acc {} ± {}  acc_norm {}{ppl}\n",
-        row["task"].as_str().unwrap_or_default(),
-        row["n"],
-        number("acc"),
-        number("stderr"),
-        number("acc_norm")
-    )
-}
-
-struct Evaluator {
-    model: Arc<Model>,
-    scorer: Scorer,
-    /// Writes summaries; opened for the first of them.
-    session: Option<Session>,
-    threads: usize,
-    sparsity: f32,
-    protocol: Protocol,
-    context: usize,
-}
-
-impl Evaluator {
-    fn new(model: Arc<Model>, args: &Args) -> Result<Evaluator> {
-        let context = model.config().context_length.min(LONGEST);
-        let threads = args.threads.unwrap_or_else(crate::all_threads);
-        let mut scorer = Scorer::exact(model.clone(), context, threads)?;
-        scorer.set_sparsity(args.sparsity)?;
-        let (sparsity, protocol) = (args.sparsity, args.protocol);
-        Ok(Evaluator { model, scorer, session: None, threads, sparsity, protocol, context })
-    }
-
-    fn tokens(&self, text: &str) -> Result<Vec<u32>> {
-        let mut tokens = Vec::new();
-        let options = EncodeOptions { add_special: false, parse_special: false };
-        self.model.tokenizer().encode(text, options, &mut tokens)?;
-        Ok(tokens)
-    }
-
-    fn item(&mut self, item: &Item) -> Result<Outcome> {
-        match item {
-            Item::Choice { pairs, gold } => {
-                let mut sums = Vec::with_capacity(pairs.len());
-                for (context, continuation) in pairs {
-                    sums.push(self.likelihood(context, continuation)?.0);
-                }
-                let length = |text: &str| text.strip_prefix(' ').unwrap_or(text).chars().count().max(1) as f64;
-                let norms: Vec<f64> = sums.iter().zip(pairs).map(|(sum, (_, text))| sum / length(text)).collect();
-                let right = |values: &[f64]| f64::from(u8::from(best(values) == *gold));
-                Ok(Outcome { acc: right(&sums), acc_norm: Some(right(&norms)), likelihood: None })
+    for path in &paths {
+        let fingerprint = if args.work.is_some() { journal::fingerprint(path)? } else { path.display().to_string() };
+        let model = crate::load(path)?;
+        let mut evaluator = Evaluator::new(model.clone(), args.threads.unwrap_or_else(crate::all_threads))?;
+        for &setting in &settings {
+            evaluator.set(setting)?;
+            let label = label(path, &paths);
+            let what =
+                if paths.len() * settings.len() > 1 { format!("{label} {} ", setting.name()) } else { "".into() };
+            let mut cells = Vec::new();
+            for task in &tasks {
+                let outcomes = score(task, &what, &fingerprint, setting, &mut evaluator, &mut journal, &mut progress)?;
+                let normed = task.lines.iter().any(|line| line.normed);
+                cells.push(Cell { task: task.name.clone(), normed, outcomes });
             }
-            Item::Greedy { context, continuation } => {
-                let (sum, greedy, tokens) = self.likelihood(context, continuation)?;
-                let acc = f64::from(u8::from(greedy));
-                Ok(Outcome { acc, acc_norm: None, likelihood: Some((sum, tokens)) })
-            }
-            Item::Summary { prompt, summary } => {
-                let text = self.summarize(prompt)?;
-                Ok(Outcome { acc: rouge_l(&text, summary), acc_norm: None, likelihood: None })
-            }
+            rows.push(Row { model: label, setting, linear_bytes: model.linear_bytes(), cells });
         }
     }
-
-    /// The continuation's log-likelihood, whether greedy decoding yields it, and its tokens.
-    fn likelihood(&mut self, context: &str, continuation: &str) -> Result<(f64, bool, usize)> {
-        let trimmed = context.trim_end();
-        let whole = self.tokens(&format!("{context}{continuation}"))?;
-        let prompt = self.tokens(trimmed)?.len();
-        let from = whole.len().saturating_sub(self.context);
-        let (tokens, prompt) = (&whole[from..], prompt.saturating_sub(from));
-        if prompt == 0 || prompt >= tokens.len() {
-            let message = format!("the continuation {continuation:?} has no tokens of its own, or its context none");
-            return Err(Error::new(Status::BadFile, message));
-        }
-        let sparse_from = match self.sparsity {
-            0.0 => tokens.len(),
-            _ => self.protocol.sparse_from(tokens.len(), prompt),
-        };
-        // Score i is of token i + 1.
-        let scores = self.scorer.score(tokens, sparse_from)?;
-        let scores = &scores[prompt - 1..];
-        let sum = scores.iter().map(|s| s.log_prob).sum();
-        Ok((sum, scores.iter().all(|s| s.greedy), scores.len()))
+    match (&rows[..], args.json, args.markdown) {
+        (rows, _, true) => crate::put(&table::markdown(rows)),
+        ([row], true, _) => crate::put_json(&Value::Array(row.cells.iter().map(Cell::json).collect())),
+        ([row], false, _) => row.cells.iter().try_for_each(|cell| crate::put(&cell.text())),
+        (rows, true, _) => crate::put_json(&Value::Array(rows.iter().flat_map(Row::json).collect())),
+        (rows, false, _) => rows.iter().try_for_each(|row| crate::put(&row.text())),
     }
+}
 
-    /// A greedy summary: the first line the model writes after the prompt that is not blank. The prompt's sparse tokens
-    /// pass one by one, as generated ones do.
-    fn summarize(&mut self, prompt: &str) -> Result<String> {
-        let tokens = self.tokens(prompt)?;
-        let room = self.context.saturating_sub(SUMMARY_TOKENS);
-        let tokens = &tokens[tokens.len().saturating_sub(room)..];
-        if tokens.is_empty() {
-            let message = match room {
-                0 => format!("a context of {} tokens has no room for a prompt and a summary", self.context),
-                _ => "the prompt is empty".into(),
-            };
+/// Outcomes of all items, those that the journal knows taken from there.
+fn score(
+    task: &Task,
+    what: &str,
+    fingerprint: &str,
+    setting: Setting,
+    evaluator: &mut Evaluator,
+    journal: &mut Journal,
+    progress: &mut Reporter,
+) -> Result<Vec<super::evaluator::Outcome>> {
+    let key = |line: &Line| Key::new(fingerprint, &task.name, &line.digest, setting);
+    let open = task.lines.iter().filter(|line| journal.get(&key(line)).is_none()).count();
+    progress.begin(&format!("{what}{}", task.name), open as u64);
+    let mut outcomes = Vec::with_capacity(task.lines.len());
+    for line in &task.lines {
+        let key = key(line);
+        if let Some(outcome) = journal.get(&key) {
+            outcomes.push(outcome.clone());
+            continue;
+        }
+        let outcome = evaluator.item(&line.item).map_err(|e| e.context(task_file::place(&task.path, line.number)))?;
+        journal.add(key, outcome.clone())?;
+        outcomes.push(outcome);
+        progress.advance(1);
+    }
+    progress.end();
+    Ok(outcomes)
+}
+
+/// Two files of one name would be one task.
+fn no_twins(tasks: &[Task]) -> Result<()> {
+    for (n, task) in tasks.iter().enumerate() {
+        if let Some(twin) = tasks[..n].iter().find(|other| other.name == task.name) {
+            let message =
+                format!("{} and {} are both the task {}", twin.path.display(), task.path.display(), task.name);
             return Err(Error::new(Status::InvalidArgument, message));
         }
-        let session = match &mut self.session {
-            Some(session) => session,
-            unopened => {
-                let (context, threads) = (self.context, self.threads);
-                let options = SessionOptions { context, threads, kv_type: KvType::F32, ..Default::default() };
-                unopened.insert(Session::open(self.model.clone(), &options)?)
-            }
-        };
-        session.reset();
-        session.set_sparsity(self.sparsity)?;
-        let dense = match self.sparsity {
-            0.0 => tokens.len(),
-            _ => self.protocol.sparse_from(tokens.len(), tokens.len()),
-        };
-        if dense > 0 {
-            session.prefill(&tokens[..dense])?;
-        }
-        tokens[dense..].iter().try_for_each(|&token| session.decode(token))?;
-        let mut bytes = Vec::new();
-        for _ in 0..SUMMARY_TOKENS {
-            let token = session.step()?;
-            if self.model.tokenizer().is_end(token) {
-                break;
-            }
-            bytes.extend_from_slice(self.model.tokenizer().token_bytes(token).unwrap_or_default());
-            if bytes.trim_ascii_start().contains(&b'\n') {
-                break;
-            }
-        }
-        let text = String::from_utf8_lossy(&bytes).trim().to_string();
-        Ok(text.lines().next().unwrap_or_default().to_string())
     }
+    Ok(())
 }
 
-/// The index of the largest, the first on a tie.
-fn best(values: &[f64]) -> usize {
-    (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or(0)
+/// Every protocol at every sparsity; dense is the same under all.
+fn settings(sparsities: &[f32], protocols: &[Protocol]) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = Vec::new();
+    for &sparsity in sparsities {
+        for &protocol in protocols {
+            let setting = Setting { sparsity, protocol };
+            if !settings.iter().any(|s| *s == setting || s.is_dense() && setting.is_dense()) {
+                settings.push(setting);
+            }
+        }
+    }
+    settings
+}
+
+/// A model's name in the table: its file's, or its path if another file is called the same.
+fn label(path: &Path, all: &[&Path]) -> String {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let twins = all.iter().filter(|other| stem(other) == stem(path)).count() > 1;
+    if twins { path.display().to_string() } else { stem(path) }
 }
 
 #[cfg(test)]
@@ -245,19 +170,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_equals_is_chosen() {
-        assert_eq!(best(&[-3.0, -1.0, -1.0, -2.0]), 1);
-        assert_eq!(best(&[-1.0]), 0);
+    fn dense_runs_once_and_nothing_twice() {
+        let names: Vec<_> = settings(&[0.0, 0.5, 0.5, -0.0], &[Protocol::Strict, Protocol::Paper, Protocol::Strict])
+            .into_iter()
+            .map(Setting::name)
+            .collect();
+        assert_eq!(names, ["dense", "0.5 strict", "0.5 paper"]);
     }
 
     #[test]
-    fn the_standard_error_is_the_binomial_one() {
-        let outcome = |acc| Outcome { acc, acc_norm: Some(acc), likelihood: None };
-        let outcomes: Vec<_> = [1.0, 1.0, 1.0, 0.0].map(outcome).into();
-        let row = row("t", &outcomes);
-        assert_eq!(row["acc"], 0.75);
-        assert!((row["stderr"].as_f64().unwrap() - (0.75f64 * 0.25 / 3.0).sqrt()).abs() < 1e-12);
-        let keys: Vec<_> = row.as_object().unwrap().keys().cloned().collect();
-        assert_eq!(keys.len(), 5);
+    fn models_are_named_by_their_files() {
+        let paths = ["a/x.rasp", "b/x.rasp", "b/y.rasp"].map(Path::new);
+        assert_eq!(paths.map(|path| label(path, &paths)), ["a/x.rasp", "b/x.rasp", "y"]);
     }
 }

@@ -1,6 +1,8 @@
 //! The command's contract on a tiny model: the keys of its JSON, what a protocol does, and what it says of bad input.
 
+mod report;
 mod support;
+mod tasks;
 
 use serde_json::{Value, json};
 use std::fs;

@@ -1,0 +1,205 @@
+//! What a report says, before it is a page.
+
+use crate::inspect::{Sizes, linears};
+use crate::number;
+use rasp::format::{Bytes, File};
+use rasp::model::LinearKind;
+use rasp::{Model, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::path::Path;
+
+#[derive(Serialize)]
+pub struct Report {
+    pub file: String,
+    pub name: String,
+    pub architecture: String,
+    pub parameters: u64,
+    pub weights: &'static str,
+    pub bits_per_weight: f64,
+    pub layers: usize,
+    pub hidden: usize,
+    pub intermediate: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub vocabulary: usize,
+    pub context: usize,
+    /// What multiplies the magnitude of a channel, by its name in the recipe in words.
+    pub score: String,
+    pub isa: &'static str,
+    pub threads: usize,
+    pub version: &'static str,
+    /// How a rung's sparsity is shared out, by its name in the recipe in words.
+    pub allocation: String,
+    /// The sparsity that sessions start with.
+    pub default_sparsity: f64,
+    /// Bytes of the linears, dense.
+    pub linear_bytes: u64,
+    /// Where the file's bytes go: what, and how many.
+    pub bytes: Vec<(&'static str, u64)>,
+    /// What the settings' perplexities were measured on.
+    pub quality: Option<QualitySource>,
+    /// The prompt of the settings' texts.
+    pub prompt: String,
+    /// Dense first, then the ladder.
+    pub settings: Vec<Setting>,
+    pub linears: Vec<Linear>,
+}
+
+#[derive(Serialize)]
+pub struct QualitySource {
+    pub text: String,
+    pub windows: usize,
+    /// Tokens of a window.
+    pub ctx: usize,
+}
+
+/// Dense, or a rung of the ladder.
+#[derive(Default, Serialize)]
+pub struct Setting {
+    pub sparsity: f64,
+    /// Share of the linears' bytes read on the calibration text.
+    pub kept_calibration: f64,
+    /// By how much the perplexity exceeds the dense one on held-back calibration text, if the file says it: 0.02 is 2%.
+    pub loss_calibration: Option<f64>,
+    /// Share of the linears' bytes read on the text of [`QualitySource`].
+    pub kept: Option<f64>,
+    pub perplexity: Option<f64>,
+    pub speed: Option<Speed>,
+    pub text: String,
+    /// Why the text ended: `end`, `length` or `context`.
+    pub stop: &'static str,
+}
+
+#[derive(Serialize)]
+pub struct Speed {
+    /// Tokens a second: the median, the least and the most of the rounds.
+    pub tok_s: f64,
+    pub tok_s_min: f64,
+    pub tok_s_max: f64,
+    /// Share of the linears' bytes read.
+    pub kept: f64,
+    /// Bytes of linears and head that a token read.
+    pub bytes_per_token: f64,
+}
+
+#[derive(Serialize)]
+pub struct Linear {
+    pub layer: usize,
+    pub kind: &'static str,
+    pub input: usize,
+    pub output: usize,
+    pub rho: f64,
+    pub rank: usize,
+    /// One a rung.
+    pub thresholds: Vec<f32>,
+    /// Share of its bytes read on the calibration text, a rung.
+    pub kept: Vec<f64>,
+}
+
+impl Setting {
+    /// `dense`, or `30%`.
+    pub fn name(&self) -> String {
+        if self.sparsity == 0.0 { "dense".into() } else { format!("{}%", trimmed(100.0 * self.sparsity, 1)) }
+    }
+
+    /// What was read on the text if that was measured, else on the calibration text.
+    pub fn traffic(&self) -> f64 {
+        self.kept.unwrap_or(self.kept_calibration)
+    }
+}
+
+impl Report {
+    /// What the file itself says.
+    pub fn of(model: &Model, path: &Path, threads: usize) -> Result<Report> {
+        let file = Bytes::map(path).and_then(File::open).map_err(|e| e.context(path.display()))?;
+        let (sizes, config, recipe) = (Sizes::of(&file), model.config(), model.recipe());
+        let word = |value: Value| value.as_str().unwrap_or_default().replace('_', " ");
+        let linears: Vec<Linear> = linears(model)
+            .enumerate()
+            .map(|(place, (_, linear, input, recipe))| Linear {
+                layer: place / LinearKind::ALL.len(),
+                kind: linear.kind().name(),
+                input,
+                output: linear.columns().len(),
+                rho: number(recipe.rho),
+                rank: recipe.rank,
+                thresholds: recipe.thresholds.clone(),
+                kept: recipe.kept.iter().map(|&kept| number(kept)).collect(),
+            })
+            .collect();
+        let rungs = recipe.sparsity.iter().enumerate().map(|(rung, &sparsity)| {
+            // All linears have the same bits a weight.
+            let weights = |linear: &Linear| (linear.input * linear.output) as f64;
+            let kept: f64 = linears.iter().map(|linear| linear.kept[rung] * weights(linear)).sum();
+            let kept_calibration = kept / linears.iter().map(weights).sum::<f64>();
+            let loss_calibration = recipe.loss.get(rung).map(|&loss| number(loss));
+            Setting { sparsity: number(sparsity), kept_calibration, loss_calibration, ..Default::default() }
+        });
+        let loss_calibration = (!recipe.loss.is_empty()).then_some(0.0);
+        let dense = Setting { kept_calibration: 1.0, loss_calibration, ..Default::default() };
+        let settings = std::iter::once(dense).chain(rungs).collect();
+        let bytes = [
+            ("linears", sizes.linears),
+            ("low rank", sizes.low_rank),
+            ("embedding", sizes.embedding),
+            ("head", sizes.head),
+            ("head in 8 bits", sizes.head_look),
+            ("tokenizer", sizes.tokenizer),
+            ("scores", sizes.scores),
+            ("norms, header, padding", sizes.other),
+        ];
+        Ok(Report {
+            file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: config.name.clone(),
+            architecture: config.architecture.clone(),
+            parameters: sizes.parameters,
+            weights: model.weight_type().name(),
+            bits_per_weight: model.weight_type().bits_per_weight(),
+            layers: config.num_layers,
+            hidden: config.hidden_size,
+            intermediate: config.intermediate_size,
+            heads: config.num_heads,
+            kv_heads: config.num_kv_heads,
+            head_dim: config.head_dim,
+            vocabulary: config.vocab_size,
+            context: config.context_length,
+            score: word(json!(recipe.score)),
+            allocation: word(json!(recipe.allocation)),
+            default_sparsity: number(recipe.default_sparsity),
+            isa: model.isa().name(),
+            threads,
+            version: env!("CARGO_PKG_VERSION"),
+            linear_bytes: model.linear_bytes(),
+            bytes: bytes.into_iter().filter(|&(_, bytes)| bytes > 0).collect(),
+            quality: None,
+            prompt: String::new(),
+            settings,
+            linears,
+        })
+    }
+
+    /// By how much the perplexity of a setting exceeds the dense one, as a share of that: on the text, or if there was
+    /// none as the file says.
+    pub fn loss(&self, setting: &Setting) -> Option<f64> {
+        match self.quality {
+            Some(_) => Some(setting.perplexity? / self.settings[0].perplexity? - 1.0),
+            None => setting.loss_calibration,
+        }
+    }
+
+    /// How many times as fast as dense a setting decodes.
+    pub fn speedup(&self, setting: &Setting) -> Option<f64> {
+        Some(setting.speed.as_ref()?.tok_s / self.settings[0].speed.as_ref()?.tok_s)
+    }
+}
+
+/// With at most so many digits after the point, without zeros at the end.
+pub fn trimmed(x: f64, digits: usize) -> String {
+    let text = format!("{x:.digits$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
+        false => text,
+    }
+}

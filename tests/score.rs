@@ -1,0 +1,76 @@
+//! Scoring the ends of windows: sharing their beginnings changes no bit, only the work.
+
+#[path = "support/tiny.rs"]
+mod tiny;
+
+use rasp::model::LoadOptions;
+use rasp::session::{Scored, Scorer, Window};
+use rasp::{Model, Status};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+fn scorer() -> Scorer {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    let path = PATH.get_or_init(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("score.rasp");
+        tiny::Tiny::new().write(&path);
+        path
+    });
+    Scorer::exact(Model::load(path, &LoadOptions::default()).unwrap(), 64, 2).unwrap()
+}
+
+/// Four choices after one question, one of them equal to another, one shorter than the common beginning.
+const TEXTS: [&[u8]; 5] =
+    [b"Owls sit on a fence", b"Owls sit on a wall, all of them", b"Owls sit on a wall", b"Owls sit on a wall", b"Owls"];
+
+fn alone(scorer: &mut Scorer, window: &Window<'_>) -> Vec<Scored> {
+    scorer.score(window.tokens, window.sparse_from).unwrap().split_off(window.scored_from - 1)
+}
+
+#[test]
+fn shared_beginnings_give_the_bits_of_windows_alone() {
+    let mut scorer = scorer();
+    let texts = TEXTS.map(|text| text.iter().map(|&b| u32::from(b)).collect::<Vec<_>>());
+    for sparsity in [0.0, 0.5] {
+        scorer.set_sparsity(sparsity).unwrap();
+        // Where sparse tokens begin, for each text: nowhere apart, at a share of the length, at one place.
+        for sparse_from in [|_| 0, |len| len * 9 / 10, |_| 3, |_| usize::MAX] {
+            for scored_from in [1, 3] {
+                let windows = texts.each_ref().map(|tokens| Window {
+                    tokens,
+                    sparse_from: sparse_from(tokens.len()),
+                    scored_from,
+                });
+                let expected = windows.each_ref().map(|window| alone(&mut scorer, window));
+                assert_eq!(scorer.score_ends(&windows).unwrap(), expected, "{sparsity} {scored_from}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_common_beginning_passes_once() {
+    let mut scorer = scorer();
+    scorer.set_sparsity(0.5).unwrap();
+    let texts = [b"Owls sit on a fence", b"Owls sit on a wall."].map(|text| text.map(u32::from));
+    let windows = texts.each_ref().map(|tokens| Window { tokens, sparse_from: 0, scored_from: 14 });
+    scorer.score_ends(&windows).unwrap();
+    // 18 of the first; of the second what follows "Owls sit on a ", but for its last token.
+    assert_eq!(scorer.take_traffic().tokens, 18 + 5);
+    scorer.score_ends(&windows[1..]).unwrap();
+    assert_eq!(scorer.take_traffic().tokens, 18, "nothing is remembered");
+}
+
+#[test]
+fn windows_that_cannot_be_scored_are_refused() {
+    let mut scorer = scorer();
+    let mut refused = |tokens: &[u32], scored_from| {
+        scorer.score_ends(&[Window { tokens, sparse_from: 0, scored_from }]).unwrap_err().status()
+    };
+    for (tokens, scored_from) in [(&[1, 2][..], 0), (&[1, 2], 2), (&[1], 1), (&[], 1)] {
+        assert_eq!(refused(tokens, scored_from), Status::InvalidArgument, "{tokens:?} {scored_from}");
+    }
+    assert_eq!(refused(&[1; 65], 1), Status::ContextFull);
+    // The last token never passes; its id is checked all the same.
+    assert_eq!(refused(&[1, 5000], 1), Status::OutOfRange);
+}
