@@ -46,6 +46,8 @@ test: $(MODEL) $(UNIFORM) $(QUANTIZED) examples test-abi
 	target/demo/hello-cpp $(MODEL) "$(PROMPT)" > target/demo/hello-cpp.txt
 	grep -q "Paris" target/demo/hello-cpp.txt
 	target/demo/footprint $(MODEL)
+	target/demo/npc $(MODEL) --frames 60 > target/demo/npc.txt
+	grep -q "With a budget: 60 frames" target/demo/npc.txt
 	target/demo/budget $(MODEL) > target/demo/budget.txt
 	grep -q "Paris" target/demo/budget.txt
 	$(PYTHON) tests/examples/run.py target/demo $(MODEL)
@@ -73,7 +75,7 @@ test-bindings: dist $(MODEL)
 	tests/bindings/run.sh $(MODEL)
 
 ## The C and C++ examples, with every warning an error.
-examples: $(addprefix target/demo/,hello hello-cpp footprint budget chat server robot)
+examples: $(addprefix target/demo/,hello hello-cpp npc footprint budget chat server robot)
 
 ## Tokens per second beside the memory bandwidth of the same run.
 bench: $(MODEL) target/demo/footprint
@@ -143,6 +145,10 @@ target/demo/robot: examples-c/robot.c include/rasp.h | constrained
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/constrained/release -lrasp -pthread \
 		-Wl,-rpath,'$$ORIGIN/../constrained/release'
+
+target/demo/npc: examples-c/npc.cpp include/rasp.h | release
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 $(CXXFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -Wl,-rpath,'$$ORIGIN/../release'
 
 target/demo/hello-cpp: examples-c/hello.cpp include/rasp.h include/rasp.hpp | release
 	@mkdir -p $(@D)

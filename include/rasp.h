@@ -322,6 +322,8 @@ typedef struct rasp_stats {
     uint64_t head_bytes_read;
     // Units of work done since then, see rasp_prefill_within.
     uint64_t units;
+    // Tokens since then that took longer than the deadline, see rasp_session_set_deadline.
+    uint64_t late_tokens;
 } rasp_stats;
 
 // Puts the bytes of tokens together into whole UTF-8 characters. A plain struct of the caller: set it to zeros before
@@ -1010,6 +1012,23 @@ rasp_status rasp_step_within(struct rasp_session *session,
 rasp_status rasp_decode(struct rasp_session *session,
                         uint32_t token,
                         struct rasp_error *error);
+
+// Deadline mode: every token of rasp_step and rasp_step_within chooses its sparsity between min_sparsity and
+// max_sparsity so that it takes no more than ns_per_token nanoseconds of computing, as dense as that allows. The time
+// between the calls of a token that was cut does not count. 0 turns it off; the sparsity then stays what it was last.
+//
+// It is kept by measuring, so single tokens can be late (rasp_stats.late_tokens counts them), and all are where
+// max_sparsity is not enough. rasp_stats.sparsity is that of the last token, kept the density reached. Unlike all else in
+// this library the tokens then depend on time. Does not allocate. Errors: OUT_OF_RANGE (naming the range),
+// INVALID_STATE, INVALID_ARGUMENT.
+//
+// Pointers:
+// session is NULL or open; error is NULL or valid for writes.
+rasp_status rasp_session_set_deadline(struct rasp_session *session,
+                                      uint64_t ns_per_token,
+                                      float min_sparsity,
+                                      float max_sparsity,
+                                      struct rasp_error *error);
 
 // Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the unit of work in
 // hand (see rasp_prefill_within) is done; the session stays as it was before that call, or before what it left pending. NULL is allowed and does nothing. Safe from any

@@ -134,6 +134,8 @@ pub struct rasp_stats {
     pub head_bytes_read: u64,
     /// Units of work done since then, see rasp_prefill_within.
     pub units: u64,
+    /// Tokens since then that took longer than the deadline, see rasp_session_set_deadline.
+    pub late_tokens: u64,
 }
 
 // SAFETY: four 32-bit numbers, then 64-bit numbers: no padding.
@@ -152,10 +154,11 @@ unsafe impl Versioned for rasp_stats {
             kept: 1.0,
             head_bytes_read: 0,
             units: 0,
+            late_tokens: 0,
         }
     }
 }
-const _: () = assert!(size_of::<rasp_stats>() == 64);
+const _: () = assert!(size_of::<rasp_stats>() == 72);
 
 /// The session behind a handle.
 ///
@@ -358,6 +361,7 @@ pub unsafe extern "C" fn rasp_session_get_stats(
                 kept: now.kept,
                 head_bytes_read: now.head_bytes,
                 units: now.units,
+                late_tokens: now.late_tokens,
                 ..rasp_stats::initial()
             };
             fill(stats, &filled)

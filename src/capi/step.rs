@@ -151,6 +151,34 @@ pub unsafe extern "C" fn rasp_decode(session: *mut rasp_session, token: u32, err
     }
 }
 
+/// Deadline mode: every token of rasp_step and rasp_step_within chooses its sparsity between min_sparsity and
+/// max_sparsity so that it takes no more than ns_per_token nanoseconds of computing, as dense as that allows. The time
+/// between the calls of a token that was cut does not count. 0 turns it off; the sparsity then stays what it was last.
+///
+/// It is kept by measuring, so single tokens can be late (rasp_stats.late_tokens counts them), and all are where
+/// max_sparsity is not enough. rasp_stats.sparsity is that of the last token, kept the density reached. Unlike all else in
+/// this library the tokens then depend on time. Does not allocate. Errors: OUT_OF_RANGE (naming the range),
+/// INVALID_STATE, INVALID_ARGUMENT.
+///
+/// # Safety
+/// session is NULL or open; error is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_set_deadline(
+    session: *mut rasp_session,
+    ns_per_token: u64,
+    min_sparsity: f32,
+    max_sparsity: f32,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            with_session(session, |session| session.set_deadline(ns_per_token, min_sparsity, max_sparsity))?;
+            Ok(Status::Ok)
+        })
+    }
+}
+
 /// Makes the call that is under way on the session, or else the next one, return CANCELLED as soon as the unit of work in
 /// hand (see rasp_prefill_within) is done; the session stays as it was before that call, or before what it left pending. NULL is allowed and does nothing. Safe from any
 /// thread, as long as the session is not closed meanwhile. Does not allocate or wait.

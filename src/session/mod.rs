@@ -12,6 +12,7 @@ mod head;
 mod kv_cache;
 mod linear;
 mod open;
+mod pace;
 mod score;
 mod shared;
 mod shift;
@@ -36,6 +37,7 @@ use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use budget::Time;
 use engine::Engine;
+use pace::Pace;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -83,6 +85,7 @@ pub struct Session {
     job: Option<Job>,
     /// Units of work done.
     units: u64,
+    pace: Pace,
     clock: Time,
     /// What all of it lies in; last, so that it goes last.
     arena: Arena,
@@ -116,6 +119,8 @@ pub struct Stats {
     pub head_bytes: u64,
     /// Units of work done since then: what a budget counts, see [`Session::step_within`].
     pub units: u64,
+    /// Tokens since then that took longer than the [deadline](Session::set_deadline).
+    pub late_tokens: u64,
 }
 
 impl Session {
@@ -216,6 +221,7 @@ impl Session {
             traffic,
             head_bytes: self.engine.head_bytes,
             units: self.units,
+            late_tokens: self.pace.late,
             kept: if dense == 0 { 1.0 } else { traffic.linear_bytes as f64 / dense as f64 },
         }
     }
@@ -225,6 +231,7 @@ impl Session {
         self.engine.traffic = Traffic::default();
         self.engine.head_bytes = 0;
         self.units = 0;
+        self.pace.late = 0;
     }
 
     /// Threads that work during a call, the caller's included.

@@ -2,6 +2,7 @@
 
 use super::budget::Time;
 use super::engine::{Engine, EngineMemory};
+use super::pace::Pace;
 use super::{Ready, Session, SessionOptions};
 use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};
 use crate::log::LogLevel;
@@ -125,6 +126,7 @@ impl Session {
             loaded: 0.0,
             job: None,
             units: 0,
+            pace: Pace::default(),
             clock: Time::system(),
             arena,
         };

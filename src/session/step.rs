@@ -23,6 +23,8 @@ pub(super) struct Job {
     length: usize,
     /// The token that the call has replaced, if it has.
     replaced: Option<u32>,
+    /// Whether it passes and samples one token, no more and no less: what a deadline is for.
+    timed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -50,7 +52,7 @@ impl Job {
     /// A call on a session of `length` tokens that has those from `start` to `until` pass.
     fn new(call: Call, length: usize, start: usize, until: usize, sparsity: f32) -> Job {
         let stage = Stage::Blocks { first: start, end: start };
-        Job { call, stage, start, until, sparsity, length, replaced: None }
+        Job { call, stage, start, until, sparsity, length, replaced: None, timed: false }
     }
 }
 
@@ -129,9 +131,12 @@ impl Session {
             return Err(Error::new(Status::InvalidState, "a step before any token: prefill a prompt first"));
         }
         self.room(1)?;
+        if self.pending {
+            self.pace_begins();
+        }
         let length = self.tokens.len();
         self.job = Some(match self.pending {
-            true => Job::new(Call::Step, length, length - 1, length, self.sparsity),
+            true => Job { timed: true, ..Job::new(Call::Step, length, length - 1, length, self.sparsity) },
             false => self.look(Call::Step),
         });
         Ok(())
@@ -217,8 +222,16 @@ impl Session {
     fn go_on(&mut self, budget: &Budget) -> Result<Option<Option<u32>>> {
         let Some(mut job) = self.job.take() else { return Ok(Some(None)) };
         let before = budget.units();
+        let start = self.pace.is_on().then(|| self.clock.now());
         let outcome = self.advance(&mut job, budget);
         self.units += budget.units() - before;
+        if let Some(start) = start {
+            self.pace.spent += self.clock.now().saturating_sub(start);
+            // A step that passed a token, rather than one that samples after a prompt.
+            if outcome.is_ok() && job.call == Call::Step && job.timed {
+                self.pace_ends(job.sparsity);
+            }
+        }
         match outcome {
             Ok(token) => Ok(Some(token)),
             Err(Halt::Pending) => {

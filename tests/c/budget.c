@@ -75,6 +75,19 @@ int main(int argc, char **argv) {
     CHECK(rasp_step_within(session, 0, &token, &error) == RASP_PENDING);
     REFUSED(rasp_decode(session, 1, &error), "step is under way");
     CHECK(rasp_step(session, &token, &error) == RASP_OK && token == expected[1]);
+    CHECK(rasp_session_set_deadline(session, 1, 0.0F, 0.9F, &error) == RASP_ERROR_OUT_OF_RANGE);
+    CHECK(rasp_session_set_deadline(session, 1, 0.5F, 0.3F, &error) == RASP_ERROR_OUT_OF_RANGE);
+    CHECK(rasp_session_set_deadline(NULL, 1, 0.0F, 0.5F, &error) == RASP_ERROR_INVALID_ARGUMENT);
+    /* A nanosecond is never enough, an hour is. */
+    CHECK(rasp_session_set_deadline(session, 1, 0.0F, 0.5F, &error) == RASP_OK);
+    CHECK(rasp_step(session, &token, &error) == RASP_OK && rasp_step(session, &token, &error) == RASP_OK);
+    CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK);
+    CHECK(stats.late_tokens == 2 && stats.sparsity == 0.5F);
+    CHECK(rasp_session_set_deadline(session, 3600000000000, 0.0F, 0.5F, &error) == RASP_OK);
+    CHECK(rasp_step(session, &token, &error) == RASP_OK && rasp_step(session, &token, &error) == RASP_OK);
+    CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK);
+    CHECK(stats.late_tokens == 2 && stats.sparsity == 0.0F);
+    CHECK(rasp_session_set_deadline(session, 0, 0.0F, 0.0F, &error) == RASP_OK);
     /* And a pending session can be closed. */
     CHECK(rasp_step_within(session, 0, &token, &error) == RASP_PENDING);
     CHECK(rasp_session_close(session) == RASP_OK);
