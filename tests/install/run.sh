@@ -121,6 +121,12 @@ for compiler in gcc clang; do
     # shellcheck disable=SC2046 # several words
     $compiler -std=c11 "${warnings[@]}" hello.c $(pkg-config --cflags --libs rasp) -Wl,-rpath,"$prefix/lib" -o hello
     says_paris ./hello "$prefix/lib"
+    step "the first program of docs/embedding.md, $compiler"
+    sed -n '/^## The first token/,/^```$/p' "$work/../../docs/embedding.md" | sed -n '/^```c/,/^```$/{ /^```/d; p; }' > first.c
+    # shellcheck disable=SC2046
+    $compiler -std=c11 "${warnings[@]}" first.c $(pkg-config --cflags --libs rasp) -Wl,-rpath,"$prefix/lib" -o first
+    ln -sf "$model" smollm2.rasp
+    [ "$(./first)" = " Paris" ] || fail "first.c does not say Paris"
     step "pkg-config, $compiler, the static library, and a program that is static all through"
     # shellcheck disable=SC2046
     $compiler -std=c11 "${warnings[@]}" hello.c $(pkg-config --cflags rasp) -Wl,-Bstatic $(pkg-config --libs rasp) \
