@@ -407,8 +407,8 @@ extern "C" {
 // Version of the library, such as "0.1.0". A static string; never null. Safe from any thread.
 const char *rasp_version(void);
 
-// Version of the binary interface. It changes only when a program compiled against an older header would misbehave.
-// 0 means that it is not frozen yet. Safe from any thread.
+// Version of the binary interface: 1, as in the soname. It changes only when a program compiled against an older header
+// would misbehave. Safe from any thread.
 uint32_t rasp_abi_version(void);
 
 // Sets the strings that end an answer of rasp_step_text from now on: count of them, UTF-8, NUL-terminated, none of them
@@ -952,6 +952,8 @@ rasp_status rasp_prefill(struct rasp_session *session,
 // rasp_session_get_stats, rasp_session_clear_stats and rasp_session_close. Does not allocate. Errors: CONTEXT_FULL,
 // OUT_OF_RANGE, INVALID_ARGUMENT (no tokens), INVALID_STATE.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.
 rasp_status rasp_prefill_begin(struct rasp_session *session,
@@ -966,6 +968,8 @@ rasp_status rasp_prefill_begin(struct rasp_session *session,
 // is taken back. Does not allocate. Errors: INVALID_STATE (no prompt is under way), CANCELLED, NON_FINITE,
 // INVALID_ARGUMENT.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; error is NULL or valid for writes.
 rasp_status rasp_prefill_within(struct rasp_session *session,
@@ -974,8 +978,8 @@ rasp_status rasp_prefill_within(struct rasp_session *session,
 
 // Samples the next token, appends it and writes it to *token. RASP_END (a success) if it ends generation. The token
 // before it, if it was sampled too, passes through the model first, at the session's sparsity; so the first step after
-// a prompt is quick. What an earlier call left pending is finished. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
-// prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
+// a prompt is quick. What an earlier call left pending is finished. On an error nothing has been appended. Does not
+// allocate. Errors: CONTEXT_FULL, INVALID_STATE (no prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
 //
 // Threads: one call at a time on a session.
 //
@@ -993,6 +997,8 @@ rasp_status rasp_step(struct rasp_session *session,
 // While it is pending the session takes rasp_step_within, rasp_step (which finishes the token), rasp_cancel (which makes
 // the next call take everything back), rasp_session_reset, rasp_session_get_stats, rasp_session_clear_stats and
 // rasp_session_close; other calls return INVALID_STATE. Does not allocate. Errors as for rasp_step.
+//
+// Threads: one call at a time on a session.
 //
 // Pointers:
 // session is NULL or open; token and error are NULL or valid for writes.

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -440,6 +441,31 @@ class Session {
             return Error(error);
         }
         return Token{token, status == RASP_END};
+    }
+
+    // A prompt in pieces of time: begin, then within budgets until it returns true. The tokens are copied.
+    result<void> prefill_begin(Tokens tokens) {
+        rasp_error error{};
+        return detail::done(rasp_prefill_begin(session_, tokens.data(), tokens.size(), &error), error);
+    }
+    result<bool> prefill_within(std::uint64_t budget_ns) {
+        rasp_error error{};
+        const rasp_status status = rasp_prefill_within(session_, budget_ns, &error);
+        if (status < 0) {
+            return Error(error);
+        }
+        return status != RASP_PENDING;
+    }
+
+    // As much of a step as fits the budget: the token, or nothing yet.
+    result<std::optional<Token>> step_within(std::uint64_t budget_ns) {
+        std::uint32_t token = 0;
+        rasp_error error{};
+        const rasp_status status = rasp_step_within(session_, budget_ns, &token, &error);
+        if (status < 0) {
+            return Error(error);
+        }
+        return status == RASP_PENDING ? std::nullopt : std::optional<Token>(Token{token, status == RASP_END});
     }
 
     result<void> decode(std::uint32_t token) {

@@ -272,11 +272,11 @@ pub extern "C" fn rasp_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Version of the binary interface. It changes only when a program compiled against an older header would misbehave.
-/// 0 means that it is not frozen yet. Safe from any thread.
+/// Version of the binary interface: 1, as in the soname. It changes only when a program compiled against an older header
+/// would misbehave. Safe from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn rasp_abi_version() -> u32 {
-    0
+    1
 }
 
 #[cfg(test)]

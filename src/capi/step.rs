@@ -79,8 +79,8 @@ pub unsafe extern "C" fn rasp_prefill_within(
 
 /// Samples the next token, appends it and writes it to *token. RASP_END (a success) if it ends generation. The token
 /// before it, if it was sampled too, passes through the model first, at the session's sparsity; so the first step after
-/// a prompt is quick. What an earlier call left pending is finished. On an error nothing has been appended. Does not allocate. Errors: CONTEXT_FULL, INVALID_STATE (no
-/// prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
+/// a prompt is quick. What an earlier call left pending is finished. On an error nothing has been appended. Does not
+/// allocate. Errors: CONTEXT_FULL, INVALID_STATE (no prompt yet), CANCELLED, NON_FINITE, INVALID_ARGUMENT.
 ///
 /// # Safety
 /// session is NULL or open; token and error are NULL or valid for writes.

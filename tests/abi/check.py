@@ -69,7 +69,11 @@ def describe(library: str) -> list[str]:
 
     loaded = ctypes.CDLL(library)
     loaded.rasp_abi_version.restype = ctypes.c_uint32
-    lines = [f"version {loaded.rasp_abi_version()}"]
+    version = loaded.rasp_abi_version()
+    soname = run(str(ROOT / "packaging/version.sh"), "abi").strip()
+    if str(version) != soname:
+        sys.exit(f"rasp_abi_version is {version}, but the soname is that of version {soname}: see Cargo.toml")
+    lines = [f"version {version}"]
     lines += layout
     lines += [f"callback {name} {kind}" for name, kind in sorted(callbacks.items())]
     lines += [f"function {name} {kind}" for name, kind in sorted(functions.items())]

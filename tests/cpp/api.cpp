@@ -183,6 +183,21 @@ void sessions(const rasp::Model &model) {
     CHECK(session.fork(options).error().code() == RASP_ERROR_CONTEXT_FULL);
     options.context = 128;
 
+    // In pieces of time, the same tokens.
+    CHECK(session.reset() && session.prefill_begin(tokens));
+    std::size_t calls = 1;
+    while (!*session.prefill_within(0)) {
+        calls++;
+    }
+    for (int i = 0; i < 2; i++) {
+        std::optional<rasp::Token> token;
+        for (; !token; calls++) {
+            token = *session.step_within(0);
+        }
+        CHECK(token->id == ids[static_cast<std::size_t>(i)]);
+    }
+    CHECK(calls > 10);
+
     // Stop strings, a bias, and a host's own choice of token.
     const std::vector<std::string> stop = {"Paris"};
     CHECK(session.reset() && session.set_stop(stop) && session.prefill(tokens));
