@@ -1028,6 +1028,8 @@ rasp_status rasp_decode(struct rasp_session *session,
 // this library the tokens then depend on time. Does not allocate. Errors: OUT_OF_RANGE (naming the range),
 // INVALID_STATE, INVALID_ARGUMENT.
 //
+// Threads: one call at a time on a session.
+//
 // Pointers:
 // session is NULL or open; error is NULL or valid for writes.
 rasp_status rasp_session_set_deadline(struct rasp_session *session,
