@@ -101,9 +101,10 @@ test-abi: release
 bless-abi: release
 	$(PYTHON) tests/abi/check.py target/release/librasp.so --bless
 
-## The reference as HTML, target/doc/reference; needs doxygen. Whatever lacks words is an error.
+## The reference as HTML, target/doc/reference. Whatever lacks words is an error. On Debian; installs doxygen.
 reference:
 	@mkdir -p target/doc
+	command -v doxygen > /dev/null || apt-get install -y -qq --no-install-recommends doxygen > /dev/null
 	doxygen docs/Doxyfile
 
 ## include/rasp.h, from the Rust sources.
