@@ -233,6 +233,18 @@ typedef struct rasp_memory_plan {
     uint64_t bookkeeping;
 } rasp_memory_plan;
 
+// A host's job system: calls job(data, part) for every part from 0 to parts - 1, each once, in any order, one after the
+// other or side by side, on any threads, and returns when all have returned. What comes out does not depend on it, to the
+// bit. It is called from the thread that uses the session, a hundred times and more for a token; it must not unwind, and
+// must not use the session.
+//
+// A part that is run twice or not at all makes the call that is under way return INVALID_STATE; data must not be used once
+// the session is closed.
+typedef void (*rasp_run_callback)(void *context,
+                                  void (*job)(void*, uint32_t),
+                                  void *data,
+                                  uint32_t parts);
+
 // How a session is opened. Initialise with rasp_session_options_init.
 typedef struct rasp_session_options {
     // Size of this struct as the caller was compiled.
@@ -252,6 +264,11 @@ typedef struct rasp_session_options {
     void *memory;
     // Bytes at memory: at least the size that rasp_session_plan says.
     size_t memory_size;
+    // The host's job system, which runs the parts that work is cut into, as many as threads; then the session starts no
+    // threads of its own. NULL: none.
+    rasp_run_callback run;
+    // What run is called with.
+    void *run_context;
 } rasp_session_options;
 
 // How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in this order: repetition penalty,

@@ -10,6 +10,7 @@ pub mod constraint;
 pub mod error;
 pub mod format;
 mod hash;
+mod jobs;
 pub mod log;
 pub mod model;
 mod quiet;
@@ -19,6 +20,7 @@ mod team;
 pub mod text;
 
 pub use error::{Error, Result, Status};
+pub use jobs::{HostJobs, RunJob};
 pub use model::{LoadOptions, Model};
 pub use sampling::Sampling;
 pub use session::{Session, SessionOptions};

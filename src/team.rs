@@ -2,8 +2,9 @@
 //!
 //! A decoded token forks well over a hundred times, so a fork must cost about a microsecond: during a
 //! [`Burst`] (one prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost
-//! nothing. The thread that calls is part 0, so a team of one has no threads.
+//! nothing. The thread that calls is part 0, so a team of one has no threads. Or the host's job system runs the parts.
 
+use crate::jobs::{HostJobs, Round};
 use crate::quiet::quietly;
 use crate::{Error, Result, Status};
 use std::cell::UnsafeCell;
@@ -42,17 +43,18 @@ unsafe impl Sync for Shared {}
 // SAFETY: the raw pointer in `job` refers to a `Sync` closure and is dereferenced only while `run` keeps it alive.
 unsafe impl Send for Shared {}
 
-/// A fixed number of parts, run side by side.
+/// A fixed number of parts, run side by side by threads of its own or by the host's job system.
 pub(crate) struct Team {
     shared: Option<Arc<Shared>>,
     workers: Vec<JoinHandle<()>>,
+    host: Option<Round>,
 }
 
 impl Team {
     /// A team of `threads` parts: the caller and `threads - 1` threads of its own.
     pub(crate) fn new(threads: usize) -> Result<Team> {
         Team::check(threads)?;
-        let mut team = Team { shared: None, workers: Vec::new() };
+        let mut team = Team { shared: None, workers: Vec::new(), host: None };
         if threads == 1 {
             return Ok(team);
         }
@@ -81,6 +83,12 @@ impl Team {
         Ok(team)
     }
 
+    /// A team of `parts` parts that the host runs; it has no threads of its own.
+    pub(crate) fn of_host(jobs: HostJobs, parts: usize) -> Result<Team> {
+        Team::check(parts)?;
+        Ok(Team { shared: None, workers: Vec::new(), host: Some(Round::new(jobs, parts)) })
+    }
+
     /// Fails on a number of threads that no team has.
     pub(crate) fn check(threads: usize) -> Result<()> {
         if (1..=MAX_THREADS).contains(&threads) {
@@ -92,7 +100,7 @@ impl Team {
 
     /// How many parts a job is split into.
     pub(crate) fn parts(&self) -> usize {
-        self.workers.len() + 1
+        self.host.as_ref().map_or(self.workers.len() + 1, Round::parts)
     }
 
     /// Calls the workers to attention; they watch for jobs until the burst is dropped.
@@ -126,7 +134,11 @@ impl Burst<'_> {
 
     /// Runs `job(part)` for every part, side by side, and returns when all have returned. A panic in any part is
     /// passed on once all parts have ended.
+    /// Fails only if the host's job system does not run every part just once.
     pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) -> Result<()> {
+        if let Some(host) = &mut self.0.host {
+            return host.run(job);
+        }
         let Some(shared) = &self.0.shared else {
             job(0);
             return Ok(());

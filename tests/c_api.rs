@@ -115,6 +115,14 @@ fn one_call_at_a_time_and_cancel_from_another_thread() {
 }
 
 #[test]
+fn the_hosts_job_system_gives_the_same_bits() {
+    let path = folder("jobs_files").join("tiny.rasp");
+    tiny::Tiny::new().write(&path);
+    assert_eq!(run(compile("jobs").arg(&path)), "ok\n");
+    assert_eq!(run(compile("jobs").arg(real_model::path())), "ok\n");
+}
+
+#[test]
 fn damaged_files_are_refused_by_name() {
     let folder = folder("files_files");
     let good = folder.join("tiny.rasp");

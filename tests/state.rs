@@ -169,7 +169,7 @@ fn a_fork_goes_on_as_its_parent_would_and_apart_from_it() {
     let model = model("fork", |_| {});
     for kv_type in KvType::ALL {
         for (count, other) in
-            [(0, None), (1, None), (7, Some(SessionOptions { context: 0, threads: 2, batch: 3, kv_type }))]
+            [(0, None), (1, None), (7, Some(SessionOptions { context: 0, threads: 2, batch: 3, kv_type, jobs: None }))]
         {
             let mut parent = open(&model, kv_type);
             let mut alone = open(&model, kv_type);
@@ -214,7 +214,7 @@ fn a_restored_session_goes_on_as_the_saved_one_would() {
             assert_eq!((size, &bytes[size..]), (bytes.len() - 3, &[0xff; 3][..]));
             bytes.truncate(size);
             // Into a larger context, on more threads, over another text.
-            let larger = SessionOptions { context: 512, threads: 2, batch: 5, kv_type };
+            let larger = SessionOptions { context: 512, threads: 2, batch: 5, kv_type, jobs: None };
             let mut restored = Session::open(model.clone(), &larger).unwrap();
             restored.prefill(&[7; 80]).unwrap();
             restored.restore(&bytes).unwrap();

@@ -2,6 +2,7 @@
 
 use super::turn::Turn;
 use super::*;
+use crate::HostJobs;
 use crate::arena::Memory;
 use crate::session::{KvType, Session, SessionOptions};
 use std::cell::UnsafeCell;
@@ -40,6 +41,17 @@ pub const RASP_KV_F32: u32 = 1;
 /// Keys and values in 8 bits, a scale for each head and position.
 pub const RASP_KV_I8: u32 = 2;
 
+/// A host's job system: calls job(data, part) for every part from 0 to parts - 1, each once, in any order, one after the
+/// other or side by side, on any threads, and returns when all have returned. What comes out does not depend on it, to the
+/// bit. It is called from the thread that uses the session, a hundred times and more for a token; it must not unwind, and
+/// must not use the session.
+///
+/// A part that is run twice or not at all makes the call that is under way return INVALID_STATE; data must not be used once
+/// the session is closed.
+pub type rasp_run_callback = Option<
+    unsafe extern "C" fn(context: *mut c_void, job: extern "C" fn(*mut c_void, u32), data: *mut c_void, parts: u32),
+>;
+
 /// How a session is opened. Initialise with rasp_session_options_init.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -61,9 +73,15 @@ pub struct rasp_session_options {
     pub memory: *mut c_void,
     /// Bytes at memory: at least the size that rasp_session_plan says.
     pub memory_size: usize,
+    /// The host's job system, which runs the parts that work is cut into, as many as threads; then the session starts no
+    /// threads of its own. NULL: none.
+    pub run: rasp_run_callback,
+    /// What run is called with.
+    pub run_context: *mut c_void,
 }
 
-// SAFETY: six u32s, a pointer and a size of its width, at a multiple of 8: no padding.
+// SAFETY: six u32s, then pointers and a size of their width, at a multiple of 8: no padding. What is not zero in `run` is a
+// function, by the promise of whoever passes the struct.
 unsafe impl Versioned for rasp_session_options {
     const NAME: &'static str = "rasp_session_options";
     const FIRST: usize = 24 + 2 * size_of::<usize>();
@@ -77,10 +95,12 @@ unsafe impl Versioned for rasp_session_options {
             reserved: 0,
             memory: std::ptr::null_mut(),
             memory_size: 0,
+            run: None,
+            run_context: std::ptr::null_mut(),
         }
     }
 }
-const _: () = assert!(size_of::<rasp_session_options>() == <rasp_session_options as Versioned>::FIRST);
+const _: () = assert!(size_of::<rasp_session_options>() == 24 + 4 * size_of::<usize>());
 
 impl rasp_session_options {
     /// What they ask for, and where.
@@ -104,6 +124,8 @@ impl rasp_session_options {
             threads: self.threads as usize,
             batch: self.batch as usize,
             kv_type,
+            // SAFETY: what the header asks of a rasp_run_callback.
+            jobs: self.run.map(|run| unsafe { HostJobs::new(run, self.run_context) }),
         };
         Ok((options, memory))
     }

@@ -31,6 +31,7 @@ pub use rasp_kernels::MatRef;
 pub use score::{Scored, Scorer, Window};
 
 use crate::arena::{Arena, Buf, List};
+use crate::jobs::HostJobs;
 use crate::model::Model;
 use crate::sampling::{Sampler, Sampling, Steering};
 use crate::text::TextStream;
@@ -54,11 +55,13 @@ pub struct SessionOptions {
     pub batch: usize,
     /// Element type of the cached keys and values.
     pub kv_type: KvType,
+    /// Runs the parts that work is cut into, as many as `threads`; then the session starts no threads of its own.
+    pub jobs: Option<HostJobs>,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { context: 0, threads: 1, batch: 0, kv_type: KvType::F16 }
+        SessionOptions { context: 0, threads: 1, batch: 0, kv_type: KvType::F16, jobs: None }
     }
 }
 

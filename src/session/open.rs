@@ -28,7 +28,7 @@ struct SessionMemory {
 impl SessionMemory {
     /// `options` are whole: see [`SessionOptions::complete`].
     fn cut(cutter: &mut Cutter, model: &Model, options: &SessionOptions) -> SessionMemory {
-        let &SessionOptions { context, threads, batch, kv_type } = options;
+        let &SessionOptions { context, threads, batch, kv_type, .. } = options;
         SessionMemory {
             engine: EngineMemory::cut(cutter, model, context, batch, threads, kv_type),
             sampler: Sampler::cut(cutter, model.config().vocab_size),
@@ -57,7 +57,8 @@ impl SessionOptions {
 }
 
 impl Session {
-    /// The memory that a session with these options will take, to the byte. With more than one thread of its own their
+    /// The memory that a session with these options will take, to the byte. With more than one thread of its own (the host's
+    /// job system has none) their
     /// stacks, and a few hundred bytes for each, come on top.
     pub fn plan(model: &Model, options: &SessionOptions) -> Result<MemoryPlan> {
         Session::plan_behind(0, model, options)
@@ -111,7 +112,11 @@ impl Session {
             ),
         );
         let sparsity = model.default_sparsity();
-        let engine = Engine::new(model, Team::new(options.threads)?, options.batch, engine);
+        let team = match options.jobs {
+            Some(jobs) => Team::of_host(jobs, options.threads)?,
+            None => Team::new(options.threads)?,
+        };
+        let engine = Engine::new(model, team, options.batch, engine);
         let mut session = Session {
             engine,
             sampler,

@@ -1,0 +1,233 @@
+//! The host's job system in the place of threads of our own.
+//!
+//! A host may do anything with the parts of a job: run them in any order, one after the other, on any threads. If it runs
+//! one twice, leaves one out or runs one when the job is over, nothing may break: the parts hold disjoint pieces of the
+//! session's memory, so each is claimed once before it runs, and what nobody claimed is an error.
+
+use crate::quiet::quietly;
+use crate::team::MAX_THREADS;
+use crate::{Error, Result, Status};
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// Runs `job(data, part)` for every part below `parts`, and returns when all have returned.
+pub type RunJob =
+    unsafe extern "C" fn(context: *mut c_void, job: extern "C" fn(*mut c_void, u32), data: *mut c_void, parts: u32);
+
+/// A host's job system.
+#[derive(Clone, Copy, Debug)]
+pub struct HostJobs {
+    run: RunJob,
+    context: *mut c_void,
+}
+
+// SAFETY: `new` makes its caller promise that the two may be used from any thread that uses the session.
+unsafe impl Send for HostJobs {}
+// SAFETY: as above.
+unsafe impl Sync for HostJobs {}
+
+impl HostJobs {
+    /// # Safety
+    /// `run` may be called with `context` from any thread that uses a session opened with this, for as long as that lives.
+    /// It calls `job` only while the session lives, and does not unwind.
+    pub unsafe fn new(run: RunJob, context: *mut c_void) -> HostJobs {
+        HostJobs { run, context }
+    }
+}
+
+impl PartialEq for HostJobs {
+    fn eq(&self, other: &HostJobs) -> bool {
+        std::ptr::fn_addr_eq(self.run, other.run) && self.context == other.context
+    }
+}
+
+/// A job borrowed from the thread in [`Round::run`], its lifetime erased.
+type Job = *const (dyn Fn(usize) + Sync);
+
+const WORDS: usize = MAX_THREADS / 64;
+
+/// The job under way, and which of its parts have been claimed. Between jobs all are.
+pub(crate) struct Round {
+    jobs: HostJobs,
+    parts: u32,
+    job: UnsafeCell<Option<Job>>,
+    claimed: [AtomicU64; WORDS],
+    /// Parts that have returned.
+    done: AtomicU32,
+    /// A part was run again, or there is no such part.
+    again: AtomicBool,
+    panicked: AtomicBool,
+}
+
+// SAFETY: `job` is written only while every part is claimed, so that nobody reads it, and read only by who has claimed a
+// part; the claim's Acquire follows the Release that opened the parts.
+unsafe impl Sync for Round {}
+// SAFETY: the pointer in `job` refers to a `Sync` closure and is dereferenced only while `run` keeps that alive.
+unsafe impl Send for Round {}
+
+impl Round {
+    /// `parts` is at most [`MAX_THREADS`].
+    pub(crate) fn new(jobs: HostJobs, parts: usize) -> Round {
+        Round {
+            jobs,
+            parts: parts as u32,
+            job: UnsafeCell::new(None),
+            claimed: [const { AtomicU64::new(u64::MAX) }; WORDS],
+            done: AtomicU32::new(0),
+            again: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn parts(&self) -> usize {
+        self.parts as usize
+    }
+
+    /// Has the host run `job` for every part. Fails if it did not run each just once; then what the job was to compute is
+    /// not there, but nobody is computing it any more.
+    pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) -> Result<()> {
+        // SAFETY: only the lifetime is erased. Who claims a part uses the pointer until it counts itself done; below, no
+        // part is left to claim and all that were claimed are done before this returns.
+        let erased: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(job) };
+        // SAFETY: every part is claimed and done, so nobody reads.
+        unsafe { *self.job.get() = Some(erased) };
+        self.done.store(0, Ordering::Relaxed);
+        self.again.store(false, Ordering::Relaxed);
+        for (word, claimed) in self.claimed.iter().enumerate() {
+            let open = (self.parts as usize).saturating_sub(64 * word).min(64);
+            let bits = if open == 64 { 0 } else { u64::MAX << open };
+            claimed.store(bits, Ordering::Release);
+        }
+        let round: *const Round = self;
+        // SAFETY: the promise of `HostJobs::new`. The host gets a pointer that stays good while the session lives, which is
+        // as long as it may call `job`.
+        unsafe { (self.jobs.run)(self.jobs.context, part_of_host, round.cast_mut().cast(), self.parts) };
+
+        // What is left is claimed here, so that nobody can begin it any more, and what was begun is waited for.
+        let left: u32 = self.claimed.iter().map(|c| (!c.swap(u64::MAX, Ordering::AcqRel)).count_ones()).sum();
+        while self.done.load(Ordering::Acquire) < self.parts - left {
+            std::thread::yield_now();
+        }
+        if self.panicked.swap(false, Ordering::Relaxed) {
+            std::panic::resume_unwind(Box::new("a part of a job panicked"));
+        }
+        let again = self.again.load(Ordering::Relaxed);
+        if left == 0 && !again {
+            return Ok(());
+        }
+        let what = match (left, again) {
+            (0, _) => "ran a part twice, or one that there is not".to_string(),
+            (left, _) => format!("returned with {left} of {} parts not run", self.parts),
+        };
+        Err(Error::new(Status::InvalidState, format!("the host's run callback {what}")))
+    }
+
+    fn part(&self, part: u32) {
+        let bit = 1u64 << (part % 64);
+        let word = self.claimed.get(part as usize / 64);
+        if word.is_none_or(|word| word.fetch_or(bit, Ordering::AcqRel) & bit != 0) {
+            self.again.store(true, Ordering::Relaxed);
+            return;
+        }
+        // SAFETY: this part was open, so `run` has written the job and waits for it.
+        if let Some(job) = unsafe { (*self.job.get()).map(|job| &*job) }
+            && quietly(|| job(part as usize)).is_err()
+        {
+            self.panicked.store(true, Ordering::Relaxed);
+        }
+        self.done.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// What the host calls.
+extern "C" fn part_of_host(data: *mut c_void, part: u32) {
+    // SAFETY: the host passes the pointer that `run` gave it, while the session that holds the round lives.
+    unsafe { &*data.cast::<Round>() }.part(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    type Part = extern "C" fn(*mut c_void, u32);
+
+    unsafe extern "C" fn backwards(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+        (0..parts).rev().for_each(|part| job(data, part));
+    }
+
+    unsafe extern "C" fn threads(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+        let data = data.addr();
+        std::thread::scope(|scope| {
+            for part in 0..parts {
+                scope.spawn(move || job(std::ptr::with_exposed_provenance_mut(data), part));
+            }
+        });
+    }
+
+    unsafe extern "C" fn forgets_one(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+        (1..parts).for_each(|part| job(data, part));
+    }
+
+    unsafe extern "C" fn repeats_one(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+        (0..parts).for_each(|part| job(data, part));
+        job(data, 0);
+    }
+
+    unsafe extern "C" fn makes_one_up(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+        (0..=parts).for_each(|part| job(data, part));
+        job(data, u32::MAX);
+    }
+
+    fn round(run: RunJob, parts: usize) -> Round {
+        // SAFETY: these callbacks use no context and keep nothing.
+        Round::new(unsafe { HostJobs::new(run, std::ptr::null_mut()) }, parts)
+    }
+
+    #[test]
+    fn every_part_runs_once_in_any_order() {
+        for run in [backwards as RunJob, threads] {
+            for parts in [1, 2, 7, 64, 65, MAX_THREADS] {
+                let mut round = round(run, parts);
+                let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
+                for n in 1..4 {
+                    round.run(&|part| _ = counts[part].fetch_add(1, Ordering::Relaxed)).unwrap();
+                    assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == n));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_host_gets_wrong_is_an_error_and_no_more() {
+        for (run, words, ran) in [
+            (forgets_one as RunJob, "with 1 of 3 parts not run", 2),
+            (repeats_one, "ran a part twice", 3),
+            (makes_one_up, "ran a part twice, or one that there is not", 3),
+        ] {
+            let mut round = round(run, 3);
+            let count = AtomicUsize::new(0);
+            let error = round.run(&|_| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap_err();
+            assert!(error.status() == Status::InvalidState && error.message().contains(words), "{error}");
+            assert_eq!(count.load(Ordering::Relaxed), ran);
+            // A call when the job is over does nothing.
+            round.part(1);
+            assert_eq!(count.load(Ordering::Relaxed), ran);
+        }
+    }
+
+    #[test]
+    fn a_panic_is_passed_on_once_all_have_returned() {
+        let mut round = round(backwards, 3);
+        let caught = quietly(|| {
+            round.run(&|part| {
+                if part == 1 {
+                    std::panic::resume_unwind(Box::new("on purpose"))
+                }
+            })
+        });
+        assert!(caught.is_err());
+        assert!(round.run(&|_| ()).is_ok());
+    }
+}
