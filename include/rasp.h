@@ -269,6 +269,13 @@ typedef struct rasp_session_options {
     rasp_run_callback run;
     // What run is called with.
     void *run_context;
+    // Processors that threads of the session's own are pinned to, one bit each: the first thread to the lowest, and so on,
+    // round again if there are more threads. 0 (the default): none. The calling thread stays where it is. Linux and
+    // Android; UNSUPPORTED elsewhere.
+    uint64_t cpus;
+    // Nanoseconds that threads of the session's own watch for the next call before they sleep, at most a second. 0 (the
+    // default): they sleep at once, and waking them takes some tens of microseconds.
+    uint64_t spin_ns;
 } rasp_session_options;
 
 // How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in this order: repetition penalty,

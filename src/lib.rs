@@ -24,3 +24,4 @@ pub use jobs::{HostJobs, RunJob};
 pub use model::{LoadOptions, Model};
 pub use sampling::Sampling;
 pub use session::{Session, SessionOptions};
+pub use team::Own as OwnThreads;

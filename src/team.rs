@@ -11,6 +11,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// How often a waiting thread looks before it starts to yield its core. At about 40 ns a look this covers the few
 /// microseconds between two forks of one step; a thread that waits longer has been descheduled or has unequal work.
@@ -33,6 +34,8 @@ struct Shared {
     awake: AtomicBool,
     stop: AtomicBool,
     panicked: AtomicBool,
+    /// A thread could not be pinned.
+    unpinned: AtomicBool,
     sleepers: Mutex<()>,
     alarm: Condvar,
 }
@@ -42,6 +45,40 @@ struct Shared {
 unsafe impl Sync for Shared {}
 // SAFETY: the raw pointer in `job` refers to a `Sync` closure and is dereferenced only while `run` keeps it alive.
 unsafe impl Send for Shared {}
+
+/// How threads of our own behave.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Own {
+    /// The processors that they are pinned to, one bit each: the first thread of our own to the lowest, and so on, round
+    /// again if there are more threads. 0: none. The calling thread stays where it is.
+    pub cpus: u64,
+    /// How long they watch for the next call before they sleep. Waking a thread takes some tens of microseconds.
+    pub spin: Duration,
+}
+
+impl Own {
+    /// The processor of part `part`, which is at least 1.
+    fn cpu_of(self, part: usize) -> Option<usize> {
+        let cpus = || (0..u64::BITS as usize).filter(|cpu| self.cpus >> cpu & 1 == 1);
+        cpus().nth((part - 1) % cpus().count().max(1))
+    }
+}
+
+/// Pins this thread to a processor; false if that cannot be.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn pin(cpu: usize) -> bool {
+    // SAFETY: a set of bits, of which none is a valid value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `cpu` is below 64, and the set has 1024.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: the set is read only, for as many bytes as it has; 0 is the calling thread.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) == 0 }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn pin(_: usize) -> bool {
+    false
+}
 
 /// A fixed number of parts, run side by side by threads of its own or by the host's job system.
 pub(crate) struct Team {
@@ -53,6 +90,11 @@ pub(crate) struct Team {
 impl Team {
     /// A team of `threads` parts: the caller and `threads - 1` threads of its own.
     pub(crate) fn new(threads: usize) -> Result<Team> {
+        Team::of_own(threads, Own::default())
+    }
+
+    /// The same, its threads as `own` says.
+    pub(crate) fn of_own(threads: usize, own: Own) -> Result<Team> {
         Team::check(threads)?;
         let mut team = Team { shared: None, workers: Vec::new(), host: None };
         if threads == 1 {
@@ -65,6 +107,7 @@ impl Team {
             awake: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
+            unpinned: AtomicBool::new(false),
             sleepers: Mutex::new(()),
             alarm: Condvar::new(),
         });
@@ -73,13 +116,29 @@ impl Team {
             let shared = shared.clone();
             let worker = std::thread::Builder::new()
                 .name(format!("rasp-{part}"))
-                .spawn(move || work(&shared, part))
+                .spawn(move || {
+                    if let Some(cpu) = own.cpu_of(part)
+                        && !pin(cpu)
+                    {
+                        shared.unpinned.store(true, Ordering::Relaxed);
+                    }
+                    work(&shared, part, own.spin);
+                })
                 // Dropping the half-built team ends the workers it has.
                 .map_err(|e| Error::new(Status::OutOfMemory, format!("cannot start thread {part}: {e}")))?;
             team.workers.push(worker);
         }
         // A thread allocates while it starts; that must be over when the session is open.
         wait_until(|| shared.busy.load(Ordering::Acquire) == 0);
+        if shared.unpinned.load(Ordering::Relaxed) {
+            let message = format!("threads cannot be pinned to all of the processors {:#x}", own.cpus);
+            let status = if cfg!(any(target_os = "linux", target_os = "android")) {
+                Status::InvalidArgument
+            } else {
+                Status::Unsupported
+            };
+            return Err(Error::new(status, message));
+        }
         Ok(team)
     }
 
@@ -192,11 +251,17 @@ fn wait_until(done: impl Fn() -> bool) {
 }
 
 /// A worker's life: sleep, watch, work, until the team ends.
-fn work(shared: &Shared, part: usize) {
+fn work(shared: &Shared, part: usize, spin: Duration) {
     shared.busy.fetch_sub(1, Ordering::Release);
     let mut seen = 0;
     loop {
         let called = || shared.stop.load(Ordering::Acquire) || shared.awake.load(Ordering::Acquire);
+        if !spin.is_zero() && !called() {
+            let start = Instant::now();
+            while !called() && start.elapsed() < spin {
+                std::hint::spin_loop();
+            }
+        }
         if !called() {
             let mut guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
             while !called() {
@@ -271,6 +336,47 @@ mod tests {
             });
             outcome.unwrap();
             assert_eq!(ran.into_inner(), 3);
+        }
+    }
+
+    #[test]
+    fn threads_spin_and_are_pinned_round_the_processors_named() {
+        let own = Own { cpus: 0b1010_0000, spin: Duration::ZERO };
+        assert_eq!([1, 2, 3].map(|part| own.cpu_of(part)), [Some(5), Some(7), Some(5)]);
+        assert_eq!(Own::default().cpu_of(1), None);
+        let mut team = Team::of_own(3, Own { cpus: 0, spin: Duration::from_micros(200) }).unwrap();
+        for bracket in 0..40 {
+            let ran = AtomicUsize::new(0);
+            let outcome = team.burst().run(&|_| _ = ran.fetch_add(1, Ordering::Relaxed));
+            assert!(outcome.is_ok() && ran.into_inner() == 3);
+            // Shorter and longer than they spin.
+            std::thread::sleep(Duration::from_micros(if bracket % 2 == 0 { 20 } else { 1_000 }));
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_runs_where_it_is_pinned_or_the_team_is_refused() {
+        // SAFETY: a set of bits, of which none is a valid value.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: valid for writes of as many bytes as it has.
+        assert_eq!(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) }, 0);
+        // SAFETY: the index is below 64, and the set has 1024.
+        let allowed = |cpu: usize| unsafe { libc::CPU_ISSET(cpu, &set) };
+        let cpu = (0..64).find(|&cpu| allowed(cpu)).unwrap();
+        let mut team = Team::of_own(2, Own { cpus: 1 << cpu, spin: Duration::ZERO }).unwrap();
+        let place = AtomicUsize::new(usize::MAX);
+        let job = |part: usize| {
+            if part == 1 {
+                // SAFETY: it takes nothing.
+                place.store(unsafe { libc::sched_getcpu() } as usize, Ordering::Relaxed);
+            }
+        };
+        team.burst().run(&job).unwrap();
+        assert_eq!(place.into_inner(), cpu);
+        if let Some(missing) = (0..64).rev().find(|&cpu| !allowed(cpu)) {
+            let error = Team::of_own(2, Own { cpus: 1 << missing, spin: Duration::ZERO }).err().unwrap();
+            assert!(error.status() == Status::InvalidArgument && error.message().contains("pinned"), "{error}");
         }
     }
 

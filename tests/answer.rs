@@ -161,7 +161,7 @@ fn embeddings_are_the_pooled_hidden_states_whatever_the_batch_and_threads() {
         let expected = expected(&model, &tokens, pooling);
         let mut first: Option<Vec<f32>> = None;
         for (batch, threads) in [(0, 1), (7, 1), (7, 2)] {
-            let options = SessionOptions { context: 128, batch, threads, kv_type: KvType::F32, jobs: None };
+            let options = SessionOptions { context: 128, batch, threads, kv_type: KvType::F32, ..Default::default() };
             let mut session = Session::open(model.clone(), &options).unwrap();
             let found = session.embed(&tokens, pooling, false).unwrap().to_vec();
             let largest = expected.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));

@@ -168,9 +168,11 @@ fn a_cancelled_second_pass_can_be_had_again() {
 fn a_fork_goes_on_as_its_parent_would_and_apart_from_it() {
     let model = model("fork", |_| {});
     for kv_type in KvType::ALL {
-        for (count, other) in
-            [(0, None), (1, None), (7, Some(SessionOptions { context: 0, threads: 2, batch: 3, kv_type, jobs: None }))]
-        {
+        for (count, other) in [
+            (0, None),
+            (1, None),
+            (7, Some(SessionOptions { context: 0, threads: 2, batch: 3, kv_type, ..Default::default() })),
+        ] {
             let mut parent = open(&model, kv_type);
             let mut alone = open(&model, kv_type);
             for session in [&mut parent, &mut alone] {
@@ -214,7 +216,7 @@ fn a_restored_session_goes_on_as_the_saved_one_would() {
             assert_eq!((size, &bytes[size..]), (bytes.len() - 3, &[0xff; 3][..]));
             bytes.truncate(size);
             // Into a larger context, on more threads, over another text.
-            let larger = SessionOptions { context: 512, threads: 2, batch: 5, kv_type, jobs: None };
+            let larger = SessionOptions { context: 512, threads: 2, batch: 5, kv_type, ..Default::default() };
             let mut restored = Session::open(model.clone(), &larger).unwrap();
             restored.prefill(&[7; 80]).unwrap();
             restored.restore(&bytes).unwrap();

@@ -2,12 +2,13 @@
 
 use super::turn::Turn;
 use super::*;
-use crate::HostJobs;
 use crate::arena::Memory;
 use crate::session::{KvType, Session, SessionOptions};
+use crate::{HostJobs, OwnThreads};
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// One text in the making. It belongs to one thread at a time: a call that meets another one under way on the same
 /// session returns INVALID_STATE. rasp_cancel alone may come from any thread at any time.
@@ -78,9 +79,16 @@ pub struct rasp_session_options {
     pub run: rasp_run_callback,
     /// What run is called with.
     pub run_context: *mut c_void,
+    /// Processors that threads of the session's own are pinned to, one bit each: the first thread to the lowest, and so on,
+    /// round again if there are more threads. 0 (the default): none. The calling thread stays where it is. Linux and
+    /// Android; UNSUPPORTED elsewhere.
+    pub cpus: u64,
+    /// Nanoseconds that threads of the session's own watch for the next call before they sleep, at most a second. 0 (the
+    /// default): they sleep at once, and waking them takes some tens of microseconds.
+    pub spin_ns: u64,
 }
 
-// SAFETY: six u32s, then pointers and a size of their width, at a multiple of 8: no padding. What is not zero in `run` is a
+// SAFETY: six u32s, then pointers and a size of their width, four in all, then two u64s: no padding. What is not zero in `run` is a
 // function, by the promise of whoever passes the struct.
 unsafe impl Versioned for rasp_session_options {
     const NAME: &'static str = "rasp_session_options";
@@ -97,16 +105,25 @@ unsafe impl Versioned for rasp_session_options {
             memory_size: 0,
             run: None,
             run_context: std::ptr::null_mut(),
+            cpus: 0,
+            spin_ns: 0,
         }
     }
 }
-const _: () = assert!(size_of::<rasp_session_options>() == 24 + 4 * size_of::<usize>());
+const _: () = assert!(size_of::<rasp_session_options>() == 40 + 4 * size_of::<usize>());
+
+/// A second: what watches longer had better sleep.
+const LONGEST_SPIN: u64 = 1_000_000_000;
 
 impl rasp_session_options {
     /// What they ask for, and where.
     pub(super) fn read(&self) -> Result<(SessionOptions, Memory)> {
         if self.reserved != 0 {
             return Err(Error::new(Status::InvalidArgument, "rasp_session_options.reserved is not 0"));
+        }
+        if self.spin_ns > LONGEST_SPIN {
+            let message = format!("spin_ns is {}; at most {LONGEST_SPIN}", self.spin_ns);
+            return Err(Error::new(Status::InvalidArgument, message));
         }
         let kv_type = match self.kv_type {
             RASP_KV_F16 => KvType::F16,
@@ -124,6 +141,7 @@ impl rasp_session_options {
             threads: self.threads as usize,
             batch: self.batch as usize,
             kv_type,
+            own: OwnThreads { cpus: self.cpus, spin: Duration::from_nanos(self.spin_ns) },
             // SAFETY: what the header asks of a rasp_run_callback.
             jobs: self.run.map(|run| unsafe { HostJobs::new(run, self.run_context) }),
         };

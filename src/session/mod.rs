@@ -34,6 +34,7 @@ use crate::arena::{Arena, Buf, List};
 use crate::jobs::HostJobs;
 use crate::model::Model;
 use crate::sampling::{Sampler, Sampling, Steering};
+use crate::team::Own;
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use budget::Time;
@@ -57,11 +58,13 @@ pub struct SessionOptions {
     pub kv_type: KvType,
     /// Runs the parts that work is cut into, as many as `threads`; then the session starts no threads of its own.
     pub jobs: Option<HostJobs>,
+    /// How threads of the session's own behave, if it has any.
+    pub own: Own,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { context: 0, threads: 1, batch: 0, kv_type: KvType::F16, jobs: None }
+        SessionOptions { context: 0, threads: 1, batch: 0, kv_type: KvType::F16, jobs: None, own: Own::default() }
     }
 }
 

@@ -114,7 +114,7 @@ impl Session {
         let sparsity = model.default_sparsity();
         let team = match options.jobs {
             Some(jobs) => Team::of_host(jobs, options.threads)?,
-            None => Team::new(options.threads)?,
+            None => Team::of_own(options.threads, options.own)?,
         };
         let engine = Engine::new(model, team, options.batch, engine);
         let mut session = Session {

@@ -145,6 +145,26 @@ int main(int argc, char **argv) {
         CHECK(memcmp(said, again, sizeof said) == 0 && memcmp(expected, found, bytes) == 0);
         CHECK(rasp_session_close(session) == RASP_OK);
     }
+    /* Threads of its own that watch for the next call: the same bits; and what cannot be is refused. */
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    CHECK(options.cpus == 0 && options.spin_ns == 0);
+    options.context = 64;
+    options.threads = 2;
+    options.spin_ns = 100000;
+    CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
+    talk(session, &info, again, found);
+    CHECK(memcmp(said, again, sizeof said) == 0 && memcmp(expected, found, bytes) == 0);
+    CHECK(rasp_session_close(session) == RASP_OK);
+    options.spin_ns = 1000000001;
+    CHECK(rasp_session_open(model, &options, &session, &error) == RASP_ERROR_INVALID_ARGUMENT && session == NULL);
+    CHECK(strstr(error.message, "spin_ns") != NULL);
+    options.spin_ns = 0;
+    options.cpus = (uint64_t)1 << 63;
+    rasp_status status = rasp_session_open(model, &options, &session, &error);
+    CHECK(status == RASP_ERROR_INVALID_ARGUMENT || status == RASP_ERROR_UNSUPPORTED || status == RASP_OK);
+    CHECK(status == RASP_OK || (session == NULL && strstr(error.message, "pinned") != NULL));
+    CHECK(rasp_session_close(session) == RASP_OK);
     free(expected);
     free(found);
     CHECK(rasp_free(model) == RASP_OK);
