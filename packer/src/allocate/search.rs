@@ -54,6 +54,8 @@ type Genes = Vec<f32>;
 /// What has been found so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Found {
+    /// What the scores alone cost.
+    start: f64,
     generation: usize,
     population: Vec<(Genes, f64)>,
 }
@@ -97,14 +99,13 @@ pub(crate) fn search(
                 let cost = cost(&genes, progress)?;
                 population.push((genes, cost));
             }
-            Found { generation: 0, population }
+            Found { start: population[0].1, generation: 0, population }
         }
     };
     let found = evolve(found, options, |genes| cost(genes, progress), &mut save)?;
     progress.end();
-    let first = found.population[0].1;
     let best = found.population.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a population has members");
-    progress.note(&format!("search: the best of the last generation costs {:.4}, the first one {first:.4}", best.1));
+    progress.note(&format!("search: from a KL divergence of {:.4} to {:.4} nats a token", found.start, best.1));
     Ok(factors(&best.0, layers))
 }
 
@@ -284,7 +285,7 @@ mod tests {
         let mut member = || -> Genes { (0..GENES).map(|_| SPREAD * normal(&mut random)).collect() };
         let members: Vec<Genes> = (0..20).map(|_| member()).collect();
         let population = members.into_iter().map(|genes| (genes.clone(), cost(&genes).unwrap())).collect();
-        let start = Found { generation: 0, population };
+        let start = Found { start: 0.0, generation: 0, population };
         let best = |found: &Found| found.population.iter().map(|m| m.1).fold(f64::INFINITY, f64::min);
         let mut halfway = None;
         let whole = evolve(start.clone(), options, cost, &mut |found: &Found| {
