@@ -153,9 +153,9 @@ impl Scale {
         let of = |x: f64| if axis.log { x.ln() } else { x };
         let (low, high) =
             numbers.map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
-        // Equal numbers lie in the middle.
-        let span = if high > low { high - low } else { 0.2 * low.abs().max(1.0) };
-        Scale { log: axis.log, low: low - room * span, high: high + room * span, start, end }
+        // Equal numbers lie in the middle, of a scale that is not empty.
+        let more = if high > low { room * (high - low) } else { 0.1 * low.abs().max(1.0) };
+        Scale { log: axis.log, low: low - more, high: high + more, start, end }
     }
 
     fn place(&self, x: f64) -> f64 {
