@@ -13,7 +13,7 @@ const ALIGNMENT: usize = 64;
 /// may take, for two reasons: a host need not ask for more than `malloc` gives; and the system hands out zeroed pages
 /// that cost nothing until they are touched (a large KV cache for one), but asked for more alignment than usual an
 /// allocator would write the zeros itself.
-const START_ALIGNMENT: usize = align_of::<u64>();
+const START_ALIGNMENT: usize = 8;
 
 /// Element types of buffers.
 ///
