@@ -2,7 +2,7 @@
 
 use crate::progress::Progress;
 use rasp::model::Model;
-use rasp::session::{Session, SessionOptions};
+use rasp::session::{Scorer, Session, SessionOptions};
 use rasp::text::EncodeOptions;
 use rasp::{Error, Result, Sampling, Status};
 use std::sync::Arc;
@@ -13,6 +13,11 @@ const WINDOW: usize = 512;
 /// Tokens of a window, no more than the model takes.
 pub(crate) fn window_len(model: &Model) -> usize {
     WINDOW.min(model.config().context_length)
+}
+
+/// A scorer for these windows, with f32 keys and values.
+pub(crate) fn scorer(model: &Arc<Model>, windows: &[&[u32]], threads: usize) -> Result<Scorer> {
+    Scorer::exact(model.clone(), windows.iter().map(|w| w.len()).max().unwrap_or(1), threads)
 }
 
 /// Cuts tokens into windows: those to calibrate on, the first `limit` tokens or so, and what is held back for measuring.

@@ -1,5 +1,6 @@
 //! What a rung costs: perplexity on calibration text that nothing was made from.
 
+use crate::calibrate;
 use crate::progress::Progress;
 use rasp::Result;
 use rasp::model::Model;
@@ -19,8 +20,7 @@ pub(crate) struct Quality<'a> {
 impl<'a> Quality<'a> {
     /// Passes the text once, dense.
     pub(crate) fn new(model: &Arc<Model>, windows: &'a [&'a [u32]], threads: usize) -> Result<Quality<'a>> {
-        let longest = windows.iter().map(|w| w.len()).max().unwrap_or(1);
-        let scorer = Scorer::exact(model.clone(), longest, threads)?;
+        let scorer = calibrate::scorer(model, windows, threads)?;
         let mut quality = Quality { scorer, windows, dense: 0.0 };
         quality.dense = quality.mean_loss(usize::MAX)?;
         Ok(quality)

@@ -42,7 +42,8 @@ pub(super) fn rungs(
 
 /// What the linears' scores are while tokens are dense.
 pub(super) fn dense(calibration: &Calibration<'_>, progress: &mut dyn Progress) -> Result<Vec<Tail>> {
-    observe(calibration, calibration.windows.len(), None, "calibrating", progress)
+    let histograms = scores(calibration, calibration.windows, None, "calibrating", progress)?;
+    Ok(histograms.iter().map(Histogram::tail).collect())
 }
 
 /// A rung's threshold, and the scores that it is of.
@@ -66,10 +67,12 @@ pub(super) fn fixed_point(
     let goal = 1.0 - f64::from(plan.ladder[rung]);
     let mut guess = lower * threshold(dense, plan, rung, goal, &[]);
     let mut thresholds = spread(dense, plan, rung, guess, &[]);
+    let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
     let mut pass = 1;
     loop {
         let what = format!("calibrating {:.2}, pass {pass}", plan.ladder[rung]);
-        let tails = observe(calibration, WINDOWS, Some(&thresholds), &what, progress)?;
+        let histograms = scores(calibration, windows, Some(&thresholds), &what, progress)?;
+        let tails: Vec<Tail> = histograms.iter().map(Histogram::tail).collect();
         if (kept(&tails, plan, &thresholds) - goal).abs() < TOLERANCE || pass == PASSES {
             return Ok(Point { threshold: guess, thresholds, tails });
         }
@@ -77,21 +80,6 @@ pub(super) fn fixed_point(
         thresholds = spread(&tails, plan, rung, guess, &[]);
         pass += 1;
     }
-}
-
-fn observe(
-    calibration: &Calibration<'_>,
-    windows: usize,
-    thresholds: Option<&[f32]>,
-    what: &str,
-    progress: &mut dyn Progress,
-) -> Result<Vec<Tail>> {
-    let windows = windows.min(calibration.windows.len());
-    let tokens: usize = calibration.windows[..windows].iter().map(|w| w.len()).sum();
-    progress.begin(what, tokens as u64);
-    let histograms = scores(calibration, windows, thresholds, progress)?;
-    progress.end();
-    Ok(histograms.iter().map(Histogram::tail).collect())
 }
 
 /// The threshold of every linear, given the model's: the same, times the linear's own of `factors` where there are such;

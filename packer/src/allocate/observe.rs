@@ -1,11 +1,12 @@
 //! Counting the scores of channels while text passes.
 
 use super::Calibration;
+use crate::calibrate;
 use crate::histogram::Histogram;
 use crate::progress::Progress;
 use rasp::Result;
 use rasp::model::{GroupKind, Model};
-use rasp::session::{MatRef, Observer, Scorer};
+use rasp::session::{MatRef, Observer};
 use std::sync::Arc;
 
 /// Counts the score `|x_j|·c_j` of every channel of every linear.
@@ -31,27 +32,29 @@ impl Observer for ScoreHistograms {
     }
 }
 
-/// The scores of every linear's channels on the first `windows` windows: of dense tokens, or with `thresholds` of tokens
-/// that are sparse in every linear before.
+/// The scores of every linear's channels on `windows`: of dense tokens, or with `thresholds` of tokens that are sparse in
+/// every linear before. `what` names the stage.
 pub(super) fn scores(
     calibration: &Calibration<'_>,
-    windows: usize,
+    windows: &[&[u32]],
     thresholds: Option<&[f32]>,
+    what: &str,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Histogram>> {
     let model = calibration.model;
     let linears = model.layers().iter().flat_map(|l| l.groups()).map(|g| g.linears().len()).sum();
     let histograms = (0..linears).map(|_| Histogram::new()).collect();
     let mut observer = ScoreHistograms { model: model.clone(), histograms };
-    let longest = calibration.windows.iter().map(|w| w.len()).max().unwrap_or(1);
-    let mut scorer = Scorer::exact(model.clone(), longest, calibration.threads)?;
+    let mut scorer = calibrate::scorer(model, windows, calibration.threads)?;
     if let Some(thresholds) = thresholds {
         scorer.set_thresholds(thresholds)?;
     }
-    for window in &calibration.windows[..windows.min(calibration.windows.len())] {
+    progress.begin(what, windows.iter().map(|w| w.len() as u64).sum());
+    for window in windows {
         let sparse_from = if thresholds.is_some() { 0 } else { window.len() };
         scorer.observe(window, sparse_from, &mut observer)?;
         progress.advance(window.len() as u64);
     }
+    progress.end();
     Ok(observer.histograms)
 }

@@ -8,6 +8,7 @@
 
 use super::Calibration;
 use super::global::{Point, dense, fixed_point, spread, threshold};
+use crate::calibrate;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use half::f16;
@@ -186,8 +187,7 @@ struct Objective<'a> {
 impl<'a> Objective<'a> {
     fn new(calibration: &Calibration<'a>, plan: &'a Plan, rung: usize, point: Point) -> Result<Objective<'a>> {
         let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
-        let longest = windows.iter().map(|w| w.len()).max().unwrap_or(1);
-        let mut scorer = Scorer::exact(calibration.model.clone(), longest, calibration.threads)?;
+        let mut scorer = calibrate::scorer(calibration.model, windows, calibration.threads)?;
         let mut dense = Vec::new();
         for window in windows {
             scorer.logits(window, window.len(), |_, logits| {
@@ -280,10 +280,10 @@ mod tests {
         let cost = |genes: &Genes| -> Result<f64> {
             Ok(genes.iter().zip(&target).map(|(a, b)| f64::from((a - b) * (a - b))).sum())
         };
-        let options = Search { generations: 60, population: 20, seed: 3 };
+        let options = Search { generations: 400, population: 80, seed: 3 };
         let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
         let mut member = || -> Genes { (0..GENES).map(|_| SPREAD * normal(&mut random)).collect() };
-        let members: Vec<Genes> = (0..20).map(|_| member()).collect();
+        let members: Vec<Genes> = (0..80).map(|_| member()).collect();
         let population = members.into_iter().map(|genes| (genes.clone(), cost(&genes).unwrap())).collect();
         let start = Found { start: 0.0, generation: 0, population };
         let best = |found: &Found| found.population.iter().map(|m| m.1).fold(f64::INFINITY, f64::min);

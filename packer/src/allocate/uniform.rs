@@ -8,10 +8,7 @@ use rasp::Result;
 
 /// The quantile of each linear's scores over all tokens and channels that leaves the planned share above it.
 pub(super) fn rungs(calibration: &Calibration<'_>, plan: &Plan, progress: &mut dyn Progress) -> Result<Vec<Rung>> {
-    let tokens: usize = calibration.windows.iter().map(|w| w.len()).sum();
-    progress.begin("calibrating", tokens as u64);
-    let histograms = scores(calibration, calibration.windows.len(), None, progress)?;
-    progress.end();
+    let histograms = scores(calibration, calibration.windows, None, "calibrating", progress)?;
     let rung = |rung: usize| {
         let channels: Vec<f64> = plan.linears.iter().map(|linear| linear.channels[rung]).collect();
         let quantiles = histograms.iter().zip(&channels).map(|(h, share)| h.quantile(1.0 - share));

@@ -18,6 +18,7 @@ mod norm;
 #[cfg(test)]
 mod tests;
 
+use crate::calibrate;
 use crate::progress::Progress;
 use block::Block;
 use matrix::Mat;
@@ -121,8 +122,7 @@ pub(crate) fn measure(
     progress: &mut dyn Progress,
 ) -> Result<Fisher> {
     let mut fisher = done.unwrap_or_else(|| Fisher::new(model));
-    let longest = windows.iter().map(|w| w.len()).max().unwrap_or(1);
-    let mut scorer = Scorer::exact(model.clone(), longest, threads)?;
+    let mut scorer = calibrate::scorer(model, windows, threads)?;
     progress.begin("gradients of the loss", windows.len() as u64);
     progress.advance(fisher.windows as u64);
     for window in &windows[fisher.windows.min(windows.len())..] {
