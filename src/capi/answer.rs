@@ -116,10 +116,12 @@ impl TextOut {
 ///
 /// A chat's loop:
 ///
-///     do {
-///         status = rasp_step_text(session, 0, text, sizeof text, &length, NULL, &error);
-///         fwrite(text, 1, length, stdout);
-///     } while (status == RASP_OK);
+/// ```c
+/// do {
+///     status = rasp_step_text(session, 0, text, sizeof text, &length, NULL, &error);
+///     fwrite(text, 1, length, stdout);
+/// } while (status == RASP_OK);
+/// ```
 ///
 /// Does not allocate. On an error *length is 0, nothing has been appended and what is held back stays. Errors:
 /// BUFFER_TOO_SMALL (capacity is less than RASP_STEP_TEXT_SIZE; *length is then that), and those of rasp_step but for
