@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use rasp::Result;
 use rasp::format;
 use rasp::model::WeightType;
-use rasp_packer::{PackOptions, RecipeRequest, Search, Summary};
+use rasp_packer::{Compensation, PackOptions, RecipeRequest, Search, Summary};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -45,6 +45,12 @@ pub struct Args {
     /// Where the search's random numbers start
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Fit the weights to what this rung drops (least squares on the calibration text): better there, worse elsewhere
+    #[arg(long, value_name = "SPARSITY", value_parser = crate::parse_sparsity)]
+    compensate: Option<f32>,
+    /// How strongly fitted weights are held to the checkpoint's, relative to the mean square of a kept input
+    #[arg(long, default_value_t = Compensation::RIDGE, requires = "compensate")]
+    ridge: f32,
     /// A JSON file with exceptions from that, linear by linear
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
@@ -105,6 +111,7 @@ pub fn run(args: &Args) -> Result<()> {
             Allocation::Uniform => format::Allocation::Uniform,
         },
         search: Search { generations: args.search, population: args.population, seed: args.seed },
+        compensation: args.compensate.map(|sparsity| Compensation { sparsity, ridge: args.ridge }),
         recipe,
         quality: args.quality.map(|percent| percent / 100.0),
         work: args.work.clone(),

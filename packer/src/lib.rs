@@ -1,13 +1,16 @@
 //! Turns a Llama-family checkpoint into one `.rasp` file: import, split off low ranks, calibrate, write.
 
 mod allocate;
+mod block;
 mod calibrate;
+mod compensate;
 mod decompose;
 mod fisher;
 mod grid;
 mod head_look;
 mod histogram;
 pub mod import;
+mod measure;
 mod pack;
 mod plan;
 mod progress;
@@ -22,6 +25,7 @@ pub mod tokenizer;
 mod work;
 
 pub use allocate::Search;
+pub use compensate::Compensation;
 pub use grid::Grid;
 pub use pack::{PackOptions, Rung, Summary, pack};
 pub use plan::{RecipeRequest, Rule};

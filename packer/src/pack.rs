@@ -1,22 +1,19 @@
 //! From a checkpoint to a `.rasp` file.
 
-use crate::allocate::{self, Calibration, Search};
-use crate::calibrate;
-use crate::fisher;
+use crate::allocate::Search;
+use crate::compensate::Compensation;
 use crate::import;
+use crate::measure::{Measured, measure};
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
-use crate::quality::{self, Quality};
 use crate::stage::{self, Stage};
 use crate::tokenizer;
-use crate::work::Work;
-use rasp::format::{Allocation, Bytes, Config, File, LinearRecipe, Recipe, ScoreKind, TensorSpec, Writer, key};
-use rasp::model::{LoadOptions, Model, WeightType};
+use rasp::format::{Allocation, Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
+use rasp::model::WeightType;
 use rasp::{Error, Result, Status};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// What to pack, and how.
 #[derive(Clone, Debug)]
@@ -39,6 +36,8 @@ pub struct PackOptions {
     pub allocation: Allocation,
     /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
     pub search: Search,
+    /// Weights that make up for what one rung drops.
+    pub compensation: Option<Compensation>,
     /// Exceptions from that, linear by linear.
     pub recipe: RecipeRequest,
     /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting becomes
@@ -108,6 +107,9 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     if options.quality.is_some() && plan.ladder.is_empty() {
         return Err(Error::new(Status::InvalidArgument, "a quality to be met needs a ladder of sparsities"));
     }
+    if let Some(compensation) = &options.compensation {
+        compensation.rung(&plan.ladder)?;
+    }
     let compiled = tokenizer::compile(&checkpoint.tokenizer, config.vocab_size)?;
     let metadata = |recipe: &Recipe| -> Result<Vec<(&str, String)>> {
         let json = |e: serde_json::Error| Error::new(Status::Internal, e.to_string());
@@ -141,132 +143,6 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     let metadata = metadata(&recipe(&plan, weight_type, &measured))?;
     copy(&staging.0, &options.output, &metadata, tensors, progress)?;
     summary(options, &config, &plan, &measured)
-}
-
-/// What calibration tells.
-struct Measured {
-    tokens: usize,
-    /// One a linear, each one a rung
-    thresholds: Vec<Vec<f32>>,
-    /// One a rung, or none
-    losses: Vec<f64>,
-    default_sparsity: f32,
-}
-
-impl Measured {
-    /// Nothing yet.
-    fn undecided(plan: &Plan) -> Measured {
-        let thresholds = vec![vec![0.0; plan.ladder.len()]; plan.linears.len()];
-        Measured { tokens: 0, thresholds, losses: Vec::new(), default_sparsity: 0.0 }
-    }
-}
-
-/// Calibrates the staged model: its scores where they take a model to know, its thresholds, and what each rung costs.
-/// Scores go into the staging file, the shares kept into the plan.
-fn measure(options: &PackOptions, plan: &mut Plan, staging: &Path, progress: &mut dyn Progress) -> Result<Measured> {
-    let threads = options.threads;
-    let mut model = Model::load(staging, &LoadOptions::default())?;
-    let tokens = calibration_tokens(options, &model, progress)?;
-    let window = calibrate::window_len(&model);
-    let (windows, held_back) = calibrate::windows(&tokens, window, options.calibration_tokens);
-    // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
-    let source = source(options, &tokens)?;
-    let asked = format!("{source}, sparsity {:?}, {:?}, {:?}", plan.ladder, plan.allocation, options.search);
-    let gradients = Work::open(options.work.as_deref(), source)?;
-    let work = Work::open(options.work.as_deref(), asked)?;
-    if plan.score == ScoreKind::Fisher {
-        let fisher = gradients.load("fisher")?;
-        let save = |fisher: &fisher::Fisher| gradients.save("fisher", fisher);
-        let fisher = fisher::measure(&model, &windows, threads, fisher, save, progress)?;
-        let mut scores: Vec<Vec<f32>> =
-            plan.linears.iter().enumerate().map(|(i, l)| fisher.score(i, l.outputs)).collect();
-        model = with_scores(staging, model, plan, &scores)?;
-        if plan.allocation == Allocation::Global && options.search.generations > 0 {
-            let calibration = Calibration { model: &model, windows: &windows, threads };
-            let known = work.load("search")?;
-            let save = |found: &allocate::Found| work.save("search", found);
-            let factors = allocate::search(&calibration, plan, options.search, known, save, progress)?;
-            for (score, factor) in scores.iter_mut().zip(factors) {
-                score.iter_mut().for_each(|c| *c /= factor);
-            }
-            model = with_scores(staging, model, plan, &scores)?;
-        }
-    }
-
-    let calibration = Calibration { model: &model, windows: &windows, threads };
-    let known = work.load("rungs")?.unwrap_or_default();
-    let save = |rungs: &[allocate::Rung]| work.save("rungs", &rungs);
-    let mut rungs = allocate::rungs(&calibration, plan, known, save, progress)?;
-
-    let (mut losses, mut default_sparsity) = (Vec::new(), 0.0);
-    if !held_back.is_empty() {
-        let mut quality = Quality::new(&model, &held_back, threads)?;
-        losses = quality::losses(&mut quality, &rungs, progress)?;
-        if let Some(most) = options.quality {
-            default_sparsity = quality::sparsest(&mut quality, &plan.ladder, &rungs, &losses, most, progress)?;
-        }
-    } else if options.quality.is_some() {
-        let message = format!(
-            "the calibration text is too short to hold some of it back for measuring quality: it has {} tokens; with \
-             {window} a window, five windows would do",
-            tokens.len()
-        );
-        return Err(Error::new(Status::InvalidArgument, message));
-    }
-    let mut thresholds = vec![Vec::new(); plan.linears.len()];
-    for (n, rung) in rungs.drain(..).enumerate() {
-        for (linear, (threshold, share)) in rung.thresholds.into_iter().zip(rung.channels).enumerate() {
-            thresholds[linear].push(threshold);
-            plan.linears[linear].channels[n] = share;
-        }
-    }
-    Ok(Measured { tokens: windows.iter().map(|w| w.len()).sum(), thresholds, losses, default_sparsity })
-}
-
-/// The staged model with other scores, one vector a linear. Takes the model as it was: its mapping must go before the file
-/// under it changes.
-fn with_scores(staging: &Path, model: Arc<Model>, plan: &Plan, scores: &[Vec<f32>]) -> Result<Arc<Model>> {
-    drop(model);
-    let names = plan.linears.iter().map(|linear| format!("{}.score", linear.name()));
-    stage::overwrite(staging, names.zip(scores))?;
-    Model::load(staging, &LoadOptions::default())
-}
-
-/// The calibration text, with some more to hold back where there is as much.
-fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut dyn Progress) -> Result<Vec<u32>> {
-    let limit = options.calibration_tokens + quality::HELD_BACK * calibrate::window_len(model);
-    match &options.calibration {
-        Some(path) => {
-            let text = fs::read_to_string(path).map_err(|e| {
-                Error::new(Status::Io, format!("cannot read the calibration text {}: {e}", path.display()))
-            })?;
-            calibrate::text_tokens(model, &text, limit).map_err(|e| e.context(path.display()))
-        }
-        None => {
-            progress.note("no --calib text: the model writes its own");
-            calibrate::own_tokens(model, limit, options.threads, progress)
-        }
-    }
-}
-
-/// What the findings of a work directory depend on, in words and a checksum.
-fn source(options: &PackOptions, tokens: &[u32]) -> Result<String> {
-    let input = fs::metadata(&options.input)
-        .map_err(|e| Error::new(Status::Io, format!("cannot read {}: {e}", options.input.display())))?;
-    // FNV-1a, over the tokens.
-    let hash = tokens
-        .iter()
-        .flat_map(|t| t.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    Ok(format!(
-        "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {hash:016x}",
-        options.input.display(),
-        input.len(),
-        options.weight_type.name(),
-        options.rho,
-        options.recipe,
-        tokens.len(),
-    ))
 }
 
 fn config(from: &import::ModelConfig) -> Config {
@@ -303,6 +179,7 @@ fn recipe(plan: &Plan, weight_type: WeightType, measured: &Measured) -> Recipe {
         allocation: plan.allocation,
         default_sparsity: measured.default_sparsity,
         loss: measured.losses.iter().map(|&loss| loss as f32).collect(),
+        compensated: measured.compensated,
         linears: linears.collect::<BTreeMap<_, _>>(),
     }
 }

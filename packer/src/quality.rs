@@ -17,13 +17,15 @@ pub(crate) struct Quality<'a> {
     dense: f64,
 }
 
+/// The mean loss of the dense model, in nats; 0 where there is no text.
+pub(crate) fn dense(model: &Arc<Model>, windows: &[&[u32]], threads: usize) -> Result<f64> {
+    Quality::new(model, windows, 0.0, threads)?.mean_loss(usize::MAX)
+}
+
 impl<'a> Quality<'a> {
-    /// Passes the text once, dense.
-    pub(crate) fn new(model: &Arc<Model>, windows: &'a [&'a [u32]], threads: usize) -> Result<Quality<'a>> {
-        let scorer = calibrate::scorer(model, windows, threads)?;
-        let mut quality = Quality { scorer, windows, dense: 0.0 };
-        quality.dense = quality.mean_loss(usize::MAX)?;
-        Ok(quality)
+    /// `dense` is the mean loss to compare with: that of the model as it came, see [`dense`].
+    pub(crate) fn new(model: &Arc<Model>, windows: &'a [&'a [u32]], dense: f64, threads: usize) -> Result<Quality<'a>> {
+        Ok(Quality { scorer: calibrate::scorer(model, windows, threads)?, windows, dense })
     }
 
     /// By how much the perplexity with these thresholds is above the dense model's: 0.02 is 2%.

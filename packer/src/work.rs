@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A folder of JSON files, each of which says what it was made from.
+/// A folder of files, JSON or a line of JSON before bytes, each of which says what it was made from.
 pub(crate) struct Work {
     folder: Option<PathBuf>,
     /// What everything here depends on: the checkpoint, the text, the options.
@@ -36,41 +36,82 @@ impl Work {
 
     /// What was saved under `name` from the same source, if anything was.
     pub(crate) fn load<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let Some(path) = self.path(name) else { return Ok(None) };
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(io("cannot read", &path, e)),
-        };
-        let loaded: Loaded<T> = serde_json::from_str(&text).map_err(|e| {
-            let message = format!("{}: {e}; delete it to begin again", path.display());
-            Error::new(Status::BadFile, message)
-        })?;
-        if loaded.source != self.source {
-            let message = format!(
-                "{} was made from {}, this is {}: give each its own --work folder",
-                path.display(),
-                loaded.source,
-                self.source
-            );
-            return Err(Error::new(Status::InvalidArgument, message));
+        let Some(path) = self.path(name, "json") else { return Ok(None) };
+        let Some(text) = read(&path)? else { return Ok(None) };
+        self.found(&path, &text).map(Some)
+    }
+
+    /// The pieces that were saved under `name` from the same source, if they were.
+    pub(crate) fn load_bytes(&self, name: &str) -> Result<Option<Vec<Vec<u8>>>> {
+        let Some(path) = self.path(name, "bin") else { return Ok(None) };
+        let Some(bytes) = read(&path)? else { return Ok(None) };
+        let end = bytes.iter().position(|&b| b == b'\n').unwrap_or(bytes.len());
+        let lengths: Vec<usize> = self.found(&path, &bytes[..end])?;
+        let mut rest = bytes.get(end + 1..).unwrap_or_default();
+        let mut pieces = Vec::new();
+        for length in lengths {
+            let (piece, after) = rest.split_at_checked(length).ok_or_else(|| damaged(&path, "it is cut short"))?;
+            pieces.push(piece.to_vec());
+            rest = after;
         }
-        Ok(Some(loaded.found))
+        Ok(Some(pieces))
+    }
+
+    /// What a text says was found, if it is from the same source.
+    fn found<T: DeserializeOwned>(&self, path: &Path, text: &[u8]) -> Result<T> {
+        let loaded: Loaded<T> = serde_json::from_slice(text).map_err(|e| damaged(path, e))?;
+        if loaded.source == self.source {
+            return Ok(loaded.found);
+        }
+        let message = format!(
+            "{} was made from {}, this is {}: give each its own --work folder",
+            path.display(),
+            loaded.source,
+            self.source
+        );
+        Err(Error::new(Status::InvalidArgument, message))
     }
 
     /// Saves `found` under `name`; a file that is there appears whole or not at all.
     pub(crate) fn save<T: Serialize>(&self, name: &str, found: &T) -> Result<()> {
-        let Some(path) = self.path(name) else { return Ok(()) };
-        let text = serde_json::to_string(&Saved { source: &self.source, found })
-            .map_err(|e| Error::new(Status::Internal, format!("{}: {e}", path.display())))?;
-        let partial = path.with_extension("part");
-        fs::write(&partial, text).map_err(|e| io("cannot write", &partial, e))?;
-        fs::rename(&partial, &path).map_err(|e| io("cannot write", &path, e))
+        let Some(path) = self.path(name, "json") else { return Ok(()) };
+        self.write(&path, found, &[])
     }
 
-    fn path(&self, name: &str) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.join(format!("{name}.json")))
+    /// Saves pieces of bytes, likewise.
+    pub(crate) fn save_bytes(&self, name: &str, pieces: &[Vec<u8>]) -> Result<()> {
+        let Some(path) = self.path(name, "bin") else { return Ok(()) };
+        let lengths: Vec<usize> = pieces.iter().map(Vec::len).collect();
+        self.write(&path, &lengths, pieces)
     }
+
+    /// A line of JSON, and bytes behind it.
+    fn write<T: Serialize>(&self, path: &Path, found: &T, pieces: &[Vec<u8>]) -> Result<()> {
+        let mut bytes = serde_json::to_vec(&Saved { source: &self.source, found })
+            .map_err(|e| Error::new(Status::Internal, format!("{}: {e}", path.display())))?;
+        bytes.push(b'\n');
+        pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        let partial = path.with_extension("part");
+        fs::write(&partial, bytes).map_err(|e| io("cannot write", &partial, e))?;
+        fs::rename(&partial, path).map_err(|e| io("cannot write", path, e))
+    }
+
+    fn path(&self, name: &str, extension: &str) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(format!("{name}.{extension}")))
+    }
+}
+
+/// A file's bytes, if it is there.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io("cannot read", path, e)),
+    }
+}
+
+fn damaged(path: &Path, what: impl std::fmt::Display) -> Error {
+    Error::new(Status::BadFile, format!("{}: {what}; delete it to begin again", path.display()))
 }
 
 fn io(what: &str, path: &Path, e: std::io::Error) -> Error {
@@ -97,9 +138,26 @@ mod tests {
     }
 
     #[test]
+    fn bytes_come_back_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = |source: &str| Work::open(Some(folder.path()), source.into()).unwrap();
+        assert_eq!(work("a").load_bytes("x").unwrap(), None);
+        let pieces = vec![b"one\n".to_vec(), Vec::new(), vec![0, 255, b'\n']];
+        work("a").save_bytes("x", &pieces).unwrap();
+        assert_eq!(work("a").load_bytes("x").unwrap(), Some(pieces));
+        assert!(work("b").load_bytes("x").unwrap_err().message().contains("made from a, this is b"));
+        let path = folder.path().join("x.bin");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        let error = work("a").load_bytes("x").unwrap_err();
+        assert!(error.status() == Status::BadFile && error.message().contains("cut short"), "{error}");
+    }
+
+    #[test]
     fn without_a_folder_nothing_is_kept() {
         let work = Work::open(None, "a".into()).unwrap();
         work.save("x", &1).unwrap();
-        assert_eq!(work.load::<i32>("x").unwrap(), None);
+        work.save_bytes("x", &[vec![1]]).unwrap();
+        assert_eq!((work.load::<i32>("x").unwrap(), work.load_bytes("x").unwrap()), (None, None));
     }
 }

@@ -6,9 +6,10 @@ mod support;
 mod tiny;
 
 use rasp::format::{Allocation, ScoreKind};
+use rasp::model::WeightType;
 use rasp::session::Scorer;
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
-use rasp_packer::{Progress, RecipeRequest, Silent, pack};
+use rasp_packer::{Compensation, Progress, RecipeRequest, Silent, pack};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -100,6 +101,48 @@ fn a_text_too_short_to_measure_on_is_named() {
     assert!(error.message().contains("ladder"), "{error}");
 }
 
+/// How far sparse predictions are from the dense ones of another file: the mean of `|log p - log q|` over what `from` on
+/// passes sparsely.
+fn distance(sparse: &Arc<Model>, dense: &Arc<Model>, text: &str, sparsity: f32) -> f64 {
+    let mut tokens = Vec::new();
+    dense.tokenizer().encode(text, rasp::text::EncodeOptions::default(), &mut tokens).unwrap();
+    let window = dense.config().context_length.min(512);
+    let mut scorers = [sparse, dense].map(|model| Scorer::exact(model.clone(), window, 1).unwrap());
+    scorers[0].set_sparsity(sparsity).unwrap();
+    let (mut sum, mut count) = (0.0, 0);
+    for window in tokens[..256].chunks(window) {
+        let p = scorers[0].score(window, 0).unwrap();
+        let q = scorers[1].score(window, usize::MAX).unwrap();
+        sum += p.iter().zip(&q).map(|(p, q)| (p.log_prob - q.log_prob).abs()).sum::<f64>();
+        count += p.len();
+    }
+    sum / count as f64
+}
+
+#[test]
+fn fitted_weights_are_nearer_to_the_dense_model_at_their_rung() {
+    let hf = checkpoint("Qwen2ForCausalLM", true);
+    let text = fs::read_to_string(hf.path().join("calibration.txt")).unwrap();
+    packed(&hf, |o| o.allocation = Allocation::Global).unwrap();
+    let original = load(&output(&hf));
+    assert_eq!(original.recipe().compensated, None);
+    let before = distance(&original, &original, &text, 0.5);
+    for weight_type in [WeightType::Bf16, WeightType::F16] {
+        let compensation = Some(Compensation { sparsity: 0.5, ridge: 0.1 });
+        packed(&hf, |o| {
+            (o.allocation, o.compensation, o.weight_type) = (Allocation::Global, compensation, weight_type);
+        })
+        .unwrap();
+        let fitted = load(&output(&hf));
+        assert_eq!(fitted.recipe().compensated, Some(0.5));
+        let after = distance(&fitted, &original, &text, 0.5);
+        assert!(after < 0.8 * before, "{after} for {before}, {}", weight_type.name());
+    }
+    let compensation = Some(Compensation { sparsity: 0.4, ridge: 0.1 });
+    let error = packed(&hf, |o| o.compensation = compensation).unwrap_err();
+    assert!(error.message().contains("none of the sparsities"), "{error}");
+}
+
 /// Ends a run in the middle.
 struct Interrupted(&'static str);
 
@@ -145,6 +188,18 @@ fn an_interrupted_run_goes_on_and_ends_the_same() {
     pack(&options, &mut stages).unwrap();
     assert!(fs::read(output(&hf)).unwrap() == whole);
     assert!(!stages.0.iter().any(|stage| stage.contains("0.30")), "{:?}", stages.0);
+
+    // Fitting goes on too: with the first block's weights, and with all but the last.
+    options.work = None;
+    options.compensation = Some(Compensation { sparsity: 0.5, ridge: 0.3 });
+    pack(&options, &mut Silent).unwrap();
+    let whole = fs::read(output(&hf)).unwrap();
+    options.work = Some(work.clone());
+    pack(&options, &mut Silent).unwrap();
+    assert!(fs::read(output(&hf)).unwrap() == whole);
+    fs::remove_file(work.join("compensated.1.bin")).unwrap();
+    pack(&options, &mut Silent).unwrap();
+    assert!(fs::read(output(&hf)).unwrap() == whole);
 
     // The same folder for another text is refused.
     fs::write(hf.path().join("calibration.txt"), "jig cab ".repeat(200)).unwrap();

@@ -48,6 +48,9 @@ pub struct Recipe {
     /// 0.02 is 2%. Empty if it was not measured.
     #[serde(default)]
     pub loss: Vec<f32>,
+    /// The rung whose masks the weights were fitted to; they are the checkpoint's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensated: Option<f32>,
     /// One entry a linear, by name (`layers.0.q`).
     pub linears: BTreeMap<String, LinearRecipe>,
 }
@@ -83,6 +86,11 @@ impl Recipe {
         if !measured || !self.loss.iter().all(|loss| loss.is_finite()) {
             return bad(format!("losses {:?} for {} rungs", self.loss, self.sparsity.len()));
         }
+        if let Some(rung) = self.compensated
+            && !self.sparsity.contains(&rung)
+        {
+            return bad(format!("compensated {rung} is none of {:?}", self.sparsity));
+        }
         for (name, linear) in &self.linears {
             if linear.thresholds.len() != self.sparsity.len() || linear.kept.len() != self.sparsity.len() {
                 return bad(format!(
@@ -117,6 +125,7 @@ mod tests {
             allocation: Allocation::Global,
             default_sparsity: 0.0,
             loss: vec![0.01; sparsity.len()],
+            compensated: None,
             linears: BTreeMap::from([("layers.0.q".to_string(), linear)]),
         }
     }
@@ -144,10 +153,15 @@ mod tests {
     #[test]
     fn defaults_and_losses_must_belong_to_the_ladder() {
         let whole = recipe(&[0.3, 0.5], &[1.0, 2.0]);
-        assert!(Recipe { default_sparsity: 0.4, loss: Vec::new(), ..whole.clone() }.validate().is_ok());
+        assert!(
+            Recipe { default_sparsity: 0.4, loss: Vec::new(), compensated: Some(0.3), ..whole.clone() }
+                .validate()
+                .is_ok()
+        );
         for wrong in [
             Recipe { default_sparsity: 0.6, ..whole.clone() },
             Recipe { default_sparsity: f32::NAN, ..whole.clone() },
+            Recipe { compensated: Some(0.4), ..whole.clone() },
             Recipe { loss: vec![0.1], ..whole.clone() },
             Recipe { loss: vec![0.1, f32::INFINITY], ..whole.clone() },
         ] {

@@ -56,6 +56,7 @@ impl Tiny {
             allocation: Allocation::Uniform,
             default_sparsity: 0.0,
             loss: Vec::new(),
+            compensated: None,
             linears: Default::default(),
         };
         let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}\

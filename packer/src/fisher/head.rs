@@ -1,7 +1,6 @@
 //! Where the gradient starts: the loss of labels drawn from the model's own predictions.
 
-use super::matrix::{Mat, add_product, product};
-use super::norm::{rms_norm, rms_norm_backward};
+use crate::block::{Mat, add_product, product, rms_norm, rms_norm_backward};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use rasp::model::Model;

@@ -10,18 +10,13 @@
 //! The engine runs the model forward and hands out each block's residual stream; the backward pass recomputes one block
 //! at a time from it, so memory holds one block's activations and weights.
 
-mod attention;
-mod block;
 mod head;
-mod matrix;
-mod norm;
 #[cfg(test)]
 mod tests;
 
+use crate::block::{Block, Mat};
 use crate::calibrate;
 use crate::progress::Progress;
-use block::Block;
-use matrix::Mat;
 use rasp::Result;
 use rasp::model::{LinearKind, Model};
 use rasp::session::{MatRef, Observer, Scorer};

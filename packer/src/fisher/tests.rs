@@ -33,7 +33,7 @@ fn a_recomputed_block_is_the_engines() {
     let model = model();
     let streams = streams(&model);
     for layer in 0..model.layers().len() {
-        let found = Block::new(&model, layer, 1).forward(&streams[layer]);
+        let found = Block::new(&model, layer, 1).dense(&streams[layer]);
         let largest = found.data().iter().fold(0.0f32, |a, x| a.max(x.abs()));
         for (found, engine) in found.data().iter().zip(streams[layer + 1].data()) {
             assert!((found - engine).abs() < 1e-4 * largest, "layer {layer}: {found} for {engine}");
@@ -49,7 +49,7 @@ fn the_gradient_is_that_of_finite_differences() {
     // A linear function of the block's output, with coefficients that are all different.
     let coefficients: Vec<f32> = (0..x.data().len()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
     let value = |x: &Mat| {
-        let y = block.forward(x);
+        let y = block.dense(x);
         y.data().iter().zip(&coefficients).map(|(y, c)| f64::from(*y) * f64::from(*c)).sum::<f64>()
     };
     let mut linears = 0;

@@ -5,10 +5,10 @@ use crate::decompose::{Factors, column_norms, subtract, truncated_svd};
 use crate::grid::Grid;
 use crate::plan::LinearPlan;
 use crate::quantize::quantize;
-use crate::round::widen;
+use crate::round::{round, widen};
 use rasp::Result;
 use rasp::format::ScoreKind;
-use rasp::model::QuantType;
+use rasp::model::{QuantType, WeightType};
 
 /// A linear as it goes into the file.
 pub(super) struct Linear {
@@ -20,9 +20,35 @@ pub(super) struct Linear {
 }
 
 /// Its weights `[outputs, inputs]` as the file will hold them.
-pub(super) enum Weights {
+pub(crate) enum Weights {
     Float(Vec<u16>),
     Quantized(Grid),
+}
+
+impl Weights {
+    /// Rounded, or put on a grid. `name` is the linear's, for errors.
+    pub(crate) fn new(name: &str, values: &[f32], inputs: usize, weight_type: WeightType) -> Result<Weights> {
+        match weight_type.quant() {
+            None => round(name, values, weight_type.float()).map(Weights::Float),
+            Some(quant) => quantize(name, values, inputs, quant).map(Weights::Quantized),
+        }
+    }
+
+    /// The numbers that the file then has.
+    pub(crate) fn values(&self, weight_type: WeightType) -> Vec<f32> {
+        match self {
+            Weights::Float(bits) => widen(bits, weight_type.float()),
+            Weights::Quantized(grid) => grid.values(),
+        }
+    }
+
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Weights::Float(bits) => bits.len(),
+            Weights::Quantized(grid) => grid.numbers.len(),
+        }
+    }
 }
 
 impl Stage<'_> {
@@ -30,7 +56,7 @@ impl Stage<'_> {
     pub(super) fn linear(&self, layer: usize, plan: &LinearPlan) -> Result<Linear> {
         if let (Some(quant), 0) = (self.weight_type.quant(), plan.rank) {
             let weights = Weights::Quantized(self.grid(layer, plan, quant)?);
-            let norms = column_norms(&self.values(&weights), plan.inputs);
+            let norms = column_norms(&weights.values(self.weight_type), plan.inputs);
             return Ok(Linear { weights, norms, factors: None });
         }
         let name = plan.name();
@@ -44,13 +70,10 @@ impl Stage<'_> {
         if let Some(factors) = &factors {
             subtract(&mut w, plan.inputs, plan.rank, factors);
         }
-        let weights = match self.weight_type.quant() {
-            None => Weights::Float(self.round(&name, &w)?),
-            // A residual lies on no grid of the checkpoint's.
-            Some(quant) => Weights::Quantized(quantize(&name, &w, plan.inputs, quant)?),
-        };
+        // A residual lies on no grid of the checkpoint's.
+        let weights = Weights::new(&name, &w, plan.inputs, self.weight_type)?;
         let norms = match self.plan.score {
-            ScoreKind::ResidualNorm => column_norms(&self.values(&weights), plan.inputs),
+            ScoreKind::ResidualNorm => column_norms(&weights.values(self.weight_type), plan.inputs),
             // Fisher information takes a working model: until there is one, the norms stand in its place.
             ScoreKind::WeightNorm | ScoreKind::Magnitude | ScoreKind::Fisher => norms,
         };
@@ -69,12 +92,5 @@ impl Stage<'_> {
     fn factors(&self, name: &str, w: &[f32], plan: &LinearPlan, rank: usize) -> Result<Factors> {
         let exact = truncated_svd(w, plan.outputs, plan.inputs, rank).map_err(|e| e.context(name))?;
         Ok(Factors { a: self.rounded(name, &exact.a)?, b: self.rounded(name, &exact.b)? })
-    }
-
-    fn values(&self, weights: &Weights) -> Vec<f32> {
-        match weights {
-            Weights::Float(bits) => widen(bits, self.weight_type.float()),
-            Weights::Quantized(grid) => grid.values(),
-        }
     }
 }

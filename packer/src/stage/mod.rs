@@ -10,8 +10,9 @@ use crate::plan::{LinearPlan, Plan};
 use crate::progress::Progress;
 use crate::tokenizer::Compiled;
 use columns::{Columns, nibbles};
-use linear::{Linear, Weights};
-pub(crate) use overwrite::overwrite;
+use linear::Linear;
+pub(crate) use linear::Weights;
+pub(crate) use overwrite::replaced;
 use rasp::format::{Config, Dtype, ScoreKind, TensorSpec, Writer, channel_rows};
 use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::{Error, Result, Status};
@@ -121,12 +122,8 @@ impl Stage<'_> {
 
     /// One group: scores and factors of its linears, then their weights side by side, input-channel-major.
     fn write_group(&self, writer: &mut Writer, layer: usize, kind: GroupKind) -> Result<()> {
-        let width = self.group_width(layer, kind);
         let inputs = self.config.linear_shape(kind.linears()[0]).0;
-        // Bits of floating point, or whole numbers with their scales and minima.
-        let (mut floats, mut scale, mut min) = (Columns::new(width), Columns::new(width), Columns::new(width));
-        let mut numbers = Columns::new(width);
-        let mut bias = Vec::with_capacity(width);
+        let (mut matrices, mut bias) = (Vec::new(), Vec::new());
         for plan in self.group(layer, kind) {
             let name = plan.name();
             let Linear { weights, norms, factors } = self.linear(layer, plan)?;
@@ -140,15 +137,7 @@ impl Stage<'_> {
                 a.add(&self.round(&name, &factors.a)?, plan.rank);
                 writer.tensor(&format!("{name}.low_rank.a"), &u16_bytes(&a.into_rows()))?;
             }
-            match &weights {
-                Weights::Float(bits) => floats.add(bits, inputs),
-                Weights::Quantized(grid) => {
-                    let groups = inputs / self.weight_type.block_unit();
-                    numbers.add(&grid.numbers, inputs);
-                    scale.add(&grid.scale, groups);
-                    min.add(&grid.min, groups);
-                }
-            }
+            matrices.push(weights);
             match self.checkpoint.bias(layer, plan.kind)? {
                 Some(own) => bias.extend(own),
                 None => bias.resize(bias.len() + plan.outputs, 0.0),
@@ -158,17 +147,9 @@ impl Stage<'_> {
         if kind == GroupKind::Qkv && self.checkpoint.has_bias() {
             writer.tensor(&format!("{name}.bias"), &f32_bytes(&bias))?;
         }
-        let places = channel_rows(inputs, self.weight_type.block_unit());
-        let Some(quant) = self.weight_type.quant() else {
-            return writer.tensor(&name, &u16_bytes(&floats.into_placed_rows(places)));
-        };
-        let numbers = numbers.into_placed_rows(places);
-        match quant {
-            QuantType::Q8 => writer.tensor(&name, &numbers)?,
-            QuantType::Q4 => writer.tensor(&name, &nibbles(&numbers))?,
-        }
-        for (part, shared) in shared_parts(self.weight_type).iter().zip([scale, min]) {
-            writer.tensor(&format!("{name}.{part}"), &u16_bytes(&shared.into_rows()))?;
+        let tensors = matrix_tensors(&name, self.weight_type).into_iter();
+        for (name, bytes) in tensors.zip(matrix_bytes(matrices, inputs, self.weight_type)) {
+            writer.tensor(&name, &bytes)?;
         }
         Ok(())
     }
@@ -184,6 +165,40 @@ impl Stage<'_> {
     }
 }
 
+/// The tensors that hold a group's matrix.
+pub(crate) fn matrix_tensors(group: &str, weight_type: WeightType) -> Vec<String> {
+    let parts = shared_parts(weight_type).iter().map(|part| format!("{group}.{part}"));
+    std::iter::once(group.to_string()).chain(parts).collect()
+}
+
+/// What is in them: linears of `inputs` inputs side by side, input-channel-major, channels where the file has them.
+pub(crate) fn matrix_bytes(linears: Vec<Weights>, inputs: usize, weight_type: WeightType) -> Vec<Vec<u8>> {
+    let width = linears.iter().map(Weights::len).sum::<usize>() / inputs;
+    let groups = inputs / weight_type.block_unit();
+    // Bits of floating point, or whole numbers with their scales and minima.
+    let (mut floats, mut numbers) = (Columns::new(width), Columns::new(width));
+    let (mut scale, mut min) = (Columns::new(width), Columns::new(width));
+    for weights in linears {
+        match weights {
+            Weights::Float(bits) => floats.add(&bits, inputs),
+            Weights::Quantized(grid) => {
+                numbers.add(&grid.numbers, inputs);
+                scale.add(&grid.scale, groups);
+                min.add(&grid.min, groups);
+            }
+        }
+    }
+    let places = channel_rows(inputs, weight_type.block_unit());
+    let Some(quant) = weight_type.quant() else { return vec![u16_bytes(&floats.into_placed_rows(places))] };
+    let numbers = numbers.into_placed_rows(places);
+    let numbers = match quant {
+        QuantType::Q8 => numbers,
+        QuantType::Q4 => nibbles(&numbers),
+    };
+    let shared = shared_parts(weight_type).iter().zip([scale, min]).map(|(_, shared)| u16_bytes(&shared.into_rows()));
+    std::iter::once(numbers).chain(shared).collect()
+}
+
 /// The tensors that stand beside a group's matrix: what its groups of channels share.
 fn shared_parts(weight_type: WeightType) -> &'static [&'static str] {
     match weight_type.quant() {
@@ -193,7 +208,7 @@ fn shared_parts(weight_type: WeightType) -> &'static [&'static str] {
     }
 }
 
-fn f32_bytes(x: &[f32]) -> Vec<u8> {
+pub(crate) fn f32_bytes(x: &[f32]) -> Vec<u8> {
     x.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 

@@ -1,19 +1,31 @@
 //! Changing tensors of a staging file in place.
 
-use super::f32_bytes;
 use rasp::format::{Bytes, File};
+use rasp::model::{LoadOptions, Model};
 use rasp::{Error, Result, Status};
 use std::fs::OpenOptions;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-/// Writes other numbers into F32 tensors of a file that nobody has mapped. Their lengths stay.
-pub(crate) fn overwrite<'a>(path: &Path, tensors: impl Iterator<Item = (String, &'a Vec<f32>)>) -> Result<()> {
+/// The staged model with other tensors. Takes the model as it was: its mapping must go before the file under it changes.
+pub(crate) fn replaced(
+    staging: &Path,
+    model: Arc<Model>,
+    tensors: impl Iterator<Item = (String, Vec<u8>)>,
+) -> Result<Arc<Model>> {
+    drop(model);
+    overwrite(staging, tensors)?;
+    Model::load(staging, &LoadOptions::default())
+}
+
+/// Writes other bytes into tensors of a file that nobody has mapped. Their lengths stay.
+fn overwrite(path: &Path, tensors: impl Iterator<Item = (String, Vec<u8>)>) -> Result<()> {
     let mut places = Vec::new();
     {
         let file = File::open(Bytes::map(path)?)?;
-        for (name, numbers) in tensors {
-            let (span, bytes) = (file.span(&name)?, f32_bytes(numbers));
+        for (name, bytes) in tensors {
+            let span = file.span(&name)?;
             if span.len() != bytes.len() {
                 let message = format!("tensor {name} has {} bytes, its replacement {}", span.len(), bytes.len());
                 return Err(Error::new(Status::Internal, message));

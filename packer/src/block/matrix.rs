@@ -5,78 +5,77 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 /// `[rows, cols]`, row-major.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Mat {
+pub(crate) struct Mat {
     data: Vec<f32>,
     rows: usize,
     cols: usize,
 }
 
 impl Mat {
-    pub(super) fn new(data: Vec<f32>, rows: usize, cols: usize) -> Mat {
+    pub(crate) fn new(data: Vec<f32>, rows: usize, cols: usize) -> Mat {
         assert_eq!(data.len(), rows * cols, "a matrix of its shape");
         Mat { data, rows, cols }
     }
 
-    pub(super) fn zeros(rows: usize, cols: usize) -> Mat {
+    pub(crate) fn zeros(rows: usize, cols: usize) -> Mat {
         Mat::new(vec![0.0; rows * cols], rows, cols)
     }
 
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn cols(&self) -> usize {
+    pub(crate) fn cols(&self) -> usize {
         self.cols
     }
 
-    #[cfg(test)]
-    pub(super) fn data(&self) -> &[f32] {
+    pub(crate) fn data(&self) -> &[f32] {
         &self.data
     }
 
-    pub(super) fn data_mut(&mut self) -> &mut [f32] {
+    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
-    pub(super) fn row(&self, row: usize) -> &[f32] {
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
         &self.data[row * self.cols..(row + 1) * self.cols]
     }
 
-    pub(super) fn row_mut(&mut self, row: usize) -> &mut [f32] {
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
         &mut self.data[row * self.cols..(row + 1) * self.cols]
     }
 
     /// Columns `from .. from + cols`, as a view.
-    pub(super) fn columns(&self, from: usize, cols: usize) -> MatRef<'_, f32> {
+    pub(crate) fn columns(&self, from: usize, cols: usize) -> MatRef<'_, f32> {
         self.view().subcols(from, cols)
     }
 
-    pub(super) fn columns_mut(&mut self, from: usize, cols: usize) -> MatMut<'_, f32> {
+    pub(crate) fn columns_mut(&mut self, from: usize, cols: usize) -> MatMut<'_, f32> {
         self.view_mut().subcols_mut(from, cols)
     }
 
-    pub(super) fn view(&self) -> MatRef<'_, f32> {
+    pub(crate) fn view(&self) -> MatRef<'_, f32> {
         MatRef::from_row_major_slice(&self.data, self.rows, self.cols)
     }
 
-    pub(super) fn view_mut(&mut self) -> MatMut<'_, f32> {
+    pub(crate) fn view_mut(&mut self) -> MatMut<'_, f32> {
         MatMut::from_row_major_slice_mut(&mut self.data, self.rows, self.cols)
     }
 
     /// Adds `other`, element by element.
-    pub(super) fn add(&mut self, other: &Mat) {
+    pub(crate) fn add(&mut self, other: &Mat) {
         debug_assert_eq!((self.rows, self.cols), (other.rows, other.cols));
         self.data.iter_mut().zip(&other.data).for_each(|(x, y)| *x += y);
     }
 }
 
 /// `y += a·b`.
-pub(super) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>, threads: usize) {
+pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>, threads: usize) {
     matmul(y, Accum::Add, a, b, 1.0, Par::rayon(threads));
 }
 
 /// `a·b`.
-pub(super) fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>, threads: usize) -> Mat {
+pub(crate) fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>, threads: usize) -> Mat {
     let mut y = Mat::zeros(a.nrows(), b.ncols());
     add_product(y.view_mut(), a, b, threads);
     y

@@ -1,25 +1,36 @@
-//! One decoder block, forward from its residual stream and back again.
+//! One decoder block, forward from its residual stream and back again, in f32: for what the engine cannot do.
+//!
+//! The engine runs the model; this is a second way through one block, for gradients (`fisher`) and for linears that are
+//! not the file's (`compensate`). A test holds it to the engine's.
 
-use super::attention::Attention;
-use super::matrix::{Mat, add_product, product};
-use super::norm::{rms_norm, rms_norm_backward};
+mod attention;
+mod matrix;
+mod norm;
+
+use attention::Attention;
+pub(crate) use matrix::{Mat, add_product, product};
+pub(crate) use norm::{rms_norm, rms_norm_backward};
+use rasp::Result;
 use rasp::model::{Group, GroupKind, LinearKind, Model};
 
 /// Told the gradient `[tokens, in]` by the input of each linear, through that linear's masked weights alone.
-pub(super) type Told<'a> = &'a mut dyn FnMut(LinearKind, &Mat);
+pub(crate) type Told<'a> = &'a mut dyn FnMut(LinearKind, &Mat);
+
+/// Stands in for a group of linears: from its inputs, `[tokens, in]` a window, to its outputs, `[tokens, out]`.
+pub(crate) type Apply<'a> = &'a mut dyn FnMut(&Group, &[Mat]) -> Result<Vec<Mat>>;
 
 /// A group of linears in f32.
-struct Linears<'a> {
+pub(crate) struct Linears<'a> {
     group: &'a Group,
     /// `[in, out]`: `R`, or `W` where there is no low rank.
-    weights: Mat,
+    pub(crate) weights: Mat,
     /// `(B [rank, in], A [rank, out])` of each linear
     low_ranks: Vec<Option<(Mat, Mat)>>,
     threads: usize,
 }
 
 impl<'a> Linears<'a> {
-    fn new(model: &Model, group: &'a Group, threads: usize) -> Linears<'a> {
+    pub(crate) fn new(model: &Model, group: &'a Group, threads: usize) -> Linears<'a> {
         let (input, output) = (group.input(), group.output());
         let mut weights = Mat::zeros(input, output);
         model.group_values(group, weights.data_mut());
@@ -35,11 +46,17 @@ impl<'a> Linears<'a> {
 
     /// `bias + A·(B·x) + R·x`, `[tokens, out]`.
     fn forward(&self, x: &Mat) -> Mat {
+        let mut y = self.start(x);
+        add_product(y.view_mut(), x.view(), self.weights.view(), self.threads);
+        y
+    }
+
+    /// `bias + A·(B·x)`, `[tokens, out]`: what the products with `R` are added to.
+    pub(crate) fn start(&self, x: &Mat) -> Mat {
         let mut y = Mat::zeros(x.rows(), self.group.output());
         if let Some(bias) = self.group.bias_values() {
             (0..y.rows()).for_each(|row| y.row_mut(row).copy_from_slice(bias));
         }
-        add_product(y.view_mut(), x.view(), self.weights.view(), self.threads);
         for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
             if let Some((b, a)) = low_rank {
                 let t = product(x.view(), b.view().transpose(), self.threads);
@@ -69,7 +86,7 @@ impl<'a> Linears<'a> {
 }
 
 /// One block of a model.
-pub(super) struct Block<'a> {
+pub(crate) struct Block<'a> {
     model: &'a Model,
     layer: usize,
     threads: usize,
@@ -86,7 +103,7 @@ fn silu_slope(x: f32) -> f32 {
 }
 
 impl<'a> Block<'a> {
-    pub(super) fn new(model: &'a Model, layer: usize, threads: usize) -> Block<'a> {
+    pub(crate) fn new(model: &'a Model, layer: usize, threads: usize) -> Block<'a> {
         Block { model, layer, threads }
     }
 
@@ -98,21 +115,41 @@ impl<'a> Block<'a> {
         Attention { config: self.model.config(), inv_freq: self.model.rope_inv_freq(), threads: self.threads }
     }
 
-    /// The residual stream after the block, from that before it: what [`backward`](Block::backward) differentiates.
-    #[cfg(test)]
-    pub(super) fn forward(&self, x: &Mat) -> Mat {
+    /// The residual streams after the block, from those before it, one a window, with `apply` for the linears.
+    pub(crate) fn forward(&self, streams: &mut [Mat], apply: Apply<'_>) -> Result<()> {
         let (layer, eps) = (&self.model.layers()[self.layer], self.model.config().rms_norm_eps);
-        let mut qkv = self.linears(GroupKind::Qkv).forward(&rms_norm(x, &layer.attn_norm, eps));
-        self.attention().rope(&mut qkv, 1.0);
-        let mut x = x.clone();
-        x.add(&self.linears(GroupKind::O).forward(&self.attention().forward(&qkv)));
-        let gate_up = self.linears(GroupKind::GateUp).forward(&rms_norm(&x, &layer.mlp_norm, eps));
-        x.add(&self.linears(GroupKind::Down).forward(&gated(&gate_up)));
+        let attention = self.attention();
+        let normed = |streams: &[Mat], gain: &[f32]| streams.iter().map(|x| rms_norm(x, gain, eps)).collect::<Vec<_>>();
+        let add = |streams: &mut [Mat], y: Vec<Mat>| streams.iter_mut().zip(&y).for_each(|(x, y)| x.add(y));
+
+        let mut attended = apply(&layer.qkv, &normed(streams, &layer.attn_norm))?;
+        for qkv in &mut attended {
+            attention.rope(qkv, 1.0);
+            *qkv = attention.forward(qkv);
+        }
+        add(streams, apply(&layer.o, &attended)?);
+        drop(attended);
+        let mut act = apply(&layer.gate_up, &normed(streams, &layer.mlp_norm))?;
+        act.iter_mut().for_each(|gate_up| *gate_up = gated(gate_up));
+        add(streams, apply(&layer.down, &act)?);
+        Ok(())
+    }
+
+    /// The same of one window with the model's own linears: what [`backward`](Block::backward) differentiates.
+    #[cfg(test)]
+    pub(crate) fn dense(&self, x: &Mat) -> Mat {
+        let mut streams = [x.clone()];
+        let own = &mut |group: &Group, x: &[Mat]| {
+            let linears = Linears::new(self.model, group, self.threads);
+            Ok(x.iter().map(|x| linears.forward(x)).collect())
+        };
+        self.forward(&mut streams, own).expect("nothing here fails");
+        let [x] = streams;
         x
     }
 
     /// The gradient by the residual stream `x` before the block, from `dout` by the stream after it.
-    pub(super) fn backward(&self, x: &Mat, dout: Mat, told: Told<'_>) -> Mat {
+    pub(crate) fn backward(&self, x: &Mat, dout: Mat, told: Told<'_>) -> Mat {
         let (layer, eps) = (&self.model.layers()[self.layer], self.model.config().rms_norm_eps);
         let attention = self.attention();
         let linears_qkv = self.linears(GroupKind::Qkv);
@@ -141,7 +178,6 @@ impl<'a> Block<'a> {
 }
 
 /// `silu(gate)·up`, from both side by side.
-#[cfg(test)]
 fn gated(gate_up: &Mat) -> Mat {
     let width = gate_up.cols() / 2;
     let mut y = Mat::zeros(gate_up.rows(), width);

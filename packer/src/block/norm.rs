@@ -9,7 +9,7 @@ fn inverse_rms(x: &[f32], eps: f32) -> f32 {
 }
 
 /// `x / √(mean(x²) + eps) · gain`, row by row (arXiv:1910.07467, equation 4).
-pub(super) fn rms_norm(x: &Mat, gain: &[f32], eps: f32) -> Mat {
+pub(crate) fn rms_norm(x: &Mat, gain: &[f32], eps: f32) -> Mat {
     let mut y = x.clone();
     for row in 0..y.rows() {
         let r = inverse_rms(x.row(row), eps);
@@ -19,7 +19,7 @@ pub(super) fn rms_norm(x: &Mat, gain: &[f32], eps: f32) -> Mat {
 }
 
 /// The gradient by `x`, from `dy` by the norm: `r·(g∘dy) − x·r³/n·Σ(g∘dy∘x)` with `r = 1/√(mean(x²) + eps)`.
-pub(super) fn rms_norm_backward(x: &Mat, gain: &[f32], eps: f32, dy: &Mat) -> Mat {
+pub(crate) fn rms_norm_backward(x: &Mat, gain: &[f32], eps: f32, dy: &Mat) -> Mat {
     let mut dx = dy.clone();
     for row in 0..x.rows() {
         let x = x.row(row);

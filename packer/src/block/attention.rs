@@ -6,17 +6,17 @@ use faer::linalg::matmul::matmul;
 use rasp::format::Config;
 
 /// The shape of attention: queries, keys and values lie side by side in rows of `Q + 2K`.
-pub(super) struct Attention<'a> {
-    pub(super) config: &'a Config,
+pub(crate) struct Attention<'a> {
+    pub(crate) config: &'a Config,
     /// `[head_dim / 2]`
-    pub(super) inv_freq: &'a [f32],
-    pub(super) threads: usize,
+    pub(crate) inv_freq: &'a [f32],
+    pub(crate) threads: usize,
 }
 
 impl Attention<'_> {
     /// Turns queries and keys by their position (RoFormer, arXiv:2104.09864), or back with `sign` -1, which is the
     /// gradient's way.
-    pub(super) fn rope(&self, qkv: &mut Mat, sign: f64) {
+    pub(crate) fn rope(&self, qkv: &mut Mat, sign: f64) {
         let (dim, half) = (self.config.head_dim, self.config.head_dim / 2);
         let turned = self.config.q_dim() + self.config.kv_dim();
         for position in 0..qkv.rows() {
@@ -59,7 +59,7 @@ impl Attention<'_> {
     }
 
     /// The heads' outputs side by side, `[tokens, Q]`, from turned queries and keys.
-    pub(super) fn forward(&self, qkv: &Mat) -> Mat {
+    pub(crate) fn forward(&self, qkv: &Mat) -> Mat {
         let dim = self.config.head_dim;
         let mut out = Mat::zeros(qkv.rows(), self.config.q_dim());
         for head in 0..self.config.num_heads {
@@ -71,7 +71,7 @@ impl Attention<'_> {
     }
 
     /// The gradient by turned queries, keys and values, from `dout` by the heads' outputs.
-    pub(super) fn backward(&self, qkv: &Mat, dout: &Mat) -> Mat {
+    pub(crate) fn backward(&self, qkv: &Mat, dout: &Mat) -> Mat {
         let dim = self.config.head_dim;
         let scale = 1.0 / (dim as f32).sqrt();
         let mut d = Mat::zeros(qkv.rows(), qkv.cols());

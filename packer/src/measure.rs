@@ -1,0 +1,184 @@
+//! What calibration tells: scores, thresholds, weights that make up for what is dropped, and what each rung costs.
+
+use crate::allocate::{self, Calibration};
+use crate::calibrate;
+use crate::compensate::{Setting, compensate};
+use crate::fisher::{self, Fisher};
+use crate::pack::PackOptions;
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::quality::{self, Quality};
+use crate::stage::{self, f32_bytes};
+use crate::work::Work;
+use rasp::format::{Allocation, ScoreKind};
+use rasp::model::{LoadOptions, Model};
+use rasp::{Error, Result, Status};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What calibration tells.
+pub(crate) struct Measured {
+    pub(crate) tokens: usize,
+    /// One a linear, each one a rung
+    pub(crate) thresholds: Vec<Vec<f32>>,
+    /// One a rung, or none
+    pub(crate) losses: Vec<f64>,
+    pub(crate) default_sparsity: f32,
+    /// The rung that the weights were fitted to
+    pub(crate) compensated: Option<f32>,
+}
+
+impl Measured {
+    /// Nothing yet.
+    pub(crate) fn undecided(plan: &Plan) -> Measured {
+        let thresholds = vec![vec![0.0; plan.ladder.len()]; plan.linears.len()];
+        Measured { tokens: 0, thresholds, losses: Vec::new(), default_sparsity: 0.0, compensated: None }
+    }
+}
+
+/// Calibrates the staged model: its scores where they take a model to know, its thresholds, weights that make up for what
+/// is dropped if they are asked for, and what each rung costs. Scores and weights go into the staging file, the shares kept
+/// into the plan.
+pub(crate) fn measure(
+    options: &PackOptions,
+    plan: &mut Plan,
+    staging: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Measured> {
+    let threads = options.threads;
+    let mut model = Model::load(staging, &LoadOptions::default())?;
+    let tokens = calibration_tokens(options, &model, progress)?;
+    let window = calibrate::window_len(&model);
+    let (windows, held_back) = calibrate::windows(&tokens, window, options.calibration_tokens);
+    if options.quality.is_some() && held_back.is_empty() {
+        let message = format!(
+            "the calibration text is too short to hold some of it back for measuring quality: it has {} tokens; with \
+             {window} a window, five windows would do",
+            tokens.len()
+        );
+        return Err(Error::new(Status::InvalidArgument, message));
+    }
+    // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
+    let source = source(options, &tokens)?;
+    let asked = format!("{source}, sparsity {:?}, {:?}, {:?}", plan.ladder, plan.allocation, options.search);
+    let gradients = Work::open(options.work.as_deref(), source)?;
+    let work = Work::open(options.work.as_deref(), asked.clone())?;
+    if plan.score == ScoreKind::Fisher {
+        let scoring = Scoring { options, plan, staging, windows: &windows, gradients: &gradients, work: &work };
+        model = scoring.score(model, progress)?;
+    }
+
+    let rungs = |model: &Arc<Model>, work: &Work, name: &str, progress: &mut dyn Progress| {
+        let calibration = Calibration { model, windows: &windows, threads };
+        let known = work.load(name)?.unwrap_or_default();
+        allocate::rungs(&calibration, plan, known, |rungs| work.save(name, &rungs), progress)
+    };
+    let mut found = rungs(&model, &work, "rungs", progress)?;
+    let dense = quality::dense(&model, &held_back, threads)?;
+    if let Some(compensation) = options.compensation {
+        let rung = compensation.rung(&plan.ladder)?;
+        let ridge = compensation.ridge;
+        let setting = Setting { windows: &windows, thresholds: &found[rung].thresholds, ridge, threads };
+        let work = Work::open(options.work.as_deref(), format!("{asked}, {compensation:?}"))?;
+        model = compensate(staging, model, &setting, &work, progress)?;
+        // Other weights leave other inputs to those behind them: what a rung keeps is found anew.
+        found = rungs(&model, &work, "rungs-compensated", progress)?;
+    }
+
+    let (mut losses, mut default_sparsity) = (Vec::new(), 0.0);
+    if !held_back.is_empty() {
+        let mut quality = Quality::new(&model, &held_back, dense, threads)?;
+        losses = quality::losses(&mut quality, &found, progress)?;
+        if let Some(most) = options.quality {
+            default_sparsity = quality::sparsest(&mut quality, &plan.ladder, &found, &losses, most, progress)?;
+        }
+    }
+    let mut thresholds = vec![Vec::new(); plan.linears.len()];
+    for (n, rung) in found.into_iter().enumerate() {
+        for (linear, (threshold, share)) in rung.thresholds.into_iter().zip(rung.channels).enumerate() {
+            thresholds[linear].push(threshold);
+            plan.linears[linear].channels[n] = share;
+        }
+    }
+    let tokens = windows.iter().map(|w| w.len()).sum();
+    let compensated = options.compensation.map(|compensation| compensation.sparsity);
+    Ok(Measured { tokens, thresholds, losses, default_sparsity, compensated })
+}
+
+/// Finding scores from a working model.
+struct Scoring<'a> {
+    options: &'a PackOptions,
+    plan: &'a Plan,
+    staging: &'a Path,
+    windows: &'a [&'a [u32]],
+    gradients: &'a Work,
+    work: &'a Work,
+}
+
+impl Scoring<'_> {
+    /// The staged model with scores from its Fisher information, times what a search has found.
+    fn score(&self, model: Arc<Model>, progress: &mut dyn Progress) -> Result<Arc<Model>> {
+        let (threads, search) = (self.options.threads, self.options.search);
+        let known = self.gradients.load("fisher")?;
+        let save = |fisher: &Fisher| self.gradients.save("fisher", fisher);
+        let fisher = fisher::measure(&model, self.windows, threads, known, save, progress)?;
+        let linears = self.plan.linears.iter().enumerate();
+        let mut scores: Vec<Vec<f32>> = linears.map(|(i, linear)| fisher.score(i, linear.outputs)).collect();
+        let model = self.replaced(model, &scores)?;
+        if self.plan.allocation != Allocation::Global || search.generations == 0 {
+            return Ok(model);
+        }
+        let calibration = Calibration { model: &model, windows: self.windows, threads };
+        let known = self.work.load("search")?;
+        let save = |found: &allocate::Found| self.work.save("search", found);
+        let factors = allocate::search(&calibration, self.plan, search, known, save, progress)?;
+        for (score, factor) in scores.iter_mut().zip(factors) {
+            score.iter_mut().for_each(|c| *c /= factor);
+        }
+        self.replaced(model, &scores)
+    }
+
+    /// The staged model with other scores, one vector a linear.
+    fn replaced(&self, model: Arc<Model>, scores: &[Vec<f32>]) -> Result<Arc<Model>> {
+        let names = self.plan.linears.iter().map(|linear| format!("{}.score", linear.name()));
+        stage::replaced(self.staging, model, names.zip(scores.iter().map(|score| f32_bytes(score))))
+    }
+}
+
+/// The calibration text, with some more to hold back where there is as much.
+fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut dyn Progress) -> Result<Vec<u32>> {
+    let limit = options.calibration_tokens + quality::HELD_BACK * calibrate::window_len(model);
+    match &options.calibration {
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|e| {
+                Error::new(Status::Io, format!("cannot read the calibration text {}: {e}", path.display()))
+            })?;
+            calibrate::text_tokens(model, &text, limit).map_err(|e| e.context(path.display()))
+        }
+        None => {
+            progress.note("no --calib text: the model writes its own");
+            calibrate::own_tokens(model, limit, options.threads, progress)
+        }
+    }
+}
+
+/// What the findings of a work directory depend on, in words and a checksum.
+fn source(options: &PackOptions, tokens: &[u32]) -> Result<String> {
+    let input = fs::metadata(&options.input)
+        .map_err(|e| Error::new(Status::Io, format!("cannot read {}: {e}", options.input.display())))?;
+    // FNV-1a, over the tokens.
+    let hash = tokens
+        .iter()
+        .flat_map(|t| t.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    Ok(format!(
+        "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {hash:016x}",
+        options.input.display(),
+        input.len(),
+        options.weight_type.name(),
+        options.rho,
+        options.recipe,
+        tokens.len(),
+    ))
+}
