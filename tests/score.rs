@@ -4,8 +4,8 @@
 mod tiny;
 
 use rasp::model::LoadOptions;
-use rasp::session::{Scored, Scorer, Window};
-use rasp::{Model, Status};
+use rasp::session::{KvType, Scored, Scorer, Window};
+use rasp::{Model, Session, SessionOptions, Status};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -73,4 +73,39 @@ fn windows_that_cannot_be_scored_are_refused() {
     assert_eq!(refused(&[1; 65], 1), Status::ContextFull);
     // The last token never passes; its id is checked all the same.
     assert_eq!(refused(&[1, 5000], 1), Status::OutOfRange);
+}
+
+#[test]
+fn a_dense_prefix_passes_densely_in_windows_and_one_by_one() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dense_prefix.rasp");
+    let mut tiny = tiny::Tiny::new();
+    tiny.recipe.dense_prefix = 3;
+    tiny.write(&path);
+    let model = Model::load(&path, &LoadOptions::default()).unwrap();
+    let tokens: Vec<u32> = b"Owls sit on a fence".iter().map(|&b| u32::from(b)).collect();
+    let mut scorer = Scorer::exact(model.clone(), 64, 2).unwrap();
+    scorer.set_sparsity(0.5).unwrap();
+    let sparse = scorer.score(&tokens, 0).unwrap();
+    let traffic = scorer.take_traffic();
+    assert_eq!(traffic.tokens, tokens.len() as u64);
+    // The same as if they had not been asked to be sparse, but for what is counted.
+    assert_eq!(scorer.score(&tokens, 3).unwrap(), sparse);
+    let later = scorer.take_traffic();
+    assert_eq!(later.tokens, tokens.len() as u64 - 3);
+    let dense = scorer.score(&tokens, usize::MAX).unwrap();
+    assert!(dense[..3] == sparse[..3] && dense[3..] != sparse[3..]);
+
+    let options = SessionOptions { kv_type: KvType::F32, ..SessionOptions::default() };
+    let mut session = Session::open(model, &options).unwrap();
+    session.set_sparsity(0.5).unwrap();
+    for (i, score) in sparse.iter().enumerate() {
+        session.decode(tokens[i]).unwrap();
+        let logits = session.logits().unwrap();
+        let largest = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        let sum: f64 = logits.iter().map(|&l| f64::from((l - largest).exp())).sum();
+        let log_prob = f64::from(logits[tokens[i + 1] as usize] - largest) - sum.ln();
+        assert_eq!(log_prob.to_bits(), score.log_prob.to_bits(), "token {i}");
+    }
+    session.decode(tokens[sparse.len()]).unwrap();
+    assert_eq!(session.stats().traffic, traffic);
 }

@@ -114,7 +114,7 @@ fn as_json(model: &Model, sizes: &Sizes) -> Value {
         "parameters": sizes.parameters, "isa": model.isa().name(), "chat_template": model.chat_template().is_some(),
         "score": model.recipe().score, "allocation": model.recipe().allocation,
         "default_sparsity": number(model.recipe().default_sparsity), "loss": numbers(&model.recipe().loss),
-        "compensated": model.recipe().compensated.map(number),
+        "dense_prefix": model.recipe().dense_prefix, "compensated": model.recipe().compensated.map(number),
         "sparsity": numbers(&model.recipe().sparsity), "linears": linears,
         // `linears` and `head`: what a dense token reads, whether or not the head is the embedding; a greedy one reads
         // `greedy_head` of the head.
@@ -176,6 +176,11 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
     text += &format!("{}, allocation {}\n", word(json!(recipe.score)), word(json!(recipe.allocation)));
     if recipe.default_sparsity > 0.0 {
         text += &format!("sessions start at sparsity {}\n", recipe.default_sparsity);
+    }
+    match recipe.dense_prefix {
+        0 => {}
+        1 => text += "the first token of a context always passes densely\n",
+        n => text += &format!("the first {n} tokens of a context always pass densely\n"),
     }
     if let Some(rung) = recipe.compensated {
         text += &format!("weights fitted to sparsity {rung}\n");

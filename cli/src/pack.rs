@@ -45,6 +45,10 @@ pub struct Args {
     /// Where the search's random numbers start
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Tokens at the beginning of a context that always pass densely, for the attention sink's sake (default: 1, or 0
+    /// where sparsity is shared out equally)
+    #[arg(long, value_name = "N")]
+    dense_prefix: Option<u16>,
     /// Fit the weights to what this rung drops (least squares on the calibration text): better there, worse elsewhere
     #[arg(long, value_name = "SPARSITY", value_parser = crate::parse_sparsity)]
     compensate: Option<f32>,
@@ -111,6 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
             Allocation::Uniform => format::Allocation::Uniform,
         },
         search: Search { generations: args.search, population: args.population, seed: args.seed },
+        dense_prefix: args.dense_prefix.map(usize::from),
         compensation: args.compensate.map(|sparsity| Compensation { sparsity, ridge: args.ridge }),
         recipe,
         quality: args.quality.map(|percent| percent / 100.0),

@@ -36,6 +36,9 @@ pub struct PackOptions {
     pub allocation: Allocation,
     /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
     pub search: Search,
+    /// Positions at the beginning of a context whose tokens always pass densely. `None`: 1 with
+    /// [`Allocation::Global`], which prices no attention sink, else 0.
+    pub dense_prefix: Option<usize>,
     /// Weights that make up for what one rung drops.
     pub compensation: Option<Compensation>,
     /// Exceptions from that, linear by linear.
@@ -126,7 +129,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     let (weight_type, undecided) = (options.weight_type, Measured::undecided(&plan));
     let write = |to: &Path, plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
         let stage = Stage { checkpoint: &checkpoint, config: &config, tokenizer: &compiled, plan, weight_type };
-        let metadata = metadata(&recipe(plan, weight_type, &undecided))?;
+        let metadata = metadata(&recipe(options, plan, &undecided))?;
         let mut writer = Writer::create(to, &metadata, stage.tensors())?;
         stage.write(&mut writer, progress)?;
         writer.finish()?;
@@ -140,7 +143,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     let staging = Temporary(staging_path(&options.output));
     let tensors = write(&staging.0, &plan, progress)?;
     let measured = measure(options, &mut plan, &staging.0, progress)?;
-    let metadata = metadata(&recipe(&plan, weight_type, &measured))?;
+    let metadata = metadata(&recipe(options, &plan, &measured))?;
     copy(&staging.0, &options.output, &metadata, tensors, progress)?;
     summary(options, &config, &plan, &measured)
 }
@@ -163,13 +166,13 @@ fn config(from: &import::ModelConfig) -> Config {
 }
 
 /// The recipe as the file states it.
-fn recipe(plan: &Plan, weight_type: WeightType, measured: &Measured) -> Recipe {
+fn recipe(options: &PackOptions, plan: &Plan, measured: &Measured) -> Recipe {
     let linears = plan.linears.iter().enumerate().map(|(i, linear)| {
         let recipe = LinearRecipe {
             rho: linear.rho,
             rank: linear.rank,
             thresholds: measured.thresholds.get(i).cloned().unwrap_or_default(),
-            kept: (0..plan.ladder.len()).map(|rung| linear.kept(rung, weight_type) as f32).collect(),
+            kept: (0..plan.ladder.len()).map(|rung| linear.kept(rung, options.weight_type) as f32).collect(),
         };
         (linear.name(), recipe)
     });
@@ -179,6 +182,10 @@ fn recipe(plan: &Plan, weight_type: WeightType, measured: &Measured) -> Recipe {
         allocation: plan.allocation,
         default_sparsity: measured.default_sparsity,
         loss: measured.losses.iter().map(|&loss| loss as f32).collect(),
+        dense_prefix: options.dense_prefix.unwrap_or(match plan.allocation {
+            Allocation::Global => 1,
+            Allocation::Uniform => 0,
+        }),
         compensated: measured.compensated,
         linears: linears.collect::<BTreeMap<_, _>>(),
     }

@@ -48,6 +48,10 @@ pub struct Recipe {
     /// 0.02 is 2%. Empty if it was not measured.
     #[serde(default)]
     pub loss: Vec<f32>,
+    /// Positions at the beginning of a context whose tokens pass densely at any sparsity. Models keep an attention sink
+    /// there (arXiv:2309.17453), which every later token looks at.
+    #[serde(default)]
+    pub dense_prefix: usize,
     /// The rung whose masks the weights were fitted to; they are the checkpoint's if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensated: Option<f32>,
@@ -125,6 +129,7 @@ mod tests {
             allocation: Allocation::Global,
             default_sparsity: 0.0,
             loss: vec![0.01; sparsity.len()],
+            dense_prefix: 1,
             compensated: None,
             linears: BTreeMap::from([("layers.0.q".to_string(), linear)]),
         }
@@ -171,6 +176,7 @@ mod tests {
         let json = r#"{"score": "weight_norm", "sparsity": [0.5], "linears": {}}"#;
         let old: Recipe = serde_json::from_str(json).unwrap();
         assert_eq!((old.allocation, old.default_sparsity, old.loss.len()), (Allocation::Uniform, 0.0, 0));
+        assert_eq!((old.dense_prefix, old.compensated), (0, None));
     }
 
     #[test]

@@ -256,6 +256,11 @@ impl Model {
         self.recipe.default_sparsity
     }
 
+    /// What a token at this position passes at if it is asked to pass at `sparsity`: the first positions are dense.
+    pub(crate) fn sparsity_at(&self, position: usize, sparsity: f32) -> f32 {
+        if position < self.recipe.dense_prefix { 0.0 } else { sparsity }
+    }
+
     /// The threshold of every linear at `sparsity`, in the order of the blocks and of [`LinearKind::ALL`].
     ///
     /// Between two rungs of the ladder thresholds are interpolated linearly; below the first rung, between 0 and it.

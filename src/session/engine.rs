@@ -289,6 +289,14 @@ impl Engine {
         self.buf.counts.fill(0);
     }
 
+    /// Counts tokens that passed densely where sparse ones are counted.
+    pub(super) fn count_dense(&mut self, tokens: usize) {
+        self.traffic.tokens += tokens as u64;
+        let groups = self.model.layers().iter().flat_map(|layer| layer.groups());
+        let bytes: u64 = groups.map(|group| group.bytes() + group.low_rank_bytes() as u64).sum();
+        self.traffic.linear_bytes += tokens as u64 * bytes;
+    }
+
     /// Takes the pass as far through the blocks as the budget goes. At their end the tokens' keys and values are in the
     /// cache, and their last residuals stand in `buf.hidden`. `mode` is the same at every call.
     pub(crate) fn advance(&mut self, budget: &Budget, mut mode: Mode<'_>, observer: &mut dyn Observer) -> Flow {

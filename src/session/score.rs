@@ -30,7 +30,8 @@ pub struct Scored {
 pub struct Window<'a> {
     /// All its tokens.
     pub tokens: &'a [u32],
-    /// Index of the first token that passes sparsely.
+    /// Index of the first token that passes sparsely; the model's [`dense_prefix`](crate::format::Recipe::dense_prefix)
+    /// passes densely in any case.
     pub sparse_from: usize,
     /// Index of the first token to be scored, at least 1.
     pub scored_from: usize,
@@ -119,7 +120,7 @@ impl Scorer {
     }
 
     /// Scores the tokens of one window after its first. Tokens pass densely before index `sparse_from`, sparsely from
-    /// it on.
+    /// it on (but for the model's dense prefix).
     ///
     /// Returns `tokens.len() - 1` scores.
     pub fn score(&mut self, tokens: &[u32], sparse_from: usize) -> Result<Vec<Scored>> {
@@ -235,10 +236,14 @@ impl Scorer {
         mut batch_done: impl FnMut(&mut Engine, &mut [f32], usize, usize) -> Result<()>,
     ) -> Result<()> {
         let mut first = start;
+        let dense = self.engine.model.recipe().dense_prefix;
         for chunk in tokens[start..].chunks(self.engine.batch()) {
             let (masked, masked_whole) = (&mut *self.masked, &mut *self.masked_whole);
-            let mode = Mode::Window { sparse_from: sparse_from.saturating_sub(first), masked, masked_whole };
-            self.engine.forward(chunk, first, mode, observer)?;
+            let sparse = sparse_from.max(dense).saturating_sub(first);
+            self.engine.forward(chunk, first, Mode::Window { sparse_from: sparse, masked, masked_whole }, observer)?;
+            // What was asked to be sparse and may not be counts too.
+            let asked = sparse_from.saturating_sub(first);
+            self.engine.count_dense(sparse.min(chunk.len()).saturating_sub(asked));
             batch_done(&mut self.engine, &mut self.logits, first, chunk.len())?;
             first += chunk.len();
         }

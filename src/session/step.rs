@@ -136,7 +136,10 @@ impl Session {
         }
         let length = self.tokens.len();
         self.job = Some(match self.pending {
-            true => Job { timed: true, ..Job::new(Call::Step, length, length - 1, length, self.sparsity) },
+            true => {
+                let sparsity = self.engine.model.sparsity_at(length - 1, self.sparsity);
+                Job { timed: true, ..Job::new(Call::Step, length, length - 1, length, sparsity) }
+            }
             false => self.look(Call::Step),
         });
         Ok(())
@@ -168,7 +171,8 @@ impl Session {
         let replaced = self.tokens.get(first).copied();
         self.tokens.truncate(first);
         self.tokens.push(token);
-        self.job = Some(Job { replaced, ..Job::new(Call::Decode, first, first, first + 1, self.sparsity) });
+        let sparsity = self.engine.model.sparsity_at(first, self.sparsity);
+        self.job = Some(Job { replaced, ..Job::new(Call::Decode, first, first, first + 1, sparsity) });
         self.whole().map(|_| ())
     }
 

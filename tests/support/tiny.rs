@@ -56,6 +56,7 @@ impl Tiny {
             allocation: Allocation::Uniform,
             default_sparsity: 0.0,
             loss: Vec::new(),
+            dense_prefix: 0,
             compensated: None,
             linears: Default::default(),
         };
