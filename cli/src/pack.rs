@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "S,…", default_value = "0.3,0.4,0.5,0.6,0.7", value_parser = parse_ladder)]
     sparsity: Ladder,
     /// Share of each linear's budget that goes to input channels; the rest pays for a low rank
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, conflicts_with = "search_rho")]
     rho: f32,
     /// How a rung's sparsity is shared out: by one threshold for the whole model, or equally
     #[arg(long, value_name = "HOW", default_value = "global")]
@@ -39,6 +39,9 @@ pub struct Args {
     /// Generations of an evolutionary search for a better allocation; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]
     search: usize,
+    /// Generations of an evolutionary search of rho, linear by linear, in place of --rho; 0: none
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    search_rho: usize,
     /// Candidates of a generation
     #[arg(long, value_name = "N", default_value_t = Search::DEFAULT.population, value_parser = crate::parse_count)]
     population: usize,
@@ -97,6 +100,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => RecipeRequest::default(),
         Some(path) => RecipeRequest::parse(&crate::read_text(path)?).map_err(|e| e.context(path.display()))?,
     };
+    let search = |generations| Search { generations, population: args.population, seed: args.seed };
     let options = PackOptions {
         input: args.input.clone(),
         output: args.output.clone(),
@@ -114,7 +118,8 @@ pub fn run(args: &Args) -> Result<()> {
             Allocation::Global => format::Allocation::Global,
             Allocation::Uniform => format::Allocation::Uniform,
         },
-        search: Search { generations: args.search, population: args.population, seed: args.seed },
+        search: search(args.search),
+        search_rho: search(args.search_rho),
         dense_prefix: args.dense_prefix.map(usize::from),
         compensation: args.compensate.map(|sparsity| Compensation { sparsity, ridge: args.ridge }),
         recipe,

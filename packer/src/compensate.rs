@@ -12,13 +12,13 @@
 //! those of tokens that are sparse, with compensated weights, in everything before. It costs nothing at run time, but the
 //! weights then suit one setting: `docs/quality.md` has what that means for the others and for dense prompts.
 
-use crate::block::{Block, Linears, Mat, add_product, product};
+use crate::block::{Block, Linears, Mat, add_product, embedded, mask, product};
 use crate::progress::Progress;
 use crate::stage::{self, Weights, matrix_bytes, matrix_tensors};
 use crate::work::Work;
 use faer::linalg::solvers::Solve;
 use faer::{MatRef, Side};
-use rasp::model::{GroupKind, Linear, Model};
+use rasp::model::{GroupKind, Model};
 use rasp::{Error, Result, Status};
 use std::path::Path;
 use std::sync::Arc;
@@ -68,6 +68,7 @@ pub(crate) fn compensate(
     progress: &mut dyn Progress,
 ) -> Result<Arc<Model>> {
     let layers = model.layers().len();
+    let dense = model.recipe().dense_prefix;
     let mut streams = embedded(&model, setting.windows);
     progress.begin("compensating", layers as u64);
     for layer in 0..layers {
@@ -90,7 +91,7 @@ pub(crate) fn compensate(
             for linear in group.linears() {
                 let name = format!("layers.{layer}.{}", linear.kind().name());
                 let threshold = setting.thresholds[linear.index()];
-                let masked: Vec<Mat> = inputs.iter().map(|x| mask(x, linear, threshold)).collect();
+                let masked: Vec<Mat> = inputs.iter().map(|x| mask(x, linear, threshold, dense)).collect();
                 let (start, len) = (linear.columns().start, linear.columns().len());
                 if !fitted {
                     let own = linears.weights.columns(start, len);
@@ -125,31 +126,6 @@ pub(crate) fn compensate(
 /// `[out, in]`, as checkpoints have it.
 fn transposed(weights: &Mat) -> Vec<f32> {
     (0..weights.cols()).flat_map(|col| (0..weights.rows()).map(move |row| weights.row(row)[col])).collect()
-}
-
-/// The residual stream before the first block, one a window.
-fn embedded(model: &Model, windows: &[&[u32]]) -> Vec<Mat> {
-    let hidden = model.config().hidden_size;
-    let stream = |window: &&[u32]| {
-        let mut x = Mat::zeros(window.len(), hidden);
-        window.iter().enumerate().for_each(|(row, &token)| model.embedding_values(token, x.row_mut(row)));
-        x
-    };
-    windows.iter().map(stream).collect()
-}
-
-/// `x∘m`: the channels that a linear keeps of each token.
-fn mask(x: &Mat, linear: &Linear, threshold: f32) -> Mat {
-    let mut masked = x.clone();
-    for row in 0..masked.rows() {
-        let row = masked.row_mut(row).iter_mut().enumerate();
-        row.for_each(|(j, x)| {
-            if x.abs() * linear.score().map_or(1.0, |score| score[j]) <= threshold {
-                *x = 0.0;
-            }
-        });
-    }
-    masked
 }
 
 /// `R'` `[in, out]` for `R`, from inputs and the same with channels dropped, `[tokens, in]` a window.

@@ -1,11 +1,11 @@
 //! What calibration tells: scores, thresholds, weights that make up for what is dropped, and what each rung costs.
 
-use crate::allocate::{self, Calibration};
+use crate::allocate::{self, Calibration, Search};
 use crate::calibrate;
 use crate::compensate::{Setting, compensate};
 use crate::fisher::{self, Fisher};
 use crate::pack::PackOptions;
-use crate::plan::Plan;
+use crate::plan::{Plan, RecipeRequest, Rule};
 use crate::progress::Progress;
 use crate::quality::{self, Quality};
 use crate::stage::{self, f32_bytes};
@@ -104,6 +104,40 @@ pub(crate) fn measure(
     let tokens = windows.iter().map(|w| w.len()).sum();
     let compensated = options.compensation.map(|compensation| compensation.sparsity);
     Ok(Measured { tokens, thresholds, losses, default_sparsity, compensated })
+}
+
+/// The recipe with a ρ for every linear, found on the staged model, which is dense. The user's own rules come after.
+/// `planned` gives the plan of a recipe.
+pub(crate) fn search_rho(
+    options: &PackOptions,
+    plan: &Plan,
+    planned: &dyn Fn(f32, &RecipeRequest) -> Result<Plan>,
+    staging: &Path,
+    progress: &mut dyn Progress,
+) -> Result<RecipeRequest> {
+    let threads = options.threads;
+    let mut model = Model::load(staging, &LoadOptions::default())?;
+    let tokens = calibration_tokens(options, &model, progress)?;
+    let (windows, _) = calibrate::windows(&tokens, calibrate::window_len(&model), options.calibration_tokens);
+    // What is found on the way belongs to a model without low ranks.
+    let folder = options.work.as_ref().map(|work| work.join("rho"));
+    let source = format!("{}, sparsity {:?}, {:?}", source(options, &tokens)?, plan.ladder, options.search_rho);
+    let work = Work::open(folder.as_deref(), source)?;
+    if plan.score == ScoreKind::Fisher {
+        let options = &PackOptions { search: Search::NONE, ..options.clone() };
+        let scoring = Scoring { options, plan, staging, windows: &windows, gradients: &work, work: &work };
+        model = scoring.score(model, progress)?;
+    }
+    let recipe = |rho: &[f32]| {
+        let own = plan.linears.iter().zip(rho);
+        let own = own.map(|(linear, &rho)| Rule { linears: linear.name(), rho: Some(rho), sparsity: None });
+        let rules = own.chain(options.recipe.rules.iter().cloned()).collect();
+        RecipeRequest { rules, ..options.recipe.clone() }
+    };
+    let calibration = Calibration { model: &model, windows: &windows, threads };
+    let planned = |rho: &[f32]| planned(1.0, &recipe(rho));
+    let rho = allocate::search_rho(&calibration, &planned, plan.rank_rung, options.search_rho, &work, progress)?;
+    Ok(recipe(&rho))
 }
 
 /// Finding scores from a working model.

@@ -3,7 +3,7 @@
 use crate::allocate::Search;
 use crate::compensate::Compensation;
 use crate::import;
-use crate::measure::{Measured, measure};
+use crate::measure::{Measured, measure, search_rho};
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
 use crate::stage::{self, Stage};
@@ -36,6 +36,8 @@ pub struct PackOptions {
     pub allocation: Allocation,
     /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
     pub search: Search,
+    /// How long to search ρ of every linear, in place of [`rho`](PackOptions::rho).
+    pub search_rho: Search,
     /// Positions at the beginning of a context whose tokens always pass densely. `None`: 1 with
     /// [`Allocation::Global`], which prices no attention sink, else 0.
     pub dense_prefix: Option<usize>,
@@ -106,7 +108,9 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     let config = config(&checkpoint.config);
     config.validate()?;
     stage::check_shapes(&config, options.weight_type)?;
-    let mut plan = Plan::new(&config, &options.sparsity, options.rho, options.allocation, &options.recipe)?;
+    let planned =
+        |rho: f32, recipe: &RecipeRequest| Plan::new(&config, &options.sparsity, rho, options.allocation, recipe);
+    let mut plan = planned(options.rho, &options.recipe)?;
     if options.quality.is_some() && plan.ladder.is_empty() {
         return Err(Error::new(Status::InvalidArgument, "a quality to be met needs a ladder of sparsities"));
     }
@@ -141,8 +145,15 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
         return summary(options, &config, &plan, &undecided);
     }
     let staging = Temporary(staging_path(&options.output));
+    let mut found = options.clone();
+    if options.search_rho.generations > 0 {
+        plan = planned(1.0, &options.recipe)?;
+        write(&staging.0, &plan, progress)?;
+        found.recipe = search_rho(options, &plan, &planned, &staging.0, progress)?;
+        plan = planned(1.0, &found.recipe)?;
+    }
     let tensors = write(&staging.0, &plan, progress)?;
-    let measured = measure(options, &mut plan, &staging.0, progress)?;
+    let measured = measure(&found, &mut plan, &staging.0, progress)?;
     let metadata = metadata(&recipe(options, &plan, &measured))?;
     copy(&staging.0, &options.output, &metadata, tensors, progress)?;
     summary(options, &config, &plan, &measured)

@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) allocation: Allocation,
     /// Strictly ascending, in (0, 1).
     pub(crate) ladder: Vec<f32>,
+    /// The rung whose budget fixes the ranks.
+    pub(crate) rank_rung: usize,
     /// Blocks in order, [`LinearKind::ALL`] within each.
     pub(crate) linears: Vec<LinearPlan>,
 }
@@ -166,7 +168,7 @@ impl Plan {
                 linears.push(linear);
             }
         }
-        Ok(Plan { score, allocation, ladder: ladder.to_vec(), linears })
+        Ok(Plan { score, allocation, ladder: ladder.to_vec(), rank_rung, linears })
     }
 
     /// The share of linear traffic kept at each rung, weighted by size: what the calibration text would have read.

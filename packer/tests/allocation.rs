@@ -9,7 +9,7 @@ use rasp::format::{Allocation, ScoreKind};
 use rasp::model::WeightType;
 use rasp::session::Scorer;
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
-use rasp_packer::{Compensation, Progress, RecipeRequest, Silent, pack};
+use rasp_packer::{Compensation, Progress, RecipeRequest, Search, Silent, pack};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -157,7 +157,7 @@ impl Progress for Interrupted {
     fn note(&mut self, _: &str) {}
 }
 
-/// Counts how often each stage begins.
+/// Hears which stages begin, and what is noted.
 struct Stages(Vec<String>);
 
 impl Progress for Stages {
@@ -166,7 +166,37 @@ impl Progress for Stages {
     }
     fn advance(&mut self, _: u64) {}
     fn end(&mut self) {}
-    fn note(&mut self, _: &str) {}
+    fn note(&mut self, line: &str) {
+        self.0.push(line.to_string());
+    }
+}
+
+#[test]
+fn rho_is_searched_within_the_budget_and_goes_on_where_it_was() {
+    for (allocation, weight_type) in [(Allocation::Global, WeightType::Bf16), (Allocation::Uniform, WeightType::F16)] {
+        let hf = checkpoint("Qwen2ForCausalLM", true);
+        let mut options = options(&hf, &output(&hf));
+        (options.allocation, options.weight_type) = (allocation, weight_type);
+        options.search_rho = Search { generations: 2, population: 5, seed: 1 };
+        let mut stages = Stages(Vec::new());
+        let summary = pack(&options, &mut stages).unwrap();
+        assert!((summary.rungs[1].kept - 0.5).abs() < 0.02, "{summary:?}");
+        let whole = fs::read(output(&hf)).unwrap();
+        let linears = load(&output(&hf)).recipe().linears.clone();
+        assert!(linears.values().all(|l| (0.7..=1.0).contains(&l.rho) && (l.rank > 0) <= (l.rho < 1.0)));
+        // Candidates replace others only if they cost less; the first of all is rho = 1.
+        let note = stages.0.iter().find(|note| note.starts_with("search of rho")).unwrap();
+        let costs: Vec<f64> = note.split(' ').filter_map(|word| word.parse().ok()).collect();
+        assert!(costs[1] <= costs[0], "{note}");
+        assert_eq!(costs[2] as usize, linears.values().filter(|l| l.rho < 1.0).count(), "{note}");
+
+        let work = hf.path().join("work");
+        options.work = Some(work.clone());
+        let run = std::panic::AssertUnwindSafe(|| pack(&options, &mut Interrupted("measuring")));
+        assert!(std::panic::catch_unwind(run).is_err() && work.join("rho/rho.0.json").exists());
+        pack(&options, &mut Silent).unwrap();
+        assert!(fs::read(output(&hf)).unwrap() == whole);
+    }
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub(super) fn threshold(tails: &[Tail], plan: &Plan, rung: usize, goal: f64, fac
 }
 
 /// The least number, to the last bits, that is not `below` any more.
-fn bisect(below: impl Fn(f32) -> bool) -> f32 {
+pub(super) fn bisect(below: impl Fn(f32) -> bool) -> f32 {
     // Non-negative floats are ordered as their bits are.
     let (mut low, mut high) = (0u32, f32::MAX.to_bits());
     while high - low > 1 {

@@ -1,12 +1,17 @@
 //! Where the sparsity goes: the thresholds of every linear at every rung.
 
+mod divergence;
+mod evolution;
 mod global;
 mod observe;
+mod rho;
 mod search;
 mod uniform;
 
-pub use search::Search;
-pub(crate) use search::{Found, search};
+pub(crate) use evolution::Found;
+pub use evolution::Search;
+pub(crate) use rho::search_rho;
+pub(crate) use search::search;
 
 use crate::plan::Plan;
 use crate::progress::Progress;

@@ -7,35 +7,17 @@
 //! tells small differences from far fewer tokens than perplexity does.
 
 use super::Calibration;
+use super::divergence::{divergence, largest};
+use super::evolution::{Found, Search, evolution, normal};
 use super::global::{Point, dense, fixed_point, spread, threshold};
 use crate::calibrate;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use half::f16;
 use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use rasp::model::LinearKind;
 use rasp::session::Scorer;
 use rasp::{Error, Result, Status};
-use serde::{Deserialize, Serialize};
-
-/// How long to search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Search {
-    /// Generations; 0 for no search.
-    pub generations: usize,
-    /// Candidates of each.
-    pub population: usize,
-    /// Start of the random numbers: the same seed and input find the same.
-    pub seed: u64,
-}
-
-impl Search {
-    /// No search.
-    pub const NONE: Search = Search { generations: 0, population: 1, seed: 0 };
-    /// What usually finds most of what there is.
-    pub const DEFAULT: Search = Search { generations: 8, population: 12, seed: 0 };
-}
 
 /// Windows the objective is measured on: its dense logits are kept in memory, in 16 bits.
 const WINDOWS: usize = 3;
@@ -43,23 +25,8 @@ const WINDOWS: usize = 3;
 const GENES: usize = 2 * LinearKind::ALL.len() + 2;
 /// Spread of the first generation, in natural logarithms of thresholds.
 const SPREAD: f32 = 0.25;
-/// How far a mutation goes along the difference of two others, and the share of numbers it takes: usual values (Storn and
-/// Price, 1997).
-const MUTATION: f32 = 0.5;
-const CROSSOVER: f32 = 0.7;
 /// By how much more the traffic's price is measured with.
 const MORE_TRAFFIC: f64 = 0.02;
-
-type Genes = Vec<f32>;
-
-/// What has been found so far.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Found {
-    /// What the scores alone cost.
-    start: f64,
-    generation: usize,
-    population: Vec<(Genes, f64)>,
-}
 
 /// Finds a factor for the threshold of every linear. `known` is what an interrupted search had found.
 pub(crate) fn search(
@@ -80,68 +47,20 @@ pub(crate) fn search(
     let layers = calibration.model.layers().len();
 
     progress.begin("searching", ((options.generations + 1) * options.population) as u64);
-    let mut cost = |genes: &Genes, progress: &mut dyn Progress| {
+    if let Some(found) = &known {
+        progress.advance(((found.generation + 1) * options.population) as u64);
+    }
+    let random = |random: &mut Xoshiro256PlusPlus| (0..GENES).map(|_| SPREAD * normal(random)).collect();
+    // The first is what the scores alone say.
+    let found = evolution(vec![0.0; GENES], random, options, known, &mut save, |genes| {
         let cost = objective.cost(&factors(genes, layers));
         progress.advance(1);
         cost
-    };
-    let found = match known {
-        Some(found) => {
-            progress.advance(((found.generation + 1) * options.population) as u64);
-            found
-        }
-        None => {
-            let mut random = Xoshiro256PlusPlus::seed_from_u64(options.seed);
-            let mut population = Vec::new();
-            for n in 0..options.population {
-                // The first is what the scores alone say.
-                let genes: Genes =
-                    (0..GENES).map(|_| if n == 0 { 0.0 } else { SPREAD * normal(&mut random) }).collect();
-                let cost = cost(&genes, progress)?;
-                population.push((genes, cost));
-            }
-            Found { start: population[0].1, generation: 0, population }
-        }
-    };
-    let found = evolve(found, options, |genes| cost(genes, progress), &mut save)?;
+    })?;
     progress.end();
-    let best = found.population.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a population has members");
-    progress.note(&format!("search: from a KL divergence of {:.4} to {:.4} nats a token", found.start, best.1));
-    Ok(factors(&best.0, layers))
-}
-
-/// Differential evolution (rand-to-best, binomial crossover): each member is challenged by a mutant of itself and
-/// replaced if that costs less.
-fn evolve(
-    mut found: Found,
-    options: Search,
-    mut cost: impl FnMut(&Genes) -> Result<f64>,
-    save: &mut impl FnMut(&Found) -> Result<()>,
-) -> Result<Found> {
-    while found.generation < options.generations {
-        found.generation += 1;
-        // Each generation's random numbers are its own, so that an interrupted search goes on as it would have.
-        let mut random = Xoshiro256PlusPlus::seed_from_u64(options.seed.wrapping_add(found.generation as u64));
-        for n in 0..found.population.len() {
-            let members = &found.population;
-            let best = members.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("a population has members");
-            let mut pick = || (random.next_u64() % members.len() as u64) as usize;
-            let (a, b) = (pick(), pick());
-            let always = (random.next_u64() % GENES as u64) as usize;
-            let mut genes = members[n].0.clone();
-            for (i, gene) in genes.iter_mut().enumerate() {
-                if i == always || uniform(&mut random) < CROSSOVER {
-                    *gene += MUTATION * (best.0[i] - *gene + members[a].0[i] - members[b].0[i]);
-                }
-            }
-            let cost = cost(&genes)?;
-            if cost < found.population[n].1 {
-                found.population[n] = (genes, cost);
-            }
-        }
-        save(&found)?;
-    }
-    Ok(found)
+    let (genes, cost) = found.best();
+    progress.note(&format!("search: from a KL divergence of {:.4} to {cost:.4} nats a token", found.start));
+    Ok(factors(genes, layers))
 }
 
 /// The factor of each linear's threshold.
@@ -160,15 +79,6 @@ fn factors(genes: &[f32], layers: usize) -> Vec<f32> {
         log.exp()
     };
     (0..layers * kinds).map(|linear| factor(linear / kinds, linear % kinds)).collect()
-}
-
-fn uniform(random: &mut Xoshiro256PlusPlus) -> f32 {
-    (random.next_u64() >> 40) as f32 / (1u64 << 24) as f32
-}
-
-/// Nearly normal: the sum of twelve uniform numbers.
-fn normal(random: &mut Xoshiro256PlusPlus) -> f32 {
-    (0..12).map(|_| uniform(random)).sum::<f32>() - 6.0
 }
 
 /// The KL divergence of the sparse model from the dense one, in nats a token, at the traffic asked for.
@@ -242,62 +152,9 @@ impl<'a> Objective<'a> {
     }
 }
 
-fn largest(logits: &[f32]) -> f32 {
-    logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b))
-}
-
-/// `Σ p·ln(p/q)` of the distributions of two vectors of logits, in nats.
-fn divergence(p: &[f16], q: &[f32]) -> f64 {
-    let largest = largest(q);
-    let (mut sum_p, mut sum_q, mut along) = (0.0f64, 0.0f64, 0.0f64);
-    for (p, q) in p.iter().zip(q) {
-        let (p, q) = (p.to_f32(), q - largest);
-        let weight = f64::from(p.exp());
-        sum_p += weight;
-        sum_q += f64::from(q.exp());
-        along += weight * f64::from(p - q);
-    }
-    along / sum_p - sum_p.ln() + sum_q.ln()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_divergence_is_that_of_its_definition() {
-        let (p, q) = ([0.5f32, 0.3, 0.2], [0.2f32, 0.2, 0.6]);
-        let expected: f32 = p.iter().zip(q).map(|(p, q)| p * (p / q).ln()).sum();
-        let logits = p.map(|p| f16::from_f32(p.ln() - 0.5f32.ln()));
-        let found = divergence(&logits, &q.map(|q| q.ln() + 7.0));
-        assert!((found - f64::from(expected)).abs() < 1e-3, "{found} for {expected}");
-        assert!(divergence(&logits, &p.map(f32::ln)).abs() < 1e-4);
-    }
-
-    #[test]
-    fn evolution_finds_a_hidden_optimum_and_goes_on_where_it_was() {
-        let target: Genes = (0..GENES).map(|i| (i as f32 - 8.0) / 16.0).collect();
-        let cost = |genes: &Genes| -> Result<f64> {
-            Ok(genes.iter().zip(&target).map(|(a, b)| f64::from((a - b) * (a - b))).sum())
-        };
-        let options = Search { generations: 400, population: 80, seed: 3 };
-        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
-        let mut member = || -> Genes { (0..GENES).map(|_| SPREAD * normal(&mut random)).collect() };
-        let members: Vec<Genes> = (0..80).map(|_| member()).collect();
-        let population = members.into_iter().map(|genes| (genes.clone(), cost(&genes).unwrap())).collect();
-        let start = Found { start: 0.0, generation: 0, population };
-        let best = |found: &Found| found.population.iter().map(|m| m.1).fold(f64::INFINITY, f64::min);
-        let mut halfway = None;
-        let whole = evolve(start.clone(), options, cost, &mut |found: &Found| {
-            if found.generation == 30 {
-                halfway = Some(found.clone());
-            }
-            Ok(())
-        });
-        let whole = whole.unwrap();
-        assert!(best(&whole) < best(&start) / 20.0, "{} from {}", best(&whole), best(&start));
-        assert_eq!(evolve(halfway.unwrap(), options, cost, &mut |_: &Found| Ok(())).unwrap(), whole);
-    }
 
     #[test]
     fn factors_follow_kind_and_depth() {

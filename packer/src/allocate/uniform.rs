@@ -1,7 +1,9 @@
 //! Every linear at the sparsity of the rung: METHOD's thresholds, quantiles over one pass of the dense model.
 
+use super::global::bisect;
 use super::observe::scores;
 use super::{Calibration, Rung};
+use crate::histogram::Tail;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use rasp::Result;
@@ -15,4 +17,10 @@ pub(super) fn rungs(calibration: &Calibration<'_>, plan: &Plan, progress: &mut d
         Rung { thresholds: quantiles.collect(), channels }
     };
     Ok((0..plan.ladder.len()).map(rung).collect())
+}
+
+/// The same for one rung, from what lies above each threshold.
+pub(super) fn thresholds(tails: &[Tail], plan: &Plan, rung: usize) -> Vec<f32> {
+    let linears = plan.linears.iter().zip(tails);
+    linears.map(|(linear, tail)| bisect(|t| tail.share_above(t) > linear.channels[rung])).collect()
 }

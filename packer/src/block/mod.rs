@@ -6,12 +6,14 @@
 mod attention;
 mod matrix;
 mod norm;
+mod sparse;
 
 use attention::Attention;
 pub(crate) use matrix::{Mat, add_product, product};
 pub(crate) use norm::{rms_norm, rms_norm_backward};
 use rasp::Result;
 use rasp::model::{Group, GroupKind, LinearKind, Model};
+pub(crate) use sparse::{embedded, mask};
 
 /// Told the gradient `[tokens, in]` by the input of each linear, through that linear's masked weights alone.
 pub(crate) type Told<'a> = &'a mut dyn FnMut(LinearKind, &Mat);

@@ -5,12 +5,45 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use rasp::model::Model;
 use rasp::{Error, Result, Status};
+use std::ops::Range;
 
 /// Tokens whose logits are in memory at once.
 const ROWS: usize = 64;
 
 /// Rows of the head that are widened at once.
 const HEAD_ROWS: usize = 8192;
+
+/// Hands the logits `[rows, vocab]` of some tokens at a time to `each`, with the index of the first of them; `normed`
+/// `[tokens, hidden]` is what the head takes.
+pub(crate) fn logits(
+    model: &Model,
+    normed: &Mat,
+    threads: usize,
+    mut each: impl FnMut(usize, Mat) -> Result<()>,
+) -> Result<()> {
+    let (vocab, hidden) = (model.config().vocab_size, model.config().hidden_size);
+    let mut head = vec![0.0; HEAD_ROWS.min(vocab) * hidden];
+    for first in (0..normed.rows()).step_by(ROWS) {
+        let rows = ROWS.min(normed.rows() - first);
+        let mut logits = Mat::zeros(rows, vocab);
+        for block in blocks(vocab) {
+            let head = &mut head[..block.len() * hidden];
+            model.head_values(block.clone(), head);
+            let head = faer::MatRef::from_row_major_slice(head, block.len(), hidden);
+            let part = product(normed.view().subrows(first, rows), head.transpose(), threads);
+            for row in 0..rows {
+                logits.row_mut(row)[block.clone()].copy_from_slice(part.row(row));
+            }
+        }
+        each(first, logits)?;
+    }
+    Ok(())
+}
+
+/// The head's rows, some at a time.
+fn blocks(vocab: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..vocab).step_by(HEAD_ROWS).map(move |start| start..vocab.min(start + HEAD_ROWS))
+}
 
 /// The gradient by the last residual stream `x` `[tokens, hidden]` of `Σ_t -log p_t(y_t)`, each `y_t` drawn from `p_t`.
 pub(super) fn gradient(model: &Model, x: &Mat, seed: u64, threads: usize) -> Result<Mat> {
@@ -20,33 +53,22 @@ pub(super) fn gradient(model: &Model, x: &Mat, seed: u64, threads: usize) -> Res
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut dnormed = Mat::zeros(x.rows(), hidden);
     let mut head = vec![0.0; HEAD_ROWS.min(vocab) * hidden];
-    let blocks = || (0..vocab).step_by(HEAD_ROWS).map(|start| start..vocab.min(start + HEAD_ROWS));
-    for first in (0..x.rows()).step_by(ROWS) {
-        let rows = ROWS.min(x.rows() - first);
-        let mut logits = Mat::zeros(rows, vocab);
-        for block in blocks() {
-            let head = &mut head[..block.len() * hidden];
-            model.head_values(block.clone(), head);
-            let head = faer::MatRef::from_row_major_slice(head, block.len(), hidden);
-            let normed = normed.view().subrows(first, rows);
-            let part = product(normed, head.transpose(), threads);
-            for row in 0..rows {
-                logits.row_mut(row)[block.clone()].copy_from_slice(part.row(row));
-            }
-        }
+    logits(model, &normed, threads, |first, mut logits| {
+        let rows = logits.rows();
         for row in 0..rows {
             loss_gradient(logits.row_mut(row), &mut random).ok_or_else(|| {
                 Error::new(Status::NonFinite, format!("the logits of calibration token {}", first + row))
             })?;
         }
-        for block in blocks() {
+        for block in blocks(vocab) {
             let head = &mut head[..block.len() * hidden];
             model.head_values(block.clone(), head);
             let head = faer::MatRef::from_row_major_slice(head, block.len(), hidden);
             let dlogits = logits.columns(block.start, block.len());
             add_product(dnormed.view_mut().subrows_mut(first, rows), dlogits, head, threads);
         }
-    }
+        Ok(())
+    })?;
     Ok(rms_norm_backward(x, model.final_norm_values(), eps, &dnormed))
 }
 

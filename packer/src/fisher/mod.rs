@@ -14,6 +14,8 @@ mod head;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use head::logits;
+
 use crate::block::{Block, Mat};
 use crate::calibrate;
 use crate::progress::Progress;
