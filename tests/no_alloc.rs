@@ -35,12 +35,37 @@ static COUNTING: Counting = Counting;
 #[test]
 fn two_hundred_tokens_allocate_nothing() {
     let prompt: Vec<u32> = (0..150).map(|i| 504 + i % 40).collect();
-    generate(&real_model::load(), &prompt);
+    let model = real_model::load();
+    generate(&model, &prompt);
+    together(&model, &prompt);
     // The packed model may have no low rank; this one has.
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_alloc_tiny.rasp");
     tiny::Tiny::new().write(&path);
     let prompt: Vec<u32> = (0..150).map(|i| i % tiny::VOCAB as u32).collect();
-    generate(&Model::load(&path, &LoadOptions::default()).unwrap(), &prompt);
+    let model = Model::load(&path, &LoadOptions::default()).unwrap();
+    generate(&model, &prompt);
+    together(&model, &prompt);
+}
+
+/// The same of steps of several sessions at once.
+fn together(model: &Arc<Model>, prompt: &[u32]) {
+    let open = |threads| {
+        let options = SessionOptions { context: 512, threads, batch: 16, ..Default::default() };
+        Session::open(model.clone(), &options).unwrap()
+    };
+    let mut sessions = [open(2), open(1), open(1), open(1), open(1), open(1)];
+    for (n, session) in sessions.iter_mut().enumerate() {
+        session.set_sparsity(if n % 2 == 0 { 0.5 } else { 0.0 }).unwrap();
+        let temperature = if n % 3 == 0 { 0.8 } else { 0.0 };
+        session.set_sampling(Sampling { temperature, top_k: 50, ..Default::default() }).unwrap();
+        session.prefill(&prompt[n..]).unwrap();
+    }
+    let mut all = sessions.each_mut();
+    let before = CALLS.load(Ordering::Relaxed);
+    for _ in 0..20 {
+        Session::step_batch(&mut all, |_, token| _ = token.unwrap()).unwrap();
+    }
+    assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0, "six sessions at once");
 }
 
 fn generate(model: &Arc<Model>, prompt: &[u32]) {

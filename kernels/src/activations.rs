@@ -149,6 +149,16 @@ impl<'a> MatMut<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.data.add(m * self.stride), self.cols) }
     }
 
+    /// The rows of that range. Panics if it is out of bounds.
+    pub fn row_range(self, range: Range<usize>) -> MatMut<'a> {
+        assert!(range.start <= range.end && range.end <= self.rows, "rows out of bounds");
+        let rows = range.end - range.start;
+        let some = rows != 0 && self.cols != 0;
+        // SAFETY: the view then has an element (start, 0), so the pointer stays in its allocation.
+        let data = if some { unsafe { self.data.add(range.start * self.stride) } } else { self.data };
+        MatMut { data, rows, ..self }
+    }
+
     /// The columns of that range, of every row. Panics if it is out of bounds.
     pub fn columns(self, range: Range<usize>) -> MatMut<'a> {
         assert!(range.start <= range.end && range.end <= self.cols, "columns out of bounds");

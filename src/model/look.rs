@@ -25,6 +25,7 @@ pub(crate) struct HeadLook {
 }
 
 /// The final hidden state in whole numbers, and what that costs.
+#[derive(Clone, Copy)]
 pub(crate) struct Rounded {
     /// `h' = scale · x`
     pub(crate) scale: f32,

@@ -4,50 +4,75 @@ use super::budget::Flow;
 use super::engine::QUERY_TILE;
 use super::kv_cache::{KEY_BLOCK, KvCache};
 use super::linear::Pass;
+use super::pass::{MAX_SEQS, Seq};
 use super::shared::{Shared, share};
 use super::work::{Pieces, UNIT_BYTES, UNIT_MACS, cut};
+use crate::format::Config;
 use crate::model::Model;
 use rasp_kernels::{Kernels, MatMut, MatRef};
 
 impl Pass<'_, '_> {
     /// `attn = softmax(q Kᵀ / √head_dim) V`, causal, every query head with its group's keys and values (GQA,
     /// arXiv:2305.13245).
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn attention(
-        &mut self,
-        model: &Model,
-        layer: usize,
-        qkv: &[f32],
-        kv: &KvCache,
-        position: usize,
-        scores: &mut [f32],
-        attn: &mut [f32],
-    ) -> Flow {
-        let config = model.config();
+    pub(super) fn attention(&mut self, model: &Model, layer: usize, qkv: &[f32], attn: &mut [f32]) -> Flow {
+        let attn = Shared::new(attn);
+        match self.rows == 1 || self.is_of_many() {
+            true => self.attention_of_each(model.config(), layer, qkv, attn),
+            false => self.attention_of_one(model.config(), layer, qkv, attn),
+        }
+    }
+
+    /// A token of each text: the heads of one group are the rows that share keys and values.
+    fn attention_of_each(&mut self, config: &Config, layer: usize, qkv: &[f32], attn: Shared<'_, f32>) -> Flow {
+        let (kernels, parts) = (self.kernels, self.work.parts());
+        let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
+        let group = heads / config.num_kv_heads;
+        let mut seqs = self.seqs.iter_mut().flatten();
+        let texts: [Option<Text<'_>>; MAX_SEQS] = std::array::from_fn(|_| {
+            let seq = seqs.next()?;
+            // A text's scores are its own session's, of fewer parts perhaps. If they hold fewer rows than there are parts,
+            // some parts leave it alone.
+            let (seen, stride) = (seq.position + 1, (seq.position + 1).next_multiple_of(KEY_BLOCK));
+            let rows = seq.scores.len() / stride;
+            let ways = parts.min(rows).max(1);
+            Some(Text { kv: &*seq.kv, seen, ways, piece: rows / ways * stride, scores: Shared::new(&mut *seq.scores) })
+        });
+        self.work.large(&|part, pieces| {
+            for (row, text) in texts.iter().flatten().enumerate() {
+                // Where heads do not divide evenly, the larger share is another part's at every text.
+                let way = (part + row) % parts;
+                if way >= text.ways {
+                    continue;
+                }
+                // SAFETY: each part that comes here has a piece of its own.
+                let scores = unsafe { text.scores.slice(way * text.piece..(way + 1) * text.piece) };
+                let most = QUERY_TILE.min(text.piece / text.seen.next_multiple_of(KEY_BLOCK));
+                let mut mine = share(heads, 1, text.ways, way);
+                while !mine.is_empty() {
+                    let head = mine.start;
+                    let end = mine.end.min((head / group + 1) * group).min(head + most);
+                    let queries = MatRef::new(&qkv[row * width + head * dim..], end - head, dim, dim);
+                    // SAFETY: the heads of this part alone.
+                    let out = unsafe { attn.matrix(row * heads + head..row * heads + end, 0..dim, dim) };
+                    let head = Head { kernels, kv: text.kv, layer, kv_head: head / group };
+                    head.attend(queries.expect("heads lie in q"), out, text.seen, 0, scores, pieces);
+                    mine.start = end;
+                }
+            }
+        })
+    }
+
+    /// Tokens of one text, each of which sees those before it as well.
+    fn attention_of_one(&mut self, config: &Config, layer: usize, qkv: &[f32], attn: Shared<'_, f32>) -> Flow {
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
         let group = heads / config.num_kv_heads;
-        let per_part = scores.len() / parts;
+        let Some(Some(Seq { kv, scores, position, .. })) = self.seqs.first_mut() else { return Ok(()) };
+        let (kv, position, per_part) = (&**kv, *position, scores.len() / parts);
         let scores = Shared::new(scores);
-        let attn = Shared::new(attn);
         self.work.large(&|part, pieces| {
             // SAFETY: each part has a piece of its own.
             let scores = unsafe { scores.slice(part * per_part..(part + 1) * per_part) };
-            if rows == 1 {
-                // One token: the heads of one group are the rows that share keys and values.
-                let mut mine = share(heads, 1, parts, part);
-                while !mine.is_empty() {
-                    let head = mine.start;
-                    let end = mine.end.min((head / group + 1) * group).min(head + QUERY_TILE);
-                    let queries = MatRef::new(&qkv[head * dim..], end - head, dim, dim).expect("heads lie in q");
-                    // SAFETY: the heads of this part alone.
-                    let out = unsafe { attn.matrix(head..end, 0..dim, dim) };
-                    let head = Head { kernels, kv, layer, kv_head: head / group };
-                    head.attend(queries, out, position + 1, 0, scores, pieces);
-                    mine.start = end;
-                }
-                return;
-            }
             for (tile, first) in (0..rows).step_by(QUERY_TILE).enumerate() {
                 let end = rows.min(first + QUERY_TILE);
                 for head in (0..heads).filter(|head| (tile + head) % parts == part) {
@@ -61,6 +86,18 @@ impl Pass<'_, '_> {
             }
         })
     }
+}
+
+/// One of several texts, as the parts of a job see it.
+struct Text<'a> {
+    kv: &'a KvCache,
+    /// Positions that its token sees.
+    seen: usize,
+    /// Its heads are shared out to so many parts,
+    ways: usize,
+    /// of which each has so many of the scores.
+    piece: usize,
+    scores: Shared<'a, f32>,
 }
 
 /// Keys and values of one head of one layer.

@@ -34,6 +34,18 @@ impl Time {
     }
 }
 
+/// What stops a call: the flag of a session, or those of all sessions that share it.
+pub(crate) trait Cancelled: Sync {
+    /// Whether to stop.
+    fn cancelled(&self) -> bool;
+}
+
+impl Cancelled for AtomicBool {
+    fn cancelled(&self) -> bool {
+        self.load(Ordering::Relaxed)
+    }
+}
+
 /// Why a pass stands still.
 pub(crate) enum Halt {
     /// The budget is spent; the next call goes on.
@@ -75,8 +87,8 @@ impl Budget {
     }
 
     /// Whether another unit may begin now. Once it says no it does not change its mind.
-    pub(crate) fn another(&self, cancel: &AtomicBool) -> bool {
-        if cancel.load(Ordering::Relaxed) {
+    pub(crate) fn another(&self, cancel: &dyn Cancelled) -> bool {
+        if cancel.cancelled() {
             return false;
         }
         if let Some((clock, until)) = &self.until {
@@ -93,13 +105,13 @@ impl Budget {
     }
 
     /// The same, with the reason if not.
-    pub(crate) fn unit(&self, cancel: &AtomicBool) -> Flow {
+    pub(crate) fn unit(&self, cancel: &dyn Cancelled) -> Flow {
         if self.another(cancel) { Ok(()) } else { Err(self.halt(cancel)) }
     }
 
     /// Why no unit may begin.
-    pub(crate) fn halt(&self, cancel: &AtomicBool) -> Halt {
-        match cancel.load(Ordering::Relaxed) {
+    pub(crate) fn halt(&self, cancel: &dyn Cancelled) -> Halt {
+        match cancel.cancelled() {
             true => Halt::Failed(Error::new(Status::Cancelled, "cancelled by the host")),
             false => Halt::Pending,
         }

@@ -1,6 +1,7 @@
 //! A text as one vector.
 
-use super::engine::{Mode, Unobserved};
+use super::engine::Unobserved;
+use super::pass::Mode;
 use super::{Ready, Session};
 use crate::{Error, Result, Status};
 
@@ -34,20 +35,20 @@ impl Session {
         self.settle_cancelled(&outcome);
         outcome?;
         self.scale_embedding(if pooling == Pooling::Mean { tokens.len() } else { 1 }, normalise)?;
-        Ok(&self.engine.buf.last)
+        Ok(&self.engine.head.last)
     }
 
     /// The sum of the tokens' vectors, in ascending order so that it does not depend on batches, or the last of them,
-    /// into `buf.last`.
+    /// into `head.last`.
     fn pool(&mut self, tokens: &[u32], pooling: Pooling) -> Result<()> {
         let model = self.engine.model.clone();
         let (kernels, h, eps) = (model.kernels(), model.config().hidden_size, model.config().rms_norm_eps);
         let mut position = 0;
         for chunk in tokens.chunks(self.engine.batch()) {
             self.engine.forward(chunk, position, Mode::Prompt, &mut Unobserved)?;
-            let buf = &mut self.engine.buf;
+            let (buf, last) = (&mut self.engine.work.buf, &mut self.engine.head.last);
             if position == 0 {
-                buf.last.fill(0.0);
+                last.fill(0.0);
             }
             position += chunk.len();
             let first = if pooling == Pooling::Mean { 0 } else { chunk.len() - 1 };
@@ -55,8 +56,8 @@ impl Session {
                 let normed = &mut buf.normed[..h];
                 kernels.rms_norm(normed, hidden, model.final_norm(), eps);
                 match pooling {
-                    Pooling::Mean => buf.last.iter_mut().zip(normed).for_each(|(sum, x)| *sum += *x),
-                    Pooling::Last => buf.last.copy_from_slice(normed),
+                    Pooling::Mean => last.iter_mut().zip(normed).for_each(|(sum, x)| *sum += *x),
+                    Pooling::Last => last.copy_from_slice(normed),
                 }
             }
         }
@@ -65,7 +66,7 @@ impl Session {
 
     /// Divides the embedding by `count`, or by its length.
     fn scale_embedding(&mut self, count: usize, normalise: bool) -> Result<()> {
-        let vector = &mut self.engine.buf.last;
+        let vector = &mut self.engine.head.last;
         let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
         if !length.is_finite() || (normalise && length == 0.0) {
             let message =

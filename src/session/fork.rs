@@ -37,14 +37,14 @@ impl Session {
         }
         let mut child = Session::open_behind(front, model.clone(), &options, memory)?;
         let passed = self.passed();
-        let mut from = self.engine.kv.stretches(passed);
-        child.engine.kv.fill_stretches(passed, |to| to.copy_from_slice(from.next().expect("caches of one shape")));
+        let mut from = self.engine.own.kv.stretches(passed);
+        child.engine.own.kv.fill_stretches(passed, |to| to.copy_from_slice(from.next().expect("caches of one shape")));
         child.tokens.extend_from_slice(&self.tokens);
         child.sparsities[..passed].copy_from_slice(&self.sparsities[..passed]);
         (child.sparsity, child.loaded) = (self.sparsity, self.loaded);
         (child.pending, child.ready) = (self.pending, self.ready);
-        let (to, from) = (&mut child.engine.buf, &self.engine.buf);
-        to.thresholds.copy_from_slice(&from.thresholds);
+        child.engine.own.thresholds.copy_from_slice(&self.engine.own.thresholds);
+        let (to, from) = (&mut child.engine.head, &self.engine.head);
         to.last.copy_from_slice(&from.last);
         to.logits.copy_from_slice(&from.logits);
         child.sampler.set_state(self.sampler.state())?;

@@ -9,27 +9,22 @@
 //! go on with the chains where the unit before left them.
 
 use super::budget::Flow;
-use super::engine::{Mode, UNIT, view};
+use super::engine::UNIT;
+use super::pass::{Mode, Seq, view};
 use super::shared::{Shared, share};
 use super::work::{UNIT_BYTES, UNIT_MACS, Work, cut};
 use crate::Result;
 use crate::format::BLOCKS;
-use crate::model::{Group, Weights};
-use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, QuantizedRef, STREAMS};
+use crate::model::Group;
+use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, QuantizedRef};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Outputs of one token that are finished without waking anybody: less work than a fork.
-const ALONE: usize = 4096;
-
-/// Columns that one token's product takes together: what its kernel does anyway, to keep their sums in L1.
-const COLUMNS: usize = 6144;
+use std::sync::atomic::Ordering;
 
 /// Elements of a batch that are finished together, the most of a unit of work: an exponential each, perhaps.
 const FINISH: usize = 64 << 10;
 
 /// Least elements of a part's tile of block sums: 128 KiB, within L2.
-const TILE: usize = 32 << 10;
+pub(super) const TILE: usize = 32 << 10;
 
 /// Elements that [`Pass::sums`] needs.
 pub(super) fn sums_len(widest: usize, batch: usize, parts: usize) -> usize {
@@ -38,7 +33,7 @@ pub(super) fn sums_len(widest: usize, batch: usize, parts: usize) -> usize {
 }
 
 /// Elements of one part's tile.
-fn tile_len(batch: usize) -> usize {
+pub(super) fn tile_len(batch: usize) -> usize {
     TILE.max(batch.saturating_mul(UNIT))
 }
 
@@ -50,8 +45,8 @@ pub(super) struct Pass<'a, 's> {
     /// Rows of a pass at most.
     pub(super) batch: usize,
     pub(super) mode: &'a mut Mode<'s>,
-    /// One a linear.
-    pub(super) thresholds: &'a [f32],
+    /// The text of each token, or of all.
+    pub(super) seqs: &'a mut [Option<Seq<'s>>],
     /// Kept channels: a piece of the widest input's length for each part.
     pub(super) active: &'a mut [u32],
     /// `B x` of all linears of a group: `[T, largest rank of a group]`
@@ -61,39 +56,37 @@ pub(super) struct Pass<'a, 's> {
     /// A group's input in whole numbers: `[T, widest input]`, and its scales.
     pub(super) whole: &'a mut [i16],
     pub(super) whole_scale: &'a mut [f32],
-    /// Bytes of linear weights read by the tokens that are counted.
-    pub(super) bytes: &'a mut u64,
 }
 
 /// What one part is to finish of a group: columns `range` of each of its linears, for those tokens, in `y`.
-struct Slice<'a> {
-    rows: Range<usize>,
-    range: Range<usize>,
-    y: Shared<'a, f32>,
+pub(super) struct Slice<'a> {
+    pub(super) rows: Range<usize>,
+    pub(super) range: Range<usize>,
+    pub(super) y: Shared<'a, f32>,
 }
 
 /// The input of a group of linears, `[T, in]`.
 #[derive(Clone, Copy)]
-struct Input<'a> {
-    x: MatRef<'a>,
+pub(super) struct Input<'a> {
+    pub(super) x: MatRef<'a>,
     /// In whole numbers; empty if the weights are not.
-    whole: QuantizedRef<'a>,
+    pub(super) whole: QuantizedRef<'a>,
 }
 
 impl<'a> Input<'a> {
     /// Those channels of it.
-    fn channels(&self, range: Range<usize>) -> Input<'a> {
+    pub(super) fn channels(&self, range: Range<usize>) -> Input<'a> {
         let whole = if self.whole.cols() == 0 { self.whole } else { self.whole.columns(range.clone()) };
         Input { x: self.x.columns(range), whole }
     }
 
     /// Those tokens of it.
-    fn rows(&self, range: Range<usize>) -> Input<'a> {
+    pub(super) fn rows(&self, range: Range<usize>) -> Input<'a> {
         Input { x: self.x.row_range(range.clone()), whole: self.whole.row_range(range) }
     }
 }
 
-type Finish<'a> = &'a (dyn Fn(Slice<'_>) + Sync);
+pub(super) type Finish<'a> = &'a (dyn Fn(Slice<'_>) + Sync);
 
 impl Pass<'_, '_> {
     /// `hidden += group(x)`, for a group of one linear.
@@ -138,13 +131,15 @@ impl Pass<'_, '_> {
         let y = Shared::new(y);
         match self.mode {
             Mode::Window { sparse_from, .. } if *sparse_from < self.rows => self.masked_batch(group, x, y, finish),
-            Mode::Decode { sparse } => {
-                let sparse = *sparse;
-                self.one_token(group, x, y, sparse, finish)
-            }
-            Mode::Window { .. } | Mode::Prompt if self.rows == 1 => self.one_token(group, x, y, false, finish),
+            Mode::Decode { .. } => self.tokens(group, x, y, true, finish),
+            Mode::Window { .. } | Mode::Prompt if self.rows == 1 => self.tokens(group, x, y, false, finish),
             Mode::Window { .. } | Mode::Prompt => self.dense_batch(group, x, y, finish),
         }
+    }
+
+    /// Whether each token is of a text of its own.
+    pub(super) fn is_of_many(&self) -> bool {
+        matches!(self.mode, Mode::Decode { .. })
     }
 
     /// The input in whole numbers, if the group's weights are such.
@@ -193,106 +188,6 @@ impl Pass<'_, '_> {
         })
     }
 
-    /// One token, dense or sparse: reads each weight row that is needed once.
-    fn one_token(
-        &mut self,
-        group: &Group,
-        x: MatRef<'_>,
-        y: Shared<'_, f32>,
-        sparse: bool,
-        finish: Finish<'_>,
-    ) -> Flow {
-        let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, 1) };
-        let (kernels, parts, width) = (self.kernels, self.work.parts(), group.output());
-        let (thresholds, low_rank) = (self.thresholds, &*self.low_rank);
-        let active = Shared::new(&mut *self.active);
-        let sums = Shared::new(&mut *self.sums);
-        let bytes_read = AtomicU64::new(0);
-        let units = width.div_ceil(UNIT);
-        let outcome = self.work.large(&|part, pieces| {
-            // SAFETY: each part has a piece of its own.
-            let scratch = unsafe { active.slice(part * group.input()..(part + 1) * group.input()) };
-            let mut read = 0;
-            // The blocks' columns in one long row; this part's share of it.
-            let mine = share(BLOCKS * units, 1, parts, part);
-            for block in 0..BLOCKS {
-                let end = |unit: usize| (unit.saturating_sub(block * units).min(units) * UNIT).min(width);
-                pieces.each(token_pieces(group, block, end(mine.start)..end(mine.end)), |piece| {
-                    let TokenPiece { columns, channels, begins } = piece;
-                    // SAFETY: shares of different parts do not overlap, nor do sums of different blocks.
-                    let out = unsafe {
-                        match block {
-                            0 => y.slice(columns.clone()),
-                            n => sums.slice((n - 1) * width + columns.start..(n - 1) * width + columns.end),
-                        }
-                    };
-                    match block {
-                        _ if !begins => {}
-                        0 => start_sum(kernels, group, &columns, 0, low_rank, &mut one_row(out)),
-                        _ => out.fill(0.0),
-                    }
-                    let weights = group.weights(block).row_range(channels.clone());
-                    let first = group.block(block).start;
-                    let channels = first + channels.start..first + channels.end;
-                    let input = input.channels(channels.clone());
-                    let (x, whole) = (input.x.row(0), input.whole);
-                    if !sparse {
-                        let weights = weights.columns(columns.clone());
-                        weights.multiply(kernels, one_row(out), input.x, whole);
-                        read += group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, columns.len());
-                        return;
-                    }
-                    for (own, linear) in group.masks(thresholds) {
-                        let own = intersection(&own, &columns);
-                        if own.is_empty() {
-                            continue;
-                        }
-                        let score = linear.score().map(|score| &score[channels.clone()]);
-                        let active = kernels.select(x, score, thresholds[linear.index()], scratch);
-                        let out = &mut out[own.start - columns.start..own.end - columns.start];
-                        let len = own.len();
-                        let groups = match weights.columns(own) {
-                            Weights::Float(w) => {
-                                kernels.gemv_sparse(out, x, active, w);
-                                0
-                            }
-                            Weights::Quantized(w) => {
-                                let (whole, scale) = whole.row(0);
-                                kernels.gemv_sparse_q(out, whole, scale, active, w)
-                            }
-                        };
-                        read += group.bytes_of(active.len(), groups, len);
-                    }
-                });
-            }
-            bytes_read.fetch_add(read, Ordering::Relaxed);
-        });
-        *self.bytes += bytes_read.into_inner();
-        outcome?;
-        *self.bytes += group.low_rank_bytes() as u64;
-
-        let add_blocks = |part| {
-            let mut range = 0..0;
-            for linear in group.linears() {
-                range = share(linear.columns().len(), UNIT, parts, part);
-                let start = linear.columns().start;
-                for block in 1..BLOCKS {
-                    let at = |start: usize| start + range.start..start + range.end;
-                    // SAFETY: shares of different parts do not overlap, and nobody writes the sums meanwhile.
-                    let (y, sum) = unsafe { (y.slice(at(start)), sums.slice(at((block - 1) * width + start))) };
-                    kernels.add(y, sum);
-                }
-            }
-            finish(Slice { rows: 0..1, range, y });
-        };
-        if width <= ALONE {
-            (0..parts).for_each(add_blocks);
-        } else {
-            self.work.small(&add_blocks)?;
-        }
-        Ok(())
-    }
-
     /// Many dense tokens.
     fn dense_batch(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) -> Flow {
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, self.rows) };
@@ -325,10 +220,10 @@ impl Pass<'_, '_> {
         let Mode::Window { sparse_from, masked, masked_whole } = &mut *self.mode else { return Ok(()) };
         let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
         let (kernels, rows, parts, first) = (self.kernels, self.rows, self.work.parts(), *sparse_from);
-        let (thresholds, low_rank, input) = (self.thresholds, &*self.low_rank, group.input());
+        let (seqs, low_rank, input) = (&*self.seqs, &*self.low_rank, group.input());
+        let thresholds = seqs.iter().flatten().find_map(|seq| seq.thresholds).unwrap_or(&[]);
         let tile = tile_len(self.batch);
         let sums = Shared::new(&mut *self.sums);
-        let bytes_read = AtomicU64::new(0);
         for (columns, linear) in group.masks(thresholds) {
             let shared = Shared::new(&mut masked[..rows * input]);
             let shared_whole = Shared::new(masked_whole);
@@ -355,7 +250,7 @@ impl Pass<'_, '_> {
                         }
                     }
                 }
-                bytes_read.fetch_add(read, Ordering::Relaxed);
+                count(seqs, read);
             })?;
 
             let masked =
@@ -375,30 +270,36 @@ impl Pass<'_, '_> {
             let width = group.linears().last().map_or(0, |linear| linear.columns().len());
             finish(Slice { rows: 0..rows, range: share(width, UNIT, parts, part), y });
         })?;
-        let counted = rows.saturating_sub(first) * group.low_rank_bytes();
-        *self.bytes += bytes_read.into_inner() + counted as u64;
+        count(seqs, (rows.saturating_sub(first) * group.low_rank_bytes()) as u64);
         Ok(())
     }
 }
 
 /// The input of a group in whole numbers, or none if its weights are not.
-fn whole_ref<'a>(group: &Group, whole: &'a [i16], scale: &'a [f32], rows: usize) -> QuantizedRef<'a> {
+pub(super) fn whole_ref<'a>(group: &Group, whole: &'a [i16], scale: &'a [f32], rows: usize) -> QuantizedRef<'a> {
     let cols = if group.is_quantized() { group.input() } else { 0 };
     QuantizedRef::new(whole, scale, rows, cols).expect("buffers hold a batch")
 }
 
-fn one_row(y: &mut [f32]) -> MatMut<'_> {
-    let len = y.len();
-    MatMut::new(y, 1, len, len).expect("one row of its own length")
+/// Notes that a token of each of these texts has read so many bytes of linear weights.
+pub(super) fn count(seqs: &[Option<Seq<'_>>], bytes: u64) {
+    seqs.iter().flatten().for_each(|seq| _ = seq.bytes.fetch_add(bytes, Ordering::Relaxed));
 }
 
-fn intersection(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
+pub(super) fn intersection(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
     a.start.max(b.start)..a.end.min(b.end)
 }
 
 /// `y = bias + A t`, for those columns of the group: where the sum over input channels starts. `t` holds `B x` of all
 /// linears of the group side by side, from row `first` on for the rows of `y`.
-fn start_sum(kernels: Kernels, group: &Group, columns: &Range<usize>, first: usize, t: &[f32], y: &mut MatMut<'_>) {
+pub(super) fn start_sum(
+    kernels: Kernels,
+    group: &Group,
+    columns: &Range<usize>,
+    first: usize,
+    t: &[f32],
+    y: &mut MatMut<'_>,
+) {
     let t = &t[first * group.rank()..];
     for row in 0..y.rows() {
         match group.bias() {
@@ -461,36 +362,6 @@ fn add_block(
     for (row, sum) in tile.chunks_exact(width).enumerate() {
         kernels.add(y.row_mut(row), sum);
     }
-}
-
-/// A unit of work of one token's product.
-struct TokenPiece {
-    columns: Range<usize>,
-    /// Counted from the block's first.
-    channels: Range<usize>,
-    /// Whether the sums of these columns begin here.
-    begins: bool,
-}
-
-/// The units of work of one token's product with those columns of a block. A low rank to begin from is a unit of its own,
-/// without channels.
-fn token_pieces(group: &Group, block: usize, columns: Range<usize>) -> impl Iterator<Item = TokenPiece> {
-    let channels = group.block(block).len();
-    let rank = if block == 0 { group.linears().iter().map(|l| l.rank()).max().unwrap_or(0) } else { 0 };
-    let widest = (UNIT_BYTES / 2).checked_div(rank).map_or(COLUMNS, |columns| columns.min(COLUMNS));
-    cut(columns, UNIT, widest).flat_map(move |columns| {
-        let bytes = group.bytes_of(QUANT_GROUP, 1, columns.len()).max(1) as usize;
-        let most = QUANT_GROUP * (UNIT_BYTES / bytes);
-        // Channels that are left over by the runs of interleaved rows go by themselves.
-        let dealt = if channels <= most { channels } else { channels / STREAMS * STREAMS };
-        let begin = (rank > 0 || channels == 0).then_some(0..0);
-        let own = cut(0..dealt, QUANT_GROUP, most).chain((dealt < channels).then_some(dealt..channels));
-        begin.into_iter().chain(own).enumerate().map(move |(n, channels)| TokenPiece {
-            columns: columns.clone(),
-            channels,
-            begins: n == 0,
-        })
-    })
 }
 
 /// The units of work of a batch's product with those columns: rows, columns and a block. No more columns than find room in

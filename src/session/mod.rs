@@ -2,7 +2,9 @@
 
 mod answer;
 mod attention;
+mod batch;
 mod budget;
+mod buffers;
 mod embed;
 mod engine;
 #[cfg(test)]
@@ -13,12 +15,14 @@ mod kv_cache;
 mod linear;
 mod open;
 mod pace;
+mod pass;
 mod score;
 mod shared;
 mod shift;
 mod state;
 mod steer;
 mod step;
+mod tokens;
 mod work;
 
 pub use crate::arena::MemoryPlan;
@@ -152,7 +156,7 @@ impl Session {
     /// Has the thresholds of this sparsity at hand; dense tokens need none.
     fn load_thresholds(&mut self, sparsity: f32) -> Result<()> {
         if sparsity != 0.0 && sparsity != self.loaded {
-            self.engine.model.thresholds(sparsity, &mut self.engine.buf.thresholds)?;
+            self.engine.model.thresholds(sparsity, &mut self.engine.own.thresholds)?;
             self.loaded = sparsity;
         }
         Ok(())

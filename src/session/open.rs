@@ -1,7 +1,8 @@
 //! Opening a session, and what it will take told before.
 
 use super::budget::Time;
-use super::engine::{Engine, EngineMemory};
+use super::buffers::EngineMemory;
+use super::engine::Engine;
 use super::pace::Pace;
 use super::{Ready, Session, SessionOptions};
 use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};

@@ -27,6 +27,8 @@ pub(super) struct Pace {
     cost: Option<f64>,
     /// Nanoseconds computed on the token in hand.
     pub(super) spent: u64,
+    /// When it joined a batch.
+    joined: u64,
     pub(super) late: u64,
 }
 
@@ -83,6 +85,19 @@ impl Session {
             let (linear, head) = self.bytes_of_token();
             self.sparsity = self.pace.choose(linear, head);
             self.pace.spent = 0;
+        }
+    }
+
+    /// The token in hand passes with others', until [`pace_leaves`](Session::pace_leaves): all of that is its time.
+    pub(super) fn pace_joins(&mut self) {
+        if self.pace.is_on() {
+            self.pace.joined = self.clock.now();
+        }
+    }
+
+    pub(super) fn pace_leaves(&mut self) {
+        if self.pace.is_on() {
+            self.pace.spent += self.clock.now().saturating_sub(self.pace.joined);
         }
     }
 

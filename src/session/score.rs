@@ -3,8 +3,10 @@
 //! A window of tokens passes in batches, with each sparse token's dropped inputs zeroed. By the fixed order of sums
 //! (`docs/design.md`) the bits are those of decoding the window token by token.
 
-use super::engine::{Engine, EngineMemory, Mode, Observer, Traffic, Unobserved};
+use super::buffers::EngineMemory;
+use super::engine::{Engine, Observer, Traffic, Unobserved};
 use super::head::non_finite;
+use super::pass::Mode;
 use super::{KvType, SessionOptions};
 use crate::arena::{Arena, Memory};
 use crate::model::{Group, Layer, Model};
@@ -102,15 +104,15 @@ impl Scorer {
         let model = self.engine.model.clone();
         if sparsity == 0.0 {
             // A threshold below every score: nothing is dropped.
-            self.engine.buf.thresholds.fill(-1.0);
+            self.engine.own.thresholds.fill(-1.0);
             return Ok(());
         }
-        model.thresholds(sparsity, &mut self.engine.buf.thresholds)
+        model.thresholds(sparsity, &mut self.engine.own.thresholds)
     }
 
     /// Sets the threshold of every linear directly, in the order of [`Linear::index`](crate::model::Linear::index).
     pub fn set_thresholds(&mut self, thresholds: &[f32]) -> Result<()> {
-        let own = &mut self.engine.buf.thresholds;
+        let own = &mut self.engine.own.thresholds;
         if thresholds.len() != own.len() {
             let message = format!("{} thresholds for {} linears", thresholds.len(), own.len());
             return Err(Error::new(Status::InvalidArgument, message));

@@ -1,7 +1,7 @@
 //! Making room in a full context by forgetting tokens in its middle.
 
 use super::Session;
-use super::engine::rope_table;
+use super::pass::rope_table;
 use crate::{Error, Result, Status};
 
 impl Session {
@@ -28,10 +28,10 @@ impl Session {
         self.steering.shift(&self.tokens, keep, discard);
         let engine = &mut self.engine;
         let half = engine.model.config().head_dim / 2;
-        let (cos, sin) = (&mut engine.buf.cos[..half], &mut engine.buf.sin[..half]);
-        rope_table(engine.model.inv_freq(), discard, 1, cos, sin);
+        let (cos, sin) = (&mut engine.work.buf.cos[..half], &mut engine.work.buf.sin[..half]);
+        rope_table(engine.model.inv_freq(), discard, cos, sin);
         sin.iter_mut().for_each(|sin| *sin = -*sin);
-        engine.kv.shift(engine.model.kernels(), keep, discard, passed, cos, sin);
+        engine.own.kv.shift(engine.model.kernels(), keep, discard, passed, cos, sin);
         self.tokens.copy_within(keep + discard.., keep);
         self.tokens.truncate(self.tokens.len() - discard);
         self.sparsities.copy_within(keep + discard..passed, keep);

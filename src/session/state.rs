@@ -62,7 +62,7 @@ impl Session {
     }
 
     fn size_of_state(&self, tokens: usize, passed: usize) -> usize {
-        HEADER + 4 * (tokens + passed) + self.engine.kv.bytes_of(passed) + CHECKSUM
+        HEADER + 4 * (tokens + passed) + self.engine.own.kv.bytes_of(passed) + CHECKSUM
     }
 
     /// Writes the state to the beginning of `buffer`: tokens, cache, sparsity, sampling and random numbers. Gives the
@@ -103,7 +103,7 @@ impl Session {
         random.iter().for_each(|word| put(&word.to_le_bytes()));
         self.tokens.iter().for_each(|token| put(&token.to_le_bytes()));
         self.sparsities[..self.passed()].iter().for_each(|sparsity| put(&sparsity.to_le_bytes()));
-        self.engine.kv.stretches(self.passed()).for_each(&mut put);
+        self.engine.own.kv.stretches(self.passed()).for_each(&mut put);
         debug_assert!(rest.is_empty());
         checksum.copy_from_slice(&xxh64(content, 0).to_le_bytes());
         Ok(size)
@@ -127,7 +127,7 @@ impl Session {
             *to = f32::from_le_bytes(*sparsity);
         }
         let mut rest = state.cache;
-        self.engine.kv.fill_stretches(passed, |to| {
+        self.engine.own.kv.fill_stretches(passed, |to| {
             let (from, after) = rest.split_at(to.len());
             to.copy_from_slice(from);
             rest = after;

@@ -56,14 +56,14 @@ impl Session {
 
     /// Chooses the token after those so far, from the logits, which are there and stay as they are.
     pub(super) fn choose(&mut self) -> Result<u32> {
-        let buf = &mut self.engine.buf;
+        let head = &mut self.engine.head;
         if self.steering.is_idle() {
-            return self.sampler.sample(&buf.logits, &self.tokens);
+            return self.sampler.sample(&head.logits, &self.tokens);
         }
-        buf.steered.copy_from_slice(&buf.logits);
-        match self.steering.apply(&mut buf.steered, &self.tokens)? {
+        head.steered.copy_from_slice(&head.logits);
+        match self.steering.apply(&mut head.steered, &self.tokens)? {
             Steered::Token(token) => Ok(token),
-            Steered::Sample => self.sampler.sample(&buf.steered, &self.tokens),
+            Steered::Sample => self.sampler.sample(&head.steered, &self.tokens),
         }
     }
 }

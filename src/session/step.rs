@@ -4,7 +4,9 @@
 //! taken back if it fails: an error, or a cancel, leaves the session as it was.
 
 use super::budget::{Budget, Clock, Flow, Halt, Time};
-use super::engine::{Mode, Unobserved};
+use super::engine::Unobserved;
+use super::head::non_finite;
+use super::pass::Mode;
 use super::{Ready, Session};
 use crate::{Error, Result, Status};
 use std::sync::Arc;
@@ -14,11 +16,11 @@ use std::time::Duration;
 /// A call under way: tokens pass through the blocks, then the last of them through the head, then the next is sampled.
 pub(super) struct Job {
     call: Call,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// Tokens from `start` to `until` pass, prompts densely, others at this sparsity.
-    start: usize,
+    pub(super) start: usize,
     until: usize,
-    sparsity: f32,
+    pub(super) sparsity: f32,
     /// Tokens before the call.
     length: usize,
     /// The token that the call has replaced, if it has.
@@ -37,15 +39,21 @@ enum Call {
 }
 
 #[derive(Clone, Copy)]
-enum Stage {
+pub(super) enum Stage {
     /// The tokens from `first` to `end` pass through the blocks together; after them those from `end` on.
-    Blocks { first: usize, end: usize },
+    Blocks {
+        first: usize,
+        end: usize,
+    },
     /// The head's winner alone.
     Winner,
     /// All logits.
     Logits,
     /// The logits are there, and a step samples from them.
     Sample,
+    /// In a batch of sessions, which pass the blocks and the head together: this token has won, or there is none.
+    Won(u32),
+    NonFinite,
 }
 
 impl Job {
@@ -126,7 +134,7 @@ impl Session {
         self.go_on(budget).map(Option::flatten)
     }
 
-    fn begin_step(&mut self) -> Result<()> {
+    pub(super) fn begin_step(&mut self) -> Result<()> {
         if self.ready == Ready::Nothing && !self.pending {
             return Err(Error::new(Status::InvalidState, "a step before any token: prefill a prompt first"));
         }
@@ -190,7 +198,7 @@ impl Session {
                 self.whole()?;
             }
         }
-        Ok(&self.engine.buf.logits)
+        Ok(&self.engine.head.logits)
     }
 
     /// Whether a call was interrupted by its budget. Until it has been finished (or cancelled, or the session reset), the
@@ -243,12 +251,20 @@ impl Session {
                 Ok(None)
             }
             Err(Halt::Failed(error)) => {
-                self.take_back(&job);
-                let outcome = Err(error);
-                self.settle_cancelled(&outcome);
-                outcome
+                self.job = Some(job);
+                self.fail(error)
             }
         }
+    }
+
+    /// Ends the job with an error: the session is as it was before.
+    pub(super) fn fail<T>(&mut self, error: Error) -> Result<T> {
+        if let Some(job) = self.job.take() {
+            self.take_back(&job);
+        }
+        let outcome = Err(error);
+        self.settle_cancelled(&outcome);
+        outcome
     }
 
     fn advance(&mut self, job: &mut Job, budget: &Budget) -> Flow<Option<u32>> {
@@ -277,7 +293,7 @@ impl Session {
                         return Ok(Some(self.append(token)));
                     }
                     None => {
-                        self.engine.restart();
+                        self.engine.work.restart();
                         Stage::Logits
                     }
                 },
@@ -292,6 +308,12 @@ impl Session {
                     }
                     Stage::Sample
                 }
+                Stage::Won(token) => {
+                    budget.unit(&self.engine.cancel)?;
+                    self.finish(job, Ready::Hidden);
+                    return Ok(Some(self.append(token)));
+                }
+                Stage::NonFinite => return Err(Halt::Failed(non_finite())),
                 Stage::Sample => {
                     budget.unit(&self.engine.cancel)?;
                     let token = self.choose()?;
@@ -304,7 +326,7 @@ impl Session {
 
     /// What the job was to pass has passed, and counts.
     fn finish(&mut self, job: &Job, ready: Ready) {
-        self.engine.keep_head();
+        self.engine.head.keep();
         self.sparsities[job.start..job.until].fill(job.sparsity);
         self.pending = job.until < self.tokens.len();
         self.ready = ready;

@@ -5,7 +5,7 @@
 //! the stage on, and what is done is passed over. So the code that computes is written once, as if nothing ever stopped
 //! it, and the order of every sum is that of the lists, wherever they are cut.
 
-use super::budget::{Budget, Flow};
+use super::budget::{Budget, Cancelled, Flow};
 use super::shared::Shared;
 use crate::Result;
 use crate::team::Burst;
@@ -19,6 +19,10 @@ pub(super) const UNIT_BYTES: usize = 1 << 20;
 /// And it takes at most about so many multiply-adds: 0.3 ms of one core at 25 a nanosecond. This is what counts for a
 /// batch of tokens.
 pub(super) const UNIT_MACS: usize = 8 << 20;
+
+/// Where several tokens take the same weights one after the other, a unit reads so many bytes, which stay in the cache
+/// meanwhile: half of a small L2.
+pub(super) const SHARED_BYTES: usize = 256 << 10;
 
 /// `u32`s from one part's count to the next one's: a cache line each.
 const APART: usize = 16;
@@ -38,7 +42,7 @@ pub(crate) struct Place {
 pub(super) struct Work<'a> {
     burst: Burst<'a>,
     budget: &'a Budget,
-    cancel: &'a AtomicBool,
+    cancel: &'a dyn Cancelled,
     place: &'a mut Place,
     /// Pieces done of the fork in hand, a part: see [`counts_len`].
     counts: &'a mut [u32],
@@ -50,7 +54,7 @@ impl<'a> Work<'a> {
     pub(super) fn new(
         burst: Burst<'a>,
         budget: &'a Budget,
-        cancel: &'a AtomicBool,
+        cancel: &'a dyn Cancelled,
         place: &'a mut Place,
         counts: &'a mut [u32],
     ) -> Work<'a> {
@@ -117,7 +121,7 @@ pub(super) struct Pieces<'a> {
     /// Pieces come by so far, in the lists of this job.
     at: u32,
     budget: &'a Budget,
-    cancel: &'a AtomicBool,
+    cancel: &'a dyn Cancelled,
     stopped: bool,
 }
 

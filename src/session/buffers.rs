@@ -1,0 +1,154 @@
+//! The memory of an engine, by whose business it is: a pass's scratch, what a session has to itself, and the head's.
+
+use super::engine::QUERY_TILE;
+use super::kv_cache::{KEY_BLOCK, KvCache, KvType};
+use super::linear::sums_len;
+use super::work::counts_len;
+use crate::arena::{Buf, Cutter, Part};
+use crate::model::{Group, Model, Rounded};
+use rasp_kernels::QUANT_GROUP;
+use std::sync::atomic::AtomicBool;
+
+/// The memory of an [`Engine`](super::engine::Engine).
+pub(crate) struct EngineMemory {
+    pub(super) buf: Buffers,
+    pub(super) own: Own,
+    pub(super) head: HeadBuffers,
+    pub(super) cancel: Buf<AtomicBool>,
+}
+
+impl EngineMemory {
+    pub(crate) fn cut(
+        cutter: &mut Cutter,
+        model: &Model,
+        context: usize,
+        batch: usize,
+        threads: usize,
+        kv_type: KvType,
+    ) -> EngineMemory {
+        EngineMemory {
+            buf: Buffers::cut(cutter, model, batch, threads),
+            head: HeadBuffers::cut(cutter, model),
+            own: Own::cut(cutter, model, threads, context, kv_type),
+            cancel: cutter.part(Part::Bookkeeping).take(1),
+        }
+    }
+}
+
+/// What the passes of a session need and no other text's may touch.
+pub(crate) struct Own {
+    pub(crate) kv: KvCache,
+    /// One a linear: `[7 · layers]`
+    pub(crate) thresholds: Buf<f32>,
+    /// Attention scores, a part: `[parts, QUERY_TILE, context]`
+    pub(super) scores: Buf<f32>,
+}
+
+impl Own {
+    fn cut(cutter: &mut Cutter, model: &Model, parts: usize, context: usize, kv_type: KvType) -> Own {
+        let linears = model.layers().iter().flat_map(|l| l.groups()).map(|g| g.linears().len()).sum();
+        let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(context.next_multiple_of(KEY_BLOCK));
+        Own {
+            thresholds: cutter.part(Part::Bookkeeping).take(linears),
+            scores: cutter.part(Part::Activations).take(tile),
+            kv: KvCache::cut(cutter, model.config(), kv_type, context),
+        }
+    }
+}
+
+/// What the head takes and gives.
+pub(crate) struct HeadBuffers {
+    /// What it takes, of the last token: `[H]`
+    pub(super) last: Buf<f32>,
+    /// The same of the token that is about to be the last, and in whole numbers
+    pub(super) coming: Buf<f32>,
+    pub(super) whole: Buf<i16>,
+    /// One for every 32 elements, where the head is in whole numbers
+    pub(super) scale: Buf<f32>,
+    /// What rounding for a first look has cost
+    pub(super) rounded: Option<Rounded>,
+    /// `[vocab]`
+    pub(crate) logits: Buf<f32>,
+    /// The logits as biases and the host's callback leave them: `[vocab]`
+    pub(crate) steered: Buf<f32>,
+}
+
+impl HeadBuffers {
+    fn cut(cutter: &mut Cutter, model: &Model) -> HeadBuffers {
+        let c = model.config();
+        let quantized = model.weight_type().quant().is_some();
+        cutter.part(Part::Activations);
+        HeadBuffers {
+            last: cutter.take(c.hidden_size),
+            coming: cutter.take(c.hidden_size),
+            whole: cutter.take(if model.head_look().is_some() || quantized { c.hidden_size } else { 0 }),
+            scale: cutter.take(if quantized { c.hidden_size / QUANT_GROUP } else { 0 }),
+            rounded: None,
+            logits: cutter.part(Part::Sampling).take(c.vocab_size),
+            steered: cutter.take(c.vocab_size),
+        }
+    }
+}
+
+/// Activations and scratch of a pass. `T` is its tokens at most, `H`, `Q`, `K`, `I` as in `docs/design.md`.
+pub(crate) struct Buffers {
+    /// The residual stream: `[T, H]`
+    pub(crate) hidden: Buf<f32>,
+    /// `[T, H]`
+    pub(super) normed: Buf<f32>,
+    /// `[T, Q + 2K]`
+    pub(super) qkv: Buf<f32>,
+    /// `[T, Q]`
+    pub(super) attn: Buf<f32>,
+    /// What a sub-block adds to the residual stream: `[T, H]`
+    pub(super) delta: Buf<f32>,
+    /// `[T, 2I]`
+    pub(super) gate_up: Buf<f32>,
+    /// `[T, I]`
+    pub(super) act: Buf<f32>,
+    /// A group's input in whole numbers: `[T, widest input]`, and its scales, one for every 32
+    pub(super) whole: Buf<i16>,
+    pub(super) whole_scale: Buf<f32>,
+    /// `B x` of all linears of a group: `[T, largest rank of a group]`
+    pub(super) low_rank: Buf<f32>,
+    /// `[T, head_dim / 2]` each
+    pub(super) cos: Buf<f32>,
+    pub(super) sin: Buf<f32>,
+    /// Sums of blocks of input channels, see [`Pass::sums`](super::linear::Pass::sums)
+    pub(super) sums: Buf<f32>,
+    /// Kept channels, a part: `[parts, widest input]`
+    pub(super) active: Buf<u32>,
+    /// Pieces done, a part, see [`Work`](super::work::Work)
+    pub(super) counts: Buf<u32>,
+}
+
+impl Buffers {
+    fn cut(cutter: &mut Cutter, model: &Model, batch: usize, parts: usize) -> Buffers {
+        let c = model.config();
+        let groups = || model.layers().iter().flat_map(|l| l.groups());
+        let rank = groups().map(Group::rank).max().unwrap_or(0);
+        let input = groups().map(Group::input).max().unwrap_or(0);
+        let output = groups().map(Group::output).max().unwrap_or(0);
+        let whole = groups().filter(|g| g.is_quantized()).map(Group::input).max().unwrap_or(0);
+        // A product beyond the address space, of 32 bits for one, saturates, and the arena then refuses it.
+        let many = |width: usize| batch.saturating_mul(width);
+        cutter.part(Part::Activations);
+        Buffers {
+            hidden: cutter.take(many(c.hidden_size)),
+            normed: cutter.take(many(c.hidden_size)),
+            qkv: cutter.take(many(c.q_dim() + 2 * c.kv_dim())),
+            attn: cutter.take(many(c.q_dim())),
+            delta: cutter.take(many(c.hidden_size)),
+            gate_up: cutter.take(many(2 * c.intermediate_size)),
+            act: cutter.take(many(c.intermediate_size)),
+            whole: cutter.take(many(whole)),
+            whole_scale: cutter.take(many(whole / QUANT_GROUP)),
+            low_rank: cutter.take(many(rank)),
+            cos: cutter.take(many(c.head_dim / 2)),
+            sin: cutter.take(many(c.head_dim / 2)),
+            sums: cutter.take(sums_len(output, batch, parts)),
+            active: cutter.take(parts * input),
+            counts: cutter.take(counts_len(parts)),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Tokens that are decoded: one, or one of each of several texts.
+//!
+//! Bound by the bytes of the weights, so each weight row that any token needs is to come from memory once, in long streams.
+//! A unit of work is so small that its weights stay in the cache: the first token brings them there, and for the others
+//! arithmetic counts. So those are multiplied together, sparse ones with their dropped inputs zeroed in a copy, which gives
+//! the same bits (`docs/performance.md` has what the ways measure).
+
+use super::budget::Flow;
+use super::engine::UNIT;
+use super::linear::{Finish, Input, Pass, Slice, TILE, count, intersection, start_sum, tile_len, whole_ref};
+use super::pass::{Seq, view};
+use super::shared::{Shared, share};
+use super::work::{SHARED_BYTES, UNIT_BYTES, cut};
+use crate::format::BLOCKS;
+use crate::model::{Group, Weights};
+use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, STREAMS};
+use std::ops::Range;
+
+/// Outputs of one token that are finished without waking anybody: less work than a fork.
+const ALONE: usize = 4096;
+
+/// Columns that one token's product takes together: what its kernel does anyway, to keep their sums in L1.
+const COLUMNS: usize = 6144;
+
+/// So many tokens are multiplied together from the start; of fewer the first goes by itself, since a product of one reads
+/// memory in longer streams.
+const MANY: usize = 8;
+
+impl Pass<'_, '_> {
+    /// `y = group(x)` of a token, or of one of each of several texts. With `may_be_sparse` tokens are as sparse as their
+    /// texts say.
+    pub(super) fn tokens(
+        &mut self,
+        group: &Group,
+        x: MatRef<'_>,
+        y: Shared<'_, f32>,
+        may_be_sparse: bool,
+        finish: Finish<'_>,
+    ) -> Flow {
+        let (rows, tile) = (self.rows, tile_len(self.batch));
+        let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, rows) };
+        let (kernels, parts, width) = (self.kernels, self.work.parts(), group.output());
+        let (seqs, low_rank) = (&*self.seqs, &*self.low_rank);
+        let (active, tiles) = (Shared::new(&mut *self.active), Shared::new(&mut *self.sums));
+        // Sums of blocks after the first: of one token in a buffer of their own, of several in rows of `y` beyond theirs.
+        let (sums, beyond) = if rows == 1 { (tiles, 0) } else { (y, rows) };
+        let sum_rows = |block: usize| beyond + (block - 1) * rows..beyond + block * rows;
+        let units = width.div_ceil(UNIT);
+        let outcome = self.work.large(&|part, pieces| {
+            // SAFETY: each part has a piece of its own.
+            let scratch = unsafe { active.slice(part * group.input()..(part + 1) * group.input()) };
+            // The blocks' columns in one long row; this part's share of it.
+            let mine = share(BLOCKS * units, 1, parts, part);
+            for block in 0..BLOCKS {
+                let end = |unit: usize| (unit.saturating_sub(block * units).min(units) * UNIT).min(width);
+                pieces.each(token_pieces(group, block, end(mine.start)..end(mine.end), rows), |piece| {
+                    let TokenPiece { columns, channels, begins } = piece;
+                    // SAFETY: shares of different parts do not overlap, nor do sums of different blocks.
+                    let mut out = unsafe {
+                        match block {
+                            0 => y.matrix(0..rows, columns.clone(), width),
+                            n => sums.matrix(sum_rows(n), columns.clone(), width),
+                        }
+                    };
+                    match block {
+                        _ if !begins => {}
+                        0 => start_sum(kernels, group, &columns, 0, low_rank, &mut out),
+                        _ => (0..rows).for_each(|row| out.row_mut(row).fill(0.0)),
+                    }
+                    if channels.is_empty() {
+                        return;
+                    }
+                    let weights = group.weights(block).row_range(channels.clone());
+                    let first = group.block(block).start;
+                    let channels = first + channels.start..first + channels.end;
+                    let input = input.channels(channels.clone());
+                    let product = Product { kernels, group, columns, channels, weights, input, seqs, may_be_sparse };
+                    if rows == 1 {
+                        return product.of_one(0, &mut out, scratch);
+                    }
+                    // SAFETY: each part has a tile of its own, and several tokens have their sums elsewhere.
+                    let tile = unsafe { tiles.slice(part * tile..(part + 1) * tile) };
+                    product.of_all(&mut out, scratch, tile);
+                });
+            }
+        });
+        outcome?;
+        count(seqs, group.low_rank_bytes() as u64);
+
+        let add_blocks = |part| {
+            let mut range = 0..0;
+            for linear in group.linears() {
+                range = share(linear.columns().len(), UNIT, parts, part);
+                let columns = linear.columns().start + range.start..linear.columns().start + range.end;
+                for block in 1..BLOCKS {
+                    // SAFETY: shares of different parts do not overlap, and nobody writes the sums meanwhile.
+                    let (mut y, sums) = unsafe {
+                        (
+                            y.matrix(0..rows, columns.clone(), width),
+                            sums.matrix(sum_rows(block), columns.clone(), width),
+                        )
+                    };
+                    (0..rows).for_each(|row| kernels.add(y.row_mut(row), sums.row(row)));
+                }
+            }
+            finish(Slice { rows: 0..rows, range, y });
+        };
+        if rows * width <= ALONE {
+            (0..parts).for_each(add_blocks);
+        } else {
+            self.work.small(&add_blocks)?;
+        }
+        Ok(())
+    }
+}
+
+/// What tokens take of one unit's weights.
+struct Product<'a, 's> {
+    kernels: Kernels,
+    group: &'a Group,
+    columns: Range<usize>,
+    channels: Range<usize>,
+    /// Of these channels, all columns.
+    weights: Weights<'a>,
+    input: Input<'a>,
+    seqs: &'a [Option<Seq<'s>>],
+    may_be_sparse: bool,
+}
+
+impl Product<'_, '_> {
+    /// One a linear; `None` for a dense token.
+    fn thresholds(&self, row: usize) -> Option<&[f32]> {
+        self.seqs[row].as_ref().and_then(|seq| seq.thresholds).filter(|_| self.may_be_sparse)
+    }
+
+    /// Neighbours that are alike, dense or sparse, go together.
+    fn of_all(&self, out: &mut MatMut<'_>, scratch: &mut [u32], tile: &mut [f32]) {
+        let rows = out.rows();
+        let mut row = 0;
+        while row < rows {
+            let sparse = self.thresholds(row).is_some();
+            let end = (row..rows).find(|&row| self.thresholds(row).is_some() != sparse).unwrap_or(rows);
+            if end - row < MANY {
+                self.of_one(row, out, scratch);
+                row += 1;
+            }
+            match sparse {
+                _ if row == end => {}
+                false => self.of_dense(row..end, out),
+                true if row + 1 < end && !self.group.is_quantized() => self.of_masked(row..end, out, tile),
+                true => (row..end).for_each(|row| self.of_one(row, out, scratch)),
+            }
+            row = end;
+        }
+    }
+
+    /// Several dense tokens.
+    fn of_dense(&self, rows: Range<usize>, out: &mut MatMut<'_>) {
+        let Product { kernels, group, columns, channels, .. } = self;
+        let (input, out) = (self.input.rows(rows.clone()), out.reborrow().row_range(rows.clone()));
+        self.weights.columns(columns.clone()).multiply(*kernels, out, input.x, input.whole);
+        count(&self.seqs[rows], group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, columns.len()));
+    }
+
+    /// Several sparse tokens, dropped inputs zeroed.
+    fn of_masked(&self, rows: Range<usize>, out: &mut MatMut<'_>, tile: &mut [f32]) {
+        let Product { kernels, group, columns, channels, .. } = self;
+        let (width, whole) = (channels.len(), self.input.whole);
+        let tile = &mut tile[..rows.len() * width];
+        for linear in group.linears() {
+            let own = intersection(&linear.columns(), columns);
+            if own.is_empty() {
+                continue;
+            }
+            let score = linear.score().map(|score| &score[channels.clone()]);
+            for (row, masked) in rows.clone().zip(tile.chunks_exact_mut(width)) {
+                let threshold = self.thresholds(row).map_or(0.0, |thresholds| thresholds[linear.index()]);
+                let kept = kernels.mask(masked, self.input.x.row(row), score, threshold);
+                count(&self.seqs[row..row + 1], group.bytes_of(kept, 0, own.len()));
+            }
+            let out = out.reborrow().row_range(rows.clone());
+            let out = out.columns(own.start - columns.start..own.end - columns.start);
+            self.weights.columns(own).multiply(*kernels, out, view(tile, rows.len(), width), whole);
+        }
+    }
+
+    /// One token; if it is sparse, rows that it drops are not read.
+    fn of_one(&self, row: usize, out: &mut MatMut<'_>, scratch: &mut [u32]) {
+        let Some(thresholds) = self.thresholds(row) else { return self.of_dense(row..row + 1, out) };
+        let Product { kernels, group, columns, channels, .. } = self;
+        let (x, out) = (self.input.x.row(row), out.row_mut(row));
+        let mut read = 0;
+        for (own, linear) in group.masks(thresholds) {
+            let own = intersection(&own, columns);
+            if own.is_empty() {
+                continue;
+            }
+            let score = linear.score().map(|score| &score[channels.clone()]);
+            let active = kernels.select(x, score, thresholds[linear.index()], scratch);
+            let out = &mut out[own.start - columns.start..own.end - columns.start];
+            let len = own.len();
+            let groups = match self.weights.columns(own) {
+                Weights::Float(w) => {
+                    kernels.gemv_sparse(out, x, active, w);
+                    0
+                }
+                Weights::Quantized(w) => {
+                    let (whole, scale) = self.input.whole.row(row);
+                    kernels.gemv_sparse_q(out, whole, scale, active, w)
+                }
+            };
+            read += group.bytes_of(active.len(), groups, len);
+        }
+        count(&self.seqs[row..row + 1], read);
+    }
+}
+
+/// A unit of work of a product of tokens.
+struct TokenPiece {
+    columns: Range<usize>,
+    /// Counted from the block's first.
+    channels: Range<usize>,
+    /// Whether the sums of these columns begin here.
+    begins: bool,
+}
+
+/// The units of work of the product of so many tokens with those columns of a block. A low rank to begin from is a unit of
+/// its own, without channels.
+fn token_pieces(group: &Group, block: usize, columns: Range<usize>, tokens: usize) -> impl Iterator<Item = TokenPiece> {
+    let channels = group.block(block).len();
+    let rank = if block == 0 { group.linears().iter().map(|l| l.rank()).max().unwrap_or(0) } else { 0 };
+    let unit = if tokens == 1 { UNIT_BYTES } else { SHARED_BYTES };
+    let widest = (unit / 2).checked_div(rank).map_or(COLUMNS, |columns| columns.min(COLUMNS));
+    cut(columns, UNIT, widest).flat_map(move |columns| {
+        let bytes = group.bytes_of(QUANT_GROUP, 1, columns.len()).max(1) as usize;
+        // No more than a tile holds of all tokens' inputs.
+        let most = (QUANT_GROUP * (unit / bytes)).min(TILE / tokens);
+        // Channels that are left over by the runs of interleaved rows go by themselves.
+        let dealt = if channels <= most { channels } else { channels / STREAMS * STREAMS };
+        let begin = (rank > 0 || channels == 0).then_some(0..0);
+        let own = cut(0..dealt, QUANT_GROUP, most).chain((dealt < channels).then_some(dealt..channels));
+        begin.into_iter().chain(own).enumerate().map(move |(n, channels)| TokenPiece {
+            columns: columns.clone(),
+            channels,
+            begins: n == 0,
+        })
+    })
+}
