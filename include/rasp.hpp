@@ -596,6 +596,43 @@ class Session {
     rasp_session *session_;
 };
 
+// Sessions of one model that step together, in which the weights are read once for all of them: see rasp_step_batch. The
+// first one's threads and memory do the work. They stay open while they are in the batch; they may move meanwhile.
+class Batch {
+  public:
+    void add(const Session &session) {
+        sessions_.push_back(session.get());
+        tokens_.push_back(0);
+        statuses_.push_back(RASP_ERROR_INVALID_STATE); // Not stepped yet.
+    }
+    void clear() noexcept {
+        sessions_.clear();
+        tokens_.clear();
+        statuses_.clear();
+    }
+    std::size_t size() const noexcept { return sessions_.size(); }
+
+    // An error if a session has failed, the first one's; the others have stepped all the same.
+    result<void> step() {
+        rasp_error error{};
+        const rasp_status status =
+            rasp_step_batch(sessions_.data(), sessions_.size(), tokens_.data(), statuses_.data(), &error);
+        return detail::done(status, error);
+    }
+
+    // Of the last step, by the order in which sessions were added: the token, if there is one, and the status.
+    std::optional<Token> token(std::size_t index) const {
+        const rasp_status status = statuses_[index];
+        return status < 0 ? std::nullopt : std::optional<Token>(Token{tokens_[index], status == RASP_END});
+    }
+    rasp_status status(std::size_t index) const noexcept { return statuses_[index]; }
+
+  private:
+    std::vector<rasp_session *> sessions_;
+    std::vector<std::uint32_t> tokens_;
+    std::vector<rasp_status> statuses_;
+};
+
 // What an answer may be. Moves; sessions keep what they need of it.
 class Constraint {
   public:

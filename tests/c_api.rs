@@ -108,6 +108,11 @@ fn prompts_and_tokens_in_pieces() {
 }
 
 #[test]
+fn sessions_step_together_as_if_apart() {
+    assert_eq!(run(compile("batch").arg(real_model::path())), "ok\n");
+}
+
+#[test]
 fn one_call_at_a_time_and_cancel_from_another_thread() {
     let path = folder("threads_files").join("tiny.rasp");
     tiny::Tiny::new().write(&path);

@@ -1,6 +1,6 @@
 //! An answer as text: whole characters, stop strings, and why it ended.
 
-use super::session::with_session;
+use super::handle::with_session;
 use super::*;
 use crate::session::Ended;
 use crate::text::{MAX_STOP_BYTES, MAX_STOPS, MAX_TEXT_BYTES};

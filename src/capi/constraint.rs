@@ -1,6 +1,6 @@
 //! Constrained output: JSON of a schema, text of a regular expression or a grammar.
 
-use super::session::with_session;
+use super::handle::with_session;
 use super::*;
 use crate::constraint::{Constraint, ConstraintKind};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Embeddings of texts.
 
-use super::session::with_session;
+use super::handle::with_session;
 use super::*;
 use crate::session::Pooling;
 

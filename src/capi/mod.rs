@@ -7,9 +7,11 @@
 #![allow(non_camel_case_types)]
 
 mod answer;
+mod batch;
 mod constraint;
 mod embed;
 mod error;
+mod handle;
 mod live;
 mod model;
 mod plan;
@@ -21,9 +23,11 @@ mod text;
 mod turn;
 
 pub use answer::*;
+pub use batch::*;
 pub use constraint::*;
 pub use embed::*;
 pub use error::*;
+pub use handle::rasp_session;
 pub use model::*;
 pub use plan::*;
 pub use sampling::*;
@@ -138,6 +142,33 @@ impl<T> Out<T> {
     fn set(self, value: T) {
         // SAFETY: neither null nor misaligned; valid for writes by the promise of `new`.
         unsafe { self.0.write(value) }
+    }
+}
+
+/// Places of the caller's for several results, one each of `len`.
+#[derive(Clone, Copy)]
+struct Outs<T> {
+    start: *mut T,
+    len: usize,
+}
+
+impl<T> Outs<T> {
+    /// # Safety
+    /// `start` is null or valid for writes of `len` elements until the call ends.
+    unsafe fn new(start: *mut T, len: usize, what: &str) -> Result<Outs<T>> {
+        if len > 0 && start.is_null() {
+            return Err(null(what));
+        }
+        if len > 0 && !start.is_aligned() {
+            return Err(misaligned(what));
+        }
+        Ok(Outs { start, len })
+    }
+
+    fn set(self, index: usize, value: T) {
+        assert!(index < self.len, "a result too many");
+        // SAFETY: neither null nor misaligned, and the index is below `len`; valid for writes by the promise of `new`.
+        unsafe { self.start.add(index).write(value) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a session will take, told before it is opened.
 
-use super::session::HANDLE;
+use super::handle::HANDLE;
 use super::*;
 use crate::session::Session;
 

@@ -1,5 +1,6 @@
 //! How the next token is chosen.
 
+use super::handle::with_session;
 use super::*;
 use crate::sampling::{LogitsCallback, MAX_LOGIT_BIASES, SAMPLE, Sampling};
 use std::ffi::c_void;

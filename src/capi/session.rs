@@ -1,39 +1,12 @@
 //! Sessions: opening, settings, what they hold and what they have done.
 
-use super::turn::Turn;
+use super::handle::{HANDLE, rasp_session, with_session};
 use super::*;
 use crate::arena::Memory;
 use crate::session::{KvType, Session, SessionOptions};
 use crate::{HostJobs, OwnThreads};
-use std::cell::UnsafeCell;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-/// One text in the making. It belongs to one thread at a time: a call that meets another one under way on the same
-/// session returns INVALID_STATE. rasp_cancel alone may come from any thread at any time.
-pub struct rasp_session {
-    turn: Turn,
-    /// Of the session, beside it: so that `rasp_cancel` need not touch what another call has to itself.
-    pub(super) cancel: NonNull<AtomicBool>,
-    session: UnsafeCell<Session>,
-}
-
-/// Bytes at the front of a session's memory, where its handle lies.
-pub(super) const HANDLE: usize = size_of::<rasp_session>();
-const _: () = assert!(align_of::<rasp_session>() <= 64);
-
-impl rasp_session {
-    /// Puts a session that was opened behind [`HANDLE`] bytes there.
-    pub(super) fn born(session: Session) -> *mut rasp_session {
-        let place = session.front().cast::<rasp_session>().as_ptr();
-        let (turn, cancel) = (Turn::new(), session.cancel_flag());
-        // SAFETY: the front is HANDLE bytes, aligned to 64, and nobody's but the caller's.
-        unsafe { place.write(rasp_session { turn, cancel, session: UnsafeCell::new(session) }) };
-        live::born(live::Kind::Session, place);
-        place
-    }
-}
 
 /// Keys and values are cached as IEEE half-precision floats.
 pub const RASP_KV_F16: u32 = 0;
@@ -200,33 +173,6 @@ unsafe impl Versioned for rasp_stats {
 }
 const _: () = assert!(size_of::<rasp_stats>() == 72);
 
-/// The session behind a handle.
-///
-/// # Safety
-/// `session` is null or came from `rasp_session_open` and has not been closed.
-pub(super) unsafe fn session<'a>(session: *const rasp_session) -> Result<&'a rasp_session> {
-    if session.is_null() {
-        return Err(null("session"));
-    }
-    live::check(live::Kind::Session, session)?;
-    // SAFETY: not null, alive by the caller's promise. Only shared references to the handle are ever made.
-    Ok(unsafe { &*session })
-}
-
-/// Runs `f` with the session, unless another call is using it.
-///
-/// # Safety
-/// As for [`session`].
-pub(super) unsafe fn with_session<R>(
-    handle: *const rasp_session,
-    f: impl FnOnce(&mut Session) -> Result<R>,
-) -> Result<R> {
-    // SAFETY: by the caller's promise.
-    let handle = unsafe { session(handle)? };
-    // SAFETY: it is this call's turn, so no other one has the session.
-    handle.turn.take(|| f(unsafe { &mut *handle.session.get() }))
-}
-
 /// Sets options to their defaults. NULL is allowed and does nothing.
 ///
 /// # Safety
@@ -295,14 +241,9 @@ pub unsafe extern "C" fn rasp_session_close(session: *mut rasp_session) -> rasp_
     // SAFETY: null is allowed for the error; the rest below.
     unsafe {
         guard(std::ptr::null_mut(), || {
-            if session.is_null() {
-                return Ok(Status::Ok);
+            if !session.is_null() {
+                handle::close(session)?;
             }
-            super::session::session(session)?.turn.last()?;
-            live::gone(live::Kind::Session, session);
-            // SAFETY: `born` wrote it there, and it is not used afterwards by the caller's promise. It is moved out
-            // first, for the memory it lies in goes with it.
-            drop(session.read());
             Ok(Status::Ok)
         })
     }

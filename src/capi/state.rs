@@ -1,6 +1,6 @@
 //! What a session holds: taken back, doubled, saved, made shorter.
 
-use super::session::{HANDLE, with_session};
+use super::handle::{HANDLE, with_session};
 use super::*;
 
 /// Keeps the first tokens tokens of a session and forgets those after them. Settings stay; random numbers go on where they

@@ -1,6 +1,6 @@
 //! Prompt in, tokens out: the calls that compute.
 
-use super::session::with_session;
+use super::handle::with_session;
 use super::*;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -188,7 +188,5 @@ pub unsafe extern "C" fn rasp_session_set_deadline(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_cancel(session: *const rasp_session) {
     // SAFETY: by the caller's promise; the flag lives as long as the session.
-    let _ = quietly(|| unsafe {
-        super::session::session(session).map(|s| s.cancel.as_ref().store(true, Ordering::Relaxed))
-    });
+    let _ = quietly(|| unsafe { handle::session(session).map(|s| s.cancel.as_ref().store(true, Ordering::Relaxed)) });
 }

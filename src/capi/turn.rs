@@ -18,17 +18,17 @@ impl Turn {
     /// Runs `f` if nothing else is running, and nothing that ran has panicked: a panic may have left a session half
     /// changed, which is memory-safe but computes nobody knows what.
     pub(super) fn take<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
-        self.seize()?;
+        self.begin()?;
         /// Ends the turn, also when `f` panics.
-        struct End<'a>(&'a AtomicU8, u8);
+        struct End<'a>(&'a Turn, bool);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                self.0.store(self.1, Ordering::Release);
+                self.0.end(self.1);
             }
         }
-        let mut end = End(&self.0, BROKEN);
+        let mut end = End(self, true);
         let outcome = f();
-        end.1 = FREE;
+        end.1 = false;
         outcome
     }
 
@@ -36,17 +36,23 @@ impl Turn {
     pub(super) fn last(&self) -> Result<()> {
         match self.0.load(Ordering::Acquire) {
             BROKEN => Ok(()),
-            _ => self.seize(),
+            _ => self.begin(),
         }
     }
 
-    fn seize(&self) -> Result<()> {
+    /// Takes a turn, which somebody has to [`end`](Turn::end).
+    pub(super) fn begin(&self) -> Result<()> {
         let message = match self.0.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => return Ok(()),
             Err(BROKEN) => "an earlier call on the session failed with an internal error: close it",
             Err(_) => "the session is in use by another thread",
         };
         Err(Error::new(Status::InvalidState, message))
+    }
+
+    /// Ends a turn; if it is `broken`, there are no others.
+    pub(super) fn end(&self, broken: bool) {
+        self.0.store(if broken { BROKEN } else { FREE }, Ordering::Release);
     }
 }
 

@@ -118,6 +118,28 @@ static void in_the_hosts_memory(const rasp_model *model, uint32_t kv_type, int c
     free(second);
 }
 
+/* Several sessions at once. */
+static void together(const rasp_model *model) {
+    enum { SESSIONS = 3 };
+    rasp_error error;
+    rasp_session *sessions[SESSIONS];
+    for (int n = 0; n < SESSIONS; n++) {
+        CHECK(rasp_session_open(model, NULL, &sessions[n], &error) == RASP_OK);
+        CHECK(rasp_session_set_sparsity(sessions[n], n == 0 ? 0.5F : 0.0F, &error) == RASP_OK);
+        CHECK(rasp_prefill(sessions[n], prompt + n, 3, &error) == RASP_OK);
+    }
+    long before = calls;
+    for (int step = 0; step < 20; step++) {
+        uint32_t tokens[SESSIONS];
+        rasp_status statuses[SESSIONS];
+        CHECK(rasp_step_batch(sessions, SESSIONS, tokens, statuses, &error) == RASP_OK);
+    }
+    CHECK(calls == before);
+    for (int n = 0; n < SESSIONS; n++) {
+        CHECK(rasp_session_close(sessions[n]) == RASP_OK);
+    }
+}
+
 int main(int argc, char **argv) {
     static const float sparsities[] = {0.0F, 0.5F};
     CHECK(argc == 2 || argc == 3);
@@ -173,6 +195,7 @@ int main(int argc, char **argv) {
         }
         rasp_session_close(session);
     }
+    together(model);
     const uint32_t kv_types[] = {RASP_KV_F16, RASP_KV_F32, RASP_KV_I8};
     for (size_t i = 0; i < sizeof kv_types / sizeof *kv_types; i++) {
         in_the_hosts_memory(model, kv_types[i], argc == 3);

@@ -198,6 +198,22 @@ void sessions(const rasp::Model &model) {
     }
     CHECK(calls > 10);
 
+    // Together with another session, the same; one that fails does not disturb it.
+    {
+        auto fellow = model.open(options);
+        CHECK(fellow && session.reset() && session.prefill(tokens) && fellow->prefill(tokens) && fellow->step());
+        rasp::Batch batch;
+        CHECK(batch.step() && batch.size() == 0);
+        batch.add(session);
+        batch.add(*fellow);
+        CHECK(batch.size() == 2 && !batch.token(0));
+        CHECK(batch.step() && batch.token(0)->id == ids[0] && batch.token(1)->id == ids[1]);
+        CHECK(fellow->reset() && batch.step().error().code() == RASP_ERROR_INVALID_STATE);
+        CHECK(batch.token(0)->id == ids[1] && !batch.token(1) && batch.status(1) == RASP_ERROR_INVALID_STATE);
+        batch.clear();
+        CHECK(batch.size() == 0);
+    }
+
     // Stop strings, a bias, and a host's own choice of token.
     const std::vector<std::string> stop = {"Paris"};
     CHECK(session.reset() && session.set_stop(stop) && session.prefill(tokens));
