@@ -3,6 +3,8 @@
 //! In every round each sparsity runs once, and so does the bandwidth test, all with the same threads: what disturbs the
 //! machine disturbs all of them, and ratios of medians hold where absolute numbers do not.
 
+mod sessions;
+
 use crate::stream::Stream;
 use crate::{number, parse_count, say};
 use rasp::session::KvType;
@@ -32,6 +34,9 @@ pub struct Args {
     /// Keys and values in f16, f32 or i8
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = crate::parse_kv)]
     kv: KvType,
+    /// Decode with so many sessions at once, as one batch and in turn: a list of numbers
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = parse_count)]
+    sessions: Option<Vec<usize>>,
     /// Rounds; medians are reported
     #[arg(long, default_value_t = 5, value_parser = parse_count)]
     rounds: usize,
@@ -70,6 +75,9 @@ pub fn run(args: &Args) -> Result<()> {
     });
     // A wrong one should not cost the rounds of those before it.
     sparsities.iter().try_for_each(|&sparsity| session.set_sparsity(sparsity))?;
+    if let Some(counts) = &args.sessions {
+        return sessions::run(args, counts, &sparsities, &model);
+    }
     let mut samples: Vec<Samples> = sparsities.iter().map(|&sparsity| Samples::new(sparsity)).collect();
     let stream = Stream::new(args.threads)?;
     let mut bandwidth = Vec::new();
