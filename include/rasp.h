@@ -489,6 +489,27 @@ rasp_status rasp_step_text(struct rasp_session *session,
                            uint32_t *ended,
                            struct rasp_error *error);
 
+// As much of rasp_step_text as budget_ns nanoseconds allow, as for rasp_step_within: RASP_PENDING (a success) if the token is
+// not there yet; *length is then 0, *ended RASP_ENDED_NOT, and the next call goes on. Else RASP_OK or RASP_END. What is left
+// of a prompt that rasp_prefill_begin began passes first. The text is that of rasp_step_text, however it is cut. A game
+// whose characters speak calls it once a frame.
+//
+// While it is pending the session takes this call and those that rasp_step_within names; a token that one of them finishes
+// is not part of the text. Does not allocate. Errors as for rasp_step_text.
+//
+// Threads: one call at a time on a session.
+//
+// Pointers:
+// As for rasp_step_text.
+rasp_status rasp_step_text_within(struct rasp_session *session,
+                                  uint64_t budget_ns,
+                                  uint32_t flags,
+                                  char *text,
+                                  size_t capacity,
+                                  size_t *length,
+                                  uint32_t *ended,
+                                  struct rasp_error *error);
+
 // Writes the text that rasp_step_text holds back to text, without a NUL, and its length to *length: for a host that ends
 // an answer before the model does. Nothing is held back afterwards.
 //

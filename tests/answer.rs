@@ -3,7 +3,7 @@
 mod real_model;
 
 use rasp::model::GroupKind;
-use rasp::session::{Ended, KvType, MatRef, Observer, Pooling, Scorer};
+use rasp::session::{Ended, KvType, MatRef, Observer, Pooling, Scorer, TextStep};
 use rasp::text::{EncodeOptions, Message};
 use rasp::{Model, Session, SessionOptions, Status};
 use real_model::load;
@@ -148,6 +148,41 @@ fn expected(model: &std::sync::Arc<Model>, tokens: &[u32], pooling: Pooling) -> 
         Pooling::Mean => {
             let column = |i| normed.iter().map(|row: &Vec<f64>| row[i]).sum::<f64>() / normed.len() as f64;
             (0..normed[0].len()).map(column).collect()
+        }
+    }
+}
+
+#[test]
+fn an_answer_in_pieces_of_time_is_the_same_answer() {
+    let model = load();
+    let prompt = chat(&model, QUESTION);
+    let ask = |context: usize, budgets: &[u64]| {
+        let mut session = open(context);
+        session.set_stops([" never said"].into_iter()).unwrap();
+        session.prefill_begin(&prompt).unwrap();
+        let (mut text, mut calls) = (Vec::new(), 0);
+        for &ns in budgets.iter().cycle() {
+            calls += 1;
+            let before = text.len();
+            let time = std::time::Duration::from_nanos(ns);
+            match session.step_text_within(time, false, |bytes| text.extend_from_slice(bytes)).unwrap() {
+                TextStep::Pending => assert!(session.is_pending() && text.len() == before),
+                TextStep::GoesOn => assert!(!session.is_pending()),
+                TextStep::Ended(why) => return (String::from_utf8(text).unwrap(), Some(why), calls),
+            }
+        }
+        unreachable!("an answer ends")
+    };
+    for (room, why) in [(64, Ended::Token), (4, Ended::Context), (0, Ended::Context)] {
+        let mut whole = open(prompt.len() + room);
+        whole.set_stops([" never said"].into_iter()).unwrap();
+        whole.prefill(&prompt).unwrap();
+        let (text, ended) = answer(&mut whole, false, 100);
+        assert_eq!(ended, Some(why));
+        for budgets in [&[0][..], &[0, 3_000_000, 100_000], &[u64::MAX]] {
+            let (found, ended, calls) = ask(prompt.len() + room, budgets);
+            assert_eq!((&found, ended), (&text, Some(why)), "{room} {budgets:?}");
+            assert!(budgets[0] > 0 || calls > 100, "{calls}");
         }
     }
 }

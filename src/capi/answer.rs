@@ -2,8 +2,9 @@
 
 use super::handle::with_session;
 use super::*;
-use crate::session::Ended;
+use crate::session::{Ended, Session, TextStep};
 use crate::text::{MAX_STOP_BYTES, MAX_STOPS, MAX_TEXT_BYTES};
+use std::time::Duration;
 
 /// The most stop strings that rasp_session_set_stop takes.
 pub const RASP_STOP_MAX: usize = 16;
@@ -141,28 +142,74 @@ pub unsafe extern "C" fn rasp_step_text(
     error: *mut rasp_error,
 ) -> rasp_status {
     // SAFETY: the caller's promises are those of the helpers.
-    unsafe {
-        guard(error, || {
-            let mut out = TextOut::new(text, capacity, length)?;
-            let place = if ended.is_null() { None } else { Some(Out::new(ended, "ended")?) };
-            let set_ended = |value| place.iter().for_each(|place| place.set(value));
-            set_ended(RASP_ENDED_NOT);
-            let show_special = self::text::flags(flags, RASP_TEXT_SHOW_SPECIAL)? != 0;
-            let found = with_session(session, |session| session.step_text(show_special, |bytes| out.push(bytes)))?;
-            out.done();
-            Ok(match found {
-                None => Status::Ok,
-                Some(why) => {
-                    set_ended(match why {
-                        Ended::Token => RASP_ENDED_TOKEN,
-                        Ended::Stop => RASP_ENDED_STOP,
-                        Ended::Context => RASP_ENDED_CONTEXT,
-                    });
-                    Status::End
-                }
-            })
-        })
-    }
+    unsafe { guard(error, || step_text(session, None, flags, text, capacity, length, ended)) }
+}
+
+/// As much of rasp_step_text as budget_ns nanoseconds allow, as for rasp_step_within: RASP_PENDING (a success) if the token is
+/// not there yet; *length is then 0, *ended RASP_ENDED_NOT, and the next call goes on. Else RASP_OK or RASP_END. What is left
+/// of a prompt that rasp_prefill_begin began passes first. The text is that of rasp_step_text, however it is cut. A game
+/// whose characters speak calls it once a frame.
+///
+/// While it is pending the session takes this call and those that rasp_step_within names; a token that one of them finishes
+/// is not part of the text. Does not allocate. Errors as for rasp_step_text.
+///
+/// # Safety
+/// As for rasp_step_text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_step_text_within(
+    session: *mut rasp_session,
+    budget_ns: u64,
+    flags: u32,
+    text: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+    ended: *mut u32,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe { guard(error, || step_text(session, Some(budget_ns), flags, text, capacity, length, ended)) }
+}
+
+/// # Safety
+/// As for [`rasp_step_text`].
+unsafe fn step_text(
+    session: *mut rasp_session,
+    budget_ns: Option<u64>,
+    flags: u32,
+    text: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+    ended: *mut u32,
+) -> Result<Status> {
+    // SAFETY: by the caller's promise.
+    let mut out = unsafe { TextOut::new(text, capacity, length)? };
+    // SAFETY: as above.
+    let place = if ended.is_null() { None } else { Some(unsafe { Out::new(ended, "ended")? }) };
+    let set_ended = |value| place.iter().for_each(|place| place.set(value));
+    set_ended(RASP_ENDED_NOT);
+    let show_special = self::text::flags(flags, RASP_TEXT_SHOW_SPECIAL)? != 0;
+    let step = |session: &mut Session| {
+        let sink = |bytes: &[u8]| out.push(bytes);
+        match budget_ns {
+            None => Ok(session.step_text(show_special, sink)?.map_or(TextStep::GoesOn, TextStep::Ended)),
+            Some(ns) => session.step_text_within(Duration::from_nanos(ns), show_special, sink),
+        }
+    };
+    // SAFETY: as above.
+    let found = unsafe { with_session(session, step)? };
+    out.done();
+    Ok(match found {
+        TextStep::Pending => Status::Pending,
+        TextStep::GoesOn => Status::Ok,
+        TextStep::Ended(why) => {
+            set_ended(match why {
+                Ended::Token => RASP_ENDED_TOKEN,
+                Ended::Stop => RASP_ENDED_STOP,
+                Ended::Context => RASP_ENDED_CONTEXT,
+            });
+            Status::End
+        }
+    })
 }
 
 /// Writes the text that rasp_step_text holds back to text, without a NUL, and its length to *length: for a host that ends

@@ -2,6 +2,7 @@
 
 use super::handle::with_session;
 use super::*;
+use crate::session::Session;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -77,6 +78,11 @@ pub unsafe extern "C" fn rasp_prefill_within(
     }
 }
 
+/// What a step that sampled this token returns.
+fn status_of(session: &Session, token: u32) -> Status {
+    if session.model().tokenizer().is_end(token) { Status::End } else { Status::Ok }
+}
+
 /// Samples the next token, appends it and writes it to *token. RASP_END (a success) if it ends generation. The token
 /// before it, if it was sampled too, passes through the model first, at the session's sparsity; so the first step after
 /// a prompt is quick. What an earlier call left pending is finished. On an error nothing has been appended. Does not
@@ -93,8 +99,7 @@ pub unsafe extern "C" fn rasp_step(session: *mut rasp_session, token: *mut u32, 
             with_session(session, |session| {
                 let token = session.step()?;
                 place.set(token);
-                let ends = session.model().tokenizer().is_end(token);
-                Ok(if ends { Status::End } else { Status::Ok })
+                Ok(status_of(session, token))
             })
         })
     }
@@ -127,8 +132,7 @@ pub unsafe extern "C" fn rasp_step_within(
                     return Ok(Status::Pending);
                 };
                 place.set(token);
-                let ends = session.model().tokenizer().is_end(token);
-                Ok(if ends { Status::End } else { Status::Ok })
+                Ok(status_of(session, token))
             })
         })
     }

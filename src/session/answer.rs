@@ -1,7 +1,9 @@
 //! Steps that give text instead of tokens.
 
 use super::Session;
-use crate::Result;
+use super::budget::Budget;
+use crate::{Error, Result, Status};
+use std::time::Duration;
 
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +14,17 @@ pub enum Ended {
     Stop,
     /// The context has no room for another token.
     Context,
+}
+
+/// How far a step of an answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextStep {
+    /// The budget is spent: the next call goes on.
+    Pending,
+    /// The answer has another token.
+    GoesOn,
+    /// It is over.
+    Ended(Ended),
 }
 
 impl Session {
@@ -27,18 +40,42 @@ impl Session {
     ///
     /// `Some` at the end of the answer. Then nothing is held back any more: a stop string and what followed it in the same
     /// token are dropped, anything else has been handed out.
-    pub fn step_text(&mut self, show_special: bool, mut sink: impl FnMut(&[u8])) -> Result<Option<Ended>> {
-        if !self.tokens.is_empty() && self.room(1).is_err() {
-            return Ok(Some(self.end_text(Ended::Context, sink)));
+    pub fn step_text(&mut self, show_special: bool, sink: impl FnMut(&[u8])) -> Result<Option<Ended>> {
+        match self.step_text_for(&Budget::unlimited(), show_special, sink)? {
+            TextStep::GoesOn => Ok(None),
+            TextStep::Ended(why) => Ok(Some(why)),
+            TextStep::Pending => Err(Error::new(Status::Internal, "a step without a budget stopped")),
         }
-        let token = self.step()?;
+    }
+
+    /// As much of [`step_text`](Session::step_text) as `time` allows, as for [`step_within`](Session::step_within). While it
+    /// is [pending](TextStep::Pending) nothing is handed out, and the next call goes on.
+    pub fn step_text_within(
+        &mut self,
+        time: Duration,
+        show_special: bool,
+        sink: impl FnMut(&[u8]),
+    ) -> Result<TextStep> {
+        let budget = self.budget(time);
+        self.step_text_for(&budget, show_special, sink)
+    }
+
+    fn step_text_for(&mut self, budget: &Budget, show_special: bool, mut sink: impl FnMut(&[u8])) -> Result<TextStep> {
+        // A prompt under way may fill the context.
+        if !self.prompt_passes(budget)? {
+            return Ok(TextStep::Pending);
+        }
+        if !self.is_pending() && !self.tokens.is_empty() && self.tokens.len() == self.tokens.capacity() {
+            return Ok(TextStep::Ended(self.end_text(Ended::Context, sink)));
+        }
+        let Some(token) = self.step_for(budget)? else { return Ok(TextStep::Pending) };
         let tokenizer = self.engine.model.tokenizer();
         if self.text.push(tokenizer, token, show_special, &mut sink) {
-            return Ok(Some(Ended::Stop));
+            return Ok(TextStep::Ended(Ended::Stop));
         }
         match tokenizer.is_end(token) {
-            true => Ok(Some(self.end_text(Ended::Token, sink))),
-            false => Ok(None),
+            true => Ok(TextStep::Ended(self.end_text(Ended::Token, sink))),
+            false => Ok(TextStep::GoesOn),
         }
     }
 

@@ -26,7 +26,7 @@ mod tokens;
 mod work;
 
 pub use crate::arena::MemoryPlan;
-pub use answer::Ended;
+pub use answer::{Ended, TextStep};
 pub use budget::Clock;
 pub use embed::Pooling;
 pub use engine::{Observer, Traffic};

@@ -97,7 +97,7 @@ impl Session {
     pub fn prefill_within(&mut self, time: Duration) -> Result<bool> {
         match self.job {
             Some(Job { call: Call::Prefill, .. }) => {
-                let budget = Budget::within(&self.clock, time);
+                let budget = self.budget(time);
                 self.go_on(&budget).map(|outcome| outcome.is_some())
             }
             _ => Err(Error::new(Status::InvalidState, "no prompt is under way: begin one with prefill_begin")),
@@ -117,14 +117,25 @@ impl Session {
     /// As much of a [`step`](Session::step) as `time` allows, as for [`prefill_within`](Session::prefill_within). `None`
     /// if it is not finished: the next call goes on. The tokens are the same however they are cut.
     pub fn step_within(&mut self, time: Duration) -> Result<Option<u32>> {
-        let budget = Budget::within(&self.clock, time);
+        let budget = self.budget(time);
         self.step_for(&budget)
     }
 
-    fn step_for(&mut self, budget: &Budget) -> Result<Option<u32>> {
-        if let Some(Job { call: Call::Prefill, .. }) = self.job
-            && self.go_on(budget)?.is_none()
-        {
+    /// A budget that begins now.
+    pub(super) fn budget(&self, time: Duration) -> Budget {
+        Budget::within(&self.clock, time)
+    }
+
+    /// Whether no prompt is under way any more.
+    pub(super) fn prompt_passes(&mut self, budget: &Budget) -> Result<bool> {
+        match self.job {
+            Some(Job { call: Call::Prefill, .. }) => Ok(self.go_on(budget)?.is_some()),
+            _ => Ok(true),
+        }
+    }
+
+    pub(super) fn step_for(&mut self, budget: &Budget) -> Result<Option<u32>> {
+        if !self.prompt_passes(budget)? {
             return Ok(None);
         }
         if self.job.is_none() {

@@ -32,6 +32,33 @@ static const char *answer(rasp_session *session, uint32_t flags, int steps, uint
     return all;
 }
 
+/* The same in pieces of time, the prompt's too. */
+static const char *answer_within(rasp_session *session, uint64_t budget_ns, int steps, uint32_t *ended, int *calls) {
+    static char all[65536];
+    char text[RASP_STEP_TEXT_SIZE];
+    size_t length, total = 0;
+    CHECK(rasp_session_reset(session, &error) == RASP_OK);
+    CHECK(rasp_prefill_begin(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);
+    rasp_status status = RASP_OK;
+    for (*calls = 0; steps > 0 && status != RASP_END; ++*calls) {
+        length = 9;
+        status = rasp_step_text_within(session, budget_ns, 0, text, sizeof text, &length, ended, &error);
+        CHECK(status >= 0 && total + length < sizeof all);
+        CHECK((status == RASP_END) == (*ended != RASP_ENDED_NOT));
+        CHECK(status != RASP_PENDING || length == 0);
+        steps -= status != RASP_PENDING;
+        memcpy(all + total, text, length);
+        total += length;
+    }
+    if (status == RASP_OK) {
+        CHECK(rasp_finish_text(session, text, sizeof text, &length, &error) == RASP_OK);
+        memcpy(all + total, text, length);
+        total += length;
+    }
+    all[total] = 0;
+    return all;
+}
+
 static void answers(rasp_session *session) {
     char text[RASP_STEP_TEXT_SIZE];
     size_t length = 9;
@@ -43,6 +70,18 @@ static void answers(rasp_session *session) {
     const char *stops[RASP_STOP_MAX + 1] = {"never", "is."};
     CHECK(rasp_session_set_stop(session, stops, 2, &error) == RASP_OK);
     CHECK(strcmp(answer(session, 0, 12, &ended), " Par") == 0 && ended == RASP_ENDED_STOP);
+    int calls;
+    CHECK(strcmp(answer_within(session, 0, 12, &ended, &calls), " Par") == 0 && ended == RASP_ENDED_STOP && calls > 20);
+    CHECK(strcmp(answer_within(session, UINT64_MAX, 12, &ended, &calls), " Par") == 0 && calls <= 12);
+    rasp_session_reset(session, &error);
+    FAILS(rasp_step_text_within(session, 0, 0, text, sizeof text, &length, &ended, &error), RASP_ERROR_INVALID_STATE,
+          "prompt");
+    CHECK(length == 0 && ended == RASP_ENDED_NOT);
+    FAILS(rasp_step_text_within(NULL, 0, 0, text, sizeof text, &length, NULL, &error), RASP_ERROR_INVALID_ARGUMENT,
+          "session is null");
+    FAILS(rasp_step_text_within(session, 0, 0, text, 9, &length, NULL, &error), RASP_ERROR_BUFFER_TOO_SMALL, "9 bytes");
+    FAILS(rasp_step_text_within(session, 0, 8, text, sizeof text, &length, NULL, &error), RASP_ERROR_INVALID_ARGUMENT,
+          "flags");
     FAILS(rasp_session_set_stop(NULL, stops, 1, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
     FAILS(rasp_session_set_stop(session, NULL, 1, &error), RASP_ERROR_INVALID_ARGUMENT, "strings is null");
     FAILS(rasp_session_set_stop(session, stops, RASP_STOP_MAX + 1, &error), RASP_ERROR_OUT_OF_RANGE, "17");
