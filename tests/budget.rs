@@ -5,7 +5,8 @@ mod real_model;
 mod tiny;
 
 use rasp::session::Clock;
-use rasp::{LoadOptions, Model, Sampling, Session, SessionOptions, Status};
+use rasp::{HostJobs, LoadOptions, Model, Sampling, Session, SessionOptions, Status};
+use std::ffi::c_void;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -245,4 +246,80 @@ fn a_deadline_is_kept_by_the_sparsity_and_the_tokens_repeat() {
         session.tokens().to_vec()
     });
     assert_eq!(texts[0], texts[1]);
+}
+
+/// A host's job system that runs the parts in order, and cancels before one of them.
+#[derive(Default)]
+struct Host {
+    forks: AtomicU64,
+    cancel: Arc<AtomicBool>,
+    /// Cancels in this fork, counted from 1, before this part.
+    cancel_at: AtomicU64,
+    before: AtomicU64,
+}
+
+unsafe extern "C" fn run_in_order(
+    context: *mut c_void,
+    job: extern "C" fn(*mut c_void, u32),
+    data: *mut c_void,
+    parts: u32,
+) {
+    // SAFETY: the context is a host that outlives the session.
+    let host = unsafe { &*context.cast::<Host>() };
+    let fork = host.forks.fetch_add(1, Ordering::Relaxed) + 1;
+    for part in 0..parts {
+        if fork == host.cancel_at.load(Ordering::Relaxed) && u64::from(part) == host.before.load(Ordering::Relaxed) {
+            host.cancel.store(true, Ordering::Relaxed);
+        }
+        job(data, part);
+    }
+}
+
+/// No budget, no clock: what has begun when the cancel comes is counted by cancelling later and later.
+#[test]
+fn a_cancel_without_a_budget_begins_no_unit_and_no_fork_any_more() {
+    let host = Host::default();
+    // SAFETY: the function takes the host, which lives until the session has gone, and does not unwind.
+    let jobs = unsafe { HostJobs::new(run_in_order, (&raw const host).cast_mut().cast()) };
+    let options = SessionOptions { context: 64, threads: 2, jobs: Some(jobs), ..Default::default() };
+    let mut session = Session::open(real_model::load(), &options).unwrap();
+    session.set_cancel_flag(host.cancel.clone());
+    let prepare = |session: &mut Session| {
+        session.reset();
+        session.prefill(&PROMPT).unwrap();
+        session.step().unwrap();
+        session.clear_stats();
+        host.forks.store(0, Ordering::Relaxed);
+    };
+    prepare(&mut session);
+    let token = session.step().unwrap();
+    let (forks, units) = (host.forks.load(Ordering::Relaxed), session.stats().units);
+    let mut last = 0;
+    for fork in (1..=forks).step_by(7).chain([forks]) {
+        for part in 0..2 {
+            prepare(&mut session);
+            host.before.store(part, Ordering::Relaxed);
+            host.cancel_at.store(fork, Ordering::Relaxed);
+            let outcome = session.step();
+            host.cancel_at.store(0, Ordering::Relaxed);
+            // The last fork may be a small one, which goes with the unit before it.
+            let begun = session.stats().units;
+            if let Err(error) = outcome {
+                assert_eq!(error.status(), Status::Cancelled);
+                assert!(begun < units && !session.is_pending());
+            }
+            // A fork of no units may end the one in hand; the next one begins nothing.
+            let more = host.forks.load(Ordering::Relaxed) - fork;
+            assert!(more <= 1, "{more} forks after the cancel in fork {fork}");
+            // Before the first part nothing of the fork has begun; before the second the first part's.
+            assert!(begun >= last, "{begun} units, cancelled in fork {fork}; {last} before");
+            if fork == 1 && part == 0 {
+                assert_eq!(begun, 0);
+            }
+            last = begun;
+        }
+    }
+    host.cancel.store(false, Ordering::Relaxed);
+    prepare(&mut session);
+    assert_eq!(session.step().unwrap(), token);
 }

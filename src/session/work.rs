@@ -156,6 +156,7 @@ pub(super) fn cut(range: Range<usize>, unit: usize, most: usize) -> impl Iterato
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Status;
     use crate::session::budget::{Clock, Halt, Time};
     use crate::team::Team;
     use std::sync::Arc;
@@ -177,6 +178,37 @@ mod tests {
     impl Clock for Ticks {
         fn now(&self) -> u64 {
             self.0.fetch_add(1, Ordering::Relaxed)
+        }
+    }
+
+    /// Without a budget: each part may have asked before the cancel came, and begins no more than that one piece.
+    #[test]
+    fn a_cancel_lets_each_part_begin_one_piece_at_most() {
+        let budget = Budget::unlimited();
+        for (parts, canceller) in [(1, 0), (2, 0), (3, 2)] {
+            let mut team = Team::new(parts).unwrap();
+            for at in [0, 1, 70] {
+                let cancel = AtomicBool::new(false);
+                let (mut place, mut counts) = (Place::default(), vec![0; counts_len(parts)]);
+                let late: Vec<_> = (0..parts).map(|_| AtomicU32::new(0)).collect();
+                let units = budget.units();
+                let done = AtomicU32::new(0);
+                let mut work = Work::new(team.burst(), &budget, &cancel, &mut place, &mut counts);
+                let outcome = work.large(&|part, pieces| {
+                    pieces.each(0..100_000, |n| {
+                        late[part].fetch_add(u32::from(cancel.load(Ordering::Relaxed)), Ordering::Relaxed);
+                        done.fetch_add(1, Ordering::Relaxed);
+                        if part == canceller && n == at {
+                            cancel.store(true, Ordering::Relaxed);
+                        }
+                    });
+                });
+                drop(work);
+                assert!(matches!(outcome, Err(Halt::Failed(error)) if error.status() == Status::Cancelled));
+                assert!(late.iter().all(|late| late.load(Ordering::Relaxed) <= 1), "{late:?}");
+                assert_eq!(late[canceller].load(Ordering::Relaxed), 0);
+                assert_eq!(budget.units() - units, u64::from(done.into_inner()));
+            }
         }
     }
 
