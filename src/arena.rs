@@ -387,10 +387,9 @@ mod tests {
         // From every address that is allowed, within a cache line.
         for offset in (0..64).step_by(8) {
             let mut words = vec![u64::MAX; size / 8 + 18];
-            let bytes: &mut [u8] = unsafe {
-                // SAFETY: the words' bytes.
-                std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * 8)
-            };
+            // SAFETY: the words' bytes, which any bytes may be.
+            let bytes: &mut [u8] =
+                unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * 8) };
             let start = NonNull::from(&mut bytes[offset + 8]);
             let (arena, mut buffers) = Arena::cut(Memory::Host(start, size), 3, three).unwrap();
             check(&mut buffers);

@@ -227,12 +227,10 @@ pub unsafe extern "C" fn rasp_load(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            let place = Out::new(model, "model")?;
-            place.set(std::ptr::null_mut());
-            let path = Path::new(c_text(path, "path")?);
-            let loaded = Model::load(path, &load_options(options)?)?;
-            place.set(handle(loaded));
-            Ok(Status::Ok)
+            load(model, || {
+                let path = Path::new(c_text(path, "path")?);
+                Model::load(path, &load_options(options)?)
+            })
         })
     }
 }
@@ -255,18 +253,16 @@ pub unsafe extern "C" fn rasp_load_bytes(
     // SAFETY: the caller's promises are those of the helpers; 'static stands for "as long as the model lives".
     unsafe {
         guard(error, || {
-            let place = Out::new(model, "model")?;
-            place.set(std::ptr::null_mut());
-            if data.is_null() {
-                return Err(null("data"));
-            }
-            if size == 0 {
-                return Err(Error::new(Status::BadFile, "the model in memory is empty"));
-            }
-            let bytes: &'static [u8] = slice(data.cast(), size, "data")?;
-            let loaded = Model::from_bytes(Bytes::lend(bytes)?, &load_options(options)?)?;
-            place.set(handle(loaded));
-            Ok(Status::Ok)
+            load(model, || {
+                if data.is_null() {
+                    return Err(null("data"));
+                }
+                if size == 0 {
+                    return Err(Error::new(Status::BadFile, "the model in memory is empty"));
+                }
+                let bytes: &'static [u8] = slice(data.cast(), size, "data")?;
+                Model::from_bytes(Bytes::lend(bytes)?, &load_options(options)?)
+            })
         })
     }
 }
@@ -297,12 +293,10 @@ pub unsafe extern "C" fn rasp_load_fd(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            let place = Out::new(model, "model")?;
-            place.set(std::ptr::null_mut());
-            let file = borrow_file(file)?;
-            let loaded = Model::load_part(&file, offset, length, &load_options(options)?)?;
-            place.set(handle(loaded));
-            Ok(Status::Ok)
+            load(model, || {
+                let file = borrow_file(file)?;
+                Model::load_part(&file, offset, length, &load_options(options)?)
+            })
         })
     }
 }
@@ -344,10 +338,18 @@ unsafe fn load_options(place: *const rasp_load_options) -> Result<LoadOptions> {
     Ok(LoadOptions { verify: given.verify != 0, lock: given.lock != 0, isa: None, log })
 }
 
-fn handle(model: Arc<Model>) -> *mut rasp_model {
-    let handle = Arc::into_raw(Arc::new(rasp_model { model }));
+/// Puts a handle of what `load` loads where the caller wants it; on an error null is there.
+///
+/// # Safety
+/// `place` is null or valid for writes.
+unsafe fn load(place: *mut *mut rasp_model, load: impl FnOnce() -> Result<Arc<Model>>) -> Result<Status> {
+    // SAFETY: by the caller's promise.
+    let place = unsafe { Out::new(place, "model")? };
+    place.set(std::ptr::null_mut());
+    let handle = Arc::into_raw(Arc::new(rasp_model { model: load()? }));
     live::born(live::Kind::Model, handle);
-    handle.cast_mut()
+    place.set(handle.cast_mut());
+    Ok(Status::Ok)
 }
 
 /// Takes one more reference to a model, to be given back with rasp_free. NULL is allowed and does nothing. Does not
