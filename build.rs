@@ -12,5 +12,7 @@ fn main() {
         // Once loaded it stays in the process, and dlopen after dlclose finds it again. Statics of minijinja's (tables of
         // filters) would be lost with each unloading, and thread-locals of its and std's may not outlive their code.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+        // What crates export for C of their own accord (llguidance's `llg_` with the feature `constrained`) stays inside.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
     }
 }
