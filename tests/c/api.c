@@ -63,6 +63,7 @@ static void loading(const char *path, const char *folder) {
         rasp_load_options known;
         uint32_t unknown;
     } newer;
+    memset(&newer, 0, sizeof newer); /* Its padding too: that is what we do not know. */
     rasp_load_options_init(&newer.known);
     newer.known.struct_size = sizeof newer;
     newer.known.verify = 1;
