@@ -97,7 +97,8 @@ pub(crate) fn compensate(
                     let own = linears.weights.columns(start, len);
                     let new = fit(inputs, &masked, own, setting).map_err(|e| e.context(&name))?;
                     // Rounded as in the file, so that those behind make up for that as well.
-                    let rounded = Weights::new(&name, &transposed(&new), group.input(), model.weight_type())?;
+                    let rounded =
+                        Weights::new(&name, &new.columns_as_rows(0, len), group.input(), model.weight_type())?;
                     let values = rounded.values(model.weight_type());
                     let values = MatRef::from_row_major_slice(&values, len, group.input());
                     linears.weights.columns_mut(start, len).copy_from(values.transpose());
@@ -121,11 +122,6 @@ pub(crate) fn compensate(
     }
     progress.end();
     Ok(model)
-}
-
-/// `[out, in]`, as checkpoints have it.
-fn transposed(weights: &Mat) -> Vec<f32> {
-    (0..weights.cols()).flat_map(|col| (0..weights.rows()).map(move |row| weights.row(row)[col])).collect()
 }
 
 /// `R'` `[in, out]` for `R`, from inputs and the same with channels dropped, `[tokens, in]` a window.

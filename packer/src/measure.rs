@@ -1,6 +1,6 @@
 //! What calibration tells: scores, thresholds, weights that make up for what is dropped, and what each rung costs.
 
-use crate::allocate::{self, Calibration, Search};
+use crate::allocate::{self, Calibration};
 use crate::calibrate;
 use crate::compensate::{Setting, compensate};
 use crate::fisher::{self, Fisher};
@@ -65,8 +65,12 @@ pub(crate) fn measure(
     let gradients = Work::open(options.work.as_deref(), source)?;
     let work = Work::open(options.work.as_deref(), asked.clone())?;
     if plan.score == ScoreKind::Fisher {
-        let scoring = Scoring { options, plan, staging, windows: &windows, gradients: &gradients, work: &work };
-        model = scoring.score(model, progress)?;
+        let scoring = Scoring { options, plan, staging, windows: &windows };
+        let scores;
+        (model, scores) = scoring.score(model, &gradients, progress)?;
+        if plan.allocation == Allocation::Global && options.search.generations > 0 {
+            model = scoring.search(model, scores, &work, progress)?;
+        }
     }
 
     let rungs = |model: &Arc<Model>, work: &Work, name: &str, progress: &mut dyn Progress| {
@@ -124,9 +128,7 @@ pub(crate) fn search_rho(
     let source = format!("{}, sparsity {:?}, {:?}", source(options, &tokens)?, plan.ladder, options.search_rho);
     let work = Work::open(folder.as_deref(), source)?;
     if plan.score == ScoreKind::Fisher {
-        let options = &PackOptions { search: Search::NONE, ..options.clone() };
-        let scoring = Scoring { options, plan, staging, windows: &windows, gradients: &work, work: &work };
-        model = scoring.score(model, progress)?;
+        (model, _) = Scoring { options, plan, staging, windows: &windows }.score(model, &work, progress)?;
     }
     let recipe = |rho: &[f32]| {
         let own = plan.linears.iter().zip(rho);
@@ -146,34 +148,41 @@ struct Scoring<'a> {
     plan: &'a Plan,
     staging: &'a Path,
     windows: &'a [&'a [u32]],
-    gradients: &'a Work,
-    work: &'a Work,
 }
 
+/// One vector a linear.
+type Scores = Vec<Vec<f32>>;
+
 impl Scoring<'_> {
-    /// The staged model with scores from its Fisher information, times what a search has found.
-    fn score(&self, model: Arc<Model>, progress: &mut dyn Progress) -> Result<Arc<Model>> {
-        let (threads, search) = (self.options.threads, self.options.search);
-        let known = self.gradients.load("fisher")?;
-        let save = |fisher: &Fisher| self.gradients.save("fisher", fisher);
-        let fisher = fisher::measure(&model, self.windows, threads, known, save, progress)?;
+    /// The staged model with scores from its Fisher information, and these.
+    fn score(&self, model: Arc<Model>, work: &Work, progress: &mut dyn Progress) -> Result<(Arc<Model>, Scores)> {
+        let known = work.load("fisher")?;
+        let save = |fisher: &Fisher| work.save("fisher", fisher);
+        let fisher = fisher::measure(&model, self.windows, self.options.threads, known, save, progress)?;
         let linears = self.plan.linears.iter().enumerate();
-        let mut scores: Vec<Vec<f32>> = linears.map(|(i, linear)| fisher.score(i, linear.outputs)).collect();
-        let model = self.replaced(model, &scores)?;
-        if self.plan.allocation != Allocation::Global || search.generations == 0 {
-            return Ok(model);
-        }
-        let calibration = Calibration { model: &model, windows: self.windows, threads };
-        let known = self.work.load("search")?;
-        let save = |found: &allocate::Found| self.work.save("search", found);
-        let factors = allocate::search(&calibration, self.plan, search, known, save, progress)?;
+        let scores: Scores = linears.map(|(i, linear)| fisher.score(i, linear.outputs)).collect();
+        Ok((self.replaced(model, &scores)?, scores))
+    }
+
+    /// The staged model with scores that a search has changed.
+    fn search(
+        &self,
+        model: Arc<Model>,
+        mut scores: Scores,
+        work: &Work,
+        progress: &mut dyn Progress,
+    ) -> Result<Arc<Model>> {
+        let calibration = Calibration { model: &model, windows: self.windows, threads: self.options.threads };
+        let known = work.load("search")?;
+        let save = |found: &allocate::Found| work.save("search", found);
+        let factors = allocate::search(&calibration, self.plan, self.options.search, known, save, progress)?;
         for (score, factor) in scores.iter_mut().zip(factors) {
             score.iter_mut().for_each(|c| *c /= factor);
         }
         self.replaced(model, &scores)
     }
 
-    /// The staged model with other scores, one vector a linear.
+    /// The staged model with other scores.
     fn replaced(&self, model: Arc<Model>, scores: &[Vec<f32>]) -> Result<Arc<Model>> {
         let names = self.plan.linears.iter().map(|linear| format!("{}.score", linear.name()));
         stage::replaced(self.staging, model, names.zip(scores.iter().map(|score| f32_bytes(score))))

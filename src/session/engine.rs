@@ -135,6 +135,9 @@ impl Engine {
 
     /// Counts tokens that passed densely where sparse ones are counted.
     pub(super) fn count_dense(&mut self, tokens: usize) {
+        if tokens == 0 {
+            return;
+        }
         self.traffic.tokens += tokens as u64;
         let groups = self.model.layers().iter().flat_map(|layer| layer.groups());
         let bytes: u64 = groups.map(|group| group.bytes() + group.low_rank_bytes() as u64).sum();

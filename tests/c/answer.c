@@ -8,6 +8,19 @@ static rasp_error error;
 static const uint32_t PROMPT[] = {504, 3575, 282, 4649, 314};
 #define PROMPT_COUNT (sizeof PROMPT / sizeof *PROMPT)
 
+/* The text so far, with what the session holds back unless the answer has ended. */
+static const char *finished(rasp_session *session, char *all, size_t total, rasp_status status) {
+    char text[RASP_STEP_TEXT_SIZE];
+    size_t length;
+    if (status == RASP_OK) {
+        CHECK(rasp_finish_text(session, text, sizeof text, &length, &error) == RASP_OK);
+        memcpy(all + total, text, length);
+        total += length;
+    }
+    all[total] = 0;
+    return all;
+}
+
 /* The answer after the prompt, at most `steps` tokens of it; *ended says why it ended. */
 static const char *answer(rasp_session *session, uint32_t flags, int steps, uint32_t *ended) {
     static char all[65536];
@@ -23,13 +36,7 @@ static const char *answer(rasp_session *session, uint32_t flags, int steps, uint
         memcpy(all + total, text, length);
         total += length;
     }
-    if (status == RASP_OK) {
-        CHECK(rasp_finish_text(session, text, sizeof text, &length, &error) == RASP_OK);
-        memcpy(all + total, text, length);
-        total += length;
-    }
-    all[total] = 0;
-    return all;
+    return finished(session, all, total, status);
 }
 
 /* The same in pieces of time, the prompt's too. */
@@ -50,13 +57,7 @@ static const char *answer_within(rasp_session *session, uint64_t budget_ns, int 
         memcpy(all + total, text, length);
         total += length;
     }
-    if (status == RASP_OK) {
-        CHECK(rasp_finish_text(session, text, sizeof text, &length, &error) == RASP_OK);
-        memcpy(all + total, text, length);
-        total += length;
-    }
-    all[total] = 0;
-    return all;
+    return finished(session, all, total, status);
 }
 
 static void answers(rasp_session *session) {

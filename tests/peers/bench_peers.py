@@ -110,10 +110,22 @@ class Table:
         return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
+def our_decode(file, threads, n, sparsities):
+    """What `rasp bench` finds in one round after 16 tokens."""
+    return read_json([RASP, "bench", file, "--threads", threads, "--prompt", 16, "-n", n, "--rounds", 1, "--sparsity",
+                      ",".join(map(str, sparsities)), "--json"], threads)
+
+
+def peer_decode(file, bin_dir, threads, n):
+    """llama.cpp's tokens per second after 16 tokens."""
+    peer = read_json([bin_dir / "llama-bench", "-m", file, "-t", threads, "-p", 0, "-n", n, "-d", 16, "-r", 1, "-o",
+                      "json"], threads)
+    return peer[0]["avg_ts"]
+
+
 def one_round(table, theirs, ours, bin_dir, threads, prompts, n, sparsities):
     """Decoding after 16 tokens, then prompts, each engine in turn."""
-    decode = read_json([RASP, "bench", ours, "--threads", threads, "--prompt", 16, "-n", n, "--rounds", 1, "--sparsity",
-                        ",".join(map(str, sparsities)), "--json"], threads)
+    decode = our_decode(ours, threads, n, sparsities)
     table.add("stream", decode["stream_gb_s"])
     for row in decode["results"]:
         table.add(f"decode {row['sparsity']}", row["decode_tok_s"])
@@ -121,9 +133,7 @@ def one_round(table, theirs, ours, bin_dir, threads, prompts, n, sparsities):
         table.add(f"kept {row['sparsity']}", row["kept"])
         table.add(f"tail {row['sparsity']}", row["step_ms_p99"] / row["step_ms_p50"])
     for name, file in theirs.items():
-        peer = read_json([bin_dir / "llama-bench", "-m", file, "-t", threads, "-p", 0, "-n", n, "-d", 16, "-r", 1, "-o",
-                          "json"], threads)
-        table.add(f"{name} decode", peer[0]["avg_ts"])
+        table.add(f"{name} decode", peer_decode(file, bin_dir, threads, n))
     for prompt in prompts:
         row = read_json([RASP, "bench", ours, "--threads", threads, "--prompt", prompt, "-n", 1, "--rounds", 1,
                          "--sparsity", 0, "--json"], threads)
@@ -167,15 +177,16 @@ def processor():
     return platform.machine()
 
 
-def write(name, text):
-    page = ROOT / "docs" / "performance.md"
-    begin, end = f"<!-- bench-peers {name} -->", "<!-- end -->"
-    old = page.read_text()
+def write(page, name, text):
+    """Replaces what stands between `<!-- NAME -->` and the next `<!-- end -->` of a page in docs/."""
+    file = ROOT / "docs" / page
+    begin, end = f"<!-- {name} -->", "<!-- end -->"
+    old = file.read_text()
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
     section = f"{begin}\n{text}\n{end}"
     if not pattern.search(old):
-        sys.exit(f"docs/performance.md has no section {begin} … {end}")
-    page.write_text(pattern.sub(lambda _: section, old))
+        sys.exit(f"docs/{page} has no section {begin} … {end}")
+    file.write_text(pattern.sub(lambda _: section, old))
 
 
 def main():
@@ -208,7 +219,8 @@ def main():
             + report(tables, list(theirs), args.prompts, sparsities))
     print(text)
     if args.write:
-        write(args.gguf.stem if dtype == "bf16" else f"{args.gguf.stem} {dtype}", text)
+        name = args.gguf.stem if dtype == "bf16" else f"{args.gguf.stem} {dtype}"
+        write("performance.md", f"bench-peers {name}", text)
 
 
 if __name__ == "__main__":

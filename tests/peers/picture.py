@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench_peers import PEERS, RASP, ROOT, llama_cpp, processor, quantized, read_json, run
+from bench_peers import PEERS, RASP, ROOT, llama_cpp, our_decode, peer_decode, processor, quantized, run, write
 
 OURS = ["bf16", "q8", "q4"]
 THEIRS = ["BF16", "Q8_0", "Q4_K_M", "Q4_0"]
@@ -57,17 +57,14 @@ def measure(args):
     for done in range(args.rounds):
         print(f"round {done + 1} of {args.rounds}", file=sys.stderr)
         for dtype, file in timed:
-            rows = read_json([RASP, "bench", file, "--threads", args.threads, "--prompt", 16, "-n", args.n, "--rounds", 1,
-                              "--sparsity", ",".join(map(str, SPARSITY)), "--json"], args.threads)["results"]
+            rows = our_decode(file, args.threads, args.n, SPARSITY)["results"]
             for row in rows:
                 # The bench prints the sparsity as the f32 it is.
                 point = next(p for p in points if p["format"] == dtype and abs(p["sparsity"] - row["sparsity"]) < 1e-6)
                 point["tok_s"].append(row["decode_tok_s"])
         for point in (p for p in points if p["engine"] == "llama.cpp"):
             file = quantized(args.gguf, point["format"], bin_dir)
-            peer = read_json([bin_dir / "llama-bench", "-m", file, "-t", args.threads, "-p", 0, "-n", args.n, "-d", 16, "-r",
-                              1, "-o", "json"], args.threads)
-            point["tok_s"].append(peer[0]["avg_ts"])
+            point["tok_s"].append(peer_decode(file, bin_dir, args.threads, args.n))
     return points
 
 
@@ -143,13 +140,7 @@ def main():
         short = re.split(r"[-.]", stem)[0].lower()
         target = ROOT / "docs" / f"quality-speed-{short}.svg"
         target.write_text(picture.read_text())
-        page = ROOT / "docs" / "quality.md"
-        begin, end = f"<!-- picture {short} -->", "<!-- end -->"
-        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
-        section = f"{begin}\n![Quality against speed]({target.name})\n\n{text}\n{end}"
-        if not pattern.search(page.read_text()):
-            sys.exit(f"docs/quality.md has no section {begin} … {end}")
-        page.write_text(pattern.sub(lambda _: section, page.read_text()))
+        write("quality.md", f"picture {short}", f"![Quality against speed]({target.name})\n\n{text}")
 
 
 if __name__ == "__main__":

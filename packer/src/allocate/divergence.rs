@@ -1,8 +1,25 @@
 //! How far the predictions of a sparse model are from the dense one's.
 
+use super::Calibration;
+use crate::calibrate;
 use half::f16;
+use rasp::Result;
 
-pub(super) fn largest(logits: &[f32]) -> f32 {
+/// The dense model's logits less their largest, `[vocab]` token after token of `windows`: in 16 bits, for there are many.
+pub(super) fn dense_logits(calibration: &Calibration<'_>, windows: &[&[u32]]) -> Result<Vec<f16>> {
+    let mut scorer = calibrate::scorer(calibration.model, windows, calibration.threads)?;
+    let mut dense = Vec::new();
+    for window in windows {
+        scorer.logits(window, window.len(), |_, logits| {
+            let largest = largest(logits);
+            dense.extend(logits.iter().map(|x| f16::from_f32(x - largest)));
+            Ok(())
+        })?;
+    }
+    Ok(dense)
+}
+
+fn largest(logits: &[f32]) -> f32 {
     logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b))
 }
 

@@ -4,7 +4,7 @@
 //! METHOD's first form, `y = W (x∘m) + A B (x∘(1−m))`, whose factors are cut from one decomposition: no weights have to be
 //! written for it. The objective is the KL divergence from the dense predictions.
 
-use super::divergence::{divergence, largest};
+use super::divergence::{dense_logits, divergence};
 use super::evolution::{Found, Search, evolution, normal};
 use super::global::{dense, fixed_point, spread, threshold};
 use super::{Calibration, uniform};
@@ -68,18 +68,15 @@ pub(crate) fn search_rho(
     let most = plan(&vec![least; layers * kinds])?;
     let factors = factors(model, &most, progress)?;
     let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
-    let mut objective =
-        Objective { model, windows, threads: calibration.threads, tails, factors, rung, dense: Vec::new() };
-    objective.dense = objective.predict(None)?;
+    let dense = dense_logits(calibration, windows)?;
+    let objective = Objective { model, windows, threads: calibration.threads, tails, factors, rung, dense };
 
     let mut found = vec![1.0; layers * kinds];
-    let bands: Vec<_> = (0..GROUPS.min(layers))
-        .map(|n| n * layers / GROUPS.min(layers)..(n + 1) * layers / GROUPS.min(layers))
-        .collect();
-    progress.begin("searching rho", (bands.len() * (options.generations + 1) * options.population) as u64);
+    let bands = GROUPS.min(layers);
+    progress.begin("searching rho", (bands * (options.generations + 1) * options.population) as u64);
     let (mut from, mut to) = (f64::NAN, f64::NAN);
-    for (n, band) in bands.into_iter().enumerate() {
-        let linears = band.start * kinds..band.end * kinds;
+    for n in 0..bands {
+        let linears = n * layers / bands * kinds..(n + 1) * layers / bands * kinds;
         let name = format!("rho.{n}");
         let known: Option<Found> = work.load(&name)?;
         if let Some(found) = &known {
@@ -121,11 +118,7 @@ fn factors(model: &Model, plan: &Plan, progress: &mut dyn Progress) -> Result<Ve
         model.group_values(group, weights.data_mut());
         for linear in group.linears() {
             let plan = &plan.linears[linear.index()];
-            let own = linear.columns();
-            let rows: Vec<f32> = own
-                .flat_map(|col| (0..plan.inputs).map(move |row| (row, col)))
-                .map(|(row, col)| weights.row(row)[col])
-                .collect();
+            let rows = weights.columns_as_rows(linear.columns().start, plan.outputs);
             let found = truncated_svd(&rows, plan.outputs, plan.inputs, plan.rank);
             factors.push(found.map_err(|e| e.context(plan.name()))?);
             progress.advance(1);
@@ -157,20 +150,21 @@ impl Objective<'_> {
             }
             Allocation::Uniform => uniform::thresholds(&self.tails, plan, self.rung),
         };
-        let found = self.predict(Some((plan, &thresholds)))?;
         let vocab = self.model.config().vocab_size;
-        let tokens = found.len() / vocab;
-        let wide = |row: &[f16]| row.iter().map(|x| x.to_f32()).collect::<Vec<f32>>();
-        let pairs = self.dense.chunks_exact(vocab).zip(found.chunks_exact(vocab));
-        let sum: f64 = pairs.map(|(p, q)| divergence(p, &wide(q))).sum();
+        let (mut sum, mut tokens) = (0.0, 0usize);
+        let mut dense = self.dense.chunks_exact(vocab);
+        self.predict(plan, &thresholds, |logits| {
+            sum += divergence(dense.next().expect("the same windows have as many tokens"), logits);
+            tokens += 1;
+        })?;
         match sum.is_finite() {
             true => Ok(sum / tokens.max(1) as f64),
             false => Err(Error::new(Status::NonFinite, "the logits of the calibration text")),
         }
     }
 
-    /// Logits less their largest, of all tokens: of the dense model, or of a plan with these thresholds.
-    fn predict(&self, sparse: Option<(&Plan, &[f32])>) -> Result<Vec<f16>> {
+    /// Hands the logits of every token to `each`, of a plan with these thresholds.
+    fn predict(&self, plan: &Plan, thresholds: &[f32], mut each: impl FnMut(&[f32])) -> Result<()> {
         let (model, threads) = (self.model, self.threads);
         let dense = model.recipe().dense_prefix;
         let mut streams = embedded(model, self.windows);
@@ -181,21 +175,17 @@ impl Objective<'_> {
                 for linear in group.linears() {
                     let (start, len) = (linear.columns().start, linear.columns().len());
                     let weights = linears.weights.columns(start, len);
+                    let plan = &plan.linears[linear.index()];
+                    let Factors { a, b } = &self.factors[linear.index()];
+                    let most = b.len() / plan.inputs;
+                    let b = MatRef::from_row_major_slice(b, most, plan.inputs).subrows(0, plan.rank);
+                    let a = MatRef::from_row_major_slice(a, plan.outputs, most).subcols(0, plan.rank);
                     for (y, x) in outputs.iter_mut().zip(inputs) {
-                        let Some((plan, thresholds)) = sparse else {
-                            add_product(y.columns_mut(start, len), x.view(), weights, threads);
-                            continue;
-                        };
-                        let plan = &plan.linears[linear.index()];
                         let kept = mask(x, linear, thresholds[linear.index()], dense);
                         add_product(y.columns_mut(start, len), kept.view(), weights, threads);
                         if plan.rank > 0 {
                             let mut rest = x.clone();
                             rest.data_mut().iter_mut().zip(kept.data()).for_each(|(x, kept)| *x -= kept);
-                            let Factors { a, b } = &self.factors[linear.index()];
-                            let most = b.len() / plan.inputs;
-                            let b = MatRef::from_row_major_slice(b, most, plan.inputs).subrows(0, plan.rank);
-                            let a = MatRef::from_row_major_slice(a, plan.outputs, most).subcols(0, plan.rank);
                             let t = product(rest.view(), b.transpose(), threads);
                             add_product(y.columns_mut(start, len), t.view(), a.transpose(), threads);
                         }
@@ -204,18 +194,14 @@ impl Objective<'_> {
                 Ok(outputs)
             })?;
         }
-        let mut all = Vec::new();
         for stream in &streams {
             let normed = rms_norm(stream, model.final_norm_values(), model.config().rms_norm_eps);
             fisher::logits(model, &normed, threads, |_, logits| {
-                for row in 0..logits.rows() {
-                    let largest = largest(logits.row(row));
-                    all.extend(logits.row(row).iter().map(|x| f16::from_f32(x - largest)));
-                }
+                (0..logits.rows()).for_each(|row| each(logits.row(row)));
                 Ok(())
             })?;
         }
-        Ok(all)
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@
 //! tells small differences from far fewer tokens than perplexity does.
 
 use super::Calibration;
-use super::divergence::{divergence, largest};
+use super::divergence::{dense_logits, divergence};
 use super::evolution::{Found, Search, evolution, normal};
 use super::global::{Point, dense, fixed_point, spread, threshold};
 use crate::calibrate;
@@ -97,15 +97,8 @@ struct Objective<'a> {
 impl<'a> Objective<'a> {
     fn new(calibration: &Calibration<'a>, plan: &'a Plan, rung: usize, point: Point) -> Result<Objective<'a>> {
         let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
-        let mut scorer = calibrate::scorer(calibration.model, windows, calibration.threads)?;
-        let mut dense = Vec::new();
-        for window in windows {
-            scorer.logits(window, window.len(), |_, logits| {
-                let largest = largest(logits);
-                dense.extend(logits.iter().map(|x| f16::from_f32(x - largest)));
-                Ok(())
-            })?;
-        }
+        let scorer = calibrate::scorer(calibration.model, windows, calibration.threads)?;
+        let dense = dense_logits(calibration, windows)?;
         let mut objective = Objective { scorer, windows, plan, rung, point, dense, traffic: (0.0, 0.0) };
         let linears = plan.linears.len();
         let goal = 1.0 - f64::from(plan.ladder[rung]);

@@ -54,6 +54,11 @@ impl Mat {
         self.view_mut().subcols_mut(from, cols)
     }
 
+    /// The same columns as rows: from input-channel-major to `[out, in]`, as checkpoints have linears.
+    pub(crate) fn columns_as_rows(&self, from: usize, cols: usize) -> Vec<f32> {
+        (from..from + cols).flat_map(|col| (0..self.rows).map(move |row| self.row(row)[col])).collect()
+    }
+
     pub(crate) fn view(&self) -> MatRef<'_, f32> {
         MatRef::from_row_major_slice(&self.data, self.rows, self.cols)
     }

@@ -16,7 +16,7 @@ mod tests;
 
 pub(crate) use head::logits;
 
-use crate::block::{Block, Mat};
+use crate::block::{Block, Mat, embedded};
 use crate::calibrate;
 use crate::progress::Progress;
 use rasp::Result;
@@ -64,40 +64,41 @@ impl Fisher {
     }
 }
 
-/// Keeps what a backward pass starts from: the residual stream before each block and after the last.
+/// Keeps what a backward pass starts from.
 struct Checkpoints {
     hidden: usize,
-    /// One a block, and one: `[tokens, hidden]`
+    /// After each block: `[tokens, hidden]`
     streams: Vec<Vec<f32>>,
 }
 
 impl Observer for Checkpoints {
     fn hidden(&mut self, layer: usize, x: MatRef<'_>) {
         for row in 0..x.rows() {
-            self.streams[layer + 1].extend_from_slice(&x.row(row)[..self.hidden]);
+            self.streams[layer].extend_from_slice(&x.row(row)[..self.hidden]);
         }
     }
 }
 
+/// The residual stream `[tokens, hidden]` before each block and after the last, tokens being dense.
+fn streams(scorer: &mut Scorer, tokens: &[u32]) -> Result<Vec<Mat>> {
+    let model: Arc<Model> = scorer.model().clone();
+    let (hidden, layers) = (model.config().hidden_size, model.layers().len());
+    let mut checkpoints = Checkpoints { hidden, streams: vec![Vec::new(); layers] };
+    scorer.observe(tokens, tokens.len(), &mut checkpoints)?;
+    let mut streams = embedded(&model, &[tokens]);
+    streams.extend(checkpoints.streams.into_iter().map(|stream| Mat::new(stream, tokens.len(), hidden)));
+    Ok(streams)
+}
+
 /// Adds what one window of text tells. `seed` draws the labels.
 fn add_window(fisher: &mut Fisher, scorer: &mut Scorer, tokens: &[u32], seed: u64, threads: usize) -> Result<()> {
+    let mut streams = streams(scorer, tokens)?;
     let model: Arc<Model> = scorer.model().clone();
-    let hidden = model.config().hidden_size;
-    let layers = model.layers().len();
-    let mut checkpoints = Checkpoints { hidden, streams: vec![Vec::new(); layers + 1] };
-    let mut embedding = vec![0.0; hidden];
-    for &token in tokens {
-        model.embedding_values(token, &mut embedding);
-        checkpoints.streams[0].extend_from_slice(&embedding);
-    }
-    scorer.observe(tokens, tokens.len(), &mut checkpoints)?;
-
-    let mut streams = checkpoints.streams;
-    let last = Mat::new(streams.pop().unwrap_or_default(), tokens.len(), hidden);
+    let last = streams.pop().expect("there is one after the last block");
     let mut gradient = head::gradient(&model, &last, seed, threads)?;
     drop(last);
-    for layer in (0..layers).rev() {
-        let x = Mat::new(streams.pop().unwrap_or_default(), tokens.len(), hidden);
+    while let Some(x) = streams.pop() {
+        let layer = streams.len();
         let block = Block::new(&model, layer, threads);
         gradient = block.backward(&x, gradient, &mut |kind: LinearKind, h: &Mat| {
             fisher.add(layer * LinearKind::ALL.len() + kind as usize, h);

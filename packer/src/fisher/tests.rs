@@ -15,23 +15,14 @@ fn model() -> Arc<Model> {
 }
 
 /// The residual stream before each block and after the last.
-fn streams(model: &Arc<Model>) -> Vec<Mat> {
-    let hidden = model.config().hidden_size;
-    let mut checkpoints = Checkpoints { hidden, streams: vec![Vec::new(); model.layers().len() + 1] };
-    for &token in &TOKENS {
-        let mut row = vec![0.0; hidden];
-        model.embedding_values(token, &mut row);
-        checkpoints.streams[0].extend(row);
-    }
-    let mut scorer = Scorer::exact(model.clone(), TOKENS.len(), 1).unwrap();
-    scorer.observe(&TOKENS, TOKENS.len(), &mut checkpoints).unwrap();
-    checkpoints.streams.into_iter().map(|s| Mat::new(s, TOKENS.len(), hidden)).collect()
+fn streams_of_text(model: &Arc<Model>) -> Vec<Mat> {
+    streams(&mut Scorer::exact(model.clone(), TOKENS.len(), 1).unwrap(), &TOKENS).unwrap()
 }
 
 #[test]
 fn a_recomputed_block_is_the_engines() {
     let model = model();
-    let streams = streams(&model);
+    let streams = streams_of_text(&model);
     for layer in 0..model.layers().len() {
         let found = Block::new(&model, layer, 1).dense(&streams[layer]);
         let largest = found.data().iter().fold(0.0f32, |a, x| a.max(x.abs()));
@@ -44,7 +35,7 @@ fn a_recomputed_block_is_the_engines() {
 #[test]
 fn the_gradient_is_that_of_finite_differences() {
     let model = model();
-    let x = streams(&model).swap_remove(0);
+    let x = streams_of_text(&model).swap_remove(0);
     let block = Block::new(&model, 0, 1);
     // A linear function of the block's output, with coefficients that are all different.
     let coefficients: Vec<f32> = (0..x.data().len()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
@@ -74,7 +65,7 @@ fn the_gradient_is_that_of_finite_differences() {
 #[test]
 fn gradients_of_drawn_labels_cancel_on_average() {
     let model = model();
-    let x = streams(&model).pop().unwrap();
+    let x = streams_of_text(&model).pop().unwrap();
     let gradient = head::gradient(&model, &x, 7, 1).unwrap();
     // The gradient of -log p(y) has mean zero over labels drawn from p: averaged over many draws little must be left.
     let mut mean = vec![0.0f64; gradient.data().len()];
@@ -107,9 +98,7 @@ fn the_last_linears_information_is_that_made_by_hand() {
     let mut weights = Mat::zeros(last.down.input(), last.down.output());
     model.group_values(&last.down, weights.data_mut());
     let hidden = model.config().hidden_size;
-    let mut checkpoints = Checkpoints { hidden, streams: vec![Vec::new(); model.layers().len() + 1] };
-    scorer.observe(&window, window.len(), &mut checkpoints).unwrap();
-    let stream = Mat::new(checkpoints.streams.pop().unwrap(), window.len(), hidden);
+    let stream = streams(&mut scorer, &window).unwrap().pop().unwrap();
     let mut by_hand = vec![0.0f64; last.down.input()];
     for seed in 0..40 {
         let g = head::gradient(&model, &stream, seed, 1).unwrap();
