@@ -48,11 +48,14 @@ unsafe fn products<S: Simd, const R: usize>(s: S, x: &[i16], w: [*const i8; R]) 
             }
         }
     }
-    std::array::from_fn(|r| {
-        (full..x.len()).fold(s.sum_i32(sums[r]), |sum, k| {
+    let mut total = [0; R];
+    for r in 0..R {
+        total[r] = s.sum_i32(sums[r]);
+        for k in full..x.len() {
             // SAFETY: k < x.len().
             let w = unsafe { *w[r].add(k) };
-            sum.wrapping_add(i32::from(x[k]) * i32::from(w))
-        })
-    })
+            total[r] = total[r].wrapping_add(i32::from(x[k]) * i32::from(w));
+        }
+    }
+    total
 }

@@ -1,9 +1,15 @@
-//! `y += x·W`, one token: a group of input channels at a time. The rows of a group are as many streams; what each goes on
-//! with is prefetched, and at its end the rows of the next group.
+//! `y += x·W`, one token: bound by the bytes of `W`.
+//!
+//! Rows are taken a few at a time across all columns, as in [`crate::vector::gemv`]: where they are interleaved, each goes
+//! on with a run that is read from end to end, which the CPU's own prefetcher follows. A group of 32 channels takes several
+//! such passes; between them its whole sums wait in L1. (All 32 rows at once would need no waiting, but are 32 places to
+//! read at: more than the misses a core may have outstanding.)
 
-use super::{COLS, Columns, PAIRS, Q4, Q8, Whole, finish};
+use std::mem::MaybeUninit;
+
+use super::{COLS, Columns, Q4, Q8, Whole, finish};
 use crate::{
-    QUANT_GROUP, QuantType, Quantized,
+    QUANT_GROUP, QuantType, Quantized, STREAMS,
     vector::{
         Simd,
         list::{All, Rows},
@@ -13,65 +19,18 @@ use crate::{
 /// A cache line.
 const LINE: usize = 64;
 /// Bytes of each row between what is prefetched and what is used: a multiple of [`LINE`].
-const AHEAD: usize = 128;
-
-/// Which channels of a group take part: in pairs, the last with itself and a zero if their number is odd.
-struct Batch {
-    group: usize,
-    /// Channels, one more if the number is odd.
-    rows: usize,
-    row: [*const u8; QUANT_GROUP],
-    /// `x` of two channels, the first in the low half.
-    pair: [i32; PAIRS],
-    /// The sum of `x`.
-    total: i32,
-}
-
-impl Batch {
-    /// # Safety
-    /// `w` has columns and the rows of its group `group`, of which `channels` are some, ascending.
-    #[inline(always)]
-    unsafe fn new(w: &Columns, x: *const i16, group: usize, channels: impl Rows) -> Batch {
-        let mut batch =
-            Batch { group, rows: channels.len(), row: [std::ptr::null(); QUANT_GROUP], pair: [0; PAIRS], total: 0 };
-        for i in 0..channels.len() {
-            // SAFETY: the channel is a row of w and an element of x.
-            unsafe {
-                let k = channels.at(i);
-                let value = *x.add(k);
-                batch.row[i] = w.row(k);
-                batch.pair[i / 2] |= i32::from(value.cast_unsigned()) << (16 * (i % 2));
-                batch.total += i32::from(value);
-            }
-        }
-        if channels.len() % 2 == 1 {
-            batch.row[channels.len()] = batch.row[channels.len() - 1];
-            batch.rows += 1;
-        }
-        batch
-    }
-}
+const AHEAD: usize = 256;
+/// Columns whose part of `y` and whose sums stay in cache while rows go by: 24 KiB of each.
+const TILE: usize = 6144;
+/// Columns that are taken at a time: two blocks.
+const STEP: usize = 2 * COLS;
 
 /// # Safety
 /// See [`crate::vector`]: `y [cols]`, `x [rows]`, `x_scale [rows / 32]`.
 #[inline(always)]
 pub(crate) unsafe fn gemv_q<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>) {
-    if y.is_empty() || x.is_empty() {
-        return;
-    }
-    let (y, x, x_scale, columns) = (y.as_mut_ptr(), x.as_ptr(), x_scale.as_ptr(), Columns::new(&w));
-    // SAFETY: the shapes are the caller's, and every group is below the number of groups.
-    unsafe {
-        let batch = |g: usize| Batch::new(&columns, x, g, All { start: g * QUANT_GROUP, len: QUANT_GROUP });
-        let mut next = batch(0);
-        for g in 0..w.groups() {
-            let this = std::mem::replace(&mut next, batch((g + 1).min(w.groups() - 1)));
-            match w.quant() {
-                QuantType::Q8 => through::<S, Q8>(s, y, x_scale, &columns, &this, &next),
-                QuantType::Q4 => through::<S, Q4>(s, y, x_scale, &columns, &this, &next),
-            }
-        }
-    }
+    // SAFETY: the shapes are the caller's; every row is below the number of rows.
+    unsafe { tiles(s, y, x, x_scale, All { start: 0, len: w.rows() }, w) };
 }
 
 /// # Safety
@@ -85,78 +44,186 @@ pub(crate) unsafe fn gemv_sparse_q<S: Simd>(
     active: &[u32],
     w: Quantized<'_>,
 ) -> usize {
-    let group_of = |k: u32| k as usize / QUANT_GROUP;
-    let mut groups = active.chunk_by(|&a, &b| group_of(a) == group_of(b));
-    if y.is_empty() {
-        return groups.count();
-    }
-    let (y, x, x_scale, columns) = (y.as_mut_ptr(), x.as_ptr(), x_scale.as_ptr(), Columns::new(&w));
-    let batch = |channels: &[u32]| {
-        let group = channels.first().map_or(0, |&k| group_of(k));
-        // SAFETY: the indices are the caller's, below the number of rows.
-        unsafe { Batch::new(&columns, x, group, channels) }
-    };
-    let mut next = batch(groups.next().unwrap_or_default());
-    let mut read = 0;
-    while next.rows > 0 {
-        let this = std::mem::replace(&mut next, batch(groups.next().unwrap_or_default()));
-        // SAFETY: the shapes are the caller's.
-        unsafe {
-            match w.quant() {
-                QuantType::Q8 => through::<S, Q8>(s, y, x_scale, &columns, &this, &next),
-                QuantType::Q4 => through::<S, Q4>(s, y, x_scale, &columns, &this, &next),
-            }
-        }
-        read += 1;
-    }
-    read
+    // SAFETY: the shapes are the caller's, as is that the indices are below the number of rows.
+    unsafe { tiles(s, y, x, x_scale, active, w) };
+    active.chunk_by(|&a, &b| a as usize / QUANT_GROUP == b as usize / QUANT_GROUP).count()
 }
 
-/// One group through all columns.
+/// # Safety
+/// As for [`gemv_q`], and each of `channels`, which ascend, is below the number of rows.
+#[inline(always)]
+unsafe fn tiles<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channels: impl Rows, w: Quantized<'_>) {
+    for c in (0..w.cols()).step_by(TILE) {
+        let end = w.cols().min(c + TILE);
+        let columns = Columns::new(&w.columns(c..end));
+        let (y, x, x_scale) = (y[c..end].as_mut_ptr(), x.as_ptr(), x_scale.as_ptr());
+        // SAFETY: those columns are there; the rest is the caller's.
+        unsafe {
+            match w.quant() {
+                QuantType::Q8 => tile::<S, Q8>(s, y, x, x_scale, channels, &columns),
+                QuantType::Q4 => tile::<S, Q4>(s, y, x, x_scale, channels, &columns),
+            }
+        }
+    }
+}
+
+/// Channels of one group that take part in a pass, in pairs, the last with itself and a zero if their number is odd.
+struct Pass {
+    group: usize,
+    pairs: usize,
+    row: [*const u8; STREAMS],
+    /// `x` of two channels, the first in the low half.
+    x: [i32; STREAMS / 2],
+    /// Whether it is its group's first, and its last.
+    first: bool,
+    last: bool,
+}
+
+impl Pass {
+    /// From the channel at `start` of the list on; and where the next pass starts.
+    ///
+    /// # Safety
+    /// `start` is within the list, whose channels ascend and are rows of `w` and elements of `x`.
+    #[inline(always)]
+    unsafe fn new(w: &Columns, x: *const i16, channels: impl Rows, start: usize) -> (Pass, usize) {
+        // SAFETY: only called for places within the list.
+        let group_of = |i: usize| unsafe { channels.at(i) } / QUANT_GROUP;
+        let (group, len) = (group_of(start), channels.len());
+        let mut pass =
+            Pass { group, pairs: 0, row: [std::ptr::null(); STREAMS], x: [0; STREAMS / 2], first: false, last: false };
+        let mut i = start;
+        while i < len && i - start < STREAMS && group_of(i) == group {
+            let n = i - start;
+            // SAFETY: the channel is a row of w and an element of x.
+            unsafe {
+                let k = channels.at(i);
+                pass.row[n] = w.row(k);
+                pass.x[n / 2] |= i32::from((*x.add(k)).cast_unsigned()) << (16 * (n % 2));
+            }
+            i += 1;
+        }
+        if (i - start) % 2 == 1 {
+            pass.row[i - start] = pass.row[i - start - 1];
+        }
+        pass.pairs = (i - start).div_ceil(2);
+        pass.first = start == 0 || group_of(start - 1) != group;
+        pass.last = i == len || group_of(i) != group;
+        (pass, i)
+    }
+
+    /// The sum of its `x`.
+    fn total(&self) -> i32 {
+        self.x.iter().map(|&pair| (pair << 16 >> 16) + (pair >> 16)).sum()
+    }
+}
+
+/// The sums of a group's columns between two passes.
+type Waiting<S> = [MaybeUninit<[<S as Simd>::Sums; 2]>; TILE / STEP];
+
+/// # Safety
+/// As for [`tiles`], and the matrix has at most [`TILE`] columns.
+#[inline(always)]
+unsafe fn tile<S: Simd, W: Whole>(
+    s: S,
+    y: *mut f32,
+    x: *const i16,
+    x_scale: *const f32,
+    channels: impl Rows,
+    w: &Columns,
+) {
+    if channels.len() == 0 {
+        return;
+    }
+    let mut waiting: Waiting<S> = [const { MaybeUninit::uninit() }; TILE / STEP];
+    let mut total = 0;
+    // SAFETY: places are within the list, groups those of its channels. `waiting` is filled by the first pass of each group,
+    // and all its passes have the same columns.
+    unsafe {
+        let (mut next, mut at) = Pass::new(w, x, channels, 0);
+        loop {
+            let done = at == channels.len();
+            // What is prefetched during the last pass is at hand already.
+            let (following, following_end) = Pass::new(w, x, channels, if done { at - 1 } else { at });
+            let this = std::mem::replace(&mut next, following);
+            at = following_end;
+            total = this.total() + if this.first { 0 } else { total };
+            let scale = *x_scale.add(this.group);
+            let factors = (scale, scale * total as f32);
+            match this.pairs {
+                1 => columns::<S, W, 1>(s, y, w, &this, &next, factors, &mut waiting),
+                2 => columns::<S, W, 2>(s, y, w, &this, &next, factors, &mut waiting),
+                3 => columns::<S, W, 3>(s, y, w, &this, &next, factors, &mut waiting),
+                _ => columns::<S, W, 4>(s, y, w, &this, &next, factors, &mut waiting),
+            }
+            if done {
+                return;
+            }
+        }
+    }
+}
+
+/// `P` pairs of channels through all columns.
 ///
 /// # Safety
-/// `y` has `w.cols > 0` elements, `x_scale` one for the group; both batches are of `w`.
+/// `y` has `w.cols` elements; both passes are of `w`, `this` has `P` pairs; what waits is of its group, unless it is the first.
 #[inline(always)]
-unsafe fn through<S: Simd, W: Whole>(s: S, y: *mut f32, x_scale: *const f32, w: &Columns, this: &Batch, next: &Batch) {
+unsafe fn columns<S: Simd, W: Whole, const P: usize>(
+    s: S,
+    y: *mut f32,
+    w: &Columns,
+    this: &Pass,
+    next: &Pass,
+    (scale, total): (f32, f32),
+    waiting: &mut Waiting<S>,
+) {
     let bytes = w.cols / COLS * W::BYTES;
-    // SAFETY: the group has a scale.
-    let scale = unsafe { *x_scale.add(this.group) };
-    let total = scale * this.total as f32;
+    let x: [_; P] = std::array::from_fn(|p| s.splat_pair(this.x[p]));
+    let row: [[_; 2]; P] = std::array::from_fn(|p| [this.row[2 * p], this.row[2 * p + 1]]);
     let mut done = 0;
     while done < bytes {
-        // A line of each row: what follows it, or what comes first of the next group.
+        // A line of each row: what follows it, or what comes first in the next pass.
         let ahead = done + AHEAD;
         if ahead < bytes {
-            for row in &this.row[..this.rows] {
-                s.prefetch(row.wrapping_add(ahead));
+            for p in row.as_flattened() {
+                s.prefetch(p.wrapping_add(ahead));
             }
         } else if ahead - bytes.next_multiple_of(LINE) < bytes {
-            for row in &next.row[..next.rows] {
-                s.prefetch(row.wrapping_add(ahead - bytes.next_multiple_of(LINE)));
+            for p in &next.row[..2 * next.pairs] {
+                s.prefetch(p.wrapping_add(ahead - bytes.next_multiple_of(LINE)));
             }
         }
         let end = bytes.min(done + LINE);
-        // SAFETY: the columns from `done` to `end` lie within the rows.
+        // SAFETY: the columns from `done` to `end` lie within the rows and the tile.
         unsafe {
             while done + 2 * W::BYTES <= end {
-                let mut sums = [s.zero_sums(); 2];
-                for p in 0..this.rows / 2 {
-                    let x = s.splat_pair(this.pair[p]);
-                    let row_pair = W::row_pairs(s, this.row[2 * p].add(done), this.row[2 * p + 1].add(done));
-                    sums = [s.add_row_pair(sums[0], row_pair[0], x), s.add_row_pair(sums[1], row_pair[1], x)];
+                let wait = waiting.get_unchecked_mut(done / (2 * W::BYTES));
+                let mut sums = if this.first { [s.zero_sums(); 2] } else { wait.assume_init() };
+                for p in 0..P {
+                    let row_pair = W::row_pairs(s, row[p][0].add(done), row[p][1].add(done));
+                    sums = [s.add_row_pair(sums[0], row_pair[0], x[p]), s.add_row_pair(sums[1], row_pair[1], x[p])];
                 }
-                let at = w.group(this.group, done / W::BYTES);
-                finish::<S, W, 2>(s, y.add(at.column), |v| W::sums2_at(s, sums, v), at, scale, total);
+                if this.last {
+                    let at = w.group(this.group, done / W::BYTES);
+                    finish::<S, W, 2>(s, y.add(at.column), |v| W::sums2_at(s, sums, v), at, scale, total);
+                } else {
+                    wait.write(sums);
+                }
                 done += 2 * W::BYTES;
             }
-            while done < end {
-                let mut sums = s.zero_sums();
-                for p in 0..this.rows / 2 {
-                    let row_pair = W::row_pair(s, this.row[2 * p].add(done), this.row[2 * p + 1].add(done));
-                    sums = s.add_row_pair(sums, row_pair, s.splat_pair(this.pair[p]));
+            // Half a step at most, at the very end.
+            if done < end {
+                let wait = waiting.get_unchecked_mut(done / (2 * W::BYTES));
+                let mut sums = if this.first { s.zero_sums() } else { wait.assume_init()[0] };
+                for p in 0..P {
+                    let row_pair = W::row_pair(s, row[p][0].add(done), row[p][1].add(done));
+                    sums = s.add_row_pair(sums, row_pair, x[p]);
                 }
-                let at = w.group(this.group, done / W::BYTES);
-                finish::<S, W, 1>(s, y.add(at.column), |v| s.sums_at(sums, v), at, scale, total);
+                if this.last {
+                    let at = w.group(this.group, done / W::BYTES);
+                    finish::<S, W, 1>(s, y.add(at.column), |v| s.sums_at(sums, v), at, scale, total);
+                } else {
+                    wait.write([sums, s.zero_sums()]);
+                }
                 done += W::BYTES;
             }
         }

@@ -99,7 +99,9 @@ unsafe fn products<S: Simd, const R: usize>(
             }
         }
     }
-    std::array::from_fn(|r| {
+    // A plain loop: a closure that the standard library calls would be compiled without the instruction set.
+    let mut sums = [0.0; R];
+    for r in 0..R {
         let mut half = vectors / 2;
         while half > 0 {
             for v in 0..half {
@@ -107,8 +109,9 @@ unsafe fn products<S: Simd, const R: usize>(
             }
             half /= 2;
         }
-        s.fold(acc[r][0])
-    })
+        sums[r] = s.fold(acc[r][0]);
+    }
+    sums
 }
 
 /// # Safety
