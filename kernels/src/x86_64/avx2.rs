@@ -239,25 +239,35 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
 
+    // Bytes are paired before they are widened: half as wide, half the work.
     #[inline(always)]
     unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [__m256i; 4] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
-            let wide = |p: *const i8| _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast()));
-            let (a, b) = ([wide(a), wide(a.add(16))], [wide(b), wide(b.add(16))]);
-            interleave(a, b)
+            let load = |p: *const i8| _mm_loadu_si128(p.cast());
+            let (a, b) = ([load(a), load(a.add(16))], [load(b), load(b.add(16))]);
+            [
+                _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a[0], b[0])),
+                _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a[0], b[0])),
+                _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a[1], b[1])),
+                _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a[1], b[1])),
+            ]
         }
     }
     #[inline(always)]
     unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [__m256i; 4] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
+            let (a, b) = (_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()));
+            let first = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b));
+            let second = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(a, b));
             let low = _mm256_set1_epi16(15);
-            let wide = |p: *const u8| {
-                let both = _mm256_cvtepu8_epi16(_mm_loadu_si128(p.cast()));
-                [_mm256_and_si256(both, low), _mm256_srli_epi16::<4>(both)]
-            };
-            interleave(wide(a), wide(b))
+            [
+                _mm256_and_si256(first, low),
+                _mm256_and_si256(second, low),
+                _mm256_srli_epi16::<4>(first),
+                _mm256_srli_epi16::<4>(second),
+            ]
         }
     }
     #[inline(always)]
@@ -282,37 +292,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
     #[inline(always)]
     fn sums_at(self, sums: [__m256i; 4], v: usize) -> __m256 {
-        let (a, b) = (sums[v / 2 * 2], sums[v / 2 * 2 + 1]);
         // SAFETY: self is the proof.
-        unsafe {
-            let lanes = match v % 2 {
-                0 => _mm256_permute2x128_si256::<0x20>(a, b),
-                _ => _mm256_permute2x128_si256::<0x31>(a, b),
-            };
-            _mm256_cvtepi32_ps(lanes)
-        }
+        unsafe { _mm256_cvtepi32_ps(sums[v]) }
     }
 
     #[inline(always)]
     fn prefetch(self, p: *const u8) {
         // SAFETY: a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
-}
-
-/// Pairs of the elements of `a` and `b`.
-///
-/// # Safety
-/// The CPU has AVX2.
-#[inline(always)]
-unsafe fn interleave(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 4] {
-    // SAFETY: by contract.
-    unsafe {
-        [
-            _mm256_unpacklo_epi16(a[0], b[0]),
-            _mm256_unpackhi_epi16(a[0], b[0]),
-            _mm256_unpacklo_epi16(a[1], b[1]),
-            _mm256_unpackhi_epi16(a[1], b[1]),
-        ]
     }
 }

@@ -36,7 +36,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type M = __mmask16;
     type I16 = __m512i;
     type I32 = __m512i;
-    /// Pairs of columns 0-3, 8-11, 16-19, 24-27, and of the others.
+    /// Pairs of columns 0-7 and 16-23, and of the others.
     type RowPair = [__m512i; 2];
     type Sums = [__m512i; 2];
 
@@ -218,27 +218,27 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         }
     }
 
+    // Bytes are paired before they are widened: half as wide, half the work.
     #[inline(always)]
     unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [__m512i; 2] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
-            let wide = |p: *const i8| _mm512_cvtepi8_epi16(_mm256_loadu_si256(p.cast()));
-            let (a, b) = (wide(a), wide(b));
-            [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
+            let (a, b) = (_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
+            [_mm512_cvtepi8_epi16(_mm256_unpacklo_epi8(a, b)), _mm512_cvtepi8_epi16(_mm256_unpackhi_epi8(a, b))]
         }
     }
     #[inline(always)]
     unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [__m512i; 2] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
-            // The 16 bytes twice; of the first ones the low bits are wanted, of the second the high ones.
+            // Eight byte pairs twice; of the first ones the low bits are wanted, of the second the high ones.
             let shift = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(4));
-            let wide = |p: *const u8| {
-                let both = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(_mm_loadu_si128(p.cast())));
+            let wide = |pairs: __m128i| {
+                let both = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(pairs));
                 _mm512_and_si512(_mm512_srlv_epi16(both, shift), _mm512_set1_epi16(15))
             };
-            let (a, b) = (wide(a), wide(b));
-            [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
+            let (a, b) = (_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()));
+            [wide(_mm_unpacklo_epi8(a, b)), wide(_mm_unpackhi_epi8(a, b))]
         }
     }
     // 32 bytes fill a register: low bits are columns 0-15 and 32-47, high ones 16-31 and 48-63.
@@ -246,14 +246,13 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     unsafe fn row_pairs_u4(self, a: *const u8, b: *const u8) -> [[__m512i; 2]; 2] {
         // SAFETY: self is the proof, a and b the caller's promise.
         unsafe {
-            let wide = |p: *const u8| _mm512_cvtepu8_epi16(_mm256_loadu_si256(p.cast()));
-            let low = |v| _mm512_and_si512(v, _mm512_set1_epi16(15));
-            let (a, b) = (wide(a), wide(b));
-            let (la, lb) = (low(a), low(b));
-            let (ha, hb) = (_mm512_srli_epi16::<4>(a), _mm512_srli_epi16::<4>(b));
+            let (a, b) = (_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
+            let first = _mm512_cvtepu8_epi16(_mm256_unpacklo_epi8(a, b));
+            let second = _mm512_cvtepu8_epi16(_mm256_unpackhi_epi8(a, b));
+            let low = _mm512_set1_epi16(15);
             [
-                [_mm512_unpacklo_epi16(la, lb), _mm512_unpackhi_epi16(la, lb)],
-                [_mm512_unpacklo_epi16(ha, hb), _mm512_unpackhi_epi16(ha, hb)],
+                [_mm512_and_si512(first, low), _mm512_and_si512(second, low)],
+                [_mm512_srli_epi16::<4>(first), _mm512_srli_epi16::<4>(second)],
             ]
         }
     }
@@ -275,7 +274,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         // SAFETY: self is the proof, of VNNI too where it says so.
         std::array::from_fn(|i| unsafe {
             if VNNI {
-                _mm512_dpwssd_epi32(sums[i], row_pair[i], pair)
+                dpwssd(sums[i], row_pair[i], pair)
             } else {
                 _mm512_add_epi32(sums[i], _mm512_madd_epi16(row_pair[i], pair))
             }
@@ -285,10 +284,12 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     fn sums_at(self, sums: [__m512i; 2], v: usize) -> __m512 {
         // SAFETY: self is the proof.
         unsafe {
-            // Four lanes of the one and four of the other, in turn.
-            let first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-            let order = _mm512_add_epi32(first, _mm512_set1_epi32(8 * v as i32));
-            _mm512_cvtepi32_ps(_mm512_permutex2var_epi32(sums[0], order, sums[1]))
+            // A half of the one and a half of the other.
+            let lanes = match v {
+                0 => _mm512_shuffle_i64x2::<0x44>(sums[0], sums[1]),
+                _ => _mm512_shuffle_i64x2::<0xee>(sums[0], sums[1]),
+            };
+            _mm512_cvtepi32_ps(lanes)
         }
     }
 
@@ -297,4 +298,15 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         // SAFETY: a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpwssd(mut sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: registers only.
+    unsafe {
+        std::arch::asm!("vpdpwssd {s}, {a}, {b}", s = inout(zmm_reg) sums, a = in(zmm_reg) a, b = in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    sums
 }

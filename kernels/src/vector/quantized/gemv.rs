@@ -192,6 +192,15 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
                 s.prefetch(p.wrapping_add(ahead - bytes.next_multiple_of(LINE)));
             }
         }
+        if next.last {
+            let at = w.group(next.group, done / W::BYTES);
+            for line in 0..2 * COLS / W::BYTES {
+                s.prefetch(at.scale.wrapping_add(line * COLS).cast());
+                if W::MIN {
+                    s.prefetch(at.min.wrapping_add(line * COLS).cast());
+                }
+            }
+        }
         let end = bytes.min(done + LINE);
         // SAFETY: the columns from `done` to `end` lie within the rows and the tile.
         unsafe {

@@ -63,25 +63,26 @@ unsafe fn products<S: Simd, const R: usize>(
     let groups = x_scale.len();
     for first in (0..groups).step_by(S::LANES) {
         let some = S::LANES.min(groups - first);
-        // The products of scales, for a vector of groups at once.
+        // The products of scales, for a vector of groups at once: at the end the last ones, some of them a second time.
+        let base = first.min(groups.saturating_sub(S::LANES));
         let mut factors = [[0.0f32; 16]; R];
         for r in 0..R {
-            // SAFETY: `some` groups from `first` on are there, and 16 elements in each array.
+            // SAFETY: the groups from `base` on are there, a vector of them or all, and 16 elements in each array.
             unsafe {
-                let scale = w[r].1.add(first);
-                if some == S::LANES {
-                    let factor = s.mul(s.load(x_scale.as_ptr().add(first)), s.load_f16(scale));
+                let scale = w[r].1.add(base);
+                if groups >= S::LANES {
+                    let factor = s.mul(s.load(x_scale.as_ptr().add(base)), s.load_f16(scale));
                     s.store(factors[r].as_mut_ptr(), factor);
                 } else {
                     let mut part = [0u16; 16];
-                    std::ptr::copy_nonoverlapping(scale, part.as_mut_ptr(), some);
-                    let factor = s.mul(s.load_part(x_scale.as_ptr().add(first), some, 0.0), s.load_f16(part.as_ptr()));
+                    std::ptr::copy_nonoverlapping(scale, part.as_mut_ptr(), groups);
+                    let factor = s.mul(s.load_part(x_scale.as_ptr(), groups, 0.0), s.load_f16(part.as_ptr()));
                     s.store(factors[r].as_mut_ptr(), factor);
                 }
             }
         }
-        for g in 0..some {
-            let k = (first + g) * QUANT_GROUP;
+        for g in first..first + some {
+            let k = g * QUANT_GROUP;
             for v in 0..vectors {
                 // SAFETY: the vector ends at or before the group's last element.
                 unsafe {
@@ -93,7 +94,7 @@ unsafe fn products<S: Simd, const R: usize>(
                             s.prefetch(w[r].0.wrapping_add(k + AHEAD).cast());
                         }
                         let pairs = s.pairs_i8(x, w[r].0.add(at));
-                        acc[r][v] = s.fma(s.splat(factors[r][g]), pairs, acc[r][v]);
+                        acc[r][v] = s.fma(s.splat(factors[r][g - base]), pairs, acc[r][v]);
                     }
                 }
             }
