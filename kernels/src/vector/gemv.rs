@@ -6,7 +6,7 @@
 //!
 //! The rows of a batch are as many streams, far apart where `W` is interleaved. A little of what each
 //! goes on with is prefetched: the CPU's own prefetcher follows a stream well, but cannot know where
-//! a row ends and which one follows.
+//! a row ends and which one follows. Where rows are left out, the whole next batch is prefetched, into L2.
 
 use super::{
     Simd,
@@ -62,23 +62,23 @@ unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: 
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn tile<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
+unsafe fn tile<S: Simd, E: Elem, L: Rows>(s: S, y: *mut f32, x: *const f32, rows: L, w: View<'_, E>) {
     let mut i = 0;
     // SAFETY: each call's rows are within the list; the rest is the caller's.
     unsafe {
         while i + BATCH <= rows.len() {
-            batch::<S, E, BATCH>(s, y, x, rows, i, w);
+            batch::<S, E, BATCH, L>(s, y, x, rows, i, w);
             i += BATCH;
         }
         // What is left is one batch as well: rows one by one would be one stream.
         match rows.len() - i {
-            1 => batch::<S, E, 1>(s, y, x, rows, i, w),
-            2 => batch::<S, E, 2>(s, y, x, rows, i, w),
-            3 => batch::<S, E, 3>(s, y, x, rows, i, w),
-            4 => batch::<S, E, 4>(s, y, x, rows, i, w),
-            5 => batch::<S, E, 5>(s, y, x, rows, i, w),
-            6 => batch::<S, E, 6>(s, y, x, rows, i, w),
-            7 => batch::<S, E, 7>(s, y, x, rows, i, w),
+            1 => batch::<S, E, 1, L>(s, y, x, rows, i, w),
+            2 => batch::<S, E, 2, L>(s, y, x, rows, i, w),
+            3 => batch::<S, E, 3, L>(s, y, x, rows, i, w),
+            4 => batch::<S, E, 4, L>(s, y, x, rows, i, w),
+            5 => batch::<S, E, 5, L>(s, y, x, rows, i, w),
+            6 => batch::<S, E, 6, L>(s, y, x, rows, i, w),
+            7 => batch::<S, E, 7, L>(s, y, x, rows, i, w),
             _ => {}
         }
     }
@@ -89,11 +89,11 @@ unsafe fn tile<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Ro
 /// # Safety
 /// As for [`all_batches`], and `i + R <= rows.len()`.
 #[inline(always)]
-unsafe fn batch<S: Simd, E: Elem, const R: usize>(
+unsafe fn batch<S: Simd, E: Elem, const R: usize, L: Rows>(
     s: S,
     y: *mut f32,
     x: *const f32,
-    rows: impl Rows,
+    rows: L,
     i: usize,
     w: View<'_, E>,
 ) {
@@ -121,6 +121,11 @@ unsafe fn batch<S: Simd, E: Elem, const R: usize>(
         while c < stop {
             for p in lines {
                 s.prefetch(p.wrapping_add(c).cast());
+            }
+            if L::HOLES {
+                for p in next {
+                    s.prefetch_l2(p.wrapping_add(c).cast());
+                }
             }
             // SAFETY: the group's columns are below w.cols.
             unsafe { group::<S, E, R>(s, y.add(c), row.map(|p| p.add(c)), factors) };

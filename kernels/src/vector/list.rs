@@ -2,6 +2,8 @@
 
 /// Which rows take part, ascending.
 pub(super) trait Rows: Copy {
+    /// Whether rows between two of them may be missing, so that the CPU's own prefetcher loses its thread.
+    const HOLES: bool;
     fn len(self) -> usize;
     /// # Safety
     /// `i < len`.
@@ -16,6 +18,7 @@ pub(super) struct All {
 }
 
 impl Rows for All {
+    const HOLES: bool = false;
     #[inline(always)]
     fn len(self) -> usize {
         self.len
@@ -27,6 +30,7 @@ impl Rows for All {
 }
 
 impl Rows for &[u32] {
+    const HOLES: bool = true;
     #[inline(always)]
     fn len(self) -> usize {
         self.len()

@@ -132,6 +132,8 @@ pub(crate) trait Simd: Copy {
 
     /// A hint that the line at `p` will be read soon. `p` may be anything.
     fn prefetch(self, p: *const u8);
+    /// The same for later: into the second cache, without taking one of the few places where the first waits for lines.
+    fn prefetch_l2(self, p: *const u8);
 
     /// The first `n <= LANES` elements at `p`, and `fill` beyond.
     ///

@@ -210,6 +210,8 @@ impl<const N: usize> Simd for Soft<N> {
 
     #[inline(never)]
     fn prefetch(self, _: *const u8) {}
+    #[inline(always)]
+    fn prefetch_l2(self, _: *const u8) {}
 }
 
 // A feature that every x86-64 CPU has stands in for none.

@@ -52,7 +52,7 @@ pub(crate) unsafe fn gemv_sparse_q<S: Simd>(
 /// # Safety
 /// As for [`gemv_q`], and each of `channels`, which ascend, is below the number of rows.
 #[inline(always)]
-unsafe fn tiles<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channels: impl Rows, w: Quantized<'_>) {
+unsafe fn tiles<S: Simd, L: Rows>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channels: L, w: Quantized<'_>) {
     for c in (0..w.cols()).step_by(TILE) {
         let end = w.cols().min(c + TILE);
         let columns = Columns::new(&w.columns(c..end));
@@ -60,8 +60,8 @@ unsafe fn tiles<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channe
         // SAFETY: those columns are there; the rest is the caller's.
         unsafe {
             match w.quant() {
-                QuantType::Q8 => tile::<S, Q8>(s, y, x, x_scale, channels, &columns),
-                QuantType::Q4 => tile::<S, Q4>(s, y, x, x_scale, channels, &columns),
+                QuantType::Q8 => tile::<S, Q8, L>(s, y, x, x_scale, channels, &columns),
+                QuantType::Q4 => tile::<S, Q4, L>(s, y, x, x_scale, channels, &columns),
             }
         }
     }
@@ -123,12 +123,12 @@ type Waiting<S> = [MaybeUninit<[<S as Simd>::Sums; 2]>; TILE / STEP];
 /// # Safety
 /// As for [`tiles`], and the matrix has at most [`TILE`] columns.
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Whole>(
+unsafe fn tile<S: Simd, W: Whole, L: Rows>(
     s: S,
     y: *mut f32,
     x: *const i16,
     x_scale: *const f32,
-    channels: impl Rows,
+    channels: L,
     w: &Columns,
 ) {
     if channels.len() == 0 {
@@ -150,10 +150,10 @@ unsafe fn tile<S: Simd, W: Whole>(
             let scale = *x_scale.add(this.group);
             let factors = (scale, scale * total as f32);
             match this.pairs {
-                1 => columns::<S, W, 1>(s, y, w, &this, &next, factors, &mut waiting),
-                2 => columns::<S, W, 2>(s, y, w, &this, &next, factors, &mut waiting),
-                3 => columns::<S, W, 3>(s, y, w, &this, &next, factors, &mut waiting),
-                _ => columns::<S, W, 4>(s, y, w, &this, &next, factors, &mut waiting),
+                1 => columns::<S, W, L, 1>(s, y, w, &this, &next, factors, &mut waiting),
+                2 => columns::<S, W, L, 2>(s, y, w, &this, &next, factors, &mut waiting),
+                3 => columns::<S, W, L, 3>(s, y, w, &this, &next, factors, &mut waiting),
+                _ => columns::<S, W, L, 4>(s, y, w, &this, &next, factors, &mut waiting),
             }
             if done {
                 return;
@@ -167,7 +167,7 @@ unsafe fn tile<S: Simd, W: Whole>(
 /// # Safety
 /// `y` has `w.cols` elements; both passes are of `w`, `this` has `P` pairs; what waits is of its group, unless it is the first.
 #[inline(always)]
-unsafe fn columns<S: Simd, W: Whole, const P: usize>(
+unsafe fn columns<S: Simd, W: Whole, L: Rows, const P: usize>(
     s: S,
     y: *mut f32,
     w: &Columns,
@@ -192,13 +192,9 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
                 s.prefetch(p.wrapping_add(ahead - bytes.next_multiple_of(LINE)));
             }
         }
-        if next.last {
-            let at = w.group(next.group, done / W::BYTES);
-            for line in 0..2 * COLS / W::BYTES {
-                s.prefetch(at.scale.wrapping_add(line * COLS).cast());
-                if W::MIN {
-                    s.prefetch(at.min.wrapping_add(line * COLS).cast());
-                }
+        if L::HOLES {
+            for p in &next.row[..2 * next.pairs] {
+                s.prefetch_l2(p.wrapping_add(done));
             }
         }
         let end = bytes.min(done + LINE);
