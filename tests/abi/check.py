@@ -5,6 +5,9 @@ value of every constant, the size of every struct and the offset of every field,
     python3 tests/abi/check.py LIBRARY            fails on any difference
     python3 tests/abi/check.py LIBRARY --bless    writes the file anew; once the interface is frozen, only for additions
 
+And that no instruction of the kernels has become a function of its own: a closure that the standard library calls (in
+`array::from_fn`, `map`) may be compiled without its caller's instruction set, and then each intrinsic in it is a call.
+
 For 64-bit systems with the C ABI of x86-64 Linux; aarch64 Linux has the same sizes and offsets.
 """
 
@@ -84,6 +87,12 @@ def run(*command: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def out_of_line(library: str) -> list[str]:
+    """Intrinsics that are functions. (std asks the CPU for its features with one that is meant to be.)"""
+    symbols = re.findall(r" [tT] (\S*core_arch\S*)$", run("nm", library), flags=re.M)
+    return [name for name in symbols if "_xgetbv" not in name]
+
+
 def breaks(old: list[str], new: list[str]) -> list[str]:
     """Lines of old that a program compiled against it relies on and that no longer hold."""
     versioned = {line.split()[1] for line in old if ". struct_size at 0 " in line}
@@ -101,6 +110,8 @@ def breaks(old: list[str], new: list[str]) -> list[str]:
 
 def main() -> None:
     library = os.path.abspath(sys.argv[1])
+    if called := out_of_line(library):
+        sys.exit("intrinsics that are called instead of inlined:\n" + "\n".join(called))
     new = describe(library)
     old = GOLDEN.read_text().splitlines() if GOLDEN.exists() else ["version 0"]
     broken = breaks(old, new)

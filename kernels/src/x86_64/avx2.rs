@@ -54,7 +54,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type M = __m256;
     type I16 = __m256i;
     type I32 = __m256i;
-    /// Of 16 columns two vectors, pairs of columns 0-3 and 8-11, 4-7 and 12-15; then 16 more.
+    /// Pairs of columns, eight to a vector.
     type RowPair = [__m256i; 4];
     type Sums = [__m256i; 4];
 

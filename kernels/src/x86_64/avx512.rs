@@ -1,6 +1,6 @@
 //! AVX-512 F, BW, DQ and VL: 16 lanes, 32 registers, masks.
 
-use std::arch::x86_64::*;
+use std::arch::{asm, x86_64::*};
 
 use crate::{Isa, exp::MAGIC, vector::Simd};
 
@@ -305,12 +305,14 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 }
 
+/// `sums` and the products of pairs, in one instruction. Of the intrinsic the compiler makes two, `vpmaddwd` and `vpaddd`,
+/// for their shorter latency; but throughput is what counts here.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn dpwssd(mut sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    // SAFETY: registers only.
+    // SAFETY: the instruction reads and writes these registers only.
     unsafe {
-        std::arch::asm!("vpdpwssd {s}, {a}, {b}", s = inout(zmm_reg) sums, a = in(zmm_reg) a, b = in(zmm_reg) b,
+        asm!("vpdpwssd {sums}, {a}, {b}", sums = inout(zmm_reg) sums, a = in(zmm_reg) a, b = in(zmm_reg) b,
             options(pure, nomem, nostack, preserves_flags));
     }
     sums

@@ -2,8 +2,8 @@
 //!
 //! Rows are taken a few at a time across all columns, as in [`crate::vector::gemv`]: where they are interleaved, each goes
 //! on with a run that is read from end to end, which the CPU's own prefetcher follows. A group of 32 channels takes several
-//! such passes; between them its whole sums wait in L1. (All 32 rows at once would need no waiting, but are 32 places to
-//! read at: more than the misses a core may have outstanding.)
+//! such passes; between them its sums wait in cache. (All 32 rows at once would need no waiting, but are 32 places to read
+//! at: more than the misses a core may have outstanding, and an EPYC reads half as fast.)
 
 use std::mem::MaybeUninit;
 
@@ -52,7 +52,7 @@ pub(crate) unsafe fn gemv_sparse_q<S: Simd>(
 /// # Safety
 /// As for [`gemv_q`], and each of `channels`, which ascend, is below the number of rows.
 #[inline(always)]
-unsafe fn tiles<S: Simd, L: Rows>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channels: L, w: Quantized<'_>) {
+unsafe fn tiles<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channels: impl Rows, w: Quantized<'_>) {
     for c in (0..w.cols()).step_by(TILE) {
         let end = w.cols().min(c + TILE);
         let columns = Columns::new(&w.columns(c..end));
@@ -60,8 +60,8 @@ unsafe fn tiles<S: Simd, L: Rows>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32
         // SAFETY: those columns are there; the rest is the caller's.
         unsafe {
             match w.quant() {
-                QuantType::Q8 => tile::<S, Q8, L>(s, y, x, x_scale, channels, &columns),
-                QuantType::Q4 => tile::<S, Q4, L>(s, y, x, x_scale, channels, &columns),
+                QuantType::Q8 => tile::<S, Q8>(s, y, x, x_scale, channels, &columns),
+                QuantType::Q4 => tile::<S, Q4>(s, y, x, x_scale, channels, &columns),
             }
         }
     }
@@ -123,12 +123,12 @@ type Waiting<S> = [MaybeUninit<[<S as Simd>::Sums; 2]>; TILE / STEP];
 /// # Safety
 /// As for [`tiles`], and the matrix has at most [`TILE`] columns.
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Whole, L: Rows>(
+unsafe fn tile<S: Simd, W: Whole>(
     s: S,
     y: *mut f32,
     x: *const i16,
     x_scale: *const f32,
-    channels: L,
+    channels: impl Rows,
     w: &Columns,
 ) {
     if channels.len() == 0 {
@@ -141,21 +141,20 @@ unsafe fn tile<S: Simd, W: Whole, L: Rows>(
     unsafe {
         let (mut next, mut at) = Pass::new(w, x, channels, 0);
         loop {
-            let done = at == channels.len();
-            // What is prefetched during the last pass is at hand already.
-            let (following, following_end) = Pass::new(w, x, channels, if done { at - 1 } else { at });
-            let this = std::mem::replace(&mut next, following);
-            at = following_end;
+            let this = next;
+            let more = at < channels.len();
+            // While the last pass runs something at hand is prefetched.
+            (next, at) = Pass::new(w, x, channels, if more { at } else { at - 1 });
             total = this.total() + if this.first { 0 } else { total };
             let scale = *x_scale.add(this.group);
             let factors = (scale, scale * total as f32);
             match this.pairs {
-                1 => columns::<S, W, L, 1>(s, y, w, &this, &next, factors, &mut waiting),
-                2 => columns::<S, W, L, 2>(s, y, w, &this, &next, factors, &mut waiting),
-                3 => columns::<S, W, L, 3>(s, y, w, &this, &next, factors, &mut waiting),
-                _ => columns::<S, W, L, 4>(s, y, w, &this, &next, factors, &mut waiting),
+                1 => columns::<S, W, 1>(s, y, w, &this, &next, factors, &mut waiting),
+                2 => columns::<S, W, 2>(s, y, w, &this, &next, factors, &mut waiting),
+                3 => columns::<S, W, 3>(s, y, w, &this, &next, factors, &mut waiting),
+                _ => columns::<S, W, 4>(s, y, w, &this, &next, factors, &mut waiting),
             }
-            if done {
+            if !more {
                 return;
             }
         }
@@ -167,7 +166,7 @@ unsafe fn tile<S: Simd, W: Whole, L: Rows>(
 /// # Safety
 /// `y` has `w.cols` elements; both passes are of `w`, `this` has `P` pairs; what waits is of its group, unless it is the first.
 #[inline(always)]
-unsafe fn columns<S: Simd, W: Whole, L: Rows, const P: usize>(
+unsafe fn columns<S: Simd, W: Whole, const P: usize>(
     s: S,
     y: *mut f32,
     w: &Columns,
@@ -192,9 +191,17 @@ unsafe fn columns<S: Simd, W: Whole, L: Rows, const P: usize>(
                 s.prefetch(p.wrapping_add(ahead - bytes.next_multiple_of(LINE)));
             }
         }
-        if L::HOLES {
-            for p in &next.row[..2 * next.pairs] {
-                s.prefetch_l2(p.wrapping_add(done));
+        // And the next pass into L2; with its group's last pass the scales, a line for each block of columns.
+        for p in &next.row[..2 * next.pairs] {
+            s.prefetch_l2(p.wrapping_add(done));
+        }
+        if next.last {
+            let at = w.group(next.group, done / W::BYTES);
+            for block in 0..LINE / W::BYTES {
+                s.prefetch_l2(at.scale.wrapping_add(block * COLS).cast());
+                if W::MIN {
+                    s.prefetch_l2(at.min.wrapping_add(block * COLS).cast());
+                }
             }
         }
         let end = bytes.min(done + LINE);
