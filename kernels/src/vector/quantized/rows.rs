@@ -4,6 +4,8 @@ use crate::{MatMut, QUANT_GROUP, QuantizedRef, QuantizedRows, scalar::quantized:
 
 /// How far ahead of the reading, in bytes, each row is prefetched.
 const AHEAD: usize = 512;
+/// The same for what goes into L2 first.
+const FAR_AHEAD: usize = 2048;
 /// Rows that meet all tokens before the next ones: 36 KiB of a small model.
 const BLOCK: usize = 64;
 /// The most vectors that hold 16 lanes.
@@ -89,9 +91,10 @@ unsafe fn products<S: Simd, const R: usize>(
                     let at = k + 2 * v * S::LANES;
                     let x = s.load_i16(x.as_ptr().add(at));
                     for r in 0..R {
-                        // One prefetch a cache line.
+                        // One prefetch a cache line, and one for later.
                         if v == 0 && g % 2 == 0 {
                             s.prefetch(w[r].0.wrapping_add(k + AHEAD).cast());
+                            s.prefetch_l2(w[r].0.wrapping_add(k + FAR_AHEAD).cast());
                         }
                         let pairs = s.pairs_i8(x, w[r].0.add(at));
                         acc[r][v] = s.fma(s.splat(factors[r][g - base]), pairs, acc[r][v]);
