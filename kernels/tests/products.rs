@@ -6,6 +6,8 @@ use common::*;
 use rasp_kernels::{Active, Elems, MatMut, MatRef, Matrix, interleaved_place};
 
 const ROWS: [usize; 14] = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 17, 33, 100, 300];
+/// More columns than a kernel takes at a time.
+const WIDE: [(usize, usize); 2] = [(17, 6_147), (11, 12_300)];
 
 /// A random choice of about `share` of `n` channels.
 fn channels(rng: &mut Rng, n: usize, share: f32) -> Vec<u32> {
@@ -23,31 +25,30 @@ fn column_form_has_the_scalar_bits() {
     let rng = &mut Rng(1);
     for kind in KINDS {
         for format in FORMATS {
-            for rows in ROWS {
-                for cols in SIZES {
-                    let stride = cols + rng.below(3) * 5;
-                    let store = Store::new(format, kind, rng, rows * stride + 3);
-                    let w = matrix(rng, store.elems(), rows, cols, stride);
-                    let x = kind.values(rng, rows);
-                    let y = kind.values(rng, cols);
+            let shapes = ROWS.into_iter().flat_map(|rows| SIZES.map(|cols| (rows, cols)));
+            for (rows, cols) in shapes.chain(WIDE) {
+                let stride = cols + rng.below(3) * 5;
+                let store = Store::new(format, kind, rng, rows * stride + 3);
+                let w = matrix(rng, store.elems(), rows, cols, stride);
+                let x = kind.values(rng, rows);
+                let y = kind.values(rng, cols);
 
-                    let mut want = y.clone();
-                    scalar().gemv(&mut want, &x, w);
-                    let share = [0.0, 0.1, 0.5, 1.0][rng.below(4)];
-                    let active = channels(rng, rows, share);
-                    let active = Active::from_checked(&active, rows).unwrap();
-                    let mut want_sparse = y.clone();
-                    scalar().gemv_sparse(&mut want_sparse, &x, active, w);
+                let mut want = y.clone();
+                scalar().gemv(&mut want, &x, w);
+                let share = [0.0, 0.1, 0.5, 1.0][rng.below(4)];
+                let active = channels(rng, rows, share);
+                let active = Active::from_checked(&active, rows).unwrap();
+                let mut want_sparse = y.clone();
+                scalar().gemv_sparse(&mut want_sparse, &x, active, w);
 
-                    for menu in vector_menus() {
-                        let context = format!("{menu:?} {kind:?} {format:?} [{rows}, {cols}] by {stride}");
-                        let mut got = y.clone();
-                        menu.gemv(&mut got, &x, w);
-                        same_bits(&got, &want, &context);
-                        let mut got = y.clone();
-                        menu.gemv_sparse(&mut got, &x, active, w);
-                        same_bits(&got, &want_sparse, format!("sparse {context}"));
-                    }
+                for menu in vector_menus() {
+                    let context = format!("{menu:?} {kind:?} {format:?} [{rows}, {cols}] by {stride}");
+                    let mut got = y.clone();
+                    menu.gemv(&mut got, &x, w);
+                    same_bits(&got, &want, &context);
+                    let mut got = y.clone();
+                    menu.gemv_sparse(&mut got, &x, active, w);
+                    same_bits(&got, &want_sparse, format!("sparse {context}"));
                 }
             }
         }

@@ -8,6 +8,8 @@ use rasp_kernels::{Active, Kernels, MatMut, QUANT_GROUP, QuantType, Quantized, Q
 const TYPES: [QuantType; 2] = [QuantType::Q8, QuantType::Q4];
 const ROWS: [usize; 6] = [0, 32, 64, 96, 256, 576];
 const COLS: [usize; 8] = [0, 32, 64, 96, 128, 160, 192, 416];
+/// More columns than a kernel takes at a time.
+const WIDE: [(usize, usize); 2] = [(96, 6_176), (32, 12_352)];
 
 /// A matrix that owns its memory.
 struct Store {
@@ -114,28 +116,27 @@ fn column_form_has_the_scalar_bits() {
     let rng = &mut Rng(22);
     for kind in KINDS {
         for whole in TYPES {
-            for rows in ROWS {
-                for cols in COLS {
-                    let store = Store::new(whole, kind, rng, rows, cols);
-                    let w = store.view();
-                    let (_, x, x_scale) = activations(scalar(), kind, rng, rows);
-                    let y = kind.values(rng, cols);
-                    let mut want = y.clone();
-                    scalar().gemv_q(&mut want, &x, &x_scale, w);
-                    let share = [0.0, 0.02, 0.1, 0.5, 1.0][rng.below(5)];
-                    let active = channels(rng, rows, share);
-                    let active = Active::from_checked(&active, rows).unwrap();
-                    let mut want_sparse = y.clone();
-                    let read = scalar().gemv_sparse_q(&mut want_sparse, &x, &x_scale, active, w);
-                    for menu in vector_menus() {
-                        let context = format!("{menu:?} {kind:?} {whole:?} [{rows}, {cols}]");
-                        let mut got = y.clone();
-                        menu.gemv_q(&mut got, &x, &x_scale, w);
-                        same_bits(&got, &want, &context);
-                        let mut got = y.clone();
-                        assert_eq!(menu.gemv_sparse_q(&mut got, &x, &x_scale, active, w), read, "{context}");
-                        same_bits(&got, &want_sparse, format!("{share} of {context}"));
-                    }
+            let shapes = ROWS.into_iter().flat_map(|rows| COLS.map(|cols| (rows, cols)));
+            for (rows, cols) in shapes.chain(WIDE) {
+                let store = Store::new(whole, kind, rng, rows, cols);
+                let w = store.view();
+                let (_, x, x_scale) = activations(scalar(), kind, rng, rows);
+                let y = kind.values(rng, cols);
+                let mut want = y.clone();
+                scalar().gemv_q(&mut want, &x, &x_scale, w);
+                let share = [0.0, 0.02, 0.1, 0.5, 1.0][rng.below(5)];
+                let active = channels(rng, rows, share);
+                let active = Active::from_checked(&active, rows).unwrap();
+                let mut want_sparse = y.clone();
+                let read = scalar().gemv_sparse_q(&mut want_sparse, &x, &x_scale, active, w);
+                for menu in vector_menus() {
+                    let context = format!("{menu:?} {kind:?} {whole:?} [{rows}, {cols}]");
+                    let mut got = y.clone();
+                    menu.gemv_q(&mut got, &x, &x_scale, w);
+                    same_bits(&got, &want, &context);
+                    let mut got = y.clone();
+                    assert_eq!(menu.gemv_sparse_q(&mut got, &x, &x_scale, active, w), read, "{context}");
+                    same_bits(&got, &want_sparse, format!("{share} of {context}"));
                 }
             }
         }
