@@ -263,9 +263,13 @@ impl Kernels {
     /// `Y += X·W`: each row has the bits of [`gemv_q`](Kernels::gemv_q).
     ///
     /// Shapes: `Y [M, cols]`, `X [M, rows]`, `W [rows, cols]`.
-    pub fn gemm_q(&self, y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>) {
+    pub fn gemm_q(&self, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>) {
         assert!(y.rows() == x.rows(), "gemm_q: rows of Y and X");
         assert!(y.cols() == w.cols() && x.cols() == w.rows(), "gemm_q: shapes");
+        if y.rows() == 1 {
+            let (whole, scale) = x.row(0);
+            return self.gemv_q(y.row_mut(0), whole, scale, w);
+        }
         // SAFETY: as in `gemv`.
         unsafe { (self.0.gemm_q)(y, x, w) }
     }

@@ -12,11 +12,6 @@ pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_
     if y.rows() == 0 || w.cols() == 0 || w.rows() == 0 {
         return;
     }
-    if y.rows() == 1 {
-        let (whole, scale) = x.row(0);
-        // SAFETY: the same contract, with one row.
-        return unsafe { super::gemv::gemv_q(s, y.row_mut(0), whole, scale, w) };
-    }
     // SAFETY: the shapes are the caller's, none of them 0.
     unsafe {
         match w.quant() {

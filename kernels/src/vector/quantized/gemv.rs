@@ -52,7 +52,7 @@ pub(crate) unsafe fn gemv_sparse_q<S: Simd>(
 /// # Safety
 /// As for [`gemv_q`], and each of `channels`, which ascend, is below the number of rows.
 #[inline(always)]
-unsafe fn tiles<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channels: impl Rows, w: Quantized<'_>) {
+unsafe fn tiles<S: Simd, L: Rows>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channels: L, w: Quantized<'_>) {
     for c in (0..w.cols()).step_by(TILE) {
         let end = w.cols().min(c + TILE);
         let columns = Columns::new(&w.columns(c..end));
@@ -60,8 +60,8 @@ unsafe fn tiles<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channe
         // SAFETY: those columns are there; the rest is the caller's.
         unsafe {
             match w.quant() {
-                QuantType::Q8 => tile::<S, Q8>(s, y, x, x_scale, channels, &columns),
-                QuantType::Q4 => tile::<S, Q4>(s, y, x, x_scale, channels, &columns),
+                QuantType::Q8 => tile::<S, Q8, L>(s, y, x, x_scale, channels, &columns),
+                QuantType::Q4 => tile::<S, Q4, L>(s, y, x, x_scale, channels, &columns),
             }
         }
     }
@@ -123,12 +123,12 @@ type Waiting<S> = [MaybeUninit<[<S as Simd>::Sums; 2]>; TILE / STEP];
 /// # Safety
 /// As for [`tiles`], and the matrix has at most [`TILE`] columns.
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Whole>(
+unsafe fn tile<S: Simd, W: Whole, L: Rows>(
     s: S,
     y: *mut f32,
     x: *const i16,
     x_scale: *const f32,
-    channels: impl Rows,
+    channels: L,
     w: &Columns,
 ) {
     if channels.len() == 0 {
@@ -149,6 +149,8 @@ unsafe fn tile<S: Simd, W: Whole>(
             let scale = *x_scale.add(this.group);
             let factors = (scale, scale * total as f32);
             match this.pairs {
+                // Groups are whole where no channel is missing.
+                _ if !L::HOLES => columns::<S, W, 4>(s, y, w, &this, &next, factors, &mut waiting),
                 1 => columns::<S, W, 1>(s, y, w, &this, &next, factors, &mut waiting),
                 2 => columns::<S, W, 2>(s, y, w, &this, &next, factors, &mut waiting),
                 3 => columns::<S, W, 3>(s, y, w, &this, &next, factors, &mut waiting),
