@@ -39,10 +39,10 @@ unsafe fn store<S: Simd>(s: S, p: *mut f32, n: usize, v: S::V) {
 #[inline(always)]
 pub(crate) unsafe fn silu_mul<S: Simd>(s: S, y: &mut [f32], gate: &[f32], up: &[f32]) {
     let (y, gate, up, len) = (y.as_mut_ptr(), gate.as_ptr(), up.as_ptr(), y.len());
-    // SAFETY: i + n <= len, the length of all three.
     each_vector(
         s,
         len,
+        // SAFETY: i + n <= len, the length of all three.
         #[inline(always)]
         |i, n| unsafe {
             let value = s.mul(silu(s, load(s, gate.add(i), n)), load(s, up.add(i), n));
@@ -56,10 +56,10 @@ pub(crate) unsafe fn silu_mul<S: Simd>(s: S, y: &mut [f32], gate: &[f32], up: &[
 #[inline(always)]
 pub(crate) unsafe fn add<S: Simd>(s: S, y: &mut [f32], x: &[f32]) {
     let (y, x, len) = (y.as_mut_ptr(), x.as_ptr(), y.len());
-    // SAFETY: i + n <= len, the length of both.
     each_vector(
         s,
         len,
+        // SAFETY: i + n <= len, the length of both.
         #[inline(always)]
         |i, n| unsafe {
             store(s, y.add(i), n, s.add(load(s, y.add(i), n), load(s, x.add(i), n)));
@@ -73,10 +73,10 @@ pub(crate) unsafe fn add<S: Simd>(s: S, y: &mut [f32], x: &[f32]) {
 pub(crate) unsafe fn rope<S: Simd>(s: S, x: &mut [f32], cos: &[f32], sin: &[f32]) {
     let half = cos.len();
     let first = x.as_mut_ptr();
-    // SAFETY: x has 2·half elements; i + n <= half.
     each_vector(
         s,
         half,
+        // SAFETY: x has 2·half elements; i + n <= half.
         #[inline(always)]
         |i, n| unsafe {
             let second = first.add(half);
