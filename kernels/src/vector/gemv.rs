@@ -62,23 +62,23 @@ unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: 
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn tile<S: Simd, E: Elem, L: Rows>(s: S, y: *mut f32, x: *const f32, rows: L, w: View<'_, E>) {
+unsafe fn tile<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
     let mut i = 0;
     // SAFETY: each call's rows are within the list; the rest is the caller's.
     unsafe {
         while i + BATCH <= rows.len() {
-            batch::<S, E, BATCH, L>(s, y, x, rows, i, w);
+            batch::<S, E, BATCH>(s, y, x, rows, i, w);
             i += BATCH;
         }
         // What is left is one batch as well: rows one by one would be one stream.
         match rows.len() - i {
-            1 => batch::<S, E, 1, L>(s, y, x, rows, i, w),
-            2 => batch::<S, E, 2, L>(s, y, x, rows, i, w),
-            3 => batch::<S, E, 3, L>(s, y, x, rows, i, w),
-            4 => batch::<S, E, 4, L>(s, y, x, rows, i, w),
-            5 => batch::<S, E, 5, L>(s, y, x, rows, i, w),
-            6 => batch::<S, E, 6, L>(s, y, x, rows, i, w),
-            7 => batch::<S, E, 7, L>(s, y, x, rows, i, w),
+            1 => batch::<S, E, 1>(s, y, x, rows, i, w),
+            2 => batch::<S, E, 2>(s, y, x, rows, i, w),
+            3 => batch::<S, E, 3>(s, y, x, rows, i, w),
+            4 => batch::<S, E, 4>(s, y, x, rows, i, w),
+            5 => batch::<S, E, 5>(s, y, x, rows, i, w),
+            6 => batch::<S, E, 6>(s, y, x, rows, i, w),
+            7 => batch::<S, E, 7>(s, y, x, rows, i, w),
             _ => {}
         }
     }
@@ -89,11 +89,11 @@ unsafe fn tile<S: Simd, E: Elem, L: Rows>(s: S, y: *mut f32, x: *const f32, rows
 /// # Safety
 /// As for [`all_batches`], and `i + R <= rows.len()`.
 #[inline(always)]
-unsafe fn batch<S: Simd, E: Elem, const R: usize, L: Rows>(
+unsafe fn batch<S: Simd, E: Elem, const R: usize>(
     s: S,
     y: *mut f32,
     x: *const f32,
-    rows: L,
+    rows: impl Rows,
     i: usize,
     w: View<'_, E>,
 ) {
@@ -122,7 +122,7 @@ unsafe fn batch<S: Simd, E: Elem, const R: usize, L: Rows>(
             for p in lines {
                 s.prefetch(p.wrapping_add(c).cast());
             }
-            if L::HOLES {
+            if rows.has_holes() {
                 for p in next {
                     s.prefetch_l2(p.wrapping_add(c).cast());
                 }

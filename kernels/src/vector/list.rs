@@ -2,9 +2,9 @@
 
 /// Which rows take part, ascending.
 pub(super) trait Rows: Copy {
-    /// Whether rows between two of them may be missing, so that the CPU's own prefetcher loses its thread.
-    const HOLES: bool;
     fn len(self) -> usize;
+    /// Whether rows between two of them may be missing, so that the CPU's own prefetcher loses its thread.
+    fn has_holes(self) -> bool;
     /// # Safety
     /// `i < len`.
     unsafe fn at(self, i: usize) -> usize;
@@ -18,10 +18,13 @@ pub(super) struct All {
 }
 
 impl Rows for All {
-    const HOLES: bool = false;
     #[inline(always)]
     fn len(self) -> usize {
         self.len
+    }
+    #[inline(always)]
+    fn has_holes(self) -> bool {
+        false
     }
     #[inline(always)]
     unsafe fn at(self, i: usize) -> usize {
@@ -30,10 +33,13 @@ impl Rows for All {
 }
 
 impl Rows for &[u32] {
-    const HOLES: bool = true;
     #[inline(always)]
     fn len(self) -> usize {
         self.len()
+    }
+    #[inline(always)]
+    fn has_holes(self) -> bool {
+        true
     }
     #[inline(always)]
     unsafe fn at(self, i: usize) -> usize {

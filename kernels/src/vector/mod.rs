@@ -2,7 +2,9 @@
 //!
 //! A function here is `#[inline(always)]` and generic over [`Simd`]; an instruction set's file
 //! instantiates it within a function that enables the set's features, which is where the compiler
-//! may use them. Nothing here is called from anywhere else.
+//! may use them. Nothing here is called from anywhere else. A closure that calls operations of [`Simd`] is not
+//! given to the standard library (`array::from_fn`, `map`) where it is more than a line or two: one that is not
+//! inlined is compiled without the features, and each operation is a call (`tests/abi/check.py` looks for that).
 //!
 //! The functions are unsafe since they go through pointers: their shapes are those documented and
 //! asserted by [`Kernels`](crate::Kernels), whose method of the same name is the only caller.

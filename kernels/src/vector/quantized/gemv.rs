@@ -44,27 +44,40 @@ pub(crate) unsafe fn gemv_sparse_q<S: Simd>(
     active: &[u32],
     w: Quantized<'_>,
 ) -> usize {
+    if y.is_empty() {
+        return active.chunk_by(|&a, &b| a as usize / QUANT_GROUP == b as usize / QUANT_GROUP).count();
+    }
     // SAFETY: the shapes are the caller's, as is that the indices are below the number of rows.
-    unsafe { tiles(s, y, x, x_scale, active, w) };
-    active.chunk_by(|&a, &b| a as usize / QUANT_GROUP == b as usize / QUANT_GROUP).count()
+    unsafe { tiles(s, y, x, x_scale, active, w) }
 }
 
+/// The number of groups that `channels` belong to, if there are columns.
+///
 /// # Safety
 /// As for [`gemv_q`], and each of `channels`, which ascend, is below the number of rows.
 #[inline(always)]
-unsafe fn tiles<S: Simd, L: Rows>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], channels: L, w: Quantized<'_>) {
+unsafe fn tiles<S: Simd>(
+    s: S,
+    y: &mut [f32],
+    x: &[i16],
+    x_scale: &[f32],
+    channels: impl Rows,
+    w: Quantized<'_>,
+) -> usize {
+    let mut groups = 0;
     for c in (0..w.cols()).step_by(TILE) {
         let end = w.cols().min(c + TILE);
         let columns = Columns::new(&w.columns(c..end));
         let (y, x, x_scale) = (y[c..end].as_mut_ptr(), x.as_ptr(), x_scale.as_ptr());
         // SAFETY: those columns are there; the rest is the caller's.
         unsafe {
-            match w.quant() {
-                QuantType::Q8 => tile::<S, Q8, L>(s, y, x, x_scale, channels, &columns),
-                QuantType::Q4 => tile::<S, Q4, L>(s, y, x, x_scale, channels, &columns),
-            }
+            groups = match w.quant() {
+                QuantType::Q8 => tile::<S, Q8>(s, y, x, x_scale, channels, &columns),
+                QuantType::Q4 => tile::<S, Q4>(s, y, x, x_scale, channels, &columns),
+            };
         }
     }
+    groups
 }
 
 /// Channels of one group that take part in a pass, in pairs, the last with itself and a zero if their number is odd.
@@ -120,22 +133,24 @@ impl Pass {
 /// The sums of a group's columns between two passes.
 type Waiting<S> = [MaybeUninit<[<S as Simd>::Sums; 2]>; TILE / STEP];
 
+/// The number of groups.
+///
 /// # Safety
 /// As for [`tiles`], and the matrix has at most [`TILE`] columns.
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Whole, L: Rows>(
+unsafe fn tile<S: Simd, W: Whole>(
     s: S,
     y: *mut f32,
     x: *const i16,
     x_scale: *const f32,
-    channels: L,
+    channels: impl Rows,
     w: &Columns,
-) {
+) -> usize {
     if channels.len() == 0 {
-        return;
+        return 0;
     }
     let mut waiting: Waiting<S> = [const { MaybeUninit::uninit() }; TILE / STEP];
-    let mut total = 0;
+    let (mut total, mut groups) = (0, 0);
     // SAFETY: places are within the list, groups those of its channels. `waiting` is filled by the first pass of each group,
     // and all its passes have the same columns.
     unsafe {
@@ -150,14 +165,15 @@ unsafe fn tile<S: Simd, W: Whole, L: Rows>(
             let factors = (scale, scale * total as f32);
             match this.pairs {
                 // Groups are whole where no channel is missing.
-                _ if !L::HOLES => columns::<S, W, 4>(s, y, w, &this, &next, factors, &mut waiting),
+                _ if !channels.has_holes() => columns::<S, W, 4>(s, y, w, &this, &next, factors, &mut waiting),
                 1 => columns::<S, W, 1>(s, y, w, &this, &next, factors, &mut waiting),
                 2 => columns::<S, W, 2>(s, y, w, &this, &next, factors, &mut waiting),
                 3 => columns::<S, W, 3>(s, y, w, &this, &next, factors, &mut waiting),
                 _ => columns::<S, W, 4>(s, y, w, &this, &next, factors, &mut waiting),
             }
+            groups += usize::from(this.last);
             if !more {
-                return;
+                return groups;
             }
         }
     }

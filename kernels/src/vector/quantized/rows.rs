@@ -103,7 +103,6 @@ unsafe fn products<S: Simd, const R: usize>(
             }
         }
     }
-    // A plain loop: a closure that the standard library calls would be compiled without the instruction set.
     let mut sums = [0.0; R];
     for r in 0..R {
         let mut half = vectors / 2;
