@@ -90,6 +90,8 @@ struct Pass {
     /// Whether it is its group's first, and its last.
     first: bool,
     last: bool,
+    /// Whether channels may be missing from its list.
+    holes: bool,
 }
 
 impl Pass {
@@ -102,8 +104,8 @@ impl Pass {
         // SAFETY: only called for places within the list.
         let group_of = |i: usize| unsafe { channels.at(i) } / QUANT_GROUP;
         let (group, len) = (group_of(start), channels.len());
-        let mut pass =
-            Pass { group, pairs: 0, row: [std::ptr::null(); STREAMS], x: [0; STREAMS / 2], first: false, last: false };
+        let (row, holes) = ([std::ptr::null(); STREAMS], channels.has_holes());
+        let mut pass = Pass { group, pairs: 0, row, x: [0; STREAMS / 2], first: false, last: false, holes };
         let mut i = start;
         while i < len && i - start < STREAMS && group_of(i) == group {
             let n = i - start;
@@ -194,13 +196,17 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
     waiting: &mut Waiting<S>,
 ) {
     let bytes = w.cols / COLS * W::BYTES;
+    // With every row of 4 bits the scales, a fifth of the bytes, are better sent for a whole group ahead.
+    let whole_q4 = W::MIN && !this.holes;
     let x: [_; P] = std::array::from_fn(|p| s.splat_pair(this.x[p]));
     let row: [[_; 2]; P] = std::array::from_fn(|p| [this.row[2 * p], this.row[2 * p + 1]]);
     let mut done = 0;
     while done < bytes {
         // A line of each row: what follows it, or what comes first in the next pass.
         let ahead = done + AHEAD;
-        if ahead < bytes {
+        if whole_q4 {
+            // The next pass into L2 is enough.
+        } else if ahead < bytes {
             for p in row.as_flattened() {
                 s.prefetch(p.wrapping_add(ahead));
             }
@@ -213,7 +219,7 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
         for p in &next.row[..2 * next.pairs] {
             s.prefetch_l2(p.wrapping_add(done));
         }
-        if next.last {
+        if if whole_q4 { this.last } else { next.last } {
             let at = w.group(next.group, done / W::BYTES);
             for block in 0..LINE / W::BYTES {
                 s.prefetch_l2(at.scale.wrapping_add(block * COLS).cast());
