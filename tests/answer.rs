@@ -182,7 +182,8 @@ fn an_answer_in_pieces_of_time_is_the_same_answer() {
         for budgets in [&[0][..], &[0, 3_000_000, 100_000], &[u64::MAX]] {
             let (found, ended, calls) = ask(prompt.len() + room, budgets);
             assert_eq!((&found, ended), (&text, Some(why)), "{room} {budgets:?}");
-            assert!(budgets[0] > 0 || calls > 100, "{calls}");
+            // Without any time every call does one unit of work; with some, that depends on the machine.
+            assert!(budgets != [0] || calls > 100, "{calls}");
         }
     }
 }

@@ -16,16 +16,15 @@ triple=aarch64-unknown-linux-gnu
 
 packages=(rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross libc6:arm64
     libgcc-s1:arm64 qemu-user-static cmake make)
-if ! dpkg-query -W "${packages[@]}" > /dev/null 2>&1; then
-    dpkg --add-architecture arm64
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
-fi
+dpkg --add-architecture arm64
+tests/apt.sh "${packages[@]}"
 
 export PATH=/usr/bin:$PATH
 export CARGO_TARGET_DIR=$PWD/target/aarch64
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -cpu max"
+# Quicker to build.
+export CARGO_PROFILE_RELEASE_DEBUG=false
 unset RUSTUP_TOOLCHAIN CARGO RUSTC
 
 echo "== build"

@@ -17,10 +17,7 @@ cp -r bindings "$work/bindings"
 packages=(python3 python3-venv nodejs luajit golang-go gcc pkg-config)
 # nodejs may come from elsewhere than Debian, and then has npm.
 command -v npm > /dev/null || packages+=(npm)
-if ! dpkg-query -W "${packages[@]}" > /dev/null 2>&1; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
-fi
+tests/apt.sh "${packages[@]}"
 
 prefix=$work/prefix
 PREFIX=$prefix packaging/install.sh install

@@ -13,10 +13,7 @@ hello=$(realpath "$2")
 triple=i686-unknown-linux-gnu
 
 packages=(rustc-web cargo-web rust-web-src gcc-multilib)
-if ! dpkg-query -W "${packages[@]}" > /dev/null 2>&1; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
-fi
+tests/apt.sh "${packages[@]}"
 
 export PATH=/usr/bin:$PATH
 export CARGO_TARGET_DIR=$PWD/target/i686

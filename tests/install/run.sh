@@ -14,10 +14,7 @@ rm -rf "$work"
 mkdir -p "$work"
 
 packages=(gcc g++ clang cmake make pkg-config dpkg-dev valgrind)
-if ! dpkg-query -W "${packages[@]}" > /dev/null 2>&1; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
-fi
+tests/apt.sh "${packages[@]}"
 warnings=(-Wall -Wextra -Werror -pedantic)
 abi=$(packaging/version.sh abi)
 
