@@ -196,30 +196,32 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
     waiting: &mut Waiting<S>,
 ) {
     let bytes = w.cols / COLS * W::BYTES;
-    // With every row of 4 bits the scales, a fifth of the bytes, are better sent for a whole group ahead.
+    // Where every row of 4 bits is read, L2 is near enough for rows, and scales, a fifth of the bytes, are better sent for with
+    // the last pass of the group before theirs. Otherwise they come with the pass before their group's last.
     let whole_q4 = W::MIN && !this.holes;
     let x: [_; P] = std::array::from_fn(|p| s.splat_pair(this.x[p]));
     let row: [[_; 2]; P] = std::array::from_fn(|p| [this.row[2 * p], this.row[2 * p + 1]]);
     let mut done = 0;
     while done < bytes {
         // A line of each row: what follows it, or what comes first in the next pass.
-        let ahead = done + AHEAD;
+        let (ahead, wrapped) = (done + AHEAD, (done + AHEAD).wrapping_sub(bytes.next_multiple_of(LINE)));
         if whole_q4 {
-            // The next pass into L2 is enough.
+            // Not needed.
         } else if ahead < bytes {
             for p in row.as_flattened() {
                 s.prefetch(p.wrapping_add(ahead));
             }
-        } else if ahead - bytes.next_multiple_of(LINE) < bytes {
+        } else if wrapped < bytes {
             for p in &next.row[..2 * next.pairs] {
-                s.prefetch(p.wrapping_add(ahead - bytes.next_multiple_of(LINE)));
+                s.prefetch(p.wrapping_add(wrapped));
             }
         }
-        // And the next pass into L2; with its group's last pass the scales, a line for each block of columns.
+        // And the next pass into L2, and a group's scales, a line for each block of columns.
         for p in &next.row[..2 * next.pairs] {
             s.prefetch_l2(p.wrapping_add(done));
         }
-        if if whole_q4 { this.last } else { next.last } {
+        let scales = if whole_q4 { this.last } else { next.last };
+        if scales {
             let at = w.group(next.group, done / W::BYTES);
             for block in 0..LINE / W::BYTES {
                 s.prefetch_l2(at.scale.wrapping_add(block * COLS).cast());
