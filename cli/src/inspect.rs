@@ -185,6 +185,8 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
     if let Some(rung) = recipe.compensated {
         text += &format!("weights fitted to sparsity {rung}\n");
     }
+    // Room for `0.500 r1536 ρ0.950` where there are ranks.
+    let width = if linears(model).any(|(_, _, _, linear)| linear.rank > 0) { 20 } else { 8 };
     for (rung, sparsity) in recipe.sparsity.iter().enumerate() {
         text += &format!("\nsparsity {sparsity}");
         if let Some(loss) = recipe.loss.get(rung) {
@@ -192,15 +194,15 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
         }
         text += "\nlayer";
         for kind in LinearKind::ALL {
-            text += &format!("{:>16}", kind.name());
+            text += &format!("{:>width$}", kind.name());
         }
         for (place, (_, _, _, linear)) in linears(model).enumerate() {
             let (layer, column) = (place / LinearKind::ALL.len(), place % LinearKind::ALL.len());
             if column == 0 {
                 text += &format!("\n{layer:>5}");
             }
-            let rank = if linear.rank > 0 { format!(" r{} ρ{}", linear.rank, linear.rho) } else { String::new() };
-            text += &format!("{:>16}", format!("{:.3}{rank}", linear.kept[rung]));
+            let rank = if linear.rank > 0 { format!(" r{} ρ{:.3}", linear.rank, linear.rho) } else { String::new() };
+            text += &format!("{:>width$}", format!("{:.3}{rank}", linear.kept[rung]));
         }
         text.push('\n');
     }
