@@ -21,8 +21,8 @@ QUANTIZED := $(MODELS)/smollm2-q4.rasp $(MODELS)/smollm2-q8.rasp
 # A larger one of another family: Qwen2.5-Coder-1.5B-Instruct, from 22 wheels (1.1 GB; packed 3.6 GB).
 QWEN_GGUF := $(MODELS)/qwen2.5-coder-1.5b.gguf
 QWEN := $(MODELS)/qwen2.5-coder-1.5b.rasp
-# Its rungs; each costs a fifth of a minute and more to measure.
-QWEN_LADDER ?= 0.3,0.4,0.5,0.6,0.7
+# Its rungs, if not the packer's own; each costs a fifth of a minute and more to measure.
+QWEN_LADDER ?=
 QWEN_QUANTIZED := $(MODELS)/qwen2.5-coder-1.5b-q4.rasp $(MODELS)/qwen2.5-coder-1.5b-q8.rasp
 
 # Text to calibrate on, if there is some; else the model writes its own.
@@ -179,4 +179,4 @@ $(QWEN_QUANTIZED): $(MODELS)/qwen2.5-coder-1.5b-%.rasp: $(QWEN_GGUF) src/format/
 
 $(QWEN): $(QWEN_GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -o $@ --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048 \
-		--sparsity $(QWEN_LADDER)
+		$(if $(QWEN_LADDER),--sparsity $(QWEN_LADDER))

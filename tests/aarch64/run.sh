@@ -16,7 +16,7 @@ triple=aarch64-unknown-linux-gnu
 
 packages=(rustc-web cargo-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross libc6:arm64
     libgcc-s1:arm64 qemu-user-static cmake make)
-dpkg --add-architecture arm64
+dpkg --print-foreign-architectures | grep -qx arm64 || dpkg --add-architecture arm64
 tests/apt.sh "${packages[@]}"
 
 export PATH=/usr/bin:$PATH

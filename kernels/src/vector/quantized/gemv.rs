@@ -196,24 +196,24 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
     waiting: &mut Waiting<S>,
 ) {
     let bytes = w.cols / COLS * W::BYTES;
-    // Where every row of 4 bits is read, L2 is near enough for rows, and scales, a fifth of the bytes, are better sent for with
-    // the last pass of the group before theirs. Otherwise they come with the pass before their group's last.
+    // Where every row of 4 bits is read, L2 is near enough for rows, and scales, a fifth of the bytes, are better sent
+    // for with the last pass of the group before theirs. Otherwise they come with the pass before their group's last.
     let whole_q4 = W::MIN && !this.holes;
     let x: [_; P] = std::array::from_fn(|p| s.splat_pair(this.x[p]));
     let row: [[_; 2]; P] = std::array::from_fn(|p| [this.row[2 * p], this.row[2 * p + 1]]);
     let mut done = 0;
     while done < bytes {
         // A line of each row: what follows it, or what comes first in the next pass.
-        let (ahead, wrapped) = (done + AHEAD, (done + AHEAD).wrapping_sub(bytes.next_multiple_of(LINE)));
+        let ahead = done + AHEAD;
         if whole_q4 {
             // Not needed.
         } else if ahead < bytes {
             for p in row.as_flattened() {
                 s.prefetch(p.wrapping_add(ahead));
             }
-        } else if wrapped < bytes {
+        } else if ahead - bytes.next_multiple_of(LINE) < bytes {
             for p in &next.row[..2 * next.pairs] {
-                s.prefetch(p.wrapping_add(wrapped));
+                s.prefetch(p.wrapping_add(ahead - bytes.next_multiple_of(LINE)));
             }
         }
         // And the next pass into L2, and a group's scales, a line for each block of columns.
