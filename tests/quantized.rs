@@ -7,23 +7,11 @@ use rasp::format::Bytes;
 use rasp::session::{KvType, Scorer};
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use rasp_kernels::Kernels;
-use real_model::{ids, log_prob, numbers};
+use real_model::{ids, load_whole as load, log_prob, numbers, whole_path as path};
 use serde_json::Value;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 const TYPES: [&str; 2] = ["q4", "q8"];
-
-/// Beside the model of the other tests.
-fn path(kind: &str) -> PathBuf {
-    let path = real_model::path().with_file_name(format!("smollm2-{kind}.rasp"));
-    assert!(path.exists(), "{} is not there: run `make models` first", path.display());
-    path
-}
-
-fn load(kind: &str) -> Arc<Model> {
-    Model::load(&path(kind), &LoadOptions::default()).unwrap()
-}
 
 /// Written by `tests/reference/make_dense_goldens.py` from the GGUF's own weights.
 fn goldens() -> Value {

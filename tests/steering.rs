@@ -58,7 +58,7 @@ fn a_bias_forbids_and_forces_and_is_cleared() {
     };
     assert!(!again(&[(PARIS, f32::NEG_INFINITY)]).contains(&PARIS));
     assert_eq!(again(&[(2, 1000.0)]), [2; 8]);
-    // Greedy by the 8-bit head and greedy by whole logits are the same.
+    // Greedy by the screen and greedy by whole logits are the same.
     assert_eq!(again(&[(99, -1.0)]), plain);
     assert_eq!(again(&[]), plain);
     // The model's own logits stay as they are.

@@ -41,7 +41,7 @@ pub struct Sizes {
     pub scores: u64,
     pub tokenizer: u64,
     /// The head in 8 bits, with its scales and bounds.
-    pub head_look: u64,
+    pub head_screen: u64,
     /// Norms, biases, rotary frequencies, the header and padding.
     pub other: u64,
 }
@@ -65,19 +65,19 @@ impl Sizes {
                 _ if last == "score" => &mut sizes.scores,
                 "embed_tokens" => &mut sizes.embedding,
                 "lm_head" => &mut sizes.head,
-                _ if name.starts_with("head_look") => &mut sizes.head_look,
+                _ if name.starts_with("head_screen") => &mut sizes.head_screen,
                 // Norms and biases are the only parameters that are never cut to 16 bits or less.
                 _ if dtype == Dtype::F32 => &mut sizes.other,
                 _ => &mut sizes.linears,
             };
             *place += bytes;
-            let derived = shared || name.contains(".low_rank.") || last == "score" || name.starts_with("head_look");
+            let derived = shared || name.contains(".low_rank.") || last == "score" || name.starts_with("head_screen");
             if !derived && !name.starts_with("tokenizer.") {
                 // Only numbers of 4 bits lie in bytes without a sign, two in each.
                 sizes.parameters += if dtype == Dtype::U8 { 2 * elements } else { elements };
             }
         }
-        let weights = sizes.embedding + sizes.head + sizes.head_look + sizes.linears + sizes.low_rank;
+        let weights = sizes.embedding + sizes.head + sizes.head_screen + sizes.linears + sizes.low_rank;
         sizes.other = sizes.file.saturating_sub(weights + sizes.scores + sizes.tokenizer);
         sizes
     }
@@ -157,7 +157,7 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
         ("  low rank", sizes.low_rank),
         ("  embedding", sizes.embedding),
         ("  head", sizes.head),
-        ("  head in 8 bits", sizes.head_look),
+        ("  its screen", sizes.head_screen),
         ("  tokenizer", sizes.tokenizer),
         ("  scores", sizes.scores),
         ("  other", sizes.other),

@@ -12,7 +12,10 @@ mod common;
 use std::hint::black_box;
 
 use common::{Rng, aligned, median, time};
-use rasp_kernels::{Elems, Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef};
+use rasp_kernels::{
+    Elems, Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows,
+    ScreenInput, ScreenRows,
+};
 
 /// FLOP/s of fused multiply-adds on registers, two FLOP each.
 #[cfg(target_arch = "x86_64")]
@@ -132,6 +135,40 @@ fn quantized_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &
     }
 }
 
+/// Rows of a head and of its screen for one token, from L2 and from memory: microseconds, and GB/s of what is stored.
+fn head_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
+    for (hidden, hot, few, many) in [(576, 64, 1024, 49_152), (1536, 64, 512, 151_936)] {
+        for rows in [few, many] {
+            let name = format!("head [{rows}, {hidden}]");
+            if filter.is_some_and(|filter| !name.contains(filter)) {
+                continue;
+            }
+            let cold = hidden - hot;
+            let (x, x_cold) = (vec![77i16; hidden], vec![-7i8; cold]);
+            let x_scale = vec![0.5; hidden / QUANT_GROUP];
+            let mut scratch = vec![0; ScreenInput::scratch(cold)];
+            let rough = ScreenInput::new(&x[..hot], &x_cold, &mut scratch, [0.5; 2]).expect("fits");
+            let data: Vec<u8> = (0..rows * hidden).map(|i| (i * i >> 7) as u8).collect();
+            let whole: Vec<i8> = data.iter().map(|&byte| byte.cast_signed()).collect();
+            let (scale, screen_scale) = (vec![0x1c00; rows * hidden / QUANT_GROUP], vec![rng.unit(); 2 * rows]);
+            let whole = QuantizedRows::new(&whole, &scale, rows, hidden).expect("fits");
+            let bytes = rows * ScreenRows::row_bytes(hot, cold);
+            let screen = ScreenRows::new(&data[..bytes], &screen_scale, rows, hot, cold).expect("fits");
+            let mut y = vec![0.0; rows];
+            let repeat = (50_000 / rows).max(1);
+            let mut report = |kind: &str, bytes: usize, run: &mut dyn FnMut(&mut [f32])| {
+                let mut times: Vec<_> =
+                    (0..rounds).map(|_| time(|| (0..repeat).for_each(|_| run(&mut y))) / repeat as f64).collect();
+                let seconds = median(&mut times);
+                let name = format!("{name}, {kind}");
+                println!("{name:36} {:>9.1} us {:>7.1} GB/s", seconds * 1e6, bytes as f64 / seconds / 1e9);
+            };
+            report("8 bits", rows * (hidden + hidden / 16), &mut |y| menu.dot_rows_q(y, &x, &x_scale, whole));
+            report("screen", bytes + 8 * rows, &mut |y| menu.dot_rows_screen(y, rough, screen));
+        }
+    }
+}
+
 fn small_operations(menu: Kernels, rounds: usize, rng: &mut Rng) {
     println!("\n{:36} {:>10}", "small operations", "ns");
     let report = |name: &str, run: &mut dyn FnMut()| {
@@ -167,5 +204,6 @@ fn main() {
     println!("{} kernels, one thread, medians of {rounds} rounds", menu.isa());
     products(menu, rounds, filter.map(String::as_str), rng);
     quantized_products(menu, rounds, filter.map(String::as_str), rng);
+    head_products(menu, rounds, filter.map(String::as_str), rng);
     small_operations(menu, rounds, rng);
 }

@@ -41,6 +41,7 @@ mod isa;
 mod matrix;
 mod quantized;
 mod scalar;
+mod screen;
 mod table;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vector;
@@ -52,6 +53,7 @@ pub use active::Active;
 pub use isa::Isa;
 pub use matrix::{Elems, Matrix, STREAMS, interleaved_place};
 pub use quantized::{QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
+pub use screen::{SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenInput, ScreenRows};
 
 use table::Table;
 
@@ -137,13 +139,14 @@ impl Kernels {
         unsafe { (self.0.dot_rows_many)(y, x, w) }
     }
 
-    /// `y[n] = Σ_k x[k]·W[n, k]` in integers, then rounded to f32. A sum beyond i32 wraps.
+    /// Rough products of all rows ([`ScreenRows`] has the formula): the same bits everywhere, as the sums are of integers. A
+    /// sum beyond i32 wraps.
     ///
-    /// Shapes: `y [rows]`, `x [cols]`, `w [rows, cols]`.
-    pub fn dot_rows_i8(&self, y: &mut [f32], x: &[i16], w: &[i8]) {
-        assert!(y.len().checked_mul(x.len()) == Some(w.len()), "dot_rows_i8: shapes");
+    /// Shapes: `y [rows]`, `x` and `w` of as many hot and cold columns.
+    pub fn dot_rows_screen(&self, y: &mut [f32], x: ScreenInput<'_>, w: ScreenRows<'_>) {
+        assert!(y.len() == w.rows() && w.takes(&x), "dot_rows_screen: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.dot_rows_i8)(y, x, w) }
+        unsafe { (self.0.dot_rows_screen)(y, x, w) }
     }
 
     /// The channels `k` with `|x[k]|·score[k] > threshold` (`score` absent: 1), ascending.

@@ -6,7 +6,10 @@ pub(crate) mod quantized;
 
 use half::f16;
 
-use crate::{Elems, Isa, MatMut, MatRef, Matrix, exp as consts, table::Table};
+use crate::{
+    Elems, Isa, MatMut, MatRef, Matrix, SCREEN_BLOCK, SCREEN_GROUP, ScreenInput, ScreenRows, exp as consts,
+    table::Table,
+};
 use quantized::{dot_rows_many_q, dot_rows_q, gemm_q, gemv_q, gemv_sparse_q, quantize};
 
 pub(crate) static TABLE: Table = Table {
@@ -16,7 +19,7 @@ pub(crate) static TABLE: Table = Table {
     gemm,
     dot_rows,
     dot_rows_many,
-    dot_rows_i8,
+    dot_rows_screen,
     select,
     mask,
     rms_norm,
@@ -138,11 +141,22 @@ fn dot_rows_many(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
     }
 }
 
-fn dot_rows_i8(y: &mut [f32], x: &[i16], w: &[i8]) {
+fn dot_rows_screen(y: &mut [f32], x: ScreenInput<'_>, w: ScreenRows<'_>) {
+    let (hot, cold, _) = x.parts();
+    let (data, scale, bytes) = w.parts();
     for (n, y) in y.iter_mut().enumerate() {
-        let row = &w[n * x.len()..][..x.len()];
-        let products = x.iter().zip(row).map(|(&x, &w)| i32::from(x) * i32::from(w));
-        *y = products.fold(0, i32::wrapping_add) as f32;
+        let (steps, rest) = data[n * bytes..][..bytes].split_at(cold.len() / SCREEN_GROUP);
+        let (whole, nibbles) = rest.split_at(hot.len());
+        let products = hot.iter().zip(whole).map(|(&x, &q)| i32::from(x) * i32::from(q.cast_signed()));
+        let mut sums = [products.fold(0, i32::wrapping_add), 0];
+        for (k, &x) in cold.iter().enumerate() {
+            let (block, at) = (k / SCREEN_BLOCK, k % SCREEN_BLOCK);
+            let byte = nibbles[block * SCREEN_GROUP + at % SCREEN_GROUP];
+            let q = if at < SCREEN_GROUP { byte & 15 } else { byte >> 4 };
+            let product = (i32::from(q) - 8) * i32::from(x) * i32::from(steps[k / SCREEN_GROUP].cast_signed());
+            sums[1] = sums[1].wrapping_add(product);
+        }
+        *y = x.value(sums, [scale[2 * n], scale[2 * n + 1]]);
     }
 }
 

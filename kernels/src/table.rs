@@ -1,6 +1,6 @@
 //! The table behind [`Kernels`](crate::Kernels): one pointer for each operation.
 
-use crate::{Elems, Isa, MatMut, MatRef, Matrix, Quantized, QuantizedRef, QuantizedRows};
+use crate::{Elems, Isa, MatMut, MatRef, Matrix, Quantized, QuantizedRef, QuantizedRows, ScreenInput, ScreenRows};
 
 /// `x`, `score`, `threshold`, indices out; returns how many it wrote.
 type Select = unsafe fn(&[f32], Option<&[f32]>, f32, &mut [u32]) -> usize;
@@ -23,7 +23,7 @@ pub(crate) struct Table {
     pub gemm: unsafe fn(MatMut<'_>, MatRef<'_>, Matrix<'_>),
     pub dot_rows: unsafe fn(&mut [f32], &[f32], Matrix<'_>),
     pub dot_rows_many: unsafe fn(MatMut<'_>, MatRef<'_>, Matrix<'_>),
-    pub dot_rows_i8: unsafe fn(&mut [f32], &[i16], &[i8]),
+    pub dot_rows_screen: unsafe fn(&mut [f32], ScreenInput<'_>, ScreenRows<'_>),
     pub select: Select,
     pub mask: Mask,
     pub rms_norm: unsafe fn(&mut [f32], &[f32], &[f32], f32),

@@ -147,31 +147,6 @@ fn row_form_has_the_scalar_bits() {
     }
 }
 
-#[test]
-fn integer_products_have_the_scalar_bits() {
-    let rng = &mut Rng(11);
-    for rows in ROWS {
-        for cols in SIZES {
-            // The largest numbers wrap in long rows, the same way everywhere.
-            for extreme in [false, true] {
-                let x: Vec<i16> = (0..cols).map(|_| if extreme { i16::MIN } else { rng.below(65536) as i16 }).collect();
-                let w: Vec<i8> =
-                    (0..rows * cols).map(|_| if extreme { i8::MIN } else { rng.below(256) as i8 }).collect();
-                let mut want = vec![f32::NAN; rows];
-                scalar().dot_rows_i8(&mut want, &x, &w);
-                for menu in vector_menus() {
-                    let mut got = vec![f32::NAN; rows];
-                    menu.dot_rows_i8(&mut got, &x, &w);
-                    same_bits(&got, &want, format!("{menu:?} [{rows}, {cols}]"));
-                }
-            }
-        }
-    }
-    let mut y = [0.0; 2];
-    scalar().dot_rows_i8(&mut y, &[3, -2, 100], &[1, 2, 3, -128, 127, 0]);
-    assert_eq!(y, [299.0, -638.0]);
-}
-
 /// The L1 and L2 blocks of `dot_rows_many` need larger shapes to be more than one.
 #[test]
 fn row_form_in_many_blocks() {

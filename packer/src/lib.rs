@@ -7,7 +7,7 @@ mod compensate;
 mod decompose;
 mod fisher;
 mod grid;
-mod head_look;
+mod head_screen;
 mod histogram;
 pub mod import;
 mod measure;

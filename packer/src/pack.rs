@@ -2,6 +2,7 @@
 
 use crate::allocate::Search;
 use crate::compensate::Compensation;
+use crate::head_screen::HeadScreen;
 use crate::import;
 use crate::measure::{Measured, measure, search_rho};
 use crate::plan::{Plan, RecipeRequest};
@@ -9,7 +10,7 @@ use crate::progress::Progress;
 use crate::stage::{self, Stage};
 use crate::tokenizer;
 use rasp::format::{Allocation, Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
-use rasp::model::WeightType;
+use rasp::model::{LoadOptions, Model, WeightType};
 use rasp::{Error, Result, Status};
 use std::collections::BTreeMap;
 use std::fs;
@@ -65,7 +66,7 @@ pub struct Summary {
     pub file_bytes: u64,
     /// Bytes of the blocks' linear weights, dense, with their scales and minima.
     pub linear_bytes: u64,
-    /// Bytes of the head that a greedy token reads: its 8-bit copy, or the head itself where that is in 8 bits.
+    /// Bytes of the head that a greedy token reads: its screen.
     pub head_bytes: u64,
     /// Tokens calibrated on.
     pub calibration_tokens: usize,
@@ -102,7 +103,8 @@ impl Drop for Temporary {
 ///
 /// All tensors are first written to a staging file beside the output, one layer in memory at a time. That file is
 /// already a working dense model: the engine itself runs it for calibration, so thresholds are of the very numbers it
-/// will compare with them. Then the tensors are copied behind a header that has the thresholds.
+/// will compare with them. Then the tensors are copied behind a header that has the thresholds, and the head's screen goes
+/// with them.
 pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
     let checkpoint = import::open(&options.input)?;
     let config = config(&checkpoint.config);
@@ -131,32 +133,32 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
         Ok(metadata)
     };
     let (weight_type, undecided) = (options.weight_type, Measured::undecided(&plan));
-    let write = |to: &Path, plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
+    let staging = Temporary(staging_path(&options.output));
+    let write = |plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
         let stage = Stage { checkpoint: &checkpoint, config: &config, tokenizer: &compiled, plan, weight_type };
         let metadata = metadata(&recipe(options, plan, &undecided))?;
-        let mut writer = Writer::create(to, &metadata, stage.tensors())?;
+        let mut writer = Writer::create(&staging.0, &metadata, stage.tensors())?;
         stage.write(&mut writer, progress)?;
         writer.finish()?;
         Ok(stage.tensors())
     };
 
-    if plan.ladder.is_empty() {
-        write(&options.output, &plan, progress)?;
-        return summary(options, &config, &plan, &undecided);
-    }
-    let staging = Temporary(staging_path(&options.output));
     let mut found = options.clone();
     if options.search_rho.generations > 0 {
         plan = planned(1.0, &options.recipe)?;
-        write(&staging.0, &plan, progress)?;
+        write(&plan, progress)?;
         found.recipe = search_rho(options, &plan, &planned, &staging.0, progress)?;
         plan = planned(1.0, &found.recipe)?;
     }
-    let tensors = write(&staging.0, &plan, progress)?;
-    let measured = measure(&found, &mut plan, &staging.0, progress)?;
+    let tensors = write(&plan, progress)?;
+    let measured = match plan.ladder.is_empty() {
+        true => undecided.clone(),
+        false => measure(&found, &mut plan, &staging.0, progress)?,
+    };
     let metadata = metadata(&recipe(options, &plan, &measured))?;
-    copy(&staging.0, &options.output, &metadata, tensors, progress)?;
-    summary(options, &config, &plan, &measured)
+    let screen = HeadScreen::new(Model::load(&staging.0, &LoadOptions::default())?, options.threads)?;
+    complete(&staging.0, &options.output, &metadata, tensors, &screen, progress)?;
+    summary(options, &config, &plan, &measured, &screen)
 }
 
 fn config(from: &import::ModelConfig) -> Config {
@@ -208,37 +210,41 @@ fn staging_path(output: &Path) -> PathBuf {
     output.with_file_name(name)
 }
 
-/// Copies the tensors of one file into another with other metadata.
-fn copy(
+/// Copies the tensors of one file into another with other metadata, and adds the head's screen.
+fn complete(
     from: &Path,
     to: &Path,
     metadata: &[(&str, String)],
     tensors: Vec<TensorSpec>,
+    screen: &HeadScreen,
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let file = File::open(Bytes::map(from)?)?;
-    let mut writer = Writer::create(to, metadata, tensors.clone())?;
-    progress.begin("completing the file", tensors.len() as u64);
+    let mut writer = Writer::create(to, metadata, [tensors.as_slice(), &screen.tensors()].concat())?;
+    progress.begin("completing the file", tensors.len() as u64 + 1);
     for tensor in &tensors {
         writer.tensor(&tensor.name, file.raw(&tensor.name)?)?;
         progress.advance(1);
     }
+    screen.write(&mut writer)?;
+    progress.advance(1);
     progress.end();
     writer.finish()
 }
 
-fn summary(options: &PackOptions, config: &Config, plan: &Plan, measured: &Measured) -> Result<Summary> {
+fn summary(
+    options: &PackOptions,
+    config: &Config,
+    plan: &Plan,
+    measured: &Measured,
+    screen: &HeadScreen,
+) -> Result<Summary> {
     let file_bytes = fs::metadata(&options.output)
         .map_err(|e| Error::new(Status::Io, format!("cannot read the size of {}: {e}", options.output.display())))?
         .len();
     let weights = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>();
     let linear_bytes = (weights as f64 * options.weight_type.bits_per_weight() / 8.0) as u64;
-    // A row in 8 bits, with a scale, error and norm; in a quantized file the head itself, with a scale a group.
-    let head_row = match options.weight_type.quant() {
-        None => config.hidden_size + 3 * size_of::<f32>(),
-        Some(_) => config.hidden_size + config.hidden_size / options.weight_type.block_unit() * size_of::<u16>(),
-    };
-    let head_bytes = (config.vocab_size * head_row) as u64;
+    let head_bytes = screen.bytes();
     let rungs = plan.ladder.iter().zip(plan.kept(options.weight_type)).enumerate().map(|(n, (&sparsity, kept))| Rung {
         sparsity,
         kept,

@@ -1,12 +1,13 @@
 //! From a file's bytes to a [`Model`]: every shape, dtype and count is checked here, once.
 
 use super::group::{Group, GroupKind, Linear, LinearKind, LowRank, Stored};
-use super::{FloatType, HeadLook, Layer, Model, Rows, WeightType};
+use super::screen::{HeadScreen, MAX_COLD, MAX_HOT, cold_columns};
+use super::{FloatType, Layer, Model, Rows, WeightType};
 use crate::format::{Bytes, Config, Dtype, File, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key};
 use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
-use rasp_kernels::{Isa, Kernels, QUANT_GROUP, QuantType};
+use rasp_kernels::{Isa, Kernels, QUANT_GROUP, QuantType, SCREEN_HOT, ScreenRows};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -65,8 +66,8 @@ impl Model {
             true => None,
             false => Some(loader.rows("lm_head")?),
         };
-        let head_look = match file.contains("head_look") {
-            true => Some(loader.head_look()?),
+        let head_screen = match file.contains("head_screen") {
+            true => Some(loader.head_screen()?),
             false => None,
         };
         let final_norm = file.finite("final_norm", &[config.hidden_size])?;
@@ -99,7 +100,7 @@ impl Model {
             chat_template,
             embed_tokens,
             lm_head,
-            head_look,
+            head_screen,
             final_norm,
             inv_freq,
             layers,
@@ -141,10 +142,10 @@ fn told(options: &LoadOptions, outcome: Result<Arc<Model>>) -> Result<Arc<Model>
             } else if model.bytes.is_mapped() {
                 log.tell(LogLevel::Info, format_args!("weights are read from disk as they are first used"));
             }
-            if model.greedy_head_bytes() == model.head_bytes() && model.weight_type.quant().is_none() {
+            if model.head_screen.is_none() {
                 log.tell(
                     LogLevel::Info,
-                    format_args!("the file has no head in 8 bits: greedy tokens read the whole head"),
+                    format_args!("the file has no screen of its head: greedy tokens read it whole"),
                 );
             }
             if model.max_sparsity() == 0.0 {
@@ -227,13 +228,31 @@ impl Loader<'_> {
         Ok(view)
     }
 
-    fn head_look(&self) -> Result<HeadLook> {
+    fn head_screen(&self) -> Result<HeadScreen> {
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
-        Ok(HeadLook {
-            weights: self.file.view("head_look", Dtype::I8, &[vocab, hidden])?,
-            scale: self.file.finite("head_look.scale", &[vocab])?,
-            error: self.file.finite("head_look.error", &[vocab])?,
-            norm: self.file.finite("head_look.norm", &[vocab])?,
+        let bad = |message: String| Err(Error::new(Status::BadFile, format!("tensor head_screen.hot {message}")));
+        let &[hot] = self.file.describe("head_screen.hot")?.1 else { return bad("is no list".into()) };
+        let cold = cold_columns(hidden, hot);
+        if hot > hidden.min(MAX_HOT) || !hot.is_multiple_of(SCREEN_HOT) || cold > MAX_COLD {
+            let range = format!("a multiple of {SCREEN_HOT} up to {MAX_HOT} may be hot, {MAX_COLD} not");
+            return bad(format!("has {hot} columns of {hidden}; {range}"));
+        }
+        let listed = self.file.view::<u32>("head_screen.hot", Dtype::U32, &[hot])?;
+        let mut is_hot = vec![false; hidden];
+        for (at, &column) in listed.iter().enumerate() {
+            match is_hot.get_mut(column as usize) {
+                Some(seen) if !*seen => *seen = true,
+                _ => return bad(format!("element {at}: {column} is listed twice, or no column of {hidden}")),
+            }
+        }
+        let others = (0..hidden as u32).filter(|&column| !is_hot[column as usize]);
+        Ok(HeadScreen {
+            data: self.file.view("head_screen", Dtype::U8, &[vocab, ScreenRows::row_bytes(hot, cold)])?,
+            scale: self.file.finite("head_screen.scale", &[vocab, 2])?,
+            error: self.file.finite("head_screen.error", &[vocab])?,
+            norm: self.file.finite("head_screen.norm", &[vocab])?,
+            columns: listed.iter().copied().chain(others).collect(),
+            hot,
         })
     }
 

@@ -2,23 +2,23 @@
 
 mod group;
 mod load;
-mod look;
 mod rows;
+mod screen;
 mod values;
 
 pub(crate) use group::Weights;
 pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};
 pub use load::LoadOptions;
-pub(crate) use look::{HeadLook, Rounded};
 pub(crate) use rows::{Rows, RowsRef};
+pub(crate) use screen::{HeadScreen, Rounded, input as screen_input};
 
 use crate::format::{Bytes, Config, Dtype, Recipe, View};
 use crate::hash::xxh64;
 use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
-pub use rasp_kernels::QuantType;
 use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
+pub use rasp_kernels::{QuantType, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows};
 use std::sync::{Arc, OnceLock};
 
 /// A loaded model.
@@ -34,8 +34,8 @@ pub struct Model {
     embed_tokens: Rows,
     /// `[vocab, hidden]`, a row a token; `None` where the embedding serves.
     lm_head: Option<Rows>,
-    /// The head in 8 bits, if the file has it.
-    head_look: Option<HeadLook>,
+    /// What greedy tokens read of the head first, if the file has it.
+    head_screen: Option<HeadScreen>,
     /// `[hidden]`
     final_norm: View<f32>,
     /// `[head_dim / 2]`, radians a position (RoFormer, arXiv:2104.09864, section 3.2.2).
@@ -235,15 +235,16 @@ impl Model {
         (self.config.vocab_size * self.lm_head().row_bytes()) as u64
     }
 
-    /// Bytes of the head that a greedy token reads: all of it, or its 8-bit copy where the file has one. (Then a few
-    /// exact rows besides: [`Stats::head_bytes`](crate::session::Stats::head_bytes) counts them.)
+    /// Bytes of the head that a greedy token reads: all of it, or its screen where the file has one. (Then a few exact
+    /// rows besides: [`Stats::head_bytes`](crate::session::Stats::head_bytes) counts them.)
     pub fn greedy_head_bytes(&self) -> u64 {
-        if self.head_look.is_some() { self.look_bytes() } else { self.head_bytes() }
+        self.head_screen.as_ref().map_or_else(|| self.head_bytes(), |screen| screen.bytes() as u64)
     }
 
-    /// Bytes of the head in 8 bits, with its scales, errors and norms.
-    pub(crate) fn look_bytes(&self) -> u64 {
-        (self.config.vocab_size * (self.config.hidden_size + 3 * size_of::<f32>())) as u64
+    /// Row `row` of the head as the file holds it, widened into `values`: `[hidden_size]`. Panics if there is no such row,
+    /// or if `values` has another length.
+    pub fn head_row(&self, row: usize, values: &mut [f32]) {
+        self.lm_head().widen(self.kernels, row, values);
     }
 
     /// The sparsest setting a session can be given; 0 for a dense file.
@@ -319,8 +320,8 @@ impl Model {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens).view(&self.config)
     }
 
-    pub(crate) fn head_look(&self) -> Option<&HeadLook> {
-        self.head_look.as_ref()
+    pub(crate) fn head_screen(&self) -> Option<&HeadScreen> {
+        self.head_screen.as_ref()
     }
 
     /// The weight of the norm before the head: `[hidden]`.

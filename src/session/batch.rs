@@ -9,10 +9,11 @@ use super::Session;
 use super::budget::{Budget, Cancelled, Flow, Halt};
 use super::buffers::{HeadBuffers, Own};
 use super::engine::{Engine, Traffic, Unobserved};
-use super::head::{HeadRow, all_logits, rough_logits, winner};
+use super::head::{HeadRow, all_logits};
 use super::pass::{MAX_SEQS, Mode, Seq, Workspace};
+use super::screen::{Screened, screen};
 use super::step::{Job, Stage};
-use crate::model::{Model, RowsRef};
+use crate::model::Model;
 use crate::{Error, Result, Status};
 use std::array::from_fn;
 use std::sync::Arc;
@@ -189,7 +190,7 @@ fn pass(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: 
     work.advance(model, &mut seqs, budget, &flags, Mode::Decode { sparse: false }, &mut Unobserved)?;
     let bytes = seqs.map(|seq| seq.map_or(0, |seq| seq.bytes.into_inner()));
 
-    let (h, float) = (model.config().hidden_size, matches!(model.lm_head(), RowsRef::Float(_)));
+    let h = model.config().hidden_size;
     for (row, (member, bytes)) in members.iter_mut().flatten().zip(bytes).enumerate() {
         // One that is cancelled will be as it was.
         if !member.cancel.cancelled() {
@@ -197,33 +198,33 @@ fn pass(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: 
             member.traffic.linear_bytes += bytes;
         }
         member.head.prepare(model, &work.buf.hidden[row * h..(row + 1) * h]);
-        member.job.stage = match member.greedy && float && model.head_look().is_some() {
-            false => Stage::Logits,
-            true if member.head.round() => Stage::Winner,
-            true => Stage::NonFinite,
+        member.job.stage = match model.head_screen().filter(|_| member.greedy).map(|screen| member.head.round(screen)) {
+            None => Stage::Logits,
+            Some(Ok(())) => Stage::Winner,
+            Some(Err(_)) => Stage::NonFinite,
         };
     }
-    look(model, work, members, budget, &flags)?;
+    winners(model, work, members, budget, &flags)?;
     logits(model, work, members, budget, &flags)
 }
 
 /// The winners of those that want no more.
-fn look(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
-    let Some(look) = model.head_look() else { return Ok(()) };
-    let mut looking = members.iter_mut().flatten().filter(|member| matches!(member.job.stage, Stage::Winner));
-    let tokens: [Option<(HeadRow<'_>, &mut Job, &mut u64)>; MAX_SEQS] =
-        from_fn(|_| looking.next().map(|m| (m.head.look(), &mut *m.job, &mut *m.head_bytes)));
+fn winners(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
+    let Some(head_screen) = model.head_screen() else { return Ok(()) };
+    let mut greedy = members.iter_mut().flatten().filter(|member| matches!(member.job.stage, Stage::Winner));
+    let tokens: [Option<(Screened<'_>, &mut Job, &mut u64)>; MAX_SEQS] =
+        from_fn(|_| greedy.next().and_then(|m| Some((m.head.screened(model)?, &mut *m.job, &mut *m.head_bytes))));
     let (rows, ends) = split(tokens);
     if rows[0].is_none() {
         return Ok(());
     }
     work.restart();
-    rough_logits(model, look, &mut work.team(budget, flags), &rows)?;
+    screen(model, head_screen, &mut work.team(budget, flags), &rows)?;
     for (row, (job, head_bytes)) in rows.iter().flatten().zip(ends.into_iter().flatten()) {
-        job.stage = match winner(model, look, row) {
+        job.stage = match row.winner(model, head_screen) {
             Ok((token, bytes)) => {
                 *head_bytes += bytes;
-                token.map_or(Stage::Logits, Stage::Won)
+                Stage::Won(token)
             }
             Err(_) => Stage::NonFinite,
         };
@@ -257,9 +258,7 @@ fn logits(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget
 /// What the head takes, apart from where its outcome goes.
 type Ends<'a> = [Option<(&'a mut Job, &'a mut u64)>; MAX_SEQS];
 
-fn split<'a>(
-    mut tokens: [Option<(HeadRow<'a>, &'a mut Job, &'a mut u64)>; MAX_SEQS],
-) -> ([Option<HeadRow<'a>>; MAX_SEQS], Ends<'a>) {
+fn split<'a, T>(mut tokens: [Option<(T, &'a mut Job, &'a mut u64)>; MAX_SEQS]) -> ([Option<T>; MAX_SEQS], Ends<'a>) {
     let mut ends: Ends<'a> = [const { None }; MAX_SEQS];
     let rows = from_fn(|n| {
         let (row, job, head_bytes) = tokens[n].take()?;

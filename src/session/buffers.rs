@@ -6,8 +6,8 @@ use super::linear::sums_len;
 use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, Model, Rounded};
-use rasp_kernels::QUANT_GROUP;
-use std::sync::atomic::AtomicBool;
+use rasp_kernels::{QUANT_GROUP, ScreenInput};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// The memory of an [`Engine`](super::engine::Engine).
 pub(crate) struct EngineMemory {
@@ -65,8 +65,15 @@ pub(crate) struct HeadBuffers {
     pub(super) whole: Buf<i16>,
     /// One for every 32 elements, where the head is in whole numbers
     pub(super) scale: Buf<f32>,
-    /// What rounding for a first look has cost
+    /// The same for the head's screen, its hot columns and its cold ones, and scratch
+    pub(super) hot: Buf<i16>,
+    pub(super) cold: Buf<i8>,
+    pub(super) eights: Buf<i16>,
+    /// What that rounding has cost
     pub(super) rounded: Option<Rounded>,
+    /// A logit that the largest is not below, and how many rows were looked into for theirs
+    pub(super) floor: f32,
+    pub(super) rivals: AtomicUsize,
     /// `[vocab]`
     pub(crate) logits: Buf<f32>,
     /// The logits as biases and the host's callback leave them: `[vocab]`
@@ -77,13 +84,19 @@ impl HeadBuffers {
     fn cut(cutter: &mut Cutter, model: &Model) -> HeadBuffers {
         let c = model.config();
         let quantized = model.weight_type().quant().is_some();
+        let (hot, cold) = model.head_screen().map_or((0, 0), |screen| (screen.hot, screen.cold()));
         cutter.part(Part::Activations);
         HeadBuffers {
             last: cutter.take(c.hidden_size),
             coming: cutter.take(c.hidden_size),
-            whole: cutter.take(if model.head_look().is_some() || quantized { c.hidden_size } else { 0 }),
+            whole: cutter.take(if quantized { c.hidden_size } else { 0 }),
             scale: cutter.take(if quantized { c.hidden_size / QUANT_GROUP } else { 0 }),
+            hot: cutter.take(hot),
+            cold: cutter.take(cold),
+            eights: cutter.take(ScreenInput::scratch(cold)),
             rounded: None,
+            floor: 0.0,
+            rivals: AtomicUsize::new(0),
             logits: cutter.part(Part::Sampling).take(c.vocab_size),
             steered: cutter.take(c.vocab_size),
         }

@@ -1,31 +1,24 @@
-//! From the last hidden states to logits, or to the largest of them alone.
+//! From the last hidden states to logits.
 
-use super::budget::{Budget, Flow, Halt};
+use super::budget::{Budget, Flow};
 use super::buffers::HeadBuffers;
 use super::engine::{Engine, UNIT};
 use super::pass::view;
 use super::shared::{Shared, share};
 use super::work::{SHARED_BYTES, UNIT_BYTES, Work, cut};
-use crate::model::{HeadLook, Model, Rounded, RowsRef};
-use crate::sampling::argmax;
+use crate::model::{Model, RowsRef};
 use crate::{Error, Result, Status};
 use rasp_kernels::{QUANT_GROUP, QuantizedRef};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// One row in so many of the head may remain after a first look; with more the whole head is read.
-const CANDIDATES: usize = 32;
-/// Rows that are compared together: the compiler turns them into vectors.
-const BLOCK: usize = 64;
-
 /// A token at the head, as the parts of a job see it.
 pub(super) struct HeadRow<'a> {
     x: &'a [f32],
     whole: &'a [i16],
-    /// Of `whole`, one for every 32; or the one of a first look.
+    /// Of `whole`, one for every 32.
     scale: &'a [f32],
-    rounded: Option<Rounded>,
-    logits: Shared<'a, f32>,
+    pub(super) logits: Shared<'a, f32>,
     /// False once a logit was none.
     finite: AtomicBool,
 }
@@ -45,28 +38,38 @@ impl HeadBuffers {
     /// What was prepared, for all logits.
     pub(super) fn row(&mut self, model: &Model) -> HeadRow<'_> {
         let HeadBuffers { coming, whole, scale, logits, .. } = self;
-        if let RowsRef::Quantized(_) = model.lm_head() {
-            model.kernels().quantize(whole, scale, coming);
-        }
-        let (logits, finite) = (Shared::new(logits), AtomicBool::new(true));
-        HeadRow { x: coming, whole, scale, rounded: None, logits, finite }
-    }
-
-    /// Rounds what was prepared for a first look; false if it is no numbers.
-    pub(super) fn round(&mut self) -> bool {
-        self.rounded = Rounded::new(&self.coming, &mut self.whole);
-        self.rounded.is_some()
-    }
-
-    /// What was prepared and rounded.
-    pub(super) fn look(&mut self) -> HeadRow<'_> {
-        let HeadBuffers { coming, whole, rounded, logits, .. } = self;
-        let (logits, finite) = (Shared::new(logits), AtomicBool::new(true));
-        HeadRow { x: coming, whole, scale: &[], rounded: *rounded, logits, finite }
+        HeadRow::new(model, coming, whole, scale, logits)
     }
 }
 
-impl HeadRow<'_> {
+impl<'a> HeadRow<'a> {
+    /// `whole` and `scale` take `x` in whole numbers, where the head is in such.
+    pub(super) fn new(
+        model: &Model,
+        x: &'a [f32],
+        whole: &'a mut [i16],
+        scale: &'a mut [f32],
+        logits: &'a mut [f32],
+    ) -> HeadRow<'a> {
+        if let RowsRef::Quantized(_) = model.lm_head() {
+            model.kernels().quantize(whole, scale, x);
+        }
+        HeadRow { x, whole, scale, logits: Shared::new(logits), finite: AtomicBool::new(true) }
+    }
+
+    /// The logits of these rows. One that is no number is remembered.
+    pub(super) fn logits_of(&self, model: &Model, rows: Range<usize>, logits: &mut [f32]) {
+        match model.lm_head().row_range(rows) {
+            RowsRef::Float(weights) => model.kernels().dot_rows(logits, self.x, weights),
+            RowsRef::Quantized(weights) => model.kernels().dot_rows_q(logits, self.whole, self.scale, weights),
+        }
+        // Compared as integers, which the compiler turns into vectors.
+        let largest = logits.iter().fold(0, |largest, x| x.abs().to_bits().max(largest));
+        if largest >= f32::INFINITY.to_bits() {
+            self.finite.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Fails if a logit was no number.
     pub(super) fn check(&self) -> Result<()> {
         if self.finite.load(Ordering::Relaxed) { Ok(()) } else { Err(non_finite()) }
@@ -74,7 +77,7 @@ impl HeadRow<'_> {
 }
 
 /// The head's rows that this part reads, in units of work for so many tokens.
-fn rows_of_part(
+pub(super) fn rows_of_part(
     len: usize,
     row_bytes: usize,
     parts: usize,
@@ -87,67 +90,17 @@ fn rows_of_part(
 
 /// All logits of these tokens, as far as the budget goes.
 pub(super) fn all_logits(model: &Model, work: &mut Work<'_>, tokens: &[Option<HeadRow<'_>>]) -> Flow {
-    let (kernels, weights, parts) = (model.kernels(), model.lm_head(), work.parts());
+    let (weights, parts) = (model.lm_head(), work.parts());
     let count = tokens.iter().flatten().count();
     work.large(&|part, pieces| {
         pieces.each(rows_of_part(weights.rows(), weights.row_bytes(), parts, part, count), |rows| {
             for token in tokens.iter().flatten() {
                 // SAFETY: shares of different parts do not overlap, and every token has logits of its own.
                 let logits = unsafe { token.logits.slice(rows.clone()) };
-                match weights.row_range(rows.clone()) {
-                    RowsRef::Float(weights) => kernels.dot_rows(logits, token.x, weights),
-                    RowsRef::Quantized(weights) => kernels.dot_rows_q(logits, token.whole, token.scale, weights),
-                }
-                // Compared as integers, which the compiler turns into vectors.
-                let largest = logits.iter().fold(0, |largest, x| x.abs().to_bits().max(largest));
-                if largest >= f32::INFINITY.to_bits() {
-                    token.finite.store(false, Ordering::Relaxed);
-                }
+                token.logits_of(model, rows.clone(), logits);
             }
         });
     })
-}
-
-/// The rough logits of these tokens, from the head in 8 bits.
-pub(super) fn rough_logits(
-    model: &Model,
-    look: &HeadLook,
-    work: &mut Work<'_>,
-    tokens: &[Option<HeadRow<'_>>],
-) -> Flow {
-    let (kernels, h, parts) = (model.kernels(), model.config().hidden_size, work.parts());
-    let count = tokens.iter().flatten().count();
-    work.large(&|part, pieces| {
-        pieces.each(rows_of_part(look.scale.len(), h, parts, part, count), |rows| {
-            for token in tokens.iter().flatten() {
-                // SAFETY: shares of different parts do not overlap, and every token has logits of its own.
-                let logits = unsafe { token.logits.slice(rows.clone()) };
-                kernels.dot_rows_i8(logits, token.whole, &look.weights[rows.start * h..rows.end * h]);
-                let scale = token.rounded.map_or(0.0, |rounded| rounded.scale);
-                for (logit, row_scale) in logits.iter_mut().zip(&look.scale[rows.clone()]) {
-                    *logit *= row_scale * scale;
-                }
-            }
-        });
-    })
-}
-
-/// The token of the largest logit, from [`rough_logits`] and, exactly, the rows that can have won; `None` if these are too
-/// many. And the bytes of the head that both have read.
-pub(super) fn winner(model: &Model, look: &HeadLook, token: &HeadRow<'_>) -> Result<(Option<u32>, u64)> {
-    let (kernels, RowsRef::Float(weights)) = (model.kernels(), model.lm_head()) else { return Ok((None, 0)) };
-    let Some(rounded) = token.rounded else { return Ok((None, 0)) };
-    // SAFETY: no part of a job writes them any more.
-    let logits = &*unsafe { token.logits.slice(0..look.scale.len()) };
-    // With more candidates than a unit of work reads, the whole head is the better way.
-    let most = (logits.len() / CANDIDATES).min(UNIT_BYTES / weights.row_bytes());
-    let exact = |row: usize| {
-        let mut logit = [0.0];
-        kernels.dot_rows(&mut logit, token.x, weights.row_range(row..row + 1));
-        if logit[0].is_finite() { Ok(logit[0]) } else { Err(non_finite()) }
-    };
-    let (winner, candidates) = Candidates { logits, rounded, look, most }.winner(exact)?;
-    Ok((winner, model.look_bytes() + (candidates * weights.row_bytes()) as u64))
 }
 
 impl Engine {
@@ -174,25 +127,6 @@ impl Engine {
         outcome?;
         self.head_bytes += model.head_bytes();
         Ok(())
-    }
-
-    /// The token of the largest logit, the lowest id on a tie: that of [`logits`](Engine::logits), by reading the
-    /// head in 8 bits and then, exactly, the rows that can have won (see [`HeadLook`](crate::model::HeadLook)).
-    ///
-    /// `None` if the file has no such head, or too many rows remain: compute the logits. Overwrites `head.logits`.
-    pub(crate) fn greedy(&mut self, budget: &Budget) -> Flow<Option<u32>> {
-        let model = &*self.model;
-        let Some(look) = model.head_look() else { return Ok(None) };
-        if !self.head.round() {
-            return Err(Halt::Failed(non_finite()));
-        }
-        let tokens = [Some(self.head.look())];
-        let mut work = self.work.team(budget, &self.cancel);
-        rough_logits(model, look, &mut work, &tokens)?;
-        let [Some(token)] = &tokens else { return Ok(None) };
-        let (winner, bytes) = work.alone(|| winner(model, look, token))?;
-        self.head_bytes += bytes;
-        Ok(winner)
     }
 
     /// Logits of `rows` of the last pass, into `out`: `[rows, vocab]`. Each row has the bits of
@@ -233,53 +167,6 @@ impl Engine {
                 RowsRef::Quantized(weights) => kernels.dot_rows_many_q(out, whole, weights),
             }
         })
-    }
-}
-
-/// Rows of the head that can have won, after a first look at all.
-struct Candidates<'a> {
-    logits: &'a [f32],
-    rounded: Rounded,
-    look: &'a HeadLook,
-    /// So many are looked into, at most.
-    most: usize,
-}
-
-impl Candidates<'_> {
-    /// The winner, or none if there are too many candidates; and how many were looked into. `exact` gives a row's logit.
-    fn winner(&self, exact: impl Fn(usize) -> Result<f32>) -> Result<(Option<u32>, usize)> {
-        let Candidates { logits, look, most, .. } = *self;
-        let bound = |row: usize| self.rounded.bound(look.error[row], look.norm[row]);
-        let mut winner = argmax(logits) as usize;
-        let mut best = exact(winner)?;
-        let mut looked = 0;
-        // Not `>=`: a NaN, from a damaged file, must be looked into.
-        let loses = |row: usize, best: f32| logits[row] + bound(row) < best;
-        for start in (0..logits.len()).step_by(BLOCK) {
-            let rows = start..logits.len().min(start + BLOCK);
-            let lost = {
-                let rows = rows.clone();
-                let columns = logits[rows.clone()].iter().zip(&look.error[rows.clone()]).zip(&look.norm[rows]);
-                columns.fold(true, |all, ((&y, &e), &n)| all & (y + self.rounded.bound(e, n) < best))
-            };
-            if lost {
-                continue;
-            }
-            for row in rows {
-                if loses(row, best) {
-                    continue;
-                }
-                if looked == most {
-                    return Ok((None, looked));
-                }
-                looked += 1;
-                let logit = exact(row)?;
-                if logit > best || (logit == best && row < winner) {
-                    (winner, best) = (row, logit);
-                }
-            }
-        }
-        Ok((Some(winner as u32), looked))
     }
 }
 

@@ -17,6 +17,7 @@ mod open;
 mod pace;
 mod pass;
 mod score;
+mod screen;
 mod shared;
 mod shift;
 mod state;

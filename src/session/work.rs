@@ -107,12 +107,6 @@ impl<'a> Work<'a> {
         self.place.forks += 1;
         Ok(())
     }
-
-    /// One unit for the calling thread alone.
-    pub(super) fn alone<T>(&mut self, work: impl FnOnce() -> Result<T>) -> Flow<T> {
-        self.budget.unit(self.cancel)?;
-        Ok(work()?)
-    }
 }
 
 /// The pieces of one part, counted.

@@ -31,6 +31,20 @@ pub fn load_uniform() -> Arc<Model> {
     Model::load(&path, &LoadOptions::default()).unwrap()
 }
 
+/// The same model in whole numbers, `q4` or `q8`, beside it.
+#[allow(dead_code)]
+pub fn load_whole(kind: &str) -> Arc<Model> {
+    Model::load(&whole_path(kind), &LoadOptions::default()).unwrap()
+}
+
+/// Where that lies.
+#[allow(dead_code)]
+pub fn whole_path(kind: &str) -> PathBuf {
+    let path = path().with_file_name(format!("smollm2-{kind}.rasp"));
+    assert!(path.exists(), "{} is not there: run `make models` first", path.display());
+    path
+}
+
 /// `tests/goldens/smollm2.json`, written by `tests/reference/make_goldens.py`.
 #[allow(dead_code)]
 pub fn goldens() -> Value {

@@ -145,7 +145,7 @@ impl Report {
             ("low rank", sizes.low_rank),
             ("embedding", sizes.embedding),
             ("head", sizes.head),
-            ("head in 8 bits", sizes.head_look),
+            ("screen of the head", sizes.head_screen),
             ("tokenizer", sizes.tokenizer),
             ("scores", sizes.scores),
             ("norms, header, padding", sizes.other),

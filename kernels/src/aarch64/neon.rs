@@ -219,6 +219,33 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn add_screen_block(self, sums: int32x4_t, x: *const i8, w: *const u8, steps: [i32; 2]) -> int32x4_t {
+        // SAFETY: self is the proof, the pointers the caller's promise.
+        unsafe {
+            let (w, low) = ([vld1q_u8(w), vld1q_u8(w.add(16))], vdupq_n_u8(15));
+            let group = |sums, q: [uint8x16_t; 2], x: *const i8, step: i32| {
+                let q = [vreinterpretq_s8_u8(q[0]), vreinterpretq_s8_u8(q[1])];
+                let x = [vld1q_s8(x), vld1q_s8(x.add(16))];
+                // At most 15·128 four times.
+                let sum = vmlal_high_s8(vmull_s8(vget_low_s8(q[0]), vget_low_s8(x[0])), q[0], x[0]);
+                let sum = vmlal_high_s8(vmlal_s8(sum, vget_low_s8(q[1]), vget_low_s8(x[1])), q[1], x[1]);
+                let step = step as i16;
+                vmlal_high_n_s16(vmlal_n_s16(sums, vget_low_s16(sum), step), sum, step)
+            };
+            let sums = group(sums, [vandq_u8(w[0], low), vandq_u8(w[1], low)], x, steps[0]);
+            group(sums, [vshrq_n_u8::<4>(w[0]), vshrq_n_u8::<4>(w[1])], x.add(32), steps[1])
+        }
+    }
+    #[inline(always)]
+    fn sums_i32(self, a: [int32x4_t; 4]) -> [i32; 4] {
+        // SAFETY: self is the proof; the array has room for the vector.
+        unsafe {
+            let mut sums = [0; 4];
+            vst1q_s32(sums.as_mut_ptr(), vpaddq_s32(vpaddq_s32(a[0], a[1]), vpaddq_s32(a[2], a[3])));
+            sums
+        }
+    }
+    #[inline(always)]
     fn sum_i32(self, a: int32x4_t) -> i32 {
         // SAFETY: self is the proof.
         unsafe { vaddvq_s32(a) }

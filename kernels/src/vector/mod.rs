@@ -13,7 +13,6 @@
 #![allow(clippy::needless_range_loop)]
 
 pub(crate) mod dot;
-pub(crate) mod dot_i8;
 mod elem;
 pub(crate) mod elementwise;
 mod exp;
@@ -22,6 +21,7 @@ pub(crate) mod gemv;
 mod list;
 pub(crate) mod quantized;
 pub(crate) mod reduce;
+pub(crate) mod screen;
 pub(crate) mod select;
 mod simd;
 // Its entry points enable a feature that every x86-64 has; other processors have 4 lanes of their own.
@@ -35,7 +35,9 @@ pub(crate) use simd::Simd;
 /// `$token` must have an associated function `here`, enabling `$features`, that makes the token.
 macro_rules! entries {
     ($isa:expr, $token:ty, $features:literal) => {
-        use crate::{Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRows, QuantizedRef, table::Table, vector};
+        use crate::{
+            Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRows, QuantizedRef, ScreenInput, ScreenRows, table::Table, vector
+        };
 
         /// This instruction set's operations, for a CPU that has it.
         pub(crate) static TABLE: Table = OPERATIONS;
@@ -47,7 +49,7 @@ macro_rules! entries {
             gemm,
             dot_rows,
             dot_rows_many,
-            dot_rows_i8,
+            dot_rows_screen,
             select,
             mask,
             rms_norm,
@@ -71,7 +73,7 @@ macro_rules! entries {
             gemm = vector::gemm::gemm(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>);
             dot_rows = vector::dot::dot_rows(y: &mut [f32], x: &[f32], w: Matrix<'_>);
             dot_rows_many = vector::dot::dot_rows_many(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>);
-            dot_rows_i8 = vector::dot_i8::dot_rows_i8(y: &mut [f32], x: &[i16], w: &[i8]);
+            dot_rows_screen = vector::screen::dot_rows_screen(y: &mut [f32], x: ScreenInput<'_>, w: ScreenRows<'_>);
             select = vector::select::select(x: &[f32], score: Option<&[f32]>, threshold: f32, out: &mut [u32]) -> usize;
             mask = vector::select::mask(y: &mut [f32], x: &[f32], score: Option<&[f32]>, threshold: f32) -> usize;
             rms_norm = vector::reduce::rms_norm(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32);

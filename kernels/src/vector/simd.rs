@@ -90,6 +90,17 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `w` is valid for reading `2·LANES` elements.
     unsafe fn add_products_i8(self, sums: Self::I32, x: Self::I16, w: *const i8) -> Self::I32;
+    /// To the lanes of `sums`, wrapping, in any order: for two groups of 32 numbers of 4 bits `step·Σ q·x`. Byte `i` of 32
+    /// holds number `i` (low) and `32 + i`; each group's step, an i8, comes twice, in the halves of an i32.
+    ///
+    /// # Safety
+    /// `x` is valid for reading 64 elements, `w` for 32 bytes.
+    unsafe fn add_screen_block(self, sums: Self::I32, x: *const i8, w: *const u8, steps: [i32; 2]) -> Self::I32;
+    /// The sums of the lanes of each, wrapping.
+    #[inline(always)]
+    fn sums_i32(self, a: [Self::I32; 4]) -> [i32; 4] {
+        [self.sum_i32(a[0]), self.sum_i32(a[1]), self.sum_i32(a[2]), self.sum_i32(a[3])]
+    }
     /// The sum of the lanes, wrapping.
     fn sum_i32(self, a: Self::I32) -> i32;
 

@@ -166,6 +166,16 @@ impl<const N: usize> Simd for Soft<N> {
         std::array::from_fn(|l| sums[l].wrapping_add(product(0, l)).wrapping_add(product(1, l)))
     }
     #[inline(never)]
+    unsafe fn add_screen_block(self, mut sums: [i32; N], x: *const i8, w: *const u8, steps: [i32; 2]) -> [i32; N] {
+        // SAFETY: by contract.
+        let (x, w): ([i8; 64], [u8; 32]) = unsafe { (x.cast::<[i8; 64]>().read(), w.cast::<[u8; 32]>().read()) };
+        for (k, x) in x.into_iter().enumerate() {
+            let q = i32::from(if k < 32 { w[k] & 15 } else { w[k - 32] >> 4 });
+            sums[k % N] = sums[k % N].wrapping_add(q * i32::from(x) * (steps[k / 32] >> 16));
+        }
+        sums
+    }
+    #[inline(never)]
     fn sum_i32(self, a: [i32; N]) -> i32 {
         a.into_iter().fold(0, i32::wrapping_add)
     }
@@ -223,7 +233,10 @@ mod sixteen {
 }
 
 mod tests {
-    use crate::{Active, Elems, Kernels, MatMut, MatRef, Matrix, QuantType, Quantized, QuantizedRef, QuantizedRows};
+    use crate::{
+        Active, Elems, Kernels, MatMut, MatRef, Matrix, QuantType, Quantized, QuantizedRef, QuantizedRows, ScreenInput,
+        ScreenRows,
+    };
 
     fn menus() -> [(&'static str, Kernels); 2] {
         [("4 lanes", Kernels(&super::four::TABLE)), ("16 lanes", Kernels(&super::sixteen::TABLE))]
@@ -312,16 +325,22 @@ mod tests {
     fn integer_products() {
         let numbers = &mut Numbers(3);
         for rows in SIZES {
-            for cols in SIZES {
-                let x: Vec<i16> = (0..cols).map(|_| numbers.bits() as i16).collect();
-                let w: Vec<i8> = (0..rows * cols).map(|_| numbers.bits() as i8).collect();
+            for (hot, blocks) in [(0, 1), (32, 0), (32, 1), (64, 2), (0, 9), (64, 11)] {
+                let x: Vec<i16> = (0..hot).map(|_| numbers.bits() as i16).collect();
+                let cold: Vec<i8> = (0..64 * blocks).map(|_| (numbers.bits() as i8).max(-127)).collect();
+                let mut eights = vec![0; ScreenInput::scratch(64 * blocks)];
+                let x = ScreenInput::new(&x, &cold, &mut eights, [0.5, 0.01]).unwrap();
+                let bytes = rows * ScreenRows::row_bytes(hot, 64 * blocks);
+                let data: Vec<u8> = (0..bytes).map(|_| numbers.bits() as u8).collect();
+                let scale = numbers.take(2 * rows);
+                let w = ScreenRows::new(&data, &scale, rows, hot, 64 * blocks).unwrap();
                 let run = |menu: Kernels| {
                     let mut y = vec![1.0; rows];
-                    menu.dot_rows_i8(&mut y, &x, &w);
+                    menu.dot_rows_screen(&mut y, x, w);
                     y
                 };
                 for (name, menu) in menus() {
-                    same(&run(menu), &run(truth()), &format!("{name}: [{rows}, {cols}]"));
+                    same(&run(menu), &run(truth()), &format!("{name}: {rows} rows of {hot} and {blocks} blocks"));
                 }
             }
         }

@@ -221,6 +221,31 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn add_screen_block(self, sums: __m256i, x: *const i8, w: *const u8, steps: [i32; 2]) -> __m256i {
+        // SAFETY: self is the proof, the pointers the caller's promise.
+        unsafe {
+            let (w, low) = (_mm256_loadu_si256(w.cast()), _mm256_set1_epi8(15));
+            let group = |sums, q, x: *const i8, step| {
+                // At most 15·128 twice: no sum of 16 bits saturates.
+                let pairs = _mm256_maddubs_epi16(q, _mm256_loadu_si256(x.cast()));
+                _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi32(step)))
+            };
+            let sums = group(sums, _mm256_and_si256(w, low), x, steps[0]);
+            group(sums, _mm256_and_si256(_mm256_srli_epi16::<4>(w), low), x.add(32), steps[1])
+        }
+    }
+    #[inline(always)]
+    fn sums_i32(self, a: [__m256i; 4]) -> [i32; 4] {
+        // SAFETY: self is the proof; the array has room for the vector.
+        unsafe {
+            let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a[0], a[1]), _mm256_hadd_epi32(a[2], a[3]));
+            let four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+            let mut sums = [0; 4];
+            _mm_storeu_si128(sums.as_mut_ptr().cast(), four);
+            sums
+        }
+    }
+    #[inline(always)]
     fn sum_i32(self, a: __m256i) -> i32 {
         // SAFETY: self is the proof.
         unsafe {

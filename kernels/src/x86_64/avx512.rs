@@ -204,6 +204,20 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn add_screen_block(self, sums: __m512i, x: *const i8, w: *const u8, steps: [i32; 2]) -> __m512i {
+        // SAFETY: self is the proof, the pointers the caller's promise.
+        unsafe {
+            // The low bits in the lower half, the high ones in the upper.
+            let w = _mm512_broadcast_i64x4(_mm256_loadu_si256(w.cast()));
+            let shift = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(4));
+            let q = _mm512_and_si512(_mm512_srlv_epi16(w, shift), _mm512_set1_epi8(15));
+            // At most 15·128 twice: no sum of 16 bits saturates.
+            let pairs = _mm512_maddubs_epi16(q, _mm512_loadu_si512(x.cast()));
+            let step = _mm512_mask_set1_epi32(_mm512_set1_epi32(steps[0]), 0xff00, steps[1]);
+            _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, step))
+        }
+    }
+    #[inline(always)]
     fn sum_i32(self, a: __m512i) -> i32 {
         // SAFETY: self is the proof.
         unsafe { _mm512_reduce_add_epi32(a) }

@@ -1,7 +1,6 @@
 //! Embedding and head, some rows in memory at once.
 
-use super::{Stage, f32_bytes, u16_bytes};
-use crate::head_look::HeadLook;
+use super::{Stage, u16_bytes};
 use crate::quantize::quantize;
 use rasp::Result;
 use rasp::format::{Dtype, TensorSpec, Writer};
@@ -29,10 +28,6 @@ impl Stage<'_> {
         for name in matrices {
             add(name.to_string(), self.weight_type.dtype(), &[vocab, hidden]);
         }
-        add("head_look".into(), Dtype::I8, &[vocab, hidden]);
-        for part in ["scale", "error", "norm"] {
-            add(format!("head_look.{part}"), Dtype::F32, &[vocab]);
-        }
         specs
     }
 
@@ -51,11 +46,10 @@ impl Stage<'_> {
             return Ok(());
         }
         self.write_float(writer, "embed_tokens", |rows| c.embedding_rows(rows))?;
-        if tied {
-            return self.write_look(writer, |rows| c.embedding_rows(rows));
+        if !tied {
+            self.write_float(writer, "lm_head", head)?;
         }
-        self.write_float(writer, "lm_head", head)?;
-        self.write_look(writer, head)
+        Ok(())
     }
 
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
@@ -95,23 +89,5 @@ impl Stage<'_> {
             scale.extend(grid.scale);
         }
         writer.tensor(&format!("{name}.scale"), &u16_bytes(&scale))
-    }
-
-    /// The head once more, in 8 bits, with what greedy decoding has to know of each row.
-    fn write_look(&self, writer: &mut Writer, values: impl Fn(Range<usize>) -> Result<Vec<f32>>) -> Result<()> {
-        let mut look = HeadLook::default();
-        writer.begin("head_look")?;
-        for rows in self.blocks() {
-            let bytes: Vec<u8> = self
-                .rounded("lm_head", &values(rows)?)?
-                .chunks_exact(self.config.hidden_size)
-                .flat_map(|row| look.add(row))
-                .map(i8::cast_unsigned)
-                .collect();
-            writer.write(&bytes)?;
-        }
-        writer.tensor("head_look.scale", &f32_bytes(&look.scale))?;
-        writer.tensor("head_look.error", &f32_bytes(&look.error))?;
-        writer.tensor("head_look.norm", &f32_bytes(&look.norm))
     }
 }
