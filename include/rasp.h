@@ -285,7 +285,8 @@ typedef struct rasp_sampling {
     uint32_t struct_size;
     // Divides the logits, 0 to 100; 0 is greedy: the largest logit, the lowest id on a tie.
     float temperature;
-    // Only the top_k largest logits stay; 0: all.
+    // Only the top_k largest logits stay; 0: all. With up to 64, and no repetition penalty, a token reads only a part of
+    // the head, as a greedy one does.
     uint32_t top_k;
     // Only the fewest tokens whose probabilities sum to at least top_p stay, above 0 to 1; 1: all.
     float top_p;
@@ -342,7 +343,7 @@ typedef struct rasp_stats {
     // Those bytes as a share of what as many dense tokens would have read; 1 if there were none.
     double kept;
     // Bytes of the head that were read since then: for the last token of each prompt all of it, for a token decoded
-    // greedily about half.
+    // greedily a third to somewhat more than half.
     uint64_t head_bytes_read;
     // Units of work done since then, see rasp_prefill_within.
     uint64_t units;

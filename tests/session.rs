@@ -113,7 +113,7 @@ fn cancelling_stops_the_next_call_and_leaves_the_session_whole() {
 
 #[test]
 fn a_greedy_step_takes_the_largest_logit_though_it_reads_less_of_the_head() {
-    // A row of the head has 1,152 bytes in 16 bits and 612 in 8, one of its screen 368.
+    // A row of the head has 1,152 bytes in 16 bits and 612 in 8, one of its screen 352.
     let files = [(load(), 0.35), (load_whole("q8"), 0.63), (load_whole("q4"), 0.63)];
     for ((model, share), (sparsity, threads)) in
         files.iter().flat_map(|file| [(0.0, 1), (0.5, 2), (0.7, 1)].map(|setting| (file, setting)))
@@ -140,6 +140,34 @@ fn a_greedy_step_takes_the_largest_logit_though_it_reads_less_of_the_head() {
         // The logits are there for who asks, those of the token that passed last.
         greedy.decode(greedy.tokens()[PROMPT.len() + count - 1]).unwrap();
         assert_eq!(greedy.logits().unwrap(), whole.logits().unwrap());
+    }
+}
+
+#[test]
+fn a_draw_from_the_top_k_is_the_same_though_it_reads_less_of_the_head() {
+    for (model, top_k, threads) in
+        [(load(), 5, 1), (load(), 40, 2), (load_whole("q8"), 64, 1), (load_whole("q4"), 40, 1), (load(), 65, 1)]
+    {
+        let options = SessionOptions { context: 128, threads, ..Default::default() };
+        let [mut drawn, mut whole] = [(); 2].map(|_| {
+            let mut session = Session::open(model.clone(), &options).unwrap();
+            let sampling =
+                Sampling { temperature: 1.2, top_k, top_p: 0.95, min_p: 0.02, seed: 7, ..Default::default() };
+            session.set_sampling(sampling).unwrap();
+            session.set_sparsity(0.5).unwrap();
+            session.prefill(&PROMPT).unwrap();
+            session
+        });
+        let before = drawn.stats().head_bytes;
+        let count = 100;
+        for n in 0..count {
+            // From all logits, which `decode` has computed.
+            let expected = whole.step().unwrap();
+            assert_eq!(drawn.step().unwrap(), expected, "step {n}, top {top_k}");
+            whole.decode(expected).unwrap();
+        }
+        let read = (drawn.stats().head_bytes - before) as f64 / f64::from(count - 1) / model.head_bytes() as f64;
+        assert!(if top_k > 64 { read == 1.0 } else { read < 0.8 }, "{read} of the head a token, top {top_k}");
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Sizes {
     pub low_rank: u64,
     pub scores: u64,
     pub tokenizer: u64,
-    /// The head in 8 bits, with its scales and bounds.
+    /// The screen of the head, with its scales and bounds.
     pub head_screen: u64,
     /// Norms, biases, rotary frequencies, the header and padding.
     pub other: u64,

@@ -148,7 +148,7 @@ fn head_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut R
             let x_scale = vec![0.5; hidden / QUANT_GROUP];
             let mut scratch = vec![0; ScreenInput::scratch(cold)];
             let rough = ScreenInput::new(&x[..hot], &x_cold, &mut scratch, [0.5; 2]).expect("fits");
-            let data: Vec<u8> = (0..rows * hidden).map(|i| (i * i >> 7) as u8).collect();
+            let data: Vec<u8> = (0..rows * hidden).map(|i| ((i * i) >> 7) as u8).collect();
             let whole: Vec<i8> = data.iter().map(|&byte| byte.cast_signed()).collect();
             let (scale, screen_scale) = (vec![0x1c00; rows * hidden / QUANT_GROUP], vec![rng.unit(); 2 * rows]);
             let whole = QuantizedRows::new(&whole, &scale, rows, hidden).expect("fits");

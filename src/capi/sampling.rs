@@ -14,7 +14,8 @@ pub struct rasp_sampling {
     pub struct_size: u32,
     /// Divides the logits, 0 to 100; 0 is greedy: the largest logit, the lowest id on a tie.
     pub temperature: f32,
-    /// Only the top_k largest logits stay; 0: all.
+    /// Only the top_k largest logits stay; 0: all. With up to 64, and no repetition penalty, a token reads only a part of
+    /// the head, as a greedy one does.
     pub top_k: u32,
     /// Only the fewest tokens whose probabilities sum to at least top_p stay, above 0 to 1; 1: all.
     pub top_p: f32,

@@ -143,7 +143,7 @@ pub struct rasp_stats {
     /// Those bytes as a share of what as many dense tokens would have read; 1 if there were none.
     pub kept: f64,
     /// Bytes of the head that were read since then: for the last token of each prompt all of it, for a token decoded
-    /// greedily about half.
+    /// greedily a third to somewhat more than half.
     pub head_bytes_read: u64,
     /// Units of work done since then, see rasp_prefill_within.
     pub units: u64,

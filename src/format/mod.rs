@@ -21,7 +21,8 @@ pub use writer::{TensorSpec, Writer};
 
 pub use safetensors::Dtype;
 
-/// The only version this library reads and writes; `__metadata__["rasp.version"]`.
+/// The only version this library reads and writes; `__metadata__["rasp.version"]`. (Files of version 2 without a screen of
+/// the head, as they were first, are as good but slower.)
 pub const FORMAT_VERSION: &str = "2";
 
 /// Every tensor starts on a multiple of this many bytes from the start of the file.

@@ -20,7 +20,8 @@ use random::Random;
 pub struct Sampling {
     /// Divides the logits; 0 means greedy: the largest logit, the lowest id on a tie.
     pub temperature: f32,
-    /// Only the `top_k` largest logits stay; 0 means all.
+    /// Only the `top_k` largest logits stay; 0 means all. With up to 64, and no repetition penalty, a token reads only a
+    /// part of the head, as a greedy one does.
     pub top_k: u32,
     /// Only the fewest tokens whose probabilities sum to at least `top_p` stay; 1 means all (arXiv:1904.09751).
     pub top_p: f32,
@@ -108,9 +109,14 @@ impl Sampler {
         self.random = Random::new(self.settings.seed);
     }
 
-    /// Whether the token is that of the largest logit, whatever came before it.
-    pub(crate) fn is_greedy(&self) -> bool {
-        self.settings.temperature == 0.0 && self.settings.repetition_penalty == 1.0
+    /// How many of the largest logits decide, whatever came before; `None` if all do. Others may be -∞ for
+    /// [`sample`](Sampler::sample), and the token is the same.
+    pub(crate) fn deciding(&self) -> Option<usize> {
+        match self.settings {
+            Sampling { repetition_penalty, .. } if repetition_penalty != 1.0 => None,
+            Sampling { temperature: 0.0, .. } => Some(1),
+            Sampling { top_k, .. } => (top_k != 0).then_some(top_k as usize),
+        }
     }
 
     /// Chooses the token after `history`. `logits` are finite or -∞, which forbids a token, but not all; they stay as
@@ -125,8 +131,11 @@ impl Sampler {
         }
         let candidates = &mut self.candidates;
         candidates.clear();
-        candidates.extend(logits.iter().zip(0..).map(|(&logit, id)| (logit, id)));
-        if repetition_penalty != 1.0 {
+        let all = logits.iter().zip(0..).map(|(&logit, id)| (logit, id));
+        if repetition_penalty == 1.0 {
+            candidates.extend(all.filter(|c| c.0 > f32::NEG_INFINITY));
+        } else {
+            candidates.extend(all);
             for (i, &id) in recent.iter().enumerate() {
                 // Once a token, however often it came.
                 if recent[..i].contains(&id) {

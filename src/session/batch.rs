@@ -5,7 +5,6 @@
 //! step of its own. Whatever a session has to do that is not a pass of one token (finish a prompt, sample after one), it
 //! does by itself before.
 
-use super::Session;
 use super::budget::{Budget, Cancelled, Flow, Halt};
 use super::buffers::{HeadBuffers, Own};
 use super::engine::{Engine, Traffic, Unobserved};
@@ -13,6 +12,7 @@ use super::head::{HeadRow, all_logits};
 use super::pass::{MAX_SEQS, Mode, Seq, Workspace};
 use super::screen::{Screened, screen};
 use super::step::{Job, Stage};
+use super::{Ready, Session};
 use crate::model::Model;
 use crate::{Error, Result, Status};
 use std::array::from_fn;
@@ -32,8 +32,8 @@ struct Member<'a> {
     token: u32,
     traffic: &'a mut Traffic,
     head_bytes: &'a mut u64,
-    /// Whether the head's winner is all it wants.
-    greedy: bool,
+    /// How many of the largest logits it wants, if not all.
+    deciding: Option<usize>,
 }
 
 /// The members of a pass, the first ones of the array.
@@ -159,11 +159,11 @@ impl Session {
 
     /// The workspace, and if its token is to pass with others', what that needs.
     fn member(&mut self) -> (&mut Workspace, Option<Member<'_>>) {
-        let greedy = self.sampler.is_greedy() && self.steering.is_idle();
+        let deciding = self.deciding();
         let Engine { own, head, work, traffic, head_bytes, cancel, .. } = &mut self.engine;
         let member = self.job.as_mut().map(|job| {
             let token = self.tokens[job.start];
-            Member { own, head, cancel, job, token, traffic, head_bytes, greedy }
+            Member { own, head, cancel, job, token, traffic, head_bytes, deciding }
         });
         (work, member)
     }
@@ -198,22 +198,24 @@ fn pass(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: 
             member.traffic.linear_bytes += bytes;
         }
         member.head.prepare(model, &work.buf.hidden[row * h..(row + 1) * h]);
-        member.job.stage = match model.head_screen().filter(|_| member.greedy).map(|screen| member.head.round(screen)) {
+        member.job.stage = match model.head_screen().zip(member.deciding) {
             None => Stage::Logits,
-            Some(Ok(())) => Stage::Winner,
-            Some(Err(_)) => Stage::NonFinite,
+            Some((screen, few)) if member.head.round(screen).is_ok() => Stage::Screen { few },
+            Some(_) => Stage::NonFinite,
         };
     }
-    winners(model, work, members, budget, &flags)?;
+    largest(model, work, members, budget, &flags)?;
     logits(model, work, members, budget, &flags)
 }
 
-/// The winners of those that want no more.
-fn winners(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
+/// The largest logits of those that want no more.
+fn largest(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
     let Some(head_screen) = model.head_screen() else { return Ok(()) };
-    let mut greedy = members.iter_mut().flatten().filter(|member| matches!(member.job.stage, Stage::Winner));
-    let tokens: [Option<(Screened<'_>, &mut Job, &mut u64)>; MAX_SEQS] =
-        from_fn(|_| greedy.next().and_then(|m| Some((m.head.screened(model)?, &mut *m.job, &mut *m.head_bytes))));
+    let mut wanting = members.iter_mut().flatten().filter_map(|m| match m.job.stage {
+        Stage::Screen { few } => Some((m.head.screened(model, few)?, &mut *m.job, &mut *m.head_bytes)),
+        _ => None,
+    });
+    let tokens: [Option<(Screened<'_>, &mut Job, &mut u64)>; MAX_SEQS] = from_fn(|_| wanting.next());
     let (rows, ends) = split(tokens);
     if rows[0].is_none() {
         return Ok(());
@@ -221,10 +223,10 @@ fn winners(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budge
     work.restart();
     screen(model, head_screen, &mut work.team(budget, flags), &rows)?;
     for (row, (job, head_bytes)) in rows.iter().flatten().zip(ends.into_iter().flatten()) {
-        job.stage = match row.winner(model, head_screen) {
-            Ok((token, bytes)) => {
-                *head_bytes += bytes;
-                Stage::Won(token)
+        job.stage = match row.check() {
+            Ok(()) => {
+                *head_bytes += row.bytes(model, head_screen);
+                Stage::Sample { ready: Ready::Hidden }
             }
             Err(_) => Stage::NonFinite,
         };
@@ -247,7 +249,7 @@ fn logits(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget
         job.stage = match row.check() {
             Ok(()) => {
                 *head_bytes += model.head_bytes();
-                Stage::Sample
+                Stage::Sample { ready: Ready::Logits }
             }
             Err(_) => Stage::NonFinite,
         };

@@ -104,7 +104,7 @@ pub(super) fn all_logits(model: &Model, work: &mut Work<'_>, tokens: &[Option<He
 }
 
 impl Engine {
-    /// Prepares row `row` of the last pass for the head: [`logits`](Engine::logits) and [`greedy`](Engine::greedy)
+    /// Prepares row `row` of the last pass for the head: [`logits`](Engine::logits) and [`screen`](Engine::screen)
     /// are then of it, whatever passes meanwhile. Until [`HeadBuffers::keep`] what was kept before is there to return to.
     pub(crate) fn prepare_head(&mut self, row: usize) {
         let h = self.model.config().hidden_size;

@@ -1,8 +1,8 @@
-//! The token of the largest logit, without computing most of them.
+//! The few largest logits, without computing most of the others: all that a greedy token needs, or one drawn from the top k.
 //!
 //! Three passes over the vocabulary, none of which reads the head whole: rough logits from the head's
-//! [screen](crate::model::HeadScreen); the exact one of the roughly largest, a floor below which the winner cannot lie; and
-//! the exact ones of all rows that may reach it. The others become -∞.
+//! [screen](crate::model::HeadScreen); the exact ones of the roughly largest, the least of which is a floor that so many
+//! reach; and the exact ones of all rows that may reach it too. The others become -∞.
 
 use super::budget::{Budget, Flow, Halt};
 use super::buffers::HeadBuffers;
@@ -17,6 +17,8 @@ use rasp_kernels::ScreenInput;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The most logits that a screen is used for: of more, so many rows can be one that reading all is the better way.
+pub(super) const MOST_DECIDING: usize = 64;
 /// Rows that are compared together: the compiler turns them into vectors.
 const BLOCK: usize = 64;
 /// A unit of work is cut as if one row in so many were to be computed exactly.
@@ -27,6 +29,8 @@ pub(super) struct Screened<'a> {
     row: HeadRow<'a>,
     input: ScreenInput<'a>,
     rounded: Rounded,
+    /// How many logits are wanted.
+    few: usize,
     /// One element, which the first part writes and all read later.
     floor: Shared<'a, f32>,
     rivals: &'a AtomicUsize,
@@ -39,14 +43,15 @@ impl HeadBuffers {
         self.rounded.map(|_| ()).ok_or_else(non_finite)
     }
 
-    /// What was prepared and rounded; `None` if it was not.
-    pub(super) fn screened(&mut self, model: &Model) -> Option<Screened<'_>> {
+    /// What was prepared and rounded, for the `few` largest logits; `None` if it was not.
+    pub(super) fn screened(&mut self, model: &Model, few: usize) -> Option<Screened<'_>> {
         let rounded = self.rounded?;
         let HeadBuffers { coming, whole, scale, hot, cold, eights, floor, rivals, logits, .. } = self;
         Some(Screened {
             row: HeadRow::new(model, coming, whole, scale, logits),
             input: screen_input(hot, cold, eights, rounded),
             rounded,
+            few,
             floor: Shared::new(std::slice::from_mut(floor)),
             rivals,
         })
@@ -61,17 +66,47 @@ impl Screened<'_> {
         logit[0]
     }
 
-    /// After [`screen`]: the token of the largest logit, the lowest id on a tie, and the bytes of the head that were read.
-    pub(super) fn winner(&self, model: &Model, screen: &HeadScreen) -> Result<(u32, u64)> {
-        self.row.check()?;
-        // SAFETY: no job writes them any more.
-        let logits = &*unsafe { self.row.logits.slice(0..screen.error.len()) };
-        let bytes = screen.bytes() + self.rivals.load(Ordering::Relaxed) * model.lm_head().row_bytes();
-        Ok((argmax(logits), bytes as u64))
+    /// The least of the exact logits of the rows that are roughly the largest, from all rough logits.
+    fn floor(&self, model: &Model, rough: &[f32]) -> f32 {
+        if self.few == 1 {
+            return self.exact(model, argmax(rough) as usize);
+        }
+        // Largest first. Where a damaged file has too few numbers the floor stays -∞.
+        let mut largest = [(f32::NEG_INFINITY, 0); MOST_DECIDING];
+        let largest = &mut largest[..self.few.clamp(1, MOST_DECIDING).min(rough.len())];
+        let last = largest.len() - 1;
+        for (start, block) in (0..).step_by(BLOCK).zip(rough.chunks(BLOCK)) {
+            let least = largest[last].0;
+            if block.iter().fold(true, |all, &y| all & (y <= least)) {
+                continue;
+            }
+            for (row, &y) in (start..).zip(block) {
+                if y > largest[last].0 {
+                    let at = largest.partition_point(|other| other.0 >= y);
+                    largest[at..].rotate_right(1);
+                    largest[at] = (y, row);
+                }
+            }
+        }
+        if largest[last].0 == f32::NEG_INFINITY {
+            return f32::NEG_INFINITY;
+        }
+        largest.iter().fold(f32::INFINITY, |floor, &(_, row)| floor.min(self.exact(model, row)))
+    }
+
+    /// Fails if a logit was no number.
+    pub(super) fn check(&self) -> Result<()> {
+        self.row.check()
+    }
+
+    /// Bytes of the head that [`screen`] has read.
+    pub(super) fn bytes(&self, model: &Model, screen: &HeadScreen) -> u64 {
+        (screen.bytes() + self.rivals.load(Ordering::Relaxed) * model.lm_head().row_bytes()) as u64
     }
 }
 
-/// Leaves in each token's logits the exact ones of all rows that can have won, and -∞ elsewhere, as far as the budget goes.
+/// Leaves in each token's logits the exact ones of all rows that can be among its few, and -∞ elsewhere, as far as the
+/// budget goes.
 pub(super) fn screen(model: &Model, screen: &HeadScreen, work: &mut Work<'_>, tokens: &[Option<Screened<'_>>]) -> Flow {
     let (kernels, rows, parts) = (model.kernels(), screen.rows(), work.parts());
     let (vocab, count) = (rows.rows(), tokens.iter().flatten().count());
@@ -89,7 +124,7 @@ pub(super) fn screen(model: &Model, screen: &HeadScreen, work: &mut Work<'_>, to
             // SAFETY: only the first part is at work.
             let (floor, logits) = unsafe { (token.floor.slice(0..1), token.row.logits.slice(0..vocab)) };
             token.rivals.store(0, Ordering::Relaxed);
-            floor[0] = token.exact(model, argmax(logits) as usize);
+            floor[0] = token.floor(model, logits);
         }
     })?;
     work.large(&|part, pieces| {
@@ -128,19 +163,17 @@ fn keep_rivals(model: &Model, screen: &HeadScreen, token: &Screened<'_>, rows: R
 }
 
 impl Engine {
-    /// The token of the largest logit of what was prepared, the lowest id on a tie: that of [`logits`](Engine::logits),
-    /// found by the head's screen. `None` if the file has none: compute the logits. Overwrites `head.logits`.
-    pub(crate) fn greedy(&mut self, budget: &Budget) -> Flow<Option<u32>> {
+    /// The `few` largest logits of what was prepared, ties included, into `head.logits`, each with the bits of
+    /// [`logits`](Engine::logits); of the others some, and else -∞. As far as the budget goes; for models with a screen.
+    pub(crate) fn screen(&mut self, few: usize, budget: &Budget) -> Flow {
         let model = &*self.model;
-        let Some(head_screen) = model.head_screen() else { return Ok(None) };
+        let Some(head_screen) = model.head_screen() else { return self.logits(budget) };
         self.head.round(head_screen).map_err(Halt::Failed)?;
-        let tokens = [self.head.screened(model)];
+        let tokens = [self.head.screened(model, few)];
         let outcome = screen(model, head_screen, &mut self.work.team(budget, &self.cancel), &tokens);
-        let [Some(token)] = &tokens else { return Ok(None) };
-        token.row.check()?;
+        tokens.iter().flatten().try_for_each(Screened::check)?;
         outcome?;
-        let (winner, bytes) = token.winner(model, head_screen)?;
-        self.head_bytes += bytes;
-        Ok(Some(winner))
+        self.head_bytes += tokens.iter().flatten().map(|token| token.bytes(model, head_screen)).sum::<u64>();
+        Ok(())
     }
 }

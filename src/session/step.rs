@@ -7,6 +7,7 @@ use super::budget::{Budget, Clock, Flow, Halt, Time};
 use super::engine::Unobserved;
 use super::head::non_finite;
 use super::pass::Mode;
+use super::screen::MOST_DECIDING;
 use super::{Ready, Session};
 use crate::{Error, Result, Status};
 use std::sync::Arc;
@@ -41,18 +42,14 @@ enum Call {
 #[derive(Clone, Copy)]
 pub(super) enum Stage {
     /// The tokens from `first` to `end` pass through the blocks together; after them those from `end` on.
-    Blocks {
-        first: usize,
-        end: usize,
-    },
-    /// The head's winner alone.
-    Winner,
+    Blocks { first: usize, end: usize },
+    /// The largest logits, so many of them.
+    Screen { few: usize },
     /// All logits.
     Logits,
-    /// The logits are there, and a step samples from them.
-    Sample,
-    /// In a batch of sessions, which pass the blocks and the head together: this token has won, or there is none.
-    Won(u32),
+    /// The logits are there, all or those that decide, and a step samples from them. What is left of them afterwards.
+    Sample { ready: Ready },
+    /// In a batch of sessions, which pass the blocks and the head together: there is none.
     NonFinite,
 }
 
@@ -172,7 +169,8 @@ impl Session {
         let mut job = Job::new(call, self.tokens.len(), passed - 1, passed, sparsity);
         if self.ready != Ready::Cached {
             self.engine.prepare_kept_head();
-            job.stage = if self.ready == Ready::Logits { Stage::Sample } else { Stage::Logits };
+            let sample = Stage::Sample { ready: Ready::Logits };
+            job.stage = if self.ready == Ready::Logits { sample } else { Stage::Logits };
         }
         job
     }
@@ -294,20 +292,16 @@ impl Session {
                         Stage::Blocks { first: end, end: next }
                     } else {
                         self.engine.prepare_head(end - first - 1);
-                        let greedy = self.sampler.is_greedy() && self.steering.is_idle();
-                        if job.call == Call::Step && greedy { Stage::Winner } else { Stage::Logits }
+                        match self.deciding().filter(|_| job.call == Call::Step) {
+                            Some(few) => Stage::Screen { few },
+                            None => Stage::Logits,
+                        }
                     }
                 }
-                Stage::Winner => match self.engine.greedy(budget)? {
-                    Some(token) => {
-                        self.finish(job, Ready::Hidden);
-                        return Ok(Some(self.append(token)));
-                    }
-                    None => {
-                        self.engine.work.restart();
-                        Stage::Logits
-                    }
-                },
+                Stage::Screen { few } => {
+                    self.engine.screen(few, budget)?;
+                    Stage::Sample { ready: Ready::Hidden }
+                }
                 Stage::Logits => {
                     self.engine.logits(budget)?;
                     if job.call != Call::Step {
@@ -317,22 +311,23 @@ impl Session {
                         }
                         return Ok(None);
                     }
-                    Stage::Sample
-                }
-                Stage::Won(token) => {
-                    budget.unit(&self.engine.cancel)?;
-                    self.finish(job, Ready::Hidden);
-                    return Ok(Some(self.append(token)));
+                    Stage::Sample { ready: Ready::Logits }
                 }
                 Stage::NonFinite => return Err(Halt::Failed(non_finite())),
-                Stage::Sample => {
+                Stage::Sample { ready } => {
                     budget.unit(&self.engine.cancel)?;
                     let token = self.choose()?;
-                    self.finish(job, Ready::Logits);
+                    self.finish(job, ready);
                     return Ok(Some(self.append(token)));
                 }
             };
         }
+    }
+
+    /// How many of the largest logits decide on a step's token, if the head has a screen that finds so few.
+    pub(super) fn deciding(&self) -> Option<usize> {
+        self.engine.model.head_screen()?;
+        if self.steering.is_idle() { self.sampler.deciding().filter(|&few| few <= MOST_DECIDING) } else { None }
     }
 
     /// What the job was to pass has passed, and counts.

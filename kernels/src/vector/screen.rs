@@ -16,7 +16,7 @@ const FAR_AHEAD: usize = 2048;
 pub(crate) unsafe fn dot_rows_screen<S: Simd>(s: S, y: &mut [f32], x: ScreenInput<'_>, w: ScreenRows<'_>) {
     // SAFETY: the shapes are the caller's.
     unsafe {
-        if S::MANY_REGISTERS {
+        if S::MANY_REGISTERS && S::LANES == 16 {
             streams::<S, 8>(s, y, x, w);
         } else {
             streams::<S, 4>(s, y, x, w);
@@ -101,14 +101,17 @@ unsafe fn products<S: Simd, const R: usize>(s: S, x: ScreenInput<'_>, w: [*const
             }
         }
         for b in first..blocks.min(first + CHUNK) {
+            let at = steps_len + hot.len() + b * SCREEN_BLOCK / 2;
+            if b % 2 == 0 {
+                for r in 0..R {
+                    s.prefetch(w[r].wrapping_add(at + AHEAD));
+                    s.prefetch_l2(w[r].wrapping_add(at + FAR_AHEAD));
+                }
+            }
             for r in 0..R {
                 // SAFETY: block b of x and of the row.
                 unsafe {
-                    let at = w[r].add(steps_len + hot.len() + b * SCREEN_BLOCK / 2);
-                    if b % 2 == 0 {
-                        s.prefetch(at.wrapping_add(AHEAD));
-                        s.prefetch_l2(at.wrapping_add(FAR_AHEAD));
-                    }
+                    let at = w[r].add(at);
                     let step = [steps[r][2 * (b - first)], steps[r][2 * (b - first) + 1]];
                     sums[1][r] = s.add_screen_block(sums[1][r], cold.as_ptr().add(b * SCREEN_BLOCK), at, step);
                 }

@@ -213,7 +213,9 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             let q = _mm512_and_si512(_mm512_srlv_epi16(w, shift), _mm512_set1_epi8(15));
             // At most 15·128 twice: no sum of 16 bits saturates.
             let pairs = _mm512_maddubs_epi16(q, _mm512_loadu_si512(x.cast()));
-            let step = _mm512_mask_set1_epi32(_mm512_set1_epi32(steps[0]), 0xff00, steps[1]);
+            let both = _mm512_set1_epi64(i64::from(steps[0].cast_unsigned()) | i64::from(steps[1]) << 32);
+            let halves = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi32(1));
+            let step = _mm512_permutexvar_epi32(halves, both);
             _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, step))
         }
     }
