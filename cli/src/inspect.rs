@@ -121,7 +121,7 @@ fn as_json(model: &Model, sizes: &Sizes) -> Value {
         "bytes": {
             "file": sizes.file, "linears": model.linear_bytes(), "head": model.head_bytes(),
             "greedy_head": model.greedy_head_bytes(),
-            "embedding": sizes.embedding, "low_rank": sizes.low_rank, "scores": sizes.scores,
+            "embedding": sizes.embedding, "head_screen": sizes.head_screen, "low_rank": sizes.low_rank, "scores": sizes.scores,
             "tokenizer": sizes.tokenizer, "other": sizes.other,
         },
     })
@@ -157,7 +157,7 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
         ("  low rank", sizes.low_rank),
         ("  embedding", sizes.embedding),
         ("  head", sizes.head),
-        ("  its screen", sizes.head_screen),
+        ("  screen of the head", sizes.head_screen),
         ("  tokenizer", sizes.tokenizer),
         ("  scores", sizes.scores),
         ("  other", sizes.other),

@@ -65,6 +65,10 @@ pub struct Args {
     /// this many percent above the dense model's
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     quality: Option<f64>,
+    /// Leave out the screen of the head, by which greedy tokens and small top k read a third to a half of it: a smaller
+    /// file, by 6% in 16 bits, by 9 to 16% in 4
+    #[arg(long)]
+    no_screen: bool,
     /// A folder to keep what long steps have found in: an interrupted run goes on from there
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
@@ -124,6 +128,7 @@ pub fn run(args: &Args) -> Result<()> {
         compensation: args.compensate.map(|sparsity| Compensation { sparsity, ridge: args.ridge }),
         recipe,
         quality: args.quality.map(|percent| percent / 100.0),
+        screen: !args.no_screen,
         work: args.work.clone(),
         threads: args.threads.unwrap_or_else(crate::all_threads),
     };

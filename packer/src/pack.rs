@@ -49,6 +49,9 @@ pub struct PackOptions {
     /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting becomes
     /// the file's default.
     pub quality: Option<f64>,
+    /// Whether the file gets a screen of its head, by which greedy tokens and small top k find the largest logits while
+    /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.
+    pub screen: bool,
     /// Where to keep what long steps have found, so that an interrupted run can go on.
     pub work: Option<PathBuf>,
     /// Threads for calibration.
@@ -66,7 +69,7 @@ pub struct Summary {
     pub file_bytes: u64,
     /// Bytes of the blocks' linear weights, dense, with their scales and minima.
     pub linear_bytes: u64,
-    /// Bytes of the head that a greedy token reads: its screen.
+    /// Bytes of the head that a greedy token reads: its screen, if it has one.
     pub head_bytes: u64,
     /// Tokens calibrated on.
     pub calibration_tokens: usize,
@@ -156,9 +159,11 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
         false => measure(&found, &mut plan, &staging.0, progress)?,
     };
     let metadata = metadata(&recipe(options, &plan, &measured))?;
-    let screen = HeadScreen::new(Model::load(&staging.0, &LoadOptions::default())?, options.threads)?;
-    complete(&staging.0, &options.output, &metadata, tensors, &screen, progress)?;
-    summary(options, &config, &plan, &measured, &screen)
+    let model = Model::load(&staging.0, &LoadOptions::default())?;
+    let screen = options.screen.then(|| HeadScreen::new(model.clone(), options.threads)).transpose()?;
+    complete(&staging.0, &options.output, &metadata, tensors, screen.as_ref(), progress)?;
+    let head_bytes = screen.map_or_else(|| model.head_bytes(), |screen| screen.bytes());
+    summary(options, &plan, &measured, &model, head_bytes)
 }
 
 fn config(from: &import::ModelConfig) -> Config {
@@ -210,41 +215,35 @@ fn staging_path(output: &Path) -> PathBuf {
     output.with_file_name(name)
 }
 
-/// Copies the tensors of one file into another with other metadata, and adds the head's screen.
+/// Copies the tensors of one file into another with other metadata, and adds the head's screen if there is one.
 fn complete(
     from: &Path,
     to: &Path,
     metadata: &[(&str, String)],
     tensors: Vec<TensorSpec>,
-    screen: &HeadScreen,
+    screen: Option<&HeadScreen>,
     progress: &mut dyn Progress,
 ) -> Result<()> {
     let file = File::open(Bytes::map(from)?)?;
-    let mut writer = Writer::create(to, metadata, [tensors.as_slice(), &screen.tensors()].concat())?;
+    let more = screen.map(HeadScreen::tensors).unwrap_or_default();
+    let mut writer = Writer::create(to, metadata, [tensors.as_slice(), &more].concat())?;
     progress.begin("completing the file", tensors.len() as u64 + 1);
     for tensor in &tensors {
         writer.tensor(&tensor.name, file.raw(&tensor.name)?)?;
         progress.advance(1);
     }
-    screen.write(&mut writer)?;
+    screen.map_or(Ok(()), |screen| screen.write(&mut writer))?;
     progress.advance(1);
     progress.end();
     writer.finish()
 }
 
-fn summary(
-    options: &PackOptions,
-    config: &Config,
-    plan: &Plan,
-    measured: &Measured,
-    screen: &HeadScreen,
-) -> Result<Summary> {
+fn summary(options: &PackOptions, plan: &Plan, measured: &Measured, model: &Model, head_bytes: u64) -> Result<Summary> {
     let file_bytes = fs::metadata(&options.output)
         .map_err(|e| Error::new(Status::Io, format!("cannot read the size of {}: {e}", options.output.display())))?
         .len();
     let weights = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>();
     let linear_bytes = (weights as f64 * options.weight_type.bits_per_weight() / 8.0) as u64;
-    let head_bytes = screen.bytes();
     let rungs = plan.ladder.iter().zip(plan.kept(options.weight_type)).enumerate().map(|(n, (&sparsity, kept))| Rung {
         sparsity,
         kept,
@@ -252,8 +251,8 @@ fn summary(
         loss: measured.losses.get(n).copied(),
     });
     Ok(Summary {
-        name: config.name.clone(),
-        architecture: config.architecture.clone(),
+        name: model.config().name.clone(),
+        architecture: model.config().architecture.clone(),
         file_bytes,
         linear_bytes,
         head_bytes,

@@ -53,6 +53,7 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
         dense_prefix: None,
         compensation: None,
         quality: None,
+        screen: true,
         work: None,
         recipe: RecipeRequest::parse(recipe).unwrap(),
         threads: 1, // The tests of this file run side by side.

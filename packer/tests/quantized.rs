@@ -8,7 +8,7 @@ use half::f16;
 use rasp::format::{Allocation, Bytes, Dtype, File, channel_rows};
 use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::session::Scorer;
-use rasp::{LoadOptions, Model, Status};
+use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use rasp_packer::import::{self, Checkpoint};
 use rasp_packer::{PackOptions, RecipeRequest, Search, Silent, Summary, pack};
 use std::fs;
@@ -123,6 +123,7 @@ fn options(input: &Path, output: &Path, weight_type: WeightType) -> PackOptions 
         dense_prefix: None,
         compensation: None,
         quality: None,
+        screen: true,
         work: None,
         recipe: RecipeRequest::default(),
         threads: 1,
@@ -313,6 +314,29 @@ fn the_summary_counts_what_the_engine_counts() {
         assert!((summary.rungs[1].kept - kept).abs() < 1e-6, "{summary:?}");
         assert!((f64::from(model.recipe().linears["layers.0.q"].kept[1]) - kept).abs() < 1e-6);
         assert!(gguf.log_probs().iter().all(|p| p.is_finite()));
+    }
+}
+
+/// A file without a screen is smaller, and says the same.
+#[test]
+fn greedy_tokens_do_not_depend_on_the_screen() {
+    let gguf = Gguf::new(blocks::F32, 256);
+    for weight_type in [WeightType::Bf16, WeightType::Q8, WeightType::Q4] {
+        let [with, without] = [true, false].map(|screen| {
+            let summary = gguf.pack(weight_type, |o| (o.sparsity, o.screen) = (vec![0.5], screen)).unwrap();
+            let model =
+                Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
+            assert_eq!(summary.head_bytes, model.greedy_head_bytes());
+            assert_eq!(summary.head_bytes == model.head_bytes(), !screen);
+            let options = SessionOptions { context: 64, ..Default::default() };
+            let mut session = Session::open(model, &options).unwrap();
+            session.set_sparsity(0.5).unwrap();
+            session.prefill(&[1, 2, 3]).unwrap();
+            let tokens: Vec<u32> = (0..60).map(|_| session.step().unwrap()).collect();
+            (tokens, summary.file_bytes)
+        });
+        assert_eq!(with.0, without.0, "{weight_type:?}");
+        assert!(with.1 > without.1);
     }
 }
 

@@ -59,6 +59,7 @@ pub fn options(hf: &HfDir, output: &Path) -> PackOptions {
         dense_prefix: None,
         compensation: None,
         quality: None,
+        screen: true,
         work: None,
         recipe: RecipeRequest::default(),
         threads: 1,
