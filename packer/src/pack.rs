@@ -161,6 +161,8 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     let metadata = metadata(&recipe(options, &plan, &measured))?;
     let model = Model::load(&staging.0, &LoadOptions::default())?;
     let screen = options.screen.then(|| HeadScreen::new(model.clone(), options.threads)).transpose()?;
+    // A head of few columns may be no larger than whole blocks of them.
+    let screen = screen.filter(|screen| screen.bytes() < model.head_bytes());
     complete(&staging.0, &options.output, &metadata, tensors, screen.as_ref(), progress)?;
     let head_bytes = screen.map_or_else(|| model.head_bytes(), |screen| screen.bytes());
     summary(options, &plan, &measured, &model, head_bytes)
