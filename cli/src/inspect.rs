@@ -121,8 +121,8 @@ fn as_json(model: &Model, sizes: &Sizes) -> Value {
         "bytes": {
             "file": sizes.file, "linears": model.linear_bytes(), "head": model.head_bytes(),
             "greedy_head": model.greedy_head_bytes(),
-            "embedding": sizes.embedding, "head_screen": sizes.head_screen, "low_rank": sizes.low_rank, "scores": sizes.scores,
-            "tokenizer": sizes.tokenizer, "other": sizes.other,
+            "embedding": sizes.embedding, "head_screen": sizes.head_screen, "low_rank": sizes.low_rank,
+            "scores": sizes.scores, "tokenizer": sizes.tokenizer, "other": sizes.other,
         },
     })
 }

@@ -133,7 +133,10 @@ impl Row {
         // A group's largest number is -8 steps; so steps have either sign.
         let ideal: Vec<f32> = cold.chunks(SCREEN_GROUP).map(|group| largest(group) / -8.0).collect();
         let cold_scale = largest(&ideal).abs() / 127.0;
-        let steps: Vec<f32> = ideal.iter().map(|&step| nearest(step, cold_scale, -127.0, 127.0)).collect();
+        let mut steps: Vec<f32> = ideal.iter().map(|&step| nearest(step, cold_scale, -127.0, 127.0)).collect();
+        // Zeros fill the last block; the steps of a group of nothing else are zeros too.
+        let blocks = cold.len().div_ceil(SCREEN_BLOCK);
+        steps.resize(blocks * SCREEN_BLOCK / SCREEN_GROUP, 0.0);
         let number = |k: usize| nearest(cold[k], steps[k / SCREEN_GROUP] * cold_scale, -8.0, 7.0);
         let rounded = |k: usize| f64::from(cold_scale) * f64::from(steps[k / SCREEN_GROUP]) * f64::from(number(k));
 
@@ -143,11 +146,6 @@ impl Row {
 
         let bytes = steps.iter().map(|&step| step as i8).chain(hot.iter().map(|&w| whole(w) as i8));
         let mut bytes: Vec<u8> = bytes.map(i8::cast_unsigned).collect();
-        // Zeros fill the last block; the steps of a group of nothing else are zeros too.
-        let blocks = cold.len().div_ceil(SCREEN_BLOCK);
-        for _ in steps.len()..blocks * SCREEN_BLOCK / SCREEN_GROUP {
-            bytes.insert(steps.len(), 0);
-        }
         let nibble = |k: usize| if k < cold.len() { (number(k) + 8.0) as u8 } else { 8 };
         for block in 0..blocks {
             let first = block * SCREEN_BLOCK;

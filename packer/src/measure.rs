@@ -18,7 +18,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// What calibration tells.
-#[derive(Clone)]
 pub(crate) struct Measured {
     pub(crate) tokens: usize,
     /// One a linear, each one a rung

@@ -155,7 +155,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     }
     let tensors = write(&plan, progress)?;
     let measured = match plan.ladder.is_empty() {
-        true => undecided.clone(),
+        true => Measured::undecided(&plan),
         false => measure(&found, &mut plan, &staging.0, progress)?,
     };
     let metadata = metadata(&recipe(options, &plan, &measured))?;

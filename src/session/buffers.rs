@@ -7,7 +7,7 @@ use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, Model, Rounded};
 use rasp_kernels::{QUANT_GROUP, ScreenInput};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
 /// The memory of an [`Engine`](super::engine::Engine).
 pub(crate) struct EngineMemory {
@@ -71,8 +71,8 @@ pub(crate) struct HeadBuffers {
     pub(super) eights: Buf<i16>,
     /// What that rounding has cost
     pub(super) rounded: Option<Rounded>,
-    /// A logit that the largest is not below, and how many rows were looked into for theirs
-    pub(super) floor: f32,
+    /// The bits of a logit that the largest is not below, and how many rows were looked into for theirs
+    pub(super) floor: AtomicU32,
     pub(super) rivals: AtomicUsize,
     /// `[vocab]`
     pub(crate) logits: Buf<f32>,
@@ -95,7 +95,7 @@ impl HeadBuffers {
             cold: cutter.take(cold),
             eights: cutter.take(ScreenInput::scratch(cold)),
             rounded: None,
-            floor: 0.0,
+            floor: AtomicU32::new(0),
             rivals: AtomicUsize::new(0),
             logits: cutter.part(Part::Sampling).take(c.vocab_size),
             steered: cutter.take(c.vocab_size),

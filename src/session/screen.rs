@@ -8,14 +8,13 @@ use super::budget::{Budget, Flow, Halt};
 use super::buffers::HeadBuffers;
 use super::engine::Engine;
 use super::head::{HeadRow, non_finite, rows_of_part};
-use super::shared::Shared;
 use super::work::Work;
 use crate::Result;
 use crate::model::{HeadScreen, Model, Rounded, screen_input};
 use crate::sampling::argmax;
 use rasp_kernels::ScreenInput;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// The most logits that a screen is used for: of more, so many rows can be one that reading all is the better way.
 pub(super) const MOST_DECIDING: usize = 64;
@@ -31,8 +30,8 @@ pub(super) struct Screened<'a> {
     rounded: Rounded,
     /// How many logits are wanted.
     few: usize,
-    /// One element, which the first part writes and all read later.
-    floor: Shared<'a, f32>,
+    /// The bits of what the first part finds, and all read later.
+    floor: &'a AtomicU32,
     rivals: &'a AtomicUsize,
 }
 
@@ -52,7 +51,7 @@ impl HeadBuffers {
             input: screen_input(hot, cold, eights, rounded),
             rounded,
             few,
-            floor: Shared::new(std::slice::from_mut(floor)),
+            floor,
             rivals,
         })
     }
@@ -120,11 +119,14 @@ pub(super) fn screen(model: &Model, screen: &HeadScreen, work: &mut Work<'_>, to
         });
     })?;
     work.small(&|part| {
-        for token in tokens.iter().flatten().filter(|_| part == 0) {
+        if part != 0 {
+            return;
+        }
+        for token in tokens.iter().flatten() {
             // SAFETY: only the first part is at work.
-            let (floor, logits) = unsafe { (token.floor.slice(0..1), token.row.logits.slice(0..vocab)) };
+            let logits = &*unsafe { token.row.logits.slice(0..vocab) };
             token.rivals.store(0, Ordering::Relaxed);
-            floor[0] = token.floor(model, logits);
+            token.floor.store(token.floor(model, logits).to_bits(), Ordering::Relaxed);
         }
     })?;
     work.large(&|part, pieces| {
@@ -140,21 +142,19 @@ pub(super) fn screen(model: &Model, screen: &HeadScreen, work: &mut Work<'_>, to
 
 /// The last pass, for some rows.
 fn keep_rivals(model: &Model, screen: &HeadScreen, token: &Screened<'_>, rows: Range<usize>) {
-    // SAFETY: nobody writes floors in this job; shares of different parts do not overlap.
-    let (floor, logits) = unsafe { (token.floor.get(0), token.row.logits.slice(rows.clone())) };
+    let floor = f32::from_bits(token.floor.load(Ordering::Relaxed));
+    // SAFETY: shares of different parts do not overlap.
+    let logits = unsafe { token.row.logits.slice(rows.clone()) };
     let scale = screen.scale[2 * rows.start..2 * rows.end].as_chunks::<2>().0;
-    let columns = || logits.iter().zip(scale).zip(&screen.error[rows.clone()]).zip(&screen.norm[rows.clone()]);
-    // Not `>=`: a NaN, from a damaged file, must be looked into.
-    let loses = |logit: f32, scale: &[f32; 2], error: f32, norm: f32| {
-        logit + token.rounded.bound(scale[0], error, norm) < floor
-    };
-    if columns().fold(true, |all, (((&y, s), &e), &n)| all & loses(y, s, e, n)) {
+    let columns = logits.iter().zip(scale).zip(&screen.error[rows.clone()]).zip(&screen.norm[rows.clone()]);
+    let mut lost = [true; BLOCK];
+    for (lost, (((&logit, scale), &error), &norm)) in lost.iter_mut().zip(columns) {
+        // Not `>=`: a NaN, from a damaged file, must be looked into.
+        *lost = logit + token.rounded.bound(scale[0], error, norm) < floor;
+    }
+    if lost == [true; BLOCK] {
         logits.fill(f32::NEG_INFINITY);
         return;
-    }
-    let mut lost = [false; BLOCK];
-    for (lost, (((&y, s), &e), &n)) in lost.iter_mut().zip(columns()) {
-        *lost = loses(y, s, e, n);
     }
     for ((row, logit), lost) in rows.zip(logits).zip(lost) {
         *logit = if lost { f32::NEG_INFINITY } else { token.exact(model, row) };

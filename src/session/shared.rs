@@ -35,18 +35,6 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
-impl<T: Copy> Shared<'_, T> {
-    /// Element `at`. Panics if there is none.
-    ///
-    /// # Safety
-    /// No part holds it, or writes it, meanwhile.
-    pub(crate) unsafe fn get(&self, at: usize) -> T {
-        assert!(at < self.len, "element outside the shared slice");
-        // SAFETY: inside the slice by the assertion; not written meanwhile by the caller's promise.
-        unsafe { self.start.add(at).read() }
-    }
-}
-
 impl<'a> Shared<'a, f32> {
     /// The view `[rows, columns]` of a row-major matrix with rows of `stride` elements. Panics if it is not inside the
     /// slice.
