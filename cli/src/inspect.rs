@@ -55,7 +55,7 @@ impl Sizes {
             let last = name.rsplit('.').next().unwrap_or_default();
             // Scales and minima count as a part of the whole numbers they go with.
             let (of, shared) = match name.rsplit_once('.') {
-                Some((matrix, "scale" | "min")) if dtype == Dtype::F16 => (matrix, true),
+                Some((matrix, "scale" | "min")) if matches!(dtype, Dtype::F16 | Dtype::U16) => (matrix, true),
                 _ => (name, false),
             };
             let place = match of {

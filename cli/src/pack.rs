@@ -17,8 +17,9 @@ pub struct Args {
     /// The .rasp file to make; it appears, or is replaced, only once it is complete
     #[arg(short, long)]
     output: PathBuf,
-    /// How weights are stored: in 16 bits, or in whole numbers of 8 or 4 with a scale for every 32 (GGUF's Q8_0 and Q4_1,
-    /// which are taken over as they are; the embedding has 8 bits in either)
+    /// How weights are stored: in 16 bits, or in whole numbers of 8 or 4 with a scale for every 32. q8 and q4 (8.5 and 5
+    /// bits a weight) are GGUF's Q8_0 and Q4_1, which are taken over as they are, as is Q4_0; q4s (4.5 bits) is smaller and
+    /// faster. The embedding has 8 bits in all of them
     #[arg(long, default_value = "bf16")]
     dtype: Dtype,
     /// A text to calibrate on; without it the model writes its own
@@ -90,6 +91,7 @@ enum Dtype {
     F16,
     Q8,
     Q4,
+    Q4s,
 }
 
 /// How sparsity is shared out.
@@ -113,6 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
             Dtype::F16 => WeightType::F16,
             Dtype::Q8 => WeightType::Q8,
             Dtype::Q4 => WeightType::Q4,
+            Dtype::Q4s => WeightType::Q4s,
         },
         calibration: args.calib.clone(),
         calibration_tokens: args.calib_tokens as usize,

@@ -100,7 +100,7 @@ fn products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
 
 /// Whole numbers in column form; a multiplication and an addition count as two.
 fn quantized_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
-    let types = [(QuantType::Q8, "q8"), (QuantType::Q4, "q4")];
+    let types = [(QuantType::Q8, "q8"), (QuantType::Q4, "q4"), (QuantType::Q4s, "q4s")];
     for ((quant, kind), (rows, cols)) in
         types.into_iter().flat_map(|t| [(t, (576, 576)), (t, (576, 3072)), (t, (1536, 576))])
     {

@@ -52,7 +52,9 @@ pub use activations::{MatMut, MatRef};
 pub use active::Active;
 pub use isa::Isa;
 pub use matrix::{Elems, Matrix, STREAMS, interleaved_place};
-pub use quantized::{QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
+pub use quantized::{
+    QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, scale_and_offset, with_scale_and_offset,
+};
 pub use screen::{SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenInput, ScreenRows};
 
 use table::Table;

@@ -1,7 +1,8 @@
 //! Weights in whole numbers, and the activations that meet them.
 //!
 //! [`QUANT_GROUP`] input channels share a scale for each output: `w[k, c] = scale[g, c]·q[k, c] + min[g, c]` with
-//! `g = k / 32`, the grids of GGUF's Q8_0 (8 bits, no minimum) and Q4_1 (4 bits).
+//! `g = k / 32`, the grids of GGUF's Q8_0 (8 bits, no minimum) and Q4_1 (4 bits). [`QuantType::Q4s`] writes the minimum in
+//! steps, `w[k, c] = scale[g, c]·(q[k, c] - offset[g, c] / 4)`, so that both fit 16 bits ([`scale_and_offset`]).
 //!
 //! Activations are rounded to 16 bits, a scale for each group of channels: `x[k] ≈ scale[g]·whole[k]`, 256 times finer
 //! than the weights, so that a product's error is the weights' own. Sums within a group are then whole numbers, the same
@@ -9,6 +10,7 @@
 //!
 //! ```text
 //! y = fma(x_scale[g]·scale[g, c], Σ_k whole[k]·q[k, c], y);   with a minimum:   y = fma(min[g, c], x_scale[g]·Σ_k whole[k], y)
+//! y = fma(x_scale[g]·scale[g, c], fma(-Σ_k whole[k] / 4, offset[g, c], Σ_k whole[k]·q[k, c]), y)           with an offset
 //! ```
 
 use std::ops::Range;
@@ -24,21 +26,47 @@ pub enum QuantType {
     /// 0 to 15, two in a byte; a scale and a minimum. Of 32 neighbouring columns byte `i` holds column `i` in its low
     /// bits and column `i + 16` in its high ones.
     Q4,
+    /// As [`Q4`](QuantType::Q4), but scale and offset share 16 bits: 4.5 bits a weight instead of 5.
+    Q4s,
 }
+
+/// Scale and offset of [`QuantType::Q4s`] from the 16 bits they share: 5 bits of exponent and 5 of mantissa without a sign,
+/// `scale = 2^(e - 20)·(1 + m / 32)`, then 6 of offset, in quarters of a step. All bits mean something finite.
+pub fn scale_and_offset(bits: u16) -> (f32, f32) {
+    (f32::from_bits((u32::from(bits & SCALE_BITS) << SCALE_SHIFT) + SCALE_BIAS), f32::from(bits & OFFSET_BITS))
+}
+
+/// The 16 bits whose scale is nearest to `scale`, no NaN, with an offset of 0 to 63 quarters. `None` if it lies beyond the
+/// largest.
+pub fn with_scale_and_offset(scale: f32, offset: u16) -> Option<u16> {
+    debug_assert!(offset <= OFFSET_BITS && !scale.is_nan());
+    // Bits of positive floats ascend as they do: half of what is cut off rounds.
+    const CUT: u32 = SCALE_SHIFT + OFFSET_BITS.count_ones();
+    let bits = scale.to_bits().clamp(SCALE_BIAS, i32::MAX.cast_unsigned()) - SCALE_BIAS;
+    let places = if scale > 0.0 { (bits + (1 << (CUT - 1))) >> CUT } else { 0 };
+    let scale = u16::try_from(places << OFFSET_BITS.count_ones()).ok()?;
+    Some(scale | offset)
+}
+
+/// Where offset and scale lie, how far the scale's exponent is from an f32's place, and from its bias.
+pub(crate) const OFFSET_BITS: u16 = 0x3f;
+pub(crate) const SCALE_BITS: u16 = !OFFSET_BITS;
+pub(crate) const SCALE_SHIFT: u32 = 12;
+pub(crate) const SCALE_BIAS: u32 = (127 - 20) << 23;
 
 impl QuantType {
     /// Bits of a number.
     pub fn bits(self) -> usize {
         match self {
             QuantType::Q8 => 8,
-            QuantType::Q4 => 4,
+            QuantType::Q4 | QuantType::Q4s => 4,
         }
     }
 
-    /// Bytes of what an output has for each group of channels: scale and minimum, in f16.
+    /// Bytes of what an output has for each group of channels: scale, and minimum or offset.
     pub fn group_bytes(self) -> usize {
         match self {
-            QuantType::Q8 => 2,
+            QuantType::Q8 | QuantType::Q4s => 2,
             QuantType::Q4 => 4,
         }
     }
@@ -68,8 +96,8 @@ pub struct Quantized<'a> {
 }
 
 impl<'a> Quantized<'a> {
-    /// `None` if a slice is not exactly as long as the shape says (`min` is empty for [`QuantType::Q8`]), or if `rows` or
-    /// `cols` is no multiple of 32.
+    /// `None` if a slice is not exactly as long as the shape says (`min` is empty but for [`QuantType::Q4`]), or if `rows`
+    /// or `cols` is no multiple of 32.
     pub fn new(
         quant: QuantType,
         data: &'a [u8],
@@ -158,7 +186,8 @@ impl<'a> Quantized<'a> {
         &self.data[start..start + self.quant.row_bytes(self.cols)]
     }
 
-    /// Scales of group `g`, as f16: one a column. Panics if there is no such group.
+    /// Scales of group `g`, as f16, in [`QuantType::Q4s`] with their offsets: one a column. Panics if there is no such
+    /// group.
     pub fn scale(&self, g: usize) -> &'a [u16] {
         Self::of_group(self.scale, g, self.width, self.cols)
     }
@@ -325,12 +354,45 @@ mod tests {
         assert!(Quantized::new(QuantType::Q4, &data[..64 * 32], &scale, &[], 64, 64).is_none(), "no minima");
         assert!(Quantized::new(QuantType::Q4, &data[..64 * 32], &scale, &scale, 64, 64).is_some());
         assert!(Quantized::new(QuantType::Q8, &[], &[], &[], usize::MAX - 31, 64).is_none());
+        assert!(Quantized::new(QuantType::Q4s, &data[..64 * 32], &scale, &[], 64, 64).is_some());
+        assert!(
+            Quantized::new(QuantType::Q4s, &data[..64 * 32], &scale, &scale, 64, 64).is_none(),
+            "offsets are within"
+        );
         assert!(QuantizedRows::new(&[0; 64], &[0; 2], 1, 64).is_some());
         assert!(QuantizedRows::new(&[0; 64], &[0; 1], 1, 64).is_none());
         assert!(QuantizedRows::new(&[0; 48], &[0; 1], 1, 48).is_none());
         assert!(QuantizedRef::new(&[0; 64], &[0.0; 2], 2, 32).is_some());
         assert!(QuantizedRef::new(&[0; 64], &[0.0; 1], 2, 32).is_none());
         assert!(QuantizedRef::new(&[0; 66], &[0.0; 4], 2, 33).is_none());
+    }
+
+    #[test]
+    fn sixteen_bits_are_a_scale_and_an_offset() {
+        for (bits, scale, offset) in [
+            (0, f32::exp2(-20.0), 0.0),
+            (0x3f, f32::exp2(-20.0), 63.0),
+            (20 << 11, 1.0, 0.0),
+            (20 << 11 | 31 << 6 | 32, 1.96875, 32.0),
+            (u16::MAX, 1.96875 * 2048.0, 63.0),
+        ] {
+            assert_eq!(scale_and_offset(bits), (scale, offset), "{bits:#x}");
+        }
+        let scale = |n: u16| scale_and_offset(n << 6).0;
+        for n in 0..1023 {
+            let (this, next) = (scale(n), scale(n + 1));
+            assert!(this < next);
+            let nearest = |scale| with_scale_and_offset(scale, 21);
+            assert_eq!(nearest(this), Some(n << 6 | 21));
+            assert_eq!(nearest(this + 0.49 * (next - this)), Some(n << 6 | 21));
+            assert_eq!(nearest(this + 0.51 * (next - this)), Some((n + 1) << 6 | 21));
+        }
+        for (scale, bits) in
+            [(0.0, Some(63)), (-1.0, Some(63)), (1e-30, Some(63)), (4032.0, Some(u16::MAX)), (4070.0, None)]
+        {
+            assert_eq!(with_scale_and_offset(scale, 63), bits, "{scale}");
+        }
+        assert_eq!(with_scale_and_offset(f32::INFINITY, 0), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use rasp_kernels::{Active, Kernels, MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
 
-const TYPES: [QuantType; 2] = [QuantType::Q8, QuantType::Q4];
+const TYPES: [QuantType; 3] = [QuantType::Q8, QuantType::Q4, QuantType::Q4s];
 const ROWS: [usize; 6] = [0, 32, 64, 96, 256, 576];
 const COLS: [usize; 8] = [0, 32, 64, 96, 128, 160, 192, 416];
 /// More columns than a kernel takes at a time.
@@ -32,7 +32,12 @@ impl Store {
         let byte = |rng: &mut Rng| [0x80, 0x7f, 0xff, 0][rng.below(4)];
         let wild = rng.below(3) == 0;
         let data = (0..rows * whole.row_bytes(cols)).map(|_| if wild { byte(rng) } else { rng.bits() as u8 }).collect();
-        let scale = f16s(kind, rng, rows / QUANT_GROUP * cols);
+        let groups = rows / QUANT_GROUP * cols;
+        // All bits are scales and offsets, from the smallest to the largest.
+        let scale = match whole {
+            QuantType::Q4s => (0..groups).map(|_| rng.bits() as u16).collect(),
+            _ => f16s(kind, rng, groups),
+        };
         let min = if whole == QuantType::Q4 { f16s(kind, rng, scale.len()) } else { vec![] };
         Store { whole, data, scale, min, rows, cols, interleaved: rng.below(2) == 0 }
     }
@@ -47,8 +52,16 @@ impl Store {
         let view = self.view();
         let row = view.row(k);
         let f16 = |bits: u16| f64::from(half::f16::from_bits(bits).to_f32());
-        let scale = f16(view.scale(k / QUANT_GROUP)[c]);
+        let bits = view.scale(k / QUANT_GROUP)[c];
+        let scale = f16(bits);
         match self.whole {
+            QuantType::Q4s => {
+                let byte = row[c / 32 * 16 + c % 16];
+                let q = if c % 32 < 16 { byte & 15 } else { byte >> 4 };
+                let (exponent, mantissa, offset) = (bits >> 11, bits >> 6 & 31, bits & 63);
+                let scale = f64::exp2(f64::from(exponent) - 20.0) * (1.0 + f64::from(mantissa) / 32.0);
+                scale * (f64::from(q) - f64::from(offset) / 4.0)
+            }
             QuantType::Q8 => scale * f64::from(row[c].cast_signed()),
             QuantType::Q4 => {
                 let byte = row[c / 32 * 16 + c % 16];

@@ -1,24 +1,24 @@
 //! A matrix in whole numbers: what a checkpoint has stored, or what the quantizer has made of floating point.
 
 use half::f16;
-use rasp::model::QuantType;
+use rasp::model::{QuantType, scale_and_offset};
 
 /// Neighbours in a row that share a scale (`rasp_kernels::QUANT_GROUP`).
 pub(crate) const GROUP: usize = 32;
 
 /// `[rows, cols]`, row-major; of every 32 neighbours in a row a value is `scale · number`, in [`QuantType::Q4`] plus
-/// `min`.
+/// `min`, in [`QuantType::Q4s`] with `number - offset / 4` for the number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     /// The kind of numbers.
     pub quant: QuantType,
     /// Length of a row, a multiple of 32.
     pub cols: usize,
-    /// A byte each: two's complement in [`QuantType::Q8`], 0 to 15 in [`QuantType::Q4`].
+    /// A byte each: two's complement in [`QuantType::Q8`], 0 to 15 else.
     pub numbers: Vec<u8>,
-    /// `[rows, cols / 32]` as f16, all finite.
+    /// `[rows, cols / 32]` as f16, all finite; in [`QuantType::Q4s`] [scale and offset](scale_and_offset).
     pub scale: Vec<u16>,
-    /// As `scale`; empty in [`QuantType::Q8`].
+    /// `[rows, cols / 32]` as f16, all finite, in [`QuantType::Q4`]; else empty.
     pub min: Vec<u16>,
 }
 
@@ -26,15 +26,17 @@ pub struct Grid {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Group {
     pub(crate) numbers: [u8; GROUP],
-    pub(crate) scale: f16,
-    /// Means nothing in [`QuantType::Q8`].
-    pub(crate) min: f16,
+    /// As the file has it: f16, or a scale with its offset.
+    pub(crate) scale: u16,
+    /// As f16; means nothing but in [`QuantType::Q4`].
+    pub(crate) min: u16,
 }
 
 impl Group {
-    /// Whether the file may hold it.
-    pub(crate) fn is_finite(&self) -> bool {
-        self.scale.is_finite() && self.min.is_finite()
+    /// With a scale and a minimum in f16, if both are finite there.
+    pub(crate) fn new(numbers: [u8; GROUP], scale: f16, min: f16) -> Option<Group> {
+        let finite = scale.is_finite() && min.is_finite();
+        finite.then_some(Group { numbers, scale: scale.to_bits(), min: min.to_bits() })
     }
 }
 
@@ -42,14 +44,14 @@ impl Grid {
     /// Groups in the order of their rows.
     pub(crate) fn new(quant: QuantType, cols: usize, groups: &[Group]) -> Grid {
         let min = match quant {
-            QuantType::Q8 => Vec::new(),
-            QuantType::Q4 => groups.iter().map(|g| g.min.to_bits()).collect(),
+            QuantType::Q8 | QuantType::Q4s => Vec::new(),
+            QuantType::Q4 => groups.iter().map(|g| g.min).collect(),
         };
         Grid {
             quant,
             cols,
             numbers: groups.iter().flat_map(|g| g.numbers).collect(),
-            scale: groups.iter().map(|g| g.scale.to_bits()).collect(),
+            scale: groups.iter().map(|g| g.scale).collect(),
             min,
         }
     }
@@ -65,6 +67,10 @@ impl Grid {
                 QuantType::Q4 => {
                     let min = wide(&self.min[n]);
                     values.extend(group.iter().map(|&q| scale * f32::from(q) + min));
+                }
+                QuantType::Q4s => {
+                    let (scale, offset) = scale_and_offset(self.scale[n]);
+                    values.extend(group.iter().map(|&q| scale * (f32::from(q) - 0.25 * offset)));
                 }
             }
         }
@@ -88,12 +94,15 @@ mod tests {
         let group = |first: u8, scale, min| {
             let mut numbers = [0; GROUP];
             numbers[0] = first;
-            Group { numbers, scale: f16::from_f32(scale), min: f16::from_f32(min) }
+            Group::new(numbers, f16::from_f32(scale), f16::from_f32(min)).unwrap()
         };
         let groups = [group(0x80, 0.5, 3.0), group(15, 0.25, -1.0)];
         let q8 = Grid::new(QuantType::Q8, 32, &groups);
         assert_eq!((q8.values()[0], q8.values()[1], q8.values()[32], q8.min.len()), (-64.0, 0.0, 3.75, 0));
         let q4 = Grid::new(QuantType::Q4, 32, &groups[1..]);
         assert_eq!((q4.values()[0], q4.values()[31], q4.min.len()), (2.75, -1.0, 1));
+        let group = Group { scale: 20 << 11 | 6, ..groups[1] };
+        let q4s = Grid::new(QuantType::Q4s, 32, &[group]);
+        assert_eq!((q4s.values()[0], q4s.values()[31], q4s.min.len()), (13.5, -1.5, 0));
     }
 }

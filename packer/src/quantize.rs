@@ -1,8 +1,8 @@
-//! From floating point to whole numbers: for every 32 neighbours a scale, and in 4 bits a minimum.
+//! From floating point to whole numbers: for every 32 neighbours a scale, and in 4 bits a minimum or an offset.
 
 use crate::grid::{GROUP, Grid, Group};
 use half::f16;
-use rasp::model::QuantType;
+use rasp::model::{QuantType, scale_and_offset, with_scale_and_offset};
 use rasp::{Error, Result, Status};
 use rayon::prelude::*;
 
@@ -12,24 +12,24 @@ pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, quant: QuantType
     let to_group = match quant {
         QuantType::Q8 => q8,
         QuantType::Q4 => q4,
+        QuantType::Q4s => q4s,
     };
     let (groups, rest) = values.as_chunks::<GROUP>();
     debug_assert!(rest.is_empty() && cols.is_multiple_of(GROUP));
-    let quantized: Vec<Group> = groups.par_iter().map(to_group).collect();
-    match quantized.iter().position(|group| !group.is_finite()) {
-        None => Ok(Grid::new(quant, cols, &quantized)),
-        Some(at) => {
-            let (low, high) = extremes(&groups[at]);
-            let (kind, what) = match quant {
-                QuantType::Q8 => ("q8", "scales are"),
-                QuantType::Q4 => ("q4", "scales and minima are"),
-            };
-            Err(Error::new(
-                Status::OutOfRange,
-                format!("{name}: {GROUP} weights from {low} to {high} are beyond the range of {kind}: its {what} f16"),
-            ))
-        }
+    let quantized: Vec<Option<Group>> = groups.par_iter().map(to_group).collect();
+    if let Some(at) = quantized.iter().position(Option::is_none) {
+        let (low, high) = extremes(&groups[at]);
+        let (kind, what) = match quant {
+            QuantType::Q8 => ("q8", "scales are f16"),
+            QuantType::Q4 => ("q4", "scales and minima are f16"),
+            QuantType::Q4s => ("q4s", "scales end at 4032"),
+        };
+        let message =
+            format!("{name}: {GROUP} weights from {low} to {high} are beyond the range of {kind}: its {what}");
+        return Err(Error::new(Status::OutOfRange, message));
     }
+    let quantized: Vec<Group> = quantized.into_iter().flatten().collect();
+    Ok(Grid::new(quant, cols, &quantized))
 }
 
 fn extremes(w: &[f32; GROUP]) -> (f32, f32) {
@@ -41,7 +41,7 @@ fn extremes(w: &[f32; GROUP]) -> (f32, f32) {
 const REACHES: std::ops::RangeInclusive<u8> = 111..=127;
 
 /// Every value within half a step: of some steps the one with the smallest squared error.
-fn q8(w: &[f32; GROUP]) -> Group {
+fn q8(w: &[f32; GROUP]) -> Option<Group> {
     let largest = w.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
     let mut best: Option<(f32, f16)> = None;
     for reach in REACHES.rev() {
@@ -63,7 +63,7 @@ fn q8(w: &[f32; GROUP]) -> Group {
     }
     let scale = best.map_or(f16::ZERO, |(_, scale)| scale);
     let whole = bytes(w, scale.to_f32());
-    Group { numbers: whole.map(|q| (q as i8).cast_unsigned()), scale, min: f16::ZERO }
+    Group::new(whole.map(|q| (q as i8).cast_unsigned()), scale, f16::ZERO)
 }
 
 /// The numbers, -127 to 127, nearest to the values with that step.
@@ -83,7 +83,7 @@ const ROUNDS: usize = 8;
 
 /// The scale and minimum with the smallest squared error found: of several guesses, each improved by least squares, the
 /// best is improved until that does no more good. All errors are those of the scale and minimum as rounded to f16.
-fn q4(w: &[f32; GROUP]) -> Group {
+fn q4(w: &[f32; GROUP]) -> Option<Group> {
     let (low, high) = extremes(w);
     // What Q4_1 takes: nothing chosen below is worse.
     let mut best = Fit::new(w, (high - low) / 15.0, low);
@@ -101,7 +101,83 @@ fn q4(w: &[f32; GROUP]) -> Group {
         }
     }
     let numbers = numbers(w, best.scale.to_f32(), best.min.to_f32());
-    Group { numbers: numbers.map(|q| q as u8), scale: best.scale, min: best.min }
+    Group::new(numbers.map(|q| q as u8), best.scale, best.min)
+}
+
+/// The same for a scale and an offset that share 16 bits: of several guesses, each with the scale that suits its numbers
+/// best, the best goes from neighbour to neighbour, in scale and in offset, until none is better.
+fn q4s(w: &[f32; GROUP]) -> Option<Group> {
+    // The grid reaches from 15.75 steps below zero to 15 above: values that are all of one sign are no range of their own.
+    let (low, high) = extremes(w);
+    let (low, high) = (low.min(0.0), high.max(0.0));
+    let guess = |scale: f32, low: f32| {
+        let offset = if scale > 0.0 { (-4.0 * low / scale).round().clamp(0.0, 63.0) as u16 } else { 0 };
+        with_scale_and_offset(scale, offset)
+    };
+    // Beyond the largest scale the range is not reached, whatever is left out.
+    let mut best = SmallFit::new(w, guess((high - low) / 15.0, low)?);
+    // What Q4_0 takes, of either sign.
+    for (scale, low) in [(low / -8.0, low), (high / 8.0, high / 8.0 * -7.0)] {
+        best = guess(scale, low).map_or(best, |bits| best.or(SmallFit::new(w, bits)));
+    }
+    for below in LEFT_OUT {
+        for above in LEFT_OUT {
+            let scale = (high - low) * (1.0 - below - above) / 15.0;
+            let Some(bits) = guess(scale, low + below * (high - low)) else { continue };
+            best = best.or(SmallFit::new(w, bits));
+            best = best.or(SmallFit::new(w, best_scale(w, bits)));
+        }
+    }
+    loop {
+        let (scale, offset) = (best.bits >> 6, best.bits & 63);
+        let mut next = best;
+        for scale in scale.saturating_sub(1)..=(scale + 1).min(1023) {
+            for offset in offset.saturating_sub(1)..=(offset + 1).min(63) {
+                next = next.or(SmallFit::new(w, scale << 6 | offset));
+            }
+        }
+        if next.bits == best.bits {
+            break;
+        }
+        best = next;
+    }
+    let (scale, offset) = scale_and_offset(best.bits);
+    let numbers = numbers(w, scale, -0.25 * scale * offset).map(|q| q as u8);
+    Some(Group { numbers, scale: best.bits, min: 0 })
+}
+
+/// With the same offset, the scale with the smallest squared error for the numbers that are nearest with this one.
+fn best_scale(w: &[f32; GROUP], bits: u16) -> u16 {
+    let (scale, offset) = scale_and_offset(bits);
+    let q = numbers(w, scale, -0.25 * scale * offset).map(|q| q - 0.25 * offset);
+    let (qq, qw) = (sum(|i| q[i] * q[i]), sum(|i| q[i] * w[i]));
+    let better = if qq > 0.0 { with_scale_and_offset(qw / qq, bits & 63) } else { None };
+    better.unwrap_or(bits)
+}
+
+/// A scale with its offset, and the squared error of the numbers nearest on that grid.
+#[derive(Clone, Copy)]
+struct SmallFit {
+    bits: u16,
+    error: f32,
+}
+
+impl SmallFit {
+    fn new(w: &[f32; GROUP], bits: u16) -> SmallFit {
+        let (scale, offset) = scale_and_offset(bits);
+        let min = -0.25 * scale * offset;
+        let q = numbers(w, scale, min);
+        let error = sum(|i| {
+            let lost = w[i] - (scale * q[i] + min);
+            lost * lost
+        });
+        SmallFit { bits, error }
+    }
+
+    /// The better one; itself if they are alike.
+    fn or(self, other: SmallFit) -> SmallFit {
+        if other.error < self.error { other } else { self }
+    }
 }
 
 /// A scale and a minimum, and the squared error of the numbers nearest on that grid.
@@ -218,16 +294,21 @@ mod tests {
 
     #[test]
     fn four_bits_lose_less_than_ggmls() {
-        let (mut ours, mut its, mut without_min) = (0.0, 0.0, 0.0);
+        let (mut ours, mut small, mut its, mut without_min) = (0.0, 0.0, 0.0, 0.0);
         for w in groups() {
             let (lost, reference) = (lost(&w, QuantType::Q4), q4_1(&w));
             assert!(lost <= reference * (1.0 + 1e-5), "{lost} {reference}: {w:?}");
             // Groups of all sizes count alike.
             let size = w.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>();
             (ours, its, without_min) = (ours + lost / size, its + reference / size, without_min + q4_0(&w) / size);
+            // Its scales are coarser.
+            let lost = super::tests::lost(&w, QuantType::Q4s);
+            assert!(lost <= q4_0(&w) * 1.1, "{lost} {}: {w:?}", q4_0(&w));
+            small += lost / size;
         }
-        println!("squared error lost: ours {ours}, Q4_1 {its}, Q4_0 {without_min}");
+        println!("squared error lost: q4 {ours}, Q4_1 {its}; in 4.5 bits q4s {small}, Q4_0 {without_min}");
         assert!(ours < 0.85 * its && ours < 0.65 * without_min, "{ours} {its} {without_min}");
+        assert!(small < 0.75 * without_min, "{small} {without_min}");
     }
 
     #[test]
@@ -252,6 +333,13 @@ mod tests {
         for value in [0.0, 1.5, -2.0, 6.0e-8f32] {
             assert!(lost(&[value; GROUP], QuantType::Q4) <= 1e-15, "{value}");
         }
+        let whole: [f32; GROUP] = std::array::from_fn(|i| 0.25 * (i % 16) as f32 - 1.5 - 0.25 * 0.75);
+        assert_eq!(lost(&whole, QuantType::Q4s), 0.0);
+        assert_eq!(lost(&[0.0; GROUP], QuantType::Q4s), 0.0);
+        for value in [1.5f32, -2.0, 0.0123] {
+            let each = (lost(&[value; GROUP], QuantType::Q4s) / GROUP as f64).sqrt();
+            assert!(each <= 0.01 * f64::from(value.abs()), "{value}: {each}");
+        }
         // An f16 stands for all of them.
         assert!(lost(&[0.1; GROUP], QuantType::Q4).sqrt() < 0.1 / 256.0);
     }
@@ -261,11 +349,11 @@ mod tests {
         let edge = [0.0, -0.0, f32::from_bits(1), 1e-30, 6e-8, 1.0, -65504.0, 60000.0, 5e6];
         for (a, b) in edge.iter().flat_map(|a| edge.iter().map(move |b| (*a, *b))) {
             let w = std::array::from_fn(|i| if i % 3 == 0 { a } else { b });
-            for quant in [QuantType::Q8, QuantType::Q4] {
+            for quant in [QuantType::Q8, QuantType::Q4, QuantType::Q4s] {
                 let largest = a.abs().max(b.abs());
                 match quantize("w", &w, GROUP, quant) {
                     Ok(_) => assert!(lost(&w, quant).sqrt() <= 6.0 * f64::from(largest), "{quant:?} {a} {b}"),
-                    Err(e) => assert!(largest > 9e5 && quant == QuantType::Q4, "{quant:?} {a} {b}: {e}"),
+                    Err(e) => assert!(largest > 6e4 && quant != QuantType::Q8, "{quant:?} {a} {b}: {e}"),
                 }
             }
         }
@@ -278,6 +366,8 @@ mod tests {
             (1e9, QuantType::Q8, "q8"),
             (1e9, QuantType::Q4, "q4"),
             (-7e4, QuantType::Q4, "-70000"),
+            (-7e4, QuantType::Q4s, "4032"),
+            (f32::MAX, QuantType::Q4s, "q4s"),
             (f32::MAX, QuantType::Q4, "q4"),
             (f32::MIN, QuantType::Q8, "q8"),
         ] {

@@ -31,6 +31,8 @@ pub const RASP_WEIGHTS_F16: u32 = 2;
 pub const RASP_WEIGHTS_Q8: u32 = 3;
 /// Weights are whole numbers of 4 bits with scales and minima: 5 bits each.
 pub const RASP_WEIGHTS_Q4: u32 = 4;
+/// Weights are whole numbers of 4 bits, scales and minima coarser: 4.5 bits each.
+pub const RASP_WEIGHTS_Q4S: u32 = 5;
 
 /// A load failed; the message is that of the error.
 pub const RASP_LOG_ERROR: u32 = 1;
@@ -109,7 +111,7 @@ pub struct rasp_model_info {
     pub head_dim: u32,
     /// The longest context the model was trained for, in tokens.
     pub context_length: u32,
-    /// RASP_WEIGHTS_BF16, RASP_WEIGHTS_F16, RASP_WEIGHTS_Q8 or RASP_WEIGHTS_Q4.
+    /// RASP_WEIGHTS_BF16, RASP_WEIGHTS_F16, RASP_WEIGHTS_Q8, RASP_WEIGHTS_Q4 or RASP_WEIGHTS_Q4S.
     pub weight_type: u32,
     /// The sparsest setting that rasp_session_set_sparsity takes; 0 for a dense file.
     pub max_sparsity: f32,
@@ -428,6 +430,7 @@ pub unsafe extern "C" fn rasp_model_get_info(
                     WeightType::F16 => RASP_WEIGHTS_F16,
                     WeightType::Q8 => RASP_WEIGHTS_Q8,
                     WeightType::Q4 => RASP_WEIGHTS_Q4,
+                    WeightType::Q4s => RASP_WEIGHTS_Q4S,
                 },
                 max_sparsity: model.max_sparsity(),
                 default_sparsity: model.default_sparsity(),

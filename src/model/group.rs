@@ -208,9 +208,9 @@ pub(super) enum Stored {
         quant: QuantType,
         /// `[input, output · bits / 8]`
         data: View<u8>,
-        /// f16, `[input / 32, output]`, groups of channels in order
+        /// `[input / 32, output]`, groups of channels in order: f16, or a scale with its offset
         scale: View<u16>,
-        /// The same, where the type has minima
+        /// f16, of the same shape, where the type has minima
         min: Option<View<u16>>,
     },
 }

@@ -54,11 +54,7 @@ impl Model {
         let recipe: Recipe = file.json(key::RECIPE)?;
         recipe.validate()?;
         let kernels = choose_kernels(options.isa)?;
-        // The file's first matrix tells what all are.
-        let dtype = file.describe("layers.0.qkv")?.0;
-        let weight_type = WeightType::ALL.into_iter().find(|t| t.dtype() == dtype).ok_or_else(|| {
-            Error::new(Status::Unsupported, format!("layers.0.qkv is {dtype:?}; weights are BF16, F16, I8 or U8"))
-        })?;
+        let weight_type = weight_type(&file)?;
         let loader = Loader { file: &file, config: &config, recipe: &recipe, weight_type, verify: options.verify };
         loader.check_dimensions()?;
         let embed_tokens = loader.rows("embed_tokens")?;
@@ -156,6 +152,23 @@ fn told(options: &LoadOptions, outcome: Result<Arc<Model>>) -> Result<Arc<Model>
     outcome
 }
 
+/// The file's first matrix tells what all are.
+fn weight_type(file: &File) -> Result<WeightType> {
+    let (name, scale) = ("layers.0.qkv", "layers.0.qkv.scale");
+    let dtype = file.describe(name)?.0;
+    let mut types = WeightType::ALL.into_iter().filter(|t| t.dtype() == dtype).peekable();
+    let found = match types.peek() {
+        None => Err(format!("{name} is {dtype:?}; weights are BF16, F16, I8 or U8")),
+        Some(first) if first.scale_dtype().is_none() => return Ok(*first),
+        Some(_) => {
+            let dtype = file.describe(scale)?.0;
+            let fits = types.find(|t| t.scale_dtype() == Some(dtype));
+            fits.ok_or_else(|| format!("{scale} is {dtype:?}; scales are F16, or U16 beside U8"))
+        }
+    };
+    found.map_err(|message| Error::new(Status::Unsupported, message))
+}
+
 fn choose_kernels(isa: Option<Isa>) -> Result<Kernels> {
     let isa = match (isa, std::env::var_os("RASP_ISA")) {
         (Some(isa), _) => isa,
@@ -213,9 +226,14 @@ impl Loader<'_> {
         };
         let data = self.file.view(name, self.weight_type.dtype(), &[input, quant.row_bytes(output)])?;
         let shape = [input / QUANT_GROUP, output];
-        let scale = self.scales(&format!("{name}.scale"), &shape)?;
+        let scale_name = format!("{name}.scale");
+        let scale = match quant {
+            QuantType::Q8 | QuantType::Q4 => self.scales(&scale_name, &shape)?,
+            // No bits of these are anything but finite.
+            QuantType::Q4s => self.file.view(&scale_name, Dtype::U16, &shape)?,
+        };
         let min = match quant {
-            QuantType::Q8 => None,
+            QuantType::Q8 | QuantType::Q4s => None,
             QuantType::Q4 => Some(self.scales(&format!("{name}.min"), &shape)?),
         };
         Ok(Stored::Quantized { quant, data, scale, min })

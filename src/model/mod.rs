@@ -18,7 +18,9 @@ use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
 use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
-pub use rasp_kernels::{QuantType, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows};
+pub use rasp_kernels::{
+    QuantType, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows, scale_and_offset, with_scale_and_offset,
+};
 use std::sync::{Arc, OnceLock};
 
 /// A loaded model.
@@ -84,11 +86,14 @@ pub enum WeightType {
     /// Whole numbers of 4 bits with a scale and a minimum (GGUF's Q4_1): 5 bits a weight. Embedding and head are as in
     /// [`Q8`](WeightType::Q8).
     Q4,
+    /// As [`Q4`](WeightType::Q4), but scale and minimum are coarser and share 16 bits: 4.5 bits a weight.
+    Q4s,
 }
 
 impl WeightType {
     /// All of them.
-    pub const ALL: [WeightType; 4] = [WeightType::Bf16, WeightType::F16, WeightType::Q8, WeightType::Q4];
+    pub const ALL: [WeightType; 5] =
+        [WeightType::Bf16, WeightType::F16, WeightType::Q8, WeightType::Q4, WeightType::Q4s];
 
     /// The dtype of the groups' matrices in the file.
     pub fn dtype(self) -> Dtype {
@@ -96,17 +101,27 @@ impl WeightType {
             WeightType::Bf16 => Dtype::BF16,
             WeightType::F16 => Dtype::F16,
             WeightType::Q8 => Dtype::I8,
-            WeightType::Q4 => Dtype::U8,
+            WeightType::Q4 | WeightType::Q4s => Dtype::U8,
         }
     }
 
-    /// `bf16`, `f16`, `q8` or `q4`.
+    /// The dtype of the scales that stand beside the groups' matrices, if there are any.
+    pub fn scale_dtype(self) -> Option<Dtype> {
+        match self {
+            WeightType::Bf16 | WeightType::F16 => None,
+            WeightType::Q8 | WeightType::Q4 => Some(Dtype::F16),
+            WeightType::Q4s => Some(Dtype::U16),
+        }
+    }
+
+    /// `bf16`, `f16`, `q8`, `q4` or `q4s`.
     pub fn name(self) -> &'static str {
         match self {
             WeightType::Bf16 => "bf16",
             WeightType::F16 => "f16",
             WeightType::Q8 => "q8",
             WeightType::Q4 => "q4",
+            WeightType::Q4s => "q4s",
         }
     }
 
@@ -114,7 +129,7 @@ impl WeightType {
     pub fn float(self) -> FloatType {
         match self {
             WeightType::Bf16 => FloatType::Bf16,
-            WeightType::F16 | WeightType::Q8 | WeightType::Q4 => FloatType::F16,
+            WeightType::F16 | WeightType::Q8 | WeightType::Q4 | WeightType::Q4s => FloatType::F16,
         }
     }
 
@@ -124,6 +139,7 @@ impl WeightType {
             WeightType::Bf16 | WeightType::F16 => None,
             WeightType::Q8 => Some(QuantType::Q8),
             WeightType::Q4 => Some(QuantType::Q4),
+            WeightType::Q4s => Some(QuantType::Q4s),
         }
     }
 

@@ -4,7 +4,7 @@
 use super::{Group, LowRank, Model, RowsRef, Weights};
 use crate::format::BLOCKS;
 use half::f16;
-use rasp_kernels::{QUANT_GROUP, QuantType, Quantized};
+use rasp_kernels::{QUANT_GROUP, QuantType, Quantized, scale_and_offset};
 use std::ops::Range;
 
 impl Model {
@@ -64,15 +64,20 @@ impl Group {
     }
 }
 
-/// Channel `k` of `w`: `scale·q`, or `scale·q + min`.
+/// Channel `k` of `w`: `scale·q`, `scale·q + min`, or `scale·(q - offset / 4)`.
 fn widen_quantized(w: &Quantized<'_>, k: usize, y: &mut [f32]) {
     let (row, scale, min) = (w.row(k), w.scale(k / QUANT_GROUP), w.min(k / QUANT_GROUP));
     for (c, y) in y.iter_mut().enumerate() {
         let whole = match w.quant() {
             QuantType::Q8 => f32::from(row[c].cast_signed()),
             // Of 32 columns, byte `i` holds column `i` in its low bits and `i + 16` in its high ones.
-            QuantType::Q4 => f32::from(row[c / 32 * 16 + c % 16] >> (c % 32 / 16 * 4) & 15),
+            QuantType::Q4 | QuantType::Q4s => f32::from(row[c / 32 * 16 + c % 16] >> (c % 32 / 16 * 4) & 15),
         };
+        if w.quant() == QuantType::Q4s {
+            let (scale, offset) = scale_and_offset(scale[c]);
+            *y = scale * (whole - 0.25 * offset);
+            continue;
+        }
         let min = min.get(c).map_or(0.0, |&min| f16::from_bits(min).to_f32());
         *y = f16::from_bits(scale[c]).to_f32().mul_add(whole, min);
     }

@@ -5,7 +5,12 @@
 
 use std::arch::{aarch64::*, asm};
 
-use crate::{Isa, exp::MAGIC, vector::Simd};
+use crate::{
+    Isa,
+    exp::MAGIC,
+    quantized::{OFFSET_BITS, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    vector::Simd,
+};
 
 /// Proof that the CPU has NEON.
 #[derive(Clone, Copy)]
@@ -77,6 +82,18 @@ impl Simd for Neon {
             asm!("fcvtl {wide:v}.4s, {half:v}.4h", wide = lateout(vreg) wide, half = in(vreg) half,
                  options(pure, nomem, nostack, preserves_flags));
             wide
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_scale_and_offset(self, p: *const u16) -> (float32x4_t, float32x4_t) {
+        // SAFETY: self is the proof, p the caller's promise.
+        unsafe {
+            let both = vmovl_u16(vld1_u16(p));
+            let scale =
+                vshlq_n_u32::<{ SCALE_SHIFT.cast_signed() }>(vandq_u32(both, vdupq_n_u32(u32::from(SCALE_BITS))));
+            let scale = vaddq_u32(scale, vdupq_n_u32(SCALE_BIAS));
+            let offset = vandq_u32(both, vdupq_n_u32(u32::from(OFFSET_BITS)));
+            (vreinterpretq_f32_u32(scale), vcvtq_f32_u32(offset))
         }
     }
     #[inline(always)]

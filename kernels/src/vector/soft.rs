@@ -46,6 +46,12 @@ impl<const N: usize> Simd for Soft<N> {
         unsafe { Self::read(p) }.map(scalar::f16_to_f32)
     }
     #[inline(never)]
+    unsafe fn load_scale_and_offset(self, p: *const u16) -> ([f32; N], [f32; N]) {
+        // SAFETY: by contract.
+        let both = unsafe { Self::read(p) }.map(crate::scale_and_offset);
+        (both.map(|(scale, _)| scale), both.map(|(_, offset)| offset))
+    }
+    #[inline(never)]
     unsafe fn load_bf16(self, p: *const u16) -> [f32; N] {
         // SAFETY: by contract.
         unsafe { Self::read(p) }.map(scalar::bf16_to_f32)
@@ -350,7 +356,7 @@ mod tests {
     fn quantized_products() {
         let numbers = &mut Numbers(4);
         for (rows, cols) in [(32, 32), (64, 160), (288, 96)] {
-            for whole in [QuantType::Q8, QuantType::Q4] {
+            for whole in [QuantType::Q8, QuantType::Q4, QuantType::Q4s] {
                 let data: Vec<u8> = (0..rows * whole.row_bytes(cols)).map(|_| numbers.bits() as u8).collect();
                 let scale: Vec<u16> = (0..rows / 32 * cols).map(|_| numbers.bits() as u16 & 0x3bff).collect();
                 let min = if whole == QuantType::Q4 { scale.as_slice() } else { &[] };

@@ -2,7 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use crate::{Isa, exp::MAGIC, vector::Simd};
+use crate::{
+    Isa,
+    exp::MAGIC,
+    quantized::{OFFSET_BITS, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    vector::Simd,
+};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 ///
@@ -76,6 +81,18 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     unsafe fn load_f16(self, p: *const u16) -> __m256 {
         // SAFETY: self is the proof, p the caller's promise.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_scale_and_offset(self, p: *const u16) -> (__m256, __m256) {
+        // SAFETY: self is the proof, p the caller's promise.
+        unsafe {
+            let both = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            let scale = _mm256_and_si256(both, _mm256_set1_epi32(i32::from(SCALE_BITS)));
+            let scale = _mm256_slli_epi32::<{ SCALE_SHIFT.cast_signed() }>(scale);
+            let scale = _mm256_add_epi32(scale, _mm256_set1_epi32(SCALE_BIAS.cast_signed()));
+            let offset = _mm256_and_si256(both, _mm256_set1_epi32(i32::from(OFFSET_BITS)));
+            (_mm256_castsi256_ps(scale), _mm256_cvtepi32_ps(offset))
+        }
     }
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const u16) -> __m256 {

@@ -2,7 +2,12 @@
 
 use std::arch::{asm, x86_64::*};
 
-use crate::{Isa, exp::MAGIC, vector::Simd};
+use crate::{
+    Isa,
+    exp::MAGIC,
+    quantized::{OFFSET_BITS, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    vector::Simd,
+};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ and VL, and what `Avx2` proves.
 ///
@@ -58,6 +63,18 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     unsafe fn load_f16(self, p: *const u16) -> __m512 {
         // SAFETY: self is the proof, p the caller's promise.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_scale_and_offset(self, p: *const u16) -> (__m512, __m512) {
+        // SAFETY: self is the proof, p the caller's promise.
+        unsafe {
+            let both = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+            let scale = _mm512_and_si512(both, _mm512_set1_epi32(i32::from(SCALE_BITS)));
+            let scale = _mm512_slli_epi32::<SCALE_SHIFT>(scale);
+            let scale = _mm512_add_epi32(scale, _mm512_set1_epi32(SCALE_BIAS.cast_signed()));
+            let offset = _mm512_and_si512(both, _mm512_set1_epi32(i32::from(OFFSET_BITS)));
+            (_mm512_castsi512_ps(scale), _mm512_cvtepi32_ps(offset))
+        }
     }
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const u16) -> __m512 {

@@ -11,7 +11,7 @@ use crate::grid::{Grid, Group};
 ///
 /// `None` where the type has no such grid, or where a scale or minimum is not finite on it.
 pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, quant: QuantType) -> Option<Grid> {
-    let groups = match (quant, dtype) {
+    let groups: Option<Vec<Group>> = match (quant, dtype) {
         (QuantType::Q8, DType::Q8_0) => groups(bytes, |b: &[u8; 34]| [q8(b, |i| b[2 + i].cast_signed())]),
         // 4 and 5 bits around zero are 8 bits that are not used up.
         (QuantType::Q8, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| [q8(b, |i| nibble(&b[2..], i) as i8 - 8)]),
@@ -22,48 +22,39 @@ pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, quant: QuantType) ->
         // The minimum is exact unless it overflows, and so is `d·q − 8·d`: 15 bits at most.
         (QuantType::Q4, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| {
             let d = half_at(b, 0);
-            [Group {
-                numbers: std::array::from_fn(|i| nibble(&b[2..], i)),
-                scale: f16::from_f32(d),
-                min: f16::from_f32(-8.0 * d),
-            }]
+            let numbers = std::array::from_fn(|i| nibble(&b[2..], i));
+            [Group::new(numbers, f16::from_f32(d), f16::from_f32(-8.0 * d))]
         }),
         (QuantType::Q4, DType::Q4_1) => groups(bytes, |b: &[u8; 20]| {
-            [Group {
-                numbers: std::array::from_fn(|i| nibble(&b[4..], i)),
-                scale: f16::from_f32(half_at(b, 0)),
-                min: f16::from_f32(half_at(b, 2)),
-            }]
+            let numbers = std::array::from_fn(|i| nibble(&b[4..], i));
+            [Group::new(numbers, f16::from_f32(half_at(b, 0)), f16::from_f32(half_at(b, 2)))]
         }),
         (QuantType::Q4, DType::Q4K) => groups(bytes, q4_k),
         _ => return None,
     };
-    groups.iter().all(Group::is_finite).then(|| Grid::new(quant, cols, &groups))
+    groups.map(|groups| Grid::new(quant, cols, &groups))
 }
 
-fn groups<const B: usize, const G: usize>(bytes: &[u8], read: impl Fn(&[u8; B]) -> [Group; G]) -> Vec<Group> {
+fn groups<const B: usize, const G: usize>(
+    bytes: &[u8],
+    read: impl Fn(&[u8; B]) -> [Option<Group>; G],
+) -> Option<Vec<Group>> {
     bytes.as_chunks::<B>().0.iter().flat_map(read).collect()
 }
 
 /// A block that begins with its scale.
-fn q8(block: &[u8], number: impl Fn(usize) -> i8) -> Group {
-    Group {
-        numbers: std::array::from_fn(|i| number(i).cast_unsigned()),
-        scale: f16::from_f32(half_at(block, 0)),
-        min: f16::ZERO,
-    }
+fn q8(block: &[u8], number: impl Fn(usize) -> i8) -> Option<Group> {
+    let numbers = std::array::from_fn(|i| number(i).cast_unsigned());
+    Group::new(numbers, f16::from_f32(half_at(block, 0)), f16::ZERO)
 }
 
-fn q4_k(b: &[u8; 144]) -> [Group; 8] {
+fn q4_k(b: &[u8; 144]) -> [Option<Group>; 8] {
     let (d, dmin) = (half_at(b, 0), half_at(b, 2));
     std::array::from_fn(|s| {
         let (scale, min) = scale_min(&b[4..16], s);
         let numbers = &b[16 + s / 2 * 32..][..32];
-        Group {
-            numbers: std::array::from_fn(|i| (numbers[i] >> (4 * (s % 2))) & 15),
-            scale: f16::from_f32(d * scale),
-            min: f16::from_f32(-(dmin * min)),
-        }
+        let numbers = std::array::from_fn(|i| (numbers[i] >> (4 * (s % 2))) & 15);
+        Group::new(numbers, f16::from_f32(d * scale), f16::from_f32(-(dmin * min)))
     })
 }
 

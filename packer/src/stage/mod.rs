@@ -87,10 +87,10 @@ impl Stage<'_> {
                 if kind == GroupKind::Qkv && self.checkpoint.has_bias() {
                     add(format!("{name}.bias"), Dtype::F32, &[width]);
                 }
-                let packed = if self.weight_type == WeightType::Q4 { width / 2 } else { width };
+                let packed = self.weight_type.quant().map_or(width, |quant| quant.row_bytes(width));
                 add(name.clone(), self.weight_type.dtype(), &[inputs, packed]);
-                for part in shared_parts(self.weight_type) {
-                    add(format!("{name}.{part}"), Dtype::F16, &[inputs / self.weight_type.block_unit(), width]);
+                for (part, dtype) in shared_parts(self.weight_type) {
+                    add(format!("{name}.{part}"), *dtype, &[inputs / self.weight_type.block_unit(), width]);
                 }
             }
         }
@@ -167,7 +167,7 @@ impl Stage<'_> {
 
 /// The tensors that hold a group's matrix.
 pub(crate) fn matrix_tensors(group: &str, weight_type: WeightType) -> Vec<String> {
-    let parts = shared_parts(weight_type).iter().map(|part| format!("{group}.{part}"));
+    let parts = shared_parts(weight_type).iter().map(|(part, _)| format!("{group}.{part}"));
     std::iter::once(group.to_string()).chain(parts).collect()
 }
 
@@ -193,18 +193,19 @@ pub(crate) fn matrix_bytes(linears: Vec<Weights>, inputs: usize, weight_type: We
     let numbers = numbers.into_placed_rows(places);
     let numbers = match quant {
         QuantType::Q8 => numbers,
-        QuantType::Q4 => nibbles(&numbers),
+        QuantType::Q4 | QuantType::Q4s => nibbles(&numbers),
     };
     let shared = shared_parts(weight_type).iter().zip([scale, min]).map(|(_, shared)| u16_bytes(&shared.into_rows()));
     std::iter::once(numbers).chain(shared).collect()
 }
 
 /// The tensors that stand beside a group's matrix: what its groups of channels share.
-fn shared_parts(weight_type: WeightType) -> &'static [&'static str] {
+fn shared_parts(weight_type: WeightType) -> &'static [(&'static str, Dtype)] {
     match weight_type.quant() {
         None => &[],
-        Some(QuantType::Q8) => &["scale"],
-        Some(QuantType::Q4) => &["scale", "min"],
+        Some(QuantType::Q8) => &[("scale", Dtype::F16)],
+        Some(QuantType::Q4) => &[("scale", Dtype::F16), ("min", Dtype::F16)],
+        Some(QuantType::Q4s) => &[("scale", Dtype::U16)],
     }
 }
 

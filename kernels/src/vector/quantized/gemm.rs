@@ -16,7 +16,8 @@ pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_
     unsafe {
         match w.quant() {
             QuantType::Q8 => many::<S, Q8>(s, &mut y, x, w),
-            QuantType::Q4 => many::<S, Q4>(s, &mut y, x, w),
+            QuantType::Q4 => many::<S, Q4<false>>(s, &mut y, x, w),
+            QuantType::Q4s => many::<S, Q4<true>>(s, &mut y, x, w),
         }
     }
 }
@@ -47,11 +48,11 @@ unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: QuantizedRef<'_>,
                         scale: *x_scale.add((start + m) * scale_stride + g),
                         y: y.add((start + m) * y_stride),
                     };
-                    if W::MIN {
+                    if W::TOTAL {
                         for m in 0..tokens {
                             let t = token(m);
                             let sum: i32 = (0..QUANT_GROUP).map(|k| i32::from(*t.x.add(k))).sum();
-                            totals[m] = t.scale * sum as f32;
+                            totals[m] = W::total(t.scale, sum);
                         }
                     }
                     let row = |k: usize, block: usize| columns.row(g * QUANT_GROUP + k).add(block * W::BYTES);

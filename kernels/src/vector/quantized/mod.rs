@@ -78,6 +78,7 @@ impl Columns {
 #[derive(Clone, Copy)]
 struct Scales {
     column: usize,
+    /// With offsets, where those are within.
     scale: *const u16,
     /// Means nothing where there are none.
     min: *const u16,
@@ -87,7 +88,10 @@ struct Scales {
 trait Whole: Copy {
     /// Bytes of [`COLS`] columns.
     const BYTES: usize;
+    /// Whether there are minima, apart from scales.
     const MIN: bool;
+    /// Whether the group's inputs are wanted as a sum.
+    const TOTAL: bool;
     /// # Safety
     /// `a` and `b` are valid for reading [`Whole::BYTES`].
     unsafe fn row_pair<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::RowPair;
@@ -98,16 +102,25 @@ trait Whole: Copy {
     unsafe fn row_pairs<S: Simd>(s: S, a: *const u8, b: *const u8) -> [S::RowPair; 2];
     /// Columns `v·LANES..(v + 1)·LANES` of two blocks.
     fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V;
+    /// The sum of a group's inputs as [`Whole::add`] takes it.
+    fn total(x_scale: f32, sum: i32) -> f32;
+    /// Adds a group's sums to `y`: columns `c..c + LANES` of those at `at`.
+    ///
+    /// # Safety
+    /// What is at `at` is valid for them.
+    unsafe fn add<S: Simd>(s: S, y: S::V, sums: S::V, at: Scales, c: usize, x_scale: S::V, total: S::V) -> S::V;
 }
 
 #[derive(Clone, Copy)]
 struct Q8;
+/// `SMALL`: scales and offsets in 16 bits.
 #[derive(Clone, Copy)]
-struct Q4;
+struct Q4<const SMALL: bool>;
 
 impl Whole for Q8 {
     const BYTES: usize = 32;
     const MIN: bool = false;
+    const TOTAL: bool = false;
     #[inline(always)]
     unsafe fn row_pair<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::RowPair {
         // SAFETY: the same contract.
@@ -122,11 +135,21 @@ impl Whole for Q8 {
     fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V {
         s.sums_at(sums[v / (COLS / S::LANES)], v % (COLS / S::LANES))
     }
+    #[inline(always)]
+    fn total(_: f32, _: i32) -> f32 {
+        0.0
+    }
+    #[inline(always)]
+    unsafe fn add<S: Simd>(s: S, y: S::V, sums: S::V, at: Scales, c: usize, x_scale: S::V, _: S::V) -> S::V {
+        // SAFETY: the same contract.
+        s.fma(s.mul(x_scale, unsafe { s.load_f16(at.scale.add(c)) }), sums, y)
+    }
 }
 
-impl Whole for Q4 {
+impl<const SMALL: bool> Whole for Q4<SMALL> {
     const BYTES: usize = 16;
-    const MIN: bool = true;
+    const MIN: bool = !SMALL;
+    const TOTAL: bool = true;
     #[inline(always)]
     unsafe fn row_pair<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::RowPair {
         // SAFETY: the same contract.
@@ -140,6 +163,23 @@ impl Whole for Q4 {
     #[inline(always)]
     fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V {
         s.sums_of_pairs_u4_at(sums, v)
+    }
+    #[inline(always)]
+    fn total(x_scale: f32, sum: i32) -> f32 {
+        sum as f32 * if SMALL { -0.25 } else { x_scale }
+    }
+    #[inline(always)]
+    unsafe fn add<S: Simd>(s: S, y: S::V, sums: S::V, at: Scales, c: usize, x_scale: S::V, total: S::V) -> S::V {
+        // SAFETY: the same contract.
+        unsafe {
+            if SMALL {
+                let (scale, offset) = s.load_scale_and_offset(at.scale.add(c));
+                s.fma(s.mul(x_scale, scale), s.fma(total, offset, sums), y)
+            } else {
+                let y = s.fma(s.mul(x_scale, s.load_f16(at.scale.add(c))), sums, y);
+                s.fma(s.load_f16(at.min.add(c)), total, y)
+            }
+        }
     }
 }
 
@@ -156,16 +196,12 @@ unsafe fn finish<S: Simd, W: Whole, const N: usize>(
     x_scale: f32,
     total: f32,
 ) {
-    let (factor, total) = (s.splat(x_scale), s.splat(total));
+    let (x_scale, total) = (s.splat(x_scale), s.splat(total));
     for v in 0..N * COLS / S::LANES {
         let c = v * S::LANES;
         // SAFETY: LANES elements from c on are below N·COLS.
         unsafe {
-            let mut acc = s.fma(s.mul(factor, s.load_f16(at.scale.add(c))), sums(v), s.load(y.add(c)));
-            if W::MIN {
-                acc = s.fma(s.load_f16(at.min.add(c)), total, acc);
-            }
-            s.store(y.add(c), acc);
+            s.store(y.add(c), W::add(s, s.load(y.add(c)), sums(v), at, c, x_scale, total));
         }
     }
 }
