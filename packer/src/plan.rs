@@ -1,5 +1,6 @@
 //! What was asked for, linear by linear: the recipe as a user states it, and the budget it gives each linear.
 
+use crate::grid::GROUP;
 use rasp::format::{Allocation, Config, ScoreKind};
 use rasp::model::{LinearKind, WeightType};
 use rasp::{Error, Result, Status};
@@ -100,7 +101,16 @@ impl LinearPlan {
     pub(crate) fn kept(&self, rung: usize, weight_type: WeightType) -> f64 {
         let dense = weight_type.bits_per_weight();
         let bits = weight_type.quant().map_or(FLOAT_BITS, |quant| quant.bits() as f64);
-        (self.channels[rung] * bits + (dense - bits) + self.rank_share() * FLOAT_BITS) / dense
+        (self.channels[rung] * bits + (dense - bits) + self.rank_bits(weight_type) / self.weights() as f64) / dense
+    }
+
+    /// Bits of the low-rank factors as they are stored.
+    fn rank_bits(&self, weight_type: WeightType) -> f64 {
+        let (mut a_rank, mut bits) = (self.rank, FLOAT_BITS);
+        if weight_type.quant().is_some() {
+            (a_rank, bits) = (self.rank.next_multiple_of(GROUP), WeightType::Q8.bits_per_weight());
+        }
+        (self.rank * self.inputs + a_rank * self.outputs) as f64 * bits
     }
 }
 
@@ -293,13 +303,17 @@ mod tests {
     #[test]
     fn scales_are_read_whatever_is_kept() {
         let plan = plan(&[0.5], 1.0, "{}").unwrap();
-        for (weight_type, kept) in [(WeightType::Q8, (4.0 + 0.5) / 8.5), (WeightType::Q4, (2.0 + 1.0) / 5.0)] {
+        for (weight_type, kept) in [
+            (WeightType::Q8, (4.0 + 0.5) / 8.5),
+            (WeightType::Q4, (2.0 + 1.0) / 5.0),
+            (WeightType::Q4s, (2.0 + 0.5) / 4.5),
+        ] {
             assert!((plan.kept(weight_type)[0] - kept).abs() < 1e-6);
         }
-        // The factors are in f16 all the same.
+        // The factors have 8 bits and scales all the same, 32 ranks of A for 21.
         let plan = self::plan(&[0.5], 0.9, "{}").unwrap();
         let gate = &plan.linears[4];
-        let factors = (21 * (576 + 1536) * 16) as f64 / (576.0 * 1536.0 * 5.0);
+        let factors = f64::from(21 * 576 + 32 * 1536) * 8.5 / (576.0 * 1536.0 * 5.0);
         assert!((gate.kept(0, WeightType::Q4) - (0.45 * 4.0 + 1.0) / 5.0 - factors).abs() < 1e-6);
     }
 

@@ -325,9 +325,41 @@ fn what_is_packed_computes_what_went_in() {
     let summary = gguf.pack(WeightType::Q8, |o| (o.sparsity, o.rho) = (vec![0.5], 0.6)).unwrap();
     close(0.1, "q8 with a low rank");
     let packed = Packed::open(&gguf.path("out.rasp"));
-    assert_eq!(packed.file.describe("layers.0.gate.low_rank.a").unwrap().0, Dtype::F16);
-    // 8.5 bits a weight and all scales, 16 a number of the factors.
-    assert!((0.3 * 8.0 + 0.5..0.5 * 16.0).contains(&(summary.rungs[0].kept * 8.5)), "{summary:?}");
+    // Rank 8 of 64 by 128: what there is room for beside 0.3 of the channels. A has 32 rows, 24 of them zero.
+    let described = |name: &str| packed.file.describe(&format!("layers.0.gate.low_rank.{name}")).unwrap();
+    assert_eq!((described("b").0, described("b").1), (Dtype::I8, &[8, 64][..]));
+    assert_eq!((described("b.scale").0, described("b.scale").1), (Dtype::F16, &[8, 2][..]));
+    assert_eq!((described("a").0, described("a").1), (Dtype::I8, &[32, 128][..]));
+    assert_eq!((described("a.scale").0, described("a.scale").1), (Dtype::F16, &[1, 128][..]));
+    let a = packed.file.raw("layers.0.gate.low_rank.a").unwrap();
+    assert!(a[..8 * 128].iter().any(|&q| q != 0) && a[8 * 128..].iter().all(|&q| q == 0));
+    assert!((0.3 * 8.0 + 0.5..8.5).contains(&(summary.rungs[0].kept * 8.5)), "{summary:?}");
+}
+
+/// Factors in whole numbers: the same bits for a prompt in one batch or token by token, for one thread or three.
+#[test]
+fn a_low_rank_has_the_same_bits_however_it_is_computed() {
+    let gguf = Gguf::new(blocks::Q8_0, 64);
+    for weight_type in [WeightType::Q8, WeightType::Q4, WeightType::Q4s] {
+        gguf.pack(weight_type, |o| (o.sparsity, o.rho) = (vec![0.5], 0.6)).unwrap();
+        let model = Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
+        assert!(model.layers()[0].groups().iter().all(|group| group.linears().iter().all(|l| l.rank() > 0)));
+        for sparsity in [0.0, 0.5] {
+            let logits = |threads: usize, batch: usize| {
+                let options = SessionOptions { context: 64, threads, ..Default::default() };
+                let mut session = Session::open(model.clone(), &options).unwrap();
+                session.set_sparsity(sparsity).unwrap();
+                for prompt in [3u32, 1, 4, 1, 5, 9, 2, 6, 5].chunks(batch) {
+                    session.prefill(prompt).unwrap();
+                }
+                // What is generated is sparse whatever a prompt is.
+                let next = session.step().unwrap();
+                (next, session.logits().unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>())
+            };
+            let one = logits(1, 1);
+            assert!(one == logits(1, 9) && one == logits(3, 9) && one == logits(2, 4), "{weight_type:?} at {sparsity}");
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Linears that share one input, side by side in one matrix, each with a mask of its own.
 
-use super::{FloatType, WeightType};
+use super::{FloatType, RowsRef, WeightType};
 use crate::format::{self, View};
-use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef};
+use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
 use std::ops::Range;
 
 /// The seven linears of a decoder block, in the order a token passes them.
@@ -189,10 +189,9 @@ impl Group {
         })
     }
 
-    /// Bytes of the low-rank factors of all its linears: f16 or bf16.
+    /// Bytes of the low-rank factors of all its linears, scales included.
     pub(crate) fn low_rank_bytes(&self) -> usize {
-        let factors = self.linears.iter().filter_map(|l| l.low_rank.as_ref());
-        factors.map(|l| (l.a.len() + l.b.len()) * size_of::<u16>()).sum()
+        self.linears.iter().filter_map(|l| l.low_rank.as_ref()).map(LowRank::bytes).sum()
     }
 
     pub(crate) fn bias(&self) -> Option<&[f32]> {
@@ -300,22 +299,65 @@ impl Linear {
     }
 }
 
-/// The two factors that stand in for the channels a mask drops.
+/// The two factors that stand in for the channels a mask drops: `B` in row form, `A` as its transpose, so that `A·t` is a
+/// column-form product.
 pub struct LowRank {
-    pub(super) float: FloatType,
     pub(super) rank: usize,
-    /// `[rank, input]`
-    pub(super) b: View<u16>,
-    /// `[rank, output]`, so that `A·t` is a column-form product.
-    pub(super) a: View<u16>,
+    pub(super) factors: Factors,
+}
+
+/// In whole numbers if the group's weights are that: 8 bits, whatever theirs are.
+pub(super) enum Factors {
+    Float {
+        float: FloatType,
+        /// `[rank, input]`
+        b: View<u16>,
+        /// `[rank, output]`
+        a: View<u16>,
+    },
+    Quantized {
+        /// `[rank, input]`, its scales (f16) `[rank, input / 32]`
+        b: View<i8>,
+        b_scale: View<u16>,
+        /// `[rank, output]`, its scales (f16) `[rank / 32, output]`: the rank rounded up to a multiple of 32, with zeros
+        a: View<u8>,
+        a_scale: View<u16>,
+    },
 }
 
 impl LowRank {
-    pub(crate) fn b(&self) -> Matrix<'_> {
-        self.float.matrix(&self.b, self.rank, self.b.len() / self.rank)
+    /// Its rank as a number of rows of `A` in whole numbers.
+    pub(super) fn padded(rank: usize) -> usize {
+        rank.next_multiple_of(QUANT_GROUP)
     }
 
-    pub(crate) fn a(&self) -> Matrix<'_> {
-        self.float.matrix(&self.a, self.rank, self.a.len() / self.rank)
+    fn bytes(&self) -> usize {
+        match &self.factors {
+            Factors::Float { b, a, .. } => 2 * (b.len() + a.len()),
+            Factors::Quantized { b, b_scale, a, a_scale } => b.len() + a.len() + 2 * (b_scale.len() + a_scale.len()),
+        }
+    }
+
+    pub(crate) fn b(&self) -> RowsRef<'_> {
+        let rank = self.rank;
+        match &self.factors {
+            Factors::Float { float, b, .. } => RowsRef::Float(float.matrix(b, rank, b.len() / rank)),
+            Factors::Quantized { b, b_scale, .. } => {
+                let rows = QuantizedRows::new(b, b_scale, rank, b.len() / rank);
+                RowsRef::Quantized(rows.expect("shape checked at load"))
+            }
+        }
+    }
+
+    pub(crate) fn a(&self) -> Weights<'_> {
+        let rank = self.rank;
+        match &self.factors {
+            Factors::Float { float, a, .. } => Weights::Float(float.matrix(a, rank, a.len() / rank)),
+            Factors::Quantized { a, a_scale, .. } => {
+                let rows = LowRank::padded(rank);
+                let matrix = Quantized::new(QuantType::Q8, a, a_scale, &[], rows, a.len() / rows);
+                Weights::Quantized(matrix.expect("shape checked at load"))
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! From a file's bytes to a [`Model`]: every shape, dtype and count is checked here, once.
 
-use super::group::{Group, GroupKind, Linear, LinearKind, LowRank, Stored};
+use super::group::{Factors, Group, GroupKind, Linear, LinearKind, LowRank, Stored};
 use super::screen::{HeadScreen, MAX_COLD, MAX_HOT, cold_columns};
 use super::{FloatType, Layer, Model, Rows, WeightType};
 use crate::format::{Bytes, Config, Dtype, File, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key};
@@ -324,15 +324,9 @@ impl Loader<'_> {
                 format!("recipe: {name} has rank {rank}, but is {} by {input}", columns.len()),
             ));
         }
-        let float = self.weight_type.float();
         let low_rank = match rank {
             0 => None,
-            rank => Some(LowRank {
-                float,
-                rank,
-                b: self.floats(&format!("{name}.low_rank.b"), float, &[rank, input])?,
-                a: self.floats(&format!("{name}.low_rank.a"), float, &[rank, columns.len()])?,
-            }),
+            rank => Some(LowRank { rank, factors: self.factors(&name, rank, input, columns.len())? }),
         };
         let index = layer * LinearKind::ALL.len() + kind as usize;
         Ok(Linear {
@@ -343,6 +337,23 @@ impl Loader<'_> {
             score_of_previous: false,
             low_rank,
             thresholds: recipe.thresholds.clone(),
+        })
+    }
+
+    /// The factors of a linear of that name and shape.
+    fn factors(&self, name: &str, rank: usize, input: usize, output: usize) -> Result<Factors> {
+        let (b, a) = (format!("{name}.low_rank.b"), format!("{name}.low_rank.a"));
+        if self.weight_type.quant().is_none() {
+            let float = self.weight_type.float();
+            let (b, a) = (self.floats(&b, float, &[rank, input])?, self.floats(&a, float, &[rank, output])?);
+            return Ok(Factors::Float { float, b, a });
+        }
+        let padded = LowRank::padded(rank);
+        Ok(Factors::Quantized {
+            b_scale: self.scales(&format!("{b}.scale"), &[rank, input / QUANT_GROUP])?,
+            b: self.file.view(&b, Dtype::I8, &[rank, input])?,
+            a_scale: self.scales(&format!("{a}.scale"), &[padded / QUANT_GROUP, output])?,
+            a: self.file.view(&a, Dtype::I8, &[padded, output])?,
         })
     }
 

@@ -125,7 +125,7 @@ impl WeightType {
         }
     }
 
-    /// The type of what is not quantized: all weights, or in a quantized file the low-rank factors.
+    /// The type of weights that are not quantized; where they are, of what would be stored in 16 bits.
     pub fn float(self) -> FloatType {
         match self {
             WeightType::Bf16 => FloatType::Bf16,

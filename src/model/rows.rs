@@ -2,7 +2,7 @@
 
 use super::FloatType;
 use crate::format::{Config, View};
-use rasp_kernels::{Kernels, Matrix, QUANT_GROUP, QuantizedRows};
+use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantizedRef, QuantizedRows};
 use std::ops::Range;
 
 /// `[vocab, hidden]`, as stored.
@@ -42,6 +42,13 @@ impl<'a> RowsRef<'a> {
         }
     }
 
+    pub(crate) fn cols(&self) -> usize {
+        match self {
+            RowsRef::Float(rows) => rows.cols(),
+            RowsRef::Quantized(rows) => rows.cols(),
+        }
+    }
+
     /// Bytes of one row, its scales included.
     pub(crate) fn row_bytes(&self) -> usize {
         match self {
@@ -54,6 +61,14 @@ impl<'a> RowsRef<'a> {
         match self {
             RowsRef::Float(rows) => RowsRef::Float(rows.row_range(range)),
             RowsRef::Quantized(rows) => RowsRef::Quantized(rows.row_range(range)),
+        }
+    }
+
+    /// `Y[m, n] = Σ_k X[m, k]·W[n, k]`, `X` being at hand as f32 and, for rows in whole numbers, as such.
+    pub(crate) fn multiply(self, kernels: Kernels, y: MatMut<'_>, x: MatRef<'_>, whole: QuantizedRef<'_>) {
+        match self {
+            RowsRef::Float(rows) => kernels.dot_rows_many(y, x, rows),
+            RowsRef::Quantized(rows) => kernels.dot_rows_many_q(y, whole, rows),
         }
     }
 

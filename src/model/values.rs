@@ -4,7 +4,7 @@
 use super::{Group, LowRank, Model, RowsRef, Weights};
 use crate::format::BLOCKS;
 use half::f16;
-use rasp_kernels::{QUANT_GROUP, QuantType, Quantized, scale_and_offset};
+use rasp_kernels::{Kernels, QUANT_GROUP, QuantType, Quantized, scale_and_offset};
 use std::ops::Range;
 
 impl Model {
@@ -39,21 +39,19 @@ impl Model {
         for block in 0..BLOCKS {
             let channels = group.block(block);
             let rows = y[channels.start * width..channels.end * width].chunks_exact_mut(width);
-            match group.weights(block) {
-                Weights::Float(w) => rows.enumerate().for_each(|(k, y)| self.kernels().widen(y, w.row(k))),
-                Weights::Quantized(w) => rows.enumerate().for_each(|(k, y)| widen_quantized(&w, k, y)),
-            }
+            let weights = group.weights(block);
+            rows.enumerate().for_each(|(k, y)| weights.widen(self.kernels(), k, y));
         }
     }
 
     /// The factors of a low rank, `B` as `[rank, input]` and `A` as `[rank, output]`.
     pub fn low_rank_values(&self, low_rank: &LowRank) -> (Vec<f32>, Vec<f32>) {
-        let widen = |m: rasp_kernels::Matrix<'_>| {
-            let mut y = vec![0.0; m.rows() * m.cols()];
-            y.chunks_exact_mut(m.cols()).enumerate().for_each(|(k, y)| self.kernels().widen(y, m.row(k)));
-            y
-        };
-        (widen(low_rank.b()), widen(low_rank.a()))
+        let (b, a, kernels) = (low_rank.b(), low_rank.a(), self.kernels());
+        let mut wide_b = vec![0.0; low_rank.rank * b.cols()];
+        wide_b.chunks_exact_mut(b.cols()).enumerate().for_each(|(k, y)| b.widen(kernels, k, y));
+        let mut wide_a = vec![0.0; low_rank.rank * a.cols()];
+        wide_a.chunks_exact_mut(a.cols()).enumerate().for_each(|(k, y)| a.widen(kernels, k, y));
+        (wide_b, wide_a)
     }
 }
 
@@ -61,6 +59,24 @@ impl Group {
     /// `[output]`: what is added to the products, if anything.
     pub fn bias_values(&self) -> Option<&[f32]> {
         self.bias()
+    }
+}
+
+impl Weights<'_> {
+    /// Outputs.
+    fn cols(&self) -> usize {
+        match self {
+            Weights::Float(w) => w.cols(),
+            Weights::Quantized(w) => w.cols(),
+        }
+    }
+
+    /// Channel `k` as f32.
+    fn widen(&self, kernels: Kernels, k: usize, y: &mut [f32]) {
+        match self {
+            Weights::Float(w) => kernels.widen(y, w.row(k)),
+            Weights::Quantized(w) => widen_quantized(w, k, y),
+        }
     }
 }
 

@@ -162,10 +162,7 @@ impl Engine {
             let columns = share(vocab, UNIT, parts, part);
             // SAFETY: shares of different parts do not overlap.
             let out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };
-            match weights.row_range(columns) {
-                RowsRef::Float(weights) => kernels.dot_rows_many(out, normed, weights),
-                RowsRef::Quantized(weights) => kernels.dot_rows_many_q(out, whole, weights),
-            }
+            weights.row_range(columns).multiply(kernels, out, normed, whole);
         })
     }
 }

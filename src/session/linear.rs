@@ -10,9 +10,10 @@
 
 use super::budget::Flow;
 use super::engine::UNIT;
+use super::low_rank::start_sum;
 use super::pass::{Mode, Seq, view};
 use super::shared::{Shared, share};
-use super::work::{UNIT_BYTES, UNIT_MACS, Work, cut};
+use super::work::{UNIT_MACS, Work, cut};
 use crate::Result;
 use crate::format::BLOCKS;
 use crate::model::Group;
@@ -126,8 +127,8 @@ impl Pass<'_, '_> {
 
     /// `y = group(x)`; then every part calls `finish` with its share of the columns.
     fn apply(&mut self, group: &Group, x: MatRef<'_>, y: &mut [f32], finish: Finish<'_>) -> Flow {
-        self.low_rank_input(group, x)?;
         self.whole_input(group, x)?;
+        self.low_rank_input(group, x)?;
         let y = Shared::new(y);
         match self.mode {
             Mode::Window { sparse_from, .. } if *sparse_from < self.rows => self.masked_batch(group, x, y, finish),
@@ -161,29 +162,6 @@ impl Pass<'_, '_> {
                 let (whole, scale) =
                     unsafe { (whole.slice(row * n..(row + 1) * n), scale.slice(row * groups..(row + 1) * groups)) };
                 kernels.quantize(whole, scale, x.row(row));
-            }
-        })
-    }
-
-    /// `t = B x` of every linear of the group that has a low rank, side by side in `self.low_rank`.
-    fn low_rank_input(&mut self, group: &Group, x: MatRef<'_>) -> Flow {
-        let total = group.rank();
-        if total == 0 {
-            return Ok(());
-        }
-        let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
-        let most = (UNIT_BYTES / 2).min(UNIT_MACS / rows) / group.input();
-        let t = Shared::new(&mut *self.low_rank);
-        self.work.large(&|part, pieces| {
-            let mut start = 0;
-            for low_rank in group.linears().iter().filter_map(|l| l.low_rank()) {
-                let b = low_rank.b();
-                pieces.each(cut(share(b.rows(), 1, parts, part), 1, most), |mine| {
-                    // SAFETY: shares of different parts do not overlap, nor do those of different linears.
-                    let t = unsafe { t.matrix(0..rows, start + mine.start..start + mine.end, total) };
-                    kernels.dot_rows_many(t, x, b.row_range(mine));
-                });
-                start += b.rows();
             }
         })
     }
@@ -288,38 +266,6 @@ pub(super) fn count(seqs: &[Option<Seq<'_>>], bytes: u64) {
 
 pub(super) fn intersection(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
     a.start.max(b.start)..a.end.min(b.end)
-}
-
-/// `y = bias + A t`, for those columns of the group: where the sum over input channels starts. `t` holds `B x` of all
-/// linears of the group side by side, from row `first` on for the rows of `y`.
-pub(super) fn start_sum(
-    kernels: Kernels,
-    group: &Group,
-    columns: &Range<usize>,
-    first: usize,
-    t: &[f32],
-    y: &mut MatMut<'_>,
-) {
-    let t = &t[first * group.rank()..];
-    for row in 0..y.rows() {
-        match group.bias() {
-            Some(bias) => y.row_mut(row).copy_from_slice(&bias[columns.clone()]),
-            None => y.row_mut(row).fill(0.0),
-        }
-    }
-    let mut first_rank = 0;
-    for linear in group.linears() {
-        let own = intersection(&linear.columns(), columns);
-        if let Some(low_rank) = linear.low_rank()
-            && !own.is_empty()
-        {
-            let t = MatRef::new(&t[first_rank..], y.rows(), linear.rank(), group.rank()).expect("a batch of ranks");
-            let start = linear.columns().start;
-            let a = low_rank.a().columns(own.start - start..own.end - start);
-            kernels.gemm(y.reborrow().columns(own.start - columns.start..own.end - columns.start), t, a);
-        }
-        first_rank += linear.rank();
-    }
 }
 
 /// `y += x·W`, for those columns of the group. A block's sum is taken in `tile`, some columns at a time.

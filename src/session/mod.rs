@@ -13,6 +13,7 @@ mod fork;
 mod head;
 mod kv_cache;
 mod linear;
+mod low_rank;
 mod open;
 mod pace;
 mod pass;

@@ -7,7 +7,8 @@
 
 use super::budget::Flow;
 use super::engine::UNIT;
-use super::linear::{Finish, Input, Pass, Slice, TILE, count, intersection, start_sum, tile_len, whole_ref};
+use super::linear::{Finish, Input, Pass, Slice, TILE, count, intersection, tile_len, whole_ref};
+use super::low_rank::start_sum;
 use super::pass::{Seq, view};
 use super::shared::{Shared, share};
 use super::work::{SHARED_BYTES, UNIT_BYTES, cut};

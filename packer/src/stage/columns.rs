@@ -47,6 +47,13 @@ impl<T: Copy + Default> Columns<T> {
     }
 }
 
+/// The transpose of a row-major `[rows, cols]`.
+pub(super) fn transposed<T: Copy + Default>(from: &[T], rows: usize, cols: usize) -> Vec<T> {
+    let mut columns = Columns::new(rows);
+    columns.add(from, cols);
+    columns.into_rows()
+}
+
 /// Numbers of 4 bits, two to a byte: of 32 neighbours byte `i` has number `i` in its low bits and `i + 16` in its high
 /// ones.
 pub(super) fn nibbles(numbers: &[u8]) -> Vec<u8> {

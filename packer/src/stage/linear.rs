@@ -2,6 +2,7 @@
 
 use super::Stage;
 use crate::decompose::{Factors, column_norms, subtract, truncated_svd};
+use crate::grid::GROUP;
 use crate::grid::Grid;
 use crate::plan::LinearPlan;
 use crate::quantize::quantize;
@@ -16,7 +17,17 @@ pub(super) struct Linear {
     pub(super) weights: Weights,
     /// `[inputs]`: the norm of each channel's weights, of `W` or of `R` as the score asks.
     pub(super) norms: Vec<f32>,
-    pub(super) factors: Option<Factors>,
+    pub(super) factors: Option<StoredFactors>,
+}
+
+/// The factors of a low rank as they go into the file: in floating point, or in 8 bits beside weights in whole numbers.
+pub(super) struct StoredFactors {
+    /// `[rank, inputs]`
+    pub(super) b: Weights,
+    /// `[outputs, a_cols]`
+    pub(super) a: Weights,
+    /// The rank, in whole numbers rounded up to whole groups, with zeros.
+    pub(super) a_cols: usize,
 }
 
 /// Its weights `[outputs, inputs]` as the file will hold them.
@@ -65,11 +76,12 @@ impl Stage<'_> {
         let norms = column_norms(&self.rounded(&name, &w)?, plan.inputs);
         let factors = match plan.rank {
             0 => None,
-            rank => Some(self.factors(&name, &w, plan, rank)?),
+            rank => {
+                let (stored, factors) = self.factors(&name, &w, plan, rank)?;
+                subtract(&mut w, plan.inputs, rank, &factors);
+                Some(stored)
+            }
         };
-        if let Some(factors) = &factors {
-            subtract(&mut w, plan.inputs, plan.rank, factors);
-        }
         // A residual lies on no grid of the checkpoint's.
         let weights = Weights::new(&name, &w, plan.inputs, self.weight_type)?;
         let norms = match self.plan.score {
@@ -88,9 +100,20 @@ impl Stage<'_> {
         }
     }
 
-    /// The factors as the file will hold them, rounded, so that the residual makes up for their rounding.
-    fn factors(&self, name: &str, w: &[f32], plan: &LinearPlan, rank: usize) -> Result<Factors> {
+    /// The factors as the file will hold them, and the numbers that it then has: the residual makes up for their rounding.
+    fn factors(&self, name: &str, w: &[f32], plan: &LinearPlan, rank: usize) -> Result<(StoredFactors, Factors)> {
         let exact = truncated_svd(w, plan.outputs, plan.inputs, rank).map_err(|e| e.context(name))?;
-        Ok(Factors { a: self.rounded(name, &exact.a)?, b: self.rounded(name, &exact.b)? })
+        let stored_as = self.weight_type.quant().map_or(self.weight_type, |_| WeightType::Q8);
+        let a_cols = if stored_as == WeightType::Q8 { rank.next_multiple_of(GROUP) } else { rank };
+        let mut a = vec![0.0; plan.outputs * a_cols];
+        for (padded, a) in a.chunks_exact_mut(a_cols).zip(exact.a.chunks_exact(rank)) {
+            padded[..rank].copy_from_slice(a);
+        }
+        let b = Weights::new(name, &exact.b, plan.inputs, stored_as)?;
+        let a = Weights::new(name, &a, a_cols, stored_as)?;
+        let rows = a.values(stored_as);
+        let values = rows.chunks_exact(a_cols).flat_map(|row| &row[..rank]).copied().collect();
+        let values = Factors { a: values, b: b.values(stored_as) };
+        Ok((StoredFactors { b, a, a_cols }, values))
     }
 }

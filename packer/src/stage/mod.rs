@@ -5,13 +5,14 @@ mod embedding;
 mod linear;
 mod overwrite;
 
+use crate::grid::GROUP;
 use crate::import::{Checkpoint, Norm};
 use crate::plan::{LinearPlan, Plan};
 use crate::progress::Progress;
 use crate::tokenizer::Compiled;
-use columns::{Columns, nibbles};
-use linear::Linear;
+use columns::{Columns, nibbles, transposed};
 pub(crate) use linear::Weights;
+use linear::{Linear, StoredFactors};
 pub(crate) use overwrite::replaced;
 use rasp::format::{Config, Dtype, ScoreKind, TensorSpec, Writer, channel_rows};
 use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
@@ -77,9 +78,16 @@ impl Stage<'_> {
                     if self.plan.score != ScoreKind::Magnitude {
                         add(format!("{}.score", l.name()), Dtype::F32, &[l.inputs]);
                     }
-                    if l.rank > 0 {
-                        add(format!("{}.low_rank.b", l.name()), float, &[l.rank, l.inputs]);
-                        add(format!("{}.low_rank.a", l.name()), float, &[l.rank, l.outputs]);
+                    let (b, a) = (format!("{}.low_rank.b", l.name()), format!("{}.low_rank.a", l.name()));
+                    if l.rank > 0 && self.weight_type.quant().is_some() {
+                        let ranks = l.rank.next_multiple_of(GROUP);
+                        add(b.clone(), Dtype::I8, &[l.rank, l.inputs]);
+                        add(format!("{b}.scale"), Dtype::F16, &[l.rank, l.inputs / GROUP]);
+                        add(a.clone(), Dtype::I8, &[ranks, l.outputs]);
+                        add(format!("{a}.scale"), Dtype::F16, &[ranks / GROUP, l.outputs]);
+                    } else if l.rank > 0 {
+                        add(b, float, &[l.rank, l.inputs]);
+                        add(a, float, &[l.rank, l.outputs]);
                     }
                 }
                 let name = format!("layers.{layer}.{}", kind.name());
@@ -130,12 +138,27 @@ impl Stage<'_> {
             if self.plan.score != ScoreKind::Magnitude {
                 writer.tensor(&format!("{name}.score"), &f32_bytes(&norms))?;
             }
-            if let Some(factors) = &factors {
-                writer.tensor(&format!("{name}.low_rank.b"), &u16_bytes(&self.round(&name, &factors.b)?))?;
+            if let Some(StoredFactors { b, a, a_cols }) = factors {
+                let name_b = format!("{name}.low_rank.b");
+                match b {
+                    Weights::Float(bits) => writer.tensor(&name_b, &u16_bytes(&bits))?,
+                    Weights::Quantized(grid) => {
+                        writer.tensor(&name_b, &grid.numbers)?;
+                        writer.tensor(&format!("{name_b}.scale"), &u16_bytes(&grid.scale))?;
+                    }
+                }
                 // `A` is [out, r]; its transpose is stored.
-                let mut a = Columns::new(plan.outputs);
-                a.add(&self.round(&name, &factors.a)?, plan.rank);
-                writer.tensor(&format!("{name}.low_rank.a"), &u16_bytes(&a.into_rows()))?;
+                let name_a = format!("{name}.low_rank.a");
+                match a {
+                    Weights::Float(bits) => {
+                        writer.tensor(&name_a, &u16_bytes(&transposed(&bits, plan.outputs, a_cols)))?;
+                    }
+                    Weights::Quantized(grid) => {
+                        writer.tensor(&name_a, &transposed(&grid.numbers, plan.outputs, a_cols))?;
+                        let scale = transposed(&grid.scale, plan.outputs, a_cols / GROUP);
+                        writer.tensor(&format!("{name_a}.scale"), &u16_bytes(&scale))?;
+                    }
+                }
             }
             matrices.push(weights);
             match self.checkpoint.bias(layer, plan.kind)? {
