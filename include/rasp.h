@@ -75,6 +75,9 @@
 // Weights are whole numbers of 4 bits with scales and minima: 5 bits each.
 #define RASP_WEIGHTS_Q4 4
 
+// Weights are whole numbers of 4 bits, scales and minima coarser: 4.5 bits each.
+#define RASP_WEIGHTS_Q4S 5
+
 // A load failed; the message is that of the error.
 #define RASP_LOG_ERROR 1
 
@@ -188,7 +191,7 @@ typedef struct rasp_model_info {
     uint32_t head_dim;
     // The longest context the model was trained for, in tokens.
     uint32_t context_length;
-    // RASP_WEIGHTS_BF16, RASP_WEIGHTS_F16, RASP_WEIGHTS_Q8 or RASP_WEIGHTS_Q4.
+    // RASP_WEIGHTS_BF16, RASP_WEIGHTS_F16, RASP_WEIGHTS_Q8, RASP_WEIGHTS_Q4 or RASP_WEIGHTS_Q4S.
     uint32_t weight_type;
     // The sparsest setting that rasp_session_set_sparsity takes; 0 for a dense file.
     float max_sparsity;

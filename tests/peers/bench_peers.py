@@ -66,7 +66,8 @@ def llama_cpp():
 
 
 # What a user would run instead of a file of each of our formats.
-PEER_FORMATS = {"bf16": ["BF16"], "f16": ["F16"], "q8": ["Q8_0"], "q4": ["Q4_0", "Q4_1", "Q4_K_M"]}
+PEER_FORMATS = {"bf16": ["BF16"], "f16": ["F16"], "q8": ["Q8_0"], "q4": ["Q4_0", "Q4_1", "Q4_K_M"],
+                "q4s": ["Q4_0", "Q4_K_M"]}
 
 
 def quantized(gguf, wanted, bin_dir):
