@@ -66,8 +66,6 @@ pub(crate) fn own_tokens(
     progress: &mut dyn Progress,
 ) -> Result<Vec<u32>> {
     let window = window_len(model).min(limit);
-    let options = SessionOptions { context: window, threads, ..SessionOptions::default() };
-    let mut session = Session::open(model.clone(), &options)?;
     let mut prompts = Vec::new();
     for opening in OPENINGS {
         let mut prompt = Vec::new();
@@ -84,22 +82,42 @@ pub(crate) fn own_tokens(
             "the tokenizer knows none of the openings that a model begins its own text with: give it a --calib text";
         return Err(Error::new(Status::Unsupported, message));
     }
+    let rounds: Vec<_> = prompts.iter().cycle().take(limit.div_ceil(window)).zip(0u64..).collect();
+    let options = SessionOptions { context: window, threads, ..SessionOptions::default() };
+    // The first one's threads compute for all.
+    let session =
+        |n| Session::open(model.clone(), &SessionOptions { threads: if n == 0 { threads } else { 1 }, ..options });
+    let mut sessions = (0..rounds.len().min(TOGETHER)).map(session).collect::<Result<Vec<_>>>()?;
     let mut tokens = Vec::new();
     progress.begin("writing calibration text", limit as u64);
-    for (round, prompt) in prompts.iter().cycle().take(limit.div_ceil(window)).enumerate() {
-        session.reset();
-        session.set_sampling(Sampling { temperature: 1.0, top_p: 0.95, seed: round as u64, ..Sampling::default() })?;
-        session.prefill(prompt)?;
-        progress.advance(prompt.len() as u64);
-        while session.tokens().len() < window {
-            session.step()?;
-            progress.advance(1);
+    for rounds in rounds.chunks(TOGETHER) {
+        let sessions = &mut sessions[..rounds.len()];
+        for (session, (prompt, seed)) in sessions.iter_mut().zip(rounds) {
+            session.reset();
+            session.set_sampling(Sampling { temperature: 1.0, top_p: 0.95, seed: *seed, ..Sampling::default() })?;
+            session.prefill(prompt)?;
+            progress.advance(prompt.len() as u64);
         }
-        tokens.extend_from_slice(session.tokens());
+        loop {
+            let mut writing: Vec<_> = sessions.iter_mut().filter(|s| s.tokens().len() < window).collect();
+            if writing.is_empty() {
+                break;
+            }
+            let mut outcome = Ok(());
+            Session::step_batch(&mut writing, |_, token| {
+                outcome = std::mem::replace(&mut outcome, Ok(())).and(token.map(drop))
+            })?;
+            outcome?;
+            progress.advance(writing.len() as u64);
+        }
+        sessions.iter().for_each(|session| tokens.extend_from_slice(session.tokens()));
     }
     progress.end();
     Ok(tokens)
 }
+
+/// Windows that are written side by side: the weights are read once for all, and each is what it would be alone.
+const TOGETHER: usize = 8;
 
 #[cfg(test)]
 mod tests {

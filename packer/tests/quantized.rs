@@ -8,6 +8,7 @@ use half::f16;
 use rasp::format::{Allocation, Bytes, Dtype, File, channel_rows};
 use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::session::Scorer;
+use rasp::text::EncodeOptions;
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use rasp_packer::import::{self, Checkpoint};
 use rasp_packer::{PackOptions, RecipeRequest, Search, Silent, Summary, pack};
@@ -455,14 +456,19 @@ fn what_must_not_come_out_is_refused_and_leaves_nothing_behind() {
     refused(&large, WeightType::Q4s, Status::OutOfRange, &["layers.0.down", "1000000000", "q4s", "4032"]);
 }
 
-/// SmolLM2's linears are Q4_1 and its embedding is Q8_0: packed as q4 it is the same model to the bit.
-#[test]
-fn a_real_model_arrives_as_it_was() {
+fn real_gguf() -> PathBuf {
     let path = std::env::var_os("RASP_TEST_GGUF").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/models/SmolLM2-135M-Instruct.Q4_1.gguf"),
         PathBuf::from,
     );
     assert!(path.exists(), "{} is not there: run `make model` first", path.display());
+    path
+}
+
+/// SmolLM2's linears are Q4_1 and its embedding is Q8_0: packed as q4 it is the same model to the bit.
+#[test]
+fn a_real_model_arrives_as_it_was() {
+    let path = real_gguf();
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("smollm2.rasp");
     pack(&options(&path, &output, WeightType::Q4), &mut Silent).unwrap();
@@ -486,4 +492,23 @@ fn a_real_model_arrives_as_it_was() {
         let expected = checkpoint.embedding_rows(rows.clone()).unwrap();
         assert!(found[rows.start * hidden..rows.end * hidden] == expected, "rows from {start}");
     }
+}
+
+/// The same model in half a bit less: a text is as likely within a twentieth of a nat a token.
+#[test]
+fn a_real_model_in_four_and_a_half_bits_is_near() {
+    let dir = tempfile::tempdir().unwrap();
+    let mean = |weight_type: WeightType| {
+        let output = dir.path().join(format!("{}.rasp", weight_type.name()));
+        pack(&options(&real_gguf(), &output, weight_type), &mut Silent).unwrap();
+        let model = Model::load(&output, &LoadOptions::default()).unwrap();
+        let (mut tokens, text) = (Vec::new(), include_str!("../../README.md"));
+        let encode = EncodeOptions { add_special: false, parse_special: false };
+        model.tokenizer().encode(text, encode, &mut tokens).unwrap();
+        tokens.truncate(512);
+        let scores = Scorer::exact(model, 512, 2).unwrap().score(&tokens, usize::MAX).unwrap();
+        scores.iter().map(|s| s.log_prob).sum::<f64>() / scores.len() as f64
+    };
+    let (whole, small) = (mean(WeightType::Q4), mean(WeightType::Q4s));
+    assert!((whole - small).abs() < 0.05 && whole != small, "{small}, of the source {whole}");
 }

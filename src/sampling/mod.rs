@@ -146,8 +146,6 @@ impl Sampler {
                 }
             }
         }
-        // Largest first, the lower id first on a tie, so that the outcome does not depend on the sort.
-        let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         if temperature == 0.0 {
             return candidates.iter().min_by(|a, b| order(a, b)).map(|best| best.1).ok_or_else(no_candidate);
         }
@@ -160,22 +158,18 @@ impl Sampler {
             candidates.truncate(k);
         }
         let Some(largest) = candidates.iter().map(|c| c.0).reduce(f32::max) else { return Err(no_candidate()) };
-        let mut sum = 0.0f64;
-        if top_p < 1.0 || top_k != 0 {
+        if top_k != 0 {
             candidates.sort_unstable_by(order);
         }
+        let mut sum = 0.0f64;
         for (weight, _) in candidates.iter_mut() {
             *weight = ((*weight - largest) / temperature).exp();
             sum += f64::from(*weight);
         }
         if top_p < 1.0 {
             let enough = sum * f64::from(top_p);
-            let mut so_far = 0.0;
-            let reached = candidates.iter().position(|c| {
-                so_far += f64::from(c.0);
-                so_far >= enough
-            });
-            candidates.truncate(reached.map_or(candidates.len(), |last| last + 1));
+            let kept = nucleus(candidates, enough);
+            candidates.truncate(kept);
         }
         // The likeliest token's weight is 1; a forbidden one's is 0.
         candidates.retain(|c| c.0 > 0.0 && c.0 >= min_p);
@@ -191,6 +185,33 @@ impl Sampler {
         // Rounding can leave a last crumb.
         candidates.last().map(|c| c.1).ok_or_else(no_candidate)
     }
+}
+
+/// Largest first, the lower id first on a tie, so that the outcome does not depend on how things are sorted.
+fn order(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+/// Puts the likeliest candidates first, in order, until their weights sum to `enough`: how many that takes.
+fn nucleus(candidates: &mut [(f32, u32)], enough: f64) -> usize {
+    // A few are usually enough of a vocabulary: so many are sorted, then as many again.
+    const FEW: usize = 128;
+    let (mut sum, mut sorted) = (0.0, 0);
+    while sorted < candidates.len() {
+        let end = candidates.len().min((2 * sorted).max(FEW));
+        if end < candidates.len() {
+            candidates[sorted..].select_nth_unstable_by(end - sorted, order);
+        }
+        candidates[sorted..end].sort_unstable_by(order);
+        for &(weight, _) in &candidates[sorted..end] {
+            sum += f64::from(weight);
+            sorted += 1;
+            if sum >= enough {
+                return sorted;
+            }
+        }
+    }
+    sorted
 }
 
 fn no_candidate() -> Error {
@@ -276,6 +297,27 @@ mod tests {
         // e^-1 = 0.37 of the likeliest is token 2, e^-2 = 0.14 is token 0.
         assert_close(frequencies(Sampling { min_p: 0.2, ..base }), probabilities(1.0, &[1, 2, 3]));
         assert_close(frequencies(Sampling { top_k: 1, ..base }), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_nucleus_is_what_sorting_everything_would_find() {
+        // Ties and zeros among them.
+        let weights: Vec<(f32, u32)> = (0..5000u32).map(|id| ((id * 7919 % 613) as f32 / 613.0, id)).collect();
+        let sum: f64 = weights.iter().map(|w| f64::from(w.0)).sum();
+        let mut sorted = weights.clone();
+        sorted.sort_by(order);
+        for share in [0.0, 1e-9, 0.003, 0.05, 0.1, 0.5, 0.9, 0.999999, 1.0, 2.0] {
+            let mut so_far = 0.0;
+            let wanted = sorted.iter().position(|w| {
+                so_far += f64::from(w.0);
+                so_far >= share * sum
+            });
+            let mut candidates = weights.clone();
+            let kept = nucleus(&mut candidates, share * sum);
+            assert_eq!(kept, wanted.map_or(5000, |last| last + 1), "{share}");
+            assert_eq!(candidates[..kept], sorted[..kept], "{share}");
+        }
+        assert_eq!(nucleus(&mut [], 1.0), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::{COLS, Columns, PAIRS, Q4, Q8, Scales, Whole, finish};
+use super::{COLS, Columns, PAIRS, Q4, Q8, Whole, finish};
 use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Simd};
 
 /// # Safety
@@ -65,10 +65,15 @@ unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: QuantizedRef<'_>,
                             panel[p] = row_pair.map(MaybeUninit::new);
                         }
                         let at = columns.group(g, block);
+                        let mut shared = [MaybeUninit::<[S::V; 2]>::uninit(); MOST_VECTORS];
+                        for v in 0..2 * COLS / S::LANES {
+                            shared[v].write(W::shared(s, at, v * S::LANES));
+                        }
+                        let panel = Panel { column: at.column, pairs: &panel, shared: &shared };
                         if S::MANY_REGISTERS && S::LANES == 16 {
-                            tiles::<S, W, 4>(s, token, tokens, &panel, at, &totals);
+                            tiles::<S, W, 4>(s, token, tokens, panel, &totals);
                         } else {
-                            tiles::<S, W, 1>(s, token, tokens, &panel, at, &totals);
+                            tiles::<S, W, 1>(s, token, tokens, panel, &totals);
                         }
                         block += 2;
                     }
@@ -84,7 +89,9 @@ unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: QuantizedRef<'_>,
                             for p in 0..PAIRS {
                                 sums = s.add_row_pair(sums, panel[p].assume_init(), s.splat_pair(t.pair(p)));
                             }
-                            finish::<S, W, 1>(s, t.y.add(at.column), |v| s.sums_at(sums, v), at, t.scale, totals[m]);
+                            let shared = |v| W::shared(s, at, v * S::LANES);
+                            let y = t.y.add(at.column);
+                            finish::<S, W, 1>(s, y, |v| s.sums_at(sums, v), shared, t.scale, totals[m]);
                         }
                     }
                 }
@@ -113,50 +120,63 @@ impl Token {
     }
 }
 
-/// Two blocks of columns of one group, for all tokens, `T` at a time.
+/// Vectors of two blocks of columns, at most: those of 4 lanes.
+const MOST_VECTORS: usize = 2 * COLS / 4;
+
+/// Two blocks of columns of one group, taken apart: from `column` on, pairs of rows, and scales with what goes with them, a
+/// vector of columns each.
+struct Panel<'a, S: Simd> {
+    column: usize,
+    pairs: &'a [[MaybeUninit<S::RowPair>; 2]; PAIRS],
+    shared: &'a [MaybeUninit<[S::V; 2]>; MOST_VECTORS],
+}
+
+impl<S: Simd> Clone for Panel<'_, S> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<S: Simd> Copy for Panel<'_, S> {}
+
+/// A panel for all tokens, `T` at a time.
 ///
 /// # Safety
-/// `token` gives each of `tokens` tokens, whose outputs have the columns; the panel is filled.
+/// `token` gives each of `tokens` tokens, whose outputs have the columns; the panel is filled, with all that the set's vectors
+/// need.
 #[inline(always)]
 unsafe fn tiles<S: Simd, W: Whole, const T: usize>(
     s: S,
     token: impl Fn(usize) -> Token,
     tokens: usize,
-    panel: &[[MaybeUninit<S::RowPair>; 2]; PAIRS],
-    at: Scales,
+    panel: Panel<'_, S>,
     totals: &[f32; TOKENS],
 ) {
     let mut m = 0;
     // SAFETY: m stays below `tokens`; the rest is the caller's.
     unsafe {
         while m + T <= tokens {
-            tile::<S, W, T>(s, std::array::from_fn(|t| token(m + t)), panel, at, &totals[m..]);
+            tile::<S, W, T>(s, std::array::from_fn(|t| token(m + t)), panel, &totals[m..]);
             m += T;
         }
         while m < tokens {
-            tile::<S, W, 1>(s, [token(m)], panel, at, &totals[m..]);
+            tile::<S, W, 1>(s, [token(m)], panel, &totals[m..]);
             m += 1;
         }
     }
 }
 
-/// Two blocks of columns of one group, for `T` tokens.
+/// A panel for `T` tokens.
 ///
 /// # Safety
 /// As for [`tiles`].
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Whole, const T: usize>(
-    s: S,
-    token: [Token; T],
-    panel: &[[MaybeUninit<S::RowPair>; 2]; PAIRS],
-    at: Scales,
-    totals: &[f32],
-) {
+unsafe fn tile<S: Simd, W: Whole, const T: usize>(s: S, token: [Token; T], panel: Panel<'_, S>, totals: &[f32]) {
     let mut sums = [[s.zero_sums(); 2]; T];
     for p in 0..PAIRS {
         // SAFETY: the panel is filled; each token has the group's inputs.
         unsafe {
-            let row_pair = [panel[p][0].assume_init(), panel[p][1].assume_init()];
+            let row_pair = [panel.pairs[p][0].assume_init(), panel.pairs[p][1].assume_init()];
             for t in 0..T {
                 let x = s.splat_pair(token[t].pair(p));
                 sums[t] = [s.add_row_pair(sums[t][0], row_pair[0], x), s.add_row_pair(sums[t][1], row_pair[1], x)];
@@ -166,8 +186,9 @@ unsafe fn tile<S: Simd, W: Whole, const T: usize>(
     for t in 0..T {
         // SAFETY: each token's outputs have the columns.
         unsafe {
-            let y = token[t].y.add(at.column);
-            finish::<S, W, 2>(s, y, |v| W::sums2_at(s, sums[t], v), at, token[t].scale, totals[t]);
+            let y = token[t].y.add(panel.column);
+            let shared = |v: usize| panel.shared[v].assume_init();
+            finish::<S, W, 2>(s, y, |v| W::sums2_at(s, sums[t], v), shared, token[t].scale, totals[t]);
         }
     }
 }

@@ -243,7 +243,8 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
                 }
                 if this.last {
                     let at = w.group(this.group, done / W::BYTES);
-                    finish::<S, W, 2>(s, y.add(at.column), |v| W::sums2_at(s, sums, v), at, scale, total);
+                    let shared = |v| W::shared(s, at, v * S::LANES);
+                    finish::<S, W, 2>(s, y.add(at.column), |v| W::sums2_at(s, sums, v), shared, scale, total);
                 } else {
                     wait.write(sums);
                 }
@@ -259,7 +260,8 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
                 }
                 if this.last {
                     let at = w.group(this.group, done / W::BYTES);
-                    finish::<S, W, 1>(s, y.add(at.column), |v| s.sums_at(sums, v), at, scale, total);
+                    let shared = |v| W::shared(s, at, v * S::LANES);
+                    finish::<S, W, 1>(s, y.add(at.column), |v| s.sums_at(sums, v), shared, scale, total);
                 } else {
                     wait.write([sums, s.zero_sums()]);
                 }

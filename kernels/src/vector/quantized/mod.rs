@@ -104,11 +104,13 @@ trait Whole: Copy {
     fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V;
     /// The sum of a group's inputs as [`Whole::add`] takes it.
     fn total(x_scale: f32, sum: i32) -> f32;
-    /// Adds a group's sums to `y`: columns `c..c + LANES` of those at `at`.
+    /// Scales, and minima or offsets, of columns `c..c + LANES` of those at `at`.
     ///
     /// # Safety
     /// What is at `at` is valid for them.
-    unsafe fn add<S: Simd>(s: S, y: S::V, sums: S::V, at: Scales, c: usize, x_scale: S::V, total: S::V) -> S::V;
+    unsafe fn shared<S: Simd>(s: S, at: Scales, c: usize) -> [S::V; 2];
+    /// Adds a group's sums to `y`.
+    fn add<S: Simd>(s: S, y: S::V, sums: S::V, shared: [S::V; 2], x_scale: S::V, total: S::V) -> S::V;
 }
 
 #[derive(Clone, Copy)]
@@ -140,9 +142,13 @@ impl Whole for Q8 {
         0.0
     }
     #[inline(always)]
-    unsafe fn add<S: Simd>(s: S, y: S::V, sums: S::V, at: Scales, c: usize, x_scale: S::V, _: S::V) -> S::V {
+    unsafe fn shared<S: Simd>(s: S, at: Scales, c: usize) -> [S::V; 2] {
         // SAFETY: the same contract.
-        s.fma(s.mul(x_scale, unsafe { s.load_f16(at.scale.add(c)) }), sums, y)
+        [unsafe { s.load_f16(at.scale.add(c)) }, s.splat(0.0)]
+    }
+    #[inline(always)]
+    fn add<S: Simd>(s: S, y: S::V, sums: S::V, [scale, _]: [S::V; 2], x_scale: S::V, _: S::V) -> S::V {
+        s.fma(s.mul(x_scale, scale), sums, y)
     }
 }
 
@@ -169,30 +175,36 @@ impl<const SMALL: bool> Whole for Q4<SMALL> {
         sum as f32 * if SMALL { -0.25 } else { x_scale }
     }
     #[inline(always)]
-    unsafe fn add<S: Simd>(s: S, y: S::V, sums: S::V, at: Scales, c: usize, x_scale: S::V, total: S::V) -> S::V {
+    unsafe fn shared<S: Simd>(s: S, at: Scales, c: usize) -> [S::V; 2] {
         // SAFETY: the same contract.
         unsafe {
             if SMALL {
-                let (scale, offset) = s.load_scale_and_offset(at.scale.add(c));
-                s.fma(s.mul(x_scale, scale), s.fma(total, offset, sums), y)
+                s.load_scale_and_offset(at.scale.add(c)).into()
             } else {
-                let y = s.fma(s.mul(x_scale, s.load_f16(at.scale.add(c))), sums, y);
-                s.fma(s.load_f16(at.min.add(c)), total, y)
+                [s.load_f16(at.scale.add(c)), s.load_f16(at.min.add(c))]
             }
+        }
+    }
+    #[inline(always)]
+    fn add<S: Simd>(s: S, y: S::V, sums: S::V, [scale, min]: [S::V; 2], x_scale: S::V, total: S::V) -> S::V {
+        if SMALL {
+            s.fma(s.mul(x_scale, scale), s.fma(total, min, sums), y)
+        } else {
+            s.fma(min, total, s.fma(s.mul(x_scale, scale), sums, y))
         }
     }
 }
 
-/// Adds a group's sums to `N` blocks of columns of `y`: `sums` gives those of a vector of columns.
+/// Adds a group's sums to `N` blocks of columns of `y`: `sums` gives those of a vector of columns, `shared` their scales.
 ///
 /// # Safety
-/// `y`, and scales and minima at `at`, are valid for that many columns.
+/// `y` is valid for that many columns.
 #[inline(always)]
 unsafe fn finish<S: Simd, W: Whole, const N: usize>(
     s: S,
     y: *mut f32,
     sums: impl Fn(usize) -> S::V,
-    at: Scales,
+    shared: impl Fn(usize) -> [S::V; 2],
     x_scale: f32,
     total: f32,
 ) {
@@ -201,7 +213,7 @@ unsafe fn finish<S: Simd, W: Whole, const N: usize>(
         let c = v * S::LANES;
         // SAFETY: LANES elements from c on are below N·COLS.
         unsafe {
-            s.store(y.add(c), W::add(s, s.load(y.add(c)), sums(v), at, c, x_scale, total));
+            s.store(y.add(c), W::add(s, s.load(y.add(c)), sums(v), shared(v), x_scale, total));
         }
     }
 }
