@@ -53,7 +53,7 @@ pub use active::Active;
 pub use isa::Isa;
 pub use matrix::{Elems, Matrix, STREAMS, interleaved_place};
 pub use quantized::{
-    QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, scale_and_offset, with_scale_and_offset,
+    QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, scale_and_min, with_scale_and_offset,
 };
 pub use screen::{SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenInput, ScreenRows};
 

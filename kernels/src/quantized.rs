@@ -2,7 +2,7 @@
 //!
 //! [`QUANT_GROUP`] input channels share a scale for each output: `w[k, c] = scale[g, c]·q[k, c] + min[g, c]` with
 //! `g = k / 32`, the grids of GGUF's Q8_0 (8 bits, no minimum) and Q4_1 (4 bits). [`QuantType::Q4s`] writes the minimum in
-//! steps, `w[k, c] = scale[g, c]·(q[k, c] - offset[g, c] / 4)`, so that both fit 16 bits ([`scale_and_offset`]).
+//! quarters of the scale, so that both fit 16 bits ([`scale_and_min`]).
 //!
 //! Activations are rounded to 16 bits, a scale for each group of channels: `x[k] ≈ scale[g]·whole[k]`, 256 times finer
 //! than the weights, so that a product's error is the weights' own. Sums within a group are then whole numbers, the same
@@ -10,7 +10,6 @@
 //!
 //! ```text
 //! y = fma(x_scale[g]·scale[g, c], Σ_k whole[k]·q[k, c], y);   with a minimum:   y = fma(min[g, c], x_scale[g]·Σ_k whole[k], y)
-//! y = fma(x_scale[g]·scale[g, c], fma(-Σ_k whole[k] / 4, offset[g, c], Σ_k whole[k]·q[k, c]), y)           with an offset
 //! ```
 
 use std::ops::Range;
@@ -26,14 +25,15 @@ pub enum QuantType {
     /// 0 to 15, two in a byte; a scale and a minimum. Of 32 neighbouring columns byte `i` holds column `i` in its low
     /// bits and column `i + 16` in its high ones.
     Q4,
-    /// As [`Q4`](QuantType::Q4), but scale and offset share 16 bits: 4.5 bits a weight instead of 5.
+    /// As [`Q4`](QuantType::Q4), but scale and minimum share 16 bits: 4.5 bits a weight instead of 5.
     Q4s,
 }
 
-/// Scale and offset of [`QuantType::Q4s`] from the 16 bits they share: 5 bits of exponent and 5 of mantissa without a sign,
-/// `scale = 2^(e - 20)·(1 + m / 32)`, then 6 of offset, in quarters of a step. All bits mean something finite.
-pub fn scale_and_offset(bits: u16) -> (f32, f32) {
-    (f32::from_bits((u32::from(bits & SCALE_BITS) << SCALE_SHIFT) + SCALE_BIAS), f32::from(bits & OFFSET_BITS))
+/// Scale and minimum of [`QuantType::Q4s`] from the 16 bits they share: 5 bits of exponent and 5 of mantissa without a sign,
+/// `scale = 2^(e - 20)·(1 + m / 32)`, then 6 of offset, `min = -scale·offset / 4`. All bits mean something finite, exactly.
+pub fn scale_and_min(bits: u16) -> (f32, f32) {
+    let scale = f32::from_bits((u32::from(bits & SCALE_BITS) << SCALE_SHIFT) + SCALE_BIAS);
+    (scale, OFFSET_UNIT * scale * f32::from(bits & OFFSET_BITS))
 }
 
 /// The 16 bits whose scale is nearest to `scale`, no NaN, with an offset of 0 to 63 quarters. `None` if it lies beyond the
@@ -48,8 +48,10 @@ pub fn with_scale_and_offset(scale: f32, offset: u16) -> Option<u16> {
     Some(scale | offset)
 }
 
-/// Where offset and scale lie, how far the scale's exponent is from an f32's place, and from its bias.
+/// Where offset and scale lie, what an offset of 1 is of the scale, and how far the scale's exponent is from an f32's place
+/// and from its bias.
 pub(crate) const OFFSET_BITS: u16 = 0x3f;
+pub(crate) const OFFSET_UNIT: f32 = -0.25;
 pub(crate) const SCALE_BITS: u16 = !OFFSET_BITS;
 pub(crate) const SCALE_SHIFT: u32 = 12;
 pub(crate) const SCALE_BIAS: u32 = (127 - 20) << 23;
@@ -63,7 +65,7 @@ impl QuantType {
         }
     }
 
-    /// Bytes of what an output has for each group of channels: scale, and minimum or offset.
+    /// Bytes of what an output has for each group of channels: scale, and minimum if it has one.
     pub fn group_bytes(self) -> usize {
         match self {
             QuantType::Q8 | QuantType::Q4s => 2,
@@ -186,8 +188,7 @@ impl<'a> Quantized<'a> {
         &self.data[start..start + self.quant.row_bytes(self.cols)]
     }
 
-    /// Scales of group `g`, as f16, in [`QuantType::Q4s`] with their offsets: one a column. Panics if there is no such
-    /// group.
+    /// Scales of group `g`, as f16, in [`QuantType::Q4s`] with their minima: one a column. Panics if there is no such group.
     pub fn scale(&self, g: usize) -> &'a [u16] {
         Self::of_group(self.scale, g, self.width, self.cols)
     }
@@ -197,10 +198,12 @@ impl<'a> Quantized<'a> {
         if self.min.is_empty() { &[] } else { Self::of_group(self.min, g, self.width, self.cols) }
     }
 
-    /// Data, scales, minima, the width and the run: for the vector code. Dangling where there are none.
+    /// Data, scales, minima, the width and the run: for the vector code. Dangling where there are none, but minima that are
+    /// within scales are null.
     #[allow(dead_code)]
     pub(crate) fn parts(&self) -> (*const u8, *const u16, *const u16, usize, usize) {
-        (self.data.as_ptr(), self.scale.as_ptr(), self.min.as_ptr(), self.width, self.run)
+        let min = if self.quant == QuantType::Q4s { std::ptr::null() } else { self.min.as_ptr() };
+        (self.data.as_ptr(), self.scale.as_ptr(), min, self.width, self.run)
     }
 
     fn of_group(from: &'a [u16], g: usize, width: usize, cols: usize) -> &'a [u16] {
@@ -357,7 +360,7 @@ mod tests {
         assert!(Quantized::new(QuantType::Q4s, &data[..64 * 32], &scale, &[], 64, 64).is_some());
         assert!(
             Quantized::new(QuantType::Q4s, &data[..64 * 32], &scale, &scale, 64, 64).is_none(),
-            "offsets are within"
+            "minima are within"
         );
         assert!(QuantizedRows::new(&[0; 64], &[0; 2], 1, 64).is_some());
         assert!(QuantizedRows::new(&[0; 64], &[0; 1], 1, 64).is_none());
@@ -368,17 +371,17 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_bits_are_a_scale_and_an_offset() {
-        for (bits, scale, offset) in [
+    fn sixteen_bits_are_a_scale_and_a_minimum() {
+        for (bits, scale, min) in [
             (0, f32::exp2(-20.0), 0.0),
-            (0x3f, f32::exp2(-20.0), 63.0),
+            (0x3f, f32::exp2(-20.0), -15.75 * f32::exp2(-20.0)),
             (20 << 11, 1.0, 0.0),
-            (20 << 11 | 31 << 6 | 32, 1.96875, 32.0),
-            (u16::MAX, 1.96875 * 2048.0, 63.0),
+            (20 << 11 | 31 << 6 | 32, 1.96875, -8.0 * 1.96875),
+            (u16::MAX, 1.96875 * 2048.0, -15.75 * 1.96875 * 2048.0),
         ] {
-            assert_eq!(scale_and_offset(bits), (scale, offset), "{bits:#x}");
+            assert_eq!(scale_and_min(bits), (scale, min), "{bits:#x}");
         }
-        let scale = |n: u16| scale_and_offset(n << 6).0;
+        let scale = |n: u16| scale_and_min(n << 6).0;
         for n in 0..1023 {
             let (this, next) = (scale(n), scale(n + 1));
             assert!(this < next);

@@ -33,7 +33,7 @@ impl Store {
         let wild = rng.below(3) == 0;
         let data = (0..rows * whole.row_bytes(cols)).map(|_| if wild { byte(rng) } else { rng.bits() as u8 }).collect();
         let groups = rows / QUANT_GROUP * cols;
-        // All bits are scales and offsets, from the smallest to the largest.
+        // All bits are scales and minima, from the smallest to the largest.
         let scale = match whole {
             QuantType::Q4s => (0..groups).map(|_| rng.bits() as u16).collect(),
             _ => f16s(kind, rng, groups),

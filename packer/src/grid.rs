@@ -1,13 +1,12 @@
 //! A matrix in whole numbers: what a checkpoint has stored, or what the quantizer has made of floating point.
 
 use half::f16;
-use rasp::model::{QuantType, scale_and_offset};
+use rasp::model::{QuantType, scale_and_min};
 
 /// Neighbours in a row that share a scale (`rasp_kernels::QUANT_GROUP`).
 pub(crate) const GROUP: usize = 32;
 
-/// `[rows, cols]`, row-major; of every 32 neighbours in a row a value is `scale · number`, in [`QuantType::Q4`] plus
-/// `min`, in [`QuantType::Q4s`] with `number - offset / 4` for the number.
+/// `[rows, cols]`, row-major; of every 32 neighbours in a row a value is `scale · number`, in 4 bits plus `min`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     /// The kind of numbers.
@@ -16,7 +15,7 @@ pub struct Grid {
     pub cols: usize,
     /// A byte each: two's complement in [`QuantType::Q8`], 0 to 15 else.
     pub numbers: Vec<u8>,
-    /// `[rows, cols / 32]` as f16, all finite; in [`QuantType::Q4s`] [scale and offset](scale_and_offset).
+    /// `[rows, cols / 32]` as f16, all finite; in [`QuantType::Q4s`] [with minima](scale_and_min).
     pub scale: Vec<u16>,
     /// `[rows, cols / 32]` as f16, all finite, in [`QuantType::Q4`]; else empty.
     pub min: Vec<u16>,
@@ -26,7 +25,7 @@ pub struct Grid {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Group {
     pub(crate) numbers: [u8; GROUP],
-    /// As the file has it: f16, or a scale with its offset.
+    /// As the file has it: f16, or a scale with its minimum.
     pub(crate) scale: u16,
     /// As f16; means nothing but in [`QuantType::Q4`].
     pub(crate) min: u16,
@@ -58,21 +57,19 @@ impl Grid {
 
     /// The values, row-major, rounded as the engine rounds them: the product, then the sum.
     pub fn values(&self) -> Vec<f32> {
-        let wide = |bits: &u16| f16::from_bits(*bits).to_f32();
+        let wide = |bits: u16| f16::from_bits(bits).to_f32();
         let mut values = Vec::with_capacity(self.numbers.len());
         for (n, group) in self.numbers.chunks_exact(GROUP).enumerate() {
-            let scale = wide(&self.scale[n]);
-            match self.quant {
-                QuantType::Q8 => values.extend(group.iter().map(|&q| scale * f32::from(q.cast_signed()))),
-                QuantType::Q4 => {
-                    let min = wide(&self.min[n]);
-                    values.extend(group.iter().map(|&q| scale * f32::from(q) + min));
+            let (scale, min) = match self.quant {
+                QuantType::Q8 => {
+                    let scale = wide(self.scale[n]);
+                    values.extend(group.iter().map(|&q| scale * f32::from(q.cast_signed())));
+                    continue;
                 }
-                QuantType::Q4s => {
-                    let (scale, offset) = scale_and_offset(self.scale[n]);
-                    values.extend(group.iter().map(|&q| scale * (f32::from(q) - 0.25 * offset)));
-                }
-            }
+                QuantType::Q4 => (wide(self.scale[n]), wide(self.min[n])),
+                QuantType::Q4s => scale_and_min(self.scale[n]),
+            };
+            values.extend(group.iter().map(|&q| scale * f32::from(q) + min));
         }
         values
     }

@@ -2,7 +2,7 @@
 
 use crate::grid::{GROUP, Grid, Group};
 use half::f16;
-use rasp::model::{QuantType, scale_and_offset, with_scale_and_offset};
+use rasp::model::{QuantType, scale_and_min, with_scale_and_offset};
 use rasp::{Error, Result, Status};
 use rayon::prelude::*;
 
@@ -141,15 +141,15 @@ fn q4s(w: &[f32; GROUP]) -> Option<Group> {
         }
         best = next;
     }
-    let (scale, offset) = scale_and_offset(best.bits);
-    let numbers = numbers(w, scale, -0.25 * scale * offset).map(|q| q as u8);
+    let (scale, min) = scale_and_min(best.bits);
+    let numbers = numbers(w, scale, min).map(|q| q as u8);
     Some(Group { numbers, scale: best.bits, min: 0 })
 }
 
 /// With the same offset, the scale with the smallest squared error for the numbers that are nearest with this one.
 fn best_scale(w: &[f32; GROUP], bits: u16) -> u16 {
-    let (scale, offset) = scale_and_offset(bits);
-    let q = numbers(w, scale, -0.25 * scale * offset).map(|q| q - 0.25 * offset);
+    let (scale, min) = scale_and_min(bits);
+    let q = numbers(w, scale, min).map(|q| q + min / scale);
     let (qq, qw) = (sum(|i| q[i] * q[i]), sum(|i| q[i] * w[i]));
     let better = if qq > 0.0 { with_scale_and_offset(qw / qq, bits & 63) } else { None };
     better.unwrap_or(bits)
@@ -164,8 +164,7 @@ struct SmallFit {
 
 impl SmallFit {
     fn new(w: &[f32; GROUP], bits: u16) -> SmallFit {
-        let (scale, offset) = scale_and_offset(bits);
-        let min = -0.25 * scale * offset;
+        let (scale, min) = scale_and_min(bits);
         let q = numbers(w, scale, min);
         let error = sum(|i| {
             let lost = w[i] - (scale * q[i] + min);

@@ -207,7 +207,7 @@ pub(super) enum Stored {
         quant: QuantType,
         /// `[input, output · bits / 8]`
         data: View<u8>,
-        /// `[input / 32, output]`, groups of channels in order: f16, or a scale with its offset
+        /// `[input / 32, output]`, groups of channels in order: f16, or a scale with its minimum
         scale: View<u16>,
         /// f16, of the same shape, where the type has minima
         min: Option<View<u16>>,

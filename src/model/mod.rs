@@ -19,7 +19,7 @@ use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
 use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
 pub use rasp_kernels::{
-    QuantType, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows, scale_and_offset, with_scale_and_offset,
+    QuantType, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows, scale_and_min, with_scale_and_offset,
 };
 use std::sync::{Arc, OnceLock};
 

@@ -4,7 +4,7 @@
 use super::{Group, LowRank, Model, RowsRef, Weights};
 use crate::format::BLOCKS;
 use half::f16;
-use rasp_kernels::{Kernels, QUANT_GROUP, QuantType, Quantized, scale_and_offset};
+use rasp_kernels::{Kernels, QUANT_GROUP, QuantType, Quantized, scale_and_min};
 use std::ops::Range;
 
 impl Model {
@@ -80,7 +80,7 @@ impl Weights<'_> {
     }
 }
 
-/// Channel `k` of `w`: `scale·q`, `scale·q + min`, or `scale·(q - offset / 4)`.
+/// Channel `k` of `w`: `scale·q`, or `scale·q + min`.
 fn widen_quantized(w: &Quantized<'_>, k: usize, y: &mut [f32]) {
     let (row, scale, min) = (w.row(k), w.scale(k / QUANT_GROUP), w.min(k / QUANT_GROUP));
     for (c, y) in y.iter_mut().enumerate() {
@@ -89,12 +89,13 @@ fn widen_quantized(w: &Quantized<'_>, k: usize, y: &mut [f32]) {
             // Of 32 columns, byte `i` holds column `i` in its low bits and `i + 16` in its high ones.
             QuantType::Q4 | QuantType::Q4s => f32::from(row[c / 32 * 16 + c % 16] >> (c % 32 / 16 * 4) & 15),
         };
-        if w.quant() == QuantType::Q4s {
-            let (scale, offset) = scale_and_offset(scale[c]);
-            *y = scale * (whole - 0.25 * offset);
-            continue;
-        }
-        let min = min.get(c).map_or(0.0, |&min| f16::from_bits(min).to_f32());
-        *y = f16::from_bits(scale[c]).to_f32().mul_add(whole, min);
+        let (scale, min) = match w.quant() {
+            QuantType::Q4s => scale_and_min(scale[c]),
+            QuantType::Q8 | QuantType::Q4 => {
+                let min = min.get(c).map_or(0.0, |&min| f16::from_bits(min).to_f32());
+                (f16::from_bits(scale[c]).to_f32(), min)
+            }
+        };
+        *y = scale.mul_add(whole, min);
     }
 }

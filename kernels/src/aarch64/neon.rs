@@ -8,7 +8,7 @@ use std::arch::{aarch64::*, asm};
 use crate::{
     Isa,
     exp::MAGIC,
-    quantized::{OFFSET_BITS, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    quantized::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     vector::Simd,
 };
 
@@ -85,7 +85,7 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn load_scale_and_offset(self, p: *const u16) -> (float32x4_t, float32x4_t) {
+    unsafe fn load_scale_and_min(self, p: *const u16) -> [float32x4_t; 2] {
         // SAFETY: self is the proof, p the caller's promise.
         unsafe {
             let both = vmovl_u16(vld1_u16(p));
@@ -93,7 +93,8 @@ impl Simd for Neon {
                 vshlq_n_u32::<{ SCALE_SHIFT.cast_signed() }>(vandq_u32(both, vdupq_n_u32(u32::from(SCALE_BITS))));
             let scale = vaddq_u32(scale, vdupq_n_u32(SCALE_BIAS));
             let offset = vandq_u32(both, vdupq_n_u32(u32::from(OFFSET_BITS)));
-            (vreinterpretq_f32_u32(scale), vcvtq_f32_u32(offset))
+            let scale = vreinterpretq_f32_u32(scale);
+            [scale, vmulq_f32(vmulq_n_f32(scale, OFFSET_UNIT), vcvtq_f32_u32(offset))]
         }
     }
     #[inline(always)]

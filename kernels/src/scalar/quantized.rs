@@ -1,6 +1,6 @@
 //! The truth for weights in whole numbers.
 
-use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, scale_and_offset};
+use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, scale_and_min};
 
 /// Lanes of a row-form sum of whole numbers: each takes two neighbours of a group.
 pub(crate) const PAIR_LANES: usize = QUANT_GROUP / 2;
@@ -50,14 +50,17 @@ fn group(y: &mut [f32], (x, x_scale): (&[i16], &[f32]), g: usize, channels: &[us
     let total: i32 = channels.iter().map(|&k| i32::from(x[k])).sum();
     for (c, y) in y.iter_mut().enumerate() {
         let sum: i32 = channels.iter().map(|&k| i32::from(x[k]) * at(w, k, c)).sum();
-        if w.quant() == QuantType::Q4s {
-            let (scale, offset) = scale_and_offset(scale[c]);
-            *y = (x_scale[g] * scale).mul_add((-0.25 * total as f32).mul_add(offset, sum as f32), *y);
-            continue;
-        }
-        *y = (x_scale[g] * super::f16_to_f32(scale[c])).mul_add(sum as f32, *y);
-        if let Some(&min) = min.get(c) {
-            *y = super::f16_to_f32(min).mul_add(x_scale[g] * total as f32, *y);
+        let (scale, min) = match w.quant() {
+            QuantType::Q8 => (super::f16_to_f32(scale[c]), None),
+            QuantType::Q4 => (super::f16_to_f32(scale[c]), Some(super::f16_to_f32(min[c]))),
+            QuantType::Q4s => {
+                let (scale, min) = scale_and_min(scale[c]);
+                (scale, Some(min))
+            }
+        };
+        *y = (x_scale[g] * scale).mul_add(sum as f32, *y);
+        if let Some(min) = min {
+            *y = min.mul_add(x_scale[g] * total as f32, *y);
         }
     }
 }

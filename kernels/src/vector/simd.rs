@@ -34,11 +34,11 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `p` is valid for reading [`Simd::LANES`] elements.
     unsafe fn load_f16(self, p: *const u16) -> Self::V;
-    /// As [`scale_and_offset`](crate::scale_and_offset).
+    /// As [`scale_and_min`](crate::scale_and_min).
     ///
     /// # Safety
     /// `p` is valid for reading [`Simd::LANES`] elements.
-    unsafe fn load_scale_and_offset(self, p: *const u16) -> (Self::V, Self::V);
+    unsafe fn load_scale_and_min(self, p: *const u16) -> [Self::V; 2];
     /// # Safety
     /// `p` is valid for reading [`Simd::LANES`] elements.
     unsafe fn load_bf16(self, p: *const u16) -> Self::V;

@@ -46,10 +46,10 @@ impl<const N: usize> Simd for Soft<N> {
         unsafe { Self::read(p) }.map(scalar::f16_to_f32)
     }
     #[inline(never)]
-    unsafe fn load_scale_and_offset(self, p: *const u16) -> ([f32; N], [f32; N]) {
+    unsafe fn load_scale_and_min(self, p: *const u16) -> [[f32; N]; 2] {
         // SAFETY: by contract.
-        let both = unsafe { Self::read(p) }.map(crate::scale_and_offset);
-        (both.map(|(scale, _)| scale), both.map(|(_, offset)| offset))
+        let both = unsafe { Self::read(p) }.map(crate::scale_and_min);
+        [both.map(|(scale, _)| scale), both.map(|(_, min)| min)]
     }
     #[inline(never)]
     unsafe fn load_bf16(self, p: *const u16) -> [f32; N] {

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use crate::{
     Isa,
     exp::MAGIC,
-    quantized::{OFFSET_BITS, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    quantized::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     vector::Simd,
 };
 
@@ -83,7 +83,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
     }
     #[inline(always)]
-    unsafe fn load_scale_and_offset(self, p: *const u16) -> (__m256, __m256) {
+    unsafe fn load_scale_and_min(self, p: *const u16) -> [__m256; 2] {
         // SAFETY: self is the proof, p the caller's promise.
         unsafe {
             let both = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
@@ -91,7 +91,9 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             let scale = _mm256_slli_epi32::<{ SCALE_SHIFT.cast_signed() }>(scale);
             let scale = _mm256_add_epi32(scale, _mm256_set1_epi32(SCALE_BIAS.cast_signed()));
             let offset = _mm256_and_si256(both, _mm256_set1_epi32(i32::from(OFFSET_BITS)));
-            (_mm256_castsi256_ps(scale), _mm256_cvtepi32_ps(offset))
+            let scale = _mm256_castsi256_ps(scale);
+            let unit = _mm256_mul_ps(_mm256_set1_ps(OFFSET_UNIT), scale);
+            [scale, _mm256_mul_ps(unit, _mm256_cvtepi32_ps(offset))]
         }
     }
     #[inline(always)]

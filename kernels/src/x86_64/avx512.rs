@@ -5,7 +5,7 @@ use std::arch::{asm, x86_64::*};
 use crate::{
     Isa,
     exp::MAGIC,
-    quantized::{OFFSET_BITS, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    quantized::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     vector::Simd,
 };
 
@@ -65,7 +65,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
     }
     #[inline(always)]
-    unsafe fn load_scale_and_offset(self, p: *const u16) -> (__m512, __m512) {
+    unsafe fn load_scale_and_min(self, p: *const u16) -> [__m512; 2] {
         // SAFETY: self is the proof, p the caller's promise.
         unsafe {
             let both = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
@@ -73,7 +73,9 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             let scale = _mm512_slli_epi32::<SCALE_SHIFT>(scale);
             let scale = _mm512_add_epi32(scale, _mm512_set1_epi32(SCALE_BIAS.cast_signed()));
             let offset = _mm512_and_si512(both, _mm512_set1_epi32(i32::from(OFFSET_BITS)));
-            (_mm512_castsi512_ps(scale), _mm512_cvtepi32_ps(offset))
+            let scale = _mm512_castsi512_ps(scale);
+            let unit = _mm512_mul_ps(_mm512_set1_ps(OFFSET_UNIT), scale);
+            [scale, _mm512_mul_ps(unit, _mm512_cvtepi32_ps(offset))]
         }
     }
     #[inline(always)]

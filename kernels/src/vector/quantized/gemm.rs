@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::{COLS, Columns, PAIRS, Q4, Q8, Whole, finish};
+use super::{COLS, Columns, PAIRS, Q4, Q8, Whole, Widened, finish, widened};
 use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Simd};
 
 /// # Safety
@@ -16,8 +16,7 @@ pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_
     unsafe {
         match w.quant() {
             QuantType::Q8 => many::<S, Q8>(s, &mut y, x, w),
-            QuantType::Q4 => many::<S, Q4<false>>(s, &mut y, x, w),
-            QuantType::Q4s => many::<S, Q4<true>>(s, &mut y, x, w),
+            QuantType::Q4 | QuantType::Q4s => many::<S, Q4>(s, &mut y, x, w),
         }
     }
 }
@@ -48,11 +47,11 @@ unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: QuantizedRef<'_>,
                         scale: *x_scale.add((start + m) * scale_stride + g),
                         y: y.add((start + m) * y_stride),
                     };
-                    if W::TOTAL {
+                    if W::MIN {
                         for m in 0..tokens {
                             let t = token(m);
                             let sum: i32 = (0..QUANT_GROUP).map(|k| i32::from(*t.x.add(k))).sum();
-                            totals[m] = W::total(t.scale, sum);
+                            totals[m] = t.scale * sum as f32;
                         }
                     }
                     let row = |k: usize, block: usize| columns.row(g * QUANT_GROUP + k).add(block * W::BYTES);
@@ -65,10 +64,7 @@ unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: QuantizedRef<'_>,
                             panel[p] = row_pair.map(MaybeUninit::new);
                         }
                         let at = columns.group(g, block);
-                        let mut shared = [MaybeUninit::<[S::V; 2]>::uninit(); MOST_VECTORS];
-                        for v in 0..2 * COLS / S::LANES {
-                            shared[v].write(W::shared(s, at, v * S::LANES));
-                        }
+                        let shared = widened::<S, W, 2>(s, at);
                         let panel = Panel { column: at.column, pairs: &panel, shared: &shared };
                         if S::MANY_REGISTERS && S::LANES == 16 {
                             tiles::<S, W, 4>(s, token, tokens, panel, &totals);
@@ -83,15 +79,15 @@ unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: QuantizedRef<'_>,
                             panel[p].write(W::row_pair(s, row(2 * p, block), row(2 * p + 1, block)));
                         }
                         let at = columns.group(g, block);
+                        let shared = widened::<S, W, 1>(s, at);
                         for m in 0..tokens {
                             let t = token(m);
                             let mut sums = s.zero_sums();
                             for p in 0..PAIRS {
                                 sums = s.add_row_pair(sums, panel[p].assume_init(), s.splat_pair(t.pair(p)));
                             }
-                            let shared = |v| W::shared(s, at, v * S::LANES);
                             let y = t.y.add(at.column);
-                            finish::<S, W, 1>(s, y, |v| s.sums_at(sums, v), shared, t.scale, totals[m]);
+                            finish::<S, W, 1>(s, y, |v| s.sums_at(sums, v), &shared, t.scale, totals[m]);
                         }
                     }
                 }
@@ -120,15 +116,12 @@ impl Token {
     }
 }
 
-/// Vectors of two blocks of columns, at most: those of 4 lanes.
-const MOST_VECTORS: usize = 2 * COLS / 4;
-
-/// Two blocks of columns of one group, taken apart: from `column` on, pairs of rows, and scales with what goes with them, a
-/// vector of columns each.
+/// Two blocks of columns of one group, taken apart: from `column` on, pairs of rows, and scales and minima, a vector of
+/// columns each.
 struct Panel<'a, S: Simd> {
     column: usize,
     pairs: &'a [[MaybeUninit<S::RowPair>; 2]; PAIRS],
-    shared: &'a [MaybeUninit<[S::V; 2]>; MOST_VECTORS],
+    shared: &'a Widened<S>,
 }
 
 impl<S: Simd> Clone for Panel<'_, S> {
@@ -187,8 +180,7 @@ unsafe fn tile<S: Simd, W: Whole, const T: usize>(s: S, token: [Token; T], panel
         // SAFETY: each token's outputs have the columns.
         unsafe {
             let y = token[t].y.add(panel.column);
-            let shared = |v: usize| panel.shared[v].assume_init();
-            finish::<S, W, 2>(s, y, |v| W::sums2_at(s, sums[t], v), shared, token[t].scale, totals[t]);
+            finish::<S, W, 2>(s, y, |v| W::sums2_at(s, sums[t], v), panel.shared, token[t].scale, totals[t]);
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::{COLS, Columns, Q4, Q8, Whole, finish};
+use super::{COLS, Columns, Q4, Q8, Whole, finish, widened};
 use crate::{
     QUANT_GROUP, QuantType, Quantized, STREAMS,
     vector::{
@@ -73,8 +73,7 @@ unsafe fn tiles<S: Simd>(
         unsafe {
             groups = match w.quant() {
                 QuantType::Q8 => tile::<S, Q8>(s, y, x, x_scale, channels, &columns),
-                QuantType::Q4 => tile::<S, Q4<false>>(s, y, x, x_scale, channels, &columns),
-                QuantType::Q4s => tile::<S, Q4<true>>(s, y, x, x_scale, channels, &columns),
+                QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, y, x, x_scale, channels, &columns),
             };
         }
     }
@@ -165,7 +164,7 @@ unsafe fn tile<S: Simd, W: Whole>(
             (next, at) = Pass::new(w, x, channels, if more { at } else { at - 1 });
             total = this.total() + if this.first { 0 } else { total };
             let scale = *x_scale.add(this.group);
-            let factors = (scale, W::total(scale, total));
+            let factors = (scale, scale * total as f32);
             match this.pairs {
                 // Groups are whole where no channel is missing.
                 _ if !channels.has_holes() => columns::<S, W, 4>(s, y, w, &this, &next, factors, &mut waiting),
@@ -199,7 +198,7 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
     let bytes = w.cols / COLS * W::BYTES;
     // Where every row of 4 bits is read, L2 is near enough for rows, and scales, a fifth of the bytes, are better sent
     // for with the last pass of the group before theirs. Otherwise they come with the pass before their group's last.
-    let whole_q4 = W::BYTES == Q4::<true>::BYTES && !this.holes;
+    let whole_q4 = W::MIN && !this.holes;
     let x: [_; P] = std::array::from_fn(|p| s.splat_pair(this.x[p]));
     let row: [[_; 2]; P] = std::array::from_fn(|p| [this.row[2 * p], this.row[2 * p + 1]]);
     let mut done = 0;
@@ -226,7 +225,7 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
             let at = w.group(next.group, done / W::BYTES);
             for block in 0..LINE / W::BYTES {
                 s.prefetch_l2(at.scale.wrapping_add(block * COLS).cast());
-                if W::MIN {
+                if W::MIN && !at.min.is_null() {
                     s.prefetch_l2(at.min.wrapping_add(block * COLS).cast());
                 }
             }
@@ -243,8 +242,8 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
                 }
                 if this.last {
                     let at = w.group(this.group, done / W::BYTES);
-                    let shared = |v| W::shared(s, at, v * S::LANES);
-                    finish::<S, W, 2>(s, y.add(at.column), |v| W::sums2_at(s, sums, v), shared, scale, total);
+                    let shared = widened::<S, W, 2>(s, at);
+                    finish::<S, W, 2>(s, y.add(at.column), |v| W::sums2_at(s, sums, v), &shared, scale, total);
                 } else {
                     wait.write(sums);
                 }
@@ -260,8 +259,8 @@ unsafe fn columns<S: Simd, W: Whole, const P: usize>(
                 }
                 if this.last {
                     let at = w.group(this.group, done / W::BYTES);
-                    let shared = |v| W::shared(s, at, v * S::LANES);
-                    finish::<S, W, 1>(s, y.add(at.column), |v| s.sums_at(sums, v), shared, scale, total);
+                    let shared = widened::<S, W, 1>(s, at);
+                    finish::<S, W, 1>(s, y.add(at.column), |v| s.sums_at(sums, v), &shared, scale, total);
                 } else {
                     wait.write([sums, s.zero_sums()]);
                 }

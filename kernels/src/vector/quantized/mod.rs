@@ -7,6 +7,8 @@ pub(crate) mod gemm;
 pub(crate) mod gemv;
 pub(crate) mod rows;
 
+use std::mem::MaybeUninit;
+
 use super::Simd;
 use crate::{QUANT_GROUP, Quantized, scalar::quantized::factors};
 
@@ -70,7 +72,8 @@ impl Columns {
     fn group(&self, g: usize, block: usize) -> Scales {
         let column = block * COLS;
         let at = g * self.width + column;
-        Scales { column, scale: self.scale.wrapping_add(at), min: self.min.wrapping_add(at) }
+        let min = if self.min.is_null() { self.min } else { self.min.wrapping_add(at) };
+        Scales { column, scale: self.scale.wrapping_add(at), min }
     }
 }
 
@@ -78,9 +81,8 @@ impl Columns {
 #[derive(Clone, Copy)]
 struct Scales {
     column: usize,
-    /// With offsets, where those are within.
     scale: *const u16,
-    /// Means nothing where there are none.
+    /// Means nothing where there are none. Null where they are within the scales ([`QuantType::Q4s`]).
     min: *const u16,
 }
 
@@ -88,10 +90,7 @@ struct Scales {
 trait Whole: Copy {
     /// Bytes of [`COLS`] columns.
     const BYTES: usize;
-    /// Whether there are minima, apart from scales.
     const MIN: bool;
-    /// Whether the group's inputs are wanted as a sum.
-    const TOTAL: bool;
     /// # Safety
     /// `a` and `b` are valid for reading [`Whole::BYTES`].
     unsafe fn row_pair<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::RowPair;
@@ -102,27 +101,17 @@ trait Whole: Copy {
     unsafe fn row_pairs<S: Simd>(s: S, a: *const u8, b: *const u8) -> [S::RowPair; 2];
     /// Columns `v·LANES..(v + 1)·LANES` of two blocks.
     fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V;
-    /// The sum of a group's inputs as [`Whole::add`] takes it.
-    fn total(x_scale: f32, sum: i32) -> f32;
-    /// Scales, and minima or offsets, of columns `c..c + LANES` of those at `at`.
-    ///
-    /// # Safety
-    /// What is at `at` is valid for them.
-    unsafe fn shared<S: Simd>(s: S, at: Scales, c: usize) -> [S::V; 2];
-    /// Adds a group's sums to `y`.
-    fn add<S: Simd>(s: S, y: S::V, sums: S::V, shared: [S::V; 2], x_scale: S::V, total: S::V) -> S::V;
 }
 
 #[derive(Clone, Copy)]
 struct Q8;
-/// `SMALL`: scales and offsets in 16 bits.
+/// Both kinds: they differ in how scales and minima are read, which is not worth all the code once more.
 #[derive(Clone, Copy)]
-struct Q4<const SMALL: bool>;
+struct Q4;
 
 impl Whole for Q8 {
     const BYTES: usize = 32;
     const MIN: bool = false;
-    const TOTAL: bool = false;
     #[inline(always)]
     unsafe fn row_pair<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::RowPair {
         // SAFETY: the same contract.
@@ -137,25 +126,11 @@ impl Whole for Q8 {
     fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V {
         s.sums_at(sums[v / (COLS / S::LANES)], v % (COLS / S::LANES))
     }
-    #[inline(always)]
-    fn total(_: f32, _: i32) -> f32 {
-        0.0
-    }
-    #[inline(always)]
-    unsafe fn shared<S: Simd>(s: S, at: Scales, c: usize) -> [S::V; 2] {
-        // SAFETY: the same contract.
-        [unsafe { s.load_f16(at.scale.add(c)) }, s.splat(0.0)]
-    }
-    #[inline(always)]
-    fn add<S: Simd>(s: S, y: S::V, sums: S::V, [scale, _]: [S::V; 2], x_scale: S::V, _: S::V) -> S::V {
-        s.fma(s.mul(x_scale, scale), sums, y)
-    }
 }
 
-impl<const SMALL: bool> Whole for Q4<SMALL> {
+impl Whole for Q4 {
     const BYTES: usize = 16;
-    const MIN: bool = !SMALL;
-    const TOTAL: bool = true;
+    const MIN: bool = true;
     #[inline(always)]
     unsafe fn row_pair<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::RowPair {
         // SAFETY: the same contract.
@@ -170,41 +145,45 @@ impl<const SMALL: bool> Whole for Q4<SMALL> {
     fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V {
         s.sums_of_pairs_u4_at(sums, v)
     }
-    #[inline(always)]
-    fn total(x_scale: f32, sum: i32) -> f32 {
-        sum as f32 * if SMALL { -0.25 } else { x_scale }
-    }
-    #[inline(always)]
-    unsafe fn shared<S: Simd>(s: S, at: Scales, c: usize) -> [S::V; 2] {
-        // SAFETY: the same contract.
-        unsafe {
-            if SMALL {
-                s.load_scale_and_offset(at.scale.add(c)).into()
-            } else {
-                [s.load_f16(at.scale.add(c)), s.load_f16(at.min.add(c))]
-            }
-        }
-    }
-    #[inline(always)]
-    fn add<S: Simd>(s: S, y: S::V, sums: S::V, [scale, min]: [S::V; 2], x_scale: S::V, total: S::V) -> S::V {
-        if SMALL {
-            s.fma(s.mul(x_scale, scale), s.fma(total, min, sums), y)
-        } else {
-            s.fma(min, total, s.fma(s.mul(x_scale, scale), sums, y))
-        }
-    }
 }
 
-/// Adds a group's sums to `N` blocks of columns of `y`: `sums` gives those of a vector of columns, `shared` their scales.
+/// Vectors of two blocks of columns, at most: those of 4 lanes.
+const MOST_VECTORS: usize = 2 * COLS / 4;
+
+/// Scales and minima, if there are any, of some vectors of columns.
+type Widened<S> = [MaybeUninit<[<S as Simd>::V; 2]>; MOST_VECTORS];
+
+/// Those of `N` blocks of columns, at most two.
 ///
 /// # Safety
-/// `y` is valid for that many columns.
+/// What is at `at` is valid for that many columns.
+#[inline(always)]
+unsafe fn widened<S: Simd, W: Whole, const N: usize>(s: S, at: Scales) -> Widened<S> {
+    let mut all: Widened<S> = [const { MaybeUninit::uninit() }; MOST_VECTORS];
+    for v in 0..N * COLS / S::LANES {
+        let c = v * S::LANES;
+        // SAFETY: LANES elements from c on are below N·COLS.
+        all[v].write(unsafe {
+            if W::MIN && at.min.is_null() {
+                s.load_scale_and_min(at.scale.add(c))
+            } else {
+                [s.load_f16(at.scale.add(c)), if W::MIN { s.load_f16(at.min.add(c)) } else { s.splat(0.0) }]
+            }
+        });
+    }
+    all
+}
+
+/// Adds a group's sums to `N` blocks of columns of `y`: `sums` gives those of a vector of columns.
+///
+/// # Safety
+/// `y` is valid for that many columns, `shared` filled for them.
 #[inline(always)]
 unsafe fn finish<S: Simd, W: Whole, const N: usize>(
     s: S,
     y: *mut f32,
     sums: impl Fn(usize) -> S::V,
-    shared: impl Fn(usize) -> [S::V; 2],
+    shared: &Widened<S>,
     x_scale: f32,
     total: f32,
 ) {
@@ -213,7 +192,12 @@ unsafe fn finish<S: Simd, W: Whole, const N: usize>(
         let c = v * S::LANES;
         // SAFETY: LANES elements from c on are below N·COLS.
         unsafe {
-            s.store(y.add(c), W::add(s, s.load(y.add(c)), sums(v), shared(v), x_scale, total));
+            let [scale, min] = shared[v].assume_init();
+            let mut acc = s.fma(s.mul(x_scale, scale), sums(v), s.load(y.add(c)));
+            if W::MIN {
+                acc = s.fma(min, total, acc);
+            }
+            s.store(y.add(c), acc);
         }
     }
 }
