@@ -58,6 +58,9 @@ const OPENINGS: [&str; 8] = [
     "1. ",
 ];
 
+/// Windows that are written side by side: the weights are read once for all, and each is what it would be alone.
+const TOGETHER: usize = 8;
+
 /// About `limit` tokens written by the model itself, at temperature 1 from a fixed seed: calibration for want of a text.
 pub(crate) fn own_tokens(
     model: &Arc<Model>,
@@ -103,11 +106,9 @@ pub(crate) fn own_tokens(
             if writing.is_empty() {
                 break;
             }
-            let mut outcome = Ok(());
-            Session::step_batch(&mut writing, |_, token| {
-                outcome = std::mem::replace(&mut outcome, Ok(())).and(token.map(drop))
-            })?;
-            outcome?;
+            let mut failed = None;
+            Session::step_batch(&mut writing, |_, token| failed = failed.take().or(token.err()))?;
+            failed.map_or(Ok(()), Err)?;
             progress.advance(writing.len() as u64);
         }
         sessions.iter().for_each(|session| tokens.extend_from_slice(session.tokens()));
@@ -115,9 +116,6 @@ pub(crate) fn own_tokens(
     progress.end();
     Ok(tokens)
 }
-
-/// Windows that are written side by side: the weights are read once for all, and each is what it would be alone.
-const TOGETHER: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,9 @@
 //! The low-rank part of a linear layer.
 
+use crate::allocate::normal;
 use faer::linalg::solvers::Svd;
 use faer::{ColRef, Mat, MatRef};
+use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 use rasp::{Error, Result, Status};
 
 /// `A [out, r]` and `B [r, in]`, row-major, with `W ≈ A·B`.
@@ -18,7 +20,7 @@ const RANDOMIZED: usize = 4;
 /// The best approximation of rank `rank` in the Frobenius norm: `A = U_r S_r`, `B = V_rᵀ` of the thin SVD
 /// `W = U S Vᵀ` (METHOD, "One linear layer"). `w` is row-major `[out, inp]`; `rank` is at most the smaller of the two.
 ///
-/// Small ranks of large matrices are found by [`randomized_svd`], nearly as good an approximation in a tenth of the time.
+/// Small ranks of large matrices are found by [`randomized_svd`], nearly as good an approximation in less time.
 pub(crate) fn truncated_svd(w: &[f32], out: usize, inp: usize, rank: usize) -> Result<Factors> {
     let smaller = out.min(inp);
     if smaller > WHOLE && rank * RANDOMIZED <= smaller {
@@ -37,12 +39,8 @@ const ITERATIONS: usize = 4;
 fn randomized_svd(w: &[f32], out: usize, inp: usize, rank: usize) -> Result<Factors> {
     let width = (rank + OVERSAMPLED).min(out).min(inp);
     let w = MatRef::from_row_major_slice(w, out, inp);
-    let mut state = 1u64;
-    // Uniform numbers span a random subspace as well as normal ones.
-    let omega = Mat::from_fn(inp, width, |_, _| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    });
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+    let omega = Mat::from_fn(inp, width, |_, _| normal(&mut random));
     let mut q = (w * omega).qr().compute_thin_Q();
     for _ in 0..ITERATIONS {
         let back = (w.transpose() * &q).qr().compute_thin_Q();
@@ -121,15 +119,9 @@ mod tests {
     #[test]
     fn a_random_subspace_is_nearly_the_best() {
         let (out, inp, rank) = (150, 120, 12);
-        let mut state = 7u64;
-        let mut random = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        };
-        let noise: Vec<f32> = (0..out * inp).map(|_| random()).collect();
-        let (left, right): (Vec<f32>, Vec<f32>) =
-            ((0..out * rank).map(|_| random()).collect(), (0..rank * inp).map(|_| random()).collect());
-        let mut w = noise;
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(7);
+        let mut numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| normal(&mut random)).collect() };
+        let (mut w, left, right) = (numbers(out * inp), numbers(out * rank), numbers(rank * inp));
         for (row, left) in w.chunks_exact_mut(inp).zip(left.chunks_exact(rank)) {
             for (left, right) in left.iter().zip(right.chunks_exact(inp)) {
                 row.iter_mut().zip(right).for_each(|(w, right)| *w += 0.5 * left * right);

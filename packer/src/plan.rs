@@ -1,6 +1,5 @@
 //! What was asked for, linear by linear: the recipe as a user states it, and the budget it gives each linear.
 
-use crate::grid::GROUP;
 use rasp::format::{Allocation, Config, ScoreKind};
 use rasp::model::{LinearKind, WeightType};
 use rasp::{Error, Result, Status};
@@ -106,11 +105,8 @@ impl LinearPlan {
 
     /// Bits of the low-rank factors as they are stored.
     fn rank_bits(&self, weight_type: WeightType) -> f64 {
-        let (mut a_rank, mut bits) = (self.rank, FLOAT_BITS);
-        if weight_type.quant().is_some() {
-            (a_rank, bits) = (self.rank.next_multiple_of(GROUP), WeightType::Q8.bits_per_weight());
-        }
-        (self.rank * self.inputs + a_rank * self.outputs) as f64 * bits
+        let numbers = self.rank * self.inputs + weight_type.low_rank_rows(self.rank) * self.outputs;
+        numbers as f64 * weight_type.low_rank().bits_per_weight()
     }
 }
 

@@ -165,12 +165,7 @@ struct SmallFit {
 impl SmallFit {
     fn new(w: &[f32; GROUP], bits: u16) -> SmallFit {
         let (scale, min) = scale_and_min(bits);
-        let q = numbers(w, scale, min);
-        let error = sum(|i| {
-            let lost = w[i] - (scale * q[i] + min);
-            lost * lost
-        });
-        SmallFit { bits, error }
+        SmallFit { bits, error: squared_error(w, scale, min) }
     }
 
     /// The better one; itself if they are alike.
@@ -189,13 +184,7 @@ struct Fit {
 impl Fit {
     fn new(w: &[f32; GROUP], scale: f32, min: f32) -> Fit {
         let (scale, min) = (f16::from_f32(scale), f16::from_f32(min));
-        let (s, m) = (scale.to_f32(), min.to_f32());
-        let q = numbers(w, s, m);
-        let error = sum(|i| {
-            let lost = w[i] - (s * q[i] + m);
-            lost * lost
-        });
-        Fit { scale, min, error }
+        Fit { scale, min, error: squared_error(w, scale.to_f32(), min.to_f32()) }
     }
 
     /// Becomes the scale and minimum with the smallest error for these numbers, if that is smaller than its own; whether
@@ -226,6 +215,15 @@ fn numbers(w: &[f32; GROUP], scale: f32, min: f32) -> [f32; GROUP] {
     const WHOLE: f32 = 12_582_912.0;
     let steps = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     w.map(|w| ((w - min) * steps).clamp(0.0, 15.0) + WHOLE - WHOLE)
+}
+
+/// Of the [`numbers`] nearest on a grid.
+fn squared_error(w: &[f32; GROUP], scale: f32, min: f32) -> f32 {
+    let q = numbers(w, scale, min);
+    sum(|i| {
+        let lost = w[i] - (scale * q[i] + min);
+        lost * lost
+    })
 }
 
 /// Eight sums side by side, which compilers can turn into vectors as they may not one.
@@ -352,7 +350,10 @@ mod tests {
                 let largest = a.abs().max(b.abs());
                 match quantize("w", &w, GROUP, quant) {
                     Ok(_) => assert!(lost(&w, quant).sqrt() <= 6.0 * f64::from(largest), "{quant:?} {a} {b}"),
-                    Err(e) => assert!(largest > 6e4 && quant != QuantType::Q8, "{quant:?} {a} {b}: {e}"),
+                    Err(e) => assert!(
+                        largest > if quant == QuantType::Q4 { 9e5 } else { 6e4 } && quant != QuantType::Q8,
+                        "{quant:?} {a} {b}: {e}"
+                    ),
                 }
             }
         }

@@ -326,11 +326,6 @@ pub(super) enum Factors {
 }
 
 impl LowRank {
-    /// Its rank as a number of rows of `A` in whole numbers.
-    pub(super) fn padded(rank: usize) -> usize {
-        rank.next_multiple_of(QUANT_GROUP)
-    }
-
     fn bytes(&self) -> usize {
         match &self.factors {
             Factors::Float { b, a, .. } => 2 * (b.len() + a.len()),
@@ -354,7 +349,7 @@ impl LowRank {
         match &self.factors {
             Factors::Float { float, a, .. } => Weights::Float(float.matrix(a, rank, a.len() / rank)),
             Factors::Quantized { a, a_scale, .. } => {
-                let rows = LowRank::padded(rank);
+                let rows = WeightType::Q8.low_rank_rows(rank);
                 let matrix = Quantized::new(QuantType::Q8, a, a_scale, &[], rows, a.len() / rows);
                 Weights::Quantized(matrix.expect("shape checked at load"))
             }

@@ -348,7 +348,7 @@ impl Loader<'_> {
             let (b, a) = (self.floats(&b, float, &[rank, input])?, self.floats(&a, float, &[rank, output])?);
             return Ok(Factors::Float { float, b, a });
         }
-        let padded = LowRank::padded(rank);
+        let padded = self.weight_type.low_rank_rows(rank);
         Ok(Factors::Quantized {
             b_scale: self.scales(&format!("{b}.scale"), &[rank, input / QUANT_GROUP])?,
             b: self.file.view(&b, Dtype::I8, &[rank, input])?,

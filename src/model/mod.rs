@@ -151,6 +151,16 @@ impl WeightType {
         }
     }
 
+    /// How low-rank factors are stored beside such weights: in 8 bits, if they are whole numbers.
+    pub fn low_rank(self) -> WeightType {
+        self.quant().map_or(self, |_| WeightType::Q8)
+    }
+
+    /// Rows of the factor `A` in the file, for a rank: in whole numbers they come in groups, filled up with zeros.
+    pub fn low_rank_rows(self, rank: usize) -> usize {
+        self.quant().map_or(rank, |_| rank.next_multiple_of(QUANT_GROUP))
+    }
+
     /// Input channels that stay together when a matrix is cut into blocks.
     pub fn block_unit(self) -> usize {
         if self.quant().is_some() { QUANT_GROUP } else { STREAMS }

@@ -110,7 +110,7 @@ fn uniform(random: &mut Xoshiro256PlusPlus) -> f32 {
 }
 
 /// Nearly normal: the sum of twelve uniform numbers.
-pub(super) fn normal(random: &mut Xoshiro256PlusPlus) -> f32 {
+pub(crate) fn normal(random: &mut Xoshiro256PlusPlus) -> f32 {
     (0..12).map(|_| uniform(random)).sum::<f32>() - 6.0
 }
 

@@ -8,8 +8,8 @@ mod rho;
 mod search;
 mod uniform;
 
-pub(crate) use evolution::Found;
 pub use evolution::Search;
+pub(crate) use evolution::{Found, normal};
 pub(crate) use rho::search_rho;
 pub(crate) use search::search;
 

@@ -2,7 +2,6 @@
 
 use super::Stage;
 use crate::decompose::{Factors, column_norms, subtract, truncated_svd};
-use crate::grid::GROUP;
 use crate::grid::Grid;
 use crate::plan::LinearPlan;
 use crate::quantize::quantize;
@@ -103,8 +102,7 @@ impl Stage<'_> {
     /// The factors as the file will hold them, and the numbers that it then has: the residual makes up for their rounding.
     fn factors(&self, name: &str, w: &[f32], plan: &LinearPlan, rank: usize) -> Result<(StoredFactors, Factors)> {
         let exact = truncated_svd(w, plan.outputs, plan.inputs, rank).map_err(|e| e.context(name))?;
-        let stored_as = self.weight_type.quant().map_or(self.weight_type, |_| WeightType::Q8);
-        let a_cols = if stored_as == WeightType::Q8 { rank.next_multiple_of(GROUP) } else { rank };
+        let (stored_as, a_cols) = (self.weight_type.low_rank(), self.weight_type.low_rank_rows(rank));
         let mut a = vec![0.0; plan.outputs * a_cols];
         for (padded, a) in a.chunks_exact_mut(a_cols).zip(exact.a.chunks_exact(rank)) {
             padded[..rank].copy_from_slice(a);

@@ -80,7 +80,7 @@ impl Stage<'_> {
                     }
                     let (b, a) = (format!("{}.low_rank.b", l.name()), format!("{}.low_rank.a", l.name()));
                     if l.rank > 0 && self.weight_type.quant().is_some() {
-                        let ranks = l.rank.next_multiple_of(GROUP);
+                        let ranks = self.weight_type.low_rank_rows(l.rank);
                         add(b.clone(), Dtype::I8, &[l.rank, l.inputs]);
                         add(format!("{b}.scale"), Dtype::F16, &[l.rank, l.inputs / GROUP]);
                         add(a.clone(), Dtype::I8, &[ranks, l.outputs]);
