@@ -40,6 +40,10 @@ pub struct Args {
     /// Generations of an evolutionary search for a better allocation; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]
     search: usize,
+    /// Steps of gradient descent that fit which channels a linear keeps to the model's predictions, with one threshold for
+    /// the whole model; 0: none
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    tune: usize,
     /// Generations of an evolutionary search of rho, linear by linear, in place of --rho; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]
     search_rho: usize,
@@ -126,6 +130,7 @@ pub fn run(args: &Args) -> Result<()> {
             Allocation::Uniform => format::Allocation::Uniform,
         },
         search: search(args.search),
+        tune: args.tune,
         search_rho: search(args.search_rho),
         dense_prefix: args.dense_prefix.map(usize::from),
         compensation: args.compensate.map(|sparsity| Compensation { sparsity, ridge: args.ridge }),

@@ -61,15 +61,21 @@ pub(crate) fn measure(
     }
     // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
     let source = source(options, &tokens)?;
-    let asked = format!("{source}, sparsity {:?}, {:?}, {:?}", plan.ladder, plan.allocation, options.search);
+    let asked =
+        format!("{source}, sparsity {:?}, {:?}, {:?}, tune {}", plan.ladder, plan.allocation, options.search, options.tune);
     let gradients = Work::open(options.work.as_deref(), source)?;
     let work = Work::open(options.work.as_deref(), asked.clone())?;
     if plan.score == ScoreKind::Fisher {
         let scoring = Scoring { options, plan, staging, windows: &windows };
-        let scores;
+        let mut scores;
         (model, scores) = scoring.score(model, &gradients, progress)?;
-        if plan.allocation == Allocation::Global && options.search.generations > 0 {
-            model = scoring.search(model, scores, &work, progress)?;
+        if plan.allocation == Allocation::Global {
+            if options.search.generations > 0 {
+                (model, scores) = scoring.search(model, scores, &work, progress)?;
+            }
+            if options.tune > 0 {
+                model = scoring.tune(model, &scores, &work, progress)?;
+            }
         }
     }
 
@@ -171,7 +177,7 @@ impl Scoring<'_> {
         mut scores: Scores,
         work: &Work,
         progress: &mut dyn Progress,
-    ) -> Result<Arc<Model>> {
+    ) -> Result<(Arc<Model>, Scores)> {
         let calibration = Calibration { model: &model, windows: self.windows, threads: self.options.threads };
         let known = work.load("search")?;
         let save = |found: &allocate::Found| work.save("search", found);
@@ -179,6 +185,21 @@ impl Scoring<'_> {
         for (score, factor) in scores.iter_mut().zip(factors) {
             score.iter_mut().for_each(|c| *c /= factor);
         }
+        Ok((self.replaced(model, &scores)?, scores))
+    }
+
+    /// The staged model with scores fitted to what dropping does.
+    fn tune(
+        &self,
+        model: Arc<Model>,
+        scores: &[Vec<f32>],
+        work: &Work,
+        progress: &mut dyn Progress,
+    ) -> Result<Arc<Model>> {
+        let calibration = Calibration { model: &model, windows: self.windows, threads: self.options.threads };
+        let known = work.load("tune")?;
+        let save = |tuned: &allocate::Tuned| work.save("tune", tuned);
+        let scores = allocate::tune(&calibration, self.plan, scores, self.options.tune, known, save, progress)?;
         self.replaced(model, &scores)
     }
 

@@ -37,6 +37,9 @@ pub struct PackOptions {
     pub allocation: Allocation,
     /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
     pub search: Search,
+    /// Steps of gradient descent that fit the scores to what dropping channels does to the model's predictions; 0 for none;
+    /// for [`Allocation::Global`].
+    pub tune: usize,
     /// How long to search ρ of every linear, in place of [`rho`](PackOptions::rho).
     pub search_rho: Search,
     /// Positions at the beginning of a context whose tokens always pass densely. `None`: 1 with

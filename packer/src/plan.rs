@@ -177,6 +177,13 @@ impl Plan {
         Ok(Plan { score, allocation, ladder: ladder.to_vec(), rank_rung, linears })
     }
 
+    /// The rung in the middle, nearest to 0.5, which stands for all where only one can be searched for; `None` without a
+    /// ladder.
+    pub(crate) fn middle(&self) -> Option<usize> {
+        let distance = |rung: &usize| (self.ladder[*rung] - 0.5).abs();
+        (0..self.ladder.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    }
+
     /// The share of linear traffic kept at each rung, weighted by size: what the calibration text would have read.
     pub(crate) fn kept(&self, weight_type: WeightType) -> Vec<f64> {
         let total: usize = self.linears.iter().map(LinearPlan::weights).sum();

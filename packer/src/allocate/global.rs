@@ -48,7 +48,7 @@ pub(super) fn dense(calibration: &Calibration<'_>, progress: &mut dyn Progress) 
 
 /// A rung's threshold, and the scores that it is of.
 pub(super) struct Point {
-    threshold: f32,
+    pub(super) threshold: f32,
     /// One a linear
     pub(super) thresholds: Vec<f32>,
     pub(super) tails: Vec<Tail>,

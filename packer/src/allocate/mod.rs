@@ -6,12 +6,14 @@ mod global;
 mod observe;
 mod rho;
 mod search;
+mod tune;
 mod uniform;
 
 pub use evolution::Search;
 pub(crate) use evolution::{Found, normal};
 pub(crate) use rho::search_rho;
 pub(crate) use search::search;
+pub(crate) use tune::{Tuned, tune};
 
 use crate::plan::Plan;
 use crate::progress::Progress;

@@ -8,9 +8,8 @@ use super::divergence::{dense_logits, divergence};
 use super::evolution::{Found, Search, evolution, normal};
 use super::global::{dense, fixed_point, spread, threshold};
 use super::{Calibration, uniform};
-use crate::block::{Block, Linears, Mat, add_product, embedded, mask, product, rms_norm};
+use crate::block::{Block, Linears, Mat, add_product, embedded, logits, mask, product, rms_norm};
 use crate::decompose::{Factors, truncated_svd};
-use crate::fisher;
 use crate::histogram::Tail;
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -196,7 +195,7 @@ impl Objective<'_> {
         }
         for stream in &streams {
             let normed = rms_norm(stream, model.final_norm_values(), model.config().rms_norm_eps);
-            fisher::logits(model, &normed, threads, |_, logits| {
+            logits(model, &normed, threads, |_, logits| {
                 (0..logits.rows()).for_each(|row| each(logits.row(row)));
                 Ok(())
             })?;

@@ -37,10 +37,7 @@ pub(crate) fn search(
     mut save: impl FnMut(&Found) -> Result<()>,
     progress: &mut dyn Progress,
 ) -> Result<Vec<f32>> {
-    // The rung in the middle stands for all.
-    let distance = |rung: &usize| (plan.ladder[*rung] - 0.5).abs();
-    let rung = (0..plan.ladder.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
-    let rung = rung.ok_or_else(|| Error::new(Status::InvalidArgument, "a search needs a ladder of sparsities"))?;
+    let rung = plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "a search needs a ladder of sparsities"))?;
     let tails = dense(calibration, progress)?;
     let point = fixed_point(calibration, plan, rung, &tails, 1.0, progress)?;
     let mut objective = Objective::new(calibration, plan, rung, point)?;

@@ -1,8 +1,6 @@
 //! Causal attention and its gradient.
 
 use super::matrix::{Mat, add_product, product};
-use faer::Par;
-use faer::linalg::matmul::matmul;
 use rasp::format::Config;
 
 /// The shape of attention: queries, keys and values lie side by side in rows of `Q + 2K`.
@@ -20,9 +18,10 @@ impl Attention<'_> {
         let (dim, half) = (self.config.head_dim, self.config.head_dim / 2);
         let turned = self.config.q_dim() + self.config.kv_dim();
         for position in 0..qkv.rows() {
+            let angle = |&frequency: &f32| (sign * position as f64 * f64::from(frequency)).sin_cos();
+            let angles: Vec<(f64, f64)> = self.inv_freq.iter().map(angle).collect();
             for head in qkv.row_mut(position)[..turned].chunks_exact_mut(dim) {
-                for (i, &frequency) in self.inv_freq.iter().enumerate() {
-                    let (sin, cos) = (sign * position as f64 * f64::from(frequency)).sin_cos();
+                for (i, &(sin, cos)) in angles.iter().enumerate() {
                     let (a, b) = (head[i], head[i + half]);
                     head[i] = a * cos as f32 - b * sin as f32;
                     head[i + half] = b * cos as f32 + a * sin as f32;
@@ -87,10 +86,8 @@ impl Attention<'_> {
                 let mean: f32 = p.iter().zip(&*ds).map(|(p, ds)| p * ds).sum();
                 ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - mean) * scale);
             }
-            let par = Par::rayon(self.threads);
-            let (accum, ds) = (faer::Accum::Add, ds.view());
-            matmul(d.columns_mut(q, dim), accum, ds, qkv.columns(k, dim), 1.0, par);
-            matmul(d.columns_mut(k, dim), accum, ds.transpose(), qkv.columns(q, dim), 1.0, par);
+            add_product(d.columns_mut(q, dim), ds.view(), qkv.columns(k, dim), self.threads);
+            add_product(d.columns_mut(k, dim), ds.view().transpose(), qkv.columns(q, dim), self.threads);
         }
         d
     }

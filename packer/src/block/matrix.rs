@@ -74,9 +74,31 @@ impl Mat {
     }
 }
 
+/// One thread is the caller's: a pool of one would be shared with other callers, who would wait for it.
+fn par(threads: usize) -> Par {
+    if threads == 1 { Par::Seq } else { Par::rayon(threads) }
+}
+
+/// Marks the upper halves of vector registers as unused. faer's kernels leave them in use, and scalar code behind them, which
+/// rustc writes in SSE, has to preserve them with each instruction: attention's softmax took five times as long.
+fn clear_upper_halves() {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx")]
+        fn clear() {
+            std::arch::x86_64::_mm256_zeroupper();
+        }
+        if std::arch::is_x86_feature_detected!("avx") {
+            // SAFETY: the processor has AVX.
+            unsafe { clear() }
+        }
+    }
+}
+
 /// `y += a·b`.
 pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>, threads: usize) {
-    matmul(y, Accum::Add, a, b, 1.0, Par::rayon(threads));
+    matmul(y, Accum::Add, a, b, 1.0, par(threads));
+    clear_upper_halves();
 }
 
 /// `a·b`.

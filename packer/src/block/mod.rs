@@ -4,19 +4,21 @@
 //! not the file's (`compensate`). A test holds it to the engine's.
 
 mod attention;
+mod head;
 mod matrix;
 mod norm;
 mod sparse;
 
 use attention::Attention;
+pub(crate) use head::{head_gradient, logits};
 pub(crate) use matrix::{Mat, add_product, product};
 pub(crate) use norm::{rms_norm, rms_norm_backward};
 use rasp::Result;
-use rasp::model::{Group, GroupKind, LinearKind, Model};
-pub(crate) use sparse::{embedded, mask};
+use rasp::model::{Group, GroupKind, Linear, Model};
+pub(crate) use sparse::{Masks, embedded, mask};
 
-/// Told the gradient `[tokens, in]` by the input of each linear, through that linear's masked weights alone.
-pub(crate) type Told<'a> = &'a mut dyn FnMut(LinearKind, &Mat);
+/// Told of each linear its input `[tokens, in]` and the gradient by what it keeps of it, through its masked weights alone.
+pub(crate) type Told<'a> = &'a mut dyn FnMut(&Linear, &Mat, &Mat);
 
 /// Stands in for a group of linears: from its inputs, `[tokens, in]` a window, to its outputs, `[tokens, out]`.
 pub(crate) type Apply<'a> = &'a mut dyn FnMut(&Group, &[Mat]) -> Result<Vec<Mat>>;
@@ -46,10 +48,15 @@ impl<'a> Linears<'a> {
         Linears { group, weights, low_ranks: low_ranks.collect(), threads }
     }
 
-    /// `bias + A·(B·x) + R·x`, `[tokens, out]`.
-    fn forward(&self, x: &Mat) -> Mat {
+    /// `bias + A·(B·x) + R·(x∘m)`, `[tokens, out]`.
+    fn forward(&self, x: &Mat, masks: Masks<'_>) -> Mat {
         let mut y = self.start(x);
-        add_product(y.view_mut(), x.view(), self.weights.view(), self.threads);
+        for linear in self.group.linears() {
+            let (start, len) = (linear.columns().start, linear.columns().len());
+            let kept = masks.kept(x, linear);
+            let weights = self.weights.columns(start, len);
+            add_product(y.columns_mut(start, len), kept.view(), weights, self.threads);
+        }
         y
     }
 
@@ -69,14 +76,16 @@ impl<'a> Linears<'a> {
         y
     }
 
-    /// The gradient by `x`; `told` hears each linear's share of it that comes through `R`.
-    fn backward(&self, dy: &Mat, told: Told<'_>) -> Mat {
+    /// The gradient by `x`, masks staying as they are; `told` hears each linear's share of it that comes through `R`, of
+    /// channels that were dropped as well.
+    fn backward(&self, x: &Mat, dy: &Mat, masks: Masks<'_>, told: Told<'_>) -> Mat {
         let mut dx = Mat::zeros(dy.rows(), self.group.input());
         for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
             let (start, len) = (linear.columns().start, linear.columns().len());
             let dy = dy.columns(start, len);
-            let h = product(dy, self.weights.columns(start, len).transpose(), self.threads);
-            told(linear.kind(), &h);
+            let mut h = product(dy, self.weights.columns(start, len).transpose(), self.threads);
+            told(linear, x, &h);
+            masks.drop_in(x, linear, &mut h);
             dx.add(&h);
             if let Some((b, a)) = low_rank {
                 let dt = product(dy, a.view().transpose(), self.threads);
@@ -137,42 +146,41 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// The same of one window with the model's own linears: what [`backward`](Block::backward) differentiates.
-    #[cfg(test)]
-    pub(crate) fn dense(&self, x: &Mat) -> Mat {
-        let mut streams = [x.clone()];
+    /// The same with the model's own linears: what [`backward`](Block::backward) differentiates.
+    pub(crate) fn sparse(&self, streams: &mut [Mat], masks: Masks<'_>) {
         let own = &mut |group: &Group, x: &[Mat]| {
             let linears = Linears::new(self.model, group, self.threads);
-            Ok(x.iter().map(|x| linears.forward(x)).collect())
+            Ok(x.iter().map(|x| linears.forward(x, masks)).collect())
         };
-        self.forward(&mut streams, own).expect("nothing here fails");
-        let [x] = streams;
-        x
+        self.forward(streams, own).expect("nothing here fails");
     }
 
     /// The gradient by the residual stream `x` before the block, from `dout` by the stream after it.
-    pub(crate) fn backward(&self, x: &Mat, dout: Mat, told: Told<'_>) -> Mat {
+    pub(crate) fn backward(&self, x: &Mat, dout: Mat, masks: Masks<'_>, told: Told<'_>) -> Mat {
         let (layer, eps) = (&self.model.layers()[self.layer], self.model.config().rms_norm_eps);
         let attention = self.attention();
         let linears_qkv = self.linears(GroupKind::Qkv);
-        let mut qkv = linears_qkv.forward(&rms_norm(x, &layer.attn_norm, eps));
+        let attn_normed = rms_norm(x, &layer.attn_norm, eps);
+        let mut qkv = linears_qkv.forward(&attn_normed, masks);
         attention.rope(&mut qkv, 1.0);
         let linears_o = self.linears(GroupKind::O);
+        let attended = attention.forward(&qkv);
         let mut middle = x.clone();
-        middle.add(&linears_o.forward(&attention.forward(&qkv)));
+        middle.add(&linears_o.forward(&attended, masks));
         let linears_gate_up = self.linears(GroupKind::GateUp);
-        let gate_up = linears_gate_up.forward(&rms_norm(&middle, &layer.mlp_norm, eps));
+        let mlp_normed = rms_norm(&middle, &layer.mlp_norm, eps);
+        let gate_up = linears_gate_up.forward(&mlp_normed, masks);
 
-        let dact = self.linears(GroupKind::Down).backward(&dout, told);
+        let dact = self.linears(GroupKind::Down).backward(&gated(&gate_up), &dout, masks, told);
         let dgate_up = gated_backward(&gate_up, &dact);
-        let dnormed = linears_gate_up.backward(&dgate_up, told);
+        let dnormed = linears_gate_up.backward(&mlp_normed, &dgate_up, masks, told);
         let mut dmiddle = dout;
         dmiddle.add(&rms_norm_backward(&middle, &layer.mlp_norm, eps, &dnormed));
 
-        let dattn = linears_o.backward(&dmiddle, told);
+        let dattn = linears_o.backward(&attended, &dmiddle, masks, told);
         let mut dqkv = attention.backward(&qkv, &dattn);
         attention.rope(&mut dqkv, -1.0);
-        let dnormed = linears_qkv.backward(&dqkv, told);
+        let dnormed = linears_qkv.backward(&attn_normed, &dqkv, masks, told);
         let mut dx = dmiddle;
         dx.add(&rms_norm_backward(x, &layer.attn_norm, eps, &dnormed));
         dx

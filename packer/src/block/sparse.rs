@@ -2,6 +2,7 @@
 
 use super::Mat;
 use rasp::model::{Linear, Model};
+use std::borrow::Cow;
 
 /// The residual streams before the first block, one a window: `[tokens, hidden]`.
 pub(crate) fn embedded(model: &Model, windows: &[&[u32]]) -> Vec<Mat> {
@@ -17,12 +18,54 @@ pub(crate) fn embedded(model: &Model, windows: &[&[u32]]) -> Vec<Mat> {
 /// `x∘m`: the channels that a linear keeps of each token of a window; all of them of the first `dense` tokens.
 pub(crate) fn mask(x: &Mat, linear: &Linear, threshold: f32, dense: usize) -> Mat {
     let mut masked = x.clone();
-    for row in dense..masked.rows() {
-        for (j, x) in masked.row_mut(row).iter_mut().enumerate() {
-            if x.abs() * linear.score().map_or(1.0, |score| score[j]) <= threshold {
-                *x = 0.0;
-            }
+    drop_where(x, linear.score(), threshold, dense, &mut masked);
+    masked
+}
+
+/// Puts 0 into `y`, shaped as `x`, where the score of `x` is too small.
+fn drop_where(x: &Mat, score: Option<&[f32]>, threshold: f32, dense: usize, y: &mut Mat) {
+    let drop = |y: &mut f32, score: f32| *y = if score <= threshold { 0.0 } else { *y };
+    for row in dense..x.rows() {
+        let channels = x.row(row).iter().zip(y.row_mut(row));
+        match score {
+            Some(score) => channels.zip(score).for_each(|((x, y), c)| drop(y, x.abs() * c)),
+            None => channels.for_each(|(x, y)| drop(y, x.abs())),
         }
     }
-    masked
+}
+
+/// What all linears of a model keep.
+#[derive(Clone, Copy)]
+pub(crate) struct Masks<'a> {
+    /// Scores and threshold of each linear, in the order of [`Linear::index`]; none where everything is kept
+    scores: &'a [Vec<f32>],
+    thresholds: &'a [f32],
+    /// Tokens at the beginning of a window of which everything is kept
+    dense: usize,
+}
+
+impl<'a> Masks<'a> {
+    /// Nothing is dropped.
+    pub(crate) const DENSE: Masks<'static> = Masks { scores: &[], thresholds: &[], dense: 0 };
+
+    /// Each token after the first `dense` loses what these say, a linear each.
+    pub(crate) fn new(scores: &'a [Vec<f32>], thresholds: &'a [f32], dense: usize) -> Masks<'a> {
+        Masks { scores, thresholds, dense }
+    }
+
+    /// `x∘m` of one linear.
+    pub(crate) fn kept<'x>(&self, x: &'x Mat, linear: &Linear) -> Cow<'x, Mat> {
+        let mut kept = Cow::Borrowed(x);
+        if !self.thresholds.is_empty() {
+            self.drop_in(x, linear, kept.to_mut());
+        }
+        kept
+    }
+
+    /// Puts 0 into `y`, shaped as `x`, where a linear drops `x`.
+    pub(crate) fn drop_in(&self, x: &Mat, linear: &Linear, y: &mut Mat) {
+        if let Some(&threshold) = self.thresholds.get(linear.index()) {
+            drop_where(x, Some(&self.scores[linear.index()]), threshold, self.dense, y);
+        }
+    }
 }

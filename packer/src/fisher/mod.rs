@@ -10,17 +10,15 @@
 //! The engine runs the model forward and hands out each block's residual stream; the backward pass recomputes one block
 //! at a time from it, so memory holds one block's activations and weights.
 
-mod head;
+mod labels;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use head::logits;
-
-use crate::block::{Block, Mat, embedded};
+use crate::block::{Block, Masks, Mat, embedded};
 use crate::calibrate;
 use crate::progress::Progress;
 use rasp::Result;
-use rasp::model::{LinearKind, Model};
+use rasp::model::{Linear, Model};
 use rasp::session::{MatRef, Observer, Scorer};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -64,10 +62,10 @@ impl Fisher {
     }
 }
 
-/// Keeps what a backward pass starts from.
+/// Keeps what a backward pass starts from: the stream after each block.
 struct Checkpoints {
     hidden: usize,
-    /// After each block: `[tokens, hidden]`
+    /// `[tokens, hidden]`
     streams: Vec<Vec<f32>>,
 }
 
@@ -95,14 +93,13 @@ fn add_window(fisher: &mut Fisher, scorer: &mut Scorer, tokens: &[u32], seed: u6
     let mut streams = streams(scorer, tokens)?;
     let model: Arc<Model> = scorer.model().clone();
     let last = streams.pop().expect("there is one after the last block");
-    let mut gradient = head::gradient(&model, &last, seed, threads)?;
+    let mut gradient = labels::gradient(&model, &last, seed, threads)?;
     drop(last);
     while let Some(x) = streams.pop() {
         let layer = streams.len();
         let block = Block::new(&model, layer, threads);
-        gradient = block.backward(&x, gradient, &mut |kind: LinearKind, h: &Mat| {
-            fisher.add(layer * LinearKind::ALL.len() + kind as usize, h);
-        });
+        let told = &mut |linear: &Linear, _: &Mat, h: &Mat| fisher.add(linear.index(), h);
+        gradient = block.backward(&x, gradient, Masks::DENSE, told);
     }
     fisher.tokens += tokens.len() - 1;
     fisher.windows += 1;

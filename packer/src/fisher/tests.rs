@@ -3,6 +3,7 @@
 use super::*;
 use crate::tiny::Tiny;
 use rasp::LoadOptions;
+use rasp::model::LinearKind;
 
 const TOKENS: [u32; 12] = [72, 101, 108, 108, 111, 32, 119, 111, 114, 108, 100, 33];
 
@@ -19,12 +20,19 @@ fn streams_of_text(model: &Arc<Model>) -> Vec<Mat> {
     streams(&mut Scorer::exact(model.clone(), TOKENS.len(), 1).unwrap(), &TOKENS).unwrap()
 }
 
+fn dense(block: &Block<'_>, x: &Mat) -> Mat {
+    let mut streams = [x.clone()];
+    block.sparse(&mut streams, Masks::DENSE);
+    let [x] = streams;
+    x
+}
+
 #[test]
 fn a_recomputed_block_is_the_engines() {
     let model = model();
     let streams = streams_of_text(&model);
     for layer in 0..model.layers().len() {
-        let found = Block::new(&model, layer, 1).dense(&streams[layer]);
+        let found = dense(&Block::new(&model, layer, 1), &streams[layer]);
         let largest = found.data().iter().fold(0.0f32, |a, x| a.max(x.abs()));
         for (found, engine) in found.data().iter().zip(streams[layer + 1].data()) {
             assert!((found - engine).abs() < 1e-4 * largest, "layer {layer}: {found} for {engine}");
@@ -40,12 +48,12 @@ fn the_gradient_is_that_of_finite_differences() {
     // A linear function of the block's output, with coefficients that are all different.
     let coefficients: Vec<f32> = (0..x.data().len()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
     let value = |x: &Mat| {
-        let y = block.dense(x);
+        let y = dense(&block, x);
         y.data().iter().zip(&coefficients).map(|(y, c)| f64::from(*y) * f64::from(*c)).sum::<f64>()
     };
     let mut linears = 0;
     let dout = Mat::new(coefficients.clone(), x.rows(), x.cols());
-    let gradient = block.backward(&x, dout, &mut |_, _| linears += 1);
+    let gradient = block.backward(&x, dout, Masks::DENSE, &mut |_, _, _| linears += 1);
     assert_eq!(linears, LinearKind::ALL.len());
     let mut checked = 0;
     for at in (0..x.data().len()).step_by(29) {
@@ -66,12 +74,12 @@ fn the_gradient_is_that_of_finite_differences() {
 fn gradients_of_drawn_labels_cancel_on_average() {
     let model = model();
     let x = streams_of_text(&model).pop().unwrap();
-    let gradient = head::gradient(&model, &x, 7, 1).unwrap();
+    let gradient = labels::gradient(&model, &x, 7, 1).unwrap();
     // The gradient of -log p(y) has mean zero over labels drawn from p: averaged over many draws little must be left.
     let mut mean = vec![0.0f64; gradient.data().len()];
     const SEEDS: u64 = 400;
     for seed in 0..SEEDS {
-        let one = head::gradient(&model, &x, seed, 1).unwrap();
+        let one = labels::gradient(&model, &x, seed, 1).unwrap();
         mean.iter_mut().zip(one.data()).for_each(|(m, g)| *m += f64::from(*g) / SEEDS as f64);
     }
     let square = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>();
@@ -101,7 +109,7 @@ fn the_last_linears_information_is_that_made_by_hand() {
     let stream = streams(&mut scorer, &window).unwrap().pop().unwrap();
     let mut by_hand = vec![0.0f64; last.down.input()];
     for seed in 0..40 {
-        let g = head::gradient(&model, &stream, seed, 1).unwrap();
+        let g = labels::gradient(&model, &stream, seed, 1).unwrap();
         for row in 1..g.rows() {
             for (j, sum) in by_hand.iter_mut().enumerate() {
                 let h: f32 = weights.row(j).iter().zip(g.row(row)).map(|(w, g)| w * g).sum();

@@ -1,0 +1,328 @@
+//! Scores fitted to what dropping really does: the Fisher information prices each channel as if it alone were dropped, but
+//! the errors of all that are add up, with signs. Which channels of a linear to keep is found here by gradient descent on
+//! the KL divergence from the dense model, at one sparsity; no weight changes.
+//!
+//! Channel `j` of a linear is kept where `|x_j|·c_j·exp(f_j) > τ`. A step function has no slope, so that of a logistic
+//! function of `ln(|x_j|·c_j·exp(f_j) / τ)` stands in for it (a straight-through estimator, arXiv:1308.3432):
+//!
+//! ```text
+//! ∂L/∂f_j = Σ_t x_tj·h_tj·s_tj      ∂(share kept)/∂f_j ∝ Σ_t s_tj      h = the gradient by the linear's kept input
+//! ```
+//!
+//! Of the loss a multiple of the share is taken such that all slopes of a linear together are 0: channels compete within
+//! their linear, and how much each linear keeps stays as the Fisher information has it. (Slopes of whole linears were
+//! tried: they are biased, and make things worse, `docs/quality.md`.) The steps are Adam's (arXiv:1412.6980), with one
+//! second moment a linear.
+
+use super::Calibration;
+use super::global::{dense, fixed_point};
+use crate::block::{Block, Masks, Mat, embedded, head_gradient, logits, rms_norm};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use rasp::model::{Linear, Model};
+use rasp::{Error, Result, Status};
+use serde::{Deserialize, Serialize};
+
+/// Windows of a step.
+const WINDOWS: usize = 2;
+/// The logistic function's steepness in the logarithm of a score: slopes fall off within a quarter.
+const STEEPNESS: f32 = 4.0;
+/// How far the first steps move a channel's `f`, if its slope is its linear's usual one.
+const RATE: f32 = 0.05;
+/// The share of the rate that is left at the last step.
+const LAST_RATE: f32 = 0.05;
+/// What stays of a running mean from one step to the next: of the slopes, of their squares, of a linear's price.
+const SLOPES: f32 = 0.9;
+const SQUARES: f32 = 0.97;
+const PRICES: f32 = 0.8;
+
+/// What has been found so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Tuned {
+    log_threshold: f32,
+    /// The divergence of each step's windows, in nats a token
+    divergences: Vec<f64>,
+    linears: Vec<Channels>,
+}
+
+/// The channels of one linear.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Channels {
+    /// `f_j`
+    log_factors: Vec<f32>,
+    /// Running means: of the slopes, of their mean square, and of the two sums a price is made of
+    slopes: Vec<f32>,
+    square: f32,
+    loss: f32,
+    share: f32,
+}
+
+/// What the windows of a step say of one linear.
+struct Slopes {
+    /// `Σ_t x_tj·h_tj·s_tj` and `Σ_t s_tj`, one a channel
+    loss: Vec<f32>,
+    share: Vec<f32>,
+    /// Channels kept, of so many
+    kept: u64,
+    of: u64,
+}
+
+/// The model's scores, `scores`, fitted in `steps` steps. `known` is what an interrupted run had found; `save` hears of each
+/// step.
+pub(crate) fn tune(
+    calibration: &Calibration<'_>,
+    plan: &Plan,
+    scores: &[Vec<f32>],
+    steps: usize,
+    known: Option<Tuned>,
+    mut save: impl FnMut(&Tuned) -> Result<()>,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Vec<f32>>> {
+    let rung = plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "tuning needs a ladder of sparsities"))?;
+    let tails = dense(calibration, progress)?;
+    let point = fixed_point(calibration, plan, rung, &tails, 1.0, progress)?;
+    let mut tuned = known.unwrap_or_else(|| Tuned::new(scores, point.threshold));
+    // What channels may keep: the rung's share less what low ranks take.
+    let whole = plan.linears.iter().map(|linear| linear.weights() as f64).sum::<f64>();
+    let low_ranks = plan.linears.iter().map(|linear| linear.weights() as f64 * linear.rank_share()).sum::<f64>();
+    let goal = 1.0 - f64::from(plan.ladder[rung]) - low_ranks / whole;
+
+    let batches: Vec<_> = calibration.windows.chunks(WINDOWS).collect();
+    // The dense model's last stream of each batch's windows, once it has passed.
+    let mut dense = vec![None; batches.len()];
+    progress.begin("tuning scores", steps as u64);
+    progress.advance(tuned.divergences.len() as u64);
+    for step in tuned.divergences.len()..steps {
+        let at = step % batches.len();
+        let batch = Batch { model: calibration.model, windows: batches[at], threads: calibration.threads };
+        let dense = dense[at].get_or_insert_with(|| batch.dense());
+        // Linears with a share of their own keep their threshold, and their scores.
+        let threshold = tuned.log_threshold.exp();
+        let linears = plan.linears.iter().zip(&point.thresholds);
+        let thresholds: Vec<f32> = linears.map(|(linear, &own)| if linear.fixed { own } else { threshold }).collect();
+        let (divergence, slopes) = batch.slopes(dense, &tuned.scores(scores), &thresholds)?;
+        let share = |(linear, slopes): (&crate::plan::LinearPlan, &Slopes)| linear.weights() as f64 * slopes.share_kept();
+        let kept = plan.linears.iter().zip(&slopes).map(share).sum::<f64>() / whole;
+        tuned.divergences.push(divergence);
+        for ((channels, slopes), linear) in tuned.linears.iter_mut().zip(&slopes).zip(&plan.linears) {
+            if !linear.fixed {
+                channels.step(slopes, step, steps);
+            }
+        }
+        // A share is lost for a quarter of it in the logarithm of the threshold, or less.
+        tuned.log_threshold += (kept - goal) as f32;
+        save(&tuned)?;
+        progress.advance(1);
+    }
+    progress.end();
+    Ok(tuned.scores(scores))
+}
+
+impl Tuned {
+    fn new(scores: &[Vec<f32>], threshold: f32) -> Tuned {
+        let channels = |score: &Vec<f32>| {
+            let zeros = vec![0.0; score.len()];
+            Channels { log_factors: zeros.clone(), slopes: zeros, square: 0.0, loss: 0.0, share: 0.0 }
+        };
+        Tuned {
+            log_threshold: threshold.ln(),
+            divergences: Vec::new(),
+            linears: scores.iter().map(channels).collect(),
+        }
+    }
+
+    /// `c_j·exp(f_j)` of every linear.
+    fn scores(&self, scores: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let of = |(score, channels): (&Vec<f32>, &Channels)| {
+            score.iter().zip(&channels.log_factors).map(|(c, f)| c * f.exp()).collect()
+        };
+        scores.iter().zip(&self.linears).map(of).collect()
+    }
+}
+
+impl Channels {
+    /// One step of Adam, the learning rate falling along a cosine.
+    fn step(&mut self, found: &Slopes, step: usize, steps: usize) {
+        let mean = |mean: &mut f32, new: f32, stays: f32| *mean = stays * *mean + (1.0 - stays) * new;
+        mean(&mut self.loss, found.loss.iter().sum(), PRICES);
+        mean(&mut self.share, found.share.iter().sum(), PRICES);
+        if self.share <= 0.0 {
+            // No score is near the threshold: everything is kept, or nothing.
+            return;
+        }
+        let price = self.loss / self.share;
+        let mut square = 0.0;
+        for ((slope, loss), share) in self.slopes.iter_mut().zip(&found.loss).zip(&found.share) {
+            let new = loss - price * share;
+            square += new * new;
+            mean(slope, new, SLOPES);
+        }
+        mean(&mut self.square, square / self.slopes.len() as f32, SQUARES);
+        let unbiased = |stays: f32| 1.0 - stays.powi(step as i32 + 1);
+        let usual = (self.square / unbiased(SQUARES)).sqrt() * unbiased(SLOPES);
+        let along = (step + 1) as f32 / steps as f32;
+        let falling = 0.5 * (1.0 + (std::f32::consts::PI * along).cos());
+        let rate = RATE * (LAST_RATE + (1.0 - LAST_RATE) * falling);
+        if usual > 0.0 {
+            self.log_factors.iter_mut().zip(&self.slopes).for_each(|(f, slope)| *f -= rate * slope / usual);
+        }
+    }
+}
+
+impl Slopes {
+    fn new(channels: usize) -> Slopes {
+        Slopes { loss: vec![0.0; channels], share: vec![0.0; channels], kept: 0, of: 0 }
+    }
+
+    fn share_kept(&self) -> f64 {
+        self.kept as f64 / self.of.max(1) as f64
+    }
+
+    /// Adds what another window says.
+    fn add(&mut self, other: &Slopes) {
+        let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        add(&mut self.loss, &other.loss);
+        add(&mut self.share, &other.share);
+        self.kept += other.kept;
+        self.of += other.of;
+    }
+
+    /// Adds what tokens from `first` on say: inputs `x` and the gradient `h` by what is kept of them, `[tokens, in]`.
+    fn take(&mut self, x: &Mat, h: &Mat, score: &[f32], threshold: f32, first: usize) {
+        for row in first..x.rows() {
+            let sums = self.loss.iter_mut().zip(&mut self.share);
+            for (((&x, &h), &c), (loss, share)) in x.row(row).iter().zip(h.row(row)).zip(score).zip(sums) {
+                let ratio = x.abs() * c / threshold;
+                self.kept += u64::from(ratio > 1.0);
+                // σ(k·ln r) = r^k / (1 + r^k), its slope k·σ·(1 − σ); beyond 100 there is none to speak of.
+                let power = ratio.min(100.0).powi(STEEPNESS as i32);
+                let slope = STEEPNESS * power / ((1.0 + power) * (1.0 + power));
+                *loss += x * h * slope;
+                *share += slope;
+            }
+            self.of += x.cols() as u64;
+        }
+    }
+}
+
+/// The windows of one step, each of which passes on a thread of its own.
+struct Batch<'a> {
+    model: &'a Model,
+    windows: &'a [&'a [u32]],
+    threads: usize,
+}
+
+impl Batch<'_> {
+    /// What `pass` gives for each window.
+    fn each<T: Send>(&self, pass: impl Fn(usize, Pass<'_>) -> T + Sync) -> Vec<T> {
+        let one = |n: usize, threads: usize| pass(n, Pass { model: self.model, window: self.windows[n], threads });
+        if self.threads == 1 {
+            return (0..self.windows.len()).map(|n| one(n, 1)).collect();
+        }
+        let threads = (self.threads / self.windows.len()).max(1);
+        std::thread::scope(|scope| {
+            let one = &one;
+            let spawned: Vec<_> = (0..self.windows.len()).map(|n| scope.spawn(move || one(n, threads))).collect();
+            let joined = spawned.into_iter().map(|thread| thread.join());
+            joined.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        })
+    }
+
+    /// The dense model's last residual stream, a window.
+    fn dense(&self) -> Vec<Mat> {
+        self.each(|_, pass| pass.streams(Masks::DENSE).pop().expect("there is one after the last block"))
+    }
+
+    /// The divergence from the dense model in nats a token, and the slopes of every linear. `dense` are the dense model's
+    /// last streams.
+    fn slopes(&self, dense: &[Mat], scores: &[Vec<f32>], thresholds: &[f32]) -> Result<(f64, Vec<Slopes>)> {
+        let mut sum = 0.0;
+        let mut slopes: Vec<Slopes> = scores.iter().map(|score| Slopes::new(score.len())).collect();
+        for found in self.each(|n, pass| pass.slopes(&dense[n], scores, thresholds)) {
+            let (divergence, found) = found?;
+            sum += divergence;
+            slopes.iter_mut().zip(found).for_each(|(sum, found)| sum.add(&found));
+        }
+        let tokens = self.windows.iter().map(|window| window.len()).sum::<usize>();
+        Ok((sum / tokens.max(1) as f64, slopes))
+    }
+}
+
+/// A window on its way through the model and back.
+struct Pass<'a> {
+    model: &'a Model,
+    window: &'a [u32],
+    threads: usize,
+}
+
+impl Pass<'_> {
+    /// The residual stream `[tokens, hidden]` before each block and after the last.
+    fn streams(&self, masks: Masks<'_>) -> Vec<Mat> {
+        let mut streams = embedded(self.model, &[self.window]);
+        for layer in 0..self.model.layers().len() {
+            let mut next = [streams[layer].clone()];
+            Block::new(self.model, layer, self.threads).sparse(&mut next, masks);
+            streams.extend(next);
+        }
+        streams
+    }
+
+    /// The divergence from the dense model, whose last stream is `dense`, summed over the tokens, and the slopes of every
+    /// linear.
+    fn slopes(&self, dense: &Mat, scores: &[Vec<f32>], thresholds: &[f32]) -> Result<(f64, Vec<Slopes>)> {
+        let prefix = self.model.recipe().dense_prefix;
+        let masks = Masks::new(scores, thresholds, prefix);
+        let mut streams = self.streams(masks);
+        let last = streams.pop().expect("there is one after the last block");
+        let (divergence, mut gradient) = divergence_gradient(self.model, &last, dense, self.threads)?;
+        let mut slopes: Vec<Slopes> = scores.iter().map(|score| Slopes::new(score.len())).collect();
+        while let Some(x) = streams.pop() {
+            let block = Block::new(self.model, streams.len(), self.threads);
+            gradient = block.backward(&x, gradient, masks, &mut |linear: &Linear, x: &Mat, h: &Mat| {
+                let n = linear.index();
+                slopes[n].take(x, h, &scores[n], thresholds[n], prefix);
+            });
+        }
+        Ok((divergence, slopes))
+    }
+}
+
+/// `Σ_t KL(p_t ‖ q_t)` and its gradient by the last residual stream `x` `[tokens, hidden]`: `q` is what the model predicts
+/// from `x`, `p` what it predicts from the stream `dense`.
+fn divergence_gradient(model: &Model, x: &Mat, dense: &Mat, threads: usize) -> Result<(f64, Mat)> {
+    let dense = rms_norm(dense, model.final_norm_values(), model.config().rms_norm_eps);
+    let mut divergence = 0.0;
+    let gradient = head_gradient(model, x, threads, |first, q| {
+        let rows = dense.data()[first * dense.cols()..][..q.rows() * dense.cols()].to_vec();
+        logits(model, &Mat::new(rows, q.rows(), dense.cols()), threads, |start, mut p| {
+            for row in 0..p.rows() {
+                let token = first + start + row;
+                divergence += by_logits(p.row_mut(row), q.row_mut(start + row)).ok_or_else(|| {
+                    Error::new(Status::NonFinite, format!("the logits of calibration token {token}"))
+                })?;
+            }
+            Ok(())
+        })
+    })?;
+    Ok((divergence, gradient))
+}
+
+/// `KL(p ‖ q)` of the distributions of two vectors of logits, in nats; leaves its gradient by the second, `q − p`, in it.
+/// `None` if they are not finite.
+fn by_logits(p: &mut [f32], q: &mut [f32]) -> Option<f64> {
+    let log_softmax = |z: &mut [f32]| {
+        let largest = z.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        let sum: f64 = z.iter().map(|z| f64::from((z - largest).exp())).sum();
+        let log_sum = largest + sum.ln() as f32;
+        z.iter_mut().for_each(|z| *z -= log_sum);
+    };
+    log_softmax(p);
+    log_softmax(q);
+    let mut divergence = 0.0;
+    for (&p, q) in p.iter().zip(q) {
+        let weight = p.exp();
+        divergence += f64::from(weight * (p - *q));
+        *q = q.exp() - weight;
+    }
+    divergence.is_finite().then_some(divergence)
+}
