@@ -40,9 +40,9 @@ pub struct Args {
     /// Generations of an evolutionary search for a better allocation; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]
     search: usize,
-    /// Steps of gradient descent that fit which channels a linear keeps to the model's predictions, with one threshold for
-    /// the whole model; 0: none
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Steps of gradient descent, on two windows of the text each, that fit which channels a linear keeps to the dense
+    /// model's predictions; with one threshold for the whole model. 0: none, much faster
+    #[arg(long, value_name = "N", default_value_t = PackOptions::TUNE)]
     tune: usize,
     /// Generations of an evolutionary search of rho, linear by linear, in place of --rho; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]

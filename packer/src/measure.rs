@@ -61,8 +61,10 @@ pub(crate) fn measure(
     }
     // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
     let source = source(options, &tokens)?;
-    let asked =
-        format!("{source}, sparsity {:?}, {:?}, {:?}, tune {}", plan.ladder, plan.allocation, options.search, options.tune);
+    let asked = format!(
+        "{source}, sparsity {:?}, {:?}, {:?}, tune {}",
+        plan.ladder, plan.allocation, options.search, options.tune
+    );
     let gradients = Work::open(options.work.as_deref(), source)?;
     let work = Work::open(options.work.as_deref(), asked.clone())?;
     if plan.score == ScoreKind::Fisher {

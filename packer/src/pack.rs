@@ -61,6 +61,11 @@ pub struct PackOptions {
     pub threads: usize,
 }
 
+impl PackOptions {
+    /// Steps of [`tune`](PackOptions::tune) that give most of what there is to gain (`docs/quality.md`).
+    pub const TUNE: usize = 24;
+}
+
 /// What was made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {

@@ -143,16 +143,63 @@ fn fitted_weights_are_nearer_to_the_dense_model_at_their_rung() {
     assert!(error.message().contains("none of the sparsities"), "{error}");
 }
 
-/// Ends a run in the middle.
-struct Interrupted(&'static str);
+#[test]
+fn tuned_scores_are_nearer_to_the_dense_model_for_the_same_traffic() {
+    let hf = checkpoint("Qwen2ForCausalLM", true);
+    let text = fs::read_to_string(hf.path().join("calibration.txt")).unwrap();
+    let mut options = options(&hf, &output(&hf));
+    (options.allocation, options.sparsity) = (Allocation::Global, vec![0.5]);
+    pack(&options, &mut Silent).unwrap();
+    let original = load(&output(&hf));
+    let before = (distance(&original, &original, &text, 0.5), kept(&original, &text, 0.5));
+    options.tune = 30;
+    pack(&options, &mut Silent).unwrap();
+    let whole = fs::read(output(&hf)).unwrap();
+    let tuned = load(&output(&hf));
+    let after = (distance(&tuned, &original, &text, 0.5), kept(&tuned, &text, 0.5));
+    assert!(after.0 < 0.9 * before.0 && after.1 < before.1 + 0.01, "{after:?} for {before:?}");
 
-impl Progress for Interrupted {
-    fn begin(&mut self, what: &str, _: u64) {
-        if what.contains(self.0) {
+    // Interrupted in the middle, and with all threads: the same file.
+    let work = hf.path().join("work");
+    (options.work, options.threads) = (Some(work.clone()), 2);
+    let run = std::panic::AssertUnwindSafe(|| pack(&options, &mut Interrupted::new("tuning", 11)));
+    assert!(std::panic::catch_unwind(run).is_err() && work.join("tune.json").exists());
+    let mut stages = Stages(Vec::new());
+    pack(&options, &mut stages).unwrap();
+    assert!(fs::read(output(&hf)).unwrap() == whole);
+    assert!(stages.0.iter().any(|note| note.starts_with("tuned: ")), "{:?}", stages.0);
+}
+
+/// Ends a run in the middle: in a stage, after so many steps of it.
+struct Interrupted {
+    stage: &'static str,
+    after: u64,
+    on: bool,
+}
+
+impl Interrupted {
+    fn new(stage: &'static str, after: u64) -> Interrupted {
+        Interrupted { stage, after, on: false }
+    }
+
+    fn stop_when_due(&self) {
+        if self.on && self.after == 0 {
             std::panic::resume_unwind(Box::new("interrupted"));
         }
     }
-    fn advance(&mut self, _: u64) {}
+}
+
+impl Progress for Interrupted {
+    fn begin(&mut self, what: &str, _: u64) {
+        self.on = what.contains(self.stage);
+        self.stop_when_due();
+    }
+    fn advance(&mut self, by: u64) {
+        if self.on {
+            self.after = self.after.saturating_sub(by);
+        }
+        self.stop_when_due();
+    }
     fn end(&mut self) {}
     fn note(&mut self, _: &str) {}
 }
@@ -192,7 +239,7 @@ fn rho_is_searched_within_the_budget_and_goes_on_where_it_was() {
 
         let work = hf.path().join("work");
         options.work = Some(work.clone());
-        let run = std::panic::AssertUnwindSafe(|| pack(&options, &mut Interrupted("measuring")));
+        let run = std::panic::AssertUnwindSafe(|| pack(&options, &mut Interrupted::new("measuring", 0)));
         assert!(std::panic::catch_unwind(run).is_err() && work.join("rho/rho.0.json").exists());
         pack(&options, &mut Silent).unwrap();
         assert!(fs::read(output(&hf)).unwrap() == whole);
@@ -211,7 +258,7 @@ fn an_interrupted_run_goes_on_and_ends_the_same() {
 
     options.work = Some(work.clone());
     // The second rung is not reached.
-    let run = std::panic::AssertUnwindSafe(|| pack(&options, &mut Interrupted("0.50")));
+    let run = std::panic::AssertUnwindSafe(|| pack(&options, &mut Interrupted::new("0.50", 0)));
     assert!(std::panic::catch_unwind(run).is_err());
     assert!(!output(&hf).exists() && work.join("fisher.json").exists() && work.join("rungs.json").exists());
     let mut stages = Stages(Vec::new());

@@ -49,6 +49,7 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
         rho,
         allocation: Allocation::Uniform,
         search: Search::NONE,
+        tune: 0,
         search_rho: Search::NONE,
         dense_prefix: None,
         compensation: None,

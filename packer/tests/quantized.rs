@@ -120,6 +120,7 @@ fn options(input: &Path, output: &Path, weight_type: WeightType) -> PackOptions 
         rho: 1.0,
         allocation: Allocation::Uniform,
         search: Search::NONE,
+        tune: 0,
         search_rho: Search::NONE,
         dense_prefix: None,
         compensation: None,

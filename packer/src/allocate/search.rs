@@ -37,7 +37,8 @@ pub(crate) fn search(
     mut save: impl FnMut(&Found) -> Result<()>,
     progress: &mut dyn Progress,
 ) -> Result<Vec<f32>> {
-    let rung = plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "a search needs a ladder of sparsities"))?;
+    let rung =
+        plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "a search needs a ladder of sparsities"))?;
     let tails = dense(calibration, progress)?;
     let point = fixed_point(calibration, plan, rung, &tails, 1.0, progress)?;
     let mut objective = Objective::new(calibration, plan, rung, point)?;

@@ -15,7 +15,7 @@
 //! second moment a linear.
 
 use super::Calibration;
-use super::global::{dense, fixed_point};
+use super::global::{Point, dense, fixed_point};
 use crate::block::{Block, Masks, Mat, embedded, head_gradient, logits, rms_norm};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -39,6 +39,8 @@ const PRICES: f32 = 0.8;
 /// What has been found so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tuned {
+    /// What linears had at the beginning, and what those have now that have no share of their own
+    thresholds: Vec<f32>,
     log_threshold: f32,
     /// The divergence of each step's windows, in nats a token
     divergences: Vec<f64>,
@@ -78,10 +80,15 @@ pub(crate) fn tune(
     mut save: impl FnMut(&Tuned) -> Result<()>,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Vec<f32>>> {
-    let rung = plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "tuning needs a ladder of sparsities"))?;
-    let tails = dense(calibration, progress)?;
-    let point = fixed_point(calibration, plan, rung, &tails, 1.0, progress)?;
-    let mut tuned = known.unwrap_or_else(|| Tuned::new(scores, point.threshold));
+    let rung =
+        plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "tuning needs a ladder of sparsities"))?;
+    let mut tuned = match known {
+        Some(known) => known,
+        None => {
+            let tails = dense(calibration, progress)?;
+            Tuned::new(scores, fixed_point(calibration, plan, rung, &tails, 1.0, progress)?)
+        }
+    };
     // What channels may keep: the rung's share less what low ranks take.
     let whole = plan.linears.iter().map(|linear| linear.weights() as f64).sum::<f64>();
     let low_ranks = plan.linears.iter().map(|linear| linear.weights() as f64 * linear.rank_share()).sum::<f64>();
@@ -98,34 +105,45 @@ pub(crate) fn tune(
         let dense = dense[at].get_or_insert_with(|| batch.dense());
         // Linears with a share of their own keep their threshold, and their scores.
         let threshold = tuned.log_threshold.exp();
-        let linears = plan.linears.iter().zip(&point.thresholds);
+        let linears = plan.linears.iter().zip(&tuned.thresholds);
         let thresholds: Vec<f32> = linears.map(|(linear, &own)| if linear.fixed { own } else { threshold }).collect();
         let (divergence, slopes) = batch.slopes(dense, &tuned.scores(scores), &thresholds)?;
-        let share = |(linear, slopes): (&crate::plan::LinearPlan, &Slopes)| linear.weights() as f64 * slopes.share_kept();
-        let kept = plan.linears.iter().zip(&slopes).map(share).sum::<f64>() / whole;
+        let kept = plan.linears.iter().zip(&slopes).map(|(linear, own)| linear.weights() as f64 * own.share_kept());
+        let kept = kept.sum::<f64>() / whole;
         tuned.divergences.push(divergence);
         for ((channels, slopes), linear) in tuned.linears.iter_mut().zip(&slopes).zip(&plan.linears) {
             if !linear.fixed {
                 channels.step(slopes, step, steps);
             }
+            if !channels.square.is_finite() {
+                let message = format!("{}: the gradient of the divergence, in step {step}", linear.name());
+                return Err(Error::new(Status::NonFinite, message));
+            }
         }
-        // A share is lost for a quarter of it in the logarithm of the threshold, or less.
+        // The share falls by about a quarter of what the threshold's logarithm rises: a quarter of the way, as every
+        // window keeps another share.
         tuned.log_threshold += (kept - goal) as f32;
         save(&tuned)?;
         progress.advance(1);
     }
     progress.end();
+    let divergences = &tuned.divergences;
+    let pass = batches.len().min(divergences.len());
+    let mean = |divergences: &[f64]| divergences.iter().sum::<f64>() / divergences.len().max(1) as f64;
+    let (first, last) = (mean(&divergences[..pass]), mean(&divergences[divergences.len() - pass..]));
+    progress.note(&format!("tuned: from a KL divergence of {first:.4} to {last:.4} nats a token"));
     Ok(tuned.scores(scores))
 }
 
 impl Tuned {
-    fn new(scores: &[Vec<f32>], threshold: f32) -> Tuned {
+    fn new(scores: &[Vec<f32>], point: Point) -> Tuned {
         let channels = |score: &Vec<f32>| {
             let zeros = vec![0.0; score.len()];
             Channels { log_factors: zeros.clone(), slopes: zeros, square: 0.0, loss: 0.0, share: 0.0 }
         };
         Tuned {
-            log_threshold: threshold.ln(),
+            thresholds: point.thresholds,
+            log_threshold: point.threshold.max(f32::MIN_POSITIVE).ln(),
             divergences: Vec::new(),
             linears: scores.iter().map(channels).collect(),
         }
@@ -297,9 +315,8 @@ fn divergence_gradient(model: &Model, x: &Mat, dense: &Mat, threads: usize) -> R
         logits(model, &Mat::new(rows, q.rows(), dense.cols()), threads, |start, mut p| {
             for row in 0..p.rows() {
                 let token = first + start + row;
-                divergence += by_logits(p.row_mut(row), q.row_mut(start + row)).ok_or_else(|| {
-                    Error::new(Status::NonFinite, format!("the logits of calibration token {token}"))
-                })?;
+                divergence += by_logits(p.row_mut(row), q.row_mut(start + row))
+                    .ok_or_else(|| Error::new(Status::NonFinite, format!("the logits of calibration token {token}")))?;
             }
             Ok(())
         })
@@ -326,3 +343,6 @@ fn by_logits(p: &mut [f32], q: &mut [f32]) -> Option<f64> {
     }
     divergence.is_finite().then_some(divergence)
 }
+
+#[cfg(test)]
+mod tests;

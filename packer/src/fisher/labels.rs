@@ -11,8 +11,9 @@ pub(super) fn gradient(model: &Model, x: &Mat, seed: u64, threads: usize) -> Res
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     head_gradient(model, x, threads, |first, logits| {
         (0..logits.rows()).try_for_each(|row| {
-            loss_gradient(logits.row_mut(row), &mut random)
-                .ok_or_else(|| Error::new(Status::NonFinite, format!("the logits of calibration token {}", first + row)))
+            loss_gradient(logits.row_mut(row), &mut random).ok_or_else(|| {
+                Error::new(Status::NonFinite, format!("the logits of calibration token {}", first + row))
+            })
         })
     })
 }

@@ -1,6 +1,7 @@
 //! The gradient against finite differences, and the recomputed block against the engine's.
 
 use super::*;
+use crate::block::{Linears, add_product};
 use crate::tiny::Tiny;
 use rasp::LoadOptions;
 use rasp::model::LinearKind;
@@ -68,6 +69,66 @@ fn the_gradient_is_that_of_finite_differences() {
         checked += 1;
     }
     assert!(checked > 20);
+}
+
+/// The block's output with the channels dropped that are dropped from `inputs`, the groups' in order; fills them in if they
+/// are not there.
+fn with_masks_of(block: &Block<'_>, model: &Model, x: &Mat, masks: Masks<'_>, inputs: &mut Vec<Mat>) -> Mat {
+    let mut streams = [x.clone()];
+    let known = !inputs.is_empty();
+    let mut group_number = 0;
+    let forward = block.forward(&mut streams, &mut |group, x| {
+        let x = &x[0];
+        if !known {
+            inputs.push(x.clone());
+        }
+        let base = &inputs[group_number];
+        group_number += 1;
+        let linears = Linears::new(model, group, 1);
+        let mut y = linears.start(x);
+        for linear in group.linears() {
+            let mut kept = x.clone();
+            masks.drop_in(base, linear, &mut kept);
+            let (start, len) = (linear.columns().start, linear.columns().len());
+            add_product(y.columns_mut(start, len), kept.view(), linears.weights.columns(start, len), 1);
+        }
+        Ok(vec![y])
+    });
+    forward.unwrap();
+    let [y] = streams;
+    y
+}
+
+#[test]
+fn a_sparse_blocks_gradient_is_that_of_finite_differences() {
+    let model = model();
+    let x = streams_of_text(&model).swap_remove(0);
+    let block = Block::new(&model, 0, 1);
+    let linears = model.layers().iter().flat_map(|layer| layer.groups()).flat_map(|group| group.linears());
+    let scores: Vec<Vec<f32>> = linears.map(|linear| vec![1.0; linear.score().map_or(0, <[f32]>::len)]).collect();
+    assert!(scores.iter().all(|score| !score.is_empty()), "the tiny model has scores");
+    let thresholds = vec![0.4; scores.len()];
+    let masks = Masks::new(&scores, &thresholds, 1);
+    let mut inputs = Vec::new();
+    let y = with_masks_of(&block, &model, &x, masks, &mut inputs);
+    let mut own = [x.clone()];
+    block.sparse(&mut own, masks);
+    assert_eq!(own[0], y);
+    assert_ne!(dense(&block, &x), y);
+    let coefficients: Vec<f32> = (0..x.data().len()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    let dout = Mat::new(coefficients.clone(), x.rows(), x.cols());
+    let gradient = block.backward(&x, dout, masks, &mut |_, _, _| ());
+    for at in (0..x.data().len()).step_by(29) {
+        let mut value = |by: f32| {
+            let mut moved = x.clone();
+            moved.data_mut()[at] += by;
+            let y = with_masks_of(&block, &model, &moved, masks, &mut inputs);
+            y.data().iter().zip(&coefficients).map(|(y, c)| f64::from(*y) * f64::from(*c)).sum::<f64>()
+        };
+        let slope = (value(1e-2) - value(-1e-2)) / 2e-2;
+        let found = f64::from(gradient.data()[at]);
+        assert!((found - slope).abs() < 2e-2 * slope.abs().max(1.0), "element {at}: {found} for {slope}");
+    }
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub fn options(hf: &HfDir, output: &Path) -> PackOptions {
         rho: 1.0,
         allocation: Allocation::Uniform,
         search: Search::NONE,
+        tune: 0,
         search_rho: Search::NONE,
         dense_prefix: None,
         compensation: None,

@@ -1,0 +1,93 @@
+//! Slopes by hand and against finite differences.
+
+use super::*;
+use crate::tiny::Tiny;
+use rasp::LoadOptions;
+use std::sync::Arc;
+
+const TOKENS: [u32; 12] = [72, 101, 108, 108, 111, 32, 119, 111, 114, 108, 100, 33];
+
+fn model() -> Arc<Model> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.rasp");
+    Tiny::new().write(&path);
+    let bytes = rasp::format::Bytes::copy(&std::fs::read(&path).unwrap()).unwrap();
+    Model::from_bytes(bytes, &LoadOptions::default()).unwrap()
+}
+
+#[test]
+fn a_divergence_has_the_gradient_of_its_definition() {
+    let (p, q) = ([0.3f32, -1.0, 2.0, 0.0], [0.1f32, 0.5, 1.0, -0.7]);
+    let divergence = |q: [f32; 4]| by_logits(&mut p.clone(), &mut q.clone()).unwrap();
+    let mut gradient = q;
+    let found = by_logits(&mut p.clone(), &mut gradient).unwrap();
+    let softmax = |z: [f32; 4]| z.map(|x| x.exp() / z.map(f32::exp).iter().sum::<f32>());
+    let expected: f32 = softmax(p).iter().zip(softmax(q)).map(|(p, q)| p * (p / q).ln()).sum();
+    assert!((found - f64::from(expected)).abs() < 1e-6, "{found} for {expected}");
+    for at in 0..4 {
+        let moved = |by: f32| {
+            let mut q = q;
+            q[at] += by;
+            divergence(q)
+        };
+        let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+        assert!((f64::from(gradient[at]) - slope).abs() < 1e-4, "{at}: {} for {slope}", gradient[at]);
+    }
+    assert!(by_logits(&mut [f32::NAN; 2], &mut [0.0; 2]).is_none());
+}
+
+#[test]
+fn the_heads_gradient_is_that_of_finite_differences() {
+    let model = model();
+    let windows: &[&[u32]] = &[&TOKENS];
+    let pass = Pass { model: &model, window: windows[0], threads: 1 };
+    let mut streams = pass.streams(Masks::DENSE);
+    let (dense, x) = (streams.pop().unwrap(), streams.pop().unwrap());
+    assert!(divergence_gradient(&model, &dense, &dense, 1).unwrap().0.abs() < 1e-5);
+    let (divergence, gradient) = divergence_gradient(&model, &x, &dense, 1).unwrap();
+    assert!(divergence > 0.0);
+    for at in (0..x.data().len()).step_by(53) {
+        let moved = |by: f32| {
+            let mut moved = x.clone();
+            moved.data_mut()[at] += by;
+            divergence_gradient(&model, &moved, &dense, 1).unwrap().0
+        };
+        let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+        let found = f64::from(gradient.data()[at]);
+        assert!((found - slope).abs() < 2e-2 * slope.abs().max(0.05), "element {at}: {found} for {slope}");
+    }
+}
+
+#[test]
+fn a_slope_is_steepest_at_the_threshold() {
+    let mut slopes = Slopes::new(3);
+    let x = Mat::new(vec![9.0, 9.0, 9.0, -2.0, 1.0, 100.0], 2, 3);
+    let h = Mat::new(vec![1.0, 1.0, 1.0, 3.0, 5.0, 7.0], 2, 3);
+    // The first token is dense. Then: at the threshold, at half of it, far above it.
+    slopes.take(&x, &h, &[0.5, 0.5, 0.5], 1.0, 1);
+    assert_eq!((slopes.kept, slopes.of), (1, 3));
+    let half = 4.0 * 0.0625 / (1.0625f32 * 1.0625);
+    assert_eq!((slopes.share[0], slopes.loss[0]), (1.0, -6.0));
+    assert!((slopes.share[1] - half).abs() < 1e-6 && (slopes.loss[1] - 5.0 * half).abs() < 1e-5);
+    assert!(slopes.share[2] < 1e-6);
+}
+
+#[test]
+fn channels_compete_within_their_linear() {
+    let scores = [vec![1.0f32; 4]];
+    let point = Point { threshold: 1.0, thresholds: vec![1.0], tails: Vec::new() };
+    let mut tuned = Tuned::new(&scores, point);
+    // All help, the first more than the others: its score rises, the others fall, by as much together.
+    let found = Slopes { loss: vec![-4.0, -1.0, -1.0, -2.0], share: vec![1.0; 4], kept: 2, of: 4 };
+    tuned.linears[0].step(&found, 0, 10);
+    let factors = &tuned.linears[0].log_factors;
+    assert!(factors[0] > 0.0 && factors[1] < 0.0 && factors[1] == factors[2], "{factors:?}");
+    assert!(factors[3].abs() < 1e-7 && factors.iter().sum::<f32>().abs() < 1e-6, "{factors:?}");
+    let usual = (factors.iter().map(|f| f * f).sum::<f32>() / 4.0).sqrt();
+    assert!(usual < 1.01 * RATE && usual > 0.9 * RATE, "{usual}");
+    // Where no score is near the threshold nothing moves.
+    let before = tuned.linears[0].log_factors.clone();
+    tuned.linears[0].share = 0.0;
+    tuned.linears[0].step(&Slopes::new(4), 1, 10);
+    assert_eq!(tuned.linears[0].log_factors, before);
+}
