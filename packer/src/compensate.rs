@@ -12,7 +12,7 @@
 //! those of tokens that are sparse, with compensated weights, in everything before. It costs nothing at run time, but the
 //! weights then suit one setting: `docs/quality.md` has what that means for the others and for dense prompts.
 
-use crate::block::{Block, Linears, Mat, add_product, embedded, mask, product};
+use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, product};
 use crate::progress::Progress;
 use crate::stage::{self, Weights, matrix_bytes, matrix_tensors};
 use crate::work::Work;
@@ -68,7 +68,7 @@ pub(crate) fn compensate(
     progress: &mut dyn Progress,
 ) -> Result<Arc<Model>> {
     let layers = model.layers().len();
-    let dense = model.recipe().dense_prefix;
+    let masks = Masks::new(setting.thresholds, model.recipe().dense_prefix);
     let mut streams = embedded(&model, setting.windows);
     progress.begin("compensating", layers as u64);
     for layer in 0..layers {
@@ -90,8 +90,7 @@ pub(crate) fn compensate(
             let mut matrices = Vec::new();
             for linear in group.linears() {
                 let name = format!("layers.{layer}.{}", linear.kind().name());
-                let threshold = setting.thresholds[linear.index()];
-                let masked: Vec<Mat> = inputs.iter().map(|x| mask(x, linear, threshold, dense)).collect();
+                let masked: Vec<Mat> = inputs.iter().map(|x| masks.kept(x, linear).into_owned()).collect();
                 let (start, len) = (linear.columns().start, linear.columns().len());
                 if !fitted {
                     let own = linears.weights.columns(start, len);

@@ -19,8 +19,7 @@ mod quantize;
 mod round;
 mod stage;
 #[cfg(test)]
-#[path = "../../tests/support/tiny.rs"]
-mod tiny;
+mod test_model;
 pub mod tokenizer;
 mod work;
 

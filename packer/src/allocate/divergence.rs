@@ -37,6 +37,26 @@ pub(super) fn divergence(p: &[f16], q: &[f32]) -> f64 {
     along / sum_p - sum_p.ln() + sum_q.ln()
 }
 
+/// The same of logits in f32; leaves its gradient by the second, `q − p`, in it.
+/// `None` if they are not finite.
+pub(super) fn with_gradient(p: &mut [f32], q: &mut [f32]) -> Option<f64> {
+    let log_softmax = |z: &mut [f32]| {
+        let largest = largest(z);
+        let sum: f64 = z.iter().map(|z| f64::from((z - largest).exp())).sum();
+        let log_sum = largest + sum.ln() as f32;
+        z.iter_mut().for_each(|z| *z -= log_sum);
+    };
+    log_softmax(p);
+    log_softmax(q);
+    let mut divergence = 0.0;
+    for (&p, q) in p.iter().zip(q) {
+        let weight = p.exp();
+        divergence += f64::from(weight * (p - *q));
+        *q = q.exp() - weight;
+    }
+    divergence.is_finite().then_some(divergence)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +69,26 @@ mod tests {
         let found = divergence(&logits, &q.map(|q| q.ln() + 7.0));
         assert!((found - f64::from(expected)).abs() < 1e-3, "{found} for {expected}");
         assert!(divergence(&logits, &p.map(f32::ln)).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_divergence_has_the_gradient_of_its_definition() {
+        let (p, q) = ([0.3f32, -1.0, 2.0, 0.0], [0.1f32, 0.5, 1.0, -0.7]);
+        let divergence = |q: [f32; 4]| with_gradient(&mut p.clone(), &mut q.clone()).unwrap();
+        let mut gradient = q;
+        let found = with_gradient(&mut p.clone(), &mut gradient).unwrap();
+        let softmax = |z: [f32; 4]| z.map(|x| x.exp() / z.map(f32::exp).iter().sum::<f32>());
+        let expected: f32 = softmax(p).iter().zip(softmax(q)).map(|(p, q)| p * (p / q).ln()).sum();
+        assert!((found - f64::from(expected)).abs() < 1e-6, "{found} for {expected}");
+        for at in 0..4 {
+            let moved = |by: f32| {
+                let mut q = q;
+                q[at] += by;
+                divergence(q)
+            };
+            let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+            assert!((f64::from(gradient[at]) - slope).abs() < 1e-4, "{at}: {} for {slope}", gradient[at]);
+        }
+        assert!(with_gradient(&mut [f32::NAN; 2], &mut [0.0; 2]).is_none());
     }
 }

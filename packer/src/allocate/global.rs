@@ -96,10 +96,15 @@ pub(super) fn spread(tails: &[Tail], plan: &Plan, rung: usize, threshold: f32, f
 
 /// The share of the model's linear weights that these thresholds keep, low ranks included.
 fn kept(tails: &[Tail], plan: &Plan, thresholds: &[f32]) -> f64 {
+    share_kept(plan, tails.iter().zip(thresholds).map(|(tail, &threshold)| tail.share_above(threshold)))
+}
+
+/// The same, of the share of channels that each linear keeps.
+pub(super) fn share_kept(plan: &Plan, channels: impl Iterator<Item = f64>) -> f64 {
     let mut sums = (0.0, 0.0);
-    for ((tail, linear), &threshold) in tails.iter().zip(&plan.linears).zip(thresholds) {
+    for (linear, share) in plan.linears.iter().zip(channels) {
         let weights = linear.weights() as f64;
-        sums.0 += weights * (tail.share_above(threshold) + linear.rank_share());
+        sums.0 += weights * (share + linear.rank_share());
         sums.1 += weights;
     }
     sums.0 / sums.1

@@ -8,7 +8,7 @@ use super::divergence::{dense_logits, divergence};
 use super::evolution::{Found, Search, evolution, normal};
 use super::global::{dense, fixed_point, spread, threshold};
 use super::{Calibration, uniform};
-use crate::block::{Block, Linears, Mat, add_product, embedded, logits, mask, product, rms_norm};
+use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, logits, product, rms_norm};
 use crate::decompose::{Factors, truncated_svd};
 use crate::histogram::Tail;
 use crate::plan::Plan;
@@ -165,7 +165,7 @@ impl Objective<'_> {
     /// Hands the logits of every token to `each`, of a plan with these thresholds.
     fn predict(&self, plan: &Plan, thresholds: &[f32], mut each: impl FnMut(&[f32])) -> Result<()> {
         let (model, threads) = (self.model, self.threads);
-        let dense = model.recipe().dense_prefix;
+        let masks = Masks::new(thresholds, model.recipe().dense_prefix);
         let mut streams = embedded(model, self.windows);
         for layer in 0..model.layers().len() {
             Block::new(model, layer, threads).forward(&mut streams, &mut |group, inputs| {
@@ -180,7 +180,7 @@ impl Objective<'_> {
                     let b = MatRef::from_row_major_slice(b, most, plan.inputs).subrows(0, plan.rank);
                     let a = MatRef::from_row_major_slice(a, plan.outputs, most).subcols(0, plan.rank);
                     for (y, x) in outputs.iter_mut().zip(inputs) {
-                        let kept = mask(x, linear, thresholds[linear.index()], dense);
+                        let kept = masks.kept(x, linear);
                         add_product(y.columns_mut(start, len), kept.view(), weights, threads);
                         if plan.rank > 0 {
                             let mut rest = x.clone();

@@ -15,7 +15,8 @@
 //! second moment a linear.
 
 use super::Calibration;
-use super::global::{Point, dense, fixed_point};
+use super::divergence::with_gradient;
+use super::global::{Point, dense, fixed_point, share_kept};
 use crate::block::{Block, Masks, Mat, embedded, head_gradient, logits, rms_norm};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -39,7 +40,7 @@ const PRICES: f32 = 0.8;
 /// What has been found so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tuned {
-    /// What linears had at the beginning, and what those have now that have no share of their own
+    /// What linears had at the beginning: those with a share of their own keep it, the others have one in common
     thresholds: Vec<f32>,
     log_threshold: f32,
     /// The divergence of each step's windows, in nats a token
@@ -89,11 +90,7 @@ pub(crate) fn tune(
             Tuned::new(scores, fixed_point(calibration, plan, rung, &tails, 1.0, progress)?)
         }
     };
-    // What channels may keep: the rung's share less what low ranks take.
-    let whole = plan.linears.iter().map(|linear| linear.weights() as f64).sum::<f64>();
-    let low_ranks = plan.linears.iter().map(|linear| linear.weights() as f64 * linear.rank_share()).sum::<f64>();
-    let goal = 1.0 - f64::from(plan.ladder[rung]) - low_ranks / whole;
-
+    let goal = 1.0 - f64::from(plan.ladder[rung]);
     let batches: Vec<_> = calibration.windows.chunks(WINDOWS).collect();
     // The dense model's last stream of each batch's windows, once it has passed.
     let mut dense = vec![None; batches.len()];
@@ -108,8 +105,7 @@ pub(crate) fn tune(
         let linears = plan.linears.iter().zip(&tuned.thresholds);
         let thresholds: Vec<f32> = linears.map(|(linear, &own)| if linear.fixed { own } else { threshold }).collect();
         let (divergence, slopes) = batch.slopes(dense, &tuned.scores(scores), &thresholds)?;
-        let kept = plan.linears.iter().zip(&slopes).map(|(linear, own)| linear.weights() as f64 * own.share_kept());
-        let kept = kept.sum::<f64>() / whole;
+        let kept = share_kept(plan, slopes.iter().map(Slopes::share_kept));
         tuned.divergences.push(divergence);
         for ((channels, slopes), linear) in tuned.linears.iter_mut().zip(&slopes).zip(&plan.linears) {
             if !linear.fixed {
@@ -289,7 +285,7 @@ impl Pass<'_> {
     /// linear.
     fn slopes(&self, dense: &Mat, scores: &[Vec<f32>], thresholds: &[f32]) -> Result<(f64, Vec<Slopes>)> {
         let prefix = self.model.recipe().dense_prefix;
-        let masks = Masks::new(scores, thresholds, prefix);
+        let masks = Masks::new(thresholds, prefix).with_scores(scores);
         let mut streams = self.streams(masks);
         let last = streams.pop().expect("there is one after the last block");
         let (divergence, mut gradient) = divergence_gradient(self.model, &last, dense, self.threads)?;
@@ -315,33 +311,13 @@ fn divergence_gradient(model: &Model, x: &Mat, dense: &Mat, threads: usize) -> R
         logits(model, &Mat::new(rows, q.rows(), dense.cols()), threads, |start, mut p| {
             for row in 0..p.rows() {
                 let token = first + start + row;
-                divergence += by_logits(p.row_mut(row), q.row_mut(start + row))
+                divergence += with_gradient(p.row_mut(row), q.row_mut(start + row))
                     .ok_or_else(|| Error::new(Status::NonFinite, format!("the logits of calibration token {token}")))?;
             }
             Ok(())
         })
     })?;
     Ok((divergence, gradient))
-}
-
-/// `KL(p ‖ q)` of the distributions of two vectors of logits, in nats; leaves its gradient by the second, `q − p`, in it.
-/// `None` if they are not finite.
-fn by_logits(p: &mut [f32], q: &mut [f32]) -> Option<f64> {
-    let log_softmax = |z: &mut [f32]| {
-        let largest = z.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-        let sum: f64 = z.iter().map(|z| f64::from((z - largest).exp())).sum();
-        let log_sum = largest + sum.ln() as f32;
-        z.iter_mut().for_each(|z| *z -= log_sum);
-    };
-    log_softmax(p);
-    log_softmax(q);
-    let mut divergence = 0.0;
-    for (&p, q) in p.iter().zip(q) {
-        let weight = p.exp();
-        divergence += f64::from(weight * (p - *q));
-        *q = q.exp() - weight;
-    }
-    divergence.is_finite().then_some(divergence)
 }
 
 #[cfg(test)]

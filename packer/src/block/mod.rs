@@ -15,7 +15,7 @@ pub(crate) use matrix::{Mat, add_product, product};
 pub(crate) use norm::{rms_norm, rms_norm_backward};
 use rasp::Result;
 use rasp::model::{Group, GroupKind, Linear, Model};
-pub(crate) use sparse::{Masks, embedded, mask};
+pub(crate) use sparse::{Masks, embedded};
 
 /// Told of each linear its input `[tokens, in]` and the gradient by what it keeps of it, through its masked weights alone.
 pub(crate) type Told<'a> = &'a mut dyn FnMut(&Linear, &Mat, &Mat);

@@ -15,45 +15,32 @@ pub(crate) fn embedded(model: &Model, windows: &[&[u32]]) -> Vec<Mat> {
     windows.iter().map(stream).collect()
 }
 
-/// `x∘m`: the channels that a linear keeps of each token of a window; all of them of the first `dense` tokens.
-pub(crate) fn mask(x: &Mat, linear: &Linear, threshold: f32, dense: usize) -> Mat {
-    let mut masked = x.clone();
-    drop_where(x, linear.score(), threshold, dense, &mut masked);
-    masked
-}
-
-/// Puts 0 into `y`, shaped as `x`, where the score of `x` is too small.
-fn drop_where(x: &Mat, score: Option<&[f32]>, threshold: f32, dense: usize, y: &mut Mat) {
-    let drop = |y: &mut f32, score: f32| *y = if score <= threshold { 0.0 } else { *y };
-    for row in dense..x.rows() {
-        let channels = x.row(row).iter().zip(y.row_mut(row));
-        match score {
-            Some(score) => channels.zip(score).for_each(|((x, y), c)| drop(y, x.abs() * c)),
-            None => channels.for_each(|(x, y)| drop(y, x.abs())),
-        }
-    }
-}
-
 /// What all linears of a model keep.
 #[derive(Clone, Copy)]
 pub(crate) struct Masks<'a> {
-    /// Scores and threshold of each linear, in the order of [`Linear::index`]; none where everything is kept
-    scores: &'a [Vec<f32>],
+    /// The threshold of each linear, in the order of [`Linear::index`]; none where everything is kept
     thresholds: &'a [f32],
+    /// Scores of each, in place of the model's own
+    scores: Option<&'a [Vec<f32>]>,
     /// Tokens at the beginning of a window of which everything is kept
     dense: usize,
 }
 
 impl<'a> Masks<'a> {
     /// Nothing is dropped.
-    pub(crate) const DENSE: Masks<'static> = Masks { scores: &[], thresholds: &[], dense: 0 };
+    pub(crate) const DENSE: Masks<'static> = Masks { thresholds: &[], scores: None, dense: 0 };
 
-    /// Each token after the first `dense` loses what these say, a linear each.
-    pub(crate) fn new(scores: &'a [Vec<f32>], thresholds: &'a [f32], dense: usize) -> Masks<'a> {
-        Masks { scores, thresholds, dense }
+    /// Each token after the first `dense` loses what these say, a linear each, of the model's own scores.
+    pub(crate) fn new(thresholds: &'a [f32], dense: usize) -> Masks<'a> {
+        Masks { thresholds, scores: None, dense }
     }
 
-    /// `x∘m` of one linear.
+    /// The same with other scores.
+    pub(crate) fn with_scores(self, scores: &'a [Vec<f32>]) -> Masks<'a> {
+        Masks { scores: Some(scores), ..self }
+    }
+
+    /// `x∘m`: the channels that a linear keeps of each token of a window.
     pub(crate) fn kept<'x>(&self, x: &'x Mat, linear: &Linear) -> Cow<'x, Mat> {
         let mut kept = Cow::Borrowed(x);
         if !self.thresholds.is_empty() {
@@ -64,8 +51,16 @@ impl<'a> Masks<'a> {
 
     /// Puts 0 into `y`, shaped as `x`, where a linear drops `x`.
     pub(crate) fn drop_in(&self, x: &Mat, linear: &Linear, y: &mut Mat) {
-        if let Some(&threshold) = self.thresholds.get(linear.index()) {
-            drop_where(x, Some(&self.scores[linear.index()]), threshold, self.dense, y);
+        let n = linear.index();
+        let Some(&threshold) = self.thresholds.get(n) else { return };
+        let score = self.scores.map_or(linear.score(), |scores| Some(&scores[n]));
+        let drop = |y: &mut f32, score: f32| *y = if score <= threshold { 0.0 } else { *y };
+        for row in self.dense..x.rows() {
+            let channels = x.row(row).iter().zip(y.row_mut(row));
+            match score {
+                Some(score) => channels.zip(score).for_each(|((x, y), c)| drop(y, x.abs() * c)),
+                None => channels.for_each(|(x, y)| drop(y, x.abs())),
+            }
         }
     }
 }

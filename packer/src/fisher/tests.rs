@@ -2,19 +2,8 @@
 
 use super::*;
 use crate::block::{Linears, add_product};
-use crate::tiny::Tiny;
-use rasp::LoadOptions;
+use crate::test_model::{TOKENS, model};
 use rasp::model::LinearKind;
-
-const TOKENS: [u32; 12] = [72, 101, 108, 108, 111, 32, 119, 111, 114, 108, 100, 33];
-
-fn model() -> Arc<Model> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tiny.rasp");
-    Tiny::new().write(&path);
-    let bytes = rasp::format::Bytes::copy(&std::fs::read(&path).unwrap()).unwrap();
-    Model::from_bytes(bytes, &LoadOptions::default()).unwrap()
-}
 
 /// The residual stream before each block and after the last.
 fn streams_of_text(model: &Arc<Model>) -> Vec<Mat> {
@@ -108,7 +97,7 @@ fn a_sparse_blocks_gradient_is_that_of_finite_differences() {
     let scores: Vec<Vec<f32>> = linears.map(|linear| vec![1.0; linear.score().map_or(0, <[f32]>::len)]).collect();
     assert!(scores.iter().all(|score| !score.is_empty()), "the tiny model has scores");
     let thresholds = vec![0.4; scores.len()];
-    let masks = Masks::new(&scores, &thresholds, 1);
+    let masks = Masks::new(&thresholds, 1).with_scores(&scores);
     let mut inputs = Vec::new();
     let y = with_masks_of(&block, &model, &x, masks, &mut inputs);
     let mut own = [x.clone()];

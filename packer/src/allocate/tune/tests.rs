@@ -1,40 +1,7 @@
 //! Slopes by hand and against finite differences.
 
 use super::*;
-use crate::tiny::Tiny;
-use rasp::LoadOptions;
-use std::sync::Arc;
-
-const TOKENS: [u32; 12] = [72, 101, 108, 108, 111, 32, 119, 111, 114, 108, 100, 33];
-
-fn model() -> Arc<Model> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tiny.rasp");
-    Tiny::new().write(&path);
-    let bytes = rasp::format::Bytes::copy(&std::fs::read(&path).unwrap()).unwrap();
-    Model::from_bytes(bytes, &LoadOptions::default()).unwrap()
-}
-
-#[test]
-fn a_divergence_has_the_gradient_of_its_definition() {
-    let (p, q) = ([0.3f32, -1.0, 2.0, 0.0], [0.1f32, 0.5, 1.0, -0.7]);
-    let divergence = |q: [f32; 4]| by_logits(&mut p.clone(), &mut q.clone()).unwrap();
-    let mut gradient = q;
-    let found = by_logits(&mut p.clone(), &mut gradient).unwrap();
-    let softmax = |z: [f32; 4]| z.map(|x| x.exp() / z.map(f32::exp).iter().sum::<f32>());
-    let expected: f32 = softmax(p).iter().zip(softmax(q)).map(|(p, q)| p * (p / q).ln()).sum();
-    assert!((found - f64::from(expected)).abs() < 1e-6, "{found} for {expected}");
-    for at in 0..4 {
-        let moved = |by: f32| {
-            let mut q = q;
-            q[at] += by;
-            divergence(q)
-        };
-        let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-        assert!((f64::from(gradient[at]) - slope).abs() < 1e-4, "{at}: {} for {slope}", gradient[at]);
-    }
-    assert!(by_logits(&mut [f32::NAN; 2], &mut [0.0; 2]).is_none());
-}
+use crate::test_model::{TOKENS, model};
 
 #[test]
 fn the_heads_gradient_is_that_of_finite_differences() {
