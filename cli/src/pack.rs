@@ -37,12 +37,17 @@ pub struct Args {
     /// How a rung's sparsity is shared out: by one threshold for the whole model, or equally
     #[arg(long, value_name = "HOW", default_value = "global")]
     allocation: Allocation,
+    /// A .rasp file of the same model to take the scores of channels from, in place of measuring and tuning them: what was
+    /// found once serves every --dtype
+    #[arg(long, value_name = "MODEL")]
+    scores: Option<PathBuf>,
     /// Generations of an evolutionary search for a better allocation; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]
     search: usize,
     /// Steps of gradient descent, on two windows of the text each, that fit which channels a linear keeps to the dense
-    /// model's predictions; with one threshold for the whole model. 0: none, much faster
+    /// model's predictions; with one threshold for the whole model. 0: none, much faster (0 with --scores, too, unless given)
     #[arg(long, value_name = "N", default_value_t = PackOptions::TUNE)]
+    #[arg(default_value_if("scores", clap::builder::ArgPredicate::IsPresent, "0"))]
     tune: usize,
     /// Generations of an evolutionary search of rho, linear by linear, in place of --rho; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -129,6 +134,7 @@ pub fn run(args: &Args) -> Result<()> {
             Allocation::Global => format::Allocation::Global,
             Allocation::Uniform => format::Allocation::Uniform,
         },
+        scores: args.scores.clone(),
         search: search(args.search),
         tune: args.tune,
         search_rho: search(args.search_rho),

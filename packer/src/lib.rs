@@ -17,6 +17,7 @@ mod progress;
 mod quality;
 mod quantize;
 mod round;
+mod scoring;
 mod stage;
 #[cfg(test)]
 mod test_model;

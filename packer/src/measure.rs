@@ -3,12 +3,11 @@
 use crate::allocate::{self, Calibration};
 use crate::calibrate;
 use crate::compensate::{Setting, compensate};
-use crate::fisher::{self, Fisher};
 use crate::pack::PackOptions;
 use crate::plan::{Plan, RecipeRequest, Rule};
 use crate::progress::Progress;
 use crate::quality::{self, Quality};
-use crate::stage::{self, f32_bytes};
+use crate::scoring::{Scores, Scoring};
 use crate::work::Work;
 use rasp::format::{Allocation, ScoreKind};
 use rasp::model::{LoadOptions, Model};
@@ -39,11 +38,12 @@ impl Measured {
 
 /// Calibrates the staged model: its scores where they take a model to know, its thresholds, weights that make up for what
 /// is dropped if they are asked for, and what each rung costs. Scores and weights go into the staging file, the shares kept
-/// into the plan.
+/// into the plan. `taken` are scores to begin with.
 pub(crate) fn measure(
     options: &PackOptions,
     plan: &mut Plan,
     staging: &Path,
+    taken: Option<&Scores>,
     progress: &mut dyn Progress,
 ) -> Result<Measured> {
     let threads = options.threads;
@@ -60,7 +60,7 @@ pub(crate) fn measure(
         return Err(Error::new(Status::InvalidArgument, message));
     }
     // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
-    let source = source(options, &tokens)?;
+    let source = source(options, &tokens, taken)?;
     let asked = format!(
         "{source}, sparsity {:?}, {:?}, {:?}, tune {}",
         plan.ladder, plan.allocation, options.search, options.tune
@@ -68,7 +68,7 @@ pub(crate) fn measure(
     let gradients = Work::open(options.work.as_deref(), source)?;
     let work = Work::open(options.work.as_deref(), asked.clone())?;
     if plan.score == ScoreKind::Fisher {
-        let scoring = Scoring { options, plan, staging, windows: &windows };
+        let scoring = Scoring { options, plan, staging, windows: &windows, taken };
         let mut scores;
         (model, scores) = scoring.score(model, &gradients, progress)?;
         if plan.allocation == Allocation::Global {
@@ -119,12 +119,13 @@ pub(crate) fn measure(
 }
 
 /// The recipe with a ρ for every linear, found on the staged model, which is dense. The user's own rules come after.
-/// `planned` gives the plan of a recipe.
+/// `planned` gives the plan of a recipe, `taken` are scores to begin with.
 pub(crate) fn search_rho(
     options: &PackOptions,
     plan: &Plan,
     planned: &dyn Fn(f32, &RecipeRequest) -> Result<Plan>,
     staging: &Path,
+    taken: Option<&Scores>,
     progress: &mut dyn Progress,
 ) -> Result<RecipeRequest> {
     let threads = options.threads;
@@ -133,10 +134,10 @@ pub(crate) fn search_rho(
     let (windows, _) = calibrate::windows(&tokens, calibrate::window_len(&model), options.calibration_tokens);
     // What is found on the way belongs to a model without low ranks.
     let folder = options.work.as_ref().map(|work| work.join("rho"));
-    let source = format!("{}, sparsity {:?}, {:?}", source(options, &tokens)?, plan.ladder, options.search_rho);
+    let source = format!("{}, sparsity {:?}, {:?}", source(options, &tokens, taken)?, plan.ladder, options.search_rho);
     let work = Work::open(folder.as_deref(), source)?;
     if plan.score == ScoreKind::Fisher {
-        (model, _) = Scoring { options, plan, staging, windows: &windows }.score(model, &work, progress)?;
+        (model, _) = Scoring { options, plan, staging, windows: &windows, taken }.score(model, &work, progress)?;
     }
     let recipe = |rho: &[f32]| {
         let own = plan.linears.iter().zip(rho);
@@ -148,68 +149,6 @@ pub(crate) fn search_rho(
     let planned = |rho: &[f32]| planned(1.0, &recipe(rho));
     let rho = allocate::search_rho(&calibration, &planned, plan.rank_rung, options.search_rho, &work, progress)?;
     Ok(recipe(&rho))
-}
-
-/// Finding scores from a working model.
-struct Scoring<'a> {
-    options: &'a PackOptions,
-    plan: &'a Plan,
-    staging: &'a Path,
-    windows: &'a [&'a [u32]],
-}
-
-/// One vector a linear.
-type Scores = Vec<Vec<f32>>;
-
-impl Scoring<'_> {
-    /// The staged model with scores from its Fisher information, and these.
-    fn score(&self, model: Arc<Model>, work: &Work, progress: &mut dyn Progress) -> Result<(Arc<Model>, Scores)> {
-        let known = work.load("fisher")?;
-        let save = |fisher: &Fisher| work.save("fisher", fisher);
-        let fisher = fisher::measure(&model, self.windows, self.options.threads, known, save, progress)?;
-        let linears = self.plan.linears.iter().enumerate();
-        let scores: Scores = linears.map(|(i, linear)| fisher.score(i, linear.outputs)).collect();
-        Ok((self.replaced(model, &scores)?, scores))
-    }
-
-    /// The staged model with scores that a search has changed.
-    fn search(
-        &self,
-        model: Arc<Model>,
-        mut scores: Scores,
-        work: &Work,
-        progress: &mut dyn Progress,
-    ) -> Result<(Arc<Model>, Scores)> {
-        let calibration = Calibration { model: &model, windows: self.windows, threads: self.options.threads };
-        let known = work.load("search")?;
-        let save = |found: &allocate::Found| work.save("search", found);
-        let factors = allocate::search(&calibration, self.plan, self.options.search, known, save, progress)?;
-        for (score, factor) in scores.iter_mut().zip(factors) {
-            score.iter_mut().for_each(|c| *c /= factor);
-        }
-        Ok((self.replaced(model, &scores)?, scores))
-    }
-
-    /// The staged model with scores fitted to what dropping does.
-    fn tune(
-        &self,
-        model: Arc<Model>,
-        scores: &[Vec<f32>],
-        work: &Work,
-        progress: &mut dyn Progress,
-    ) -> Result<Arc<Model>> {
-        let calibration = Calibration { model: &model, windows: self.windows, threads: self.options.threads };
-        let known = work.load("tune")?;
-        let save = |tuned: &allocate::Tuned| work.save("tune", tuned);
-        let scores = allocate::tune(&calibration, self.plan, scores, self.options.tune, known, save, progress)?;
-        self.replaced(model, &scores)
-    }
-
-    /// The staged model with other scores.
-    fn replaced(&self, model: Arc<Model>, scores: &[Vec<f32>]) -> Result<Arc<Model>> {
-        let names = self.plan.linears.iter().map(|linear| format!("{}.score", linear.name()));
-        stage::replaced(self.staging, model, names.zip(scores.iter().map(|score| f32_bytes(score))))
-    }
 }
 
 /// The calibration text, with some more to hold back where there is as much.
@@ -229,17 +168,16 @@ fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut 
     }
 }
 
-/// What the findings of a work directory depend on, in words and a checksum.
-fn source(options: &PackOptions, tokens: &[u32]) -> Result<String> {
+/// What the findings of a work directory depend on, in words and checksums.
+fn source(options: &PackOptions, tokens: &[u32], taken: Option<&Scores>) -> Result<String> {
     let input = fs::metadata(&options.input)
         .map_err(|e| Error::new(Status::Io, format!("cannot read {}: {e}", options.input.display())))?;
-    // FNV-1a, over the tokens.
-    let hash = tokens
-        .iter()
-        .flat_map(|t| t.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let text = checksum(tokens.iter().copied());
+    let scores = taken.map_or(String::new(), |scores| {
+        format!(", scores {:016x}", checksum(scores.iter().flatten().map(|score| score.to_bits())))
+    });
     Ok(format!(
-        "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {hash:016x}",
+        "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {text:016x}{scores}",
         options.input.display(),
         input.len(),
         options.weight_type.name(),
@@ -247,4 +185,10 @@ fn source(options: &PackOptions, tokens: &[u32]) -> Result<String> {
         options.recipe,
         tokens.len(),
     ))
+}
+
+/// FNV-1a.
+fn checksum(numbers: impl Iterator<Item = u32>) -> u64 {
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    numbers.flat_map(u32::to_le_bytes).fold(0xcbf2_9ce4_8422_2325, hash)
 }

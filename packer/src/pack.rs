@@ -7,6 +7,7 @@ use crate::import;
 use crate::measure::{Measured, measure, search_rho};
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
+use crate::scoring;
 use crate::stage::{self, Stage};
 use crate::tokenizer;
 use rasp::format::{Allocation, Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
@@ -35,6 +36,9 @@ pub struct PackOptions {
     pub rho: f32,
     /// How a rung's sparsity is shared out among the linears.
     pub allocation: Allocation,
+    /// A packed file of the same model whose scores are taken over, in place of measuring them: scores that took long to
+    /// tune serve every element type.
+    pub scores: Option<PathBuf>,
     /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
     pub search: Search,
     /// Steps of gradient descent that fit the scores to what dropping channels does to the model's predictions; 0 for none;
@@ -130,6 +134,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     if let Some(compensation) = &options.compensation {
         compensation.rung(&plan.ladder)?;
     }
+    let taken = options.scores.as_ref().map(|path| scoring::taken_over(path, &config, &plan)).transpose()?;
     let compiled = tokenizer::compile(&checkpoint.tokenizer, config.vocab_size)?;
     let metadata = |recipe: &Recipe| -> Result<Vec<(&str, String)>> {
         let json = |e: serde_json::Error| Error::new(Status::Internal, e.to_string());
@@ -158,13 +163,13 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
     if options.search_rho.generations > 0 {
         plan = planned(1.0, &options.recipe)?;
         write(&plan, progress)?;
-        found.recipe = search_rho(options, &plan, &planned, &staging.0, progress)?;
+        found.recipe = search_rho(options, &plan, &planned, &staging.0, taken.as_ref(), progress)?;
         plan = planned(1.0, &found.recipe)?;
     }
     let tensors = write(&plan, progress)?;
     let measured = match plan.ladder.is_empty() {
         true => Measured::undecided(&plan),
-        false => measure(&found, &mut plan, &staging.0, progress)?,
+        false => measure(&found, &mut plan, &staging.0, taken.as_ref(), progress)?,
     };
     let metadata = metadata(&recipe(options, &plan, &measured))?;
     let model = Model::load(&staging.0, &LoadOptions::default())?;

@@ -9,7 +9,7 @@ use rasp::format::{Allocation, ScoreKind};
 use rasp::model::WeightType;
 use rasp::session::Scorer;
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
-use rasp_packer::{Compensation, Progress, RecipeRequest, Search, Silent, pack};
+use rasp_packer::{Compensation, PackOptions, Progress, RecipeRequest, Search, Silent, pack};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -168,6 +168,73 @@ fn tuned_scores_are_nearer_to_the_dense_model_for_the_same_traffic() {
     pack(&options, &mut stages).unwrap();
     assert!(fs::read(output(&hf)).unwrap() == whole);
     assert!(stages.0.iter().any(|note| note.starts_with("tuned: ")), "{:?}", stages.0);
+}
+
+#[test]
+fn scores_found_once_serve_every_element_type() {
+    let hf = checkpoint("Qwen2ForCausalLM", true);
+    let first = hf.path().join("first.rasp");
+    packed(&hf, |o| (o.allocation, o.tune, o.output) = (Allocation::Global, 3, first.clone())).unwrap();
+    let scores = |model: &Arc<Model>| -> Vec<Vec<f32>> {
+        let linears = model.layers().iter().flat_map(|layer| layer.groups()).flat_map(|group| group.linears());
+        linears.map(|linear| linear.score().unwrap().to_vec()).collect()
+    };
+    let found = scores(&load(&first));
+    // Other weights, and another text, which has scores of its own.
+    let work = hf.path().join("work");
+    let other = |options: &mut PackOptions| {
+        options.allocation = Allocation::Global;
+        (options.weight_type, options.calibration_tokens) = (WeightType::F16, 128);
+        options.work = Some(work.clone());
+    };
+    packed(&hf, other).unwrap();
+    assert_ne!(scores(&load(&output(&hf))), found);
+    fs::remove_dir_all(&work).unwrap();
+    let taking = |options: &mut PackOptions| {
+        other(options);
+        options.scores = Some(first.clone());
+    };
+    packed(&hf, taking).unwrap();
+    let model = load(&output(&hf));
+    assert!(model.weight_type() == WeightType::F16 && scores(&model) == found);
+    // Thresholds are found anew, and not by the scores of others: those say so in the work folder.
+    assert!(work.join("rungs.json").exists() && !work.join("fisher.json").exists());
+    let error = packed(&hf, other).unwrap_err();
+    assert!(error.message().contains("rungs.json was made from"), "{error}");
+    fs::remove_dir_all(&work).unwrap();
+    // They can be tuned further.
+    packed(&hf, |o| {
+        taking(o);
+        o.tune = 2;
+    })
+    .unwrap();
+    assert_ne!(scores(&load(&output(&hf))), found);
+}
+
+#[test]
+fn scores_of_others_are_refused() {
+    let hf = checkpoint("Qwen2ForCausalLM", true);
+    let refused = |change: &dyn Fn(&mut PackOptions), path: &Path| {
+        let error = packed(&hf, |o| {
+            (o.allocation, o.scores) = (Allocation::Global, Some(path.to_path_buf()));
+            change(o);
+        });
+        let error = error.unwrap_err();
+        assert!(error.message().contains(path.file_name().unwrap().to_str().unwrap()), "{error}");
+        error
+    };
+    let own = hf.path().join("own.rasp");
+    packed(&hf, |o| o.output = own.clone()).unwrap();
+    let error = refused(&|_| (), &own);
+    assert!(error.message().contains("not fisher's"), "{error}");
+    let error = refused(&|o| o.allocation = Allocation::Uniform, &own);
+    assert!(error.message().contains("only where sparsity is shared out by the score fisher"), "{error}");
+    let error = refused(&|_| (), &hf.path().join("none.rasp"));
+    assert_eq!(error.status(), rasp::Status::Io);
+    let llama = checkpoint("LlamaForCausalLM", true);
+    packed(&llama, |o| o.allocation = Allocation::Global).unwrap();
+    let error = refused(&|_| (), &output(&llama));
+    assert!(error.message().contains("another model: architecture is \"llama\", not \"qwen2\""), "{error}");
 }
 
 /// Ends a run in the middle: in a stage, after so many steps of it.

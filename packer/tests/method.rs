@@ -48,6 +48,7 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
         sparsity: ladder,
         rho,
         allocation: Allocation::Uniform,
+        scores: None,
         search: Search::NONE,
         tune: 0,
         search_rho: Search::NONE,

@@ -119,6 +119,7 @@ fn options(input: &Path, output: &Path, weight_type: WeightType) -> PackOptions 
         sparsity: vec![],
         rho: 1.0,
         allocation: Allocation::Uniform,
+        scores: None,
         search: Search::NONE,
         tune: 0,
         search_rho: Search::NONE,

@@ -54,6 +54,7 @@ pub fn options(hf: &HfDir, output: &Path) -> PackOptions {
         sparsity: vec![0.3, 0.5],
         rho: 1.0,
         allocation: Allocation::Uniform,
+        scores: None,
         search: Search::NONE,
         tune: 0,
         search_rho: Search::NONE,
