@@ -20,14 +20,32 @@ pub(crate) fn scorer(model: &Arc<Model>, windows: &[&[u32]], threads: usize) -> 
     Scorer::exact(model.clone(), windows.iter().map(|w| w.len()).max().unwrap_or(1), threads)
 }
 
-/// Cuts tokens into windows: those to calibrate on, the first `limit` tokens or so, and what is held back for measuring.
-/// A text of less than that gives a fifth of its windows to measuring, one of a few windows none.
-pub(crate) fn windows(tokens: &[u32], window: usize, limit: usize) -> (Vec<&[u32]>, Vec<&[u32]>) {
-    let mut windows: Vec<&[u32]> = tokens.chunks(window).collect();
-    let wanted = limit.div_ceil(window);
-    let held_back = windows.len().saturating_sub(wanted).max(windows.len() / 5);
-    let held_back = windows.split_off(windows.len() - held_back);
-    (windows, held_back)
+/// Windows of calibration text held back for measuring quality.
+pub(crate) const HELD_BACK: usize = 4;
+
+/// A text in windows, each for one purpose.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Windows<'a> {
+    /// What scores and thresholds are measured on
+    pub(crate) calibration: Vec<&'a [u32]>,
+    /// What quality is measured on
+    pub(crate) held_back: Vec<&'a [u32]>,
+    /// What else there is
+    pub(crate) more: Vec<&'a [u32]>,
+}
+
+impl<'a> Windows<'a> {
+    /// Cuts tokens into windows of `window`: calibration gets the first `limit` tokens or so. A text that has no more than a
+    /// few windows beyond those gives a fifth of all to quality, one of a few windows none.
+    pub(crate) fn new(tokens: &'a [u32], window: usize, limit: usize) -> Windows<'a> {
+        let mut calibration: Vec<&[u32]> = tokens.chunks(window).collect();
+        let wanted = limit.div_ceil(window);
+        let beyond = calibration.len().saturating_sub(wanted);
+        let held_back = if beyond >= HELD_BACK { beyond } else { beyond.max(calibration.len() / 5) };
+        let mut held_back = calibration.split_off(calibration.len() - held_back);
+        let more = if beyond > HELD_BACK { held_back.split_off(HELD_BACK) } else { Vec::new() };
+        Windows { calibration, held_back, more }
+    }
 }
 
 /// The first `limit` tokens of a text, in whole windows where there is one.
@@ -123,18 +141,21 @@ mod tests {
 
     #[test]
     fn what_lies_beyond_the_limit_is_held_back() {
-        let tokens: Vec<u32> = (0..60).collect();
         let count = |tokens: usize, limit: usize| {
             let tokens: Vec<u32> = (0..tokens as u32).collect();
-            let (windows, held_back) = windows(&tokens, 10, limit);
-            (windows.len(), held_back.len())
+            let windows = Windows::new(&tokens, 10, limit);
+            let Windows { calibration, held_back, more } = &windows;
+            assert!(calibration.iter().chain(held_back).chain(more).copied().flatten().eq(&tokens));
+            (calibration.len(), held_back.len(), more.len())
         };
-        assert_eq!(count(60, 40), (4, 2));
+        assert_eq!(count(60, 40), (4, 2, 0));
+        assert_eq!(count(80, 40), (4, 4, 0));
+        assert_eq!(count(95, 40), (4, 4, 2));
+        assert_eq!(count(400, 360), (36, 4, 0));
         // Too short for both: a fifth.
-        assert_eq!(count(50, 100), (4, 1));
-        assert_eq!(count(40, 100), (4, 0));
-        assert_eq!(count(7, 100), (1, 0));
-        let (windows, held_back) = windows(&tokens, 10, 40);
-        assert!(windows.into_iter().chain(held_back).flatten().eq(&tokens));
+        assert_eq!(count(50, 100), (4, 1, 0));
+        assert_eq!(count(300, 300), (24, 6, 0));
+        assert_eq!(count(40, 100), (4, 0, 0));
+        assert_eq!(count(7, 100), (1, 0, 0));
     }
 }

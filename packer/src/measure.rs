@@ -1,7 +1,7 @@
 //! What calibration tells: scores, thresholds, weights that make up for what is dropped, and what each rung costs.
 
 use crate::allocate::{self, Calibration};
-use crate::calibrate;
+use crate::calibrate::{self, HELD_BACK, Windows};
 use crate::compensate::{Setting, compensate};
 use crate::pack::PackOptions;
 use crate::plan::{Plan, RecipeRequest, Rule};
@@ -50,7 +50,7 @@ pub(crate) fn measure(
     let mut model = Model::load(staging, &LoadOptions::default())?;
     let tokens = calibration_tokens(options, &model, progress)?;
     let window = calibrate::window_len(&model);
-    let (windows, held_back) = calibrate::windows(&tokens, window, options.calibration_tokens);
+    let Windows { calibration: windows, held_back, more } = Windows::new(&tokens, window, options.calibration_tokens);
     if options.quality.is_some() && held_back.is_empty() {
         let message = format!(
             "the calibration text is too short to hold some of it back for measuring quality: it has {} tokens; with \
@@ -60,15 +60,19 @@ pub(crate) fn measure(
         return Err(Error::new(Status::InvalidArgument, message));
     }
     // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
-    let source = source(options, &tokens, taken)?;
+    let source = source(options, &windows, taken)?;
     let asked = format!(
-        "{source}, sparsity {:?}, {:?}, {:?}, tune {}",
-        plan.ladder, plan.allocation, options.search, options.tune
+        "{source}, sparsity {:?}, {:?}, {:?}, tune {} on {}",
+        plan.ladder,
+        plan.allocation,
+        options.search,
+        options.tune,
+        checksum(more.iter().copied().flatten().copied())
     );
     let gradients = Work::open(options.work.as_deref(), source)?;
     let work = Work::open(options.work.as_deref(), asked.clone())?;
     if plan.score == ScoreKind::Fisher {
-        let scoring = Scoring { options, plan, staging, windows: &windows, taken };
+        let scoring = Scoring { options, plan, staging, windows: &windows, more: &more, taken };
         let mut scores;
         (model, scores) = scoring.score(model, &gradients, progress)?;
         if plan.allocation == Allocation::Global {
@@ -131,13 +135,14 @@ pub(crate) fn search_rho(
     let threads = options.threads;
     let mut model = Model::load(staging, &LoadOptions::default())?;
     let tokens = calibration_tokens(options, &model, progress)?;
-    let (windows, _) = calibrate::windows(&tokens, calibrate::window_len(&model), options.calibration_tokens);
+    let windows = Windows::new(&tokens, calibrate::window_len(&model), options.calibration_tokens).calibration;
     // What is found on the way belongs to a model without low ranks.
     let folder = options.work.as_ref().map(|work| work.join("rho"));
-    let source = format!("{}, sparsity {:?}, {:?}", source(options, &tokens, taken)?, plan.ladder, options.search_rho);
+    let source = format!("{}, sparsity {:?}, {:?}", source(options, &windows, taken)?, plan.ladder, options.search_rho);
     let work = Work::open(folder.as_deref(), source)?;
     if plan.score == ScoreKind::Fisher {
-        (model, _) = Scoring { options, plan, staging, windows: &windows, taken }.score(model, &work, progress)?;
+        (model, _) =
+            Scoring { options, plan, staging, windows: &windows, more: &[], taken }.score(model, &work, progress)?;
     }
     let recipe = |rho: &[f32]| {
         let own = plan.linears.iter().zip(rho);
@@ -151,16 +156,19 @@ pub(crate) fn search_rho(
     Ok(recipe(&rho))
 }
 
-/// The calibration text, with some more to hold back where there is as much.
+/// The calibration text, with some more to hold back where there is as much, and to tune on.
 fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut dyn Progress) -> Result<Vec<u32>> {
-    let limit = options.calibration_tokens + quality::HELD_BACK * calibrate::window_len(model);
+    let window = calibrate::window_len(model);
+    let limit = options.calibration_tokens + HELD_BACK * window;
     match &options.calibration {
         Some(path) => {
             let text = fs::read_to_string(path).map_err(|e| {
                 Error::new(Status::Io, format!("cannot read the calibration text {}: {e}", path.display()))
             })?;
-            calibrate::text_tokens(model, &text, limit).map_err(|e| e.context(path.display()))
+            let tuning = (allocate::tuning_windows(options.tune) * window).saturating_sub(options.calibration_tokens);
+            calibrate::text_tokens(model, &text, limit + tuning).map_err(|e| e.context(path.display()))
         }
+        // Writing takes longer than passing over the same text again gains.
         None => {
             progress.note("no --calib text: the model writes its own");
             calibrate::own_tokens(model, limit, options.threads, progress)
@@ -169,21 +177,22 @@ fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut 
 }
 
 /// What the findings of a work directory depend on, in words and checksums.
-fn source(options: &PackOptions, tokens: &[u32], taken: Option<&Scores>) -> Result<String> {
+fn source(options: &PackOptions, windows: &[&[u32]], taken: Option<&Scores>) -> Result<String> {
     let input = fs::metadata(&options.input)
         .map_err(|e| Error::new(Status::Io, format!("cannot read {}: {e}", options.input.display())))?;
-    let text = checksum(tokens.iter().copied());
+    let tokens = windows.iter().copied().flatten().copied();
     let scores = taken.map_or(String::new(), |scores| {
         format!(", scores {:016x}", checksum(scores.iter().flatten().map(|score| score.to_bits())))
     });
     Ok(format!(
-        "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {text:016x}{scores}",
+        "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {:016x}{scores}",
         options.input.display(),
         input.len(),
         options.weight_type.name(),
         options.rho,
         options.recipe,
-        tokens.len(),
+        tokens.clone().count(),
+        checksum(tokens),
     ))
 }
 

@@ -7,9 +7,6 @@ use rasp::model::Model;
 use rasp::session::Scorer;
 use std::sync::Arc;
 
-/// Windows of calibration text held back for measuring.
-pub(crate) const HELD_BACK: usize = 4;
-
 /// Measures perplexity under the strict protocol: every token sparse.
 pub(crate) struct Quality<'a> {
     scorer: Scorer,

@@ -1,6 +1,6 @@
 //! Scores that take a model to know: measured, or taken over from another file, then searched and tuned as was asked for.
 
-use crate::allocate::{self, Calibration};
+use crate::allocate::{self, Calibration, Course};
 use crate::fisher::{self, Fisher};
 use crate::pack::PackOptions;
 use crate::plan::Plan;
@@ -56,6 +56,8 @@ pub(crate) struct Scoring<'a> {
     pub(crate) staging: &'a Path,
     /// What to measure on
     pub(crate) windows: &'a [&'a [u32]],
+    /// What there is besides to tune on
+    pub(crate) more: &'a [&'a [u32]],
     /// Scores to begin with, in place of measuring them
     pub(crate) taken: Option<&'a Scores>,
 }
@@ -112,7 +114,8 @@ impl Scoring<'_> {
         let calibration = Calibration { model: &model, windows: self.windows, threads: self.options.threads };
         let known = work.load("tune")?;
         let save = |tuned: &allocate::Tuned| work.save("tune", tuned);
-        let scores = allocate::tune(&calibration, self.plan, scores, self.options.tune, known, save, progress)?;
+        let course = Course { more: self.more, steps: self.options.tune };
+        let scores = allocate::tune(&calibration, self.plan, scores, course, known, save, progress)?;
         self.replaced(model, &scores)
     }
 

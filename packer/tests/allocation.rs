@@ -19,6 +19,11 @@ fn load(path: &Path) -> Arc<Model> {
     Model::load(path, &LoadOptions { verify: true, ..Default::default() }).unwrap()
 }
 
+fn scores_of(model: &Model) -> Vec<Vec<f32>> {
+    let linears = model.layers().iter().flat_map(|layer| layer.groups()).flat_map(|group| group.linears());
+    linears.map(|linear| linear.score().unwrap().to_vec()).collect()
+}
+
 /// The share of linear weights that sparse tokens of the calibration text read.
 fn kept(model: &Arc<Model>, text: &str, sparsity: f32) -> f64 {
     let window = model.config().context_length.min(512);
@@ -171,15 +176,29 @@ fn tuned_scores_are_nearer_to_the_dense_model_for_the_same_traffic() {
 }
 
 #[test]
+fn tuning_goes_on_where_calibration_ends() {
+    let hf = checkpoint("LlamaForCausalLM", true);
+    let text = fs::read_to_string(hf.path().join("calibration.txt")).unwrap();
+    let scores = |text: &str, tune: usize| {
+        fs::write(hf.path().join("calibration.txt"), text).unwrap();
+        packed(&hf, |o| (o.allocation, o.calibration_tokens, o.tune) = (Allocation::Global, 64, tune)).unwrap();
+        scores_of(&load(&output(&hf)))
+    };
+    let (before, after) = text.split_at(text.len() / 2);
+    let other = [before, &after.replace("cab", "bac")].concat();
+    // The other text is neither calibrated on nor held back, and so few steps do not come that far.
+    for steps in [0, 1] {
+        assert_eq!(scores(&text, steps), scores(&other, steps));
+    }
+    assert_ne!(scores(&text, 12), scores(&other, 12));
+}
+
+#[test]
 fn scores_found_once_serve_every_element_type() {
     let hf = checkpoint("Qwen2ForCausalLM", true);
     let first = hf.path().join("first.rasp");
     packed(&hf, |o| (o.allocation, o.tune, o.output) = (Allocation::Global, 3, first.clone())).unwrap();
-    let scores = |model: &Arc<Model>| -> Vec<Vec<f32>> {
-        let linears = model.layers().iter().flat_map(|layer| layer.groups()).flat_map(|group| group.linears());
-        linears.map(|linear| linear.score().unwrap().to_vec()).collect()
-    };
-    let found = scores(&load(&first));
+    let found = scores_of(&load(&first));
     // Other weights, and another text, which has scores of its own.
     let work = hf.path().join("work");
     let other = |options: &mut PackOptions| {
@@ -188,7 +207,7 @@ fn scores_found_once_serve_every_element_type() {
         options.work = Some(work.clone());
     };
     packed(&hf, other).unwrap();
-    assert_ne!(scores(&load(&output(&hf))), found);
+    assert_ne!(scores_of(&load(&output(&hf))), found);
     fs::remove_dir_all(&work).unwrap();
     let taking = |options: &mut PackOptions| {
         other(options);
@@ -196,7 +215,7 @@ fn scores_found_once_serve_every_element_type() {
     };
     packed(&hf, taking).unwrap();
     let model = load(&output(&hf));
-    assert!(model.weight_type() == WeightType::F16 && scores(&model) == found);
+    assert!(model.weight_type() == WeightType::F16 && scores_of(&model) == found);
     // Thresholds are found anew, and not by the scores of others: those say so in the work folder.
     assert!(work.join("rungs.json").exists() && !work.join("fisher.json").exists());
     let error = packed(&hf, other).unwrap_err();
@@ -208,7 +227,7 @@ fn scores_found_once_serve_every_element_type() {
         o.tune = 2;
     })
     .unwrap();
-    assert_ne!(scores(&load(&output(&hf))), found);
+    assert_ne!(scores_of(&load(&output(&hf))), found);
 }
 
 #[test]

@@ -4,9 +4,9 @@
     python3 tests/peers/picture.py GGUF --calib TEXT --text TEXT [--rounds N] [--threads 1] [--windows 16] [--write]
 
 Every engine decodes the same weights, those of one GGUF file, in alternating rounds, each pinned to the same processors.
-Perplexity is measured by rasp on TEXT, strict protocol (every token sparse); a format of llama.cpp's is measured as the
-weights it holds, packed dense as bf16 (llama.cpp's own rounding of activations is not part of it). `--write` puts the
-picture and its table into docs/.
+Our first format is calibrated on the text of --calib, the others take over its scores. Perplexity is measured by rasp on
+TEXT, strict protocol (every token sparse); a format of llama.cpp's is measured as the weights it holds, packed dense as
+bf16 (llama.cpp's own rounding of activations is not part of it). `--write` puts the picture and its table into docs/.
 """
 
 import argparse
@@ -19,8 +19,9 @@ from pathlib import Path
 
 from bench_peers import PEERS, RASP, ROOT, llama_cpp, our_decode, peer_decode, processor, quantized, run, write
 
-OURS = ["bf16", "q8", "q4"]
+OURS = ["bf16", "q8", "q4", "q4s"]
 THEIRS = ["BF16", "Q8_0", "Q4_K_M", "Q4_0"]
+COLOURS = ["#4269d0", "#efb118", "#3ca951", "#ff725c"]
 SPARSITY = [0, 0.3, 0.4, 0.5]
 
 
@@ -44,13 +45,14 @@ def measure(args):
     """Points: engine, format, sparsity, kept, perplexity, tokens per second a round."""
     bin_dir, stem = llama_cpp(), args.gguf.stem
     points, timed = [], []
-    for dtype in OURS:
-        file = packed(args.gguf, f"{stem}.{dtype}", "--dtype", dtype, "--calib", args.calib, *args.pack)
+    for dtype in args.ours:
+        scores = ["--scores", timed[0][1]] if timed and "--scores" not in args.pack else []
+        file = packed(args.gguf, f"{stem}.{dtype}", "--dtype", dtype, "--calib", args.calib, *scores, *args.pack)
         for sparsity in SPARSITY:
             ppl, kept = perplexity(file, sparsity, args)
             points.append({"engine": "rasp", "format": dtype, "sparsity": sparsity, "kept": kept, "ppl": ppl, "tok_s": []})
         timed.append((dtype, file))
-    for name in THEIRS:
+    for name in args.theirs:
         file = quantized(args.gguf, name, bin_dir)
         ppl, _ = perplexity(packed(file, f"{stem}.{name}.dense", "--sparsity", ""), 0, args)
         points.append({"engine": "llama.cpp", "format": name, "sparsity": 0, "kept": 1, "ppl": ppl, "tok_s": []})
@@ -83,10 +85,10 @@ import matplotlib
 matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "rasp"
 import matplotlib.pyplot as plt
-points, title, out = json.load(open(sys.argv[1])), sys.argv[2], sys.argv[3]
+points, title, out, colours = json.load(open(sys.argv[1])), sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
 middle = lambda values: sorted(values)[len(values) // 2]
 figure, axes = plt.subplots(figsize=(8, 5))
-for format, colour in zip(["bf16", "q8", "q4"], ["#4269d0", "#efb118", "#3ca951"]):
+for format, colour in colours.items():
     own = [p for p in points if p["engine"] == "rasp" and p["format"] == format]
     axes.plot([middle(p["tok_s"]) for p in own], [p["ppl"] for p in own], "o-", color=colour, label=f"rasp {format}")
     for p in own:
@@ -106,12 +108,13 @@ figure.savefig(out, metadata={"Date": None})
 """
 
 
-def draw(data, title, out):
+def draw(data, title, out, formats):
     venv = PEERS / "plot"
     if not (venv / "bin" / "python").exists():
         run([sys.executable, "-m", "venv", venv])
         run([venv / "bin" / "pip", "install", "--quiet", "matplotlib"])
-    run([venv / "bin" / "python", "-c", PLOT, data, title, out])
+    colours = json.dumps(dict(zip(formats, COLOURS)))
+    run([venv / "bin" / "python", "-c", PLOT, data, title, out, colours])
 
 
 def main():
@@ -123,6 +126,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("-n", type=int, default=64, help="tokens to decode")
+    formats = lambda text: text.split(",")
+    parser.add_argument("--ours", type=formats, default=OURS, help="rasp's formats, with commas between them")
+    parser.add_argument("--theirs", type=formats, default=THEIRS, help="llama.cpp's")
     parser.add_argument("--pack", type=str.split, default=[], help="more flags for rasp pack, in one argument")
     parser.add_argument("--write", action="store_true", help="put picture and table into docs/")
     args = parser.parse_args()
@@ -133,7 +139,7 @@ def main():
     threads = "1 thread" if args.threads == 1 else f"{args.threads} threads"
     title = f"{stem}, {args.text.stem}, {args.windows} windows, strict; {processor()}, {threads}"
     picture = PEERS / f"{stem}.quality-speed.svg"
-    draw(data, title, picture)
+    draw(data, title, picture, args.ours)
     text = f"{title}; {args.rounds} rounds, medians (least to most).\n\n{table(points)}"
     print(text)
     if args.write:

@@ -37,6 +37,18 @@ const SLOPES: f32 = 0.9;
 const SQUARES: f32 = 0.97;
 const PRICES: f32 = 0.8;
 
+/// How many windows so many steps can make use of.
+pub(crate) fn tuning_windows(steps: usize) -> usize {
+    WINDOWS * steps
+}
+
+/// How far tuning goes.
+pub(crate) struct Course<'a> {
+    /// Windows to pass over after those of the calibration; then it begins with these again
+    pub(crate) more: &'a [&'a [u32]],
+    pub(crate) steps: usize,
+}
+
 /// What has been found so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tuned {
@@ -70,13 +82,13 @@ struct Slopes {
     of: u64,
 }
 
-/// The model's scores, `scores`, fitted in `steps` steps. `known` is what an interrupted run had found; `save` hears of each
+/// The model's scores, `scores`, fitted along a course. `known` is what an interrupted run had found; `save` hears of each
 /// step.
 pub(crate) fn tune(
     calibration: &Calibration<'_>,
     plan: &Plan,
     scores: &[Vec<f32>],
-    steps: usize,
+    Course { more, steps }: Course<'_>,
     known: Option<Tuned>,
     mut save: impl FnMut(&Tuned) -> Result<()>,
     progress: &mut dyn Progress,
@@ -91,20 +103,22 @@ pub(crate) fn tune(
         }
     };
     let goal = 1.0 - f64::from(plan.ladder[rung]);
-    let batches: Vec<_> = calibration.windows.chunks(WINDOWS).collect();
-    // The dense model's last stream of each batch's windows, once it has passed.
+    let windows: Vec<_> = calibration.windows.iter().chain(more).copied().take(tuning_windows(steps)).collect();
+    let batches: Vec<_> = windows.chunks(WINDOWS).collect();
+    // The dense model's last stream of each batch's windows, while it will be needed again.
     let mut dense = vec![None; batches.len()];
     progress.begin("tuning scores", steps as u64);
     progress.advance(tuned.divergences.len() as u64);
     for step in tuned.divergences.len()..steps {
         let at = step % batches.len();
         let batch = Batch { model: calibration.model, windows: batches[at], threads: calibration.threads };
-        let dense = dense[at].get_or_insert_with(|| batch.dense());
+        let streams = dense[at].take().unwrap_or_else(|| batch.dense());
         // Linears with a share of their own keep their threshold, and their scores.
         let threshold = tuned.log_threshold.exp();
         let linears = plan.linears.iter().zip(&tuned.thresholds);
         let thresholds: Vec<f32> = linears.map(|(linear, &own)| if linear.fixed { own } else { threshold }).collect();
-        let (divergence, slopes) = batch.slopes(dense, &tuned.scores(scores), &thresholds)?;
+        let (divergence, slopes) = batch.slopes(&streams, &tuned.scores(scores), &thresholds)?;
+        dense[at] = (step + batches.len() < steps).then_some(streams);
         let kept = share_kept(plan, slopes.iter().map(Slopes::share_kept));
         tuned.divergences.push(divergence);
         for ((channels, slopes), linear) in tuned.linears.iter_mut().zip(&slopes).zip(&plan.linears) {
@@ -124,10 +138,12 @@ pub(crate) fn tune(
     }
     progress.end();
     let divergences = &tuned.divergences;
-    let pass = batches.len().min(divergences.len());
+    let quarter = divergences.len().div_ceil(4);
     let mean = |divergences: &[f64]| divergences.iter().sum::<f64>() / divergences.len().max(1) as f64;
-    let (first, last) = (mean(&divergences[..pass]), mean(&divergences[divergences.len() - pass..]));
-    progress.note(&format!("tuned: from a KL divergence of {first:.4} to {last:.4} nats a token"));
+    let (first, last) = (mean(&divergences[..quarter]), mean(&divergences[divergences.len() - quarter..]));
+    progress.note(&format!(
+        "tuned: a KL divergence of {first:.4} nats a token in the first quarter of the steps, {last:.4} in the last"
+    ));
     Ok(tuned.scores(scores))
 }
 
