@@ -24,7 +24,6 @@ pub(crate) fn scorer(model: &Arc<Model>, windows: &[&[u32]], threads: usize) -> 
 pub(crate) const HELD_BACK: usize = 4;
 
 /// A text in windows, each for one purpose.
-#[derive(Debug, PartialEq)]
 pub(crate) struct Windows<'a> {
     /// What scores and thresholds are measured on
     pub(crate) calibration: Vec<&'a [u32]>,

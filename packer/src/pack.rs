@@ -42,7 +42,8 @@ pub struct PackOptions {
     /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
     pub search: Search,
     /// Steps of gradient descent that fit the scores to what dropping channels does to the model's predictions; 0 for none;
-    /// for [`Allocation::Global`].
+    /// for [`Allocation::Global`]. Two windows of 512 tokens a step: those calibrated on, then the text behind them as far as
+    /// it lasts, then from the beginning again.
     pub tune: usize,
     /// How long to search ρ of every linear, in place of [`rho`](PackOptions::rho).
     pub search_rho: Search,

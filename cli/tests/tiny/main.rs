@@ -339,3 +339,22 @@ fn pack_of_wrong_input_says_what_is_wrong() {
     let (_dir, recipe) = file("recipe.json", "{\"rules\": 3}");
     fails(&pack(&["x", "--recipe", recipe.to_str().unwrap()]), 1, &["recipe.json"]);
 }
+
+#[test]
+fn scores_of_another_file_are_neither_measured_nor_tuned() {
+    let (dir, path, _) = even_model(&["--tune", "1"]);
+    let first = dir.path().join("first.rasp");
+    std::fs::rename(&path, &first).unwrap();
+    let again = |more: &[&str]| {
+        let mut command = rasp();
+        command.args(["pack", "--sparsity", "0.5", "--calib-tokens", "256", "--dtype", "q8", "--calib"]);
+        command.args([&dir.path().join("calibration.txt"), dir.path()]);
+        let output = command.arg("-o").arg(&path).arg("--scores").arg(&first).args(more).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert!(!said.contains("gradients"), "{said}");
+        said.contains("tuning scores")
+    };
+    assert!(!again(&[]));
+    assert!(again(&["--tune", "1"]));
+}
