@@ -50,7 +50,8 @@ pub(crate) fn measure(
     let mut model = Model::load(staging, &LoadOptions::default())?;
     let tokens = calibration_tokens(options, &model, progress)?;
     let window = calibrate::window_len(&model);
-    let Windows { calibration: windows, held_back, more } = Windows::new(&tokens, window, options.calibration_tokens);
+    let text = Windows::new(&tokens, window, options.calibration_tokens);
+    let (windows, held_back) = (&text.calibration, &text.held_back);
     if options.quality.is_some() && held_back.is_empty() {
         let message = format!(
             "the calibration text is too short to hold some of it back for measuring quality: it has {} tokens; with \
@@ -60,19 +61,19 @@ pub(crate) fn measure(
         return Err(Error::new(Status::InvalidArgument, message));
     }
     // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
-    let source = source(options, &windows, taken)?;
+    let source = source(options, windows, taken)?;
     let asked = format!(
         "{source}, sparsity {:?}, {:?}, {:?}, tune {} on {}",
         plan.ladder,
         plan.allocation,
         options.search,
         options.tune,
-        checksum(more.iter().copied().flatten().copied())
+        checksum(text.more.iter().copied().flatten().copied())
     );
     let gradients = Work::open(options.work.as_deref(), source)?;
     let work = Work::open(options.work.as_deref(), asked.clone())?;
     if plan.score == ScoreKind::Fisher {
-        let scoring = Scoring { options, plan, staging, windows: &windows, more: &more, taken };
+        let scoring = Scoring { options, plan, staging, text: &text, taken };
         let mut scores;
         (model, scores) = scoring.score(model, &gradients, progress)?;
         if plan.allocation == Allocation::Global {
@@ -86,16 +87,16 @@ pub(crate) fn measure(
     }
 
     let rungs = |model: &Arc<Model>, work: &Work, name: &str, progress: &mut dyn Progress| {
-        let calibration = Calibration { model, windows: &windows, threads };
+        let calibration = Calibration { model, windows, threads };
         let known = work.load(name)?.unwrap_or_default();
         allocate::rungs(&calibration, plan, known, |rungs| work.save(name, &rungs), progress)
     };
     let mut found = rungs(&model, &work, "rungs", progress)?;
-    let dense = quality::dense(&model, &held_back, threads)?;
+    let dense = quality::dense(&model, held_back, threads)?;
     if let Some(compensation) = options.compensation {
         let rung = compensation.rung(&plan.ladder)?;
         let ridge = compensation.ridge;
-        let setting = Setting { windows: &windows, thresholds: &found[rung].thresholds, ridge, threads };
+        let setting = Setting { windows, thresholds: &found[rung].thresholds, ridge, threads };
         let work = Work::open(options.work.as_deref(), format!("{asked}, {compensation:?}"))?;
         model = compensate(staging, model, &setting, &work, progress)?;
         // Other weights leave other inputs to those behind them: what a rung keeps is found anew.
@@ -104,7 +105,7 @@ pub(crate) fn measure(
 
     let (mut losses, mut default_sparsity) = (Vec::new(), 0.0);
     if !held_back.is_empty() {
-        let mut quality = Quality::new(&model, &held_back, dense, threads)?;
+        let mut quality = Quality::new(&model, held_back, dense, threads)?;
         losses = quality::losses(&mut quality, &found, progress)?;
         if let Some(most) = options.quality {
             default_sparsity = quality::sparsest(&mut quality, &plan.ladder, &found, &losses, most, progress)?;
@@ -135,14 +136,14 @@ pub(crate) fn search_rho(
     let threads = options.threads;
     let mut model = Model::load(staging, &LoadOptions::default())?;
     let tokens = calibration_tokens(options, &model, progress)?;
-    let windows = Windows::new(&tokens, calibrate::window_len(&model), options.calibration_tokens).calibration;
+    let text = Windows::new(&tokens, calibrate::window_len(&model), options.calibration_tokens);
+    let windows = &text.calibration;
     // What is found on the way belongs to a model without low ranks.
     let folder = options.work.as_ref().map(|work| work.join("rho"));
-    let source = format!("{}, sparsity {:?}, {:?}", source(options, &windows, taken)?, plan.ladder, options.search_rho);
+    let source = format!("{}, sparsity {:?}, {:?}", source(options, windows, taken)?, plan.ladder, options.search_rho);
     let work = Work::open(folder.as_deref(), source)?;
     if plan.score == ScoreKind::Fisher {
-        (model, _) =
-            Scoring { options, plan, staging, windows: &windows, more: &[], taken }.score(model, &work, progress)?;
+        (model, _) = Scoring { options, plan, staging, text: &text, taken }.score(model, &work, progress)?;
     }
     let recipe = |rho: &[f32]| {
         let own = plan.linears.iter().zip(rho);
@@ -150,7 +151,7 @@ pub(crate) fn search_rho(
         let rules = own.chain(options.recipe.rules.iter().cloned()).collect();
         RecipeRequest { rules, ..options.recipe.clone() }
     };
-    let calibration = Calibration { model: &model, windows: &windows, threads };
+    let calibration = Calibration { model: &model, windows, threads };
     let planned = |rho: &[f32]| planned(1.0, &recipe(rho));
     let rho = allocate::search_rho(&calibration, &planned, plan.rank_rung, options.search_rho, &work, progress)?;
     Ok(recipe(&rho))
@@ -168,7 +169,7 @@ fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut 
             let tuning = (allocate::tuning_windows(options.tune) * window).saturating_sub(options.calibration_tokens);
             calibrate::text_tokens(model, &text, limit + tuning).map_err(|e| e.context(path.display()))
         }
-        // Writing takes longer than passing over the same text again gains.
+        // No more of it for tuning, which passes over it again.
         None => {
             progress.note("no --calib text: the model writes its own");
             calibrate::own_tokens(model, limit, options.threads, progress)

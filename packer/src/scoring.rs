@@ -1,6 +1,7 @@
 //! Scores that take a model to know: measured, or taken over from another file, then searched and tuned as was asked for.
 
 use crate::allocate::{self, Calibration, Course};
+use crate::calibrate::Windows;
 use crate::fisher::{self, Fisher};
 use crate::pack::PackOptions;
 use crate::plan::Plan;
@@ -31,11 +32,7 @@ pub(crate) fn taken_over(path: &Path, config: &Config, plan: &Plan) -> Result<Sc
         return Err(wrong("its scores are not fisher's, which alone can be compared between linears".into()));
     }
     let linears = model.layers().iter().flat_map(|layer| layer.groups()).flat_map(|group| group.linears());
-    let mut scores = vec![Vec::new(); plan.linears.len()];
-    for linear in linears {
-        scores[linear.index()] = linear.score().unwrap_or_default().to_vec();
-    }
-    Ok(scores)
+    Ok(linears.map(|linear| linear.score().unwrap_or_default().to_vec()).collect())
 }
 
 /// What first sets one model apart from another, but for its name.
@@ -54,10 +51,7 @@ pub(crate) struct Scoring<'a> {
     pub(crate) options: &'a PackOptions,
     pub(crate) plan: &'a Plan,
     pub(crate) staging: &'a Path,
-    /// What to measure on
-    pub(crate) windows: &'a [&'a [u32]],
-    /// What there is besides to tune on
-    pub(crate) more: &'a [&'a [u32]],
+    pub(crate) text: &'a Windows<'a>,
     /// Scores to begin with, in place of measuring them
     pub(crate) taken: Option<&'a Scores>,
 }
@@ -80,7 +74,7 @@ impl Scoring<'_> {
     fn measured(&self, model: &Arc<Model>, work: &Work, progress: &mut dyn Progress) -> Result<Scores> {
         let known = work.load("fisher")?;
         let save = |fisher: &Fisher| work.save("fisher", fisher);
-        let fisher = fisher::measure(model, self.windows, self.options.threads, known, save, progress)?;
+        let fisher = fisher::measure(model, &self.text.calibration, self.options.threads, known, save, progress)?;
         let linears = self.plan.linears.iter().enumerate();
         Ok(linears.map(|(i, linear)| fisher.score(i, linear.outputs)).collect())
     }
@@ -93,7 +87,7 @@ impl Scoring<'_> {
         work: &Work,
         progress: &mut dyn Progress,
     ) -> Result<(Arc<Model>, Scores)> {
-        let calibration = Calibration { model: &model, windows: self.windows, threads: self.options.threads };
+        let calibration = self.calibration(&model);
         let known = work.load("search")?;
         let save = |found: &allocate::Found| work.save("search", found);
         let factors = allocate::search(&calibration, self.plan, self.options.search, known, save, progress)?;
@@ -111,12 +105,16 @@ impl Scoring<'_> {
         work: &Work,
         progress: &mut dyn Progress,
     ) -> Result<Arc<Model>> {
-        let calibration = Calibration { model: &model, windows: self.windows, threads: self.options.threads };
+        let calibration = self.calibration(&model);
         let known = work.load("tune")?;
         let save = |tuned: &allocate::Tuned| work.save("tune", tuned);
-        let course = Course { more: self.more, steps: self.options.tune };
+        let course = Course { more: &self.text.more, steps: self.options.tune };
         let scores = allocate::tune(&calibration, self.plan, scores, course, known, save, progress)?;
         self.replaced(model, &scores)
+    }
+
+    fn calibration<'b>(&'b self, model: &'b Arc<Model>) -> Calibration<'b> {
+        Calibration { model, windows: &self.text.calibration, threads: self.options.threads }
     }
 
     /// The staged model with other scores.

@@ -21,7 +21,6 @@ from bench_peers import PEERS, RASP, ROOT, llama_cpp, our_decode, peer_decode, p
 
 OURS = ["bf16", "q8", "q4", "q4s"]
 THEIRS = ["BF16", "Q8_0", "Q4_K_M", "Q4_0"]
-COLOURS = ["#4269d0", "#efb118", "#3ca951", "#ff725c"]
 SPARSITY = [0, 0.3, 0.4, 0.5]
 
 
@@ -85,12 +84,13 @@ import matplotlib
 matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "rasp"
 import matplotlib.pyplot as plt
-points, title, out, colours = json.load(open(sys.argv[1])), sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
+points, title, out = json.load(open(sys.argv[1])), sys.argv[2], sys.argv[3]
 middle = lambda values: sorted(values)[len(values) // 2]
 figure, axes = plt.subplots(figsize=(8, 5))
-for format, colour in colours.items():
+axes.set_prop_cycle(color=["#4269d0", "#efb118", "#3ca951", "#ff725c", "#a463f2"])
+for format in dict.fromkeys(p["format"] for p in points if p["engine"] == "rasp"):
     own = [p for p in points if p["engine"] == "rasp" and p["format"] == format]
-    axes.plot([middle(p["tok_s"]) for p in own], [p["ppl"] for p in own], "o-", color=colour, label=f"rasp {format}")
+    axes.plot([middle(p["tok_s"]) for p in own], [p["ppl"] for p in own], "o-", label=f"rasp {format}")
     for p in own:
         name = "dense" if p["sparsity"] == 0 else f"{round(100 * p['sparsity'])}%"
         axes.annotate(name, (middle(p["tok_s"]), p["ppl"]), textcoords="offset points", xytext=(5, 5), fontsize=8)
@@ -108,13 +108,12 @@ figure.savefig(out, metadata={"Date": None})
 """
 
 
-def draw(data, title, out, formats):
+def draw(data, title, out):
     venv = PEERS / "plot"
     if not (venv / "bin" / "python").exists():
         run([sys.executable, "-m", "venv", venv])
         run([venv / "bin" / "pip", "install", "--quiet", "matplotlib"])
-    colours = json.dumps(dict(zip(formats, COLOURS)))
-    run([venv / "bin" / "python", "-c", PLOT, data, title, out, colours])
+    run([venv / "bin" / "python", "-c", PLOT, data, title, out])
 
 
 def main():
@@ -139,7 +138,7 @@ def main():
     threads = "1 thread" if args.threads == 1 else f"{args.threads} threads"
     title = f"{stem}, {args.text.stem}, {args.windows} windows, strict; {processor()}, {threads}"
     picture = PEERS / f"{stem}.quality-speed.svg"
-    draw(data, title, picture, args.ours)
+    draw(data, title, picture)
     text = f"{title}; {args.rounds} rounds, medians (least to most).\n\n{table(points)}"
     print(text)
     if args.write:
