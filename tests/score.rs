@@ -76,6 +76,45 @@ fn windows_that_cannot_be_scored_are_refused() {
 }
 
 #[test]
+fn a_text_is_continued_as_a_session_continues_it() {
+    let mut scorer = scorer();
+    let model = scorer.model().clone();
+    let options = SessionOptions { context: 64, threads: 1, kv_type: KvType::F32, ..Default::default() };
+    let mut session = Session::open(model, &options).unwrap();
+    let text = b"Owls sit on a fence".map(u32::from);
+    for sparsity in [0.0, 0.5] {
+        for sparse_from in [0, 7, text.len()] {
+            scorer.set_sparsity(sparsity).unwrap();
+            session.set_sparsity(sparsity).unwrap();
+            session.reset();
+            session.clear_stats();
+            if sparse_from > 0 {
+                session.prefill(&text[..sparse_from]).unwrap();
+            }
+            text[sparse_from..].iter().for_each(|&token| session.decode(token).unwrap());
+            let expected: Vec<u32> = (0..20).map(|_| session.step().unwrap()).collect();
+            let mut found = Vec::new();
+            let next = |token| {
+                found.push(token);
+                found.len() < 20
+            };
+            scorer.continue_greedily(&text, sparse_from, next).unwrap();
+            assert_eq!(found, expected, "{sparsity}, sparse from {sparse_from}");
+            assert_eq!(scorer.take_traffic(), session.stats().traffic, "{sparsity}, sparse from {sparse_from}");
+        }
+    }
+    assert_eq!(scorer.continue_greedily(&[], 0, |_| true).unwrap_err().status(), Status::InvalidArgument);
+    // 19 tokens leave room for 45 more; of the one behind them it can still be said what it would be.
+    let mut tokens = 0;
+    let endless = |_| {
+        tokens += 1;
+        true
+    };
+    assert_eq!(scorer.continue_greedily(&text, 0, endless).unwrap_err().status(), Status::ContextFull);
+    assert_eq!(tokens, 64 - text.len() + 1);
+}
+
+#[test]
 fn a_dense_prefix_passes_densely_in_windows_and_one_by_one() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dense_prefix.rasp");
     let mut tiny = tiny::Tiny::new();

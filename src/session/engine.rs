@@ -5,6 +5,7 @@ use super::buffers::{EngineMemory, HeadBuffers, Own};
 use super::pass::{Mode, Seq, Workspace};
 use crate::arena::Buf;
 use crate::model::{GroupKind, Model};
+use crate::sampling::argmax;
 use crate::team::Team;
 use crate::{Error, Result, Status};
 use rasp_kernels::MatRef;
@@ -120,10 +121,14 @@ impl Engine {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         self.begin(tokens, position);
-        self.advance(&Budget::unlimited(), mode, observer).map_err(|halt| match halt {
-            Halt::Failed(error) => error,
-            Halt::Pending => Error::new(Status::Internal, "a pass without a budget stopped"),
-        })
+        whole(self.advance(&Budget::unlimited(), mode, observer))
+    }
+
+    /// The likeliest token after row `row` of the last pass.
+    pub(crate) fn greedy(&mut self, row: usize) -> Result<u32> {
+        self.prepare_head(row);
+        whole(self.logits(&Budget::unlimited()))?;
+        Ok(argmax(&self.head.logits))
     }
 
     /// Begins a pass of `tokens` (at most [`batch`](Engine::batch), ids checked) from `position` on: their embeddings.
@@ -164,6 +169,14 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// What came of work that had no budget to stop at.
+fn whole(outcome: Flow) -> Result<()> {
+    outcome.map_err(|halt| match halt {
+        Halt::Failed(error) => error,
+        Halt::Pending => Error::new(Status::Internal, "a pass without a budget stopped"),
+    })
 }
 
 impl Own {

@@ -164,6 +164,42 @@ impl Scorer {
         Ok(all)
     }
 
+    /// Continues a text greedily: `next` gets the token that the model finds likeliest, and as long as it returns true the
+    /// one after it. The text passes as in [`score`](Scorer::score), many tokens at a time, those appended sparsely and one
+    /// by one; the tokens are those of a [`Session`](super::Session) that decodes all of it token by token.
+    ///
+    /// Fails where there is no text, or no room for a token that was asked for.
+    pub fn continue_greedily(
+        &mut self,
+        tokens: &[u32],
+        sparse_from: usize,
+        mut next: impl FnMut(u32) -> bool,
+    ) -> Result<()> {
+        self.check(tokens)?;
+        if tokens.is_empty() {
+            return Err(Error::new(Status::InvalidArgument, "a text of no tokens to continue"));
+        }
+        let mut last = 0;
+        self.pass(tokens, 0, sparse_from, &mut Unobserved, |_, _, _, count| {
+            last = count - 1;
+            Ok(())
+        })?;
+        let dense = self.engine.model.recipe().dense_prefix;
+        for position in tokens.len().. {
+            let token = self.engine.greedy(last)?;
+            if !next(token) {
+                break;
+            }
+            if position == self.context {
+                let message = format!("no room for another token; the scorer takes {}", self.context);
+                return Err(Error::new(Status::ContextFull, message));
+            }
+            self.engine.forward(&[token], position, Mode::Decode { sparse: position >= dense }, &mut Unobserved)?;
+            last = 0;
+        }
+        Ok(())
+    }
+
     /// Hands the logits `[vocab]` after each token of one window to `each`, with the token's index.
     pub fn logits(
         &mut self,

@@ -9,9 +9,9 @@
 use super::Protocol;
 use super::rouge::rouge_l;
 use super::task_file::Item;
-use rasp::session::{KvType, Scorer, Traffic, Window};
+use rasp::session::{Scorer, Window};
 use rasp::text::EncodeOptions;
-use rasp::{Error, Model, Result, Session, SessionOptions, Status};
+use rasp::{Error, Model, Result, Status};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -71,9 +71,6 @@ struct Tail {
 pub struct Evaluator {
     model: Arc<Model>,
     scorer: Scorer,
-    /// Writes summaries; opened for the first of them.
-    session: Option<Session>,
-    threads: usize,
     setting: Setting,
     context: usize,
 }
@@ -85,7 +82,7 @@ impl Evaluator {
         let mut scorer = Scorer::exact(model.clone(), context, threads)?;
         scorer.set_sparsity(0.0)?;
         let setting = Setting { sparsity: 0.0, protocol: Protocol::Strict };
-        Ok(Evaluator { model, scorer, session: None, threads, setting, context })
+        Ok(Evaluator { model, scorer, setting, context })
     }
 
     /// Fails for a sparsity that the file does not reach.
@@ -111,13 +108,7 @@ impl Evaluator {
             }
             Item::Summary { prompt, summary } => (rounded(rouge_l(&self.summarize(prompt)?, summary)), None, None),
         };
-        let mut traffic = self.scorer.take_traffic();
-        if let Some(session) = &mut self.session {
-            let Traffic { tokens, linear_bytes } = session.stats().traffic;
-            traffic.tokens += tokens;
-            traffic.linear_bytes += linear_bytes;
-            session.clear_stats();
-        }
+        let traffic = self.scorer.take_traffic();
         Ok(Outcome { acc, acc_norm, log_prob, sparse_tokens: traffic.tokens, sparse_bytes: traffic.linear_bytes })
     }
 
@@ -156,45 +147,26 @@ impl Evaluator {
         Ok(Tail { tokens, prompt })
     }
 
-    /// A greedy summary: the first line the model writes after the prompt that is not blank. The prompt's sparse tokens
-    /// pass one by one, as generated ones do.
+    /// A greedy summary: the first line the model writes after the prompt that is not blank.
     fn summarize(&mut self, prompt: &str) -> Result<String> {
         let tokens = self.tokens(prompt)?;
         let room = self.context.saturating_sub(SUMMARY_TOKENS);
-        let tokens = &tokens[tokens.len().saturating_sub(room)..];
-        if tokens.is_empty() {
-            let message = match room {
-                0 => format!("a context of {} tokens has no room for a prompt and a summary", self.context),
-                _ => "the prompt is empty".into(),
-            };
+        if room == 0 {
+            let message = format!("a context of {} tokens has no room for a prompt and a summary", self.context);
             return Err(Error::new(Status::InvalidArgument, message));
         }
-        let session = match &mut self.session {
-            Some(session) => session,
-            unopened => {
-                let (context, threads) = (self.context, self.threads);
-                let options = SessionOptions { context, threads, kv_type: KvType::F32, ..Default::default() };
-                unopened.insert(Session::open(self.model.clone(), &options)?)
-            }
-        };
-        session.reset();
-        session.set_sparsity(self.setting.sparsity)?;
+        let tokens = &tokens[tokens.len().saturating_sub(room)..];
         let dense = self.setting.sparse_from(tokens.len(), tokens.len());
-        if dense > 0 {
-            session.prefill(&tokens[..dense])?;
-        }
-        tokens[dense..].iter().try_for_each(|&token| session.decode(token))?;
-        let mut bytes = Vec::new();
-        for _ in 0..SUMMARY_TOKENS {
-            let token = session.step()?;
-            if self.model.tokenizer().is_end(token) {
-                break;
+        let tokenizer = self.model.tokenizer();
+        let (mut bytes, mut left) = (Vec::new(), SUMMARY_TOKENS);
+        self.scorer.continue_greedily(tokens, dense, |token| {
+            if tokenizer.is_end(token) {
+                return false;
             }
-            bytes.extend_from_slice(self.model.tokenizer().token_bytes(token).unwrap_or_default());
-            if bytes.trim_ascii_start().contains(&b'\n') {
-                break;
-            }
-        }
+            bytes.extend_from_slice(tokenizer.token_bytes(token).unwrap_or_default());
+            left -= 1;
+            left > 0 && !bytes.trim_ascii_start().contains(&b'\n')
+        })?;
         let text = String::from_utf8_lossy(&bytes).trim().to_string();
         Ok(text.lines().next().unwrap_or_default().to_string())
     }
