@@ -44,7 +44,7 @@ pub struct Args {
     /// Generations of an evolutionary search for a better allocation; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]
     search: usize,
-    /// Steps of gradient descent, on two windows of the text each, that fit which channels a linear keeps to the dense
+    /// Steps of gradient descent, on a window of the text each, that fit which channels a linear keeps to the dense
     /// model's predictions; with one threshold for the whole model. 0: none, much faster, as with --scores unless given
     #[arg(long, value_name = "N", default_value_t = PackOptions::TUNE)]
     #[arg(default_value_if("scores", clap::builder::ArgPredicate::IsPresent, "0"))]

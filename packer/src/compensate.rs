@@ -55,7 +55,6 @@ pub(crate) struct Setting<'a> {
     /// One a linear.
     pub(crate) thresholds: &'a [f32],
     pub(crate) ridge: f32,
-    pub(crate) threads: usize,
 }
 
 /// Fits all weights of the staged model, block by block, in place, and gives the model anew. Takes the model as it was: its
@@ -83,9 +82,9 @@ pub(crate) fn compensate(
             model = stage::replaced(staging, model, tensors.iter().cloned().zip(bytes))?;
         }
         let mut bytes = Vec::new();
-        let block = Block::new(&model, layer, setting.threads);
+        let block = Block::new(&model, layer);
         block.forward(&mut streams, &mut |group, inputs| {
-            let mut linears = Linears::new(&model, group, setting.threads);
+            let mut linears = Linears::new(&model, group);
             let mut outputs: Vec<Mat> = inputs.iter().map(|x| linears.start(x)).collect();
             let mut matrices = Vec::new();
             for linear in group.linears() {
@@ -105,7 +104,7 @@ pub(crate) fn compensate(
                 }
                 let weights = linears.weights.columns(start, len);
                 for (y, masked) in outputs.iter_mut().zip(&masked) {
-                    add_product(y.columns_mut(start, len), masked.view(), weights, setting.threads);
+                    add_product(y.columns_mut(start, len), masked.view(), weights);
                 }
             }
             if !fitted {
@@ -128,15 +127,15 @@ fn fit(inputs: &[Mat], masked: &[Mat], weights: MatRef<'_, f32>, setting: &Setti
     let n = weights.nrows();
     let (mut c, mut b) = (Mat::zeros(n, n), Mat::zeros(n, n));
     for (x, masked) in inputs.iter().zip(masked) {
-        add_product(c.view_mut(), masked.view().transpose(), masked.view(), setting.threads);
-        add_product(b.view_mut(), masked.view().transpose(), x.view(), setting.threads);
+        add_product(c.view_mut(), masked.view().transpose(), masked.view());
+        add_product(b.view_mut(), masked.view().transpose(), x.view());
     }
     let ridge = setting.ridge * (0..n).map(|j| c.row(j)[j]).sum::<f32>() / n as f32;
     for j in 0..n {
         c.row_mut(j)[j] += ridge;
         b.row_mut(j)[j] += ridge;
     }
-    let mut fitted = product(b.view(), weights, setting.threads);
+    let mut fitted = product(b.view(), weights);
     drop(b);
     if ridge == 0.0 {
         // Nothing is ever kept: there is nothing to make up with.
@@ -171,7 +170,7 @@ mod tests {
 
     fn fitted(ridge: f32, masked: &Mat) -> Vec<f32> {
         let weights = Mat::new(vec![1.0, -1.0, 0.5, 3.0, 4.0, 5.0], 3, 2);
-        let setting = Setting { windows: &[], thresholds: &[], ridge, threads: 1 };
+        let setting = Setting { windows: &[], thresholds: &[], ridge };
         fit(&[inputs()], std::slice::from_ref(masked), weights.view(), &setting).unwrap().data().to_vec()
     }
 

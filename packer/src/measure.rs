@@ -96,7 +96,7 @@ pub(crate) fn measure(
     if let Some(compensation) = options.compensation {
         let rung = compensation.rung(&plan.ladder)?;
         let ridge = compensation.ridge;
-        let setting = Setting { windows, thresholds: &found[rung].thresholds, ridge, threads };
+        let setting = Setting { windows, thresholds: &found[rung].thresholds, ridge };
         let work = Work::open(options.work.as_deref(), format!("{asked}, {compensation:?}"))?;
         model = compensate(staging, model, &setting, &work, progress)?;
         // Other weights leave other inputs to those behind them: what a rung keeps is found anew.
@@ -166,7 +166,7 @@ fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut 
             let text = fs::read_to_string(path).map_err(|e| {
                 Error::new(Status::Io, format!("cannot read the calibration text {}: {e}", path.display()))
             })?;
-            let tuning = (allocate::tuning_windows(options.tune) * window).saturating_sub(options.calibration_tokens);
+            let tuning = (options.tune * window).saturating_sub(options.calibration_tokens);
             calibrate::text_tokens(model, &text, limit + tuning).map_err(|e| e.context(path.display()))
         }
         // No more of it for tuning, which passes over it again.

@@ -13,6 +13,7 @@ use crate::tokenizer;
 use rasp::format::{Allocation, Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
 use rasp::model::{LoadOptions, Model, WeightType};
 use rasp::{Error, Result, Status};
+use rayon::ThreadPoolBuilder;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,8 +43,8 @@ pub struct PackOptions {
     /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
     pub search: Search,
     /// Steps of gradient descent that fit the scores to what dropping channels does to the model's predictions; 0 for none;
-    /// for [`Allocation::Global`]. Two windows of 512 tokens a step: those calibrated on, then the text behind them as far as
-    /// it lasts, then from the beginning again.
+    /// for [`Allocation::Global`]. A window of 512 tokens a step: those calibrated on, then the text behind them as far as it
+    /// lasts, then from the beginning again.
     pub tune: usize,
     /// How long to search ρ of every linear, in place of [`rho`](PackOptions::rho).
     pub search_rho: Search,
@@ -62,7 +63,7 @@ pub struct PackOptions {
     pub screen: bool,
     /// Where to keep what long steps have found, so that an interrupted run can go on.
     pub work: Option<PathBuf>,
-    /// Threads for calibration.
+    /// Threads, the engine's and the packer's own.
     pub threads: usize,
 }
 
@@ -122,6 +123,14 @@ impl Drop for Temporary {
 /// will compare with them. Then the tensors are copied behind a header that has the thresholds, and the head's screen goes
 /// with them.
 pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
+    // What the engine does not compute runs on threads of the pool it is called from.
+    let pool = ThreadPoolBuilder::new().num_threads(options.threads).build();
+    let pool = pool.map_err(|e| Error::new(Status::Internal, format!("{} threads: {e}", options.threads)))?;
+    pool.install(|| pack_here(options, progress))
+}
+
+/// The same on the threads of this pool.
+fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
     let checkpoint = import::open(&options.input)?;
     let config = config(&checkpoint.config);
     config.validate()?;

@@ -31,8 +31,7 @@ pub(crate) fn taken_over(path: &Path, config: &Config, plan: &Plan) -> Result<Sc
     if model.recipe().score != ScoreKind::Fisher {
         return Err(wrong("its scores are not fisher's, which alone can be compared between linears".into()));
     }
-    let linears = model.layers().iter().flat_map(|layer| layer.groups()).flat_map(|group| group.linears());
-    Ok(linears.map(|linear| linear.score().unwrap_or_default().to_vec()).collect())
+    Ok(model.linears().map(|linear| linear.score().unwrap_or_default().to_vec()).collect())
 }
 
 /// What first sets one model apart from another, but for its name.

@@ -20,8 +20,7 @@ fn load(path: &Path) -> Arc<Model> {
 }
 
 fn scores_of(model: &Model) -> Vec<Vec<f32>> {
-    let linears = model.layers().iter().flat_map(|layer| layer.groups()).flat_map(|group| group.linears());
-    linears.map(|linear| linear.score().unwrap().to_vec()).collect()
+    model.linears().map(|linear| linear.score().unwrap().to_vec()).collect()
 }
 
 /// The share of linear weights that sparse tokens of the calibration text read.

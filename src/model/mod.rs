@@ -246,6 +246,16 @@ impl Model {
         &self.layers
     }
 
+    /// The groups of all blocks, in the order a token passes them.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.layers.iter().flat_map(Layer::groups)
+    }
+
+    /// The linears of all groups, in the order of [`Linear::index`].
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.groups().flat_map(Group::linears)
+    }
+
     /// Size of the file in bytes.
     pub fn file_size(&self) -> usize {
         self.bytes.len()
@@ -253,7 +263,7 @@ impl Model {
 
     /// Bytes of the seven linears of all blocks, dense: what "traffic" and `kept` are shares of.
     pub fn linear_bytes(&self) -> u64 {
-        self.layers.iter().flat_map(Layer::groups).map(Group::bytes).sum()
+        self.groups().map(Group::bytes).sum()
     }
 
     /// Bytes of the head, which a token reads whole if its logits are wanted.

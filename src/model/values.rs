@@ -31,17 +31,12 @@ impl Model {
         }
     }
 
-    /// The weights of a group of this model, into `y`: `[input, output]`, channels in order; `R` where a linear has a low
-    /// rank, else `W`. Panics if `y` has another length.
-    pub fn group_values(&self, group: &Group, y: &mut [f32]) {
-        let width = group.output();
-        assert_eq!(y.len(), group.input() * width, "group_values: shapes");
-        for block in 0..BLOCKS {
-            let channels = group.block(block);
-            let rows = y[channels.start * width..channels.end * width].chunks_exact_mut(width);
-            let weights = group.weights(block);
-            rows.enumerate().for_each(|(k, y)| weights.widen(self.kernels(), k, y));
-        }
+    /// The weights of input channel `channel` of a group of this model, into `y`: `[output]`; of `R` where a linear has a
+    /// low rank, else of `W`. Panics if there is no such channel, or `y` has another length.
+    pub fn channel_values(&self, group: &Group, channel: usize, y: &mut [f32]) {
+        let block = (0..BLOCKS).find(|&block| group.block(block).contains(&channel));
+        let block = block.expect("a channel of the group");
+        group.weights(block).widen(self.kernels(), channel - group.block(block).start, y);
     }
 
     /// The factors of a low rank, `B` as `[rank, input]` and `A` as `[rank, output]`.

@@ -46,7 +46,7 @@ pub(crate) struct Own {
 
 impl Own {
     fn cut(cutter: &mut Cutter, model: &Model, parts: usize, context: usize, kv_type: KvType) -> Own {
-        let linears = model.layers().iter().flat_map(|l| l.groups()).map(|g| g.linears().len()).sum();
+        let linears = model.linears().count();
         let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(context.next_multiple_of(KEY_BLOCK));
         Own {
             thresholds: cutter.part(Part::Bookkeeping).take(linears),
@@ -138,11 +138,10 @@ pub(crate) struct Buffers {
 impl Buffers {
     fn cut(cutter: &mut Cutter, model: &Model, batch: usize, parts: usize) -> Buffers {
         let c = model.config();
-        let groups = || model.layers().iter().flat_map(|l| l.groups());
-        let rank = groups().map(Group::rank).max().unwrap_or(0);
-        let input = groups().map(Group::input).max().unwrap_or(0);
-        let output = groups().map(Group::output).max().unwrap_or(0);
-        let whole = groups().filter(|g| g.is_quantized()).map(Group::input).max().unwrap_or(0);
+        let rank = model.groups().map(Group::rank).max().unwrap_or(0);
+        let input = model.groups().map(Group::input).max().unwrap_or(0);
+        let output = model.groups().map(Group::output).max().unwrap_or(0);
+        let whole = model.groups().filter(|g| g.is_quantized()).map(Group::input).max().unwrap_or(0);
         // A product beyond the address space, of 32 bits for one, saturates, and the arena then refuses it.
         let many = |width: usize| batch.saturating_mul(width);
         cutter.part(Part::Activations);

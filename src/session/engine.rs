@@ -144,8 +144,7 @@ impl Engine {
             return;
         }
         self.traffic.tokens += tokens as u64;
-        let groups = self.model.layers().iter().flat_map(|layer| layer.groups());
-        let bytes: u64 = groups.map(|group| group.bytes() + group.low_rank_bytes() as u64).sum();
+        let bytes: u64 = self.model.groups().map(|group| group.bytes() + group.low_rank_bytes() as u64).sum();
         self.traffic.linear_bytes += tokens as u64 * bytes;
     }
 

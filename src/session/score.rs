@@ -9,7 +9,7 @@ use super::head::non_finite;
 use super::pass::Mode;
 use super::{KvType, SessionOptions};
 use crate::arena::{Arena, Memory};
-use crate::model::{Group, Layer, Model};
+use crate::model::{Group, Model};
 use crate::sampling::argmax;
 use crate::team::Team;
 use crate::{Error, Result, Status};
@@ -80,7 +80,7 @@ impl Scorer {
             ));
         }
         let batch = if options.batch == 0 { 256 } else { options.batch }.min(options.context);
-        let widest = model.layers().iter().flat_map(Layer::groups).map(Group::input).max().unwrap_or(0);
+        let widest = model.groups().map(Group::input).max().unwrap_or(0);
         let masked = vec![0.0; batch * widest];
         let whole = model.weight_type().quant().is_some();
         let masked_whole = vec![0; if whole { masked.len() } else { 0 }];

@@ -37,23 +37,21 @@ pub(super) fn divergence(p: &[f16], q: &[f32]) -> f64 {
     along / sum_p - sum_p.ln() + sum_q.ln()
 }
 
-/// The same of logits in f32; leaves its gradient by the second, `q − p`, in it.
-/// `None` if they are not finite.
+/// The same of logits in f32; leaves its gradient by the second, `q − p`, in it, and in `p` nothing of use. `None` if they
+/// are not finite.
 pub(super) fn with_gradient(p: &mut [f32], q: &mut [f32]) -> Option<f64> {
-    let log_softmax = |z: &mut [f32]| {
-        let largest = largest(z);
-        let sum: f64 = z.iter().map(|z| f64::from((z - largest).exp())).sum();
-        let log_sum = largest + sum.ln() as f32;
-        z.iter_mut().for_each(|z| *z -= log_sum);
-    };
-    log_softmax(p);
-    log_softmax(q);
-    let mut divergence = 0.0;
-    for (&p, q) in p.iter().zip(q) {
-        let weight = p.exp();
-        divergence += f64::from(weight * (p - *q));
-        *q = q.exp() - weight;
+    let (largest_p, largest_q) = (largest(p), largest(q));
+    let (mut sum_p, mut sum_q, mut along) = (0.0f64, 0.0f64, 0.0f64);
+    for (p, q) in p.iter_mut().zip(&mut *q) {
+        let (log_p, log_q) = (*p - largest_p, *q - largest_q);
+        (*p, *q) = (log_p.exp(), log_q.exp());
+        sum_p += f64::from(*p);
+        sum_q += f64::from(*q);
+        along += f64::from(*p) * f64::from(log_p - log_q);
     }
+    let (scale_p, scale_q) = ((1.0 / sum_p) as f32, (1.0 / sum_q) as f32);
+    p.iter().zip(&mut *q).for_each(|(p, q)| *q = *q * scale_q - p * scale_p);
+    let divergence = along / sum_p - sum_p.ln() + sum_q.ln();
     divergence.is_finite().then_some(divergence)
 }
 

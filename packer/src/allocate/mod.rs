@@ -13,7 +13,7 @@ pub use evolution::Search;
 pub(crate) use evolution::{Found, normal};
 pub(crate) use rho::search_rho;
 pub(crate) use search::search;
-pub(crate) use tune::{Course, Tuned, tune, tuning_windows};
+pub(crate) use tune::{Course, Tuned, tune};
 
 use crate::plan::Plan;
 use crate::progress::Progress;

@@ -42,8 +42,7 @@ pub(super) fn scores(
     progress: &mut dyn Progress,
 ) -> Result<Vec<Histogram>> {
     let model = calibration.model;
-    let linears = model.layers().iter().flat_map(|l| l.groups()).map(|g| g.linears().len()).sum();
-    let histograms = (0..linears).map(|_| Histogram::new()).collect();
+    let histograms = model.linears().map(|_| Histogram::new()).collect();
     let mut observer = ScoreHistograms { model: model.clone(), histograms };
     let mut scorer = calibrate::scorer(model, windows, calibration.threads)?;
     if let Some(thresholds) = thresholds {

@@ -8,7 +8,7 @@ use super::divergence::{dense_logits, divergence};
 use super::evolution::{Found, Search, evolution, normal};
 use super::global::{dense, fixed_point, spread, threshold};
 use super::{Calibration, uniform};
-use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, logits, product, rms_norm};
+use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, group_weights, logits, product, rms_norm};
 use crate::decompose::{Factors, truncated_svd};
 use crate::histogram::Tail;
 use crate::plan::Plan;
@@ -68,7 +68,7 @@ pub(crate) fn search_rho(
     let factors = factors(model, &most, progress)?;
     let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
     let dense = dense_logits(calibration, windows)?;
-    let objective = Objective { model, windows, threads: calibration.threads, tails, factors, rung, dense };
+    let objective = Objective { model, windows, tails, factors, rung, dense };
 
     let mut found = vec![1.0; layers * kinds];
     let bands = GROUPS.min(layers);
@@ -112,9 +112,8 @@ pub(crate) fn search_rho(
 fn factors(model: &Model, plan: &Plan, progress: &mut dyn Progress) -> Result<Vec<Factors>> {
     progress.begin("decomposing", plan.linears.len() as u64);
     let mut factors = Vec::with_capacity(plan.linears.len());
-    for group in model.layers().iter().flat_map(|layer| layer.groups()) {
-        let mut weights = Mat::zeros(group.input(), group.output());
-        model.group_values(group, weights.data_mut());
+    for group in model.groups() {
+        let weights = group_weights(model, group);
         for linear in group.linears() {
             let plan = &plan.linears[linear.index()];
             let rows = weights.columns_as_rows(linear.columns().start, plan.outputs);
@@ -131,7 +130,6 @@ fn factors(model: &Model, plan: &Plan, progress: &mut dyn Progress) -> Result<Ve
 struct Objective<'a> {
     model: &'a Model,
     windows: &'a [&'a [u32]],
-    threads: usize,
     tails: Vec<Tail>,
     factors: Vec<Factors>,
     rung: usize,
@@ -164,12 +162,12 @@ impl Objective<'_> {
 
     /// Hands the logits of every token to `each`, of a plan with these thresholds.
     fn predict(&self, plan: &Plan, thresholds: &[f32], mut each: impl FnMut(&[f32])) -> Result<()> {
-        let (model, threads) = (self.model, self.threads);
+        let model = self.model;
         let masks = Masks::new(thresholds, model.recipe().dense_prefix);
         let mut streams = embedded(model, self.windows);
         for layer in 0..model.layers().len() {
-            Block::new(model, layer, threads).forward(&mut streams, &mut |group, inputs| {
-                let linears = Linears::new(model, group, threads);
+            Block::new(model, layer).forward(&mut streams, &mut |group, inputs| {
+                let linears = Linears::new(model, group);
                 let mut outputs: Vec<Mat> = inputs.iter().map(|x| linears.start(x)).collect();
                 for linear in group.linears() {
                     let (start, len) = (linear.columns().start, linear.columns().len());
@@ -181,12 +179,12 @@ impl Objective<'_> {
                     let a = MatRef::from_row_major_slice(a, plan.outputs, most).subcols(0, plan.rank);
                     for (y, x) in outputs.iter_mut().zip(inputs) {
                         let kept = masks.kept(x, linear);
-                        add_product(y.columns_mut(start, len), kept.view(), weights, threads);
+                        add_product(y.columns_mut(start, len), kept.view(), weights);
                         if plan.rank > 0 {
                             let mut rest = x.clone();
                             rest.data_mut().iter_mut().zip(kept.data()).for_each(|(x, kept)| *x -= kept);
-                            let t = product(rest.view(), b.transpose(), threads);
-                            add_product(y.columns_mut(start, len), t.view(), a.transpose(), threads);
+                            let t = product(rest.view(), b.transpose());
+                            add_product(y.columns_mut(start, len), t.view(), a.transpose());
                         }
                     }
                 }
@@ -195,7 +193,7 @@ impl Objective<'_> {
         }
         for stream in &streams {
             let normed = rms_norm(stream, model.final_norm_values(), model.config().rms_norm_eps);
-            logits(model, &normed, threads, |_, logits| {
+            logits(model, &normed, |_, logits| {
                 (0..logits.rows()).for_each(|row| each(logits.row(row)));
                 Ok(())
             })?;

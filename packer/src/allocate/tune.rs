@@ -17,15 +17,15 @@
 use super::Calibration;
 use super::divergence::with_gradient;
 use super::global::{Point, dense, fixed_point, share_kept};
-use crate::block::{Block, Masks, Mat, embedded, head_gradient, logits, rms_norm};
+use crate::block::{Block, Masks, Mat, dense_streams, embedded, head_gradient, logits, rms_norm};
+use crate::calibrate;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use rasp::model::{Linear, Model};
 use rasp::{Error, Result, Status};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Windows of a step.
-const WINDOWS: usize = 2;
 /// The logistic function's steepness in the logarithm of a score: slopes fall off within a quarter.
 const STEEPNESS: f32 = 4.0;
 /// How far the first steps move a channel's `f`, if its slope is its linear's usual one.
@@ -37,14 +37,12 @@ const SLOPES: f32 = 0.9;
 const SQUARES: f32 = 0.97;
 const PRICES: f32 = 0.8;
 
-/// How many windows so many steps can make use of.
-pub(crate) fn tuning_windows(steps: usize) -> usize {
-    WINDOWS * steps
-}
+/// Channels that a thread takes at once.
+const CHANNELS: usize = 256;
 
 /// How far tuning goes.
 pub(crate) struct Course<'a> {
-    /// Windows to pass over after those of the calibration; then it begins with these again
+    /// Windows to pass over after those of the calibration, one a step; then it begins with these again
     pub(crate) more: &'a [&'a [u32]],
     pub(crate) steps: usize,
 }
@@ -55,7 +53,7 @@ pub(crate) struct Tuned {
     /// What linears had at the beginning: those with a share of their own keep it, the others have one in common
     thresholds: Vec<f32>,
     log_threshold: f32,
-    /// The divergence of each step's windows, in nats a token
+    /// The divergence of each step's window, in nats a token
     divergences: Vec<f64>,
     linears: Vec<Channels>,
 }
@@ -72,7 +70,7 @@ struct Channels {
     share: f32,
 }
 
-/// What the windows of a step say of one linear.
+/// What a window says of one linear.
 struct Slopes {
     /// `Σ_t x_tj·h_tj·s_tj` and `Σ_t s_tj`, one a channel
     loss: Vec<f32>,
@@ -103,22 +101,25 @@ pub(crate) fn tune(
         }
     };
     let goal = 1.0 - f64::from(plan.ladder[rung]);
-    let windows: Vec<_> = calibration.windows.iter().chain(more).copied().take(tuning_windows(steps)).collect();
-    let batches: Vec<_> = windows.chunks(WINDOWS).collect();
-    // The dense model's last stream of each batch's windows, while it will be needed again.
-    let mut dense = vec![None; batches.len()];
+    let windows: Vec<_> = calibration.windows.iter().chain(more).copied().take(steps).collect();
+    let mut scorer = calibrate::scorer(calibration.model, &windows, calibration.threads)?;
+    // The dense model's last stream of each window, while it will be needed again.
+    let mut dense = vec![None; windows.len()];
     progress.begin("tuning scores", steps as u64);
     progress.advance(tuned.divergences.len() as u64);
     for step in tuned.divergences.len()..steps {
-        let at = step % batches.len();
-        let batch = Batch { model: calibration.model, windows: batches[at], threads: calibration.threads };
-        let streams = dense[at].take().unwrap_or_else(|| batch.dense());
+        let at = step % windows.len();
+        let stream = match dense[at].take() {
+            Some(stream) => stream,
+            None => dense_streams(&mut scorer, windows[at])?.pop().expect("there is one after the last block"),
+        };
+        let pass = Pass { model: calibration.model, window: windows[at] };
         // Linears with a share of their own keep their threshold, and their scores.
         let threshold = tuned.log_threshold.exp();
         let linears = plan.linears.iter().zip(&tuned.thresholds);
         let thresholds: Vec<f32> = linears.map(|(linear, &own)| if linear.fixed { own } else { threshold }).collect();
-        let (divergence, slopes) = batch.slopes(&streams, &tuned.scores(scores), &thresholds)?;
-        dense[at] = (step + batches.len() < steps).then_some(streams);
+        let (divergence, slopes) = pass.slopes(&stream, &tuned.scores(scores), &thresholds)?;
+        dense[at] = (step + windows.len() < steps).then_some(stream);
         let kept = share_kept(plan, slopes.iter().map(Slopes::share_kept));
         tuned.divergences.push(divergence);
         for ((channels, slopes), linear) in tuned.linears.iter_mut().zip(&slopes).zip(&plan.linears) {
@@ -208,73 +209,29 @@ impl Slopes {
         self.kept as f64 / self.of.max(1) as f64
     }
 
-    /// Adds what another window says.
-    fn add(&mut self, other: &Slopes) {
-        let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-        add(&mut self.loss, &other.loss);
-        add(&mut self.share, &other.share);
-        self.kept += other.kept;
-        self.of += other.of;
-    }
-
     /// Adds what tokens from `first` on say: inputs `x` and the gradient `h` by what is kept of them, `[tokens, in]`.
     fn take(&mut self, x: &Mat, h: &Mat, score: &[f32], threshold: f32, first: usize) {
-        for row in first..x.rows() {
-            let sums = self.loss.iter_mut().zip(&mut self.share);
-            for (((&x, &h), &c), (loss, share)) in x.row(row).iter().zip(h.row(row)).zip(score).zip(sums) {
-                let ratio = x.abs() * c / threshold;
-                self.kept += u64::from(ratio > 1.0);
-                // σ(k·ln r) = r^k / (1 + r^k), its slope k·σ·(1 − σ); beyond 100 there is none to speak of.
-                let power = ratio.min(100.0).powi(STEEPNESS as i32);
-                let slope = STEEPNESS * power / ((1.0 + power) * (1.0 + power));
-                *loss += x * h * slope;
-                *share += slope;
-            }
-            self.of += x.cols() as u64;
-        }
-    }
-}
-
-/// The windows of one step, each of which passes on a thread of its own.
-struct Batch<'a> {
-    model: &'a Model,
-    windows: &'a [&'a [u32]],
-    threads: usize,
-}
-
-impl Batch<'_> {
-    /// What `pass` gives for each window.
-    fn each<T: Send>(&self, pass: impl Fn(usize, Pass<'_>) -> T + Sync) -> Vec<T> {
-        let one = |n: usize, threads: usize| pass(n, Pass { model: self.model, window: self.windows[n], threads });
-        if self.threads == 1 {
-            return (0..self.windows.len()).map(|n| one(n, 1)).collect();
-        }
-        let threads = (self.threads / self.windows.len()).max(1);
-        std::thread::scope(|scope| {
-            let one = &one;
-            let spawned: Vec<_> = (0..self.windows.len()).map(|n| scope.spawn(move || one(n, threads))).collect();
-            let joined = spawned.into_iter().map(|thread| thread.join());
-            joined.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-        })
-    }
-
-    /// The dense model's last residual stream, a window.
-    fn dense(&self) -> Vec<Mat> {
-        self.each(|_, pass| pass.streams(Masks::DENSE).pop().expect("there is one after the last block"))
-    }
-
-    /// The divergence from the dense model in nats a token, and the slopes of every linear. `dense` are the dense model's
-    /// last streams.
-    fn slopes(&self, dense: &[Mat], scores: &[Vec<f32>], thresholds: &[f32]) -> Result<(f64, Vec<Slopes>)> {
-        let mut sum = 0.0;
-        let mut slopes: Vec<Slopes> = scores.iter().map(|score| Slopes::new(score.len())).collect();
-        for found in self.each(|n, pass| pass.slopes(&dense[n], scores, thresholds)) {
-            let (divergence, found) = found?;
-            sum += divergence;
-            slopes.iter_mut().zip(found).for_each(|(sum, found)| sum.add(&found));
-        }
-        let tokens = self.windows.iter().map(|window| window.len()).sum::<usize>();
-        Ok((sum / tokens.max(1) as f64, slopes))
+        let channels = self.loss.par_chunks_mut(CHANNELS).zip(self.share.par_chunks_mut(CHANNELS));
+        let channels = channels.zip(score.par_chunks(CHANNELS)).enumerate();
+        self.kept += channels
+            .map(|(n, ((loss, share), score))| {
+                let mut kept = 0;
+                for row in first..x.rows() {
+                    let inputs = x.row(row)[n * CHANNELS..].iter().zip(&h.row(row)[n * CHANNELS..]);
+                    for (((&x, &h), &c), (loss, share)) in inputs.zip(score).zip(loss.iter_mut().zip(&mut *share)) {
+                        let ratio = x.abs() * c / threshold;
+                        kept += u64::from(ratio > 1.0);
+                        // σ(k·ln r) = r^k / (1 + r^k), its slope k·σ·(1 − σ); beyond 100 there is none to speak of.
+                        let power = ratio.min(100.0).powi(STEEPNESS as i32);
+                        let slope = STEEPNESS * power / ((1.0 + power) * (1.0 + power));
+                        *loss += x * h * slope;
+                        *share += slope;
+                    }
+                }
+                kept
+            })
+            .sum::<u64>();
+        self.of += (x.rows().saturating_sub(first) * x.cols()) as u64;
     }
 }
 
@@ -282,7 +239,6 @@ impl Batch<'_> {
 struct Pass<'a> {
     model: &'a Model,
     window: &'a [u32],
-    threads: usize,
 }
 
 impl Pass<'_> {
@@ -291,43 +247,44 @@ impl Pass<'_> {
         let mut streams = embedded(self.model, &[self.window]);
         for layer in 0..self.model.layers().len() {
             let mut next = [streams[layer].clone()];
-            Block::new(self.model, layer, self.threads).sparse(&mut next, masks);
+            Block::new(self.model, layer).sparse(&mut next, masks);
             streams.extend(next);
         }
         streams
     }
 
-    /// The divergence from the dense model, whose last stream is `dense`, summed over the tokens, and the slopes of every
-    /// linear.
+    /// The divergence from the dense model, whose last stream is `dense`, in nats a token, and the slopes of every linear.
     fn slopes(&self, dense: &Mat, scores: &[Vec<f32>], thresholds: &[f32]) -> Result<(f64, Vec<Slopes>)> {
         let prefix = self.model.recipe().dense_prefix;
         let masks = Masks::new(thresholds, prefix).with_scores(scores);
         let mut streams = self.streams(masks);
         let last = streams.pop().expect("there is one after the last block");
-        let (divergence, mut gradient) = divergence_gradient(self.model, &last, dense, self.threads)?;
+        let (divergence, mut gradient) = divergence_gradient(self.model, &last, dense)?;
         let mut slopes: Vec<Slopes> = scores.iter().map(|score| Slopes::new(score.len())).collect();
         while let Some(x) = streams.pop() {
-            let block = Block::new(self.model, streams.len(), self.threads);
+            let block = Block::new(self.model, streams.len());
             gradient = block.backward(&x, gradient, masks, &mut |linear: &Linear, x: &Mat, h: &Mat| {
                 let n = linear.index();
                 slopes[n].take(x, h, &scores[n], thresholds[n], prefix);
             });
         }
-        Ok((divergence, slopes))
+        Ok((divergence / self.window.len() as f64, slopes))
     }
 }
 
 /// `Σ_t KL(p_t ‖ q_t)` and its gradient by the last residual stream `x` `[tokens, hidden]`: `q` is what the model predicts
 /// from `x`, `p` what it predicts from the stream `dense`.
-fn divergence_gradient(model: &Model, x: &Mat, dense: &Mat, threads: usize) -> Result<(f64, Mat)> {
+fn divergence_gradient(model: &Model, x: &Mat, dense: &Mat) -> Result<(f64, Mat)> {
     let dense = rms_norm(dense, model.final_norm_values(), model.config().rms_norm_eps);
     let mut divergence = 0.0;
-    let gradient = head_gradient(model, x, threads, |first, q| {
+    let gradient = head_gradient(model, x, |first, q| {
         let rows = dense.data()[first * dense.cols()..][..q.rows() * dense.cols()].to_vec();
-        logits(model, &Mat::new(rows, q.rows(), dense.cols()), threads, |start, mut p| {
-            for row in 0..p.rows() {
+        logits(model, &Mat::new(rows, q.rows(), dense.cols()), |start, mut p| {
+            let pairs = p.par_rows_mut().zip(q.par_rows_mut().skip(start));
+            let divergences: Vec<_> = pairs.map(|(p, q)| with_gradient(p, q)).collect();
+            for (row, found) in divergences.into_iter().enumerate() {
                 let token = first + start + row;
-                divergence += with_gradient(p.row_mut(row), q.row_mut(start + row))
+                divergence += found
                     .ok_or_else(|| Error::new(Status::NonFinite, format!("the logits of calibration token {token}")))?;
             }
             Ok(())

@@ -1,14 +1,15 @@
 //! Causal attention and its gradient.
 
-use super::matrix::{Mat, add_product, product};
+use super::matrix::{Mat, small_product};
 use rasp::format::Config;
+use rasp_kernels::Kernels;
+use rayon::prelude::*;
 
 /// The shape of attention: queries, keys and values lie side by side in rows of `Q + 2K`.
 pub(crate) struct Attention<'a> {
     pub(crate) config: &'a Config,
     /// `[head_dim / 2]`
     pub(crate) inv_freq: &'a [f32],
-    pub(crate) threads: usize,
 }
 
 impl Attention<'_> {
@@ -41,31 +42,30 @@ impl Attention<'_> {
     fn weights(&self, qkv: &Mat, head: usize) -> Mat {
         let (q, k, _) = self.columns(head);
         let dim = self.config.head_dim;
-        let mut p = product(qkv.columns(q, dim), qkv.columns(k, dim).transpose(), self.threads);
-        let scale = 1.0 / (dim as f32).sqrt();
+        let mut p = small_product(qkv.columns(q, dim), qkv.columns(k, dim).transpose());
+        let (kernels, scale) = (Kernels::best(), 1.0 / (dim as f32).sqrt());
         for row in 0..p.rows() {
             let (seen, unseen) = p.row_mut(row).split_at_mut(row + 1);
-            let largest = seen.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-            let mut sum = 0.0;
-            for x in seen.iter_mut() {
-                *x = ((*x - largest) * scale).exp();
-                sum += *x;
-            }
-            seen.iter_mut().for_each(|x| *x /= sum);
+            kernels.softmax(seen, scale);
             unseen.fill(0.0);
         }
         p
     }
 
+    /// What `one` makes of each head, in order; heads are shared out among threads.
+    fn each_head<T: Send>(&self, one: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+        (0..self.config.num_heads).into_par_iter().map(one).collect()
+    }
+
     /// The heads' outputs side by side, `[tokens, Q]`, from turned queries and keys.
     pub(crate) fn forward(&self, qkv: &Mat) -> Mat {
         let dim = self.config.head_dim;
+        let outputs = self.each_head(|head| {
+            let (_, _, v) = self.columns(head);
+            small_product(self.weights(qkv, head).view(), qkv.columns(v, dim))
+        });
         let mut out = Mat::zeros(qkv.rows(), self.config.q_dim());
-        for head in 0..self.config.num_heads {
-            let (q, _, v) = self.columns(head);
-            let p = self.weights(qkv, head);
-            add_product(out.columns_mut(q, dim), p.view(), qkv.columns(v, dim), self.threads);
-        }
+        outputs.iter().enumerate().for_each(|(head, y)| out.add_to_columns(head * dim, y));
         out
     }
 
@@ -73,21 +73,27 @@ impl Attention<'_> {
     pub(crate) fn backward(&self, qkv: &Mat, dout: &Mat) -> Mat {
         let dim = self.config.head_dim;
         let scale = 1.0 / (dim as f32).sqrt();
-        let mut d = Mat::zeros(qkv.rows(), qkv.cols());
-        for head in 0..self.config.num_heads {
+        let gradients = self.each_head(|head| {
             let (q, k, v) = self.columns(head);
             let p = self.weights(qkv, head);
             let dout = dout.columns(q, dim);
-            let mut ds = product(dout, qkv.columns(v, dim).transpose(), self.threads);
-            add_product(d.columns_mut(v, dim), p.view().transpose(), dout, self.threads);
+            let dv = small_product(p.view().transpose(), dout);
+            let mut ds = small_product(dout, qkv.columns(v, dim).transpose());
             // Through the softmax: dS = P ∘ (dP − Σ dP∘P).
             for row in 0..p.rows() {
                 let (p, ds) = (p.row(row), ds.row_mut(row));
                 let mean: f32 = p.iter().zip(&*ds).map(|(p, ds)| p * ds).sum();
                 ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - mean) * scale);
             }
-            add_product(d.columns_mut(q, dim), ds.view(), qkv.columns(k, dim), self.threads);
-            add_product(d.columns_mut(k, dim), ds.view().transpose(), qkv.columns(q, dim), self.threads);
+            let dq = small_product(ds.view(), qkv.columns(k, dim));
+            let dk = small_product(ds.view().transpose(), qkv.columns(q, dim));
+            [dq, dk, dv]
+        });
+        let mut d = Mat::zeros(qkv.rows(), qkv.cols());
+        for (head, [dq, dk, dv]) in gradients.iter().enumerate() {
+            let (q, k, v) = self.columns(head);
+            // Several queries share a key and its value.
+            [(q, dq), (k, dk), (v, dv)].into_iter().for_each(|(from, y)| d.add_to_columns(from, y));
         }
         d
     }

@@ -3,10 +3,11 @@
 use super::{Mat, add_product, rms_norm, rms_norm_backward};
 use rasp::Result;
 use rasp::model::Model;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Tokens whose logits are in memory at once.
-const ROWS: usize = 64;
+const ROWS: usize = 128;
 
 /// Rows of the head that are widened at once.
 const HEAD_ROWS: usize = 8192;
@@ -18,25 +19,21 @@ fn for_blocks(model: &Model, mut each: impl FnMut(Range<usize>, faer::MatRef<'_,
     for start in (0..vocab).step_by(HEAD_ROWS) {
         let block = start..vocab.min(start + HEAD_ROWS);
         let head = &mut head[..block.len() * hidden];
-        model.head_values(block.clone(), head);
+        let rows = head.par_chunks_exact_mut(hidden).zip(block.clone());
+        rows.for_each(|(y, row)| model.head_values(row..row + 1, y));
         each(block.clone(), faer::MatRef::from_row_major_slice(head, block.len(), hidden));
     }
 }
 
 /// Hands the logits `[rows, vocab]` of some tokens at a time to `each`, with the index of the first of them; `normed`
 /// `[tokens, hidden]` is what the head takes.
-pub(crate) fn logits(
-    model: &Model,
-    normed: &Mat,
-    threads: usize,
-    mut each: impl FnMut(usize, Mat) -> Result<()>,
-) -> Result<()> {
+pub(crate) fn logits(model: &Model, normed: &Mat, mut each: impl FnMut(usize, Mat) -> Result<()>) -> Result<()> {
     for first in (0..normed.rows()).step_by(ROWS) {
         let rows = ROWS.min(normed.rows() - first);
         let mut logits = Mat::zeros(rows, model.config().vocab_size);
         for_blocks(model, |block, head| {
             let x = normed.view().subrows(first, rows);
-            add_product(logits.columns_mut(block.start, block.len()), x, head.transpose(), threads);
+            add_product(logits.columns_mut(block.start, block.len()), x, head.transpose());
         });
         each(first, logits)?;
     }
@@ -48,17 +45,16 @@ pub(crate) fn logits(
 pub(crate) fn head_gradient(
     model: &Model,
     x: &Mat,
-    threads: usize,
     mut by_logits: impl FnMut(usize, &mut Mat) -> Result<()>,
 ) -> Result<Mat> {
     let eps = model.config().rms_norm_eps;
     let normed = rms_norm(x, model.final_norm_values(), eps);
     let mut dnormed = Mat::zeros(x.rows(), x.cols());
-    logits(model, &normed, threads, |first, mut logits| {
+    logits(model, &normed, |first, mut logits| {
         by_logits(first, &mut logits)?;
         for_blocks(model, |block, head| {
             let dlogits = logits.columns(block.start, block.len());
-            add_product(dnormed.view_mut().subrows_mut(first, logits.rows()), dlogits, head, threads);
+            add_product(dnormed.view_mut().subrows_mut(first, logits.rows()), dlogits, head);
         });
         Ok(())
     })?;

@@ -2,6 +2,7 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
 
 /// `[rows, cols]`, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +19,11 @@ impl Mat {
     }
 
     pub(crate) fn zeros(rows: usize, cols: usize) -> Mat {
-        Mat::new(vec![0.0; rows * cols], rows, cols)
+        // Written here, not left to the system as `vec![0.0; n]` does: a page that is added to before it is written is
+        // mapped twice, and the second time all threads are stopped for it.
+        let mut data = Vec::with_capacity(rows * cols);
+        data.resize(rows * cols, 0.0);
+        Mat::new(data, rows, cols)
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -45,6 +50,11 @@ impl Mat {
         &mut self.data[row * self.cols..(row + 1) * self.cols]
     }
 
+    /// The rows in order, to be shared out among threads.
+    pub(crate) fn par_rows_mut(&mut self) -> impl IndexedParallelIterator<Item = &mut [f32]> {
+        self.data.par_chunks_mut(self.cols.max(1))
+    }
+
     /// Columns `from .. from + cols`, as a view.
     pub(crate) fn columns(&self, from: usize, cols: usize) -> MatRef<'_, f32> {
         self.view().subcols(from, cols)
@@ -67,16 +77,19 @@ impl Mat {
         MatMut::from_row_major_slice_mut(&mut self.data, self.rows, self.cols)
     }
 
+    /// Adds `y` to the columns from `from` on.
+    pub(crate) fn add_to_columns(&mut self, from: usize, y: &Mat) {
+        for row in 0..y.rows {
+            let columns = &mut self.row_mut(row)[from..from + y.cols];
+            columns.iter_mut().zip(y.row(row)).for_each(|(x, y)| *x += y);
+        }
+    }
+
     /// Adds `other`, element by element.
     pub(crate) fn add(&mut self, other: &Mat) {
         debug_assert_eq!((self.rows, self.cols), (other.rows, other.cols));
         self.data.iter_mut().zip(&other.data).for_each(|(x, y)| *x += y);
     }
-}
-
-/// One thread is the caller's: a pool of one would be shared with other callers, who would wait for it.
-fn par(threads: usize) -> Par {
-    if threads == 1 { Par::Seq } else { Par::rayon(threads) }
 }
 
 /// Marks the upper halves of vector registers as unused. faer's kernels leave them in use, and scalar code behind them, which
@@ -95,15 +108,24 @@ fn clear_upper_halves() {
     }
 }
 
-/// `y += a·b`.
-pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>, threads: usize) {
-    matmul(y, Accum::Add, a, b, 1.0, par(threads));
+/// `y += a·b`, on all threads of the pool.
+pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+    matmul(y, Accum::Add, a, b, 1.0, Par::rayon(0));
     clear_upper_halves();
 }
 
-/// `a·b`.
-pub(crate) fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>, threads: usize) -> Mat {
+/// `a·b`, on this thread.
+pub(crate) fn small_product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Mat {
     let mut y = Mat::zeros(a.nrows(), b.ncols());
-    add_product(y.view_mut(), a, b, threads);
+    matmul(y.view_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
+    clear_upper_halves();
+    y
+}
+
+/// `a·b`, on all threads of the pool.
+pub(crate) fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Mat {
+    let mut y = Mat::zeros(a.nrows(), b.ncols());
+    matmul(y.view_mut(), Accum::Replace, a, b, 1.0, Par::rayon(0));
+    clear_upper_halves();
     y
 }

@@ -1,20 +1,25 @@
 //! One decoder block, forward from its residual stream and back again, in f32: for what the engine cannot do.
 //!
-//! The engine runs the model; this is a second way through one block, for gradients (`fisher`) and for linears that are
-//! not the file's (`compensate`). A test holds it to the engine's.
+//! The engine runs the model; this is a second way through one block, for gradients (`fisher`, `tune`) and for linears that
+//! are not the file's (`compensate`, `rho`). A test holds it to the engine's. It computes on the threads of the rayon pool it
+//! is called from, which is [`pack`](crate::pack())'s own.
 
 mod attention;
+mod dense;
 mod head;
 mod matrix;
 mod norm;
 mod sparse;
 
 use attention::Attention;
+pub(crate) use dense::dense_streams;
 pub(crate) use head::{head_gradient, logits};
 pub(crate) use matrix::{Mat, add_product, product};
 pub(crate) use norm::{rms_norm, rms_norm_backward};
 use rasp::Result;
 use rasp::model::{Group, GroupKind, Linear, Model};
+use rasp_kernels::Kernels;
+use rayon::prelude::*;
 pub(crate) use sparse::{Masks, embedded};
 
 /// Told of each linear its input `[tokens, in]` and the gradient by what it keeps of it, through its masked weights alone.
@@ -30,14 +35,18 @@ pub(crate) struct Linears<'a> {
     pub(crate) weights: Mat,
     /// `(B [rank, in], A [rank, out])` of each linear
     low_ranks: Vec<Option<(Mat, Mat)>>,
-    threads: usize,
+}
+
+/// The weights of a group, `[in, out]`.
+pub(crate) fn group_weights(model: &Model, group: &Group) -> Mat {
+    let mut weights = Mat::zeros(group.input(), group.output());
+    weights.par_rows_mut().enumerate().for_each(|(channel, y)| model.channel_values(group, channel, y));
+    weights
 }
 
 impl<'a> Linears<'a> {
-    pub(crate) fn new(model: &Model, group: &'a Group, threads: usize) -> Linears<'a> {
-        let (input, output) = (group.input(), group.output());
-        let mut weights = Mat::zeros(input, output);
-        model.group_values(group, weights.data_mut());
+    pub(crate) fn new(model: &Model, group: &'a Group) -> Linears<'a> {
+        let input = group.input();
         let low_ranks = group.linears().iter().map(|linear| {
             linear.low_rank().map(|low_rank| {
                 let (b, a) = model.low_rank_values(low_rank);
@@ -45,7 +54,7 @@ impl<'a> Linears<'a> {
                 (Mat::new(b, rank, input), Mat::new(a, rank, linear.columns().len()))
             })
         });
-        Linears { group, weights, low_ranks: low_ranks.collect(), threads }
+        Linears { group, weights: group_weights(model, group), low_ranks: low_ranks.collect() }
     }
 
     /// `bias + A·(B·x) + R·(x∘m)`, `[tokens, out]`.
@@ -55,7 +64,7 @@ impl<'a> Linears<'a> {
             let (start, len) = (linear.columns().start, linear.columns().len());
             let kept = masks.kept(x, linear);
             let weights = self.weights.columns(start, len);
-            add_product(y.columns_mut(start, len), kept.view(), weights, self.threads);
+            add_product(y.columns_mut(start, len), kept.view(), weights);
         }
         y
     }
@@ -68,9 +77,9 @@ impl<'a> Linears<'a> {
         }
         for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
             if let Some((b, a)) = low_rank {
-                let t = product(x.view(), b.view().transpose(), self.threads);
+                let t = product(x.view(), b.view().transpose());
                 let columns = linear.columns();
-                add_product(y.columns_mut(columns.start, columns.len()), t.view(), a.view(), self.threads);
+                add_product(y.columns_mut(columns.start, columns.len()), t.view(), a.view());
             }
         }
         y
@@ -83,13 +92,13 @@ impl<'a> Linears<'a> {
         for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
             let (start, len) = (linear.columns().start, linear.columns().len());
             let dy = dy.columns(start, len);
-            let mut h = product(dy, self.weights.columns(start, len).transpose(), self.threads);
+            let mut h = product(dy, self.weights.columns(start, len).transpose());
             told(linear, x, &h);
             masks.drop_in(x, linear, &mut h);
             dx.add(&h);
             if let Some((b, a)) = low_rank {
-                let dt = product(dy, a.view().transpose(), self.threads);
-                add_product(dx.view_mut(), dt.view(), b.view(), self.threads);
+                let dt = product(dy, a.view().transpose());
+                add_product(dx.view_mut(), dt.view(), b.view());
             }
         }
         dx
@@ -100,30 +109,25 @@ impl<'a> Linears<'a> {
 pub(crate) struct Block<'a> {
     model: &'a Model,
     layer: usize,
-    threads: usize,
 }
 
-fn silu(x: f32) -> f32 {
-    x / (1.0 + (-x).exp())
-}
-
-/// The derivative of [`silu`].
-fn silu_slope(x: f32) -> f32 {
+/// `silu(x) = x·σ(x)` and its derivative.
+fn silu_and_slope(x: f32) -> (f32, f32) {
     let s = 1.0 / (1.0 + (-x).exp());
-    s * (1.0 + x * (1.0 - s))
+    (x * s, s * (1.0 + x * (1.0 - s)))
 }
 
 impl<'a> Block<'a> {
-    pub(crate) fn new(model: &'a Model, layer: usize, threads: usize) -> Block<'a> {
-        Block { model, layer, threads }
+    pub(crate) fn new(model: &'a Model, layer: usize) -> Block<'a> {
+        Block { model, layer }
     }
 
     fn linears(&self, kind: GroupKind) -> Linears<'a> {
-        Linears::new(self.model, self.model.layers()[self.layer].groups()[kind as usize], self.threads)
+        Linears::new(self.model, self.model.layers()[self.layer].groups()[kind as usize])
     }
 
     fn attention(&self) -> Attention<'a> {
-        Attention { config: self.model.config(), inv_freq: self.model.rope_inv_freq(), threads: self.threads }
+        Attention { config: self.model.config(), inv_freq: self.model.rope_inv_freq() }
     }
 
     /// The residual streams after the block, from those before it, one a window, with `apply` for the linears.
@@ -149,7 +153,7 @@ impl<'a> Block<'a> {
     /// The same with the model's own linears: what [`backward`](Block::backward) differentiates.
     pub(crate) fn sparse(&self, streams: &mut [Mat], masks: Masks<'_>) {
         let own = &mut |group: &Group, x: &[Mat]| {
-            let linears = Linears::new(self.model, group, self.threads);
+            let linears = Linears::new(self.model, group);
             Ok(x.iter().map(|x| linears.forward(x, masks)).collect())
         };
         self.forward(streams, own).expect("nothing here fails");
@@ -190,11 +194,12 @@ impl<'a> Block<'a> {
 /// `silu(gate)·up`, from both side by side.
 fn gated(gate_up: &Mat) -> Mat {
     let width = gate_up.cols() / 2;
+    let kernels = Kernels::best();
     let mut y = Mat::zeros(gate_up.rows(), width);
-    for row in 0..y.rows() {
+    y.par_rows_mut().enumerate().for_each(|(row, y)| {
         let (gate, up) = gate_up.row(row).split_at(width);
-        y.row_mut(row).iter_mut().zip(gate.iter().zip(up)).for_each(|(y, (&g, &u))| *y = silu(g) * u);
-    }
+        kernels.silu_mul(y, gate, up);
+    });
     y
 }
 
@@ -202,13 +207,14 @@ fn gated(gate_up: &Mat) -> Mat {
 fn gated_backward(gate_up: &Mat, dact: &Mat) -> Mat {
     let width = dact.cols();
     let mut d = Mat::zeros(gate_up.rows(), gate_up.cols());
-    for row in 0..d.rows() {
+    d.par_rows_mut().enumerate().for_each(|(row, d)| {
         let (gate, up) = gate_up.row(row).split_at(width);
-        let (dgate, dup) = d.row_mut(row).split_at_mut(width);
+        let (dgate, dup) = d.split_at_mut(width);
         for (i, &dact) in dact.row(row).iter().enumerate() {
-            dgate[i] = dact * up[i] * silu_slope(gate[i]);
-            dup[i] = dact * silu(gate[i]);
+            let (silu, slope) = silu_and_slope(gate[i]);
+            dgate[i] = dact * up[i] * slope;
+            dup[i] = dact * silu;
         }
-    }
+    });
     d
 }

@@ -2,6 +2,7 @@
 
 use super::Mat;
 use rasp::model::{Linear, Model};
+use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// The residual streams before the first block, one a window: `[tokens, hidden]`.
@@ -55,12 +56,12 @@ impl<'a> Masks<'a> {
         let Some(&threshold) = self.thresholds.get(n) else { return };
         let score = self.scores.map_or(linear.score(), |scores| Some(&scores[n]));
         let drop = |y: &mut f32, score: f32| *y = if score <= threshold { 0.0 } else { *y };
-        for row in self.dense..x.rows() {
-            let channels = x.row(row).iter().zip(y.row_mut(row));
+        y.par_rows_mut().enumerate().skip(self.dense).for_each(|(row, y)| {
+            let channels = x.row(row).iter().zip(y);
             match score {
                 Some(score) => channels.zip(score).for_each(|((x, y), c)| drop(y, x.abs() * c)),
                 None => channels.for_each(|(x, y)| drop(y, x.abs())),
             }
-        }
+        });
     }
 }

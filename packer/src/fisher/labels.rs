@@ -7,9 +7,9 @@ use rasp::model::Model;
 use rasp::{Error, Result, Status};
 
 /// The gradient by the last residual stream `x` `[tokens, hidden]` of `Σ_t -log p_t(y_t)`, each `y_t` drawn from `p_t`.
-pub(super) fn gradient(model: &Model, x: &Mat, seed: u64, threads: usize) -> Result<Mat> {
+pub(super) fn gradient(model: &Model, x: &Mat, seed: u64) -> Result<Mat> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-    head_gradient(model, x, threads, |first, logits| {
+    head_gradient(model, x, |first, logits| {
         (0..logits.rows()).try_for_each(|row| {
             loss_gradient(logits.row_mut(row), &mut random).ok_or_else(|| {
                 Error::new(Status::NonFinite, format!("the logits of calibration token {}", first + row))

@@ -14,12 +14,12 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
-use crate::block::{Block, Masks, Mat, embedded};
+use crate::block::{Block, Masks, Mat, dense_streams};
 use crate::calibrate;
 use crate::progress::Progress;
 use rasp::Result;
 use rasp::model::{Linear, Model};
-use rasp::session::{MatRef, Observer, Scorer};
+use rasp::session::Scorer;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -34,8 +34,7 @@ pub(crate) struct Fisher {
 
 impl Fisher {
     fn new(model: &Model) -> Fisher {
-        let groups = model.layers().iter().flat_map(|layer| layer.groups());
-        let sums = groups.flat_map(|group| group.linears().iter().map(|_| vec![0.0; group.input()])).collect();
+        let sums = model.groups().flat_map(|group| group.linears().iter().map(|_| vec![0.0; group.input()])).collect();
         Fisher { sums, tokens: 0, windows: 0 }
     }
 
@@ -62,42 +61,16 @@ impl Fisher {
     }
 }
 
-/// Keeps what a backward pass starts from: the stream after each block.
-struct Checkpoints {
-    hidden: usize,
-    /// `[tokens, hidden]`
-    streams: Vec<Vec<f32>>,
-}
-
-impl Observer for Checkpoints {
-    fn hidden(&mut self, layer: usize, x: MatRef<'_>) {
-        for row in 0..x.rows() {
-            self.streams[layer].extend_from_slice(&x.row(row)[..self.hidden]);
-        }
-    }
-}
-
-/// The residual stream `[tokens, hidden]` before each block and after the last, tokens being dense.
-fn streams(scorer: &mut Scorer, tokens: &[u32]) -> Result<Vec<Mat>> {
-    let model: Arc<Model> = scorer.model().clone();
-    let (hidden, layers) = (model.config().hidden_size, model.layers().len());
-    let mut checkpoints = Checkpoints { hidden, streams: vec![Vec::new(); layers] };
-    scorer.observe(tokens, tokens.len(), &mut checkpoints)?;
-    let mut streams = embedded(&model, &[tokens]);
-    streams.extend(checkpoints.streams.into_iter().map(|stream| Mat::new(stream, tokens.len(), hidden)));
-    Ok(streams)
-}
-
 /// Adds what one window of text tells. `seed` draws the labels.
-fn add_window(fisher: &mut Fisher, scorer: &mut Scorer, tokens: &[u32], seed: u64, threads: usize) -> Result<()> {
-    let mut streams = streams(scorer, tokens)?;
+fn add_window(fisher: &mut Fisher, scorer: &mut Scorer, tokens: &[u32], seed: u64) -> Result<()> {
+    let mut streams = dense_streams(scorer, tokens)?;
     let model: Arc<Model> = scorer.model().clone();
     let last = streams.pop().expect("there is one after the last block");
-    let mut gradient = labels::gradient(&model, &last, seed, threads)?;
+    let mut gradient = labels::gradient(&model, &last, seed)?;
     drop(last);
     while let Some(x) = streams.pop() {
         let layer = streams.len();
-        let block = Block::new(&model, layer, threads);
+        let block = Block::new(&model, layer);
         let told = &mut |linear: &Linear, _: &Mat, h: &Mat| fisher.add(linear.index(), h);
         gradient = block.backward(&x, gradient, Masks::DENSE, told);
     }
@@ -122,7 +95,7 @@ pub(crate) fn measure(
     progress.advance(fisher.windows as u64);
     for window in &windows[fisher.windows.min(windows.len())..] {
         let seed = fisher.windows as u64;
-        add_window(&mut fisher, &mut scorer, window, seed, threads)?;
+        add_window(&mut fisher, &mut scorer, window, seed)?;
         after(&fisher)?;
         progress.advance(1);
     }

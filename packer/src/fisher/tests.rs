@@ -1,13 +1,13 @@
 //! The gradient against finite differences, and the recomputed block against the engine's.
 
 use super::*;
-use crate::block::{Linears, add_product};
+use crate::block::{Linears, add_product, group_weights};
 use crate::test_model::{TOKENS, model};
 use rasp::model::LinearKind;
 
 /// The residual stream before each block and after the last.
 fn streams_of_text(model: &Arc<Model>) -> Vec<Mat> {
-    streams(&mut Scorer::exact(model.clone(), TOKENS.len(), 1).unwrap(), &TOKENS).unwrap()
+    dense_streams(&mut Scorer::exact(model.clone(), TOKENS.len(), 1).unwrap(), &TOKENS).unwrap()
 }
 
 fn dense(block: &Block<'_>, x: &Mat) -> Mat {
@@ -22,7 +22,7 @@ fn a_recomputed_block_is_the_engines() {
     let model = model();
     let streams = streams_of_text(&model);
     for layer in 0..model.layers().len() {
-        let found = dense(&Block::new(&model, layer, 1), &streams[layer]);
+        let found = dense(&Block::new(&model, layer), &streams[layer]);
         let largest = found.data().iter().fold(0.0f32, |a, x| a.max(x.abs()));
         for (found, engine) in found.data().iter().zip(streams[layer + 1].data()) {
             assert!((found - engine).abs() < 1e-4 * largest, "layer {layer}: {found} for {engine}");
@@ -34,7 +34,7 @@ fn a_recomputed_block_is_the_engines() {
 fn the_gradient_is_that_of_finite_differences() {
     let model = model();
     let x = streams_of_text(&model).swap_remove(0);
-    let block = Block::new(&model, 0, 1);
+    let block = Block::new(&model, 0);
     // A linear function of the block's output, with coefficients that are all different.
     let coefficients: Vec<f32> = (0..x.data().len()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
     let value = |x: &Mat| {
@@ -73,13 +73,13 @@ fn with_masks_of(block: &Block<'_>, model: &Model, x: &Mat, masks: Masks<'_>, in
         }
         let base = &inputs[group_number];
         group_number += 1;
-        let linears = Linears::new(model, group, 1);
+        let linears = Linears::new(model, group);
         let mut y = linears.start(x);
         for linear in group.linears() {
             let mut kept = x.clone();
             masks.drop_in(base, linear, &mut kept);
             let (start, len) = (linear.columns().start, linear.columns().len());
-            add_product(y.columns_mut(start, len), kept.view(), linears.weights.columns(start, len), 1);
+            add_product(y.columns_mut(start, len), kept.view(), linears.weights.columns(start, len));
         }
         Ok(vec![y])
     });
@@ -92,9 +92,9 @@ fn with_masks_of(block: &Block<'_>, model: &Model, x: &Mat, masks: Masks<'_>, in
 fn a_sparse_blocks_gradient_is_that_of_finite_differences() {
     let model = model();
     let x = streams_of_text(&model).swap_remove(0);
-    let block = Block::new(&model, 0, 1);
-    let linears = model.layers().iter().flat_map(|layer| layer.groups()).flat_map(|group| group.linears());
-    let scores: Vec<Vec<f32>> = linears.map(|linear| vec![1.0; linear.score().map_or(0, <[f32]>::len)]).collect();
+    let block = Block::new(&model, 0);
+    let scores: Vec<Vec<f32>> =
+        model.linears().map(|linear| vec![1.0; linear.score().map_or(0, <[f32]>::len)]).collect();
     assert!(scores.iter().all(|score| !score.is_empty()), "the tiny model has scores");
     let thresholds = vec![0.4; scores.len()];
     let masks = Masks::new(&thresholds, 1).with_scores(&scores);
@@ -124,12 +124,12 @@ fn a_sparse_blocks_gradient_is_that_of_finite_differences() {
 fn gradients_of_drawn_labels_cancel_on_average() {
     let model = model();
     let x = streams_of_text(&model).pop().unwrap();
-    let gradient = labels::gradient(&model, &x, 7, 1).unwrap();
+    let gradient = labels::gradient(&model, &x, 7).unwrap();
     // The gradient of -log p(y) has mean zero over labels drawn from p: averaged over many draws little must be left.
     let mut mean = vec![0.0f64; gradient.data().len()];
     const SEEDS: u64 = 400;
     for seed in 0..SEEDS {
-        let one = labels::gradient(&model, &x, seed, 1).unwrap();
+        let one = labels::gradient(&model, &x, seed).unwrap();
         mean.iter_mut().zip(one.data()).for_each(|(m, g)| *m += f64::from(*g) / SEEDS as f64);
     }
     let square = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>();
@@ -145,7 +145,7 @@ fn the_last_linears_information_is_that_made_by_hand() {
     let mut fisher = Fisher::new(&model);
     let mut scorer = Scorer::exact(model.clone(), window.len(), 1).unwrap();
     for seed in 0..40 {
-        add_window(&mut fisher, &mut scorer, &window, seed, 1).unwrap();
+        add_window(&mut fisher, &mut scorer, &window, seed).unwrap();
     }
     assert_eq!(fisher.tokens, 40 * (window.len() - 1));
     let sums: Vec<f64> = fisher.sums.iter().map(|s| s.iter().sum::<f64>()).collect();
@@ -153,13 +153,12 @@ fn the_last_linears_information_is_that_made_by_hand() {
     // The last linear's Fisher information can be had by hand: its output is added to the residual stream that the head
     // reads, so F_j = E[(∂L/∂stream · W[j, :])²].
     let last = model.layers().last().unwrap();
-    let mut weights = Mat::zeros(last.down.input(), last.down.output());
-    model.group_values(&last.down, weights.data_mut());
+    let weights = group_weights(&model, &last.down);
     let hidden = model.config().hidden_size;
-    let stream = streams(&mut scorer, &window).unwrap().pop().unwrap();
+    let stream = dense_streams(&mut scorer, &window).unwrap().pop().unwrap();
     let mut by_hand = vec![0.0f64; last.down.input()];
     for seed in 0..40 {
-        let g = labels::gradient(&model, &stream, seed, 1).unwrap();
+        let g = labels::gradient(&model, &stream, seed).unwrap();
         for row in 1..g.rows() {
             for (j, sum) in by_hand.iter_mut().enumerate() {
                 let h: f32 = weights.row(j).iter().zip(g.row(row)).map(|(w, g)| w * g).sum();

@@ -7,17 +7,17 @@ use crate::test_model::{TOKENS, model};
 fn the_heads_gradient_is_that_of_finite_differences() {
     let model = model();
     let windows: &[&[u32]] = &[&TOKENS];
-    let pass = Pass { model: &model, window: windows[0], threads: 1 };
+    let pass = Pass { model: &model, window: windows[0] };
     let mut streams = pass.streams(Masks::DENSE);
     let (dense, x) = (streams.pop().unwrap(), streams.pop().unwrap());
-    assert!(divergence_gradient(&model, &dense, &dense, 1).unwrap().0.abs() < 1e-5);
-    let (divergence, gradient) = divergence_gradient(&model, &x, &dense, 1).unwrap();
+    assert!(divergence_gradient(&model, &dense, &dense).unwrap().0.abs() < 1e-5);
+    let (divergence, gradient) = divergence_gradient(&model, &x, &dense).unwrap();
     assert!(divergence > 0.0);
     for at in (0..x.data().len()).step_by(53) {
         let moved = |by: f32| {
             let mut moved = x.clone();
             moved.data_mut()[at] += by;
-            divergence_gradient(&model, &moved, &dense, 1).unwrap().0
+            divergence_gradient(&model, &moved, &dense).unwrap().0
         };
         let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
         let found = f64::from(gradient.data()[at]);
