@@ -82,7 +82,7 @@ pub struct Args {
     /// A folder to keep what long steps have found in: an interrupted run goes on from there
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
-    /// Threads for calibration (default: all)
+    /// Threads (default: all)
     #[arg(long, value_parser = crate::parse_count)]
     threads: Option<usize>,
     /// Print the summary as JSON
