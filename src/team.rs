@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// microseconds between two forks of one step; a thread that waits longer has been descheduled or has unequal work.
 const LOOKS_BEFORE_YIELD: u32 = 2_000;
 
-/// More parts than any machine this library is for; a guard against a garbage option.
-pub(crate) const MAX_THREADS: usize = 256;
+/// Threads of a session at most: more than any machine this library is for; a guard against a garbage option.
+pub const MAX_THREADS: usize = 256;
 
 /// A job borrowed from the thread in [`Team::run`], its lifetime erased.
 type Job = *const (dyn Fn(usize) + Sync);

@@ -12,6 +12,7 @@ use crate::stage::{self, Stage};
 use crate::tokenizer;
 use rasp::format::{Allocation, Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
 use rasp::model::{LoadOptions, Model, WeightType};
+use rasp::session::MAX_THREADS;
 use rasp::{Error, Result, Status};
 use rayon::ThreadPoolBuilder;
 use std::collections::BTreeMap;
@@ -123,6 +124,10 @@ impl Drop for Temporary {
 /// will compare with them. Then the tensors are copied behind a header that has the thresholds, and the head's screen goes
 /// with them.
 pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
+    if !(1..=MAX_THREADS).contains(&options.threads) {
+        let message = format!("{} threads; packing takes 1 to {MAX_THREADS}", options.threads);
+        return Err(Error::new(Status::InvalidArgument, message));
+    }
     // What the engine does not compute runs on threads of the pool it is called from.
     let pool = ThreadPoolBuilder::new().num_threads(options.threads).build();
     let pool = pool.map_err(|e| Error::new(Status::Internal, format!("{} threads: {e}", options.threads)))?;

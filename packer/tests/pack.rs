@@ -163,6 +163,14 @@ fn refused(hf: &HfDir, change: impl FnOnce(&mut PackOptions), status: Status, wo
 }
 
 #[test]
+fn numbers_of_threads_that_no_machine_has_are_refused() {
+    let hf = checkpoint("LlamaForCausalLM", true);
+    for threads in [0, 100_000] {
+        refused(&hf, |o| o.threads = threads, Status::InvalidArgument, &[&format!("{threads} threads")]);
+    }
+}
+
+#[test]
 fn what_must_not_come_out_is_refused_and_leaves_nothing_behind() {
     let mut hf = checkpoint("LlamaForCausalLM", true);
     refused(&hf, |o| o.sparsity = vec![0.5, 0.3], Status::InvalidArgument, &["ascend"]);

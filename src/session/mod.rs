@@ -28,6 +28,7 @@ mod tokens;
 mod work;
 
 pub use crate::arena::MemoryPlan;
+pub use crate::team::MAX_THREADS;
 pub use answer::{Ended, TextStep};
 pub use budget::Clock;
 pub use embed::Pooling;
