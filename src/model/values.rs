@@ -1,11 +1,10 @@
 //! A model's weights as f32, a group or a few rows at a time: for whoever studies a model offline. Nothing here is on a
 //! token's way.
 
-use super::{Group, LowRank, Model, RowsRef, Weights};
+use super::{Group, LowRank, Model, Weights};
 use crate::format::BLOCKS;
 use half::f16;
 use rasp_kernels::{Kernels, QUANT_GROUP, QuantType, Quantized, scale_and_min};
-use std::ops::Range;
 
 impl Model {
     /// `[hidden]`: the gain of the last RMS norm.
@@ -23,12 +22,9 @@ impl Model {
         self.embed_tokens().widen(self.kernels(), token as usize, y);
     }
 
-    /// Rows of the head, into `y`: `[rows, hidden]`. Panics if there are no such rows.
-    pub fn head_values(&self, rows: Range<usize>, y: &mut [f32]) {
-        let head: RowsRef<'_> = self.lm_head();
-        for (row, y) in rows.zip(y.chunks_exact_mut(self.config().hidden_size)) {
-            head.widen(self.kernels(), row, y);
-        }
+    /// A token's row of the head, into `y`: `[hidden]`. Panics if there is no such token.
+    pub fn head_values(&self, token: u32, y: &mut [f32]) {
+        self.lm_head().widen(self.kernels(), token as usize, y);
     }
 
     /// The weights of input channel `channel` of a group of this model, into `y`: `[output]`; of `R` where a linear has a

@@ -20,7 +20,7 @@ fn for_blocks(model: &Model, mut each: impl FnMut(Range<usize>, faer::MatRef<'_,
         let block = start..vocab.min(start + HEAD_ROWS);
         let head = &mut head[..block.len() * hidden];
         let rows = head.par_chunks_exact_mut(hidden).zip(block.clone());
-        rows.for_each(|(y, row)| model.head_values(row..row + 1, y));
+        rows.for_each(|(y, row)| model.head_values(row as u32, y));
         each(block.clone(), faer::MatRef::from_row_major_slice(head, block.len(), hidden));
     }
 }

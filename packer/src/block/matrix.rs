@@ -108,24 +108,29 @@ fn clear_upper_halves() {
     }
 }
 
-/// `y += a·b`, on all threads of the pool.
-pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
-    matmul(y, Accum::Add, a, b, 1.0, Par::rayon(0));
+/// faer's product, into `y` or added to it.
+fn multiply(y: MatMut<'_, f32>, accum: Accum, a: MatRef<'_, f32>, b: MatRef<'_, f32>, par: Par) {
+    matmul(y, accum, a, b, 1.0, par);
     clear_upper_halves();
 }
 
-/// `a·b`, on this thread.
-pub(crate) fn small_product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Mat {
-    let mut y = Mat::zeros(a.nrows(), b.ncols());
-    matmul(y.view_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
-    clear_upper_halves();
-    y
+/// `y += a·b`, on all threads of the pool.
+pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+    multiply(y, Accum::Add, a, b, Par::rayon(0));
 }
 
 /// `a·b`, on all threads of the pool.
 pub(crate) fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Mat {
+    product_on(a, b, Par::rayon(0))
+}
+
+/// `a·b`, on this thread.
+pub(crate) fn small_product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Mat {
+    product_on(a, b, Par::Seq)
+}
+
+fn product_on(a: MatRef<'_, f32>, b: MatRef<'_, f32>, par: Par) -> Mat {
     let mut y = Mat::zeros(a.nrows(), b.ncols());
-    matmul(y.view_mut(), Accum::Replace, a, b, 1.0, Par::rayon(0));
-    clear_upper_halves();
+    multiply(y.view_mut(), Accum::Replace, a, b, par);
     y
 }
