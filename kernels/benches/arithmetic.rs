@@ -13,7 +13,7 @@ use std::hint::black_box;
 
 use common::{Rng, aligned, median, time};
 use rasp_kernels::{
-    Elems, Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows,
+    Activation, Elems, Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows,
     ScreenInput, ScreenRows,
 };
 
@@ -188,7 +188,7 @@ fn small_operations(menu: Kernels, rounds: usize, rng: &mut Rng) {
     });
     report("rms_norm 576", &mut || menu.rms_norm(&mut y[..576], &a[..576], &b[..576], 1e-5));
     report("softmax 500", &mut || menu.softmax(&mut y[..500], 1.0));
-    report("silu_mul 1536", &mut || menu.silu_mul(&mut y, &a, &b));
+    report("silu_mul 1536", &mut || menu.activate(Activation::Silu, &mut y, &a, Some(&b)));
     report("add 576", &mut || menu.add(&mut y[..576], &a[..576]));
     report("rope 64", &mut || menu.rope(&mut y[..64], &a[..32], &b[..32]));
     report("narrow_f16 576", &mut || menu.narrow_f16(&mut halves[..576], &a[..576]));

@@ -34,6 +34,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod activation;
 mod activations;
 mod active;
 mod exp;
@@ -48,6 +49,7 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub use activation::Activation;
 pub use activations::{MatMut, MatRef};
 pub use active::Active;
 pub use isa::Isa;
@@ -182,6 +184,15 @@ impl Kernels {
         unsafe { (self.0.rms_norm)(y, x, weight, eps) }
     }
 
+    /// `y[k] = (x[k] - mean)·r·weight[k] + bias[k]` with `r = 1 / sqrt(variance + eps)` (Ba et al. 2016,
+    /// arXiv:1607.06450). Shapes: `y`, `x`, `weight`, `bias`: `[n]`.
+    pub fn layer_norm(&self, y: &mut [f32], x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) {
+        assert!(y.len() == x.len() && weight.len() == x.len(), "layer_norm: shapes");
+        assert!(bias.is_none_or(|bias| bias.len() == x.len()), "layer_norm: bias");
+        // SAFETY: as in `gemv`.
+        unsafe { (self.0.layer_norm)(y, x, weight, bias, eps) }
+    }
+
     /// `x = softmax(scale·x)` in place: `e = exp(scale·x - max)`, times `1 / Σ e`.
     ///
     /// A NaN, a `+inf`, or nothing but `-inf` among the scaled values makes every result a NaN.
@@ -190,11 +201,17 @@ impl Kernels {
         unsafe { (self.0.softmax)(x, scale) }
     }
 
-    /// `y = silu(gate)·up`, `silu(x) = x / (1 + exp(-x))`. Shapes: `y`, `gate`, `up`: `[n]`.
-    pub fn silu_mul(&self, y: &mut [f32], gate: &[f32], up: &[f32]) {
-        assert!(y.len() == gate.len() && up.len() == gate.len(), "silu_mul: shapes");
+    /// `y = f(x)·up`, or `f(x)` where there is no `up` ([`Activation`] has the formulas). Shapes: `y`, `x`, `up`: `[n]`.
+    pub fn activate(&self, kind: Activation, y: &mut [f32], x: &[f32], up: Option<&[f32]>) {
+        assert!(y.len() == x.len() && up.is_none_or(|up| up.len() == x.len()), "activate: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.silu_mul)(y, gate, up) }
+        unsafe { (self.0.activate)(kind, y, x, up) }
+    }
+
+    /// `x = cap·tanh(x / cap)` in place, within 2e-7 of `cap`.
+    pub fn soft_cap(&self, x: &mut [f32], cap: f32) {
+        // SAFETY: as in `gemv`; every shape will do.
+        unsafe { (self.0.soft_cap)(x, cap) }
     }
 
     /// `y += x`. Shapes: `y`, `x`: `[n]`.

@@ -6,8 +6,9 @@ pub(crate) mod quantized;
 
 use half::f16;
 
+use crate::activation::{ERF_P, ERF_POLYNOMIAL, GELU_CUBE, GELU_LINEAR};
 use crate::{
-    Elems, Isa, MatMut, MatRef, Matrix, SCREEN_BLOCK, SCREEN_GROUP, ScreenInput, ScreenRows, exp as consts,
+    Activation, Elems, Isa, MatMut, MatRef, Matrix, SCREEN_BLOCK, SCREEN_GROUP, ScreenInput, ScreenRows, exp as consts,
     table::Table,
 };
 use quantized::{dot_rows_many_q, dot_rows_q, gemm_q, gemv_q, gemv_sparse_q, quantize};
@@ -23,8 +24,10 @@ pub(crate) static TABLE: Table = Table {
     select,
     mask,
     rms_norm,
+    layer_norm,
     softmax,
-    silu_mul,
+    activate,
+    soft_cap,
     add,
     rope,
     widen,
@@ -199,6 +202,23 @@ fn rms_norm(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
     }
 }
 
+fn layer_norm(y: &mut [f32], x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) {
+    let mut lanes = [0.0; LANES];
+    for (k, &x) in x.iter().enumerate() {
+        lanes[k % LANES] += x;
+    }
+    let mean = fold(lanes) / x.len() as f32;
+    let mut lanes = [0.0; LANES];
+    for (k, &x) in x.iter().enumerate() {
+        lanes[k % LANES] = (x - mean).mul_add(x - mean, lanes[k % LANES]);
+    }
+    let inverse = inverse_rms(fold(lanes), x.len(), eps);
+    for (k, y) in y.iter_mut().enumerate() {
+        let normed = (x[k] - mean) * inverse * weight[k];
+        *y = bias.map_or(normed, |bias| normed + bias[k]);
+    }
+}
+
 /// `1 / sqrt(sum / n + eps)`.
 pub(crate) fn inverse_rms(sum_of_squares: f32, n: usize, eps: f32) -> f32 {
     1.0 / (sum_of_squares / n as f32 + eps).sqrt()
@@ -246,13 +266,44 @@ fn power_of_two(n: i32) -> f32 {
 }
 
 /// `x / (1 + exp(-x))`.
-pub(crate) fn silu(x: f32) -> f32 {
+fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
-fn silu_mul(y: &mut [f32], gate: &[f32], up: &[f32]) {
-    for ((y, &gate), &up) in y.iter_mut().zip(gate).zip(up) {
-        *y = silu(gate) * up;
+fn relu(x: f32) -> f32 {
+    if 0.0 > x { 0.0 } else { x }
+}
+
+fn gelu_tanh(x: f32) -> f32 {
+    x / (1.0 + exp(-(x * (x * x).mul_add(GELU_CUBE, GELU_LINEAR))))
+}
+
+fn gelu_erf(x: f32) -> f32 {
+    let t = 1.0 / x.abs().mul_add(ERF_P, 1.0);
+    let mut p = ERF_POLYNOMIAL[0];
+    for &coefficient in &ERF_POLYNOMIAL[1..] {
+        p = p.mul_add(t, coefficient);
+    }
+    let tail = p * t * exp(x * x * -0.5);
+    relu(x) - x.abs() * tail
+}
+
+fn activate(kind: Activation, y: &mut [f32], x: &[f32], up: Option<&[f32]>) {
+    for (k, y) in y.iter_mut().enumerate() {
+        let x = match kind {
+            Activation::Silu => silu(x[k]),
+            Activation::GeluTanh => gelu_tanh(x[k]),
+            Activation::GeluErf => gelu_erf(x[k]),
+            Activation::Relu => relu(x[k]),
+            Activation::Relu2 => relu(x[k]) * relu(x[k]),
+        };
+        *y = up.map_or(x, |up| x * up[k]);
+    }
+}
+
+fn soft_cap(x: &mut [f32], cap: f32) {
+    for x in x {
+        *x = (1.0 - 2.0 / (exp(*x * (2.0 / cap)) + 1.0)) * cap;
     }
 }
 

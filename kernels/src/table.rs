@@ -1,6 +1,8 @@
 //! The table behind [`Kernels`](crate::Kernels): one pointer for each operation.
 
-use crate::{Elems, Isa, MatMut, MatRef, Matrix, Quantized, QuantizedRef, QuantizedRows, ScreenInput, ScreenRows};
+use crate::{
+    Activation, Elems, Isa, MatMut, MatRef, Matrix, Quantized, QuantizedRef, QuantizedRows, ScreenInput, ScreenRows,
+};
 
 /// `x`, `score`, `threshold`, indices out; returns how many it wrote.
 type Select = unsafe fn(&[f32], Option<&[f32]>, f32, &mut [u32]) -> usize;
@@ -27,8 +29,10 @@ pub(crate) struct Table {
     pub select: Select,
     pub mask: Mask,
     pub rms_norm: unsafe fn(&mut [f32], &[f32], &[f32], f32),
+    pub layer_norm: unsafe fn(&mut [f32], &[f32], &[f32], Option<&[f32]>, f32),
     pub softmax: unsafe fn(&mut [f32], f32),
-    pub silu_mul: unsafe fn(&mut [f32], &[f32], &[f32]),
+    pub activate: unsafe fn(Activation, &mut [f32], &[f32], Option<&[f32]>),
+    pub soft_cap: unsafe fn(&mut [f32], f32),
     pub add: unsafe fn(&mut [f32], &[f32]),
     pub rope: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub widen: unsafe fn(&mut [f32], Elems<'_>),

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use half::{bf16, f16};
-use rasp_kernels::{Elems, Kernels};
+use rasp_kernels::{Activation, Elems, Kernels};
 
 /// Compares each vector menu with the scalar one on every kind and size.
 fn compare(seed: u64, run: impl Fn(Kernels, &mut Rng, Kind, usize) -> Vec<f32>) {
@@ -33,12 +33,29 @@ fn scalar_bits() {
             x
         });
     }
-    for scale in [1.0, 50.0] {
+    for (activation, scale) in Activation::ALL.into_iter().flat_map(|a| [(a, 1.0), (a, 50.0)]) {
         compare(3, |menu, rng, kind, n| {
-            let gate: Vec<_> = kind.values(rng, n).iter().map(|v| v * scale).collect();
-            let mut y = vec![0.0; n];
-            menu.silu_mul(&mut y, &gate, &kind.values(rng, n));
+            let x: Vec<_> = kind.values(rng, n).iter().map(|v| v * scale).collect();
+            let (mut y, mut gated) = (vec![0.0; n], vec![0.0; n]);
+            menu.activate(activation, &mut y, &x, None);
+            menu.activate(activation, &mut gated, &x, Some(&kind.values(rng, n)));
+            y.extend(gated);
             y
+        });
+    }
+    for bias in [false, true] {
+        compare(8, |menu, rng, kind, n| {
+            let (x, weight, shift) = (kind.values(rng, n), kind.values(rng, n), kind.values(rng, n));
+            let mut y = vec![0.0; n];
+            menu.layer_norm(&mut y, &x, &weight, bias.then_some(&*shift), 1e-5);
+            y
+        });
+    }
+    for cap in [1.0, 30.0] {
+        compare(9, |menu, rng, kind, n| {
+            let mut x = kind.values(rng, n);
+            menu.soft_cap(&mut x, cap);
+            x
         });
     }
     compare(4, |menu, rng, kind, n| {
@@ -181,9 +198,20 @@ fn scalar_is_the_formula() {
         }
 
         let mut y = vec![0.0; n];
-        scalar().silu_mul(&mut y, &a, &b);
+        scalar().activate(Activation::Silu, &mut y, &a, Some(&b));
         for i in 0..n {
             close(y[i], wide_a[i] / (1.0 + (-wide_a[i]).exp()) * wide_b[i], 1e-6, "silu");
+        }
+
+        let (mut y, mut shifted) = (vec![0.0; n], vec![0.0; n]);
+        scalar().layer_norm(&mut y, &a, &b, None, 1e-5);
+        scalar().layer_norm(&mut shifted, &a, &b, Some(&b), 1e-5);
+        let mean = wide_a.iter().sum::<f64>() / n as f64;
+        let variance = wide_a.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n as f64;
+        for i in 0..n {
+            let want = (wide_a[i] - mean) / (variance + eps).sqrt() * wide_b[i];
+            assert!((f64::from(y[i]) - want).abs() < 1e-4 * (1.0 + want.abs()), "layer_norm: {} is not {want}", y[i]);
+            assert_eq!(shifted[i], y[i] + b[i]);
         }
     }
     // A rotation by θ turns (1, 0) into (cos θ, sin θ) and keeps lengths.
@@ -197,6 +225,73 @@ fn scalar_is_the_formula() {
     for i in 0..7 {
         assert!((x[i] - (2.0 * i as f32).cos()).abs() < 1e-6);
         assert!((x[7 + i] - (2.0 * i as f32).sin()).abs() < 1e-6);
+    }
+}
+
+/// Error function by its series and its continued fraction (Abramowitz and Stegun, 7.1.5 and 7.1.14).
+fn erfc(x: f64) -> f64 {
+    let scale = 2.0 / std::f64::consts::PI.sqrt();
+    if x < 2.5 {
+        let (mut term, mut sum) = (x, x);
+        for n in 1..200 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        return 1.0 - scale * sum;
+    }
+    let fraction = (1..200).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below);
+    (-x * x).exp() / fraction / std::f64::consts::PI.sqrt()
+}
+
+#[test]
+fn activations_and_caps_are_their_formulas() {
+    assert!(
+        (erfc(1.0) - 0.157_299_207_050_285).abs() < 1e-14 && (erfc(3.0) / 2.209_049_699_858_54e-5 - 1.0).abs() < 1e-9
+    );
+    let points: Vec<f32> = (-4000..=4000).map(|n| n as f32 / 250.0).collect();
+    let of = |kind: Activation| {
+        let mut y = vec![0.0; points.len()];
+        scalar().activate(kind, &mut y, &points, None);
+        y
+    };
+    for kind in Activation::ALL {
+        for (&x, y) in points.iter().zip(of(kind)) {
+            let wide = f64::from(x);
+            let want = match kind {
+                Activation::Silu => wide / (1.0 + (-wide).exp()),
+                Activation::GeluTanh => {
+                    let inner = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide.powi(3));
+                    0.5 * wide * (1.0 + inner.tanh())
+                }
+                Activation::GeluErf => {
+                    let tail = 0.5 * erfc(wide.abs() / std::f64::consts::SQRT_2);
+                    wide.max(0.0) - wide.abs() * tail
+                }
+                Activation::Relu => wide.max(0.0),
+                Activation::Relu2 => wide.max(0.0).powi(2),
+            };
+            assert!((f64::from(y) - want).abs() <= 2e-6 * (1.0 + want.abs()), "{kind:?} of {x}: {y} is not {want}");
+        }
+    }
+    for cap in [1.0f32, 30.0, 50.0] {
+        let mut y: Vec<f32> = points.iter().map(|x| x * 20.0).collect();
+        let inputs = y.clone();
+        scalar().soft_cap(&mut y, cap);
+        for (x, y) in inputs.into_iter().zip(y) {
+            let want = f64::from(cap) * (f64::from(x) / f64::from(cap)).tanh();
+            assert!((f64::from(y) - want).abs() <= 4e-7 * f64::from(cap), "{x} capped at {cap}: {y} is not {want}");
+        }
+    }
+    // A NaN comes through, and what has no bound stays at its cap.
+    for menu in all_menus() {
+        for kind in Activation::ALL {
+            let mut y = [0.0; 3];
+            menu.activate(kind, &mut y, &[f32::NAN, 1e30, -0.0], None);
+            assert!(y[0].is_nan() && y[1] >= 1e30 && y[2] == 0.0, "{menu:?} {kind:?}: {y:?}");
+        }
+        let mut y = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0];
+        menu.soft_cap(&mut y, 30.0);
+        assert!(y[0].is_nan() && y[1..] == [30.0, -30.0, 0.0], "{menu:?}: {y:?}");
     }
 }
 

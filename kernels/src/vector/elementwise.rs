@@ -1,6 +1,6 @@
 //! Operations on each element alone. What is left of a vector at the end goes through a padded one.
 
-use super::{Simd, elem, exp::silu};
+use super::{Simd, elem};
 use crate::{Elems, scalar};
 
 /// Calls `body(i, n)` for each vector: `n` elements from `i` on, `n = LANES` but at the end.
@@ -8,7 +8,7 @@ use crate::{Elems, scalar};
 /// The body is a closure, which does not inherit the caller's target features: it is compiled with
 /// them since this, like itself, is inlined there.
 #[inline(always)]
-fn each_vector<S: Simd>(_: S, len: usize, mut body: impl FnMut(usize, usize)) {
+pub(super) fn each_vector<S: Simd>(_: S, len: usize, mut body: impl FnMut(usize, usize)) {
     let full = len / S::LANES * S::LANES;
     for i in (0..full).step_by(S::LANES) {
         body(i, S::LANES);
@@ -21,7 +21,7 @@ fn each_vector<S: Simd>(_: S, len: usize, mut body: impl FnMut(usize, usize)) {
 /// # Safety
 /// `p` is valid for reading `n <= LANES` elements.
 #[inline(always)]
-unsafe fn load<S: Simd>(s: S, p: *const f32, n: usize) -> S::V {
+pub(super) unsafe fn load<S: Simd>(s: S, p: *const f32, n: usize) -> S::V {
     // SAFETY: n elements are readable, and they are LANES in the first case.
     unsafe { if n == S::LANES { s.load(p) } else { s.load_part(p, n, 0.0) } }
 }
@@ -29,26 +29,9 @@ unsafe fn load<S: Simd>(s: S, p: *const f32, n: usize) -> S::V {
 /// # Safety
 /// `p` is valid for writing `n <= LANES` elements.
 #[inline(always)]
-unsafe fn store<S: Simd>(s: S, p: *mut f32, n: usize, v: S::V) {
+pub(super) unsafe fn store<S: Simd>(s: S, p: *mut f32, n: usize, v: S::V) {
     // SAFETY: n elements are writable, and they are LANES in the first case.
     unsafe { if n == S::LANES { s.store(p, v) } else { s.store_part(p, n, v) } }
-}
-
-/// # Safety
-/// See [`crate::vector`]: the three are of one length.
-#[inline(always)]
-pub(crate) unsafe fn silu_mul<S: Simd>(s: S, y: &mut [f32], gate: &[f32], up: &[f32]) {
-    let (y, gate, up, len) = (y.as_mut_ptr(), gate.as_ptr(), up.as_ptr(), y.len());
-    each_vector(
-        s,
-        len,
-        // SAFETY: i + n <= len, the length of all three.
-        #[inline(always)]
-        |i, n| unsafe {
-            let value = s.mul(silu(s, load(s, gate.add(i), n)), load(s, up.add(i), n));
-            store(s, y.add(i), n, value);
-        },
-    );
 }
 
 /// # Safety

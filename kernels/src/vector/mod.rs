@@ -12,6 +12,7 @@
 // Registers are arrays here, several indexed by one counter whose bound is a constant.
 #![allow(clippy::needless_range_loop)]
 
+pub(crate) mod activation;
 pub(crate) mod dot;
 mod elem;
 pub(crate) mod elementwise;
@@ -36,7 +37,7 @@ pub(crate) use simd::Simd;
 macro_rules! entries {
     ($isa:expr, $token:ty, $features:literal) => {
         use crate::{
-            Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRows, QuantizedRef, ScreenInput, ScreenRows, table::Table, vector
+            Activation, Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRows, QuantizedRef, ScreenInput, ScreenRows, table::Table, vector
         };
 
         /// This instruction set's operations, for a CPU that has it.
@@ -53,8 +54,10 @@ macro_rules! entries {
             select,
             mask,
             rms_norm,
+            layer_norm,
             softmax,
-            silu_mul,
+            activate,
+            soft_cap,
             add,
             rope,
             widen,
@@ -77,8 +80,10 @@ macro_rules! entries {
             select = vector::select::select(x: &[f32], score: Option<&[f32]>, threshold: f32, out: &mut [u32]) -> usize;
             mask = vector::select::mask(y: &mut [f32], x: &[f32], score: Option<&[f32]>, threshold: f32) -> usize;
             rms_norm = vector::reduce::rms_norm(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32);
+            layer_norm = vector::reduce::layer_norm(y: &mut [f32], x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32);
             softmax = vector::reduce::softmax(x: &mut [f32], scale: f32);
-            silu_mul = vector::elementwise::silu_mul(y: &mut [f32], gate: &[f32], up: &[f32]);
+            activate = vector::activation::activate(kind: Activation, y: &mut [f32], x: &[f32], up: Option<&[f32]>);
+            soft_cap = vector::activation::soft_cap(x: &mut [f32], cap: f32);
             add = vector::elementwise::add(y: &mut [f32], x: &[f32]);
             rope = vector::elementwise::rope(x: &mut [f32], cos: &[f32], sin: &[f32]);
             widen = vector::elementwise::widen(y: &mut [f32], x: Elems<'_>);

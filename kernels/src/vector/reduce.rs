@@ -71,6 +71,84 @@ pub(crate) unsafe fn rms_norm<S: Simd>(s: S, y: &mut [f32], x: &[f32], weight: &
     }
 }
 
+/// The sum over `x` in the 32-lane order, each vector being put to its lane by `add`; the last one is filled up with `fill`.
+///
+/// # Safety
+/// `x` is valid for reading `len` elements.
+#[inline(always)]
+unsafe fn sum_over<S: Simd>(s: S, x: *const f32, len: usize, fill: f32, add: impl Fn(S::V, S::V) -> S::V) -> f32 {
+    let mut lanes = zero_lanes(s);
+    for i in (0..len).step_by(LANES) {
+        for v in 0..vectors::<S>() {
+            let at = i + v * S::LANES;
+            if at < len {
+                let n = (len - at).min(S::LANES);
+                // SAFETY: n elements from `at` on lie within x, and they are LANES in the first case.
+                let x = unsafe { if n == S::LANES { s.load(x.add(at)) } else { s.load_part(x.add(at), n, fill) } };
+                lanes[v] = add(lanes[v], x);
+            }
+        }
+    }
+    fold(s, lanes)
+}
+
+/// # Safety
+/// See [`crate::vector`]: those that are there are of one length.
+#[inline(always)]
+pub(crate) unsafe fn layer_norm<S: Simd>(
+    s: S,
+    y: &mut [f32],
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    eps: f32,
+) {
+    let len = x.len();
+    let (y, x, weight) = (y.as_mut_ptr(), x.as_ptr(), weight.as_ptr());
+    // SAFETY: x has `len` elements.
+    let sum = unsafe {
+        sum_over(
+            s,
+            x,
+            len,
+            0.0,
+            #[inline(always)]
+            |lane, x| s.add(lane, x),
+        )
+    };
+    let mean = sum / len as f32;
+    let middle = s.splat(mean);
+    // What fills the last vector is the mean, whose square from it is 0.
+    // SAFETY: as above.
+    let squares = unsafe {
+        sum_over(
+            s,
+            x,
+            len,
+            mean,
+            #[inline(always)]
+            |lane, x| s.fma(s.sub(x, middle), s.sub(x, middle), lane),
+        )
+    };
+    let inverse = s.splat(scalar::inverse_rms(squares, len, eps));
+    let bias = bias.map(<[f32]>::as_ptr);
+    super::elementwise::each_vector(
+        s,
+        len,
+        // SAFETY: i + n <= len, the length of all that are there.
+        #[inline(always)]
+        |i, n| unsafe {
+            use super::elementwise::{load, store};
+            let normed = s.mul(s.mul(s.sub(load(s, x.add(i), n), middle), inverse), load(s, weight.add(i), n));
+            let sum = match bias {
+                Some(bias) => s.add(normed, load(s, bias.add(i), n)),
+                None => normed,
+            };
+            store(s, y.add(i), n, sum);
+        },
+    );
+}
+
 /// # Safety
 /// See [`crate::vector`]: any length will do.
 #[inline(always)]

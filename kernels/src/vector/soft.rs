@@ -240,8 +240,8 @@ mod sixteen {
 
 mod tests {
     use crate::{
-        Active, Elems, Kernels, MatMut, MatRef, Matrix, QuantType, Quantized, QuantizedRef, QuantizedRows, ScreenInput,
-        ScreenRows,
+        Activation, Active, Elems, Kernels, MatMut, MatRef, Matrix, QuantType, Quantized, QuantizedRef, QuantizedRows,
+        ScreenInput, ScreenRows,
     };
 
     fn menus() -> [(&'static str, Kernels); 2] {
@@ -399,7 +399,18 @@ mod tests {
                 y.copy_from_slice(&a[..n]);
                 menu.softmax(&mut y, 3.0);
                 all.extend_from_slice(&y);
-                menu.silu_mul(&mut y, &a[..n], &b);
+                for bias in [None, Some(&a[n..])] {
+                    menu.layer_norm(&mut y, &a[..n], &b, bias, 1e-6);
+                    all.extend_from_slice(&y);
+                }
+                menu.soft_cap(&mut y, 0.7);
+                all.extend_from_slice(&y);
+                for kind in Activation::ALL {
+                    for up in [None, Some(&*b)] {
+                        menu.activate(kind, &mut y, &a[..n], up);
+                        all.extend_from_slice(&y);
+                    }
+                }
                 menu.add(&mut y, &b);
                 all.extend_from_slice(&y);
                 menu.widen(&mut y, Elems::F16(&halves));
