@@ -22,22 +22,28 @@ fn session(model: &Arc<Model>, threads: usize, kv_type: KvType) -> Session {
     Session::open(model.clone(), &SessionOptions { context: 128, threads, kv_type, ..Default::default() }).unwrap()
 }
 
-/// 4 bits lose nothing of a 4-bit file: what differs is that inputs are rounded to 16 bits.
+/// 4 bits lose nothing of a 4-bit file: what differs is that inputs are rounded to 8 bits, those of groups with an outlier
+/// to 15. A token in a few is off by more than a twentieth of a nat, and on average they are off by nothing.
 #[test]
 fn a_four_bit_file_computes_what_its_source_says() {
     let (model, goldens) = (load("q4"), goldens());
     let text = ids(&goldens["text_ids"]);
     let mut scorer = Scorer::exact(model.clone(), 64, 2).unwrap();
     let scores = scorer.score(&text, usize::MAX).unwrap();
-    for (i, (score, expected)) in scores.iter().zip(numbers(&goldens["text_logprobs"])).enumerate() {
-        assert!((score.log_prob - expected).abs() < 2e-3, "token {i}: {} for {expected}", score.log_prob);
+    let expected = numbers(&goldens["text_logprobs"]);
+    let off: Vec<f64> = scores.iter().zip(expected).map(|(score, expected)| score.log_prob - expected).collect();
+    for (i, off) in off.iter().enumerate() {
+        assert!(off.abs() < 0.2, "token {i} is off by {off}");
     }
+    let mean = off.iter().sum::<f64>() / off.len() as f64;
+    let size = (off.iter().map(|off| off * off).sum::<f64>() / off.len() as f64).sqrt();
+    assert!(mean.abs() < 0.01 && size < 0.05, "off by {mean} on average, {size} root mean square");
     let mut session = session(&model, 1, KvType::F32);
     session.prefill(&ids(&goldens["prompt_ids"])).unwrap();
     let logits = session.logits().unwrap();
     for (id, expected) in ids(&goldens["top_ids"]).into_iter().zip(numbers(&goldens["top_logits"])) {
         let difference = (f64::from(logits[id as usize]) - expected).abs();
-        assert!(difference < 5e-3, "logit of {id}: {} for {expected}", logits[id as usize]);
+        assert!(difference < 0.2, "logit of {id}: {} for {expected}", logits[id as usize]);
     }
     for expected in ids(&goldens["greedy_ids"]) {
         assert_eq!(session.step().unwrap(), expected);

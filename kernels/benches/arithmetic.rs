@@ -115,7 +115,7 @@ fn quantized_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &
         for tokens in [1, 2, 4, 16, 128] {
             let (mut x, mut x_scale) = (vec![0; tokens * rows], vec![0.0; tokens * rows / QUANT_GROUP]);
             let values: Vec<f32> = (0..tokens * rows).map(|_| rng.unit()).collect();
-            menu.quantize(&mut x, &mut x_scale, &values);
+            menu.quantize(&mut x, &mut x_scale, &values, 4.0);
             let x = QuantizedRef::new(&x, &x_scale, tokens, rows).expect("fits");
             let mut y = vec![0.0; tokens * cols];
             let operations = (2 * rows * cols * tokens) as f64;

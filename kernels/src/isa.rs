@@ -18,14 +18,17 @@ pub enum Isa {
     Avx512Vnni,
     /// aarch64 with NEON: 4 lanes.
     Neon,
+    /// [`Isa::Neon`] with `dotprod` (ARMv8.2), for weights in whole numbers.
+    NeonDot,
 }
 
 impl Isa {
     /// Every set, slowest first. A CPU may lack some of them.
-    pub const ALL: [Isa; 6] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon];
+    pub const ALL: [Isa; 7] =
+        [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon, Isa::NeonDot];
 
     /// The name that [`Isa::parse`] reads: `scalar`, `avx2`, `avx_vnni`, `avx512`, `avx512_vnni`,
-    /// `neon`.
+    /// `neon`, `neon_dotprod`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
@@ -34,6 +37,7 @@ impl Isa {
             Isa::Avx512 => "avx512",
             Isa::Avx512Vnni => "avx512_vnni",
             Isa::Neon => "neon",
+            Isa::NeonDot => "neon_dotprod",
         }
     }
 

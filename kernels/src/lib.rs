@@ -55,7 +55,7 @@ pub use active::Active;
 pub use isa::Isa;
 pub use matrix::{Elems, Matrix, STREAMS, interleaved_place};
 pub use quantized::{
-    QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, scale_and_min, with_scale_and_offset,
+    NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE, scale_and_min, with_scale_and_offset,
 };
 pub use screen::{SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenInput, ScreenRows};
 
@@ -63,12 +63,16 @@ use table::Table;
 
 /// The menu of operations, for one instruction set that this CPU has.
 #[derive(Clone, Copy)]
-pub struct Kernels(&'static Table);
+pub struct Kernels {
+    table: &'static Table,
+    /// Whether misses of prefetches into L2 wait there, so that whole tiles are sent for ahead.
+    far: bool,
+}
 
 impl Kernels {
     /// The fastest set that this CPU has.
     pub fn best() -> Kernels {
-        Isa::ALL.into_iter().rev().find_map(Kernels::for_isa).unwrap_or(Kernels(&scalar::TABLE))
+        Isa::ALL.into_iter().rev().find_map(Kernels::for_isa).unwrap_or(Kernels::new(&scalar::TABLE))
     }
 
     /// That set, or `None` if this CPU (or this build) lacks it.
@@ -78,11 +82,19 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni => x86_64::table(isa),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => aarch64::neon(),
+            Isa::Neon | Isa::NeonDot => aarch64::table(isa),
             // Those of other processors.
             _ => None,
         };
-        table.map(Kernels)
+        table.map(Kernels::new)
+    }
+
+    fn new(table: &'static Table) -> Kernels {
+        #[cfg(target_arch = "x86_64")]
+        let far = x86_64::waits_in_l2();
+        #[cfg(not(target_arch = "x86_64"))]
+        let far = false;
+        Kernels { table, far }
     }
 
     /// The sets that this CPU has, slowest first.
@@ -92,7 +104,7 @@ impl Kernels {
 
     /// Which set this is.
     pub fn isa(&self) -> Isa {
-        self.0.isa
+        self.table.isa
     }
 
     /// `y[c] += Σ_k x[k]·W[k, c]`: column form, `W` input-channel-major.
@@ -101,7 +113,7 @@ impl Kernels {
     pub fn gemv(&self, y: &mut [f32], x: &[f32], w: Matrix<'_>) {
         assert!(y.len() == w.cols() && x.len() == w.rows(), "gemv: shapes");
         // SAFETY: `self` exists, so the CPU has the instruction set; the shapes were just checked.
-        unsafe { (self.0.gemv)(y, x, w) }
+        unsafe { (self.table.gemv)(y, x, w) }
     }
 
     /// `y[c] += Σ x[k]·W[k, c]` over the active `k` alone; other rows' bytes are not read.
@@ -111,7 +123,7 @@ impl Kernels {
         assert!(y.len() == w.cols() && x.len() == w.rows(), "gemv_sparse: shapes");
         assert!(active.bound() <= w.rows(), "gemv_sparse: active channels beyond the rows");
         // SAFETY: as in `gemv`; the indices are below active.bound(), hence below the rows.
-        unsafe { (self.0.gemv_sparse)(y, x, active.as_slice(), w) }
+        unsafe { (self.table.gemv_sparse)(y, x, active.as_slice(), w) }
     }
 
     /// `Y[m, c] += Σ_k X[m, k]·W[k, c]`: each row has the bits of [`Kernels::gemv`].
@@ -121,7 +133,7 @@ impl Kernels {
         assert!(y.rows() == x.rows(), "gemm: rows of Y and X");
         assert!(y.cols() == w.cols() && x.cols() == w.rows(), "gemm: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.gemm)(y, x, w) }
+        unsafe { (self.table.gemm)(y, x, w) }
     }
 
     /// `y[n] = Σ_k x[k]·W[n, k]`: row form, `W` output-major; overwrites `y`.
@@ -130,7 +142,7 @@ impl Kernels {
     pub fn dot_rows(&self, y: &mut [f32], x: &[f32], w: Matrix<'_>) {
         assert!(y.len() == w.rows() && x.len() == w.cols(), "dot_rows: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.dot_rows)(y, x, w) }
+        unsafe { (self.table.dot_rows)(y, x, w) }
     }
 
     /// `Y[m, n] = Σ_k X[m, k]·W[n, k]`: each row has the bits of [`Kernels::dot_rows`].
@@ -140,7 +152,7 @@ impl Kernels {
         assert!(y.rows() == x.rows(), "dot_rows_many: rows of Y and X");
         assert!(y.cols() == w.rows() && x.cols() == w.cols(), "dot_rows_many: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.dot_rows_many)(y, x, w) }
+        unsafe { (self.table.dot_rows_many)(y, x, w) }
     }
 
     /// Rough products of all rows ([`ScreenRows`] has the formula): the same bits everywhere, as the sums are of integers. A
@@ -150,7 +162,7 @@ impl Kernels {
     pub fn dot_rows_screen(&self, y: &mut [f32], x: ScreenInput<'_>, w: ScreenRows<'_>) {
         assert!(y.len() == w.rows() && w.takes(&x), "dot_rows_screen: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.dot_rows_screen)(y, x, w) }
+        unsafe { (self.table.dot_rows_screen)(y, x, w) }
     }
 
     /// The channels `k` with `|x[k]|·score[k] > threshold` (`score` absent: 1), ascending.
@@ -162,7 +174,7 @@ impl Kernels {
         assert!(score.is_none_or(|score| score.len() == x.len()), "select: scores");
         assert!(out.len() >= x.len() && u32::try_from(x.len()).is_ok(), "select: output");
         // SAFETY: as in `gemv`.
-        let count = unsafe { (self.0.select)(x, score, threshold, out) };
+        let count = unsafe { (self.table.select)(x, score, threshold, out) };
         Active::from_selection(&out[..count], x.len())
     }
 
@@ -173,7 +185,7 @@ impl Kernels {
         assert!(score.is_none_or(|score| score.len() == x.len()), "mask: scores");
         assert!(y.len() == x.len(), "mask: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.mask)(y, x, score, threshold) }
+        unsafe { (self.table.mask)(y, x, score, threshold) }
     }
 
     /// `y[k] = x[k]·r·weight[k]` with `r = 1 / sqrt(mean(x²) + eps)` (Zhang and Sennrich 2019,
@@ -181,7 +193,7 @@ impl Kernels {
     pub fn rms_norm(&self, y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
         assert!(y.len() == x.len() && weight.len() == x.len(), "rms_norm: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.rms_norm)(y, x, weight, eps) }
+        unsafe { (self.table.rms_norm)(y, x, weight, eps) }
     }
 
     /// `y[k] = (x[k] - mean)·r·weight[k] + bias[k]` with `r = 1 / sqrt(variance + eps)` (Ba et al. 2016,
@@ -190,7 +202,7 @@ impl Kernels {
         assert!(y.len() == x.len() && weight.len() == x.len(), "layer_norm: shapes");
         assert!(bias.is_none_or(|bias| bias.len() == x.len()), "layer_norm: bias");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.layer_norm)(y, x, weight, bias, eps) }
+        unsafe { (self.table.layer_norm)(y, x, weight, bias, eps) }
     }
 
     /// `x = softmax(scale·x)` in place: `e = exp(scale·x - max)`, times `1 / Σ e`.
@@ -198,27 +210,27 @@ impl Kernels {
     /// A NaN, a `+inf`, or nothing but `-inf` among the scaled values makes every result a NaN.
     pub fn softmax(&self, x: &mut [f32], scale: f32) {
         // SAFETY: as in `gemv`; every shape will do.
-        unsafe { (self.0.softmax)(x, scale) }
+        unsafe { (self.table.softmax)(x, scale) }
     }
 
     /// `y = f(x)·up`, or `f(x)` where there is no `up` ([`Activation`] has the formulas). Shapes: `y`, `x`, `up`: `[n]`.
     pub fn activate(&self, kind: Activation, y: &mut [f32], x: &[f32], up: Option<&[f32]>) {
         assert!(y.len() == x.len() && up.is_none_or(|up| up.len() == x.len()), "activate: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.activate)(kind, y, x, up) }
+        unsafe { (self.table.activate)(kind, y, x, up) }
     }
 
     /// `x = cap·tanh(x / cap)` in place, within 2e-7 of `cap`.
     pub fn soft_cap(&self, x: &mut [f32], cap: f32) {
         // SAFETY: as in `gemv`; every shape will do.
-        unsafe { (self.0.soft_cap)(x, cap) }
+        unsafe { (self.table.soft_cap)(x, cap) }
     }
 
     /// `y += x`. Shapes: `y`, `x`: `[n]`.
     pub fn add(&self, y: &mut [f32], x: &[f32]) {
         assert!(y.len() == x.len(), "add: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.add)(y, x) }
+        unsafe { (self.table.add)(y, x) }
     }
 
     /// Rotary position embedding of one head (Su et al. 2021, arXiv:2104.09864), pairing element
@@ -228,40 +240,42 @@ impl Kernels {
         assert!(cos.len() == sin.len(), "rope: cos and sin");
         assert!(x.len().is_multiple_of(2) && x.len() / 2 == cos.len(), "rope: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.rope)(x, cos, sin) }
+        unsafe { (self.table.rope)(x, cos, sin) }
     }
 
     /// `y = x`, exactly, as f32. (A signalling NaN may come out quiet.) Shapes: `y`, `x`: `[n]`.
     pub fn widen(&self, y: &mut [f32], x: Elems<'_>) {
         assert!(y.len() == x.len(), "widen: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.widen)(y, x) }
+        unsafe { (self.table.widen)(y, x) }
     }
 
     /// `y = x` as `f16` bit patterns, to the nearest, ties to even. Shapes: `y`, `x`: `[n]`.
     pub fn narrow_f16(&self, y: &mut [u16], x: &[f32]) {
         assert!(y.len() == x.len(), "narrow_f16: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.narrow_f16)(y, x) }
+        unsafe { (self.table.narrow_f16)(y, x) }
     }
 
-    /// Activations in whole numbers: for each 32 of `x`, `scale = max|x| / 32767` and `whole = x / scale`, to the nearest,
-    /// ties to even. A NaN or an infinity makes its group's scale a NaN.
+    /// Activations in whole numbers: for each 32 of `x`, `scale = max|x| / largest` and `whole = x / scale`, to the nearest,
+    /// ties to even. `largest` is [`WIDE`] where `max|x|` exceeds `wide_from` times the root mean square of all of `x`, and
+    /// else [`NARROW`]; with a `wide_from` of 0 every group is wide. A NaN or an infinity makes its group's scale a NaN.
     ///
     /// Shapes: `whole`, `x`: `[n]`, `scale [n / 32]`, `n` a multiple of 32.
-    pub fn quantize(&self, whole: &mut [i16], scale: &mut [f32], x: &[f32]) {
+    pub fn quantize(&self, whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32) {
         assert!(whole.len() == x.len() && QUANT_GROUP * scale.len() == x.len(), "quantize: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.quantize)(whole, scale, x) }
+        unsafe { (self.table.quantize)(whole, scale, x, wide_from) }
     }
 
-    /// `y += x·W` in whole numbers (`quantized.rs` has the order of sums): column form.
+    /// `y += x·W` in whole numbers (`quantized.rs` has the order of sums): column form. No element of `x` is beyond
+    /// [`WIDE`], as [`quantize`](Kernels::quantize) makes them.
     ///
     /// Shapes: `y [cols]`, `x [rows]`, `x_scale [rows / 32]`, `W [rows, cols]`.
     pub fn gemv_q(&self, y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>) {
         assert!(y.len() == w.cols() && x.len() == w.rows() && x_scale.len() == w.groups(), "gemv_q: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.gemv_q)(y, x, x_scale, w) }
+        _ = unsafe { (self.table.gemv_q)(y, x, x_scale, None, w, self.far) };
     }
 
     /// As [`gemv_q`](Kernels::gemv_q) over the active channels alone; other rows' bytes are not read, nor are the scales
@@ -279,7 +293,7 @@ impl Kernels {
         assert!(y.len() == w.cols() && x.len() == w.rows() && x_scale.len() == w.groups(), "gemv_sparse_q: shapes");
         assert!(active.bound() <= w.rows(), "gemv_sparse_q: active channels beyond the rows");
         // SAFETY: as in `gemv_sparse`.
-        unsafe { (self.0.gemv_sparse_q)(y, x, x_scale, active.as_slice(), w) }
+        unsafe { (self.table.gemv_q)(y, x, x_scale, Some(active.as_slice()), w, self.far) }
     }
 
     /// `Y += X·W`: each row has the bits of [`gemv_q`](Kernels::gemv_q).
@@ -293,7 +307,7 @@ impl Kernels {
             return self.gemv_q(y.row_mut(0), whole, scale, w);
         }
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.gemm_q)(y, x, w) }
+        unsafe { (self.table.gemm_q)(y, x, w, self.far) }
     }
 
     /// `y[n] = Σ_g x_scale[g]·scale[n, g]·Σ_k x[k]·q[n, k]`: row form; overwrites `y`.
@@ -305,7 +319,7 @@ impl Kernels {
         assert!(y.len() == w.rows() && x.len() == w.cols(), "dot_rows_q: shapes");
         assert!(QUANT_GROUP * x_scale.len() == x.len(), "dot_rows_q: scales");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.dot_rows_q)(y, x, x_scale, w) }
+        unsafe { (self.table.dot_rows_q)(y, x, x_scale, w) }
     }
 
     /// Each row of `Y` has the bits of [`dot_rows_q`](Kernels::dot_rows_q).
@@ -315,7 +329,7 @@ impl Kernels {
         assert!(y.rows() == x.rows(), "dot_rows_many_q: rows of Y and X");
         assert!(y.cols() == w.rows() && x.cols() == w.cols(), "dot_rows_many_q: shapes");
         // SAFETY: as in `gemv`.
-        unsafe { (self.0.dot_rows_many_q)(y, x, w) }
+        unsafe { (self.table.dot_rows_many_q)(y, x, w) }
     }
 }
 

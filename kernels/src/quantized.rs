@@ -4,9 +4,11 @@
 //! `g = k / 32`, the grids of GGUF's Q8_0 (8 bits, no minimum) and Q4_1 (4 bits). [`QuantType::Q4s`] writes the minimum in
 //! quarters of the scale, so that both fit 16 bits ([`scale_and_min`]).
 //!
-//! Activations are rounded to 16 bits, a scale for each group of channels: `x[k] ≈ scale[g]·whole[k]`, 256 times finer
-//! than the weights, so that a product's error is the weights' own. Sums within a group are then whole numbers, the same
-//! in any order, and fit an i32: 32 · 2^15 · 2^7 = 2^27. Across groups they are one chain in ascending order:
+//! Activations are rounded to whole numbers too, a scale for each group of channels: `x[k] ≈ scale[g]·whole[k]`, of 8 bits
+//! ([`NARROW`] at most), but of 15 ([`WIDE`]) in groups that hold an outlier of their token. Sums within a group are then
+//! whole numbers, the same in any order, and fit an i32: 32 · 2^14 · 2^7 = 2^26. So it is all the same how a product takes
+//! the numbers: as they are, or as two limbs of 8 bits, `128·high + low`. Across groups sums are one chain in ascending
+//! order:
 //!
 //! ```text
 //! y = fma(x_scale[g]·scale[g, c], Σ_k whole[k]·q[k, c], y);   with a minimum:   y = fma(min[g, c], x_scale[g]·Σ_k whole[k], y)
@@ -16,6 +18,12 @@ use std::ops::Range;
 
 /// Input channels that share a scale.
 pub const QUANT_GROUP: usize = 32;
+
+/// The largest whole number of an activation in a group of 8 bits.
+pub const NARROW: i16 = 127;
+
+/// The largest in a wide group: `128·127 + 63`, so that it is two limbs of -127 to 127, the low one of -64 to 63.
+pub const WIDE: i16 = 16_319;
 
 /// How wide whole numbers are, and what goes with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::{
     Activation, Elems, Isa, MatMut, MatRef, Matrix, SCREEN_BLOCK, SCREEN_GROUP, ScreenInput, ScreenRows, exp as consts,
     table::Table,
 };
-use quantized::{dot_rows_many_q, dot_rows_q, gemm_q, gemv_q, gemv_sparse_q, quantize};
+use quantized::{dot_rows_many_q, dot_rows_q, gemm_q, gemv_q, quantize};
 
 pub(crate) static TABLE: Table = Table {
     isa: Isa::Scalar,
@@ -34,7 +34,6 @@ pub(crate) static TABLE: Table = Table {
     narrow_f16,
     quantize,
     gemv_q,
-    gemv_sparse_q,
     gemm_q,
     dot_rows_q,
     dot_rows_many_q,

@@ -9,8 +9,8 @@ type Select = unsafe fn(&[f32], Option<&[f32]>, f32, &mut [u32]) -> usize;
 /// `y`, `x`, `score`, `threshold`; returns how many it kept.
 type Mask = unsafe fn(&mut [f32], &[f32], Option<&[f32]>, f32) -> usize;
 
-/// `y`, `x` in whole numbers, its scales, indices, `w`; returns how many groups it read.
-type GemvSparseQ = unsafe fn(&mut [f32], &[i16], &[f32], &[u32], Quantized<'_>) -> usize;
+/// `y`, `x` in whole numbers, its scales, indices (`None`: all), `w`, whether to prefetch far ahead; returns how many groups it read.
+type GemvQ = unsafe fn(&mut [f32], &[i16], &[f32], Option<&[u32]>, Quantized<'_>, bool) -> usize;
 
 /// One instruction set's operations.
 ///
@@ -37,11 +37,10 @@ pub(crate) struct Table {
     pub rope: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub widen: unsafe fn(&mut [f32], Elems<'_>),
     pub narrow_f16: unsafe fn(&mut [u16], &[f32]),
-    pub quantize: unsafe fn(&mut [i16], &mut [f32], &[f32]),
-    pub gemv_q: unsafe fn(&mut [f32], &[i16], &[f32], Quantized<'_>),
+    pub quantize: unsafe fn(&mut [i16], &mut [f32], &[f32], f32),
     /// The indices are below the number of rows.
-    pub gemv_sparse_q: GemvSparseQ,
-    pub gemm_q: unsafe fn(MatMut<'_>, QuantizedRef<'_>, Quantized<'_>),
+    pub gemv_q: GemvQ,
+    pub gemm_q: unsafe fn(MatMut<'_>, QuantizedRef<'_>, Quantized<'_>, bool),
     pub dot_rows_q: unsafe fn(&mut [f32], &[i16], &[f32], QuantizedRows<'_>),
     pub dot_rows_many_q: unsafe fn(MatMut<'_>, QuantizedRef<'_>, QuantizedRows<'_>),
 }

@@ -3,13 +3,15 @@
 mod common;
 
 use common::*;
-use rasp_kernels::{Active, Kernels, MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
+use rasp_kernels::{
+    Active, Kernels, MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE,
+};
 
 const TYPES: [QuantType; 3] = [QuantType::Q8, QuantType::Q4, QuantType::Q4s];
 const ROWS: [usize; 6] = [0, 32, 64, 96, 256, 576];
 const COLS: [usize; 8] = [0, 32, 64, 96, 128, 160, 192, 416];
 /// More columns than a kernel takes at a time.
-const WIDE: [(usize, usize); 2] = [(96, 6_176), (32, 12_352)];
+const MANY_COLS: [(usize, usize); 2] = [(96, 6_176), (32, 12_352)];
 
 /// A matrix that owns its memory.
 struct Store {
@@ -72,11 +74,25 @@ impl Store {
     }
 }
 
-/// Activations in whole numbers, and the largest ones now and then.
+/// Activations in whole numbers: all groups wide, or some, or none.
 fn activations(menu: Kernels, kind: Kind, rng: &mut Rng, n: usize) -> (Vec<f32>, Vec<i16>, Vec<f32>) {
+    let wide_from = WIDE_FROM[rng.below(3)];
+    activations_wide_from(menu, kind, rng, n, wide_from)
+}
+
+/// Of uniform numbers the largest of 32 is some 1.7 times the root mean square.
+const WIDE_FROM: [f32; 3] = [0.0, 1.69, 4.0];
+
+fn activations_wide_from(
+    menu: Kernels,
+    kind: Kind,
+    rng: &mut Rng,
+    n: usize,
+    wide_from: f32,
+) -> (Vec<f32>, Vec<i16>, Vec<f32>) {
     let x = kind.values(rng, n);
     let (mut whole, mut scale) = (vec![1; n], vec![f32::NAN; n / QUANT_GROUP]);
-    menu.quantize(&mut whole, &mut scale, &x);
+    menu.quantize(&mut whole, &mut scale, &x, wide_from);
     (x, whole, scale)
 }
 
@@ -89,11 +105,11 @@ fn activations_have_the_scalar_bits() {
     let rng = &mut Rng(21);
     for kind in KINDS {
         for n in [0, 32, 64, 576, 1536] {
-            for _ in 0..20 {
+            for round in 0..21 {
                 let x = kind.values(rng, n);
                 let run = |menu: Kernels| {
                     let (mut whole, mut scale) = (vec![1; n], vec![f32::NAN; n / QUANT_GROUP]);
-                    menu.quantize(&mut whole, &mut scale, &x);
+                    menu.quantize(&mut whole, &mut scale, &x, WIDE_FROM[round % 3]);
                     (whole, scale)
                 };
                 let (want, want_scale) = run(scalar());
@@ -102,7 +118,16 @@ fn activations_have_the_scalar_bits() {
                     assert_eq!(got, want, "{menu:?} {kind:?}");
                     same_bits(&scale, &want_scale, format!("{menu:?} {kind:?}"));
                 }
+                let squares: f64 = x.iter().map(|&x| f64::from(x).powi(2)).sum();
+                let widest = f64::from(WIDE_FROM[round % 3]) * (squares / n as f64).sqrt();
                 for (g, x) in x.chunks(QUANT_GROUP).enumerate() {
+                    let limit = want[g * QUANT_GROUP..][..QUANT_GROUP].iter().map(|q| q.abs()).max().unwrap();
+                    let largest = x.iter().fold(0.0, |largest, x| f64::from(x.abs()).max(largest));
+                    if (squares as f32).is_finite() && largest > 1e-30 {
+                        assert!([NARROW, WIDE].contains(&limit), "{limit}");
+                        // The sum is rounded.
+                        assert!((largest - widest) * f64::from(limit - 5000) > -1e-3 * largest, "{largest} {widest}");
+                    }
                     if x.iter().any(|x| !x.is_finite()) {
                         assert!(want_scale[g].is_nan());
                         continue;
@@ -119,7 +144,7 @@ fn activations_have_the_scalar_bits() {
     let mut whole = [1; 32];
     let mut scale = [1.0];
     for x in [0.0, 1e-36, -1e-40] {
-        scalar().quantize(&mut whole, &mut scale, &[x; 32]);
+        scalar().quantize(&mut whole, &mut scale, &[x; 32], 4.0);
         assert_eq!((whole, scale), ([0; 32], [0.0]), "{x}");
     }
 }
@@ -130,7 +155,7 @@ fn column_form_has_the_scalar_bits() {
     for kind in KINDS {
         for whole in TYPES {
             let shapes = ROWS.into_iter().flat_map(|rows| COLS.map(|cols| (rows, cols)));
-            for (rows, cols) in shapes.chain(WIDE) {
+            for (rows, cols) in shapes.chain(MANY_COLS) {
                 let store = Store::new(whole, kind, rng, rows, cols);
                 let w = store.view();
                 let (_, x, x_scale) = activations(scalar(), kind, rng, rows);
@@ -162,7 +187,7 @@ fn a_part_of_the_columns_and_many_tokens() {
     for whole in TYPES {
         for (rows, cols) in [(32, 32), (96, 160), (576, 192)] {
             let store = Store::new(whole, Kind::Tame, rng, rows, cols);
-            for tokens in [0, 1, 2, 3, 4, 5, 7, 13] {
+            for tokens in [0, 1, 2, 3, 4, 5, 7, 8, 13, 67] {
                 let (_, x, x_scale) = activations(scalar(), Kind::Tame, rng, tokens * rows);
                 let x = QuantizedRef::new(&x, &x_scale, tokens, rows).unwrap();
                 let stride = cols + 7;
@@ -240,37 +265,38 @@ fn sparse_equals_zeroed() {
     }
 }
 
-/// Against sums in f64 of the weights and inputs themselves: rounding inputs to 16 bits is all that may show.
+/// Against sums in f64 of the weights and inputs themselves: rounding inputs is all that may show.
 #[test]
 fn products_are_products() {
     let rng = &mut Rng(26);
-    let close = |got: f32, terms: &mut dyn Iterator<Item = (f64, f64)>, steps: f64| {
+    let close = |got: f32, terms: &mut dyn Iterator<Item = (f64, f64)>, largest: i16| {
         let (mut sum, mut size) = (0.0, 0.0);
         for (x, w) in terms {
             sum += x * w;
             size += w.abs();
         }
         // Half a step of the largest input for each weight; sums in f32 cost less.
-        assert!((f64::from(got) - sum).abs() <= size * 2.0 * steps / 32767.0 + 1e-30, "{got} is not {sum}");
+        assert!((f64::from(got) - sum).abs() <= size * 2.0 * 0.51 / f64::from(largest) + 1e-30, "{got} is not {sum}");
     };
-    for whole in TYPES {
+    for (whole, largest) in TYPES.into_iter().flat_map(|whole| [(whole, NARROW), (whole, WIDE)]) {
         let store = Store::new(whole, Kind::Tame, rng, 576, 64);
-        let (x, q, scale) = activations(scalar(), Kind::Tame, rng, 576);
+        let wide_from = if largest == WIDE { 0.0 } else { 4.0 };
+        let (x, q, scale) = activations_wide_from(scalar(), Kind::Tame, rng, 576, wide_from);
         let mut y = vec![0.0; 64];
         scalar().gemv_q(&mut y, &q, &scale, store.view());
         for (c, &y) in y.iter().enumerate() {
-            close(y, &mut (0..576).map(|k| (f64::from(x[k]), store.at(k, c))), 2.0);
+            close(y, &mut (0..576).map(|k| (f64::from(x[k]), store.at(k, c))), largest);
         }
     }
     let data: Vec<i8> = (0..5 * 576).map(|_| rng.bits() as i8).collect();
     let scales = f16s(Kind::Tame, rng, 5 * 18);
     let w = QuantizedRows::new(&data, &scales, 5, 576).unwrap();
-    let (x, q, scale) = activations(scalar(), Kind::Tame, rng, 576);
+    let (x, q, scale) = activations_wide_from(scalar(), Kind::Tame, rng, 576, 0.0);
     let mut y = vec![0.0; 5];
     scalar().dot_rows_q(&mut y, &q, &scale, w);
     for (n, &y) in y.iter().enumerate() {
         let mut row = vec![0.0; 576];
         w.widen(n, &mut row);
-        close(y, &mut (0..576).map(|k| (f64::from(x[k]), f64::from(row[k]))), 2.0);
+        close(y, &mut (0..576).map(|k| (f64::from(x[k]), f64::from(row[k]))), WIDE);
     }
 }

@@ -85,9 +85,9 @@ impl HeadScreen {
             return None;
         }
         // An exact logit is the sum of 32 lanes and their fold, a rounding each (n/32 + 6, of 2^-24 each); the screen
-        // rounds six times. Twice that, to be safe. Heads of whole numbers take their input in 16 bits, each group of 32
-        // by its largest: √32 · 0.502 / 32767 of the norm at most.
-        let rounding = norm * ((h.len() as f64 / 32.0 + 16.0) * f64::from(f32::EPSILON) + 1e-4);
+        // rounds six times. Twice that, to be safe. Heads of whole numbers take their input in 15 bits, each group of 32
+        // by its largest: √32 · 0.502 / 16319 of the norm at most.
+        let rounding = norm * ((h.len() as f64 / 32.0 + 16.0) * f64::from(f32::EPSILON) + 2e-4);
         let more = 1.001;
         let half_steps = (self.hot as f64).sqrt() / 2.0;
         Some(Rounded {

@@ -52,7 +52,7 @@ impl<'a> HeadRow<'a> {
         logits: &'a mut [f32],
     ) -> HeadRow<'a> {
         if let RowsRef::Quantized(_) = model.lm_head() {
-            model.kernels().quantize(whole, scale, x);
+            model.kernels().quantize(whole, scale, x, 0.0);
         }
         HeadRow { x, whole, scale, logits: Shared::new(logits), finite: AtomicBool::new(true) }
     }
@@ -150,7 +150,7 @@ impl Engine {
             }
         };
         if let RowsRef::Quantized(_) = weights {
-            kernels.quantize(whole, scale, &buf.normed[rows.start * h..rows.end * h]);
+            kernels.quantize(whole, scale, &buf.normed[rows.start * h..rows.end * h], 0.0);
         }
         let whole_cols = if whole.is_empty() { 0 } else { h };
         let whole = QuantizedRef::new(whole, scale, rows.len(), whole_cols).expect("buffers hold a batch");

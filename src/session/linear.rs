@@ -27,6 +27,14 @@ const FINISH: usize = 64 << 10;
 /// Least elements of a part's tile of block sums: 128 KiB, within L2.
 pub(super) const TILE: usize = 32 << 10;
 
+/// Columns of whole numbers that a unit of a batch's work has at least, where there are so many: a cache line of 4 bits.
+const STRIP: usize = 128;
+
+/// From how many times its token's root mean square on a value makes its group of 32 wide, 15 bits instead of 8: some 5 to 20%
+/// of the groups, which costs as much arithmetic and nearly all that 8 bits throughout would cost in perplexity
+/// (`docs/lab/2026-11-28-integer-decode.md`).
+pub(super) const WIDE_FROM: f32 = 4.0;
+
 /// Elements that [`Pass::sums`] needs.
 pub(super) fn sums_len(widest: usize, batch: usize, parts: usize) -> usize {
     let one_token = (BLOCKS - 1) * widest;
@@ -152,7 +160,7 @@ impl Pass<'_, '_> {
         let groups = n / QUANT_GROUP;
         if rows == 1 {
             // Cheaper than a fork, and than remembering that it is done.
-            kernels.quantize(&mut self.whole[..n], &mut self.whole_scale[..groups], x.row(0));
+            kernels.quantize(&mut self.whole[..n], &mut self.whole_scale[..groups], x.row(0), WIDE_FROM);
             return Ok(());
         }
         let (whole, scale) = (Shared::new(&mut *self.whole), Shared::new(&mut *self.whole_scale));
@@ -161,7 +169,7 @@ impl Pass<'_, '_> {
                 // SAFETY: shares of different parts do not overlap.
                 let (whole, scale) =
                     unsafe { (whole.slice(row * n..(row + 1) * n), scale.slice(row * groups..(row + 1) * groups)) };
-                kernels.quantize(whole, scale, x.row(row));
+                kernels.quantize(whole, scale, x.row(row), WIDE_FROM);
             }
         })
     }
@@ -320,7 +328,8 @@ fn batch_pieces(
 ) -> impl Iterator<Item = (Range<usize>, Range<usize>, usize)> {
     let deepest = (0..BLOCKS).map(|n| group.block(n).len()).max().unwrap_or(0) + group.rank();
     let macs = UNIT_MACS / deepest.max(1);
-    let high = (macs / UNIT).clamp(1, rows);
+    let strip = if group.is_quantized() { STRIP } else { UNIT };
+    let high = (macs / strip).clamp(1, rows);
     let wide = (macs / high).min(tile / high);
     cut(0..rows, 1, high).flat_map(move |rows| {
         cut(columns.clone(), UNIT, wide).flat_map(move |columns| {

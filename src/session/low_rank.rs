@@ -88,7 +88,7 @@ fn add_quantized(kernels: Kernels, mut y: MatMut<'_>, t: MatRef<'_>, a: Quantize
                 wide[..t.len()].copy_from_slice(t);
                 wide[t.len()..].fill(0.0);
                 let (whole, scale) = (&mut whole[n * ranks..][..ranks], &mut scale[n * groups..][..groups]);
-                kernels.quantize(whole, scale, &wide[..ranks]);
+                kernels.quantize(whole, scale, &wide[..ranks], 0.0);
             }
             let t = QuantizedRef::new(&whole, &scale, tokens, ranks).expect("room for as many");
             let y = y.reborrow().row_range(first..first + tokens);

@@ -24,7 +24,7 @@ const ALONE: usize = 4096;
 const COLUMNS: usize = 6144;
 
 /// So many tokens are multiplied together from the start; of fewer the first goes by itself, since a product of one reads
-/// memory in longer streams.
+/// memory in longer streams. (Of whole numbers the product of several reads as that of one does.)
 const MANY: usize = 8;
 
 impl Pass<'_, '_> {
@@ -141,7 +141,8 @@ impl Product<'_, '_> {
         while row < rows {
             let sparse = self.thresholds(row).is_some();
             let end = (row..rows).find(|&row| self.thresholds(row).is_some() != sparse).unwrap_or(rows);
-            if end - row < MANY {
+            let reads_well = self.group.is_quantized() && !sparse;
+            if end - row < MANY && !reads_well {
                 self.of_one(row, out, scratch);
                 row += 1;
             }

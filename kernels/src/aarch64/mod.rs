@@ -1,11 +1,17 @@
 //! aarch64: one file an instruction set.
 
+mod dotprod;
 pub(crate) mod neon;
 
-use crate::table::Table;
+use crate::{Isa, table::Table};
 
-/// NEON's table, if this CPU has it (every one but a few embedded cores does). The answer is cached by the standard
-/// library.
-pub(crate) fn neon() -> Option<&'static Table> {
-    std::arch::is_aarch64_feature_detected!("neon").then_some(&neon::TABLE)
+/// The table of that set, if this CPU has it (NEON every one but a few embedded cores does). The answer is cached by the
+/// standard library.
+pub(crate) fn table(isa: Isa) -> Option<&'static Table> {
+    let neon = || std::arch::is_aarch64_feature_detected!("neon");
+    match isa {
+        Isa::Neon if neon() => Some(&neon::TABLE),
+        Isa::NeonDot if neon() && std::arch::is_aarch64_feature_detected!("dotprod") => Some(&dotprod::TABLE),
+        _ => None,
+    }
 }

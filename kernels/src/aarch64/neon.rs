@@ -1,7 +1,8 @@
 //! NEON, as every ARMv8.0 core for applications has it: 4 lanes, 32 registers.
 //!
-//! Later instructions for bf16 and 8-bit products (`bfdot`, `bfmmla`, `sdot`) are not used: the first two round sums
-//! otherwise than a chain of fused multiply-adds does, so that the bits would differ from every other machine's.
+//! With `sdot` (ARMv8.2) where the CPU has it, for weights in whole numbers. Instructions for bf16 (`bfdot`, `bfmmla`) are not
+//! used: they round sums otherwise than a chain of fused multiply-adds does, so that the bits would differ from every other
+//! machine's.
 
 use std::arch::{aarch64::*, asm};
 
@@ -13,19 +14,62 @@ use crate::{
 };
 
 /// Proof that the CPU has NEON.
+///
+/// `DOT`: and `sdot` (ARMv8.2's `dotprod`).
 #[derive(Clone, Copy)]
-pub(crate) struct Neon(());
+pub(crate) struct Neon<const DOT: bool>(());
 
-impl Neon {
-    /// Safe to call where the feature is enabled, and nowhere else: hence the proof.
+// Safe to call where the features are enabled, and nowhere else: hence the proof.
+impl Neon<false> {
     #[inline]
     #[target_feature(enable = "neon")]
-    fn here() -> Neon {
+    fn here() -> Self {
         Neon(())
     }
 }
 
-crate::vector::entries!(Isa::Neon, Neon, "neon");
+impl Neon<true> {
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    pub(super) fn here() -> Self {
+        Neon(())
+    }
+
+    /// Four products of i8 added to each lane. The intrinsic is not stable yet.
+    #[inline(always)]
+    fn sdot(self, mut sums: int32x4_t, w: uint8x16_t, x: uint8x16_t) -> int32x4_t {
+        // SAFETY: self is the proof; the instruction touches registers alone.
+        unsafe {
+            asm!(".arch_extension dotprod", "sdot {sums:v}.4s, {w:v}.16b, {x:v}.16b", sums = inout(vreg) sums,
+                 w = in(vreg) w, x = in(vreg) x, options(pure, nomem, nostack, preserves_flags));
+        }
+        sums
+    }
+}
+
+impl<const DOT: bool> Neon<DOT> {
+    /// [`sdot`](Neon::sdot), where there is such.
+    #[inline(always)]
+    fn dot(self, sums: int32x4_t, w: uint8x16_t, x: uint8x16_t) -> int32x4_t {
+        debug_assert!(DOT);
+        Neon::<true>(self.0).sdot(sums, w, x)
+    }
+}
+
+/// Sums of 32 bits where two vectors of 16 are spoken of.
+#[inline(always)]
+fn from_sums(sums: int32x4_t) -> [int16x8_t; 2] {
+    // SAFETY: every CPU that this is compiled for has NEON; bits are taken as they are.
+    unsafe { [vreinterpretq_s16_s32(sums), vdupq_n_s16(0)] }
+}
+
+#[inline(always)]
+fn to_sums(sums: [int16x8_t; 2]) -> int32x4_t {
+    // SAFETY: as above.
+    unsafe { vreinterpretq_s32_s16(sums[0]) }
+}
+
+crate::vector::entries!(Isa::Neon, Neon<false>, "neon");
 
 /// For each set of lanes, their numbers, ascending, then zeros.
 static COMPRESS: [[u32; 4]; 16] = {
@@ -49,18 +93,21 @@ static LANE_BITS: [u32; 4] = [1, 2, 4, 8];
 
 // In every method `self` proves that the CPU has NEON, and the pointers are the caller's promise: that
 // is all that the intrinsics ask. None of them wants more than an element's alignment.
-impl Simd for Neon {
+impl<const DOT: bool> Simd for Neon<DOT> {
     type V = float32x4_t;
     type M = uint32x4_t;
     type I16 = int16x8_t;
     type I32 = int32x4_t;
-    /// The first row's 32 columns, then the second's.
-    type RowPair = [[int16x8_t; 4]; 2];
-    type Sums = [int32x4_t; 8];
+    type Bytes = uint8x16_t;
+    /// A row's products in each lane of 16 bits; with `sdot` the sums themselves in the first half.
+    type Sums4 = [int16x8_t; 2];
+    /// Two lanes a sum; with `sdot` one, in the first half.
+    type Sums8 = [int32x4_t; 2];
 
     const LANES: usize = 4;
     const ROWS: usize = 8;
     const MANY_REGISTERS: bool = true;
+    const TOKENS: [usize; 2] = [if DOT { 2 } else { 1 }, if DOT { 4 } else { 2 }];
 
     #[inline(always)]
     fn splat(self, value: f32) -> float32x4_t {
@@ -280,48 +327,97 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [[int16x8_t; 4]; 2] {
-        // SAFETY: self is the proof, a and b the caller's promise.
-        [a, b].map(|p| std::array::from_fn(|i| unsafe { vmovl_s8(vld1_s8(p.add(8 * i))) }))
+    unsafe fn quad(self, rows: [*const u8; 4], _: usize) -> [uint8x16_t; 4] {
+        // SAFETY: self is the proof, the rows the caller's promise: 16 bytes of each, no fewer are ever asked for.
+        unsafe {
+            let [a, b, c, d] = [vld1q_u8(rows[0]), vld1q_u8(rows[1]), vld1q_u8(rows[2]), vld1q_u8(rows[3])];
+            let pairs = |a, b| [vreinterpretq_u16_u8(vzip1q_u8(a, b)), vreinterpretq_u16_u8(vzip2q_u8(a, b))];
+            let ([ab, ab_high], [cd, cd_high]) = (pairs(a, b), pairs(c, d));
+            [
+                vreinterpretq_u8_u16(vzip1q_u16(ab, cd)),
+                vreinterpretq_u8_u16(vzip2q_u16(ab, cd)),
+                vreinterpretq_u8_u16(vzip1q_u16(ab_high, cd_high)),
+                vreinterpretq_u8_u16(vzip2q_u16(ab_high, cd_high)),
+            ]
+        }
+    }
+    // A step has 16 places: they ascend.
+    #[inline(always)]
+    fn quad_in_order(self, quad: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
+        quad
     }
     #[inline(always)]
-    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [[int16x8_t; 4]; 2] {
-        [a, b].map(|p| {
-            // SAFETY: self is the proof, a and b the caller's promise.
-            unsafe {
-                let both = vld1q_u8(p);
-                let (low, high) = (vandq_u8(both, vdupq_n_u8(15)), vshrq_n_u8::<4>(both));
-                let wide = |v| vreinterpretq_s16_u16(vmovl_u8(v));
-                [wide(vget_low_u8(low)), wide(vget_high_u8(low)), wide(vget_low_u8(high)), wide(vget_high_u8(high))]
-            }
-        })
+    fn sums_in_order(self, sums: [int32x4_t; 4]) -> [int32x4_t; 4] {
+        sums
     }
     #[inline(always)]
-    fn splat_pair(self, pair: i32) -> int16x8_t {
+    fn nibbles(self, bytes: uint8x16_t) -> [uint8x16_t; 2] {
         // SAFETY: self is the proof.
-        unsafe { vreinterpretq_s16_s32(vdupq_n_s32(pair)) }
+        unsafe { [vandq_u8(bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(bytes)] }
     }
     #[inline(always)]
-    fn zero_sums(self) -> [int32x4_t; 8] {
-        [self.zero_i32(); 8]
+    fn whole(self, bytes: uint8x16_t) -> uint8x16_t {
+        bytes
     }
     #[inline(always)]
-    fn add_row_pair(self, sums: [int32x4_t; 8], row_pair: [[int16x8_t; 4]; 2], pair: int16x8_t) -> [int32x4_t; 8] {
+    fn splat_quad(self, x: i32) -> uint8x16_t {
         // SAFETY: self is the proof.
-        std::array::from_fn(|i| unsafe {
-            let (a, b, x) = (row_pair[0][i / 2], row_pair[1][i / 2], vget_low_s16(pair));
-            if i % 2 == 0 {
-                let sum = vmlal_lane_s16::<0>(sums[i], vget_low_s16(a), x);
-                vmlal_lane_s16::<1>(sum, vget_low_s16(b), x)
-            } else {
-                vmlal_high_lane_s16::<1>(vmlal_high_lane_s16::<0>(sums[i], a, x), b, x)
-            }
-        })
+        unsafe { vreinterpretq_u8_s32(vdupq_n_s32(x)) }
     }
     #[inline(always)]
-    fn sums_at(self, sums: [int32x4_t; 8], v: usize) -> float32x4_t {
+    fn zero4(self) -> [int16x8_t; 2] {
         // SAFETY: self is the proof.
-        unsafe { vcvtq_f32_s32(sums[v]) }
+        unsafe { [vdupq_n_s16(0); 2] }
+    }
+    #[inline(always)]
+    fn dot_u4(self, sums: [int16x8_t; 2], w: uint8x16_t, x: uint8x16_t) -> [int16x8_t; 2] {
+        if DOT {
+            return from_sums(self.dot(to_sums(sums), w, x));
+        }
+        // SAFETY: self is the proof. Each lane has a row's products, eight of 15·127 at most.
+        unsafe {
+            let (w, x) = (vreinterpretq_s8_u8(w), vreinterpretq_s8_u8(x));
+            [vmlal_s8(sums[0], vget_low_s8(w), vget_low_s8(x)), vmlal_high_s8(sums[1], w, x)]
+        }
+    }
+    #[inline(always)]
+    fn sums4(self, sums: [int16x8_t; 2]) -> int32x4_t {
+        if DOT {
+            return to_sums(sums);
+        }
+        // SAFETY: self is the proof.
+        unsafe { vpaddq_s32(vpaddlq_s16(sums[0]), vpaddlq_s16(sums[1])) }
+    }
+    #[inline(always)]
+    fn zero8(self) -> [int32x4_t; 2] {
+        [self.zero_i32(); 2]
+    }
+    #[inline(always)]
+    fn dot_i8(self, sums: [int32x4_t; 2], w: uint8x16_t, x: uint8x16_t) -> [int32x4_t; 2] {
+        if DOT {
+            return [self.dot(sums[0], w, x), sums[1]];
+        }
+        // SAFETY: self is the proof.
+        unsafe {
+            let (w, x) = (vreinterpretq_s8_u8(w), vreinterpretq_s8_u8(x));
+            let low = vmull_s8(vget_low_s8(w), vget_low_s8(x));
+            [vpadalq_s16(sums[0], low), vpadalq_s16(sums[1], vmull_high_s8(w, x))]
+        }
+    }
+    #[inline(always)]
+    fn sums8(self, sums: [int32x4_t; 2], _: i32) -> int32x4_t {
+        // SAFETY: self is the proof.
+        if DOT { sums[0] } else { unsafe { vpaddq_s32(sums[0], sums[1]) } }
+    }
+    #[inline(always)]
+    fn limbs(self, high: int32x4_t, low: int32x4_t) -> int32x4_t {
+        // SAFETY: self is the proof.
+        unsafe { vaddq_s32(vshlq_n_s32::<7>(high), low) }
+    }
+    #[inline(always)]
+    fn to_f32(self, a: int32x4_t) -> float32x4_t {
+        // SAFETY: self is the proof.
+        unsafe { vcvtq_f32_s32(a) }
     }
 
     #[inline(always)]

@@ -1,31 +1,43 @@
 //! The truth for weights in whole numbers.
 
-use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, scale_and_min};
+use super::{LANES, fold};
+use crate::{MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE, scale_and_min};
 
 /// Lanes of a row-form sum of whole numbers: each takes two neighbours of a group.
 pub(crate) const PAIR_LANES: usize = QUANT_GROUP / 2;
 
-/// The largest whole number of an activation.
-pub(crate) const LARGEST: f32 = 32767.0;
-
-/// For the largest magnitude of a group, as bits: what its values are multiplied by to become whole numbers, and the scale
-/// that takes that back. A group with a NaN or an infinity becomes NaNs. One whose largest value is so small that the
-/// factor would overflow (below 1e-34) becomes zeros.
+/// From which magnitude on a group is wide: `wide_from` times the root mean square of `n` elements.
 #[inline(always)]
-pub(crate) fn factors(largest: u32) -> (f32, f32) {
+pub(crate) fn widest(sum_of_squares: f32, n: usize, wide_from: f32) -> f32 {
+    wide_from * (sum_of_squares / n as f32).sqrt()
+}
+
+/// For the largest magnitude of a group, as bits, and from which on it is wide: what its values are multiplied by to become
+/// whole numbers, and the scale that takes that back. A group with a NaN or an infinity becomes NaNs. One whose largest
+/// value is so small that the factor would overflow (below 1e-34) becomes zeros.
+#[inline(always)]
+pub(crate) fn factors(largest: u32, widest: f32) -> (f32, f32) {
     if largest >= f32::INFINITY.to_bits() {
         return (0.0, f32::NAN);
     }
     let largest = f32::from_bits(largest);
-    let factor = LARGEST / largest;
-    if factor < f32::INFINITY { (factor, largest / LARGEST) } else { (0.0, 0.0) }
+    // Where squares overflow nothing compares, and all is wide.
+    let narrow = largest <= widest;
+    let limit = f32::from(if narrow { NARROW } else { WIDE });
+    let factor = limit / largest;
+    if factor < f32::INFINITY { (factor, largest / limit) } else { (0.0, 0.0) }
 }
 
-pub(super) fn quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32]) {
+pub(super) fn quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32) {
+    let mut lanes = [0.0; LANES];
+    for (k, &x) in x.iter().enumerate() {
+        lanes[k % LANES] = x.mul_add(x, lanes[k % LANES]);
+    }
+    let widest = widest(fold(lanes), x.len(), wide_from);
     for ((whole, scale), x) in whole.chunks_mut(QUANT_GROUP).zip(scale).zip(x.chunks(QUANT_GROUP)) {
         let largest = x.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0);
         let factor;
-        (factor, *scale) = factors(largest);
+        (factor, *scale) = factors(largest, widest);
         for (whole, &x) in whole.iter_mut().zip(x) {
             *whole = if factor == 0.0 { 0 } else { (x * factor).round_ties_even() as i16 };
         }
@@ -65,30 +77,35 @@ fn group(y: &mut [f32], (x, x_scale): (&[i16], &[f32]), g: usize, channels: &[us
     }
 }
 
-pub(super) fn gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>) {
-    for g in 0..w.groups() {
-        let channels: [usize; QUANT_GROUP] = std::array::from_fn(|k| g * QUANT_GROUP + k);
-        group(y, (x, x_scale), g, &channels, &w);
-    }
-}
-
-pub(super) fn gemv_sparse_q(y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>) -> usize {
+pub(super) fn gemv_q(
+    y: &mut [f32],
+    x: &[i16],
+    x_scale: &[f32],
+    active: Option<&[u32]>,
+    w: Quantized<'_>,
+    _: bool,
+) -> usize {
     let mut read = 0;
-    for active in active.chunk_by(|&a, &b| a as usize / QUANT_GROUP == b as usize / QUANT_GROUP) {
+    for g in 0..w.groups() {
+        let kept = |k: &usize| active.is_none_or(|active| active.binary_search(&(*k as u32)).is_ok());
         let mut channels = [0; QUANT_GROUP];
-        for (channel, &k) in channels.iter_mut().zip(active) {
-            *channel = k as usize;
+        let mut len = 0;
+        for k in (g * QUANT_GROUP..(g + 1) * QUANT_GROUP).filter(kept) {
+            channels[len] = k;
+            len += 1;
         }
-        group(y, (x, x_scale), channels[0] / QUANT_GROUP, &channels[..active.len()], &w);
-        read += 1;
+        if len > 0 {
+            group(y, (x, x_scale), g, &channels[..len], &w);
+            read += 1;
+        }
     }
     read
 }
 
-pub(super) fn gemm_q(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>) {
+pub(super) fn gemm_q(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool) {
     for m in 0..x.rows() {
         let (whole, scale) = x.row(m);
-        gemv_q(y.row_mut(m), whole, scale, w);
+        gemv_q(y.row_mut(m), whole, scale, None, w, far);
     }
 }
 

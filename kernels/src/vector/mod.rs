@@ -64,7 +64,6 @@ macro_rules! entries {
             narrow_f16,
             quantize,
             gemv_q,
-            gemv_sparse_q,
             gemm_q,
             dot_rows_q,
             dot_rows_many_q,
@@ -88,12 +87,11 @@ macro_rules! entries {
             rope = vector::elementwise::rope(x: &mut [f32], cos: &[f32], sin: &[f32]);
             widen = vector::elementwise::widen(y: &mut [f32], x: Elems<'_>);
             narrow_f16 = vector::elementwise::narrow_f16(y: &mut [u16], x: &[f32]);
-            quantize = vector::quantized::quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32]);
-            gemv_q = vector::quantized::gemv::gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>);
-            gemv_sparse_q = vector::quantized::gemv::gemv_sparse_q(
-                y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>
+            quantize = vector::quantized::quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32);
+            gemv_q = vector::quantized::gemv::gemv_q(
+                y: &mut [f32], x: &[i16], x_scale: &[f32], active: Option<&[u32]>, w: Quantized<'_>, far: bool
             ) -> usize;
-            gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>);
+            gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool);
             dot_rows_q = vector::quantized::rows::dot_rows_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>);
             dot_rows_many_q = vector::quantized::rows::dot_rows_many_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>);
         }

@@ -14,13 +14,18 @@ pub(crate) trait Simd: Copy {
     type I16: Copy;
     /// [`Simd::LANES`] values of i32.
     type I32: Copy;
-    /// Whole numbers of two rows, 32 columns of each, as i16.
-    type RowPair: Copy;
-    /// 32 sums of i32, in an order of the set's own.
-    type Sums: Copy;
+    /// `4·LANES` bytes.
+    type Bytes: Copy;
+    /// Sums over a group's quads of channels, for each lane's place: of products of numbers of 4 bits, and of 8.
+    type Sums4: Copy;
+    type Sums8: Copy;
 
     /// Lanes of a vector: a power of two, at most 16.
     const LANES: usize;
+    /// Bytes of a row that are taken at a time.
+    const STEP: usize = 4 * Self::LANES;
+    /// Tokens whose sums of a step stay in registers: of numbers of 4 bits (8 sums each), and of 8 (4 each).
+    const TOKENS: [usize; 2];
     /// Rows of the matrix product's register tile, `ROWS × 2` vectors: at most 12.
     const ROWS: usize;
     /// Whether there are 32 vector registers rather than 16.
@@ -115,36 +120,51 @@ pub(crate) trait Simd: Copy {
     /// `w` is valid for reading `2·LANES` elements.
     unsafe fn pairs_i8(self, x: Self::I16, w: *const i8) -> Self::V;
 
-    /// # Safety
-    /// `a` and `b` are valid for reading 32 elements.
-    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> Self::RowPair;
-    /// Numbers of 4 bits: byte `i` of 16 holds columns `i` (low) and `i + 16` (high).
+    /// Four rows' bytes, so that each four neighbours are one place of all four: those of places `4j..4j + 4` of the first
+    /// 16, of the second 16, … in register `j`. Products of them stand in that order too. Beyond the first `bytes`, a
+    /// multiple of 16, what stands there means nothing.
     ///
     /// # Safety
-    /// `a` and `b` are valid for reading 16 bytes.
-    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> Self::RowPair;
-    /// [`row_pair_u4`](Simd::row_pair_u4) of two neighbouring blocks; its sums are taken with
-    /// [`sums_of_pairs_u4_at`](Simd::sums_of_pairs_u4_at).
-    ///
-    /// # Safety
-    /// `a` and `b` are valid for reading 32 bytes.
+    /// Each row is valid for reading so many bytes, at most [`Simd::STEP`].
+    unsafe fn quad(self, rows: [*const u8; 4], bytes: usize) -> [Self::Bytes; 4];
+    /// Registers of a quad so that places ascend.
+    fn quad_in_order(self, quad: [Self::Bytes; 4]) -> [Self::Bytes; 4];
+    /// The same for sums of a quad.
+    fn sums_in_order(self, sums: [Self::I32; 4]) -> [Self::I32; 4];
+    /// The low four bits of each byte, and the high ones.
+    fn nibbles(self, bytes: Self::Bytes) -> [Self::Bytes; 2];
+    /// Bytes that are i8, as [`dot_i8`](Simd::dot_i8) takes them.
+    fn whole(self, bytes: Self::Bytes) -> Self::Bytes;
+    /// Inputs of four channels, i8, again and again.
+    fn splat_quad(self, x: i32) -> Self::Bytes;
+
+    fn zero4(self) -> Self::Sums4;
+    /// Adds to each lane the products of its four numbers of 0 to 15 with the four inputs, of -127 to 127. Of a group's
+    /// eight quads at most.
+    fn dot_u4(self, sums: Self::Sums4, w: Self::Bytes, x: Self::Bytes) -> Self::Sums4;
+    fn sums4(self, sums: Self::Sums4) -> Self::I32;
+    /// A quad of bytes that hold two numbers of 4 bits each: to `low` and to `high`, in an order of the set's own, which
+    /// [`sums_of_nibbles`](Simd::sums_of_nibbles) takes back.
     #[inline(always)]
-    unsafe fn row_pairs_u4(self, a: *const u8, b: *const u8) -> [Self::RowPair; 2] {
-        // SAFETY: the same contract.
-        unsafe { [self.row_pair_u4(a, b), self.row_pair_u4(a.add(16), b.add(16))] }
+    fn dot_nibbles(self, sums: [Self::Sums4; 2], w: Self::Bytes, x: Self::Bytes) -> [Self::Sums4; 2] {
+        let [low, high] = self.nibbles(w);
+        [self.dot_u4(sums[0], low, x), self.dot_u4(sums[1], high, x)]
     }
-    /// The sums of columns `v·LANES..(v + 1)·LANES` of two blocks, in order, as f32.
+    /// Sums of low numbers and of high ones.
     #[inline(always)]
-    fn sums_of_pairs_u4_at(self, sums: [Self::Sums; 2], v: usize) -> Self::V {
-        self.sums_at(sums[v / (32 / Self::LANES)], v % (32 / Self::LANES))
+    fn sums_of_nibbles(self, sums: [Self::Sums4; 2]) -> [Self::I32; 2] {
+        [self.sums4(sums[0]), self.sums4(sums[1])]
     }
-    /// Two values, the first in the low half, again and again.
-    fn splat_pair(self, pair: i32) -> Self::I16;
-    fn zero_sums(self) -> Self::Sums;
-    /// Adds to each column's sum the first of the pair times the first row's number and the second times the second's.
-    fn add_row_pair(self, sums: Self::Sums, row_pair: Self::RowPair, pair: Self::I16) -> Self::Sums;
-    /// The sums of columns `v·LANES..(v + 1)·LANES`, in order, as f32.
-    fn sums_at(self, sums: Self::Sums, v: usize) -> Self::V;
+
+    fn zero8(self) -> Self::Sums8;
+    /// As [`dot_u4`](Simd::dot_u4), for weights that are i8.
+    fn dot_i8(self, sums: Self::Sums8, w: Self::Bytes, x: Self::Bytes) -> Self::Sums8;
+    /// `total`: the sum of all inputs that were multiplied.
+    fn sums8(self, sums: Self::Sums8, total: i32) -> Self::I32;
+
+    /// `128·high + low`
+    fn limbs(self, high: Self::I32, low: Self::I32) -> Self::I32;
+    fn to_f32(self, a: Self::I32) -> Self::V;
 
     /// A hint that the line at `p` will be read soon. `p` may be anything.
     fn prefetch(self, p: *const u8);

@@ -24,12 +24,14 @@ impl<const N: usize> Simd for Soft<N> {
     type M = [bool; N];
     type I16 = [[i16; N]; 2];
     type I32 = [i32; N];
-    type RowPair = [[i16; 32]; 2];
-    type Sums = [i32; 32];
+    type Bytes = [[u8; 4]; N];
+    type Sums4 = [i16; N];
+    type Sums8 = [i32; N];
 
     const LANES: usize = N;
     const ROWS: usize = if N == 16 { 12 } else { 8 };
     const MANY_REGISTERS: bool = true;
+    const TOKENS: [usize; 2] = [2, 4];
 
     #[inline(never)]
     fn splat(self, value: f32) -> [f32; N] {
@@ -196,32 +198,71 @@ impl<const N: usize> Simd for Soft<N> {
             (product(2 * l) + product(2 * l + 1)) as f32
         })
     }
+    // Places ascend, 4 of each register to a lane as everywhere.
     #[inline(never)]
-    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [[i16; 32]; 2] {
-        // SAFETY: by contract.
-        [a, b].map(|p| std::array::from_fn(|c| i16::from(unsafe { *p.add(c) })))
+    unsafe fn quad(self, rows: [*const u8; 4], bytes: usize) -> [[[u8; 4]; N]; 4] {
+        let at = |place: usize| {
+            // SAFETY: by contract.
+            rows.map(|row| if place < bytes { unsafe { *row.add(place) } } else { 0xff })
+        };
+        std::array::from_fn(|j| std::array::from_fn(|l| at(j * N + l)))
     }
     #[inline(never)]
-    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [[i16; 32]; 2] {
-        // SAFETY: by contract.
-        [a, b].map(|p| std::array::from_fn(|c| i16::from(unsafe { *p.add(c % 16) } >> (c / 16 * 4) & 15)))
+    fn quad_in_order(self, quad: [[[u8; 4]; N]; 4]) -> [[[u8; 4]; N]; 4] {
+        quad
     }
     #[inline(never)]
-    fn splat_pair(self, pair: i32) -> [[i16; N]; 2] {
-        [std::array::from_fn(|l| (pair >> (16 * (l % 2))) as i16); 2]
+    fn sums_in_order(self, sums: [[i32; N]; 4]) -> [[i32; N]; 4] {
+        sums
     }
     #[inline(never)]
-    fn zero_sums(self) -> [i32; 32] {
-        [0; 32]
+    fn nibbles(self, bytes: [[u8; 4]; N]) -> [[[u8; 4]; N]; 2] {
+        [bytes.map(|place| place.map(|byte| byte & 15)), bytes.map(|place| place.map(|byte| byte >> 4))]
     }
     #[inline(never)]
-    fn add_row_pair(self, sums: [i32; 32], row_pair: [[i16; 32]; 2], pair: [[i16; N]; 2]) -> [i32; 32] {
-        let product = |row: usize, c: usize| i32::from(row_pair[row][c]) * i32::from(pair[0][row]);
-        std::array::from_fn(|c| sums[c] + product(0, c) + product(1, c))
+    fn whole(self, bytes: [[u8; 4]; N]) -> [[u8; 4]; N] {
+        bytes
     }
     #[inline(never)]
-    fn sums_at(self, sums: [i32; 32], v: usize) -> [f32; N] {
-        std::array::from_fn(|l| sums[v * N + l] as f32)
+    fn splat_quad(self, x: i32) -> [[u8; 4]; N] {
+        [x.to_le_bytes(); N]
+    }
+    #[inline(never)]
+    fn zero4(self) -> [i16; N] {
+        [0; N]
+    }
+    #[inline(never)]
+    fn dot_u4(self, sums: [i16; N], w: [[u8; 4]; N], x: [[u8; 4]; N]) -> [i16; N] {
+        // An overflow panics.
+        std::array::from_fn(|l| {
+            (0..4).fold(sums[l], |sum, r| sum + i16::from(w[l][r]) * i16::from(x[l][r].cast_signed()))
+        })
+    }
+    #[inline(never)]
+    fn sums4(self, sums: [i16; N]) -> [i32; N] {
+        sums.map(i32::from)
+    }
+    #[inline(never)]
+    fn zero8(self) -> [i32; N] {
+        [0; N]
+    }
+    #[inline(never)]
+    fn dot_i8(self, sums: [i32; N], w: [[u8; 4]; N], x: [[u8; 4]; N]) -> [i32; N] {
+        std::array::from_fn(|l| {
+            (0..4).fold(sums[l], |sum, r| sum + i32::from(w[l][r].cast_signed()) * i32::from(x[l][r].cast_signed()))
+        })
+    }
+    #[inline(never)]
+    fn sums8(self, sums: [i32; N], _: i32) -> [i32; N] {
+        sums
+    }
+    #[inline(never)]
+    fn limbs(self, high: [i32; N], low: [i32; N]) -> [i32; N] {
+        std::array::from_fn(|l| 128 * high[l] + low[l])
+    }
+    #[inline(never)]
+    fn to_f32(self, a: [i32; N]) -> [f32; N] {
+        a.map(|a| a as f32)
     }
 
     #[inline(never)]
@@ -245,11 +286,12 @@ mod tests {
     };
 
     fn menus() -> [(&'static str, Kernels); 2] {
-        [("4 lanes", Kernels(&super::four::TABLE)), ("16 lanes", Kernels(&super::sixteen::TABLE))]
+        let menu = |table, far| Kernels { table, far };
+        [("4 lanes", menu(&super::four::TABLE, true)), ("16 lanes", menu(&super::sixteen::TABLE, false))]
     }
 
     fn truth() -> Kernels {
-        Kernels(&crate::scalar::TABLE)
+        Kernels::new(&crate::scalar::TABLE)
     }
 
     /// Numbers of many magnitudes, by a linear congruence (Knuth's MMIX), some of them zero.
@@ -368,7 +410,7 @@ mod tests {
                 let (tokens, x) = (7, numbers.take(7 * rows));
                 let run = |menu: Kernels| {
                     let (mut x_whole, mut x_scale) = (vec![0; 7 * rows], vec![0.0; 7 * rows / 32]);
-                    menu.quantize(&mut x_whole, &mut x_scale, &x);
+                    menu.quantize(&mut x_whole, &mut x_scale, &x, 1.5);
                     let x = QuantizedRef::new(&x_whole, &x_scale, tokens, rows).unwrap();
                     let mut y = vec![0.5; (2 * tokens + 1) * cols];
                     let (gemm, rest) = y.split_at_mut(tokens * cols);

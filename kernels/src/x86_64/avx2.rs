@@ -59,13 +59,15 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type M = __m256;
     type I16 = __m256i;
     type I32 = __m256i;
-    /// Pairs of columns, eight to a vector.
-    type RowPair = [__m256i; 4];
-    type Sums = [__m256i; 4];
+    type Bytes = __m256i;
+    /// Of 32 bits, or without VNNI two of 16 bits for each lane.
+    type Sums4 = __m256i;
+    type Sums8 = [__m256i; 2];
 
     const LANES: usize = 8;
     const ROWS: usize = 6;
     const MANY_REGISTERS: bool = false;
+    const TOKENS: [usize; 2] = [1, if VNNI { 2 } else { 1 }];
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
@@ -283,61 +285,118 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
 
-    // Bytes are paired before they are widened: half as wide, half the work.
     #[inline(always)]
-    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [__m256i; 4] {
-        // SAFETY: self is the proof, a and b the caller's promise.
+    unsafe fn quad(self, rows: [*const u8; 4], bytes: usize) -> [__m256i; 4] {
+        // SAFETY: self is the proof, 16 or 32 bytes of each row the caller's promise.
         unsafe {
-            let load = |p: *const i8| _mm_loadu_si128(p.cast());
-            let (a, b) = ([load(a), load(a.add(16))], [load(b), load(b.add(16))]);
+            let load = |p: *const u8| match bytes {
+                16 => _mm256_castsi128_si256(_mm_loadu_si128(p.cast())),
+                _ => _mm256_loadu_si256(p.cast()),
+            };
+            let [a, b, c, d] = [load(rows[0]), load(rows[1]), load(rows[2]), load(rows[3])];
+            let (ab, cd) = (_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d));
+            let (ab_high, cd_high) = (_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d));
             [
-                _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a[0], b[0])),
-                _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a[0], b[0])),
-                _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a[1], b[1])),
-                _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a[1], b[1])),
+                _mm256_unpacklo_epi16(ab, cd),
+                _mm256_unpackhi_epi16(ab, cd),
+                _mm256_unpacklo_epi16(ab_high, cd_high),
+                _mm256_unpackhi_epi16(ab_high, cd_high),
             ]
         }
     }
     #[inline(always)]
-    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [__m256i; 4] {
-        // SAFETY: self is the proof, a and b the caller's promise.
+    fn quad_in_order(self, quad: [__m256i; 4]) -> [__m256i; 4] {
+        let [a, b, c, d] = quad;
+        // SAFETY: self is the proof.
         unsafe {
-            let (a, b) = (_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()));
-            let first = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b));
-            let second = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(a, b));
-            let low = _mm256_set1_epi16(15);
             [
-                _mm256_and_si256(first, low),
-                _mm256_and_si256(second, low),
-                _mm256_srli_epi16::<4>(first),
-                _mm256_srli_epi16::<4>(second),
+                _mm256_permute2x128_si256::<0x20>(a, b),
+                _mm256_permute2x128_si256::<0x20>(c, d),
+                _mm256_permute2x128_si256::<0x31>(a, b),
+                _mm256_permute2x128_si256::<0x31>(c, d),
             ]
         }
     }
     #[inline(always)]
-    fn splat_pair(self, pair: i32) -> __m256i {
+    fn sums_in_order(self, sums: [__m256i; 4]) -> [__m256i; 4] {
+        self.quad_in_order(sums)
+    }
+    #[inline(always)]
+    fn nibbles(self, bytes: __m256i) -> [__m256i; 2] {
         // SAFETY: self is the proof.
-        unsafe { _mm256_set1_epi32(pair) }
+        unsafe {
+            let low = _mm256_set1_epi8(15);
+            [_mm256_and_si256(bytes, low), _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low)]
+        }
     }
     #[inline(always)]
-    fn zero_sums(self) -> [__m256i; 4] {
-        [self.zero_i32(); 4]
-    }
-    #[inline(always)]
-    fn add_row_pair(self, sums: [__m256i; 4], row_pair: [__m256i; 4], pair: __m256i) -> [__m256i; 4] {
-        // SAFETY: self is the proof, of VNNI too where it says so.
-        std::array::from_fn(|i| unsafe {
-            if VNNI {
-                _mm256_dpwssd_avx_epi32(sums[i], row_pair[i], pair)
-            } else {
-                _mm256_add_epi32(sums[i], _mm256_madd_epi16(row_pair[i], pair))
-            }
-        })
-    }
-    #[inline(always)]
-    fn sums_at(self, sums: [__m256i; 4], v: usize) -> __m256 {
+    fn whole(self, bytes: __m256i) -> __m256i {
         // SAFETY: self is the proof.
-        unsafe { _mm256_cvtepi32_ps(sums[v]) }
+        unsafe { _mm256_xor_si256(bytes, _mm256_set1_epi8(i8::MIN)) }
+    }
+    #[inline(always)]
+    fn splat_quad(self, x: i32) -> __m256i {
+        // SAFETY: self is the proof.
+        unsafe { _mm256_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn zero4(self) -> __m256i {
+        self.zero_i32()
+    }
+    #[inline(always)]
+    fn dot_u4(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: self is the proof, of VNNI too where it says so. Sums of 16 bits: at most 16 products of 15·127.
+        unsafe {
+            if VNNI { _mm256_dpbusd_avx_epi32(sums, w, x) } else { _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x)) }
+        }
+    }
+    #[inline(always)]
+    fn sums4(self, sums: __m256i) -> __m256i {
+        // SAFETY: self is the proof.
+        if VNNI { sums } else { unsafe { _mm256_madd_epi16(sums, _mm256_set1_epi16(1)) } }
+    }
+    // With VNNI the low numbers are not cut out: bytes are low + 16·high, and high ones are known.
+    #[inline(always)]
+    fn dot_nibbles(self, sums: [__m256i; 2], w: __m256i, x: __m256i) -> [__m256i; 2] {
+        let [low, high] = self.nibbles(w);
+        [self.dot_u4(sums[0], if VNNI { w } else { low }, x), self.dot_u4(sums[1], high, x)]
+    }
+    #[inline(always)]
+    fn sums_of_nibbles(self, sums: [__m256i; 2]) -> [__m256i; 2] {
+        let [low, high] = [self.sums4(sums[0]), self.sums4(sums[1])];
+        // SAFETY: self is the proof.
+        [if VNNI { unsafe { _mm256_sub_epi32(low, _mm256_slli_epi32::<4>(high)) } } else { low }, high]
+    }
+    #[inline(always)]
+    fn zero8(self) -> [__m256i; 2] {
+        [self.zero_i32(); 2]
+    }
+    #[inline(always)]
+    fn dot_i8(self, sums: [__m256i; 2], w: __m256i, x: __m256i) -> [__m256i; 2] {
+        if VNNI {
+            return [self.dot_u4(sums[0], w, x), sums[1]];
+        }
+        let [low, high] = self.nibbles(w);
+        [self.dot_u4(sums[0], low, x), self.dot_u4(sums[1], high, x)]
+    }
+    #[inline(always)]
+    fn sums8(self, sums: [__m256i; 2], total: i32) -> __m256i {
+        // SAFETY: self is the proof. Weights were multiplied with 128 more than they are.
+        unsafe {
+            let low = self.sums4(sums[0]);
+            let all = if VNNI { low } else { _mm256_add_epi32(low, _mm256_slli_epi32::<4>(self.sums4(sums[1]))) };
+            _mm256_sub_epi32(all, _mm256_set1_epi32(128 * total))
+        }
+    }
+    #[inline(always)]
+    fn limbs(self, high: __m256i, low: __m256i) -> __m256i {
+        // SAFETY: self is the proof.
+        unsafe { _mm256_add_epi32(_mm256_slli_epi32::<7>(high), low) }
+    }
+    #[inline(always)]
+    fn to_f32(self, a: __m256i) -> __m256 {
+        // SAFETY: self is the proof.
+        unsafe { _mm256_cvtepi32_ps(a) }
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! AVX-512 F, BW, DQ and VL: 16 lanes, 32 registers, masks.
 
-use std::arch::{asm, x86_64::*};
+use std::arch::x86_64::*;
 
 use crate::{
     Isa,
@@ -41,13 +41,15 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type M = __mmask16;
     type I16 = __m512i;
     type I32 = __m512i;
-    /// Pairs of columns 0-7 and 16-23, and of the others.
-    type RowPair = [__m512i; 2];
-    type Sums = [__m512i; 2];
+    type Bytes = __m512i;
+    /// Of 32 bits, or without VNNI two of 16 bits for each lane.
+    type Sums4 = __m512i;
+    type Sums8 = [__m512i; 2];
 
     const LANES: usize = 16;
     const ROWS: usize = 12;
     const MANY_REGISTERS: bool = true;
+    const TOKENS: [usize; 2] = [2, if VNNI { 4 } else { 2 }];
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -253,79 +255,101 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         }
     }
 
-    // Bytes are paired before they are widened: half as wide, half the work.
     #[inline(always)]
-    unsafe fn row_pair_i8(self, a: *const i8, b: *const i8) -> [__m512i; 2] {
-        // SAFETY: self is the proof, a and b the caller's promise.
+    unsafe fn quad(self, rows: [*const u8; 4], bytes: usize) -> [__m512i; 4] {
+        // SAFETY: self is the proof, `bytes` of each row the caller's promise; no others are touched.
         unsafe {
-            let (a, b) = (_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
-            [_mm512_cvtepi8_epi16(_mm256_unpacklo_epi8(a, b)), _mm512_cvtepi8_epi16(_mm256_unpackhi_epi8(a, b))]
+            let mask = u64::MAX >> ((64 - bytes) & 63);
+            let load = |p: *const u8| _mm512_maskz_loadu_epi8(mask, p.cast());
+            interleaved([load(rows[0]), load(rows[1]), load(rows[2]), load(rows[3])])
         }
     }
     #[inline(always)]
-    unsafe fn row_pair_u4(self, a: *const u8, b: *const u8) -> [__m512i; 2] {
-        // SAFETY: self is the proof, a and b the caller's promise.
-        unsafe {
-            // Eight byte pairs twice; of the first ones the low bits are wanted, of the second the high ones.
-            let shift = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(4));
-            let wide = |pairs: __m128i| {
-                let both = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(pairs));
-                _mm512_and_si512(_mm512_srlv_epi16(both, shift), _mm512_set1_epi16(15))
-            };
-            let (a, b) = (_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()));
-            [wide(_mm_unpacklo_epi8(a, b)), wide(_mm_unpackhi_epi8(a, b))]
-        }
-    }
-    // 32 bytes fill a register: low bits are columns 0-15 and 32-47, high ones 16-31 and 48-63.
-    #[inline(always)]
-    unsafe fn row_pairs_u4(self, a: *const u8, b: *const u8) -> [[__m512i; 2]; 2] {
-        // SAFETY: self is the proof, a and b the caller's promise.
-        unsafe {
-            let (a, b) = (_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
-            let first = _mm512_cvtepu8_epi16(_mm256_unpacklo_epi8(a, b));
-            let second = _mm512_cvtepu8_epi16(_mm256_unpackhi_epi8(a, b));
-            let low = _mm512_set1_epi16(15);
-            [
-                [_mm512_and_si512(first, low), _mm512_and_si512(second, low)],
-                [_mm512_srli_epi16::<4>(first), _mm512_srli_epi16::<4>(second)],
-            ]
-        }
-    }
-    #[inline(always)]
-    fn sums_of_pairs_u4_at(self, sums: [[__m512i; 2]; 2], v: usize) -> __m512 {
-        self.sums_at(sums[v % 2], v / 2)
-    }
-    #[inline(always)]
-    fn splat_pair(self, pair: i32) -> __m512i {
+    fn quad_in_order(self, quad: [__m512i; 4]) -> [__m512i; 4] {
         // SAFETY: self is the proof.
-        unsafe { _mm512_set1_epi32(pair) }
+        unsafe { quarters_transposed(quad) }
     }
     #[inline(always)]
-    fn zero_sums(self) -> [__m512i; 2] {
+    fn sums_in_order(self, sums: [__m512i; 4]) -> [__m512i; 4] {
+        // SAFETY: self is the proof.
+        unsafe { quarters_transposed(sums) }
+    }
+    #[inline(always)]
+    fn nibbles(self, bytes: __m512i) -> [__m512i; 2] {
+        // SAFETY: self is the proof.
+        unsafe {
+            let low = _mm512_set1_epi8(15);
+            [_mm512_and_si512(bytes, low), _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low)]
+        }
+    }
+    #[inline(always)]
+    fn whole(self, bytes: __m512i) -> __m512i {
+        // SAFETY: self is the proof.
+        unsafe { _mm512_xor_si512(bytes, _mm512_set1_epi8(i8::MIN)) }
+    }
+    #[inline(always)]
+    fn splat_quad(self, x: i32) -> __m512i {
+        // SAFETY: self is the proof.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn zero4(self) -> __m512i {
+        self.zero_i32()
+    }
+    #[inline(always)]
+    fn dot_u4(self, sums: __m512i, w: __m512i, x: __m512i) -> __m512i {
+        // SAFETY: self is the proof, of VNNI too where it says so. Sums of 16 bits: at most 16 products of 15·127.
+        unsafe {
+            if VNNI { _mm512_dpbusd_epi32(sums, w, x) } else { _mm512_add_epi16(sums, _mm512_maddubs_epi16(w, x)) }
+        }
+    }
+    #[inline(always)]
+    fn sums4(self, sums: __m512i) -> __m512i {
+        // SAFETY: self is the proof.
+        if VNNI { sums } else { unsafe { _mm512_madd_epi16(sums, _mm512_set1_epi16(1)) } }
+    }
+    // With VNNI the low numbers are not cut out: bytes are low + 16·high, and high ones are known.
+    #[inline(always)]
+    fn dot_nibbles(self, sums: [__m512i; 2], w: __m512i, x: __m512i) -> [__m512i; 2] {
+        let [low, high] = self.nibbles(w);
+        [self.dot_u4(sums[0], if VNNI { w } else { low }, x), self.dot_u4(sums[1], high, x)]
+    }
+    #[inline(always)]
+    fn sums_of_nibbles(self, sums: [__m512i; 2]) -> [__m512i; 2] {
+        let [low, high] = [self.sums4(sums[0]), self.sums4(sums[1])];
+        // SAFETY: self is the proof.
+        [if VNNI { unsafe { _mm512_sub_epi32(low, _mm512_slli_epi32::<4>(high)) } } else { low }, high]
+    }
+    #[inline(always)]
+    fn zero8(self) -> [__m512i; 2] {
         [self.zero_i32(); 2]
     }
     #[inline(always)]
-    fn add_row_pair(self, sums: [__m512i; 2], row_pair: [__m512i; 2], pair: __m512i) -> [__m512i; 2] {
-        // SAFETY: self is the proof, of VNNI too where it says so.
-        std::array::from_fn(|i| unsafe {
-            if VNNI {
-                dpwssd(sums[i], row_pair[i], pair)
-            } else {
-                _mm512_add_epi32(sums[i], _mm512_madd_epi16(row_pair[i], pair))
-            }
-        })
+    fn dot_i8(self, sums: [__m512i; 2], w: __m512i, x: __m512i) -> [__m512i; 2] {
+        if VNNI {
+            return [self.dot_u4(sums[0], w, x), sums[1]];
+        }
+        let [low, high] = self.nibbles(w);
+        [self.dot_u4(sums[0], low, x), self.dot_u4(sums[1], high, x)]
     }
     #[inline(always)]
-    fn sums_at(self, sums: [__m512i; 2], v: usize) -> __m512 {
-        // SAFETY: self is the proof.
+    fn sums8(self, sums: [__m512i; 2], total: i32) -> __m512i {
+        // SAFETY: self is the proof. Weights were multiplied with 128 more than they are.
         unsafe {
-            // A half of the one and a half of the other.
-            let lanes = match v {
-                0 => _mm512_shuffle_i64x2::<0x44>(sums[0], sums[1]),
-                _ => _mm512_shuffle_i64x2::<0xee>(sums[0], sums[1]),
-            };
-            _mm512_cvtepi32_ps(lanes)
+            let low = self.sums4(sums[0]);
+            let all = if VNNI { low } else { _mm512_add_epi32(low, _mm512_slli_epi32::<4>(self.sums4(sums[1]))) };
+            _mm512_sub_epi32(all, _mm512_set1_epi32(128 * total))
         }
+    }
+    #[inline(always)]
+    fn limbs(self, high: __m512i, low: __m512i) -> __m512i {
+        // SAFETY: self is the proof.
+        unsafe { _mm512_add_epi32(_mm512_slli_epi32::<7>(high), low) }
+    }
+    #[inline(always)]
+    fn to_f32(self, a: __m512i) -> __m512 {
+        // SAFETY: self is the proof.
+        unsafe { _mm512_cvtepi32_ps(a) }
     }
 
     #[inline(always)]
@@ -340,15 +364,30 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 }
 
-/// `sums` and the products of pairs, in one instruction. Of the intrinsic the compiler makes two, `vpmaddwd` and `vpaddd`,
-/// for their shorter latency; but throughput is what counts here.
+/// Bytes of four rows so that each four neighbours are of one column, 16 of each row in turn.
 #[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn dpwssd(mut sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    // SAFETY: the instruction reads and writes these registers only.
-    unsafe {
-        asm!("vpdpwssd {sums}, {a}, {b}", sums = inout(zmm_reg) sums, a = in(zmm_reg) a, b = in(zmm_reg) b,
-            options(pure, nomem, nostack, preserves_flags));
-    }
-    sums
+#[target_feature(enable = "avx512f,avx512bw")]
+fn interleaved([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+    let (ab_high, cd_high) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+    [
+        _mm512_unpacklo_epi16(ab, cd),
+        _mm512_unpackhi_epi16(ab, cd),
+        _mm512_unpacklo_epi16(ab_high, cd_high),
+        _mm512_unpackhi_epi16(ab_high, cd_high),
+    ]
+}
+
+/// Quarter `j` of register `i` to quarter `i` of register `j`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn quarters_transposed([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    let (first, third) = (_mm512_shuffle_i32x4::<0x44>(a, b), _mm512_shuffle_i32x4::<0x44>(c, d));
+    let (second, fourth) = (_mm512_shuffle_i32x4::<0xee>(a, b), _mm512_shuffle_i32x4::<0xee>(c, d));
+    [
+        _mm512_shuffle_i32x4::<0x88>(first, third),
+        _mm512_shuffle_i32x4::<0xdd>(first, third),
+        _mm512_shuffle_i32x4::<0x88>(second, fourth),
+        _mm512_shuffle_i32x4::<0xdd>(second, fourth),
+    ]
 }

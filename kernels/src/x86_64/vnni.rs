@@ -5,22 +5,12 @@ use super::{avx2, avx512};
 use crate::{Isa, MatMut, Quantized, QuantizedRef, table::Table, vector};
 
 /// AVX2's operations, for a CPU that has AVX-VNNI too.
-pub(crate) static AVX: Table = Table {
-    isa: Isa::AvxVnni,
-    gemv_q: avx::gemv_q,
-    gemv_sparse_q: avx::gemv_sparse_q,
-    gemm_q: avx::gemm_q,
-    ..avx2::OPERATIONS
-};
+pub(crate) static AVX: Table =
+    Table { isa: Isa::AvxVnni, gemv_q: avx::gemv_q, gemm_q: avx::gemm_q, ..avx2::OPERATIONS };
 
 /// AVX-512's operations, for a CPU that has AVX-512 VNNI too.
-pub(crate) static AVX512: Table = Table {
-    isa: Isa::Avx512Vnni,
-    gemv_q: avx512_vnni::gemv_q,
-    gemv_sparse_q: avx512_vnni::gemv_sparse_q,
-    gemm_q: avx512_vnni::gemm_q,
-    ..avx512::OPERATIONS
-};
+pub(crate) static AVX512: Table =
+    Table { isa: Isa::Avx512Vnni, gemv_q: avx512_vnni::gemv_q, gemm_q: avx512_vnni::gemm_q, ..avx512::OPERATIONS };
 
 /// The products in whole numbers, of one set.
 macro_rules! products {
@@ -29,11 +19,10 @@ macro_rules! products {
             use super::*;
 
             vector::entries! { @each $token, $features;
-                gemv_q = vector::quantized::gemv::gemv_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>);
-                gemv_sparse_q = vector::quantized::gemv::gemv_sparse_q(
-                    y: &mut [f32], x: &[i16], x_scale: &[f32], active: &[u32], w: Quantized<'_>
+                gemv_q = vector::quantized::gemv::gemv_q(
+                    y: &mut [f32], x: &[i16], x_scale: &[f32], active: Option<&[u32]>, w: Quantized<'_>, far: bool
                 ) -> usize;
-                gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>);
+                gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool);
             }
         }
     };

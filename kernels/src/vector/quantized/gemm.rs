@@ -1,94 +1,206 @@
-//! `Y += X·W`, many tokens: some columns of a group are taken apart into pairs once for all of them.
+//! `Y += X·W`, many tokens: a step of a group's rows is taken apart once for all of them.
+//!
+//! Few tokens are bound by the bytes of `W`, as one is: they go through all columns of a group before the next one. Of more
+//! the outputs of some columns stay in cache while groups go by.
 
 use std::mem::MaybeUninit;
 
-use super::{COLS, Columns, PAIRS, Q4, Q8, Whole, Widened, finish, widened};
+use super::{Columns, Q4, Q8, QUADS, SUMS, Whole, Widened, finish, group::*, widened};
 use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Simd};
+
+/// Tokens that meet a step's rows before the next one: their outputs fit L1.
+const TOKENS: usize = 64;
+/// So many at most are few.
+const FEW: usize = 8;
+/// Bytes of each row that few tokens' tile has at most, and many tokens'.
+const TILE: [usize; 2] = [4096, 64];
 
 /// # Safety
 /// See [`crate::vector`]: `Y [M, cols]`, `X [M, rows]`.
 #[inline(always)]
-pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>) {
+pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool) {
     if y.rows() == 0 || w.cols() == 0 || w.rows() == 0 {
         return;
     }
-    // SAFETY: the shapes are the caller's, none of them 0.
-    unsafe {
-        match w.quant() {
-            QuantType::Q8 => many::<S, Q8>(s, &mut y, x, w),
-            QuantType::Q4 | QuantType::Q4s => many::<S, Q4>(s, &mut y, x, w),
+    let (stride, x_parts) = (y.stride(), x.parts());
+    for start in (0..x.rows()).step_by(TOKENS) {
+        let count = TOKENS.min(x.rows() - start);
+        let columns = TILE[usize::from(count > FEW)] * 8 / w.quant().bits();
+        for c in (0..w.cols()).step_by(columns) {
+            let end = w.cols().min(c + columns);
+            let part = Columns::new(&w.columns(c..end));
+            // SAFETY: those tokens and columns are there; the rest is the caller's.
+            unsafe {
+                let tokens = Tokens {
+                    x: x_parts.0.add(start * x_parts.2.0),
+                    scale: x_parts.1.add(start * x_parts.2.1),
+                    x_strides: x_parts.2,
+                    y: y.as_mut_ptr().add(start * stride + c),
+                    stride,
+                    count,
+                };
+                match w.quant() {
+                    QuantType::Q8 => tile::<S, Q8>(s, &tokens, &part, w.groups(), far),
+                    QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, &tokens, &part, w.groups(), far),
+                }
+            }
         }
     }
 }
 
-/// Tokens whose outputs of a strip stay in L2 while groups go by.
-const TOKENS: usize = 128;
-/// Blocks of columns of a strip: 64 KiB of outputs.
-const STRIP: usize = 4;
+/// Inputs of some tokens, their scales, and their outputs.
+struct Tokens {
+    x: *const i16,
+    scale: *const f32,
+    x_strides: (usize, usize),
+    y: *mut f32,
+    stride: usize,
+    count: usize,
+}
 
-/// Some columns of one group are taken apart into pairs once for many tokens.
+/// A group's inputs of all tokens, those of narrow groups first.
+struct Group {
+    inputs: [Inputs; TOKENS],
+    /// Scale, and that times the sum of the inputs.
+    factors: [[f32; 2]; TOKENS],
+    order: [u8; TOKENS],
+    narrow: usize,
+}
+
+impl Group {
+    /// # Safety
+    /// Group `g` of all tokens is there.
+    #[inline(always)]
+    unsafe fn read(&mut self, tokens: &Tokens, g: usize) {
+        let (mut narrow, mut wide) = (0, tokens.count);
+        for m in 0..tokens.count.min(TOKENS) {
+            // SAFETY: by contract.
+            let (x, scale) = unsafe {
+                let x = tokens.x.add(m * tokens.x_strides.0 + g * QUANT_GROUP).cast::<[i16; QUANT_GROUP]>();
+                (&*x, *tokens.scale.add(m * tokens.x_strides.1 + g))
+            };
+            let inputs = Inputs::new(x);
+            if inputs.wide {
+                wide -= 1;
+                self.order[wide] = m as u8;
+            } else {
+                self.order[narrow] = m as u8;
+                narrow += 1;
+            }
+            self.factors[m] = [scale, scale * inputs.sum() as f32];
+            self.inputs[m] = inputs;
+        }
+        self.narrow = narrow;
+    }
+}
+
+/// All groups for some tokens and columns.
 ///
 /// # Safety
-/// As for [`gemm_q`], and nothing is empty.
+/// As for [`gemm_q`]; there are columns and tokens, at most [`TOKENS`].
 #[inline(always)]
-unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>) {
-    let (columns, blocks) = (Columns::new(&w), w.cols() / COLS);
-    let (whole, x_scale, (stride, scale_stride)) = x.parts();
-    let (y, y_stride) = (y.as_mut_ptr(), y.stride());
-    let mut totals = [0.0f32; TOKENS];
-    for start in (0..x.rows()).step_by(TOKENS) {
-        let tokens = TOKENS.min(x.rows() - start);
-        for strip in (0..blocks).step_by(STRIP) {
-            for g in 0..w.groups() {
-                // SAFETY: token, group and block are below their numbers, so that all that follows is there.
-                unsafe {
-                    let token = |m: usize| Token {
-                        x: whole.add((start + m) * stride + g * QUANT_GROUP),
-                        scale: *x_scale.add((start + m) * scale_stride + g),
-                        y: y.add((start + m) * y_stride),
-                    };
-                    if W::MIN {
-                        for m in 0..tokens {
-                            let t = token(m);
-                            let sum: i32 = (0..QUANT_GROUP).map(|k| i32::from(*t.x.add(k))).sum();
-                            totals[m] = t.scale * sum as f32;
-                        }
+unsafe fn tile<S: Simd, W: Whole>(s: S, tokens: &Tokens, w: &Columns, groups: usize, far: bool) {
+    let bytes = w.cols / W::COLUMNS;
+    let mut group =
+        Group { inputs: [Inputs::NONE; TOKENS], factors: [[0.0; 2]; TOKENS], order: [0; TOKENS], narrow: 0 };
+    let (mut first, mut second) = (Places::NONE, Places::NONE);
+    let (mut this, mut next) = (&mut first, &mut second);
+    // SAFETY: groups are below their number; a step's bytes lie within the rows, its columns within the outputs.
+    unsafe {
+        this.read_group(w, 0, groups);
+        Ahead::new([this, this], w, bytes, 1, W::MIN, far).step(s, 0);
+        for g in 0..groups {
+            next.read_group(w, g + 1, groups);
+            let mut ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), W::MIN, far);
+            group.read(tokens, g);
+            for done in (0..bytes).step_by(S::STEP) {
+                ahead.step(s, done);
+                let part = S::STEP.min(bytes - done);
+                let mut quads = [[MaybeUninit::<S::Bytes>::uninit(); SUMS]; QUADS];
+                for q in 0..QUADS {
+                    let row = |r: usize| this.row[4 * q + r].wrapping_add(done);
+                    let apart = W::apart(s, s.quad([row(0), row(1), row(2), row(3)], part));
+                    for v in 0..W::SUMS {
+                        quads[q][v].write(apart[v]);
                     }
-                    let row = |k: usize, block: usize| columns.row(g * QUANT_GROUP + k).add(block * W::BYTES);
-                    let end = blocks.min(strip + STRIP);
-                    let mut block = strip;
-                    while block + 2 <= end {
-                        let mut panel = [[MaybeUninit::<S::RowPair>::uninit(); 2]; PAIRS];
-                        for p in 0..PAIRS {
-                            let row_pair = W::row_pairs(s, row(2 * p, block), row(2 * p + 1, block));
-                            panel[p] = row_pair.map(MaybeUninit::new);
-                        }
-                        let at = columns.group(g, block);
-                        let shared = widened::<S, W, 2>(s, at);
-                        let panel = Panel { column: at.column, pairs: &panel, shared: &shared };
-                        if S::MANY_REGISTERS && S::LANES == 16 {
-                            tiles::<S, W, 4>(s, token, tokens, panel, &totals);
-                        } else {
-                            tiles::<S, W, 1>(s, token, tokens, panel, &totals);
-                        }
-                        block += 2;
+                }
+                let column = done * W::COLUMNS;
+                let shared = widened::<S, W>(s, w.group(g, column), part);
+                let step = Step { part, quads: &quads, shared: &shared };
+                let y = tokens.y.add(column);
+                let (narrow, wide) = group.order[..tokens.count].split_at(group.narrow);
+                for tokens_of in [(narrow, false), (wide, true)] {
+                    match S::TOKENS[W::KIND] {
+                        4 => all::<S, W, 4>(s, step, &group, tokens_of, y, tokens.stride),
+                        2 => all::<S, W, 2>(s, step, &group, tokens_of, y, tokens.stride),
+                        _ => all::<S, W, 1>(s, step, &group, tokens_of, y, tokens.stride),
                     }
-                    if block < end {
-                        let mut panel = [MaybeUninit::<S::RowPair>::uninit(); PAIRS];
-                        for p in 0..PAIRS {
-                            panel[p].write(W::row_pair(s, row(2 * p, block), row(2 * p + 1, block)));
-                        }
-                        let at = columns.group(g, block);
-                        let shared = widened::<S, W, 1>(s, at);
-                        for m in 0..tokens {
-                            let t = token(m);
-                            let mut sums = s.zero_sums();
-                            for p in 0..PAIRS {
-                                sums = s.add_row_pair(sums, panel[p].assume_init(), s.splat_pair(t.pair(p)));
-                            }
-                            let y = t.y.add(at.column);
-                            finish::<S, W, 1>(s, y, |v| s.sums_at(sums, v), &shared, t.scale, totals[m]);
-                        }
+                }
+            }
+            std::mem::swap(&mut this, &mut next);
+        }
+    }
+}
+
+/// A step of a group's rows, taken apart; `part` bytes of it count.
+struct Step<'a, S: Simd> {
+    part: usize,
+    quads: &'a [[MaybeUninit<S::Bytes>; SUMS]; QUADS],
+    shared: &'a Widened<S>,
+}
+
+impl<S: Simd> Clone for Step<'_, S> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<S: Simd> Copy for Step<'_, S> {}
+
+/// A step for those tokens, `T` at a time: narrow ones, or wide ones.
+///
+/// # Safety
+/// The step is filled, each token's outputs have its columns.
+#[inline(always)]
+unsafe fn all<S: Simd, W: Whole, const T: usize>(
+    s: S,
+    step: Step<'_, S>,
+    group: &Group,
+    (tokens, wide): (&[u8], bool),
+    y: *mut f32,
+    stride: usize,
+) {
+    for some in tokens.chunks(T) {
+        // Those that are missing are others once more, whose sums nobody wants.
+        let mut m = [0; T];
+        for t in 0..T {
+            m[t] = usize::from(some[t.min(some.len() - 1)]) % TOKENS;
+        }
+        let mut all = [[s.zero_i32(); SUMS]; T];
+        for n in 0..1 + usize::from(wide) {
+            let mut inputs = [(&group.inputs[0].limb[0], 0); T];
+            for t in 0..T {
+                inputs[t] = (&group.inputs[m[t]].limb[n], group.inputs[m[t]].total[n]);
+            }
+            // SAFETY: the step is filled by contract.
+            let now = unsafe { limb::<S, W, T>(s, step.quads, inputs) };
+            for t in 0..T {
+                for v in 0..W::SUMS {
+                    all[t][v] = s.limbs(all[t][v], now[t][v]);
+                }
+            }
+        }
+        for t in 0..T {
+            if t >= some.len() {
+                break;
+            }
+            let factors = [s.splat(group.factors[m[t]][0]), s.splat(group.factors[m[t]][1])];
+            for v in 0..W::SUMS {
+                if v % 4 * S::LANES < step.part {
+                    // SAFETY: the vector's columns are there, and what they share is filled.
+                    unsafe {
+                        let y = y.add(m[t] * stride + W::column::<S>(v));
+                        finish::<S, W>(s, y, all[t][v], step.shared[v].assume_init(), factors);
                     }
                 }
             }
@@ -96,91 +208,35 @@ unsafe fn many<S: Simd, W: Whole>(s: S, y: &mut MatMut<'_>, x: QuantizedRef<'_>,
     }
 }
 
-/// A token's share of a group: its inputs, their scale, and its row of outputs.
-#[derive(Clone, Copy)]
-struct Token {
-    x: *const i16,
-    scale: f32,
-    y: *mut f32,
-}
-
-impl Token {
-    /// Inputs `2p` and `2p + 1`.
-    ///
-    /// # Safety
-    /// `p` is below [`PAIRS`], and the inputs are there.
-    #[inline(always)]
-    unsafe fn pair(self, p: usize) -> i32 {
-        // SAFETY: by contract. On a big-endian machine the halves would be exchanged: this crate does not compile there.
-        unsafe { self.x.add(2 * p).cast::<i32>().read_unaligned() }
-    }
-}
-
-/// Two blocks of columns of one group, taken apart: from `column` on, pairs of rows, and scales and minima, a vector of
-/// columns each.
-struct Panel<'a, S: Simd> {
-    column: usize,
-    pairs: &'a [[MaybeUninit<S::RowPair>; 2]; PAIRS],
-    shared: &'a Widened<S>,
-}
-
-impl<S: Simd> Clone for Panel<'_, S> {
-    #[inline(always)]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<S: Simd> Copy for Panel<'_, S> {}
-
-/// A panel for all tokens, `T` at a time.
+/// The sums of one limb of `T` tokens, from its inputs and their sum.
 ///
 /// # Safety
-/// `token` gives each of `tokens` tokens, whose outputs have the columns; the panel is filled, with all that the set's vectors
-/// need.
+/// The first [`Whole::SUMS`] registers of each quad are filled.
 #[inline(always)]
-unsafe fn tiles<S: Simd, W: Whole, const T: usize>(
+unsafe fn limb<S: Simd, W: Whole, const T: usize>(
     s: S,
-    token: impl Fn(usize) -> Token,
-    tokens: usize,
-    panel: Panel<'_, S>,
-    totals: &[f32; TOKENS],
-) {
-    let mut m = 0;
-    // SAFETY: m stays below `tokens`; the rest is the caller's.
-    unsafe {
-        while m + T <= tokens {
-            tile::<S, W, T>(s, std::array::from_fn(|t| token(m + t)), panel, &totals[m..]);
-            m += T;
+    quads: &[[MaybeUninit<S::Bytes>; SUMS]; QUADS],
+    inputs: [(&[i32; QUADS], i32); T],
+) -> [[S::I32; SUMS]; T] {
+    let mut sums = [[W::zero_sum(s); SUMS]; T];
+    for q in 0..QUADS {
+        let mut x = [s.splat_quad(0); T];
+        for t in 0..T {
+            x[t] = s.splat_quad(inputs[t].0[q]);
         }
-        while m < tokens {
-            tile::<S, W, 1>(s, [token(m)], panel, &totals[m..]);
-            m += 1;
-        }
-    }
-}
-
-/// A panel for `T` tokens.
-///
-/// # Safety
-/// As for [`tiles`].
-#[inline(always)]
-unsafe fn tile<S: Simd, W: Whole, const T: usize>(s: S, token: [Token; T], panel: Panel<'_, S>, totals: &[f32]) {
-    let mut sums = [[s.zero_sums(); 2]; T];
-    for p in 0..PAIRS {
-        // SAFETY: the panel is filled; each token has the group's inputs.
-        unsafe {
-            let row_pair = [panel.pairs[p][0].assume_init(), panel.pairs[p][1].assume_init()];
+        for v in 0..W::SUMS {
+            // SAFETY: by contract.
+            let w = unsafe { quads[q][v].assume_init() };
             for t in 0..T {
-                let x = s.splat_pair(token[t].pair(p));
-                sums[t] = [s.add_row_pair(sums[t][0], row_pair[0], x), s.add_row_pair(sums[t][1], row_pair[1], x)];
+                sums[t][v] = W::dot(s, sums[t][v], w, x[t]);
             }
         }
     }
+    let mut totals = [[s.zero_i32(); SUMS]; T];
     for t in 0..T {
-        // SAFETY: each token's outputs have the columns.
-        unsafe {
-            let y = token[t].y.add(panel.column);
-            finish::<S, W, 2>(s, y, |v| W::sums2_at(s, sums[t], v), panel.shared, token[t].scale, totals[t]);
+        for v in 0..W::SUMS {
+            totals[t][v] = W::total(s, sums[t][v], inputs[t].1);
         }
     }
+    totals
 }

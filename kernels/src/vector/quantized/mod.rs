@@ -1,34 +1,52 @@
 //! Products of weights in whole numbers (`crate::quantized` has the formats and the order of sums).
 //!
-//! In column form two rows meet as pairs, whose sums of products are one instruction on most CPUs, and the sums of 32
-//! columns stay in registers through a group of input channels.
+//! In column form four rows meet as a quad: their bytes are interleaved, so that one instruction multiplies four numbers
+//! of a column with four inputs of 8 bits and adds them up. The sums of a step (a register's bytes of every row) stay in
+//! registers through a group of input channels; a wide group is gone through twice, once for each limb of its inputs.
 
 pub(crate) mod gemm;
 pub(crate) mod gemv;
+mod group;
 pub(crate) mod rows;
 
 use std::mem::MaybeUninit;
 
-use super::Simd;
-use crate::{QUANT_GROUP, Quantized, scalar::quantized::factors};
+use super::{
+    Simd,
+    reduce::{fold, vectors, zero_lanes},
+};
+use crate::{
+    QUANT_GROUP, Quantized,
+    scalar::{
+        LANES,
+        quantized::{factors, widest},
+    },
+};
 
-/// Columns of a block: their whole numbers are half a cache line, or a quarter.
-const COLS: usize = 32;
-/// Pairs of channels in a group.
-const PAIRS: usize = QUANT_GROUP / 2;
+/// Quads of channels in a group.
+const QUADS: usize = QUANT_GROUP / 4;
 
 /// # Safety
 /// See [`crate::vector`]: `whole`, `x`: `[n]`, `scale [n / 32]`.
 #[inline(always)]
-pub(crate) unsafe fn quantize<S: Simd>(_: S, whole: &mut [i16], scale: &mut [f32], x: &[f32]) {
+pub(crate) unsafe fn quantize<S: Simd>(s: S, whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32) {
     // Adding this rounds to whole numbers, to nearest even, and leaves them in the low bits.
     const MAGIC: f32 = 12_582_912.0;
+    let mut lanes = zero_lanes(s);
+    for block in x.chunks_exact(LANES) {
+        for v in 0..vectors::<S>() {
+            // SAFETY: the block has 32 elements.
+            let x = unsafe { s.load(block.as_ptr().add(v * S::LANES)) };
+            lanes[v] = s.fma(x, x, lanes[v]);
+        }
+    }
+    let widest = widest(fold(s, lanes), x.len(), wide_from);
     let groups = whole.chunks_exact_mut(QUANT_GROUP).zip(x.chunks_exact(QUANT_GROUP));
     for ((whole, x), scale) in groups.zip(scale) {
         // Loops that the compiler turns into vectors. Magnitudes compare as integers.
         let largest = x.iter().fold(0, |largest, x| x.abs().to_bits().max(largest));
         let factor;
-        (factor, *scale) = factors(largest);
+        (factor, *scale) = factors(largest, widest);
         if factor == 0.0 {
             whole.fill(0);
             continue;
@@ -67,40 +85,58 @@ impl Columns {
         unsafe { self.data.add(crate::matrix::dealt(k, self.run) * self.row_bytes) }
     }
 
-    /// Group `g`'s from block `block` of columns on.
+    /// Group `g`'s from `column` on.
     #[inline(always)]
-    fn group(&self, g: usize, block: usize) -> Scales {
-        let column = block * COLS;
+    fn group(&self, g: usize, column: usize) -> Scales {
         let at = g * self.width + column;
         let min = if self.min.is_null() { self.min } else { self.min.wrapping_add(at) };
-        Scales { column, scale: self.scale.wrapping_add(at), min }
+        Scales { scale: self.scale.wrapping_add(at), min }
     }
 }
 
 /// Scales and minima of a group from some column on.
 #[derive(Clone, Copy)]
 struct Scales {
-    column: usize,
     scale: *const u16,
-    /// Means nothing where there are none. Null where they are within the scales ([`QuantType::Q4s`]).
+    /// Means nothing where there are none. Null where they are within the scales ([`crate::QuantType::Q4s`]).
     min: *const u16,
 }
 
+/// The most sums of a step, a vector each.
+const SUMS: usize = 8;
+
+/// Sums of a step as vectors of 32-bit whole numbers, the first [`Whole::SUMS`] of them.
+type Totals<S> = [<S as Simd>::I32; SUMS];
+
 /// The whole numbers of a matrix, as a type.
 trait Whole: Copy {
-    /// Bytes of [`COLS`] columns.
-    const BYTES: usize;
+    /// Columns of a byte.
+    const COLUMNS: usize;
     const MIN: bool;
-    /// # Safety
-    /// `a` and `b` are valid for reading [`Whole::BYTES`].
-    unsafe fn row_pair<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::RowPair;
-    /// Of two blocks, in the order that [`Whole::sums2_at`] takes back.
-    ///
-    /// # Safety
-    /// `a` and `b` are valid for reading twice [`Whole::BYTES`].
-    unsafe fn row_pairs<S: Simd>(s: S, a: *const u8, b: *const u8) -> [S::RowPair; 2];
-    /// Columns `v·LANES..(v + 1)·LANES` of two blocks.
-    fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V;
+    /// Vectors of sums of a step.
+    const SUMS: usize = 4 * Self::COLUMNS;
+    /// Which of [`Simd::TOKENS`] counts.
+    const KIND: usize;
+    /// Sums of a step in the making.
+    type Sums<S: Simd>: Copy;
+    fn zero<S: Simd>(s: S) -> Self::Sums<S>;
+    /// Adds a quad, as it was read.
+    fn add<S: Simd>(s: S, sums: Self::Sums<S>, quad: [S::Bytes; 4], x: S::Bytes) -> Self::Sums<S>;
+    /// `total`: the sum of all inputs added.
+    fn totals<S: Simd>(s: S, sums: Self::Sums<S>, total: i32) -> Totals<S>;
+    /// The first column of vector `v` of totals, counted from the step's.
+    #[inline(always)]
+    fn column<S: Simd>(v: usize) -> usize {
+        let place = v % 4 * S::LANES;
+        if Self::COLUMNS == 1 { place } else { place / 16 * 32 + place % 16 + v / 4 * 16 }
+    }
+    /// A quad taken apart, in order, for many tokens: [`Whole::SUMS`] registers.
+    fn apart<S: Simd>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS];
+    /// One register's sum.
+    type Sum<S: Simd>: Copy;
+    fn zero_sum<S: Simd>(s: S) -> Self::Sum<S>;
+    fn dot<S: Simd>(s: S, sum: Self::Sum<S>, w: S::Bytes, x: S::Bytes) -> Self::Sum<S>;
+    fn total<S: Simd>(s: S, sum: Self::Sum<S>, total: i32) -> S::I32;
 }
 
 #[derive(Clone, Copy)]
@@ -110,94 +146,148 @@ struct Q8;
 struct Q4;
 
 impl Whole for Q8 {
-    const BYTES: usize = 32;
+    const COLUMNS: usize = 1;
     const MIN: bool = false;
+    const KIND: usize = 1;
+    type Sums<S: Simd> = [S::Sums8; 4];
     #[inline(always)]
-    unsafe fn row_pair<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::RowPair {
-        // SAFETY: the same contract.
-        unsafe { s.row_pair_i8(a.cast(), b.cast()) }
+    fn zero<S: Simd>(s: S) -> [S::Sums8; 4] {
+        [s.zero8(); 4]
     }
     #[inline(always)]
-    unsafe fn row_pairs<S: Simd>(s: S, a: *const u8, b: *const u8) -> [S::RowPair; 2] {
-        // SAFETY: the same contract.
-        unsafe { [Self::row_pair(s, a, b), Self::row_pair(s, a.add(Self::BYTES), b.add(Self::BYTES))] }
+    fn add<S: Simd>(s: S, mut sums: [S::Sums8; 4], quad: [S::Bytes; 4], x: S::Bytes) -> [S::Sums8; 4] {
+        for j in 0..4 {
+            sums[j] = s.dot_i8(sums[j], s.whole(quad[j]), x);
+        }
+        sums
     }
     #[inline(always)]
-    fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V {
-        s.sums_at(sums[v / (COLS / S::LANES)], v % (COLS / S::LANES))
+    fn totals<S: Simd>(s: S, sums: [S::Sums8; 4], total: i32) -> Totals<S> {
+        let mut totals = [s.zero_i32(); 4];
+        for j in 0..4 {
+            totals[j] = s.sums8(sums[j], total);
+        }
+        let [a, b, c, d] = s.sums_in_order(totals);
+        [a, b, c, d, a, a, a, a]
+    }
+    #[inline(always)]
+    fn apart<S: Simd>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS] {
+        let [a, b, c, d] = s.quad_in_order(quad);
+        let [a, b, c, d] = [s.whole(a), s.whole(b), s.whole(c), s.whole(d)];
+        [a, b, c, d, a, a, a, a]
+    }
+    type Sum<S: Simd> = S::Sums8;
+    #[inline(always)]
+    fn zero_sum<S: Simd>(s: S) -> S::Sums8 {
+        s.zero8()
+    }
+    #[inline(always)]
+    fn dot<S: Simd>(s: S, sum: S::Sums8, w: S::Bytes, x: S::Bytes) -> S::Sums8 {
+        s.dot_i8(sum, w, x)
+    }
+    #[inline(always)]
+    fn total<S: Simd>(s: S, sum: S::Sums8, total: i32) -> S::I32 {
+        s.sums8(sum, total)
     }
 }
 
 impl Whole for Q4 {
-    const BYTES: usize = 16;
+    const COLUMNS: usize = 2;
     const MIN: bool = true;
+    const KIND: usize = 0;
+    type Sums<S: Simd> = [[S::Sums4; 2]; 4];
     #[inline(always)]
-    unsafe fn row_pair<S: Simd>(s: S, a: *const u8, b: *const u8) -> S::RowPair {
-        // SAFETY: the same contract.
-        unsafe { s.row_pair_u4(a, b) }
+    fn zero<S: Simd>(s: S) -> [[S::Sums4; 2]; 4] {
+        [[s.zero4(); 2]; 4]
     }
     #[inline(always)]
-    unsafe fn row_pairs<S: Simd>(s: S, a: *const u8, b: *const u8) -> [S::RowPair; 2] {
-        // SAFETY: the same contract.
-        unsafe { s.row_pairs_u4(a, b) }
+    fn add<S: Simd>(s: S, mut sums: [[S::Sums4; 2]; 4], quad: [S::Bytes; 4], x: S::Bytes) -> [[S::Sums4; 2]; 4] {
+        for j in 0..4 {
+            sums[j] = s.dot_nibbles(sums[j], quad[j], x);
+        }
+        sums
     }
     #[inline(always)]
-    fn sums2_at<S: Simd>(s: S, sums: [S::Sums; 2], v: usize) -> S::V {
-        s.sums_of_pairs_u4_at(sums, v)
+    fn totals<S: Simd>(s: S, sums: [[S::Sums4; 2]; 4], _: i32) -> Totals<S> {
+        let (mut low, mut high) = ([s.zero_i32(); 4], [s.zero_i32(); 4]);
+        for j in 0..4 {
+            [low[j], high[j]] = s.sums_of_nibbles(sums[j]);
+        }
+        let ([a, b, c, d], [e, f, g, h]) = (s.sums_in_order(low), s.sums_in_order(high));
+        [a, b, c, d, e, f, g, h]
+    }
+    #[inline(always)]
+    fn apart<S: Simd>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS] {
+        let [a, b, c, d] = s.quad_in_order(quad);
+        let ([a, e], [b, f]) = (s.nibbles(a), s.nibbles(b));
+        let ([c, g], [d, h]) = (s.nibbles(c), s.nibbles(d));
+        [a, b, c, d, e, f, g, h]
+    }
+    type Sum<S: Simd> = S::Sums4;
+    #[inline(always)]
+    fn zero_sum<S: Simd>(s: S) -> S::Sums4 {
+        s.zero4()
+    }
+    #[inline(always)]
+    fn dot<S: Simd>(s: S, sum: S::Sums4, w: S::Bytes, x: S::Bytes) -> S::Sums4 {
+        s.dot_u4(sum, w, x)
+    }
+    #[inline(always)]
+    fn total<S: Simd>(s: S, sum: S::Sums4, _: i32) -> S::I32 {
+        s.sums4(sum)
     }
 }
 
-/// Vectors of two blocks of columns, at most: those of 4 lanes.
-const MOST_VECTORS: usize = 2 * COLS / 4;
+/// Scales and minima, if there are any, of the vectors of a step.
+type Widened<S> = [MaybeUninit<[<S as Simd>::V; 2]>; SUMS];
 
-/// Scales and minima, if there are any, of some vectors of columns.
-type Widened<S> = [MaybeUninit<[<S as Simd>::V; 2]>; MOST_VECTORS];
-
-/// Those of `N` blocks of columns, at most two.
+/// Those of the vectors that `bytes` of a row fill.
 ///
 /// # Safety
-/// What is at `at` is valid for that many columns.
+/// What is at `at` is valid for the columns of so many bytes, a multiple of 16.
 #[inline(always)]
-unsafe fn widened<S: Simd, W: Whole, const N: usize>(s: S, at: Scales) -> Widened<S> {
-    let mut all: Widened<S> = [const { MaybeUninit::uninit() }; MOST_VECTORS];
-    for v in 0..N * COLS / S::LANES {
-        let c = v * S::LANES;
-        // SAFETY: LANES elements from c on are below N·COLS.
-        all[v].write(unsafe {
-            if W::MIN && at.min.is_null() {
-                s.load_scale_and_min(at.scale.add(c))
-            } else {
-                [s.load_f16(at.scale.add(c)), if W::MIN { s.load_f16(at.min.add(c)) } else { s.splat(0.0) }]
-            }
-        });
+unsafe fn widened<S: Simd, W: Whole>(s: S, at: Scales, bytes: usize) -> Widened<S> {
+    let mut all: Widened<S> = [const { MaybeUninit::uninit() }; SUMS];
+    for v in 0..W::SUMS {
+        if v % 4 * S::LANES < bytes {
+            // SAFETY: the vector's columns are those of bytes below `bytes`.
+            all[v].write(unsafe { scale_and_min::<S, W>(s, at, W::column::<S>(v)) });
+        }
     }
     all
 }
 
-/// Adds a group's sums to `N` blocks of columns of `y`: `sums` gives those of a vector of columns.
+/// # Safety
+/// What is at `at` is valid for a vector's columns from `column` on.
+#[inline(always)]
+unsafe fn scale_and_min<S: Simd, W: Whole>(s: S, at: Scales, column: usize) -> [S::V; 2] {
+    // SAFETY: by contract.
+    unsafe {
+        if W::MIN && at.min.is_null() {
+            s.load_scale_and_min(at.scale.add(column))
+        } else {
+            let min = if W::MIN { s.load_f16(at.min.add(column)) } else { s.splat(0.0) };
+            [s.load_f16(at.scale.add(column)), min]
+        }
+    }
+}
+
+/// What a group's sums of one token are multiplied by: the scale of its inputs, and that times their sum.
+type Factors<S> = [<S as Simd>::V; 2];
+
+/// Adds a vector of a group's sums to `y`.
 ///
 /// # Safety
-/// `y` is valid for that many columns, `shared` filled for them.
+/// `y` is valid for a vector.
 #[inline(always)]
-unsafe fn finish<S: Simd, W: Whole, const N: usize>(
-    s: S,
-    y: *mut f32,
-    sums: impl Fn(usize) -> S::V,
-    shared: &Widened<S>,
-    x_scale: f32,
-    total: f32,
-) {
-    let (x_scale, total) = (s.splat(x_scale), s.splat(total));
-    for v in 0..N * COLS / S::LANES {
-        let c = v * S::LANES;
-        // SAFETY: LANES elements from c on are below N·COLS.
-        unsafe {
-            let [scale, min] = shared[v].assume_init();
-            let mut acc = s.fma(s.mul(x_scale, scale), sums(v), s.load(y.add(c)));
-            if W::MIN {
-                acc = s.fma(min, total, acc);
-            }
-            s.store(y.add(c), acc);
+unsafe fn finish<S: Simd, W: Whole>(s: S, y: *mut f32, sum: S::I32, shared: [S::V; 2], factors: Factors<S>) {
+    let ([scale, min], [x_scale, total]) = (shared, factors);
+    // SAFETY: by contract.
+    unsafe {
+        let mut acc = s.fma(s.mul(x_scale, scale), s.to_f32(sum), s.load(y));
+        if W::MIN {
+            acc = s.fma(min, total, acc);
         }
+        s.store(y, acc);
     }
 }

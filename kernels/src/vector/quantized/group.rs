@@ -1,0 +1,278 @@
+//! A group of input channels on its way: where its rows are, what they are multiplied by, and what is sent for meanwhile.
+
+use super::{Columns, QUADS};
+use crate::{NARROW, QUANT_GROUP, vector::Simd};
+
+/// A cache line.
+const LINE: usize = 64;
+/// Bytes of each row between what is sent for and what is used, where that is near.
+const NEAR: usize = 256;
+
+/// The channels that take part: those listed, ascending, or all of so many.
+#[derive(Clone, Copy)]
+pub(super) struct List<'a> {
+    pub(super) active: Option<&'a [u32]>,
+    pub(super) rows: usize,
+}
+
+/// The rows of a group that take part. The last quad is filled up with the last of them.
+pub(super) struct Places {
+    pub(super) group: usize,
+    /// Rows, without those that fill up.
+    count: usize,
+    pub(super) row: [*const u8; QUANT_GROUP],
+    /// Which of them comes when, in the order of addresses.
+    order: [u8; QUANT_GROUP],
+    /// Their inputs; 0 for those that fill up.
+    x: [i16; QUANT_GROUP],
+}
+
+impl Places {
+    pub(super) const NONE: Places = Places {
+        group: 0,
+        count: 0,
+        row: [std::ptr::null(); QUANT_GROUP],
+        order: [0; QUANT_GROUP],
+        x: [0; QUANT_GROUP],
+    };
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn quads(&self) -> usize {
+        self.count.div_ceil(4)
+    }
+
+    /// The group of the channel at `start` of the list, or none at its end; returns where the next one starts.
+    ///
+    /// # Safety
+    /// The list's channels are rows of `w`, which has columns, and elements of `x`.
+    #[inline(always)]
+    pub(super) unsafe fn read(&mut self, w: &Columns, x: *const i16, list: List<'_>, start: usize) -> usize {
+        self.count = 0;
+        let Some(active) = list.active else {
+            if start < list.rows {
+                self.group = start / QUANT_GROUP;
+                // SAFETY: rows are whole groups; the rest is the caller's.
+                unsafe { self.read_all(w, x.add(start)) };
+            }
+            return start + QUANT_GROUP;
+        };
+        let active = active.get(start..).unwrap_or(&[]);
+        let Some(&first) = active.first() else { return start };
+        let group = first as usize / QUANT_GROUP;
+        self.group = group;
+        // The place in memory of each of the 32, from 0 on, and who is there.
+        let (mut taken, mut who) = (0u32, [0u8; QUANT_GROUP]);
+        self.x = [0; QUANT_GROUP];
+        for (n, &k) in active.iter().take(QUANT_GROUP).enumerate() {
+            let k = k as usize;
+            if k / QUANT_GROUP != group {
+                break;
+            }
+            // SAFETY: k is a row and an element.
+            unsafe {
+                self.row[n] = w.row(k);
+                self.x[n] = *x.add(k);
+            }
+            let place = if w.run == 0 { k % QUANT_GROUP } else { k % 8 * 4 + k % QUANT_GROUP / 8 };
+            taken |= 1 << place;
+            who[place] = n as u8;
+            self.count = n + 1;
+        }
+        for n in self.count..4 * self.quads() {
+            self.row[n] = self.row[self.count - 1];
+        }
+        for n in 0..self.count {
+            self.order[n] = who[(taken.trailing_zeros() & 31) as usize];
+            taken &= taken.wrapping_sub(1);
+        }
+        start + self.count
+    }
+
+    /// # Safety
+    /// The group's rows are all there, `x` its inputs.
+    #[inline(always)]
+    unsafe fn read_all(&mut self, w: &Columns, x: *const i16) {
+        self.count = QUANT_GROUP;
+        let first = self.group * QUANT_GROUP;
+        // SAFETY: by contract.
+        unsafe {
+            if !x.is_null() {
+                std::ptr::copy_nonoverlapping(x, self.x.as_mut_ptr(), QUANT_GROUP);
+            }
+            if w.run != 0 && first + QUANT_GROUP <= 8 * w.run {
+                let (step, mut at) = (w.run * w.row_bytes, w.row(first));
+                for r in 0..8 {
+                    for j in 0..4 {
+                        self.row[8 * j + r] = at.wrapping_add(j * w.row_bytes);
+                        self.order[4 * r + j] = (8 * j + r) as u8;
+                    }
+                    at = at.wrapping_add(step);
+                }
+            } else {
+                for k in 0..QUANT_GROUP {
+                    self.row[k] = w.row(first + k);
+                    self.order[k] = k as u8;
+                }
+            }
+        }
+    }
+
+    pub(super) fn inputs(&self) -> Inputs {
+        Inputs::new(&self.x)
+    }
+
+    /// All rows of a group, without inputs; none beyond the last group.
+    ///
+    /// # Safety
+    /// `w` has columns.
+    #[inline(always)]
+    pub(super) unsafe fn read_group(&mut self, w: &Columns, group: usize, groups: usize) {
+        (self.group, self.count) = (group, 0);
+        if group < groups {
+            // SAFETY: the group is there.
+            unsafe { self.read_all(w, std::ptr::null()) };
+        }
+    }
+}
+
+/// A group's inputs as quads of i8: of one limb, or, in a wide group, of the high one and the low one.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs {
+    pub(super) limb: [[i32; QUADS]; 2],
+    /// Their sums.
+    pub(super) total: [i32; 2],
+    pub(super) wide: bool,
+}
+
+impl Inputs {
+    pub(super) const NONE: Inputs = Inputs { limb: [[0; QUADS]; 2], total: [0; 2], wide: false };
+
+    #[inline(always)]
+    pub(super) fn new(x: &[i16; QUANT_GROUP]) -> Inputs {
+        // Loops that the compiler turns into vectors.
+        let largest = x.iter().fold(0, |largest, x| x.unsigned_abs().max(largest));
+        let sum = |x: &[i16; QUANT_GROUP]| x.iter().fold(0i16, |sum, &x| sum.wrapping_add(x));
+        let mut inputs = Inputs { wide: largest > NARROW.unsigned_abs(), ..Inputs::NONE };
+        if inputs.wide {
+            let (mut high, mut low) = ([0; QUANT_GROUP], [0; QUANT_GROUP]);
+            for k in 0..QUANT_GROUP {
+                high[k] = (x[k] + 64) >> 7;
+                low[k] = x[k] - (high[k] << 7);
+            }
+            inputs.limb = [quads(&high), quads(&low)];
+            inputs.total = [i32::from(sum(&high)), i32::from(sum(&low))];
+        } else {
+            // 32 numbers of 7 bits: no sum leaves an i16.
+            inputs.limb[0] = quads(x);
+            inputs.total[0] = i32::from(sum(x));
+        }
+        inputs
+    }
+
+    /// The sum of all inputs.
+    #[inline(always)]
+    pub(super) fn sum(&self) -> i32 {
+        if self.wide { 128 * self.total[0] + self.total[1] } else { self.total[0] }
+    }
+}
+
+#[inline(always)]
+fn quads(x: &[i16; QUANT_GROUP]) -> [i32; QUADS] {
+    let mut bytes = [0u8; QUANT_GROUP];
+    for k in 0..QUANT_GROUP {
+        bytes[k] = x[k] as u8;
+    }
+    let mut quads = [0; QUADS];
+    for q in 0..QUADS {
+        quads[q] = i32::from_le_bytes([bytes[4 * q], bytes[4 * q + 1], bytes[4 * q + 2], bytes[4 * q + 3]]);
+    }
+    quads
+}
+
+/// What is sent for while a tile is computed.
+///
+/// *Far*: the next tile's lines into L2, a few at each step: the rows' pieces in the order of their addresses, then scales,
+/// then minima. That is for processors on which such misses wait at L2. On others they wait where the loads' own do, and
+/// the CPU's prefetcher does better alone: *near*, a little of what each row goes on with, or begins with in the next tile,
+/// is sent for into L1.
+pub(super) struct Ahead<'a> {
+    this: &'a Places,
+    next: &'a Places,
+    /// Bytes of each row's piece, of the next group's scales and of its minima.
+    bytes: usize,
+    shared: [(*const u8, usize); 2],
+    far: bool,
+    /// Pieces begun, and what is left of the last one.
+    piece: usize,
+    at: *const u8,
+    end: *const u8,
+    /// Lines a step.
+    pace: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// While `bytes` of each row of `this` are computed in so many steps, the same of `next`, and what columns share of its
+    /// group.
+    #[inline(always)]
+    pub(super) fn new(
+        [this, next]: [&'a Places; 2],
+        w: &Columns,
+        bytes: usize,
+        steps: usize,
+        min: bool,
+        far: bool,
+    ) -> Ahead<'a> {
+        let at = w.group(next.group, 0);
+        let own = if next.is_empty() { 0 } else { 2 * w.cols };
+        let shared = [(at.scale.cast(), own), (at.min.cast(), if min && !at.min.is_null() { own } else { 0 })];
+        let lines = |bytes: usize| if bytes == 0 { 0 } else { bytes / LINE + 1 };
+        let all = next.count * lines(bytes) + lines(shared[0].1) + lines(shared[1].1);
+        let none = std::ptr::null();
+        Ahead { this, next, bytes, shared, far, piece: 0, at: none, end: none, pace: all.div_ceil(steps.max(1)) }
+    }
+
+    /// The share of a step, that from byte `done` of each row on.
+    #[inline(always)]
+    pub(super) fn step<S: Simd>(&mut self, s: S, done: usize) {
+        if self.far {
+            return self.lines(s);
+        }
+        if !done.is_multiple_of(LINE) {
+            return;
+        }
+        let (mut places, mut at) = (self.this, done + NEAR);
+        if at >= self.bytes {
+            (places, at) = (self.next, at - self.bytes.next_multiple_of(LINE));
+        }
+        for row in &places.row[..places.count.min(QUANT_GROUP)] {
+            s.prefetch(row.wrapping_add(at));
+        }
+    }
+
+    #[inline(always)]
+    fn lines<S: Simd>(&mut self, s: S) {
+        let mut left = self.pace;
+        loop {
+            while self.at < self.end {
+                if left == 0 {
+                    return;
+                }
+                s.prefetch_l2(self.at);
+                self.at = self.at.wrapping_add(LINE);
+                left -= 1;
+            }
+            let (start, bytes) = match self.piece.checked_sub(self.next.count) {
+                None => (self.next.row[usize::from(self.next.order[self.piece] & 31)], self.bytes),
+                Some(n @ (0 | 1)) => self.shared[n],
+                Some(_) => return,
+            };
+            self.piece += 1;
+            // From the start of a line on, so that the last line is not left out.
+            self.at = start.wrapping_sub(start.addr() % LINE);
+            self.end = if bytes == 0 { self.at } else { start.wrapping_add(bytes) };
+        }
+    }
+}
