@@ -50,6 +50,7 @@ pub fn median(values: &mut [f64]) -> f64 {
 }
 
 /// `n` values on a cache line of their own, as an engine's arena gives them; never freed.
+#[allow(dead_code)] // not all benches need it
 pub fn aligned<T: Clone>(n: usize, value: T) -> &'static mut [T] {
     let spare = 64 / size_of::<T>();
     let memory = vec![value; n + spare].leak();
