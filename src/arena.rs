@@ -125,16 +125,16 @@ impl Arena {
                 let layout = Layout::from_size_align(size, START_ALIGNMENT).expect("the plan's size fits");
                 // SAFETY: the size is not zero, for the slack alone.
                 let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(|| {
-                    Error::new(Status::OutOfMemory, format!("no memory for a session of {size} bytes"))
+                    Error::new(Status::OutOfMemory, format_args!("no memory for a session of {size} bytes"))
                 })?;
                 (start, Some((start, layout)))
             }
             Memory::Host(start, _) if !start.addr().get().is_multiple_of(START_ALIGNMENT) => {
-                let message = format!("a session's memory must start at a multiple of {START_ALIGNMENT}");
+                let message = format_args!("a session's memory must start at a multiple of {START_ALIGNMENT}");
                 return Err(Error::new(Status::InvalidArgument, message));
             }
             Memory::Host(_, given) if given < size => {
-                let message = format!("a session with these options needs {size} bytes of memory; {given} were given");
+                let message = format_args!("a session with these options needs {size} bytes of memory; {given} were given");
                 return Err(Error::new(Status::BufferTooSmall, message));
             }
             Memory::Host(start, _) => (start, None),

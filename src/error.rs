@@ -1,5 +1,9 @@
 //! Status codes with frozen values, and the error that carries one with a message.
 
+mod message;
+
+pub use message::Message;
+
 use std::fmt;
 
 /// Outcome of a call, as an integer whose values never change once released.
@@ -108,19 +112,21 @@ impl Status {
     }
 }
 
-/// What went wrong and where: a [`Status`] below zero and a sentence for a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What went wrong and where: a [`Status`] below zero and a sentence for a person. It is made without an allocation, so
+/// that it can say that memory is out.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     status: Status,
-    message: String,
+    message: Message,
 }
 
 /// The result of nearly every call of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of the given kind; `message` names what was wrong and where.
-    pub fn new(status: Status, message: impl Into<String>) -> Self {
+    /// An error of the given kind; `message` names what was wrong and where. A string, or `format_args!`, which takes no
+    /// memory.
+    pub fn new(status: Status, message: impl Into<Message>) -> Self {
         Error { status, message: message.into() }
     }
 
@@ -131,19 +137,29 @@ impl Error {
 
     /// What was wrong and where.
     pub fn message(&self) -> &str {
-        &self.message
+        self.message.as_str()
     }
 
     /// The same error, with where it happened put before it: `context: message`.
-    pub fn context(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
-        self
+    pub fn context(self, context: impl fmt::Display) -> Self {
+        Error { status: self.status, message: format_args!("{context}: {}", self.message()).into() }
+    }
+
+    /// Memory for `what` could not be had.
+    pub(crate) fn out_of_memory(what: &str) -> Self {
+        Error::new(Status::OutOfMemory, format_args!("no memory for {what}"))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.status.name(), self.message)
+        write!(f, "{}: {}", self.status.name(), self.message())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("status", &self.status).field("message", &self.message()).finish()
     }
 }
 

@@ -120,7 +120,7 @@ impl Round {
             (0, _) => "ran a part twice, or one that there is not".to_string(),
             (left, _) => format!("returned with {left} of {} parts not run", self.parts),
         };
-        Err(Error::new(Status::InvalidState, format!("the host's run callback {what}")))
+        Err(Error::new(Status::InvalidState, format_args!("the host's run callback {what}")))
     }
 
     fn part(&self, part: u32) {

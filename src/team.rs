@@ -125,13 +125,13 @@ impl Team {
                     work(&shared, part, own.spin);
                 })
                 // Dropping the half-built team ends the workers it has.
-                .map_err(|e| Error::new(Status::OutOfMemory, format!("cannot start thread {part}: {e}")))?;
+                .map_err(|e| Error::new(Status::OutOfMemory, format_args!("cannot start thread {part}: {e}")))?;
             team.workers.push(worker);
         }
         // A thread allocates while it starts; that must be over when the session is open.
         wait_until(|| shared.busy.load(Ordering::Acquire) == 0);
         if shared.unpinned.load(Ordering::Relaxed) {
-            let message = format!("threads cannot be pinned to all of the processors {:#x}", own.cpus);
+            let message = format_args!("threads cannot be pinned to all of the processors {:#x}", own.cpus);
             let status = if cfg!(any(target_os = "linux", target_os = "android")) {
                 Status::InvalidArgument
             } else {
@@ -153,7 +153,7 @@ impl Team {
         if (1..=MAX_THREADS).contains(&threads) {
             return Ok(());
         }
-        let message = format!("{threads} threads; a session takes 1 to {MAX_THREADS}");
+        let message = format_args!("{threads} threads; a session takes 1 to {MAX_THREADS}");
         Err(Error::new(Status::InvalidArgument, message))
     }
 

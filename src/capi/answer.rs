@@ -55,7 +55,7 @@ pub unsafe extern "C" fn rasp_session_set_stop(
             let strings = slice(strings, count, "strings")?;
             let mut stops = [""; MAX_STOPS];
             if strings.len() > stops.len() {
-                let message = format!("{count} stop strings; a session takes {MAX_STOPS}");
+                let message = format_args!("{count} stop strings; a session takes {MAX_STOPS}");
                 return Err(Error::new(Status::OutOfRange, message));
             }
             for (stop, &string) in stops.iter_mut().zip(strings) {
@@ -87,7 +87,7 @@ impl TextOut {
         if capacity < RASP_STEP_TEXT_SIZE {
             length.set(RASP_STEP_TEXT_SIZE);
             let message =
-                format!("the buffer has {capacity} bytes; it takes RASP_STEP_TEXT_SIZE, {RASP_STEP_TEXT_SIZE}");
+                format_args!("the buffer has {capacity} bytes; it takes RASP_STEP_TEXT_SIZE, {RASP_STEP_TEXT_SIZE}");
             return Err(Error::new(Status::BufferTooSmall, message));
         }
         Ok(TextOut { start: text.cast(), written: 0, length })

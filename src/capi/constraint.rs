@@ -56,7 +56,7 @@ pub unsafe extern "C" fn rasp_constraint_new(
                 RASP_CONSTRAINT_JSON_SCHEMA => ConstraintKind::JsonSchema,
                 RASP_CONSTRAINT_REGEX => ConstraintKind::Regex,
                 RASP_CONSTRAINT_GRAMMAR => ConstraintKind::Grammar,
-                other => return Err(Error::new(Status::InvalidArgument, format!("kind is {other}"))),
+                other => return Err(Error::new(Status::InvalidArgument, format_args!("kind is {other}"))),
             };
             let source = super::text(source, length, "source")?;
             let constraint = Arc::new(Constraint::new(model, kind, source)?);

@@ -44,7 +44,7 @@ pub unsafe extern "C" fn rasp_embed(
             let pooling = match pooling {
                 RASP_POOL_MEAN => Pooling::Mean,
                 RASP_POOL_LAST => Pooling::Last,
-                other => return Err(Error::new(Status::InvalidArgument, format!("pooling is {other}"))),
+                other => return Err(Error::new(Status::InvalidArgument, format_args!("pooling is {other}"))),
             };
             let normalise = self::text::flags(flags, RASP_EMBED_NORMALISE)? != 0;
             with_session(session, |session| {

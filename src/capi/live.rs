@@ -54,7 +54,7 @@ mod list {
         };
         Err(Error::new(
             Status::InvalidArgument,
-            format!("{what} is no live handle: it was given back already, or never came from {maker}"),
+            format_args!("{what} is no live handle: it was given back already, or never came from {maker}"),
         ))
     }
 }

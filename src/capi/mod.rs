@@ -68,11 +68,11 @@ unsafe fn guard(error: *mut rasp_error, body: impl FnOnce() -> Result<Status>) -
 }
 
 fn null(what: &str) -> Error {
-    Error::new(Status::InvalidArgument, format!("{what} is null"))
+    Error::new(Status::InvalidArgument, format_args!("{what} is null"))
 }
 
 fn misaligned(what: &str) -> Error {
-    Error::new(Status::InvalidArgument, format!("{what} is not aligned for its type"))
+    Error::new(Status::InvalidArgument, format_args!("{what} is not aligned for its type"))
 }
 
 /// `len` elements at `data`; null is allowed for none.
@@ -91,7 +91,7 @@ unsafe fn slice<'a, T>(data: *const T, len: usize, what: &str) -> Result<&'a [T]
     }
     // A negative number turned into a size_t is the usual way to such a length; no object is larger.
     if len.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes > isize::MAX as usize) {
-        return Err(Error::new(Status::InvalidArgument, format!("{what} cannot have a length of {len}")));
+        return Err(Error::new(Status::InvalidArgument, format_args!("{what} cannot have a length of {len}")));
     }
     // SAFETY: neither null nor misaligned nor longer than an object can be; valid by the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts(data, len) })
@@ -105,7 +105,7 @@ unsafe fn text<'a>(data: *const c_char, len: usize, what: &str) -> Result<&'a st
     // SAFETY: by the caller's promise.
     let bytes = unsafe { slice(data.cast::<u8>(), len, what)? };
     std::str::from_utf8(bytes)
-        .map_err(|e| Error::new(Status::InvalidUtf8, format!("{what} is no UTF-8 from byte {} on", e.valid_up_to())))
+        .map_err(|e| Error::new(Status::InvalidUtf8, format_args!("{what} is no UTF-8 from byte {} on", e.valid_up_to())))
 }
 
 /// A NUL-terminated UTF-8 string.
@@ -118,7 +118,7 @@ unsafe fn c_text<'a>(data: *const c_char, what: &str) -> Result<&'a str> {
     }
     // SAFETY: not null, terminated by the caller's promise.
     let bytes = unsafe { CStr::from_ptr(data) };
-    bytes.to_str().map_err(|_| Error::new(Status::InvalidUtf8, format!("{what} is no UTF-8")))
+    bytes.to_str().map_err(|_| Error::new(Status::InvalidUtf8, format_args!("{what} is no UTF-8")))
 }
 
 /// A place of the caller's for a result. It is written and never read or borrowed: before the call it may hold anything,
@@ -195,7 +195,7 @@ impl<T: Copy> Buffer<T> {
     fn check(&self, needed: usize) -> Result<()> {
         if needed > self.capacity {
             self.count.set(needed);
-            let message = format!("{needed} needed, the buffer has room for {}", self.capacity);
+            let message = format_args!("{needed} needed, the buffer has room for {}", self.capacity);
             return Err(Error::new(Status::BufferTooSmall, message));
         }
         if needed > 0 && self.start.is_null() {
@@ -243,7 +243,7 @@ unsafe fn size_of_callers<T: Versioned>(place: *const T) -> Result<usize> {
     // SAFETY: by the caller's promise.
     let size = unsafe { place.cast::<u32>().read_unaligned() } as usize;
     if size < T::FIRST {
-        let message = format!("{}.struct_size is {size}: was it initialised with its _init function?", T::NAME);
+        let message = format_args!("{}.struct_size is {size}: was it initialised with its _init function?", T::NAME);
         return Err(Error::new(Status::InvalidArgument, message));
     }
     let ours = size_of::<T>();
@@ -256,7 +256,7 @@ unsafe fn size_of_callers<T: Versioned>(place: *const T) -> Result<usize> {
             rest.iter().any(|&byte| byte != 0)
         };
         if unknown {
-            let message = format!("{} has fields that this library does not know", T::NAME);
+            let message = format_args!("{} has fields that this library does not know", T::NAME);
             return Err(Error::new(Status::InvalidArgument, message));
         }
     }

@@ -309,7 +309,7 @@ pub unsafe extern "C" fn rasp_load_fd(
 /// # Safety
 /// `file` is open until the result is gone, or no descriptor at all.
 unsafe fn borrow_file(file: i64) -> Result<ManuallyDrop<File>> {
-    let bad = || Error::new(Status::InvalidArgument, format!("{file} is no open file"));
+    let bad = || Error::new(Status::InvalidArgument, format_args!("{file} is no open file"));
     #[cfg(unix)]
     let file = {
         use std::os::fd::FromRawFd;
@@ -334,7 +334,7 @@ unsafe fn load_options(place: *const rasp_load_options) -> Result<LoadOptions> {
     let given = unsafe { options(place)? };
     let level = LogLevel::ALL.into_iter().find(|level| *level as u32 == given.log_level);
     let level = level.ok_or_else(|| {
-        Error::new(Status::InvalidArgument, format!("rasp_load_options.log_level is {}", given.log_level))
+        Error::new(Status::InvalidArgument, format_args!("rasp_load_options.log_level is {}", given.log_level))
     })?;
     // SAFETY: by the caller's promise.
     let log = given.log.map(|function| unsafe { Log::new(level, function, given.log_context) });

@@ -95,14 +95,14 @@ impl rasp_session_options {
             return Err(Error::new(Status::InvalidArgument, "rasp_session_options.reserved is not 0"));
         }
         if self.spin_ns > LONGEST_SPIN {
-            let message = format!("spin_ns is {}; at most {LONGEST_SPIN}", self.spin_ns);
+            let message = format_args!("spin_ns is {}; at most {LONGEST_SPIN}", self.spin_ns);
             return Err(Error::new(Status::InvalidArgument, message));
         }
         let kv_type = match self.kv_type {
             RASP_KV_F16 => KvType::F16,
             RASP_KV_F32 => KvType::F32,
             RASP_KV_I8 => KvType::I8,
-            other => return Err(Error::new(Status::InvalidArgument, format!("kv_type is {other}"))),
+            other => return Err(Error::new(Status::InvalidArgument, format_args!("kv_type is {other}"))),
         };
         let memory = match NonNull::new(self.memory.cast::<u8>()) {
             Some(start) => Memory::Host(start, self.memory_size),

@@ -123,7 +123,7 @@ pub unsafe extern "C" fn rasp_session_save(
                 let needed = session.state_size();
                 place.set(needed);
                 if capacity < needed {
-                    let message = format!("the state has {needed} bytes, the buffer {capacity}");
+                    let message = format_args!("the state has {needed} bytes, the buffer {capacity}");
                     return Err(Error::new(Status::BufferTooSmall, message));
                 }
                 if buffer.is_null() {

@@ -37,7 +37,7 @@ pub struct rasp_message {
 pub(super) fn flags(given: u32, known: u32) -> Result<u32> {
     match given & !known {
         0 => Ok(given),
-        unknown => Err(Error::new(Status::InvalidArgument, format!("unknown flags {unknown:#x}"))),
+        unknown => Err(Error::new(Status::InvalidArgument, format_args!("unknown flags {unknown:#x}"))),
     }
 }
 
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn rasp_detokenize(
 }
 
 fn token_range(token: u32, vocab: usize) -> Error {
-    Error::new(Status::OutOfRange, format!("token id {token}; the vocabulary has {vocab}"))
+    Error::new(Status::OutOfRange, format_args!("token id {token}; the vocabulary has {vocab}"))
 }
 
 /// The bytes of one token: *bytes points to *length of them, without a NUL, valid while the model lives. Does not
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn rasp_text_stream_push(
             let needed = n.saturating_mul(3).saturating_add(RASP_TEXT_STREAM_EXTRA);
             if capacity < needed {
                 length.set(needed);
-                let message = format!("the buffer has {capacity} bytes; {n} bytes may need {needed}");
+                let message = format_args!("the buffer has {capacity} bytes; {n} bytes may need {needed}");
                 return Err(Error::new(Status::BufferTooSmall, message));
             }
             if text.is_null() {

@@ -22,7 +22,7 @@ struct Entry {
     end: usize,
 }
 
-fn bad(message: impl Into<String>) -> Error {
+fn bad(message: impl Into<crate::error::Message>) -> Error {
     Error::new(Status::BadFile, message)
 }
 

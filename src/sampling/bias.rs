@@ -32,18 +32,18 @@ impl LogitBias {
     ) -> Result<()> {
         let len = biases.len();
         if len > MAX_LOGIT_BIASES {
-            let message = format!("{len} logit biases; a session takes {MAX_LOGIT_BIASES}");
+            let message = format_args!("{len} logit biases; a session takes {MAX_LOGIT_BIASES}");
             return Err(Error::new(Status::OutOfRange, message));
         }
         for (index, (token, bias)) in biases.clone().enumerate() {
             if token as usize >= vocab {
-                let message = format!("logit bias {index} is for token {token}; the vocabulary has {vocab}");
+                let message = format_args!("logit bias {index} is for token {token}; the vocabulary has {vocab}");
                 return Err(Error::new(Status::OutOfRange, message));
             }
             // A NaN is in no range.
             if bias != f32::NEG_INFINITY && !(-LARGEST..=LARGEST).contains(&bias) {
                 let message =
-                    format!("logit bias {index} is {bias}, neither -infinity nor within {} to {LARGEST}", -LARGEST);
+                    format_args!("logit bias {index} is {bias}, neither -infinity nor within {} to {LARGEST}", -LARGEST);
                 return Err(Error::new(Status::InvalidArgument, message));
             }
         }

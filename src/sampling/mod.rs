@@ -59,7 +59,7 @@ impl Sampling {
                 return Ok(());
             }
             let range = format!("{} to {}", allowed.start(), allowed.end());
-            Err(Error::new(Status::InvalidArgument, format!("{name} is {value}, outside {range}")))
+            Err(Error::new(Status::InvalidArgument, format_args!("{name} is {value}, outside {range}")))
         };
         check("temperature", self.temperature, 0.0..=100.0)?;
         check("top_p", self.top_p, f32::MIN_POSITIVE..=1.0)?;

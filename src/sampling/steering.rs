@@ -63,7 +63,7 @@ impl Steering {
             match callback.call(logits, history) {
                 SAMPLE => {}
                 token if self.guide.as_ref().is_some_and(|guide| token >= 0 && !guide.allows(token as u32)) => {
-                    let message = format!("the logits callback chose token {token}, which the constraint forbids");
+                    let message = format_args!("the logits callback chose token {token}, which the constraint forbids");
                     return Err(Error::new(Status::InvalidArgument, message));
                 }
                 token if usize::try_from(token).is_ok_and(|token| token < logits.len()) => {
@@ -71,7 +71,7 @@ impl Steering {
                 }
                 token => {
                     let message =
-                        format!("the logits callback chose token {token}; the vocabulary has {}", logits.len());
+                        format_args!("the logits callback chose token {token}; the vocabulary has {}", logits.len());
                     return Err(Error::new(Status::OutOfRange, message));
                 }
             }
@@ -89,7 +89,7 @@ impl Steering {
 fn check(logits: &[f32]) -> Result<()> {
     let odd = |logit: &f32| logit.is_nan() || *logit == f32::INFINITY;
     if let Some(token) = logits.iter().position(odd) {
-        let message = format!("the logits callback left {} as the logit of token {token}", logits[token]);
+        let message = format_args!("the logits callback left {} as the logit of token {token}", logits[token]);
         return Err(Error::new(Status::NonFinite, message));
     }
     match logits.get(argmax(logits) as usize) {

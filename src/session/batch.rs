@@ -72,7 +72,7 @@ impl Session {
         if Arc::ptr_eq(&self.engine.model, &other.engine.model) {
             return Ok(());
         }
-        Err(Error::new(Status::InvalidArgument, format!("session {index} is of another model than session 0")))
+        Err(Error::new(Status::InvalidArgument, format_args!("session {index} is of another model than session 0")))
     }
 
     /// [`step_batch`](Session::step_batch) of sessions that were checked.

@@ -23,7 +23,7 @@ impl Session {
         self.idle()?;
         if !self.tokens.is_empty() {
             let message =
-                format!("the session holds {} tokens: reset it, or embed in one of its own", self.tokens.len());
+                format_args!("the session holds {} tokens: reset it, or embed in one of its own", self.tokens.len());
             return Err(Error::new(Status::InvalidState, message));
         }
         if tokens.is_empty() {

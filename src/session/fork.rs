@@ -28,11 +28,11 @@ impl Session {
         let options = options.unwrap_or(&self.options).complete(model)?;
         if options.kv_type != self.options.kv_type {
             let (its, ours) = (options.kv_type.name(), self.options.kv_type.name());
-            let message = format!("the fork's cache is {its}, this session's {ours}: they must be of one type");
+            let message = format_args!("the fork's cache is {its}, this session's {ours}: they must be of one type");
             return Err(Error::new(Status::InvalidArgument, message));
         }
         if options.context < self.tokens.len() {
-            let message = format!("{} tokens, and the fork has room for {}", self.tokens.len(), options.context);
+            let message = format_args!("{} tokens, and the fork has room for {}", self.tokens.len(), options.context);
             return Err(Error::new(Status::ContextFull, message));
         }
         let mut child = Session::open_behind(front, model.clone(), &options, memory)?;

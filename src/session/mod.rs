@@ -200,7 +200,7 @@ impl Session {
     pub fn rewind(&mut self, tokens: usize) -> Result<()> {
         self.idle()?;
         if tokens > self.tokens.len() {
-            let message = format!("cannot keep {tokens} tokens of {}", self.tokens.len());
+            let message = format_args!("cannot keep {tokens} tokens of {}", self.tokens.len());
             return Err(Error::new(Status::OutOfRange, message));
         }
         if tokens < self.passed() {
@@ -263,7 +263,7 @@ impl Session {
             None => Ok(()),
             Some(at) => Err(Error::new(
                 Status::OutOfRange,
-                format!("token {at} has id {}; the vocabulary has {vocab}", tokens[at]),
+                format_args!("token {at} has id {}; the vocabulary has {vocab}", tokens[at]),
             )),
         }
     }
@@ -275,7 +275,7 @@ impl Session {
         }
         Err(Error::new(
             Status::ContextFull,
-            format!("{more} tokens for a context with room for {free} more of {}", self.tokens.capacity()),
+            format_args!("{more} tokens for a context with room for {free} more of {}", self.tokens.capacity()),
         ))
     }
 }

@@ -47,7 +47,7 @@ impl SessionOptions {
             0 => limit.min(DEFAULT_CONTEXT),
             n if n <= limit => n,
             n => {
-                let message = format!("a context of {n} tokens; this model was trained for {limit}");
+                let message = format_args!("a context of {n} tokens; this model was trained for {limit}");
                 return Err(Error::new(Status::OutOfRange, message));
             }
         };

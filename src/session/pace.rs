@@ -72,7 +72,7 @@ impl Session {
         let limit = self.engine.model.max_sparsity();
         // Not `>`: NaN must fail as well.
         if ns > 0 && !(0.0 <= min && min <= max && max <= limit) {
-            let message = format!("sparsity from {min} to {max}; this file goes from 0 to {limit}");
+            let message = format_args!("sparsity from {min} to {max}; this file goes from 0 to {limit}");
             return Err(Error::new(Status::OutOfRange, message));
         }
         self.pace = Pace { deadline: ns, min, max, late: self.pace.late, ..Pace::default() };

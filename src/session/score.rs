@@ -76,7 +76,7 @@ impl Scorer {
         if options.context == 0 || options.context > limit {
             return Err(Error::new(
                 Status::OutOfRange,
-                format!("windows of {} tokens; this model takes 1 to {limit}", options.context),
+                format_args!("windows of {} tokens; this model takes 1 to {limit}", options.context),
             ));
         }
         let batch = if options.batch == 0 { 256 } else { options.batch }.min(options.context);
@@ -114,7 +114,7 @@ impl Scorer {
     pub fn set_thresholds(&mut self, thresholds: &[f32]) -> Result<()> {
         let own = &mut self.engine.own.thresholds;
         if thresholds.len() != own.len() {
-            let message = format!("{} thresholds for {} linears", thresholds.len(), own.len());
+            let message = format_args!("{} thresholds for {} linears", thresholds.len(), own.len());
             return Err(Error::new(Status::InvalidArgument, message));
         }
         own.copy_from_slice(thresholds);
@@ -148,7 +148,7 @@ impl Scorer {
             let Window { tokens, sparse_from, scored_from } = *window;
             self.check(tokens)?;
             if !(1..tokens.len()).contains(&scored_from) {
-                let message = format!("a window of {} tokens cannot be scored from token {scored_from}", tokens.len());
+                let message = format_args!("a window of {} tokens cannot be scored from token {scored_from}", tokens.len());
                 return Err(Error::new(Status::InvalidArgument, message));
             }
             let start = before.map_or(0, |before| before.shared_with(window));
@@ -191,7 +191,7 @@ impl Scorer {
                 break;
             }
             if position == self.context {
-                let message = format!("no room for another token; the scorer takes {}", self.context);
+                let message = format_args!("no room for another token; the scorer takes {}", self.context);
                 return Err(Error::new(Status::ContextFull, message));
             }
             self.engine.forward(&[token], position, Mode::Decode { sparse: position >= dense }, &mut Unobserved)?;
@@ -254,11 +254,11 @@ impl Scorer {
     fn check(&self, tokens: &[u32]) -> Result<()> {
         let vocab = self.engine.model.config().vocab_size;
         if tokens.len() > self.context {
-            let message = format!("a window of {} tokens; the scorer takes {}", tokens.len(), self.context);
+            let message = format_args!("a window of {} tokens; the scorer takes {}", tokens.len(), self.context);
             return Err(Error::new(Status::ContextFull, message));
         }
         if let Some(at) = tokens.iter().position(|&t| t as usize >= vocab) {
-            let message = format!("token {at} has id {}; the vocabulary has {vocab}", tokens[at]);
+            let message = format_args!("token {at} has id {}; the vocabulary has {vocab}", tokens[at]);
             return Err(Error::new(Status::OutOfRange, message));
         }
         Ok(())

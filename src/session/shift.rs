@@ -17,7 +17,7 @@ impl Session {
         self.idle()?;
         let passed = self.passed();
         if keep.checked_add(discard).is_none_or(|end| end >= passed) {
-            let message = format!(
+            let message = format_args!(
                 "cannot keep {keep} tokens and discard {discard}: of {passed} that have passed one must be left after them"
             );
             return Err(Error::new(Status::OutOfRange, message));

@@ -5,7 +5,7 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | `RASPSESS` |
-//! | 4, 4 | version; 1 if the last token was sampled and has not passed |
+//! | 4, 4 | version, 2; 1 if the last token was sampled and has not passed, plus 2 if what the head took is there |
 //! | 8, 8 | bytes of the whole; [`Model::fingerprint`] |
 //! | 4, 4 | type of the cache: 0 f16, 1 f32, 2 i8; tokens |
 //! | 4 | sparsity |
@@ -14,17 +14,28 @@
 //! | 4 a token | ids |
 //! | 4 a token that has passed | sparsity at which it did |
 //! | | keys, their scales, values, their scales, of tokens that have passed ([`KvCache::stretches`]) |
+//! | 4 · hidden | what the head took of the last token that passed, if it is there |
 //! | 8 | XXH64 of all before |
+//!
+//! The logits follow from what the head took; without it the last token passes once more before there are some. A shift
+//! leaves the logits as they were, and a second pass among the tokens that are left would give others: so it is saved.
+//! Version 1 had none of it, and is still read.
 //!
 //! [`Model::fingerprint`]: crate::Model::fingerprint
 //! [`KvCache::stretches`]: super::kv_cache::KvCache::stretches
 
 use super::{KvType, Ready, Session};
 use crate::hash::xxh64;
+use crate::error::Message;
 use crate::{Error, Result, Sampling, Status};
 
 const MAGIC: &[u8; 8] = b"RASPSESS";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The first version, in which no state had what the head took.
+const WITHOUT_HEAD: u32 = 1;
+/// Bits of the word after the version.
+const PENDING: u32 = 1;
+const HEAD: u32 = 2;
 /// Bytes before the tokens.
 pub(super) const HEADER: usize = 8 + 8 + 16 + 8 + 4 + 6 * 4 + 8 + 4 * 8;
 const CHECKSUM: usize = 8;
@@ -39,9 +50,11 @@ struct State<'a> {
     sparsities: &'a [[u8; 4]],
     /// Keys and values.
     cache: &'a [u8],
+    /// What the head took, or nothing.
+    head: &'a [[u8; 4]],
 }
 
-fn bad(message: impl Into<String>) -> Error {
+fn bad(message: impl Into<Message>) -> Error {
     Error::new(Status::BadState, message)
 }
 
@@ -58,22 +71,27 @@ impl KvType {
 impl Session {
     /// Bytes that [`save`](Session::save) takes now.
     pub fn state_size(&self) -> usize {
-        self.size_of_state(self.tokens.len(), self.passed())
+        self.size_of_state(self.tokens.len(), self.passed(), self.has_head())
     }
 
-    fn size_of_state(&self, tokens: usize, passed: usize) -> usize {
-        HEADER + 4 * (tokens + passed) + self.engine.own.kv.bytes_of(passed) + CHECKSUM
+    /// Whether what the head took of the last token that passed is at hand.
+    fn has_head(&self) -> bool {
+        matches!(self.ready, Ready::Hidden | Ready::Logits)
+    }
+
+    fn size_of_state(&self, tokens: usize, passed: usize, head: bool) -> usize {
+        let head = if head { self.engine.head.last.len() } else { 0 };
+        HEADER + 4 * (tokens + passed + head) + self.engine.own.kv.bytes_of(passed) + CHECKSUM
     }
 
     /// Writes the state to the beginning of `buffer`: tokens, cache, sparsity, sampling and random numbers. Gives the
-    /// bytes written. The logits are not among them: after [`restore`](Session::restore) the last token passes once more
-    /// if they are needed. Nor is what the host adds to them (biases, callback, constraint) or watches for (stop strings):
-    /// that is the session's own, whatever it holds.
+    /// bytes written. The logits are not among them, but what they are computed from is. What the host adds to them (biases,
+    /// callback, constraint) or watches for (stop strings) is not: that is the session's own, whatever it holds.
     pub fn save(&self, buffer: &mut [u8]) -> Result<usize> {
         self.idle()?;
         let (size, given) = (self.state_size(), buffer.len());
         let Some(buffer) = buffer.get_mut(..size) else {
-            let message = format!("the state has {size} bytes, the buffer {given}");
+            let message = format_args!("the state has {size} bytes, the buffer {given}");
             return Err(Error::new(Status::BufferTooSmall, message));
         };
         let (content, checksum) = buffer.split_at_mut(size - CHECKSUM);
@@ -85,7 +103,8 @@ impl Session {
         };
         put(MAGIC);
         put(&VERSION.to_le_bytes());
-        put(&u32::from(self.pending).to_le_bytes());
+        let flags = if self.pending { PENDING } else { 0 } | if self.has_head() { HEAD } else { 0 };
+        put(&flags.to_le_bytes());
         put(&(size as u64).to_le_bytes());
         put(&self.engine.model.fingerprint().to_le_bytes());
         put(&self.options.kv_type.code().to_le_bytes());
@@ -104,6 +123,9 @@ impl Session {
         self.tokens.iter().for_each(|token| put(&token.to_le_bytes()));
         self.sparsities[..self.passed()].iter().for_each(|sparsity| put(&sparsity.to_le_bytes()));
         self.engine.own.kv.stretches(self.passed()).for_each(&mut put);
+        if self.has_head() {
+            put(self.engine.head.last.bytes());
+        }
         debug_assert!(rest.is_empty());
         checksum.copy_from_slice(&xxh64(content, 0).to_le_bytes());
         Ok(size)
@@ -132,7 +154,15 @@ impl Session {
             to.copy_from_slice(from);
             rest = after;
         });
-        (self.pending, self.ready) = (state.pending, if passed == 0 { Ready::Nothing } else { Ready::Cached });
+        for (to, from) in self.engine.head.last.iter_mut().zip(state.head) {
+            *to = f32::from_le_bytes(*from);
+        }
+        self.pending = state.pending;
+        self.ready = match passed {
+            0 => Ready::Nothing,
+            _ if state.head.is_empty() => Ready::Cached,
+            _ => Ready::Hidden,
+        };
         self.begin_answer();
         self.set_sparsity(state.sparsity)
     }
@@ -141,19 +171,20 @@ impl Session {
     fn read<'a>(&self, data: &'a [u8]) -> Result<State<'a>> {
         let given = data.len();
         let header = data.get(..HEADER).filter(|header| header.starts_with(MAGIC));
-        let header = header.ok_or_else(|| bad(format!("these {given} bytes are no saved session, or truncated")))?;
+        let header = header.ok_or_else(|| bad(format_args!("these {given} bytes are no saved session, or truncated")))?;
         let mut words = header[MAGIC.len()..].as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
         let mut word = || words.next().expect("the header has as many");
         let version = word();
-        if version != VERSION {
-            let message = format!("a state of version {version}; this library reads version {VERSION}");
+        if version != VERSION && version != WITHOUT_HEAD {
+            let message = format_args!("a state of version {version}; this library reads {WITHOUT_HEAD} and {VERSION}");
             return Err(Error::new(Status::UnsupportedVersion, message));
         }
-        let pending = word();
+        let flags = word();
+        let (pending, head) = (flags & PENDING, flags & HEAD != 0);
         let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let size = long(word(), word());
         if size != given as u64 {
-            return Err(bad(format!("the state has {size} bytes, {given} were given")));
+            return Err(bad(format_args!("the state has {size} bytes, {given} were given")));
         }
         let (content, checksum) = data.split_last_chunk::<CHECKSUM>().expect("longer than its header");
         if xxh64(content, 0) != u64::from_le_bytes(*checksum) {
@@ -163,27 +194,30 @@ impl Session {
         let fingerprint = long(word(), word());
         if fingerprint != model.fingerprint() {
             let message =
-                format!("the state is of another model: {fingerprint:016x}, not {:016x}", model.fingerprint());
+                format_args!("the state is of another model: {fingerprint:016x}, not {:016x}", model.fingerprint());
             return Err(bad(message));
         }
         let kv_type = word();
         if kv_type != self.options.kv_type.code() {
             let found = KvType::ALL.into_iter().find(|t| t.code() == kv_type).map_or("unknown", KvType::name);
-            let message = format!("the state's cache is {found}, the session's {}", self.options.kv_type.name());
+            let message = format_args!("the state's cache is {found}, the session's {}", self.options.kv_type.name());
             return Err(bad(message));
         }
         let count = word() as usize;
         if count > self.tokens.capacity() {
-            let message = format!("the state has {count} tokens, the session room for {}", self.tokens.capacity());
+            let message = format_args!("the state has {count} tokens, the session room for {}", self.tokens.capacity());
             return Err(Error::new(Status::ContextFull, message));
         }
         // From here on a misfit is no damage, for the checksum is right, but a forgery.
-        if pending > 1 || pending as usize > count {
-            return Err(bad("the state has a sampled token and no tokens"));
+        if flags > if version == WITHOUT_HEAD { PENDING } else { PENDING | HEAD } {
+            return Err(bad(format_args!("the state has flags {flags:#x}, which version {version} has not")));
+        }
+        if pending as usize > count || head && pending as usize == count {
+            return Err(bad("the state has a sampled token, or what the head took, and no tokens"));
         }
         let passed = count - pending as usize;
-        if given != self.size_of_state(count, passed) {
-            return Err(bad(format!("{given} bytes are not what {count} tokens take")));
+        if given != self.size_of_state(count, passed, head) {
+            return Err(bad(format_args!("{given} bytes are not what {count} tokens take")));
         }
         let sparsity = f32::from_bits(word());
         let sampling = Sampling {
@@ -198,15 +232,19 @@ impl Session {
         let random = [(); 4].map(|()| long(word(), word()));
         let (tokens, rest) = content[HEADER..].split_at(4 * count);
         let (sparsities, cache) = rest.split_at(4 * passed);
-        let (tokens, sparsities) = (tokens.as_chunks::<4>().0, sparsities.as_chunks::<4>().0);
+        let (cache, head) = cache.split_at(self.engine.own.kv.bytes_of(passed));
+        let (tokens, sparsities, head) = (tokens.as_chunks::<4>().0, sparsities.as_chunks::<4>().0, head.as_chunks::<4>().0);
         let vocab = model.config().vocab_size;
         if let Some(at) = tokens.iter().position(|id| u32::from_le_bytes(*id) as usize >= vocab) {
-            return Err(bad(format!("token {at} of the state is beyond the vocabulary")));
+            return Err(bad(format_args!("token {at} of the state is beyond the vocabulary")));
         }
         let allowed = |sparsity: f32| (0.0..=model.max_sparsity()).contains(&sparsity);
         if !allowed(sparsity) || !sparsities.iter().all(|s| allowed(f32::from_le_bytes(*s))) {
             return Err(bad("a sparsity of the state is none this model has"));
         }
-        Ok(State { pending: pending == 1, sparsity, sampling, random, tokens, sparsities, cache })
+        if !head.iter().all(|x| f32::from_le_bytes(*x).is_finite()) {
+            return Err(bad("what the head took is no finite number"));
+        }
+        Ok(State { pending: pending == 1, sparsity, sampling, random, tokens, sparsities, cache, head })
     }
 }

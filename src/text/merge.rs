@@ -42,7 +42,7 @@ struct Link {
 
 /// Room for `more` elements, or an error where a `push` would abort.
 pub(super) fn reserve<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
-    vec.try_reserve(more).map_err(|_| Error::new(Status::OutOfMemory, format!("no memory for {more} tokens")))
+    vec.try_reserve(more).map_err(|_| Error::new(Status::OutOfMemory, format_args!("no memory for {more} tokens")))
 }
 
 impl Model<'_> {
@@ -129,7 +129,7 @@ impl Model<'_> {
         heap.clear();
         reserve(links, ids.len())?;
         links.extend((0..len).map(|i| Link { prev: i.wrapping_sub(1), next: if i + 1 < len { i + 1 } else { NONE } }));
-        let full = |_| Error::new(Status::OutOfMemory, format!("no memory to merge {len} symbols"));
+        let full = |_| Error::new(Status::OutOfMemory, format_args!("no memory to merge {len} symbols"));
         heap.try_reserve(ids.len()).map_err(full)?;
         for (at, pair) in ids.windows(2).enumerate() {
             if let Some(rank) = self.merges.rank(pair[0], pair[1]) {

@@ -42,7 +42,7 @@ fn with_capacity(len: usize, limit: usize) -> Result<String> {
     }
     let mut text = String::new();
     text.try_reserve_exact(len)
-        .map_err(|_| Error::new(Status::OutOfMemory, format!("no memory to normalize {len} bytes of text")))?;
+        .map_err(|_| Error::new(Status::OutOfMemory, format_args!("no memory to normalize {len} bytes of text")))?;
     Ok(text)
 }
 

@@ -40,15 +40,15 @@ impl Stops {
     /// Replaces the strings; nothing is held back then. On an error the old ones stay.
     pub(crate) fn set<'a>(&mut self, stops: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<()> {
         if stops.len() > MAX_STOPS {
-            let message = format!("{} stop strings; a session takes {MAX_STOPS}", stops.len());
+            let message = format_args!("{} stop strings; a session takes {MAX_STOPS}", stops.len());
             return Err(Error::new(Status::OutOfRange, message));
         }
         if let Some(index) = stops.clone().position(str::is_empty) {
-            return Err(Error::new(Status::InvalidArgument, format!("stop string {index} is empty")));
+            return Err(Error::new(Status::InvalidArgument, format_args!("stop string {index} is empty")));
         }
         let total = stops.clone().fold(0usize, |sum, stop| sum.saturating_add(stop.len()));
         if total > MAX_STOP_BYTES {
-            let message = format!("stop strings of {total} bytes; a session takes {MAX_STOP_BYTES}");
+            let message = format_args!("stop strings of {total} bytes; a session takes {MAX_STOP_BYTES}");
             return Err(Error::new(Status::OutOfRange, message));
         }
         self.count = 0;

@@ -7,7 +7,7 @@ use crate::{Error, Result, Status};
 /// More tokens than any model has.
 const MAX_VOCAB: usize = 1 << 24;
 
-pub(super) fn bad(message: impl Into<String>) -> Error {
+pub(super) fn bad(message: impl Into<crate::error::Message>) -> Error {
     Error::new(Status::BadFile, message)
 }
 

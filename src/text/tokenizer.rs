@@ -99,7 +99,7 @@ impl Tokenizer {
         if text.len() > MAX_TEXT {
             return Err(Error::new(
                 Status::OutOfRange,
-                format!("a text of {} bytes; the longest is {MAX_TEXT}", text.len()),
+                format_args!("a text of {} bytes; the longest is {MAX_TEXT}", text.len()),
             ));
         }
         let mut run = Run { tokenizer: self, scratch: Scratch::default(), out };
@@ -150,11 +150,11 @@ impl Tokenizer {
             let bytes = self.token_bytes(id).ok_or_else(|| {
                 Error::new(
                     Status::OutOfRange,
-                    format!("id {id} at index {index}; the vocabulary has {} tokens", self.vocab_size()),
+                    format_args!("id {id} at index {index}; the vocabulary has {} tokens", self.vocab_size()),
                 )
             })?;
             if !(skip_special && self.is_special(id)) {
-                let full = |_| Error::new(Status::OutOfMemory, format!("no memory for the text of {} ids", ids.len()));
+                let full = |_| Error::new(Status::OutOfMemory, format_args!("no memory for the text of {} ids", ids.len()));
                 text.try_reserve(bytes.len()).map_err(full)?;
                 text.extend_from_slice(bytes);
             }
