@@ -4,6 +4,7 @@
 //! one twice, leaves one out or runs one when the job is over, nothing may break: the parts hold disjoint pieces of the
 //! session's memory, so each is claimed once before it runs, and what nobody claimed is an error.
 
+use crate::float_env::FloatEnv;
 use crate::quiet::quietly;
 use crate::team::MAX_THREADS;
 use crate::{Error, Result, Status};
@@ -116,11 +117,16 @@ impl Round {
         if left == 0 && !again {
             return Ok(());
         }
-        let what = match (left, again) {
-            (0, _) => "ran a part twice, or one that there is not".to_string(),
-            (left, _) => format!("returned with {left} of {} parts not run", self.parts),
-        };
-        Err(Error::new(Status::InvalidState, format_args!("the host's run callback {what}")))
+        Err(match left {
+            0 => Error::new(
+                Status::InvalidState,
+                "the host's run callback ran a part twice, or one that there is not",
+            ),
+            left => Error::new(
+                Status::InvalidState,
+                format_args!("the host's run callback returned with {left} of {} parts not run", self.parts),
+            ),
+        })
     }
 
     fn part(&self, part: u32) {
@@ -142,6 +148,8 @@ impl Round {
 
 /// What the host calls.
 extern "C" fn part_of_host(data: *mut c_void, part: u32) {
+    // The host's threads may be set to another.
+    let _standard = FloatEnv::standard();
     // SAFETY: the host passes the pointer that `run` gave it, while the session that holds the round lives.
     unsafe { &*data.cast::<Round>() }.part(part)
 }

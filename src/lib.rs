@@ -8,6 +8,7 @@ mod arena;
 pub mod capi;
 pub mod constraint;
 pub mod error;
+mod float_env;
 pub mod format;
 mod hash;
 mod jobs;
@@ -18,6 +19,7 @@ pub mod sampling;
 pub mod session;
 mod team;
 pub mod text;
+mod thread;
 
 pub use error::{Error, Result, Status};
 pub use jobs::{HostJobs, RunJob};

@@ -5,12 +5,13 @@
 //! nothing. The thread that calls is part 0, so a team of one has no threads. Or the host's job system runs the parts.
 
 use crate::jobs::{HostJobs, Round};
+use crate::float_env::FloatEnv;
 use crate::quiet::quietly;
+use crate::thread::{self, Start, Thread};
 use crate::{Error, Result, Status};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a waiting thread looks before it starts to yield its core. At about 40 ns a look this covers the few
@@ -80,11 +81,38 @@ fn pin(_: usize) -> bool {
     false
 }
 
+/// A worker before it works.
+struct Post {
+    start: Start,
+    shared: *const Shared,
+    part: usize,
+    own: Own,
+}
+
 /// A fixed number of parts, run side by side by threads of its own or by the host's job system.
 pub(crate) struct Team {
-    shared: Option<Arc<Shared>>,
-    workers: Vec<JoinHandle<()>>,
+    /// One, where there are threads; they point to it, and it never moves.
+    shared: Box<[Shared]>,
+    /// What the workers were started with, one each; they point to it.
+    _posts: Box<[Post]>,
+    workers: Vec<Thread>,
     host: Option<Round>,
+    /// The process that its threads are of.
+    process: u32,
+}
+
+// SAFETY: the pointers in the posts are the workers' alone, and lead to what the team keeps until it has joined them.
+unsafe impl Send for Team {}
+// SAFETY: as above; whoever shares a team reads its size.
+unsafe impl Sync for Team {}
+
+/// `len` values, or an error where there is no memory for them.
+fn boxed<T>(len: usize, value: impl FnMut(usize) -> T) -> Result<Box<[T]>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| Error::out_of_memory("the threads of a session"))?;
+    values.extend((0..len).map(value));
+    // As many as were reserved: nothing is allocated anew.
+    Ok(values.into_boxed_slice())
 }
 
 impl Team {
@@ -93,14 +121,20 @@ impl Team {
         Team::of_own(threads, Own::default())
     }
 
+    /// A team without threads of its own.
+    fn alone(host: Option<Round>) -> Team {
+        let (shared, posts) = (Box::default(), Box::default());
+        Team { shared, _posts: posts, workers: Vec::new(), host, process: std::process::id() }
+    }
+
     /// The same, its threads as `own` says.
     pub(crate) fn of_own(threads: usize, own: Own) -> Result<Team> {
         Team::check(threads)?;
-        let mut team = Team { shared: None, workers: Vec::new(), host: None };
+        let mut team = Team::alone(None);
         if threads == 1 {
             return Ok(team);
         }
-        let shared = Arc::new(Shared {
+        team.shared = boxed(1, |_| Shared {
             job: UnsafeCell::new(None),
             round: AtomicU32::new(0),
             busy: AtomicUsize::new(threads - 1),
@@ -110,25 +144,29 @@ impl Team {
             unpinned: AtomicBool::new(false),
             sleepers: Mutex::new(()),
             alarm: Condvar::new(),
-        });
-        team.shared = Some(shared.clone());
-        for part in 1..threads {
-            let shared = shared.clone();
-            let worker = std::thread::Builder::new()
-                .name(format!("rasp-{part}"))
-                .spawn(move || {
-                    if let Some(cpu) = own.cpu_of(part)
-                        && !pin(cpu)
-                    {
-                        shared.unpinned.store(true, Ordering::Relaxed);
-                    }
-                    work(&shared, part, own.spin);
-                })
-                // Dropping the half-built team ends the workers it has.
-                .map_err(|e| Error::new(Status::OutOfMemory, format_args!("cannot start thread {part}: {e}")))?;
+        })?;
+        let shared: *const Shared = &team.shared[0];
+        let mut posts = boxed(threads - 1, |index| Post {
+            start: Start { run: enter, data: std::ptr::null_mut() },
+            shared,
+            part: index + 1,
+            own,
+        })?;
+        team.workers.try_reserve_exact(threads - 1).map_err(|_| Error::out_of_memory("the threads of a session"))?;
+        let first = posts.as_mut_ptr();
+        team._posts = posts;
+        for index in 0..threads - 1 {
+            // SAFETY: one of the posts, of which only pointers are used from here on.
+            let post = unsafe { first.add(index) };
+            // SAFETY: as above; the thread that reads it is started below.
+            unsafe { (*post).start.data = post.cast() };
+            // SAFETY: the posts and what they point to stay in their boxes until the team is dropped, which joins the
+            // threads first. Dropping the half-built team ends those that it has.
+            let worker = unsafe { Thread::start(&raw mut (*post).start, index + 1)? };
             team.workers.push(worker);
         }
-        // A thread allocates while it starts; that must be over when the session is open.
+        // A thread may allocate while it starts; that must be over when the session is open.
+        let shared = &team.shared[0];
         wait_until(|| shared.busy.load(Ordering::Acquire) == 0);
         if shared.unpinned.load(Ordering::Relaxed) {
             let message = format_args!("threads cannot be pinned to all of the processors {:#x}", own.cpus);
@@ -145,7 +183,7 @@ impl Team {
     /// A team of `parts` parts that the host runs; it has no threads of its own.
     pub(crate) fn of_host(jobs: HostJobs, parts: usize) -> Result<Team> {
         Team::check(parts)?;
-        Ok(Team { shared: None, workers: Vec::new(), host: Some(Round::new(jobs, parts)) })
+        Ok(Team::alone(Some(Round::new(jobs, parts))))
     }
 
     /// Fails on a number of threads that no team has.
@@ -162,24 +200,43 @@ impl Team {
         self.host.as_ref().map_or(self.workers.len() + 1, Round::parts)
     }
 
+    /// The process that its threads are in, if it has any.
+    pub(crate) fn process(&self) -> Option<u32> {
+        (!self.workers.is_empty()).then_some(self.process)
+    }
+
+    /// Fails in a process that was forked off the one that the threads are in: it has none of them.
+    pub(crate) fn check_process(process: Option<u32>) -> Result<()> {
+        if process.is_none_or(|process| process == std::process::id()) {
+            return Ok(());
+        }
+        let message = "the session's threads are in the process that opened it, and did not come along when this one was \
+                       forked off: open a session here";
+        Err(Error::new(Status::InvalidState, message))
+    }
+
     /// Calls the workers to attention; they watch for jobs until the burst is dropped.
     pub(crate) fn burst(&mut self) -> Burst<'_> {
-        if let Some(shared) = &self.shared {
+        let here = Team::check_process(self.process());
+        if here.is_err() {
+            return Burst(self, here);
+        }
+        if let Some(shared) = self.shared.first() {
             let guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
             shared.awake.store(true, Ordering::Release);
             drop(guard);
             shared.alarm.notify_all();
         }
-        Burst(self)
+        Burst(self, here)
     }
 }
 
-/// A [`Team`] whose workers are awake: the time of one prefill or step.
-pub(crate) struct Burst<'a>(&'a mut Team);
+/// A [`Team`] whose workers are awake: the time of one prefill or step. Or the error that nobody is there to wake.
+pub(crate) struct Burst<'a>(&'a mut Team, Result<()>);
 
 impl Drop for Burst<'_> {
     fn drop(&mut self) {
-        if let Some(shared) = &self.0.shared {
+        if let Some(shared) = self.0.shared.first() {
             shared.awake.store(false, Ordering::Release);
         }
     }
@@ -193,12 +250,13 @@ impl Burst<'_> {
 
     /// Runs `job(part)` for every part, side by side, and returns when all have returned. A panic in any part is
     /// passed on once all parts have ended.
-    /// Fails only if the host's job system does not run every part just once.
+    /// Fails if the host's job system does not run every part just once, and where the threads are another process's.
     pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) -> Result<()> {
+        self.1.clone()?;
         if let Some(host) = &mut self.0.host {
             return host.run(job);
         }
-        let Some(shared) = &self.0.shared else {
+        let Some(shared) = self.0.shared.first() else {
             job(0);
             return Ok(());
         };
@@ -229,15 +287,18 @@ impl Burst<'_> {
 
 impl Drop for Team {
     fn drop(&mut self) {
-        if let Some(shared) = &self.shared {
+        if Team::check_process(self.process()).is_err() {
+            // There is nobody to wait for, and whom a lock was left to is not known.
+            return;
+        }
+        if let Some(shared) = self.shared.first() {
             let guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
             shared.stop.store(true, Ordering::Release);
             drop(guard);
             shared.alarm.notify_all();
         }
         for worker in self.workers.drain(..) {
-            // A worker catches its job's panics, so there is none to learn of here.
-            let _ = worker.join();
+            worker.join();
         }
     }
 }
@@ -248,6 +309,24 @@ fn wait_until(done: impl Fn() -> bool) {
         looks += 1;
         if looks < LOOKS_BEFORE_YIELD { std::hint::spin_loop() } else { std::thread::yield_now() }
     }
+}
+
+/// Where a worker starts.
+fn enter(data: *mut ()) {
+    // SAFETY: a post of a team, which keeps it and what it points to until this thread has been joined.
+    let (shared, part, own) = unsafe {
+        let post = &*data.cast::<Post>();
+        (&*post.shared, post.part, post.own)
+    };
+    // It lasts as long as the thread does: the host's own, which a new thread takes over, is not wanted here.
+    let _standard = FloatEnv::standard();
+    thread::name(part);
+    if let Some(cpu) = own.cpu_of(part)
+        && !pin(cpu)
+    {
+        shared.unpinned.store(true, Ordering::Relaxed);
+    }
+    work(shared, part, own.spin);
 }
 
 /// A worker's life: sleep, watch, work, until the team ends.

@@ -3,6 +3,7 @@
 use super::turn::Turn;
 use super::*;
 use crate::session::Session;
+use crate::team::Team;
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
@@ -13,6 +14,8 @@ pub struct rasp_session {
     turn: Turn,
     /// Of the session, beside it: so that `rasp_cancel` need not touch what another call has to itself.
     pub(super) cancel: NonNull<AtomicBool>,
+    /// The process that its threads are in, if it has some of its own.
+    process: Option<u32>,
     session: UnsafeCell<Session>,
 }
 
@@ -24,9 +27,9 @@ impl rasp_session {
     /// Puts a session that was opened behind [`HANDLE`] bytes there.
     pub(super) fn born(session: Session) -> *mut rasp_session {
         let place = session.front().cast::<rasp_session>().as_ptr();
-        let (turn, cancel) = (Turn::new(), session.cancel_flag());
+        let (turn, cancel, process) = (Turn::new(), session.cancel_flag(), session.process());
         // SAFETY: the front is HANDLE bytes, aligned to 64, and nobody's but the caller's.
-        unsafe { place.write(rasp_session { turn, cancel, session: UnsafeCell::new(session) }) };
+        unsafe { place.write(rasp_session { turn, cancel, process, session: UnsafeCell::new(session) }) };
         live::born(live::Kind::Session, place);
         place
     }
@@ -55,6 +58,7 @@ pub(super) unsafe fn with_session<R>(
 ) -> Result<R> {
     // SAFETY: by the caller's promise.
     let handle = unsafe { session(handle)? };
+    Team::check_process(handle.process)?;
     // SAFETY: it is this call's turn, so no other one has the session.
     handle.turn.take(|| f(unsafe { &mut *handle.session.get() }))
 }
@@ -65,7 +69,9 @@ pub(super) unsafe fn with_session<R>(
 /// As for [`session`], and it is not used afterwards.
 pub(super) unsafe fn close(handle: *mut rasp_session) -> Result<()> {
     // SAFETY: by the caller's promise.
-    unsafe { session(handle) }?.turn.last()?;
+    let living = unsafe { session(handle) }?;
+    Team::check_process(living.process)?;
+    living.turn.last()?;
     live::gone(live::Kind::Session, handle);
     // SAFETY: `born` wrote it there, and it is not used afterwards by the caller's promise. It is moved out first, for the
     // memory it lies in goes with it.
@@ -87,6 +93,7 @@ pub(super) unsafe fn with_sessions<R>(
         let here = |error: Error| error.context(format_args!("session {n}"));
         // SAFETY: by the caller's promise.
         let session = unsafe { session(handle) }.map_err(here)?;
+        Team::check_process(session.process).map_err(here)?;
         session.turn.begin().map_err(|error| match handles[..n].iter().position(|&other| other == handle) {
             Some(first) => Error::new(Status::InvalidArgument, format_args!("session {n} is session {first} once more")),
             None => here(error),

@@ -36,6 +36,7 @@ pub use state::*;
 pub use step::*;
 pub use text::*;
 
+use crate::float_env::FloatEnv;
 use crate::quiet::{message, quietly, silence};
 use crate::{Error, Result, Status};
 use std::ffi::{CStr, c_char, c_void};
@@ -46,13 +47,15 @@ use std::ffi::{CStr, c_char, c_void};
 /// `error` is null or valid for writes of a `rasp_error`.
 unsafe fn guard(error: *mut rasp_error, body: impl FnOnce() -> Result<Status>) -> rasp_status {
     silence();
+    let _standard = FloatEnv::standard();
     let outcome = match quietly(body) {
         Ok(outcome) => outcome,
         Err(payload) => {
-            let text = format!("a defect of rasp, please report it: {}", message(&*payload));
+            let words = message(&*payload);
+            let error = Error::new(Status::Internal, format_args!("a defect of rasp, please report it: {words}"));
             // A payload may panic when dropped; then it is leaked instead.
             let _ = quietly(|| drop(payload));
-            Err(Error::new(Status::Internal, text))
+            Err(error)
         }
     };
     match outcome {

@@ -252,6 +252,11 @@ impl Session {
         self.engine.parts()
     }
 
+    /// The process that the session's threads are in, if it has some of its own.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.engine.work.team.process()
+    }
+
     fn check(&self, tokens: &[u32]) -> Result<()> {
         self.check_ids(tokens)?;
         self.room(tokens.len())

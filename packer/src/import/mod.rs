@@ -41,12 +41,12 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
 }
 
 /// The file is not what it should be.
-fn bad(message: impl Into<String>) -> Error {
+fn bad(message: impl Into<rasp::error::Message>) -> Error {
     Error::new(Status::BadFile, message)
 }
 
 /// The file is well-formed, but nothing rasp knows.
-fn unsupported(message: impl Into<String>) -> Error {
+fn unsupported(message: impl Into<rasp::error::Message>) -> Error {
     Error::new(Status::Unsupported, message)
 }
 

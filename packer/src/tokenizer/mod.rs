@@ -33,11 +33,11 @@ pub struct Compiled {
     pub settings_json: String,
 }
 
-fn unsupported(what: impl Into<String>) -> Error {
+fn unsupported(what: impl Into<rasp::error::Message>) -> Error {
     Error::new(Status::Unsupported, what)
 }
 
-fn bad(what: impl Into<String>) -> Error {
+fn bad(what: impl Into<rasp::error::Message>) -> Error {
     Error::new(Status::BadFile, what)
 }
 
