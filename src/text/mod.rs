@@ -51,7 +51,7 @@ mod tables;
 mod tokenizer;
 mod utf8;
 
-pub use chat::{ChatTemplate, Message};
+pub use chat::{ChatTemplate, MAX_TEMPLATE_BYTES, Message};
 pub use layout::{
     AddedToken, Alphabet, CLASS_BLOCK, MATCHED, MAX_TOKEN_BYTES, NONE, PROBES, Rewrite, Settings, Stage, hash_bytes,
     hash_pair, kind, tensor,

@@ -1,0 +1,526 @@
+//! From a template to a [`Program`]: statements. Blocks are kept on a list of ours, so that nesting them takes no stack.
+
+use super::code::{Arguments, Macro, Op, Parameter, Program, Span};
+use super::lexer::{Lexer, Token};
+use super::memory::Value;
+use super::{Fault, Why, fault, out_of_memory};
+
+/// Blocks inside of each other at most.
+const NESTING: usize = 128;
+
+const LOOP: &str = "loop";
+
+pub(super) struct Compiler<'t> {
+    pub lexer: Lexer<'t>,
+    pub source: &'t str,
+    pub token: Token,
+    /// Where the token in hand begins, or a little before.
+    pub place: u32,
+    pub program: Program,
+    /// Expressions open inside of each other.
+    pub depth: usize,
+    blocks: Vec<Block>,
+}
+
+/// A block that has begun, with the operations to be told where it ends.
+enum Block {
+    /// The jump that leaves the condition before, and those to the end, which are a chain through their targets.
+    If { otherwise: Option<usize>, ends: Option<usize> },
+    For { next: usize, leave: Option<usize>, otherwise: Option<usize> },
+    /// `with`, and the tag's own words for an end.
+    Scope,
+    /// A block of which nothing is left: `generation`.
+    Nothing(&'static str),
+    /// `set`, its name, and the filters that the text passes.
+    Set { name: Span, attribute: Option<Span>, filters: Vec<(Span, Vec<Op>, Arguments)> },
+    Filter { filters: Vec<(Span, Vec<Op>, Arguments)> },
+    Macro { index: usize, op: usize },
+    /// `call`: the operation that begins the caller, and where the call itself was compiled to.
+    Call { index: usize, op: usize, call: Vec<Op> },
+}
+
+/// Takes a list's operations out, from one on.
+pub(super) fn cut(ops: &mut Vec<Op>, from: usize) -> Result<Vec<Op>, Fault> {
+    let mut rest = Vec::new();
+    rest.try_reserve(ops.len() - from).map_err(|_| out_of_memory())?;
+    rest.extend(ops.drain(from..));
+    Ok(rest)
+}
+
+/// The program of a template whose line ends are `\n`.
+pub(super) fn compile(source: &str) -> Result<Program, Fault> {
+    let mut program = Program::default();
+    program.text.try_reserve(source.len() + LOOP.len()).map_err(|_| out_of_memory())?;
+    program.text.push_str(source);
+    program.loop_name = Span { start: source.len() as u32, len: LOOP.len() as u32 };
+    program.text.push_str(LOOP);
+    let mut compiler = Compiler {
+        lexer: Lexer::new(source),
+        source,
+        token: Token::End,
+        place: 0,
+        program,
+        depth: 0,
+        blocks: Vec::new(),
+    };
+    compiler.template()?;
+    Ok(compiler.program)
+}
+
+impl<'t> Compiler<'t> {
+    pub fn advance(&mut self) -> Result<(), Fault> {
+        self.place = self.lexer.place();
+        self.token = self.lexer.next()?;
+        Ok(())
+    }
+
+    pub fn fail<T>(&self, why: impl Into<Why>) -> Result<T, Fault> {
+        fault(self.place as usize, why)
+    }
+
+    pub fn str(&self, span: Span) -> &'t str {
+        self.source.get(span.start as usize..(span.start + span.len) as usize).unwrap_or_default()
+    }
+
+    pub fn emit(&mut self, op: Op) -> Result<usize, Fault> {
+        let (ops, places) = (&mut self.program.ops, &mut self.program.places);
+        ops.try_reserve(1).and_then(|()| places.try_reserve(1)).map_err(|_| out_of_memory())?;
+        ops.push(op);
+        places.push(self.place);
+        Ok(ops.len() - 1)
+    }
+
+    pub fn emit_all(&mut self, ops: &[Op]) -> Result<(), Fault> {
+        ops.iter().try_for_each(|op| self.emit(*op).map(|_| ()))
+    }
+
+    pub fn here(&self) -> usize {
+        self.program.ops.len()
+    }
+
+    /// Lets the jump of an operation lead to where the program is.
+    pub fn land(&mut self, op: usize) {
+        self.land_at(op, self.here());
+    }
+
+    pub fn land_at(&mut self, op: usize, to: usize) {
+        let way = to as i32 - op as i32;
+        match &mut self.program.ops[op] {
+            Op::Jump(to) | Op::JumpIfFalse(to) | Op::And(to) | Op::Or(to) | Op::Next(to) | Op::Macro(_, to) => *to = way,
+            _ => {}
+        }
+    }
+
+    /// Lands a chain of jumps, each of which leads to the one before.
+    fn land_chain(&mut self, mut last: Option<usize>) {
+        while let Some(op) = last {
+            let Op::Jump(before) = self.program.ops[op] else { return };
+            self.land(op);
+            last = (before != 0).then(|| (op as i32 + before) as usize);
+        }
+    }
+
+    /// A jump that joins a chain.
+    fn chain(&mut self, last: Option<usize>) -> Result<usize, Fault> {
+        let here = self.here();
+        self.emit(Op::Jump(last.map_or(0, |last| last as i32 - here as i32)))
+    }
+
+    pub fn is(&self, operator: &str) -> bool {
+        matches!(self.token, Token::Operator(found) if found == operator)
+    }
+
+    pub fn is_name(&self, name: &str) -> bool {
+        matches!(self.token, Token::Name(span) if self.str(span) == name)
+    }
+
+    pub fn skip(&mut self, operator: &str) -> Result<bool, Fault> {
+        let found = self.is(operator);
+        if found {
+            self.advance()?;
+        }
+        Ok(found)
+    }
+
+    pub fn skip_name(&mut self, name: &str) -> Result<bool, Fault> {
+        let found = self.is_name(name);
+        if found {
+            self.advance()?;
+        }
+        Ok(found)
+    }
+
+    pub fn expect(&mut self, operator: &'static str) -> Result<(), Fault> {
+        if self.skip(operator)? { Ok(()) } else { self.fail(Why::Missing(operator)) }
+    }
+
+    pub fn name(&mut self) -> Result<Span, Fault> {
+        let Token::Name(span) = self.token else { return self.fail("a name is missing") };
+        self.advance()?;
+        Ok(span)
+    }
+
+    fn template(&mut self) -> Result<(), Fault> {
+        loop {
+            self.advance()?;
+            match self.token {
+                Token::Data(span) => {
+                    if span.len > 0 {
+                        self.emit(Op::Text(span))?;
+                    }
+                }
+                Token::VariableBegin => {
+                    self.advance()?;
+                    self.tuple_or_expression()?;
+                    if self.token != Token::VariableEnd {
+                        return self.fail("\"}}\" is missing");
+                    }
+                    self.emit(Op::Emit)?;
+                }
+                Token::BlockBegin => {
+                    self.advance()?;
+                    self.statement()?;
+                    if self.token != Token::BlockEnd {
+                        return self.fail("\"%}\" is missing");
+                    }
+                }
+                Token::End if self.blocks.is_empty() => return Ok(()),
+                Token::End => return self.fail("the template ends inside of a block"),
+                _ => return self.fail("a tag is missing"),
+            }
+        }
+    }
+
+    fn open(&mut self, block: Block) -> Result<(), Fault> {
+        if self.blocks.len() >= NESTING {
+            return self.fail("blocks inside of blocks, more than 128 deep");
+        }
+        self.blocks.try_reserve(1).map_err(|_| out_of_memory())?;
+        self.blocks.push(block);
+        Ok(())
+    }
+
+    fn statement(&mut self) -> Result<(), Fault> {
+        let tag = self.name()?;
+        match self.str(tag) {
+            "if" => {
+                self.expression()?;
+                let otherwise = Some(self.emit(Op::JumpIfFalse(0))?);
+                self.open(Block::If { otherwise, ends: None })
+            }
+            "elif" => {
+                let Some(Block::If { otherwise: Some(otherwise), ends }) = self.blocks.pop() else {
+                    return self.fail("`elif` without `if`");
+                };
+                let ends = Some(self.chain(ends)?);
+                self.land(otherwise);
+                self.expression()?;
+                let otherwise = Some(self.emit(Op::JumpIfFalse(0))?);
+                self.open(Block::If { otherwise, ends })
+            }
+            "else" => match self.blocks.pop() {
+                Some(Block::If { otherwise: Some(otherwise), ends }) => {
+                    let ends = Some(self.chain(ends)?);
+                    self.land(otherwise);
+                    self.open(Block::If { otherwise: None, ends })
+                }
+                Some(Block::For { next, leave, otherwise: None }) => {
+                    let otherwise = Some(self.end_loop(next, leave)?);
+                    self.open(Block::For { next, leave: None, otherwise })
+                }
+                _ => self.fail("`else` without `if` or `for`"),
+            },
+            "endif" => {
+                let Some(Block::If { otherwise, ends }) = self.blocks.pop() else {
+                    return self.fail("`endif` without `if`");
+                };
+                self.land_chain(ends);
+                otherwise.into_iter().for_each(|op| self.land(op));
+                Ok(())
+            }
+            "for" => self.begin_for(),
+            "endfor" => {
+                let Some(Block::For { next, leave, otherwise }) = self.blocks.pop() else {
+                    return self.fail("`endfor` without `for`");
+                };
+                match otherwise {
+                    Some(otherwise) => self.land(otherwise),
+                    None => {
+                        let over = self.end_loop(next, leave)?;
+                        self.land(over);
+                    }
+                }
+                Ok(())
+            }
+            "break" | "continue" => self.leave(tag),
+            "set" => self.set(),
+            "endset" => {
+                let Some(Block::Set { name, attribute, filters }) = self.blocks.pop() else {
+                    return self.fail("`endset` without `set`");
+                };
+                self.emit(Op::EndCapture)?;
+                self.apply(&filters)?;
+                self.store(name, attribute)
+            }
+            "with" => {
+                let mut names = Vec::new();
+                while self.token != Token::BlockEnd {
+                    names.try_reserve(1).map_err(|_| out_of_memory())?;
+                    names.push(self.name()?);
+                    self.expect("=")?;
+                    self.expression()?;
+                    if !self.skip(",")? {
+                        break;
+                    }
+                }
+                self.emit(Op::Scope)?;
+                names.iter().rev().try_for_each(|name| self.emit(Op::Store(*name)).map(|_| ()))?;
+                self.open(Block::Scope)
+            }
+            "endwith" => match self.blocks.pop() {
+                Some(Block::Scope) => self.emit(Op::EndScope).map(|_| ()),
+                _ => self.fail("`endwith` without `with`"),
+            },
+            // Marks what an assistant has said, for training; it stays as it is.
+            "generation" => self.open(Block::Nothing("generation")),
+            "endgeneration" => match self.blocks.pop() {
+                Some(Block::Nothing("generation")) => Ok(()),
+                _ => self.fail("`endgeneration` without `generation`"),
+            },
+            "filter" => {
+                let filters = self.filters()?;
+                self.emit(Op::Capture)?;
+                self.open(Block::Filter { filters })
+            }
+            "endfilter" => {
+                let Some(Block::Filter { filters }) = self.blocks.pop() else {
+                    return self.fail("`endfilter` without `filter`");
+                };
+                self.emit(Op::EndCapture)?;
+                self.apply(&filters)?;
+                self.emit(Op::Emit).map(|_| ())
+            }
+            "macro" => {
+                let name = self.name()?;
+                let (index, op) = self.begin_macro(name)?;
+                self.open(Block::Macro { index, op })
+            }
+            "endmacro" => {
+                let Some(Block::Macro { index, op }) = self.blocks.pop() else {
+                    return self.fail("`endmacro` without `macro`");
+                };
+                if self.token != Token::BlockEnd {
+                    self.name()?;
+                }
+                self.emit(Op::Return)?;
+                self.land(op);
+                let name = self.program.macros[index].name;
+                self.emit(Op::Store(name)).map(|_| ())
+            }
+            "call" => {
+                // The block is a macro of its own; the call comes after it.
+                let (index, op) = self.begin_macro(tag)?;
+                let from = self.here();
+                self.expression()?;
+                if !matches!(self.program.ops.last(), Some(Op::Call(_))) {
+                    return self.fail("`call` calls a macro");
+                }
+                let call = cut(&mut self.program.ops, from)?;
+                self.program.places.truncate(from);
+                self.open(Block::Call { index, op, call })
+            }
+            "endcall" => {
+                let Some(Block::Call { index, op, call }) = self.blocks.pop() else {
+                    return self.fail("`endcall` without `call`");
+                };
+                self.emit(Op::Return)?;
+                self.land(op);
+                // What `Macro` has pushed is the block; the call itself is told of it.
+                self.emit(Op::Pop)?;
+                let (last, before) = call.split_last().ok_or_else(out_of_memory)?;
+                self.emit_all(before)?;
+                self.emit(Op::CallBlock(index as u32))?;
+                self.emit(*last)?;
+                self.emit(Op::Emit).map(|_| ())
+            }
+            _ => self.fail(Why::Tag(tag)),
+        }
+    }
+
+    fn begin_for(&mut self) -> Result<(), Fault> {
+        let from = self.here();
+        self.targets()?;
+        // They are stored once there is an item.
+        let targets = cut(&mut self.program.ops, from)?;
+        self.program.places.truncate(from);
+        if !self.skip_name("in")? {
+            return self.fail("`in` is missing");
+        }
+        self.without_condition()?;
+        let begin = self.emit(Op::Loop { recursive: false })?;
+        if self.skip_name("if")? {
+            // All items pass the condition first: how many are left is known before the first is used.
+            let next = self.emit(Op::Next(0))?;
+            self.emit_all(&targets)?;
+            self.expression()?;
+            let skip = self.emit(Op::JumpIfFalse(0))?;
+            self.emit(Op::Keep)?;
+            self.land(skip);
+            let back = self.emit(Op::Jump(0))?;
+            self.land_at(back, next);
+            self.land(next);
+            self.emit(Op::Restart)?;
+        }
+        let recursive = self.skip_name("recursive")?;
+        let next = self.emit(Op::Next(0))?;
+        self.program.ops[begin] = Op::Loop { recursive };
+        self.emit(Op::BindLoop)?;
+        self.emit_all(&targets)?;
+        self.open(Block::For { next, leave: None, otherwise: None })
+    }
+
+    /// The end of a loop's body. The operation that jumps over what stands for no items.
+    fn end_loop(&mut self, next: usize, leave: Option<usize>) -> Result<usize, Fault> {
+        let back = self.emit(Op::Jump(0))?;
+        self.land_at(back, next);
+        self.land(next);
+        self.land_chain(leave);
+        self.emit(Op::EndLoop)?;
+        // On top is whether there was none.
+        self.emit(Op::Not)?;
+        self.emit(Op::JumpIfFalse(0))
+    }
+
+    fn leave(&mut self, tag: Span) -> Result<(), Fault> {
+        // Scopes and captures that were opened inside of the loop end with it at run time.
+        let is_loop = |block: &Block| matches!(block, Block::For { otherwise: None, .. } | Block::Macro { .. } | Block::Call { .. });
+        let at = self.blocks.iter().rposition(is_loop);
+        let Some((at, &Block::For { next, leave, .. })) = at.and_then(|at| Some((at, self.blocks.get(at)?))) else {
+            return self.fail("`break` and `continue` stand inside of a loop");
+        };
+        if self.str(tag) == "continue" {
+            let jump = self.emit(Op::Jump(0))?;
+            self.land_at(jump, next);
+            return Ok(());
+        }
+        let jump = self.chain(leave)?;
+        if let Some(Block::For { leave, .. }) = self.blocks.get_mut(at) {
+            *leave = Some(jump);
+        }
+        Ok(())
+    }
+
+    /// The targets of an assignment: stores what is on top.
+    fn targets(&mut self) -> Result<(), Fault> {
+        let parenthesis = self.skip("(")?;
+        let mut names = Vec::new();
+        loop {
+            names.try_reserve(1).map_err(|_| out_of_memory())?;
+            names.push(self.name()?);
+            if !self.skip(",")? || self.is(")") || self.is("=") || self.is_name("in") {
+                break;
+            }
+        }
+        if parenthesis {
+            self.expect(")")?;
+        }
+        if names.len() > 1 {
+            self.emit(Op::Unpack(names.len() as u16))?;
+        }
+        names.iter().try_for_each(|name| self.emit(Op::Store(*name)).map(|_| ()))
+    }
+
+    fn set(&mut self) -> Result<(), Fault> {
+        let from = self.here();
+        let Token::Name(name) = self.token else { return self.fail("a name is missing") };
+        self.targets()?;
+        let targets = cut(&mut self.program.ops, from)?;
+        self.program.places.truncate(from);
+        let attribute = if self.skip(".")? { Some(self.name()?) } else { None };
+        if attribute.is_some() && targets.len() != 1 {
+            return self.fail("several attributes cannot be set at once");
+        }
+        if self.skip("=")? {
+            self.tuple_or_expression()?;
+            return match attribute {
+                Some(_) => self.store(name, attribute),
+                None => self.emit_all(&targets),
+            };
+        }
+        if targets.len() != 1 {
+            return self.fail("a block is one text");
+        }
+        let filters = if self.is("|") {
+            self.advance()?;
+            self.filters()?
+        } else {
+            Vec::new()
+        };
+        self.emit(Op::Capture)?;
+        self.open(Block::Set { name, attribute, filters })
+    }
+
+    fn store(&mut self, name: Span, attribute: Option<Span>) -> Result<(), Fault> {
+        let op = attribute.map_or(Op::Store(name), |attribute| Op::StoreAttribute(name, attribute));
+        self.emit(op).map(|_| ())
+    }
+
+    /// Filters one after the other, with what each is given.
+    fn filters(&mut self) -> Result<Vec<(Span, Vec<Op>, Arguments)>, Fault> {
+        let mut filters = Vec::new();
+        loop {
+            let name = self.name()?;
+            let from = self.here();
+            let arguments = if self.is("(") { self.arguments()? } else { Arguments { positional: 0, named: 0 } };
+            let given = cut(&mut self.program.ops, from)?;
+            self.program.places.truncate(from);
+            filters.try_reserve(1).map_err(|_| out_of_memory())?;
+            filters.push((name, given, arguments));
+            if !self.skip("|")? {
+                return Ok(filters);
+            }
+        }
+    }
+
+    fn apply(&mut self, filters: &[(Span, Vec<Op>, Arguments)]) -> Result<(), Fault> {
+        for (name, given, arguments) in filters {
+            self.emit_all(given)?;
+            self.emit(Op::Filter(*name, *arguments))?;
+        }
+        Ok(())
+    }
+
+    /// The parameters of a macro; its body follows.
+    fn begin_macro(&mut self, name: Span) -> Result<(usize, usize), Fault> {
+        let index = self.program.macros.len();
+        let op = self.emit(Op::Macro(index as u32, 0))?;
+        let mut own: Vec<Parameter> = Vec::new();
+        if self.skip("(")? {
+            while !self.skip(")")? {
+                let name = self.name()?;
+                let mut default = None;
+                if self.skip("=")? {
+                    default = Some(self.here() as u32);
+                    self.expression()?;
+                    self.emit(Op::Return)?;
+                }
+                own.try_reserve(1).map_err(|_| out_of_memory())?;
+                own.push(Parameter { name, default });
+                if !self.is(")") {
+                    self.expect(",")?;
+                }
+            }
+        }
+        let Program { macros, parameters, .. } = &mut self.program;
+        parameters.try_reserve(own.len()).and_then(|()| macros.try_reserve(1)).map_err(|_| out_of_memory())?;
+        let first = parameters.len() as u32;
+        parameters.extend_from_slice(&own);
+        let body = self.program.ops.len() as u32;
+        self.program.macros.push(Macro { name, first, count: own.len() as u32, body });
+        Ok((index, op))
+    }
+
+    pub fn push(&mut self, value: Value) -> Result<(), Fault> {
+        self.emit(Op::Push(value)).map(|_| ())
+    }
+}

@@ -1,0 +1,650 @@
+//! Runs a [`Program`]: a stack of values, and lists of the loops, scopes, captures and calls that are open.
+
+use super::Message;
+use super::code::{Arguments, Macro, Op, Program, Span};
+use super::memory::{Budget, List, Memory, Value, Writer, failed, push};
+use super::methods::Given;
+use super::operators::{float, kind, number};
+use crate::{Result, Status};
+
+/// Calls inside of each other at most.
+const CALLS: usize = 100;
+
+/// A loop under way.
+struct Loop {
+    items: List,
+    /// The item after the one in hand.
+    next: usize,
+    /// Those that pass the condition.
+    kept: Vec<Value>,
+    /// What is open outside of it.
+    base: Base,
+    /// Where a loop that calls itself begins, if it may.
+    again: Option<usize>,
+    depth: u32,
+    /// Where to go on, if it was called by itself.
+    back: Option<usize>,
+    /// Its number, by which `loop` means it.
+    id: u32,
+    /// What `loop.changed` saw last.
+    last: Option<Value>,
+}
+
+/// How much is open.
+#[derive(Clone, Copy)]
+struct Base {
+    variables: usize,
+    scopes: usize,
+    captures: usize,
+    stack: usize,
+}
+
+/// A macro under way.
+struct Call {
+    back: usize,
+    /// Its variables begin here; those before are not seen, but for the template's own and for `seen`.
+    variables: usize,
+    /// For the block of a `call`: the variables where that stands.
+    seen: (usize, usize),
+    loops: usize,
+    base: Base,
+    /// The macro whose parameters are being set, the next of them, and the values of those before.
+    parameters: Option<(Macro, usize)>,
+    caller: Option<Value>,
+}
+
+struct Machine<'p> {
+    program: &'p Program,
+    memory: Memory<'p>,
+    at: usize,
+    stack: Vec<Value>,
+    out: Writer,
+    variables: Vec<(Span, Value)>,
+    /// How many variables there were when each scope began.
+    scopes: Vec<usize>,
+    /// How long the output was when each capture began.
+    captures: Vec<usize>,
+    loops: Vec<Loop>,
+    calls: Vec<Call>,
+    /// The block of the `call` whose macro is called next, and the variables it sees.
+    caller: Option<Value>,
+    /// Blocks of `call`: the macro, and the variables that it sees.
+    callers: Vec<(u32, (usize, usize))>,
+    loop_ids: u32,
+}
+
+/// Renders a template.
+pub(super) fn render(
+    program: &Program,
+    budget: Budget,
+    messages: &[Message],
+    add_generation_prompt: bool,
+    bos: Option<&str>,
+    eos: Option<&str>,
+) -> Result<String> {
+    let memory = Memory::new(&program.text, budget);
+    let mut machine = Machine {
+        program,
+        memory,
+        at: 0,
+        stack: Vec::new(),
+        out: Writer::new(budget.bytes),
+        variables: Vec::new(),
+        scopes: Vec::new(),
+        captures: Vec::new(),
+        loops: Vec::new(),
+        calls: Vec::new(),
+        caller: None,
+        callers: Vec::new(),
+        loop_ids: 0,
+    };
+    machine.context(messages, add_generation_prompt, bos, eos)?;
+    while let Some(op) = program.ops.get(machine.at) {
+        let place = program.places.get(machine.at).copied().unwrap_or(0);
+        machine.step(*op).map_err(|error| match error.status() {
+            Status::Template => error.context(format_args!("line {} of the chat template", program.line(place))),
+            _ => error,
+        })?;
+    }
+    Ok(machine.out.text)
+}
+
+impl Machine<'_> {
+    fn context(&mut self, messages: &[Message], prompt: bool, bos: Option<&str>, eos: Option<&str>) -> Result<()> {
+        let mut all = Vec::new();
+        let [role, content] = [self.memory.text("role")?, self.memory.text("content")?];
+        for message in messages {
+            let pairs = [role, self.memory.text(message.role)?, content, self.memory.text(message.content)?];
+            let message = self.memory.dict(&pairs)?;
+            push(&mut all, message)?;
+        }
+        let all = self.memory.list(&all)?;
+        let mut set = |name: &str, value: Value| -> Result<()> {
+            if let Value::Str(name) = self.memory.text(name)? {
+                push(&mut self.variables, (name, value))?;
+            }
+            Ok(())
+        };
+        set("messages", all)?;
+        set("add_generation_prompt", Value::Bool(prompt))?;
+        for (name, text) in [("bos_token", bos), ("eos_token", eos)] {
+            if let Some(text) = text {
+                let text = self.memory.text(text)?;
+                if let Value::Str(name) = self.memory.text(name)? {
+                    push(&mut self.variables, (name, text))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn base(&self) -> Base {
+        Base {
+            variables: self.variables.len(),
+            scopes: self.scopes.len(),
+            captures: self.captures.len(),
+            stack: self.stack.len(),
+        }
+    }
+
+    /// Closes what was opened since.
+    fn close(&mut self, base: Base) {
+        self.variables.truncate(base.variables);
+        self.scopes.truncate(base.scopes);
+        if let Some(&start) = self.captures.get(base.captures) {
+            self.out.text.truncate(start);
+        }
+        self.captures.truncate(base.captures);
+        self.stack.truncate(base.stack);
+    }
+
+    fn pop(&mut self) -> Value {
+        self.stack.pop().unwrap_or(Value::None)
+    }
+
+    fn put(&mut self, value: Value) -> Result<()> {
+        push(&mut self.stack, value)
+    }
+
+    fn jump(&mut self, way: i32) {
+        self.at = (self.at as i64 + i64::from(way)) as usize;
+    }
+
+    fn top(&self) -> Value {
+        self.stack.last().copied().unwrap_or(Value::None)
+    }
+
+    fn step(&mut self, op: Op) -> Result<()> {
+        self.memory.budget.work(1)?;
+        let truth = |machine: &Self| machine.memory.truth(machine.top());
+        match op {
+            Op::Text(span) => {
+                self.memory.budget.work(span.len as usize / 32)?;
+                self.out.put(self.program.str(span))?;
+            }
+            Op::Emit => {
+                let value = self.pop();
+                self.memory.print(&mut self.out, value)?;
+            }
+            Op::Push(value) => self.put(value)?,
+            Op::Pop => _ = self.pop(),
+            Op::Nip => {
+                let top = self.pop();
+                self.pop();
+                self.put(top)?;
+            }
+            Op::Load(name) => {
+                let value = self.load(name)?;
+                self.put(value)?;
+            }
+            Op::Store(name) => {
+                let value = self.pop();
+                self.store(name, value)?;
+            }
+            Op::StoreAttribute(name, attribute) => {
+                let value = self.pop();
+                match self.load(name)? {
+                    Value::Namespace(namespace) => self.memory.set_attribute(namespace, attribute, value)?,
+                    other => return failed(format_args!("an attribute is set of {}, not of a namespace", kind(other))),
+                }
+            }
+            Op::Unpack(count) => {
+                let value = self.pop();
+                let list = self.memory.iterate(value)?;
+                if list.len != u32::from(count) {
+                    return failed(format_args!("{count} names for {} values", list.len));
+                }
+                for index in (0..usize::from(count)).rev() {
+                    self.put(self.memory.item(list, index))?;
+                }
+            }
+            Op::Jump(way) => return self.go(way),
+            Op::JumpIfFalse(way) => {
+                let stays = truth(self);
+                self.pop();
+                if !stays {
+                    return self.go(way);
+                }
+            }
+            Op::And(way) => {
+                if !truth(self) {
+                    return self.go(way);
+                }
+                self.pop();
+            }
+            Op::Or(way) => {
+                if truth(self) {
+                    return self.go(way);
+                }
+                self.pop();
+            }
+            Op::Not => {
+                let value = !truth(self);
+                self.pop();
+                self.put(Value::Bool(value))?;
+            }
+            Op::Plus => match number(self.pop()) {
+                Some(value) => self.put(value)?,
+                None => return failed("a sign before what is no number"),
+            },
+            Op::Negate => {
+                let value = match self.pop() {
+                    Value::Int(n) => n.checked_neg().map(Value::Int),
+                    value => float(value).map(|x| Value::Float(-x)),
+                };
+                match value {
+                    Some(value) => self.put(value)?,
+                    None => return failed("a number beyond 64 bits"),
+                }
+            }
+            Op::Binary(op) => {
+                let (b, a) = (self.pop(), self.pop());
+                let value = self.memory.binary(op, a, b)?;
+                self.put(value)?;
+            }
+            Op::CompareKeep(op) => {
+                let (b, a) = (self.pop(), self.pop());
+                let value = self.memory.binary(op, a, b)?;
+                self.put(b)?;
+                self.put(value)?;
+            }
+            Op::List(count) | Op::Tuple(count) => {
+                let from = self.stack.len().saturating_sub(count as usize);
+                let values = &self.stack[from..];
+                let tuple = matches!(op, Op::Tuple(_));
+                let value = if tuple { self.memory.tuple(values)? } else { self.memory.list(values)? };
+                self.stack.truncate(from);
+                self.put(value)?;
+            }
+            Op::Dict(count) => {
+                let from = self.stack.len().saturating_sub(2 * count as usize);
+                let value = self.memory.dict(&self.stack[from..])?;
+                self.stack.truncate(from);
+                self.put(value)?;
+            }
+            Op::Attribute(name) => {
+                let object = self.pop();
+                let value = match object {
+                    Value::Loop(id) => self.loop_attribute(id, name)?,
+                    object => self.memory.attribute_of(object, name)?,
+                };
+                self.put(value)?;
+            }
+            Op::Item => {
+                let (key, object) = (self.pop(), self.pop());
+                let value = match (object, key) {
+                    (Value::Loop(id), Value::Str(name)) => self.loop_attribute(id, name)?,
+                    _ => self.memory.item_of(object, key)?,
+                };
+                self.put(value)?;
+            }
+            Op::Slice => {
+                let (step, stop, start) = (self.pop(), self.pop(), self.pop());
+                let object = self.pop();
+                let value = self.memory.slice(object, start, stop, step)?;
+                self.put(value)?;
+            }
+            Op::Filter(name, arguments) => self.given(arguments, |memory, value, given| memory.filter(name, value, given))?,
+            Op::Test(name, arguments) => {
+                self.given(arguments, |memory, value, given| Ok(Value::Bool(memory.test(name, value, given)?)))?;
+            }
+            Op::Method(name, arguments) => return self.method(name, arguments),
+            Op::Call(arguments) => return self.call(arguments),
+            Op::CallBlock(index) => {
+                let (from, to) = (self.calls.last().map_or(0, |call| call.variables), self.variables.len());
+                push(&mut self.callers, (index, (from, to)))?;
+                self.caller = Some(Value::Caller(self.callers.len() as u32 - 1));
+            }
+            Op::Capture => push(&mut self.captures, self.out.text.len())?,
+            Op::EndCapture => {
+                let value = self.captured()?;
+                self.put(value)?;
+            }
+            Op::Loop { recursive } => {
+                let value = self.pop();
+                self.begin_loop(value, recursive.then_some(self.at + 1), 0, None)?;
+            }
+            Op::Next(way) => {
+                let Some(of) = self.loops.last_mut() else { return failed("no loop") };
+                let (base, items, at) = (of.base, of.items, of.next);
+                of.next += 1;
+                self.close(base);
+                if at >= items.len as usize {
+                    return self.go(way);
+                }
+                self.put(self.memory.item(items, at))?;
+            }
+            Op::Keep => {
+                let Some(of) = self.loops.last_mut() else { return failed("no loop") };
+                let item = self.memory.item(of.items, of.next.saturating_sub(1));
+                push(&mut of.kept, item)?;
+            }
+            Op::Restart => {
+                let Some(of) = self.loops.last_mut() else { return failed("no loop") };
+                let kept = std::mem::take(&mut of.kept);
+                if let Value::List(list) = self.memory.list(&kept)? {
+                    (of.items, of.next) = (list, 0);
+                }
+            }
+            Op::BindLoop => {
+                let id = self.loops.last().map_or(0, |of| of.id);
+                let item = self.pop();
+                self.store(self.program.loop_name, Value::Loop(id))?;
+                self.put(item)?;
+            }
+            Op::EndLoop => {
+                let Some(of) = self.loops.pop() else { return failed("no loop") };
+                self.close(of.base);
+                self.scopes.pop();
+                if let Some(back) = of.back {
+                    let text = self.captured()?;
+                    self.at = back;
+                    return self.put(text);
+                }
+                self.put(Value::Bool(of.items.len > 0))?;
+            }
+            Op::Scope => push(&mut self.scopes, self.variables.len())?,
+            Op::EndScope => {
+                if let Some(variables) = self.scopes.pop() {
+                    self.variables.truncate(variables);
+                }
+            }
+            Op::Macro(index, way) => {
+                self.put(Value::Macro(index))?;
+                return self.go(way);
+            }
+            Op::Return => return self.end_call(),
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn go(&mut self, way: i32) -> Result<()> {
+        self.jump(way);
+        Ok(())
+    }
+
+    /// What was written since the last capture began.
+    fn captured(&mut self) -> Result<Value> {
+        let start = self.captures.pop().unwrap_or(0).min(self.out.text.len());
+        let value = self.memory.text(&self.out.text[start..])?;
+        self.out.text.truncate(start);
+        Ok(value)
+    }
+
+    /// Calls `f` with the value below the arguments, and puts what it gives in their place.
+    fn given(
+        &mut self,
+        arguments: Arguments,
+        f: impl FnOnce(&mut Memory<'_>, Value, Given<'_>) -> Result<Value>,
+    ) -> Result<()> {
+        let from = self.stack.len().saturating_sub(arguments.values());
+        let given = Given::new(&self.stack[from..], arguments);
+        let value = from.checked_sub(1).map_or(Value::None, |at| self.stack[at]);
+        let outcome = f(&mut self.memory, value, given)?;
+        self.stack.truncate(from.saturating_sub(1));
+        self.put(outcome)
+    }
+
+    fn load(&mut self, name: Span) -> Result<Value> {
+        let text = self.memory.str(name);
+        let found = |from: usize, to: usize| {
+            let seen = self.variables.get(from..to).unwrap_or_default();
+            seen.iter().rev().find(|(its, _)| self.memory.str(*its) == text).map(|(_, value)| *value)
+        };
+        let (from, seen, caller) =
+            self.calls.last().map_or((0, (0, 0), None), |call| (call.variables, call.seen, call.caller));
+        let own = found(from, self.variables.len());
+        let value = match own.or_else(|| found(seen.0, seen.1)) {
+            Some(value) => Some(value),
+            None if text == "caller" && caller.is_some() => caller,
+            None => found(0, self.root()),
+        };
+        let work = self.variables.len();
+        let value = value.unwrap_or_else(|| match text {
+            "range" | "namespace" | "dict" | "raise_exception" => Value::Function(name),
+            _ => Value::Undefined(name),
+        });
+        self.memory.budget.work(work / 8)?;
+        Ok(value)
+    }
+
+    /// How many variables are the template's own, which macros see too.
+    fn root(&self) -> usize {
+        let scope = self.scopes.first().copied().unwrap_or(usize::MAX);
+        scope.min(self.variables.len())
+    }
+
+    fn store(&mut self, name: Span, value: Value) -> Result<()> {
+        let from = self.scopes.last().copied().unwrap_or(0);
+        let text = self.memory.str(name);
+        let at = self.variables[from..].iter().rposition(|(its, _)| self.memory.str(*its) == text);
+        match at {
+            Some(at) => self.variables[from + at].1 = value,
+            None => {
+                self.memory.budget.bytes(size_of::<(Span, Value)>())?;
+                push(&mut self.variables, (name, value))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_loop(&mut self, over: Value, again: Option<usize>, depth: u32, back: Option<usize>) -> Result<()> {
+        if self.loops.len() >= CALLS {
+            return failed(format_args!("loops inside of each other, more than {CALLS} deep"));
+        }
+        let items = self.memory.iterate(over)?;
+        push(&mut self.scopes, self.variables.len())?;
+        self.loop_ids += 1;
+        let (base, id) = (self.base(), self.loop_ids);
+        push(&mut self.loops, Loop { items, next: 0, kept: Vec::new(), base, again, depth, back, id, last: None })
+    }
+
+    /// What `loop` says of itself.
+    fn loop_attribute(&mut self, id: u32, name: Span) -> Result<Value> {
+        let Some(of) = self.loops.iter().rev().find(|of| of.id == id) else { return failed("the loop is over") };
+        let (len, at) = (of.items.len as i64, of.next as i64 - 1);
+        let neighbour = |at: i64| match usize::try_from(at) {
+            Ok(index) if at < len => self.memory.item(of.items, index),
+            _ => Value::Undefined(name),
+        };
+        Ok(match self.memory.str(name) {
+            "index" => Value::Int(at + 1),
+            "index0" => Value::Int(at),
+            "revindex" => Value::Int(len - at),
+            "revindex0" => Value::Int(len - at - 1),
+            "first" => Value::Bool(at == 0),
+            "last" => Value::Bool(at + 1 == len),
+            "length" => Value::Int(len),
+            "depth" => Value::Int(i64::from(of.depth) + 1),
+            "depth0" => Value::Int(i64::from(of.depth)),
+            "previtem" => neighbour(at - 1),
+            "nextitem" => neighbour(at + 1),
+            _ => Value::Undefined(name),
+        })
+    }
+
+    fn method(&mut self, name: Span, arguments: Arguments) -> Result<()> {
+        let from = self.stack.len().saturating_sub(arguments.values() + 1);
+        let object = self.stack.get(from).copied().unwrap_or(Value::None);
+        // What an object holds under the name is called, if that is a function.
+        let held = match object {
+            Value::Dict(_) | Value::Namespace(_) => Some(self.memory.attribute_of(object, name)?),
+            _ => None,
+        };
+        if let Some(held @ (Value::Macro(_) | Value::Function(_) | Value::Caller(_))) = held {
+            self.stack[from] = held;
+            return self.call(arguments);
+        }
+        if let Value::Loop(id) = object {
+            let Some(at) = self.loops.iter().rposition(|of| of.id == id) else { return failed("the loop is over") };
+            let given = Given::new(&self.stack[from + 1..], arguments);
+            let index = self.loops[at].next.saturating_sub(1);
+            let value = match self.memory.str(name) {
+                "cycle" if !given.positional.is_empty() => given.positional[index % given.positional.len()],
+                "changed" => {
+                    let now = self.memory.list(given.positional)?;
+                    let before = self.loops[at].last.replace(now);
+                    Value::Bool(match before {
+                        Some(before) => !self.memory.equal(before, now)?,
+                        None => true,
+                    })
+                }
+                other => return failed(format_args!("a loop has no method {other}")),
+            };
+            self.stack.truncate(from);
+            self.put(value)?;
+        } else {
+            self.given(arguments, |memory, value, given| memory.method(name, value, given))?;
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Calls what lies below the arguments.
+    fn call(&mut self, arguments: Arguments) -> Result<()> {
+        let from = self.stack.len().saturating_sub(arguments.values() + 1);
+        let callee = self.stack.get(from).copied().unwrap_or(Value::None);
+        let (index, seen) = match callee {
+            Value::Macro(index) => (index, (0, 0)),
+            Value::Caller(of) => match self.callers.get(of as usize) {
+                Some(caller) => *caller,
+                None => return failed("`caller` is over"),
+            },
+            Value::Function(name) => {
+                self.given(arguments, |memory, _, given| memory.function(name, given))?;
+                self.at += 1;
+                return Ok(());
+            }
+            Value::Loop(id) => return self.loop_again(id, from, arguments),
+            Value::Undefined(name) if self.memory.str(name) == "strftime_now" => {
+                return failed("strftime_now is undefined (rasp gives templates no clock)");
+            }
+            Value::Undefined(name) => return self.memory.undefined(name),
+            other => return failed(format_args!("{} cannot be called", kind(other))),
+        };
+        let Some(&what) = self.program.macros.get(index as usize) else { return failed("no macro") };
+        if self.calls.len() >= CALLS {
+            return failed(format_args!("macros inside of each other, more than {CALLS} deep"));
+        }
+        let caller = self.caller.take();
+        let variables = self.variables.len();
+        push(&mut self.scopes, variables)?;
+        let parameters = &self.program.parameters[what.first as usize..(what.first + what.count) as usize];
+        if usize::from(arguments.positional) > parameters.len() {
+            return failed(format_args!(
+                "macro {} takes {} arguments, not {}",
+                self.program.str(what.name),
+                parameters.len(),
+                arguments.positional
+            ));
+        }
+        let given = Given::new(&self.stack[from + 1..], arguments);
+        for (at, parameter) in parameters.iter().enumerate() {
+            let value = given.get(&self.memory, at, self.program.str(parameter.name));
+            if let Some(value) = value {
+                push(&mut self.variables, (parameter.name, value))?;
+            }
+        }
+        for pair in given.named.as_chunks::<2>().0 {
+            let Value::Str(name) = pair[0] else { continue };
+            let name = self.memory.str(name);
+            if !parameters.iter().any(|parameter| self.program.str(parameter.name) == name) {
+                return failed(format_args!("macro {} has no parameter {name}", self.program.str(what.name)));
+            }
+        }
+        self.stack.truncate(from);
+        let mut base = self.base();
+        base.variables = variables;
+        base.scopes -= 1;
+        let (back, loops) = (self.at + 1, self.loops.len());
+        push(&mut self.captures, self.out.text.len())?;
+        push(&mut self.calls, Call { back, variables, seen, loops, base, parameters: Some((what, 0)), caller })?;
+        self.next_parameter()
+    }
+
+    /// Sets the parameters of the macro just called that were not given, then begins its body.
+    fn next_parameter(&mut self) -> Result<()> {
+        let Some(Call { parameters: Some((what, next)), variables, .. }) = self.calls.last_mut() else {
+            return failed("no call");
+        };
+        let (what, from) = (*what, *variables);
+        while *next < what.count as usize {
+            let parameter = self.program.parameters[what.first as usize + *next];
+            let name = self.program.str(parameter.name);
+            if self.variables[from..].iter().any(|(its, _)| self.memory.str(*its) == name) {
+                *next += 1;
+                continue;
+            }
+            match parameter.default {
+                Some(default) => {
+                    self.at = default as usize;
+                    return Ok(());
+                }
+                None => push(&mut self.variables, (parameter.name, Value::Undefined(parameter.name)))?,
+            }
+            *next += 1;
+        }
+        if let Some(call) = self.calls.last_mut() {
+            call.parameters = None;
+        }
+        self.at = what.body as usize;
+        Ok(())
+    }
+
+    /// The end of a parameter's default, or of a macro.
+    fn end_call(&mut self) -> Result<()> {
+        let Some(call) = self.calls.last_mut() else { return failed("a return without a call") };
+        if let Some((what, next)) = &mut call.parameters {
+            let parameter = self.program.parameters[what.first as usize + *next];
+            *next += 1;
+            let value = self.pop();
+            push(&mut self.variables, (parameter.name, value))?;
+            return self.next_parameter();
+        }
+        let text = self.captured()?;
+        if let Some(Call { back, loops, base, .. }) = self.calls.pop() {
+            self.loops.truncate(loops);
+            self.close(base);
+            self.at = back;
+        }
+        self.put(text)
+    }
+
+    /// A loop that calls itself with what is below.
+    fn loop_again(&mut self, id: u32, from: usize, arguments: Arguments) -> Result<()> {
+        let Some(of) = self.loops.iter().rev().find(|of| of.id == id) else { return failed("the loop is over") };
+        let (again, depth) = (of.again, of.depth + 1);
+        let Some(again) = again else { return failed("a loop that is not `recursive` calls itself") };
+        if arguments != (Arguments { positional: 1, named: 0 }) {
+            return failed("a loop is called with one list");
+        }
+        let over = self.pop();
+        self.stack.truncate(from);
+        push(&mut self.captures, self.out.text.len())?;
+        self.begin_loop(over, Some(again), depth, Some(self.at + 1))?;
+        self.at = again;
+        Ok(())
+    }
+}
+

@@ -1,0 +1,306 @@
+//! The values of a render and the memory they lie in: three lists that only grow, and are given back at once. What is made
+//! is charged before it exists, so that no template can ask for more than its budget; and where the system has no memory,
+//! that is an error.
+
+use super::code::Span;
+use crate::{Error, Result, Status};
+use std::fmt::{self, Write};
+
+/// How deep lists and dictionaries may lie inside of each other: printing and comparing them takes stack for each level.
+pub(super) const DEPTH: u8 = 24;
+
+/// A value. Texts and lists are places in the [`Memory`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value {
+    /// With its name, for errors.
+    Undefined(Span),
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Str(Span),
+    List(List),
+    /// Keys and values, one after the other.
+    Dict(List),
+    Namespace(u32),
+    /// A macro by its number.
+    Macro(u32),
+    /// The block of a `call` by its number.
+    Caller(u32),
+    /// A function of ours by its name.
+    Function(Span),
+    /// The loop of this number.
+    Loop(u32),
+}
+
+/// Items in the memory; of a dictionary, keys and values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct List {
+    pub start: u32,
+    /// Items, or pairs.
+    pub len: u32,
+    pub depth: u8,
+    pub tuple: bool,
+}
+
+/// An error of a template.
+pub(super) fn failed<T>(message: impl Into<crate::error::Message>) -> Result<T> {
+    Err(Error::new(Status::Template, message))
+}
+
+fn out_of_memory() -> Error {
+    Error::out_of_memory("a chat template's texts")
+}
+
+/// Appends to a list that may be refused the memory.
+pub(super) fn push<T>(list: &mut Vec<T>, value: T) -> Result<()> {
+    list.try_reserve(1).map_err(|_| out_of_memory())?;
+    list.push(value);
+    Ok(())
+}
+
+/// What is left of what a render may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    /// Bytes of texts and lists.
+    pub bytes: usize,
+    /// Steps.
+    pub work: u64,
+}
+
+impl Budget {
+    pub fn work(&mut self, steps: usize) -> Result<()> {
+        match self.work.checked_sub(steps as u64) {
+            Some(left) => {
+                self.work = left;
+                Ok(())
+            }
+            None => failed("the template does more work than any conversation needs"),
+        }
+    }
+
+    pub fn bytes(&mut self, bytes: usize) -> Result<()> {
+        match self.bytes.checked_sub(bytes) {
+            Some(left) => {
+                self.bytes = left;
+                // Copying costs time as well.
+                self.work(bytes / 32)
+            }
+            None => failed("the template makes more text than any conversation needs"),
+        }
+    }
+}
+
+/// A text in the making, which takes no more than was left when it began.
+pub(super) struct Writer {
+    pub text: String,
+    room: usize,
+    error: Option<Error>,
+}
+
+impl Writer {
+    pub fn new(room: usize) -> Writer {
+        Writer { text: String::new(), room, error: None }
+    }
+
+    pub fn put(&mut self, more: &str) -> Result<()> {
+        if self.text.len() + more.len() > self.room {
+            return failed("the template makes more text than any conversation needs");
+        }
+        self.text.try_reserve(more.len()).map_err(|_| out_of_memory())?;
+        self.text.push_str(more);
+        Ok(())
+    }
+
+    pub fn put_char(&mut self, c: char) -> Result<()> {
+        self.put(c.encode_utf8(&mut [0; 4]))
+    }
+
+    pub fn repeat(&mut self, c: char, times: usize) -> Result<()> {
+        (0..times).try_for_each(|_| self.put_char(c))
+    }
+
+    pub fn format(&mut self, words: fmt::Arguments<'_>) -> Result<()> {
+        if self.write_fmt(words).is_err() {
+            return Err(self.error.take().unwrap_or_else(out_of_memory));
+        }
+        Ok(())
+    }
+}
+
+impl Write for Writer {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        self.put(more).map_err(|error| {
+            self.error = Some(error);
+            fmt::Error
+        })
+    }
+}
+
+pub(super) struct Memory<'p> {
+    /// The texts of the program.
+    pool: &'p str,
+    text: String,
+    items: Vec<Value>,
+    /// Whose, the name, and what it is.
+    attributes: Vec<(u32, Span, Value)>,
+    namespaces: u32,
+    pub budget: Budget,
+}
+
+impl<'p> Memory<'p> {
+    pub fn new(pool: &'p str, budget: Budget) -> Memory<'p> {
+        Memory { pool, text: String::new(), items: Vec::new(), attributes: Vec::new(), namespaces: 0, budget }
+    }
+
+    pub fn str(&self, span: Span) -> &str {
+        let (start, len) = (span.start as usize, span.len as usize);
+        let (text, start) =
+            if start < self.pool.len() { (self.pool, start) } else { (&*self.text, start - self.pool.len()) };
+        text.get(start..start + len).unwrap_or_default()
+    }
+
+    /// A part of a text, `from` bytes after its start.
+    pub fn part(&self, whole: Span, part: &str, from: usize) -> Span {
+        Span { start: whole.start + from as u32, len: part.len() as u32 }
+    }
+
+    /// A text of its own, copied.
+    pub fn text(&mut self, text: &str) -> Result<Value> {
+        self.budget.bytes(text.len())?;
+        self.text.try_reserve(text.len()).map_err(|_| out_of_memory())?;
+        let start = self.pool.len() + self.text.len();
+        let Ok(start) = u32::try_from(start + text.len()).map(|end| end - text.len() as u32) else {
+            return failed("the template makes more text than any conversation needs");
+        };
+        self.text.push_str(text);
+        Ok(Value::Str(Span { start, len: text.len() as u32 }))
+    }
+
+    pub fn writer(&self) -> Writer {
+        Writer::new(self.budget.bytes)
+    }
+
+    pub fn finish(&mut self, writer: Writer) -> Result<Value> {
+        self.text(&writer.text)
+    }
+
+    pub fn item(&self, list: List, index: usize) -> Value {
+        self.items.get(list.start as usize + index).copied().unwrap_or(Value::None)
+    }
+
+    /// The items of a list; of a dictionary, keys and values one after the other.
+    pub fn items(&self, list: List, pairs: bool) -> &[Value] {
+        let len = list.len as usize * if pairs { 2 } else { 1 };
+        self.items.get(list.start as usize..list.start as usize + len).unwrap_or_default()
+    }
+
+    fn depth_of(&self, values: &[Value]) -> Result<u8> {
+        let depth = values.iter().map(|value| match value {
+            Value::List(list) | Value::Dict(list) => list.depth,
+            _ => 0,
+        });
+        let depth = 1 + depth.max().unwrap_or(0);
+        if depth > DEPTH {
+            return failed(format_args!("lists inside of lists, more than {DEPTH} deep"));
+        }
+        Ok(depth)
+    }
+
+    fn store(&mut self, values: &[Value]) -> Result<(u32, u8)> {
+        let depth = self.depth_of(values)?;
+        self.budget.bytes(size_of_val(values))?;
+        self.budget.work(values.len())?;
+        self.items.try_reserve(values.len()).map_err(|_| out_of_memory())?;
+        let start = self.items.len() as u32;
+        self.items.extend_from_slice(values);
+        Ok((start, depth))
+    }
+
+    pub fn list(&mut self, values: &[Value]) -> Result<Value> {
+        let (start, depth) = self.store(values)?;
+        Ok(Value::List(List { start, len: values.len() as u32, depth, tuple: false }))
+    }
+
+    pub fn tuple(&mut self, values: &[Value]) -> Result<Value> {
+        let (start, depth) = self.store(values)?;
+        Ok(Value::List(List { start, len: values.len() as u32, depth, tuple: true }))
+    }
+
+    /// Keys and values, one after the other; of equal keys the last counts, in the place of the first.
+    pub fn dict(&mut self, pairs: &[Value]) -> Result<Value> {
+        for value in pairs.iter().step_by(2) {
+            if !matches!(value, Value::Str(_) | Value::Int(_) | Value::Bool(_) | Value::None | Value::Float(_)) {
+                return failed("a key of a dictionary is no text and no number");
+            }
+        }
+        let (start, depth) = self.store(pairs)?;
+        let mut list = List { start, len: 0, depth, tuple: false };
+        for pair in 0..pairs.len() / 2 {
+            let (key, value) = (pairs[2 * pair], pairs[2 * pair + 1]);
+            match self.find(list, key)? {
+                Some(at) => self.items[list.start as usize + 2 * at + 1] = value,
+                None => {
+                    let end = (list.start + 2 * list.len) as usize;
+                    (self.items[end], self.items[end + 1]) = (key, value);
+                    list.len += 1;
+                }
+            }
+        }
+        Ok(Value::Dict(list))
+    }
+
+    /// Which pair of a dictionary has this key.
+    pub fn find(&mut self, dict: List, key: Value) -> Result<Option<usize>> {
+        for pair in 0..dict.len as usize {
+            self.budget.work(1)?;
+            if self.equal(self.item(dict, 2 * pair), key)? {
+                return Ok(Some(pair));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a dictionary has under a name.
+    pub fn get(&self, dict: List, name: &str) -> Option<Value> {
+        let pairs = self.items(dict, true).as_chunks::<2>().0;
+        pairs.iter().find(|[key, _]| matches!(key, Value::Str(key) if self.str(*key) == name)).map(|[_, value]| *value)
+    }
+
+    pub fn namespace(&mut self) -> Value {
+        self.namespaces += 1;
+        Value::Namespace(self.namespaces - 1)
+    }
+
+    pub fn attribute(&self, namespace: u32, name: &str) -> Option<Value> {
+        let found = self.attributes.iter().find(|(of, its, _)| *of == namespace && self.str(*its) == name);
+        found.map(|(_, _, value)| *value)
+    }
+
+    pub fn set_attribute(&mut self, namespace: u32, name: Span, value: Value) -> Result<()> {
+        if self.has_namespace(value) {
+            return failed("a namespace cannot hold a namespace");
+        }
+        self.budget.work(1 + self.attributes.len())?;
+        let text = self.str(name);
+        let at = self.attributes.iter().position(|(of, its, _)| *of == namespace && self.str(*its) == text);
+        match at {
+            Some(at) => self.attributes[at].2 = value,
+            None => {
+                self.budget.bytes(size_of::<(u32, Span, Value)>())?;
+                push(&mut self.attributes, (namespace, name, value))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a namespace in a value; none in those of namespaces, so this ends.
+    fn has_namespace(&self, value: Value) -> bool {
+        match value {
+            Value::Namespace(_) => true,
+            Value::List(list) => self.items(list, false).iter().any(|item| self.has_namespace(*item)),
+            Value::Dict(list) => self.items(list, true).iter().any(|item| self.has_namespace(*item)),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Values as text: as Python's `str` and `repr` write them, and as JSON.
+
+use super::memory::{List, Memory, Value, Writer, failed};
+use super::operators::kind;
+use crate::Result;
+
+/// A real number as Python writes it.
+pub(super) fn float(out: &mut Writer, x: f64) -> Result<()> {
+    if !x.is_finite() {
+        return out.put(if x.is_nan() { "nan" } else if x > 0.0 { "inf" } else { "-inf" });
+    }
+    let mut scientific = Writer::new(64);
+    scientific.format(format_args!("{x:e}"))?;
+    let (mantissa, exponent) = scientific.text.split_once('e').unwrap_or((&scientific.text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        return if x.fract() == 0.0 { out.format(format_args!("{x:.1}")) } else { out.format(format_args!("{x}")) };
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    out.format(format_args!("{mantissa}e{sign}{:02}", exponent.abs()))
+}
+
+/// A text between quotes, as Python's `repr` writes it.
+fn quoted(out: &mut Writer, text: &str) -> Result<()> {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    out.put_char(quote)?;
+    for c in text.chars() {
+        match c {
+            '\n' => out.put("\\n")?,
+            '\r' => out.put("\\r")?,
+            '\t' => out.put("\\t")?,
+            '\\' => out.put("\\\\")?,
+            c if c == quote => out.format(format_args!("\\{c}"))?,
+            c if c < ' ' || c == '\x7f' => out.format(format_args!("\\x{:02x}", u32::from(c)))?,
+            c => out.put_char(c)?,
+        }
+    }
+    out.put_char(quote)
+}
+
+impl Memory<'_> {
+    /// As `str` writes it; nothing of what is undefined.
+    pub fn print(&mut self, out: &mut Writer, value: Value) -> Result<()> {
+        match value {
+            Value::Undefined(_) => Ok(()),
+            Value::Str(text) => {
+                self.budget.work(text.len as usize / 32)?;
+                out.put(self.str(text))
+            }
+            _ => self.repr(out, value),
+        }
+    }
+
+    /// As `repr` writes it.
+    pub fn repr(&mut self, out: &mut Writer, value: Value) -> Result<()> {
+        self.budget.work(1)?;
+        match value {
+            Value::Undefined(_) => out.put("Undefined"),
+            Value::None => out.put("None"),
+            Value::Bool(truth) => out.put(if truth { "True" } else { "False" }),
+            Value::Int(n) => out.format(format_args!("{n}")),
+            Value::Float(x) => float(out, x),
+            Value::Str(text) => {
+                self.budget.work(text.len as usize / 8)?;
+                quoted(out, self.str(text))
+            }
+            Value::List(list) => {
+                let (open, close) = if list.tuple { ("(", ")") } else { ("[", "]") };
+                out.put(open)?;
+                for index in 0..list.len as usize {
+                    if index > 0 {
+                        out.put(", ")?;
+                    }
+                    self.repr(out, self.item(list, index))?;
+                }
+                if list.tuple && list.len == 1 {
+                    out.put(",")?;
+                }
+                out.put(close)
+            }
+            Value::Dict(dict) => {
+                out.put("{")?;
+                for pair in 0..dict.len as usize {
+                    if pair > 0 {
+                        out.put(", ")?;
+                    }
+                    self.repr(out, self.item(dict, 2 * pair))?;
+                    out.put(": ")?;
+                    self.repr(out, self.item(dict, 2 * pair + 1))?;
+                }
+                out.put("}")
+            }
+            Value::Namespace(_) => out.put("<Namespace>"),
+            Value::Macro(_) | Value::Caller(_) => out.put("<Macro>"),
+            Value::Function(name) => out.format(format_args!("<function {}>", self.str(name))),
+            Value::Loop(_) => out.put("<LoopContext>"),
+        }
+    }
+
+    /// As JSON, with so many blanks a level if it goes over several lines.
+    pub fn json(&mut self, out: &mut Writer, value: Value, indent: Option<usize>, level: usize) -> Result<()> {
+        self.budget.work(1)?;
+        match value {
+            Value::None => out.put("null"),
+            Value::Bool(truth) => out.put(if truth { "true" } else { "false" }),
+            Value::Int(n) => out.format(format_args!("{n}")),
+            Value::Float(x) if x.is_nan() => out.put("NaN"),
+            Value::Float(x) if x.is_infinite() => out.put(if x > 0.0 { "Infinity" } else { "-Infinity" }),
+            Value::Float(x) => float(out, x),
+            Value::Str(text) => {
+                self.budget.work(text.len as usize / 8)?;
+                json_text(out, self.str(text))
+            }
+            Value::List(list) => self.json_items(out, list, false, indent, level),
+            Value::Dict(dict) => self.json_items(out, dict, true, indent, level),
+            Value::Undefined(name) => self.undefined(name),
+            _ => failed(format_args!("{} cannot be written as JSON", kind(value))),
+        }
+    }
+
+    fn json_items(
+        &mut self,
+        out: &mut Writer,
+        list: List,
+        pairs: bool,
+        indent: Option<usize>,
+        level: usize,
+    ) -> Result<()> {
+        let (open, close) = if pairs { ("{", "}") } else { ("[", "]") };
+        out.put(open)?;
+        let line = |out: &mut Writer, level: usize| match indent {
+            Some(indent) => {
+                out.put_char('\n')?;
+                out.repeat(' ', indent * level)
+            }
+            None => Ok(()),
+        };
+        for index in 0..list.len as usize {
+            if index > 0 {
+                out.put(if indent.is_some() { "," } else { ", " })?;
+            }
+            line(out, level + 1)?;
+            if pairs {
+                match self.item(list, 2 * index) {
+                    Value::Str(key) => json_text(out, self.str(key))?,
+                    key => {
+                        out.put("\"")?;
+                        self.json(out, key, None, 0)?;
+                        out.put("\"")?;
+                    }
+                }
+                out.put(": ")?;
+            }
+            let value = self.item(list, if pairs { 2 * index + 1 } else { index });
+            self.json(out, value, indent, level + 1)?;
+        }
+        if list.len > 0 {
+            line(out, level)?;
+        }
+        out.put(close)
+    }
+}
+
+fn json_text(out: &mut Writer, text: &str) -> Result<()> {
+    out.put("\"")?;
+    for c in text.chars() {
+        match c {
+            '"' => out.put("\\\"")?,
+            '\\' => out.put("\\\\")?,
+            '\n' => out.put("\\n")?,
+            '\r' => out.put("\\r")?,
+            '\t' => out.put("\\t")?,
+            '\x08' => out.put("\\b")?,
+            '\x0c' => out.put("\\f")?,
+            c if c < ' ' => out.format(format_args!("\\u{:04x}", u32::from(c)))?,
+            c => out.put_char(c)?,
+        }
+    }
+    out.put("\"")
+}
