@@ -15,6 +15,7 @@ mod jobs;
 pub mod log;
 pub mod model;
 mod quiet;
+mod reserve;
 pub mod sampling;
 pub mod session;
 mod team;
@@ -27,3 +28,7 @@ pub use model::{LoadOptions, Model};
 pub use sampling::Sampling;
 pub use session::{Session, SessionOptions};
 pub use team::Own as OwnThreads;
+
+#[cfg(feature = "reserve")]
+#[global_allocator]
+static ALLOCATOR: reserve::Allocator = reserve::Allocator;

@@ -341,6 +341,9 @@ unsafe fn load_options(place: *const rasp_load_options) -> Result<LoadOptions> {
     Ok(LoadOptions { verify: given.verify != 0, lock: given.lock != 0, isa: None, log })
 }
 
+/// Bytes set aside for loading a model before its file is looked at.
+const BEFORE_THE_HEADER: usize = 16 << 10;
+
 /// Puts a handle of what `load` loads where the caller wants it; on an error null is there.
 ///
 /// # Safety
@@ -349,7 +352,9 @@ unsafe fn load(place: *mut *mut rasp_model, load: impl FnOnce() -> Result<Arc<Mo
     // SAFETY: by the caller's promise.
     let place = unsafe { Out::new(place, "model")? };
     place.set(std::ptr::null_mut());
-    let handle = Arc::into_raw(Arc::new(rasp_model { model: load()? }));
+    // A path, a name, an error; what the file's header takes is added once its size is known.
+    let handle = crate::reserve::within(BEFORE_THE_HEADER, || Ok(Arc::new(rasp_model { model: load()? })))?;
+    let handle = Arc::into_raw(handle);
     live::born(live::Kind::Model, handle);
     place.set(handle.cast_mut());
     Ok(Status::Ok)

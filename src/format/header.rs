@@ -6,13 +6,19 @@ use safetensors::tensor::Metadata;
 use serde::Deserialize;
 use std::collections::HashMap;
 
+/// Bytes of a header at most. Those of large models have some hundred thousand.
+pub const MAX_HEADER_BYTES: usize = 16 << 20;
+
+/// What loading a model may ask for at a time, for each byte of its header.
+const RESERVE_A_BYTE: usize = 64;
+
 /// What of a safetensors header is needed to compare it with the file's length.
 #[derive(Deserialize)]
 struct Ends {
     data_offsets: Option<(u64, u64)>,
 }
 
-fn bad(message: String) -> Error {
+fn bad(message: impl Into<crate::error::Message>) -> Error {
     Error::new(Status::BadFile, message)
 }
 
@@ -22,25 +28,29 @@ fn bad(message: String) -> Error {
 /// The safetensors crate checks this too, but it adds sizes up before it compares them with the file's, and crafted
 /// ones overflow (0.8); and "truncated" is a message worth giving with a tensor's name. So ends are compared first.
 pub fn read_header(bytes: &[u8]) -> Result<(usize, Metadata)> {
-    let truncated = |detail: String| bad(format!("{detail}; not a safetensors file, or truncated"));
+    let truncated = |detail: std::fmt::Arguments<'_>| bad(format_args!("{detail}; not a safetensors file, or truncated"));
     let Some(claimed) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
-        return Err(truncated(format!("{} bytes are too few for a header", bytes.len())));
+        return Err(truncated(format_args!("{} bytes are too few for a header", bytes.len())));
     };
     let room = bytes.len() - 8;
     let Some(header_len) = usize::try_from(claimed).ok().filter(|len| *len <= room) else {
-        return Err(truncated(format!("the header claims {claimed} bytes, {room} follow")));
+        return Err(truncated(format_args!("the header claims {claimed} bytes, {room} follow")));
     };
+    if header_len > MAX_HEADER_BYTES {
+        return Err(bad(format_args!("the header has {header_len} bytes; {MAX_HEADER_BYTES} are the most")));
+    }
+    crate::reserve::more(RESERVE_A_BYTE * header_len)?;
     let ends: HashMap<String, Ends> = serde_json::from_slice(&bytes[8..8 + header_len])
-        .map_err(|e| bad(format!("the header is not that of a safetensors file: {e}")))?;
+        .map_err(|e| bad(format_args!("the header is not that of a safetensors file: {e}")))?;
     let data_len = (room - header_len) as u64;
     let beyond = ends.iter().filter_map(|(name, ends)| Some((name, ends.data_offsets?)));
     // The least name, so that the same file always gives the same message.
     if let Some((name, (start, end))) = beyond.filter(|(_, (start, end))| *start.max(end) > data_len).min() {
-        return Err(bad(format!(
+        return Err(bad(format_args!(
             "tensor {name}: its bytes {start} to {end} lie beyond the {data_len} there are; the file is truncated"
         )));
     }
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("the header is not valid: {e}")))?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format_args!("the header is not valid: {e}")))?;
     Ok((8 + header_len, metadata))
 }
 

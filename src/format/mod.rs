@@ -14,7 +14,7 @@ mod writer;
 pub use blocks::{BLOCKS, block, channel_rows};
 pub use bytes::{Bytes, Plain, View};
 pub use config::Config;
-pub use header::read_header;
+pub use header::{MAX_HEADER_BYTES, read_header};
 pub use reader::File;
 pub use recipe::{Allocation, LinearRecipe, Recipe, ScoreKind};
 pub use writer::{TensorSpec, Writer};

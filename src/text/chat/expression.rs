@@ -8,7 +8,7 @@ use super::memory::Value;
 use super::{Fault, out_of_memory};
 
 /// Operands inside of each other at most: each takes some of the stack.
-const OPERANDS: usize = 40;
+const OPERANDS: usize = 32;
 
 const OR: u8 = 1;
 const AND: u8 = 2;
@@ -91,7 +91,7 @@ impl Compiler<'_> {
     /// Operands with operators between them that bind at least as tightly as `least`.
     fn binary(&mut self, least: u8) -> Result<(), Fault> {
         if self.depth >= OPERANDS {
-            return self.fail("brackets and operators inside of each other, more than 40 deep");
+            return self.fail("brackets and operators inside of each other, more than 32 deep");
         }
         self.depth += 1;
         let mut nots = 0;

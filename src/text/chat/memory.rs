@@ -41,6 +41,8 @@ pub(super) struct List {
     pub len: u32,
     pub depth: u8,
     pub tuple: bool,
+    /// Whether there is a namespace in it.
+    pub mutable: bool,
 }
 
 /// An error of a template.
@@ -137,6 +139,15 @@ impl Write for Writer {
     }
 }
 
+/// Whether there is a namespace in a value: then a namespace cannot hold it, lest it hold itself.
+fn holds_namespace(value: Value) -> bool {
+    match value {
+        Value::Namespace(_) => true,
+        Value::List(list) | Value::Dict(list) => list.mutable,
+        _ => false,
+    }
+}
+
 pub(super) struct Memory<'p> {
     /// The texts of the program.
     pool: &'p str,
@@ -207,24 +218,24 @@ impl<'p> Memory<'p> {
         Ok(depth)
     }
 
-    fn store(&mut self, values: &[Value]) -> Result<(u32, u8)> {
+    /// A list of values, of which there are `len` to begin with.
+    fn store(&mut self, values: &[Value], len: usize, tuple: bool) -> Result<List> {
         let depth = self.depth_of(values)?;
+        let mutable = values.iter().any(|value| holds_namespace(*value));
         self.budget.bytes(size_of_val(values))?;
         self.budget.work(values.len())?;
         self.items.try_reserve(values.len()).map_err(|_| out_of_memory())?;
         let start = self.items.len() as u32;
         self.items.extend_from_slice(values);
-        Ok((start, depth))
+        Ok(List { start, len: len as u32, depth, tuple, mutable })
     }
 
     pub fn list(&mut self, values: &[Value]) -> Result<Value> {
-        let (start, depth) = self.store(values)?;
-        Ok(Value::List(List { start, len: values.len() as u32, depth, tuple: false }))
+        self.store(values, values.len(), false).map(Value::List)
     }
 
     pub fn tuple(&mut self, values: &[Value]) -> Result<Value> {
-        let (start, depth) = self.store(values)?;
-        Ok(Value::List(List { start, len: values.len() as u32, depth, tuple: true }))
+        self.store(values, values.len(), true).map(Value::List)
     }
 
     /// Keys and values, one after the other; of equal keys the last counts, in the place of the first.
@@ -234,8 +245,7 @@ impl<'p> Memory<'p> {
                 return failed("a key of a dictionary is no text and no number");
             }
         }
-        let (start, depth) = self.store(pairs)?;
-        let mut list = List { start, len: 0, depth, tuple: false };
+        let mut list = self.store(pairs, 0, false)?;
         for pair in 0..pairs.len() / 2 {
             let (key, value) = (pairs[2 * pair], pairs[2 * pair + 1]);
             match self.find(list, key)? {
@@ -278,7 +288,7 @@ impl<'p> Memory<'p> {
     }
 
     pub fn set_attribute(&mut self, namespace: u32, name: Span, value: Value) -> Result<()> {
-        if self.has_namespace(value) {
+        if holds_namespace(value) {
             return failed("a namespace cannot hold a namespace");
         }
         self.budget.work(1 + self.attributes.len())?;
@@ -292,15 +302,5 @@ impl<'p> Memory<'p> {
             }
         }
         Ok(())
-    }
-
-    /// Whether there is a namespace in a value; none in those of namespaces, so this ends.
-    fn has_namespace(&self, value: Value) -> bool {
-        match value {
-            Value::Namespace(_) => true,
-            Value::List(list) => self.items(list, false).iter().any(|item| self.has_namespace(*item)),
-            Value::Dict(list) => self.items(list, true).iter().any(|item| self.has_namespace(*item)),
-            _ => false,
-        }
     }
 }
