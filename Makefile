@@ -35,7 +35,9 @@ CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
 PREFIX ?= /usr/local
 export PREFIX DESTDIR LIBDIR INCLUDEDIR CARGO
 
-.PHONY: demo test test-qwen test-aarch64 test-i686 test-install test-bindings test-abi bless-abi examples \
+TRUST_POSITIONS ?= 400
+
+.PHONY: demo test test-trust test-qwen test-aarch64 test-i686 test-install test-bindings test-abi bless-abi examples \
 	bench bench-peers bench-peers-qwen model models reference header dist install uninstall deb clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
@@ -57,6 +59,11 @@ test: $(MODEL) $(UNIFORM) $(QUANTIZED) examples test-abi
 	$(PYTHON) tests/examples/run.py target/demo $(MODEL)
 	$(CARGO) test --release -p librasp --features constrained,handle-checks --target-dir target/constrained \
 		--lib --test constrained --test c_api
+
+## What docs/safety.md promises, in short: memory that fails, hosts that misbehave, bits that change, runs that are stopped.
+## TRUST_POSITIONS=0: every allocation of every call.
+test-trust: $(MODEL)
+	CC=$(CC) PYTHON=$(PYTHON) tests/trust/run.sh $(MODEL) $(TRUST_POSITIONS)
 
 ## The larger model against the reference. Fetches 1.1 GB, packs 3.6 GB.
 test-qwen: $(QWEN)

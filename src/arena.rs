@@ -134,7 +134,8 @@ impl Arena {
                 return Err(Error::new(Status::InvalidArgument, message));
             }
             Memory::Host(_, given) if given < size => {
-                let message = format_args!("a session with these options needs {size} bytes of memory; {given} were given");
+                let message =
+                    format_args!("a session with these options needs {size} bytes of memory; {given} were given");
                 return Err(Error::new(Status::BufferTooSmall, message));
             }
             Memory::Host(start, _) => (start, None),

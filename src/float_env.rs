@@ -77,11 +77,7 @@ mod control {
 }
 
 /// Elsewhere it is the host's to keep the default.
-#[cfg(not(any(
-    target_arch = "x86_64",
-    all(target_arch = "x86", target_feature = "sse"),
-    target_arch = "aarch64"
-)))]
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse"), target_arch = "aarch64")))]
 mod control {
     pub(super) type Word = u32;
     pub(super) const STANDARD: Word = 0;

@@ -9,37 +9,81 @@ fn round(sum: u64, lane: u64) -> u64 {
 
 /// The 64-bit hash of `bytes`.
 pub(crate) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
-    let (stripes, mut rest) = bytes.as_chunks::<32>();
-    let mut hash = if stripes.is_empty() {
-        seed.wrapping_add(PRIME[4])
-    } else {
+    let mut hash = Xxh64::new(seed);
+    hash.update(bytes);
+    hash.finish()
+}
+
+/// A hash in the making, of bytes that come piece by piece.
+pub(crate) struct Xxh64 {
+    seed: u64,
+    sums: [u64; 4],
+    /// What does not fill a stripe yet.
+    waiting: [u8; 32],
+    len: u64,
+}
+
+impl Xxh64 {
+    pub(crate) fn new(seed: u64) -> Xxh64 {
         let first = seed.wrapping_add(PRIME[0]).wrapping_add(PRIME[1]);
-        let mut sums = [first, seed.wrapping_add(PRIME[1]), seed, seed.wrapping_sub(PRIME[0])];
-        for stripe in stripes {
-            for (sum, lane) in sums.iter_mut().zip(stripe.as_chunks::<8>().0) {
-                *sum = round(*sum, u64::from_le_bytes(*lane));
-            }
+        let sums = [first, seed.wrapping_add(PRIME[1]), seed, seed.wrapping_sub(PRIME[0])];
+        Xxh64 { seed, sums, waiting: [0; 32], len: 0 }
+    }
+
+    fn stripe(sums: &mut [u64; 4], stripe: &[u8; 32]) {
+        for (sum, lane) in sums.iter_mut().zip(stripe.as_chunks::<8>().0) {
+            *sum = round(*sum, u64::from_le_bytes(*lane));
         }
-        let rotated = sums.iter().zip([1, 7, 12, 18]).fold(0u64, |h, (sum, by)| h.wrapping_add(sum.rotate_left(by)));
-        sums.iter().fold(rotated, |h, &sum| (h ^ round(0, sum)).wrapping_mul(PRIME[0]).wrapping_add(PRIME[3]))
-    };
-    hash = hash.wrapping_add(bytes.len() as u64);
-    while let Some((word, more)) = rest.split_first_chunk::<8>() {
-        hash ^= round(0, u64::from_le_bytes(*word));
-        hash = hash.rotate_left(27).wrapping_mul(PRIME[0]).wrapping_add(PRIME[3]);
-        rest = more;
     }
-    if let Some((word, more)) = rest.split_first_chunk::<4>() {
-        hash ^= u64::from(u32::from_le_bytes(*word)).wrapping_mul(PRIME[0]);
-        hash = hash.rotate_left(23).wrapping_mul(PRIME[1]).wrapping_add(PRIME[2]);
-        rest = more;
+
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+        let waiting = (self.len % 32) as usize;
+        self.len += bytes.len() as u64;
+        if waiting > 0 {
+            let taken = bytes.len().min(32 - waiting);
+            self.waiting[waiting..waiting + taken].copy_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if waiting + taken < 32 {
+                return;
+            }
+            Self::stripe(&mut self.sums, &self.waiting);
+        }
+        let (stripes, rest) = bytes.as_chunks::<32>();
+        // A copy, which stays in registers.
+        let mut sums = self.sums;
+        stripes.iter().for_each(|stripe| Self::stripe(&mut sums, stripe));
+        self.sums = sums;
+        self.waiting[..rest.len()].copy_from_slice(rest);
     }
-    for &byte in rest {
-        hash = (hash ^ u64::from(byte).wrapping_mul(PRIME[4])).rotate_left(11).wrapping_mul(PRIME[0]);
+
+    pub(crate) fn finish(&self) -> u64 {
+        let sums = &self.sums;
+        let mut hash = if self.len < 32 {
+            self.seed.wrapping_add(PRIME[4])
+        } else {
+            let rotated =
+                sums.iter().zip([1, 7, 12, 18]).fold(0u64, |h, (sum, by)| h.wrapping_add(sum.rotate_left(by)));
+            sums.iter().fold(rotated, |h, &sum| (h ^ round(0, sum)).wrapping_mul(PRIME[0]).wrapping_add(PRIME[3]))
+        };
+        hash = hash.wrapping_add(self.len);
+        let mut rest = &self.waiting[..(self.len % 32) as usize];
+        while let Some((word, more)) = rest.split_first_chunk::<8>() {
+            hash ^= round(0, u64::from_le_bytes(*word));
+            hash = hash.rotate_left(27).wrapping_mul(PRIME[0]).wrapping_add(PRIME[3]);
+            rest = more;
+        }
+        if let Some((word, more)) = rest.split_first_chunk::<4>() {
+            hash ^= u64::from(u32::from_le_bytes(*word)).wrapping_mul(PRIME[0]);
+            hash = hash.rotate_left(23).wrapping_mul(PRIME[1]).wrapping_add(PRIME[2]);
+            rest = more;
+        }
+        for &byte in rest {
+            hash = (hash ^ u64::from(byte).wrapping_mul(PRIME[4])).rotate_left(11).wrapping_mul(PRIME[0]);
+        }
+        hash = (hash ^ hash >> 33).wrapping_mul(PRIME[1]);
+        hash = (hash ^ hash >> 29).wrapping_mul(PRIME[2]);
+        hash ^ hash >> 32
     }
-    hash = (hash ^ hash >> 33).wrapping_mul(PRIME[1]);
-    hash = (hash ^ hash >> 29).wrapping_mul(PRIME[2]);
-    hash ^ hash >> 32
 }
 
 #[cfg(test)]

@@ -118,10 +118,7 @@ impl Round {
             return Ok(());
         }
         Err(match left {
-            0 => Error::new(
-                Status::InvalidState,
-                "the host's run callback ran a part twice, or one that there is not",
-            ),
+            0 => Error::new(Status::InvalidState, "the host's run callback ran a part twice, or one that there is not"),
             left => Error::new(
                 Status::InvalidState,
                 format_args!("the host's run callback returned with {left} of {} parts not run", self.parts),

@@ -78,7 +78,9 @@ impl Reserve {
 
     fn owns(&self, piece: *mut u8) -> bool {
         let at = piece.addr();
-        self.blocks[..self.count].iter().any(|block| (block.start.addr()..block.start.addr() + block.size).contains(&at))
+        self.blocks[..self.count]
+            .iter()
+            .any(|block| (block.start.addr()..block.start.addr() + block.size).contains(&at))
     }
 
     /// A piece, or null if there is not enough left.
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn what_was_made_without_memory_is_dropped() {
         let dropped = std::cell::Cell::new(false);
-        struct Tell<'a>(&'a std::cell::Cell<bool>, Vec<u8>);
+        struct Tell<'a>(&'a std::cell::Cell<bool>, #[allow(dead_code)] Vec<u8>);
         impl Drop for Tell<'_> {
             fn drop(&mut self) {
                 self.0.set(true);

@@ -4,8 +4,8 @@
 //! [`Burst`] (one prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost
 //! nothing. The thread that calls is part 0, so a team of one has no threads. Or the host's job system runs the parts.
 
-use crate::jobs::{HostJobs, Round};
 use crate::float_env::FloatEnv;
+use crate::jobs::{HostJobs, Round};
 use crate::quiet::quietly;
 use crate::thread::{self, Start, Thread};
 use crate::{Error, Result, Status};

@@ -40,8 +40,8 @@ impl Thread {
             std::ptr::null_mut()
         }
         let refused = |code: i32| {
-            let why = std::io::Error::from_raw_os_error(code);
-            Error::new(Status::OutOfMemory, format_args!("cannot start thread {part}: {why}"))
+            // Its words would take memory.
+            Error::new(Status::OutOfMemory, format_args!("cannot start thread {part}: error {code} of the system"))
         };
         let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
         // SAFETY: valid for writes.
@@ -87,8 +87,8 @@ impl Thread {
             let Start { run, data } = unsafe { sent.0.read() };
             run(data);
         });
-        let native = native
-            .map_err(|why| Error::new(Status::OutOfMemory, format_args!("cannot start thread {part}: {why}")))?;
+        let native =
+            native.map_err(|why| Error::new(Status::OutOfMemory, format_args!("cannot start thread {part}: {why}")))?;
         Ok(Thread { native })
     }
 

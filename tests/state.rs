@@ -234,6 +234,31 @@ fn a_restored_session_goes_on_as_the_saved_one_would() {
     }
 }
 
+/// A shift leaves the logits as they were; what is restored has them too, and goes on with the same bits.
+#[test]
+fn a_shifted_session_is_saved_as_it_goes_on() {
+    let model = model("shift-restore", |_| {});
+    for kv_type in KvType::ALL {
+        for (count, ask) in [(0, true), (0, false), (3, true), (3, false)] {
+            let mut saved = open(&model, kv_type);
+            saved.prefill(&PROMPT).unwrap();
+            steps(&mut saved, count);
+            saved.shift(1, 6).unwrap();
+            let mut bytes = vec![0; saved.state_size()];
+            saved.save(&mut bytes).unwrap();
+            let mut restored = open(&model, kv_type);
+            restored.restore(&bytes).unwrap();
+            restored.clear_stats();
+            if ask {
+                assert_eq!(restored.logits().unwrap(), saved.logits().unwrap());
+                assert_eq!(restored.stats().traffic.tokens, 0, "no token passes a second time");
+            }
+            assert_eq!(steps(&mut restored, 20), steps(&mut saved, 20));
+            assert_same(&mut restored, &mut saved);
+        }
+    }
+}
+
 #[test]
 fn the_state_of_an_empty_session_empties_another() {
     let model = model("restore-empty", |_| {});

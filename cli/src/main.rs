@@ -10,7 +10,9 @@ mod pack;
 mod progress;
 mod report;
 mod run;
+mod signals;
 mod stream;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use rasp::session::KvType;
@@ -39,6 +41,8 @@ enum Command {
     Bench(bench::Args),
     /// Show what a .rasp file holds
     Inspect(inspect::Args),
+    /// Read all of a .rasp file and compare it with its checksums
+    Verify(verify::Args),
     /// Write a page that shows quality, traffic, speed and texts at every sparsity
     Report(report::Args),
 }
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Eval(command) => eval::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Report(args) => report::run(&args),
     };
     match outcome {

@@ -146,6 +146,7 @@ pub fn run(args: &Args) -> Result<()> {
         work: args.work.clone(),
         threads: args.threads.unwrap_or_else(crate::all_threads),
     };
+    crate::signals::remove_temporary_files(&args.output);
     let summary = rasp_packer::pack(&options, &mut Reporter::new())?;
     if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary)) }
 }

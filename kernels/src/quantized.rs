@@ -311,6 +311,9 @@ impl<'a> QuantizedRef<'a> {
     /// The numbers of row `m`, and their scales. Panics if there is none.
     pub fn row(&self, m: usize) -> (&'a [i16], &'a [f32]) {
         assert!(m < self.rows, "row out of bounds");
+        if self.cols == 0 {
+            return (&[], &[]);
+        }
         let (n, g) = self.stride;
         (&self.whole[m * n..][..self.cols], &self.scale[m * g..][..self.cols / QUANT_GROUP])
     }

@@ -4,6 +4,7 @@ use crate::allocate::Search;
 use crate::compensate::Compensation;
 use crate::head_screen::HeadScreen;
 use crate::import;
+use crate::litter;
 use crate::measure::{Measured, measure, search_rho};
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
@@ -13,6 +14,7 @@ use crate::tokenizer;
 use rasp::format::{Allocation, Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
 use rasp::model::{LoadOptions, Model, WeightType};
 use rasp::session::MAX_THREADS;
+use rasp::text::ChatTemplate;
 use rasp::{Error, Result, Status};
 use rayon::ThreadPoolBuilder;
 use std::collections::BTreeMap;
@@ -136,7 +138,16 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
 
 /// The same on the threads of this pool.
 fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
+    let read = [Some(&options.input), options.calibration.as_ref(), options.scores.as_ref()];
+    litter::check_apart(&options.output, read.into_iter().flatten().map(PathBuf::as_path))?;
     let checkpoint = import::open(&options.input)?;
+    if let Some(Err(error)) = checkpoint.chat_template.as_deref().map(check_template) {
+        progress.note(&format!("the chat template cannot be used; the model can, without chats: {}", error.message()));
+    }
+    match litter::remove_old(&options.output) {
+        0 => {}
+        count => progress.note(&format!("removed {count} temporary files of runs that were killed")),
+    }
     let config = config(&checkpoint.config);
     config.validate()?;
     stage::check_shapes(&config, options.weight_type)?;
@@ -211,6 +222,11 @@ fn config(from: &import::ModelConfig) -> Config {
         rms_norm_eps: from.rms_norm_eps,
         tie_word_embeddings: from.tie_word_embeddings,
     }
+}
+
+/// Fails if the template cannot be compiled, as every chat would.
+fn check_template(template: &str) -> Result<()> {
+    ChatTemplate::with_tokens(template, None, None)?.check()
 }
 
 /// The recipe as the file states it.

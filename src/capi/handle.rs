@@ -95,7 +95,9 @@ pub(super) unsafe fn with_sessions<R>(
         let session = unsafe { session(handle) }.map_err(here)?;
         Team::check_process(session.process).map_err(here)?;
         session.turn.begin().map_err(|error| match handles[..n].iter().position(|&other| other == handle) {
-            Some(first) => Error::new(Status::InvalidArgument, format_args!("session {n} is session {first} once more")),
+            Some(first) => {
+                Error::new(Status::InvalidArgument, format_args!("session {n} is session {first} once more"))
+            }
             None => here(error),
         })?;
         turns.taken = n + 1;

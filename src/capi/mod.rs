@@ -107,8 +107,9 @@ unsafe fn slice<'a, T>(data: *const T, len: usize, what: &str) -> Result<&'a [T]
 unsafe fn text<'a>(data: *const c_char, len: usize, what: &str) -> Result<&'a str> {
     // SAFETY: by the caller's promise.
     let bytes = unsafe { slice(data.cast::<u8>(), len, what)? };
-    std::str::from_utf8(bytes)
-        .map_err(|e| Error::new(Status::InvalidUtf8, format_args!("{what} is no UTF-8 from byte {} on", e.valid_up_to())))
+    std::str::from_utf8(bytes).map_err(|e| {
+        Error::new(Status::InvalidUtf8, format_args!("{what} is no UTF-8 from byte {} on", e.valid_up_to()))
+    })
 }
 
 /// A NUL-terminated UTF-8 string.

@@ -34,6 +34,15 @@ pub const RASP_WEIGHTS_Q4: u32 = 4;
 /// Weights are whole numbers of 4 bits, scales and minima coarser: 4.5 bits each.
 pub const RASP_WEIGHTS_Q4S: u32 = 5;
 
+/// Bytes of a .rasp file's header at most; a larger one is BAD_FILE.
+pub const RASP_MAX_HEADER_BYTES: usize = 16777216;
+/// Bytes of a chat template at most; a model with a larger one loads, and its chats are TEMPLATE.
+pub const RASP_MAX_TEMPLATE_BYTES: usize = 262144;
+/// Bytes of stack that every call makes do with, besides what callbacks of the host's take.
+pub const RASP_STACK_BYTES: usize = 65536;
+const _: () = assert!(RASP_MAX_HEADER_BYTES == crate::format::MAX_HEADER_BYTES);
+const _: () = assert!(RASP_MAX_TEMPLATE_BYTES == crate::text::MAX_TEMPLATE_BYTES);
+
 /// A load failed; the message is that of the error.
 pub const RASP_LOG_ERROR: u32 = 1;
 /// Something works, but not as well as it could.
@@ -56,8 +65,9 @@ pub type rasp_log_callback = Option<unsafe extern "C" fn(context: *mut c_void, l
 pub struct rasp_load_options {
     /// Size of this struct as the caller was compiled.
     pub struct_size: u32,
-    /// Not 0: read every weight and fail on one that is no finite number. For files that may have been damaged; costs a
-    /// pass over the whole file.
+    /// Not 0: read the whole file, and fail if a tensor or the header is not as it was packed (BAD_FILE, naming the
+    /// tensor) or a weight is no finite number. A file that was packed before there were checksums is said to have none, to
+    /// log.
     pub verify: u32,
     /// Not 0: read the whole file at once and keep it in memory (mlock), so that no token waits for the disk and other
     /// programs cannot push the weights out. OUT_OF_MEMORY if the system does not allow as much (RLIMIT_MEMLOCK),

@@ -202,6 +202,10 @@ pub unsafe extern "C" fn rasp_stats_init(stats: *mut rasp_stats) {
 /// Allocates once, as much as rasp_session_plan says, or nothing if options.memory is given; and starts the threads that
 /// were asked for, which take memory of their own. Later calls allocate nothing.
 ///
+/// Threads do not come along when a process forks: in the child, calls on a session that has some return INVALID_STATE.
+/// Whatever the caller's floating-point environment is (rounding, flushing to zero, traps), calls compute in the default
+/// one, and give the caller's back when they return.
+///
 /// On success *session is the new session, to be closed with rasp_session_close; on an error it is NULL. Errors:
 /// INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY, BUFFER_TOO_SMALL (options.memory_size; the message says what is
 /// needed).

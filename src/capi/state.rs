@@ -91,7 +91,8 @@ pub unsafe extern "C" fn rasp_session_shift(
     }
 }
 
-/// Writes what a session holds to buffer: tokens, keys and values, sparsity, sampling and random numbers; and the bytes
+/// Writes what a session holds to buffer: tokens, keys and values, sparsity, sampling, random numbers, and what the last
+/// token's logits are computed from; and the bytes
 /// that takes to *size, also if capacity is less (a NULL buffer of capacity 0 asks for no more than that). They are
 /// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context.
 ///
@@ -143,8 +144,9 @@ pub unsafe extern "C" fn rasp_session_save(
 
 /// Makes a session hold what rasp_session_save wrote, and go on as the saved one would have, to the bit. What it held is
 /// forgotten. Model and kv_type must be the same; context, batch, threads and machine may be others. data need not be
-/// aligned. The logits are not part of a state: if they are needed first, the last token passes once more, as after
-/// rasp_session_rewind. For stop strings and a constraint a new answer begins.
+/// aligned. The logits are computed when they are first needed; no token passes again, unless the session that was saved
+/// would have had to (after rasp_session_rewind). For stop strings and a constraint a new answer begins. States that
+/// earlier versions of this library have written are read.
 ///
 /// On an error the session is as it was. Does not allocate. Errors: BAD_STATE (the bytes are no state, truncated, damaged,
 /// of another model or another kv_type; the message says which), UNSUPPORTED_VERSION, CONTEXT_FULL (no room for the

@@ -236,8 +236,11 @@ pub unsafe extern "C" fn rasp_text_stream_push(
 /// NUL, and their number always to *length. add_generation_prompt not 0: end with what makes the model answer. Tokenize
 /// the result with RASP_TOKENIZE_PARSE_SPECIAL.
 ///
-/// Allocates. Safe from any thread. Errors: TEMPLATE, BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8,
-/// INVALID_ARGUMENT.
+/// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
+/// bounded. One that cannot be used costs the chat, not the model.
+///
+/// Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
+/// much), BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY.
 ///
 /// # Safety
 /// model is NULL or alive; messages is NULL or valid for reads of count messages, whose strings are NULL or
@@ -261,10 +264,11 @@ pub unsafe extern "C" fn rasp_chat_format(
             let template =
                 template.ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
             let given = slice(messages, count, "messages")?;
-            let messages = given
-                .iter()
-                .map(|m| Ok(Message { role: c_text(m.role, "role")?, content: c_text(m.content, "content")? }))
-                .collect::<Result<Vec<_>>>()?;
+            let mut messages = Vec::new();
+            messages.try_reserve_exact(given.len()).map_err(|_| Error::out_of_memory("the messages"))?;
+            for m in given {
+                messages.push(Message { role: c_text(m.role, "role")?, content: c_text(m.content, "content")? });
+            }
             let formatted = template.render(&messages, add_generation_prompt != 0)?;
             found.fill(formatted.as_bytes())
         })

@@ -17,7 +17,10 @@ pub struct Message(Text);
 #[derive(Clone)]
 enum Text {
     /// The first `len` bytes are UTF-8.
-    Short { len: u8, bytes: [u8; IN_PLACE] },
+    Short {
+        len: u8,
+        bytes: [u8; IN_PLACE],
+    },
     Long(String),
 }
 
@@ -150,7 +153,10 @@ mod tests {
                 let mut message = Message::from("y".repeat(before));
                 message.cut(&more);
                 let text = message.as_str();
-                assert!(text.ends_with(CUT) && text.len() <= IN_PLACE && text.len() > IN_PLACE - CUT.len() - 4, "{text}");
+                assert!(
+                    text.ends_with(CUT) && text.len() <= IN_PLACE && text.len() > IN_PLACE - CUT.len() - 4,
+                    "{text}"
+                );
             }
         }
     }

@@ -29,7 +29,14 @@ impl Bytes {
     /// The file must not be truncated or rewritten while a model uses it: replace a model file by renaming a new
     /// one over it, as the packer does.
     pub fn map(path: &Path) -> Result<Arc<Bytes>> {
-        let file = fs::File::open(path).map_err(|e| Error::new(Status::Io, format!("cannot open the file: {e}")));
+        let mut options = fs::OpenOptions::new();
+        // A pipe without a writer is opened at once, to be refused, rather than waited for.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+        let file = options
+            .read(true)
+            .open(path)
+            .map_err(|e| Error::new(Status::Io, format_args!("cannot open the file: {e}")));
         file.and_then(|file| Bytes::map_part(&file, 0, 0)).map_err(|e| e.context(path.display()))
     }
 
@@ -39,19 +46,19 @@ impl Bytes {
     /// The offset must be a multiple of 4, the size of the largest element in a `.rasp` file. With a multiple of 64
     /// tensors lie on cache lines, as they do in a file of their own.
     pub fn map_part(file: &fs::File, offset: u64, length: u64) -> Result<Arc<Bytes>> {
-        let io = |what: &str, error: std::io::Error| Error::new(Status::Io, format!("cannot {what}: {error}"));
+        let io = |what: &str, error: std::io::Error| Error::new(Status::Io, format_args!("cannot {what}: {error}"));
         let meta = file.metadata().map_err(|e| io("read the size of the file", e))?;
         if !meta.is_file() {
-            return Err(Error::new(Status::Io, "not a file"));
+            return Err(Error::new(Status::Io, "not a regular file (but a folder, a pipe or a device)"));
         }
         let size = meta.len();
         if !offset.is_multiple_of(PART_ALIGNMENT) {
             let message =
-                format!("a model must start at a multiple of {PART_ALIGNMENT} bytes in its file, not at {offset}");
+                format_args!("a model must start at a multiple of {PART_ALIGNMENT} bytes in its file, not at {offset}");
             return Err(Error::new(Status::InvalidArgument, message));
         }
         let rest = size.checked_sub(offset).filter(|rest| length <= *rest).ok_or_else(|| {
-            let message = format!("{length} bytes from byte {offset} on are more than the file's {size}");
+            let message = format_args!("{length} bytes from byte {offset} on are more than the file's {size}");
             Error::new(Status::OutOfRange, message)
         })?;
         let length = if length == 0 { rest } else { length };
@@ -60,7 +67,7 @@ impl Bytes {
         }
         if length > isize::MAX as u64 {
             let (bits, most) = (usize::BITS, isize::MAX);
-            let message = format!("the file has {length} bytes; a process of {bits} bits can map {most}");
+            let message = format_args!("the file has {length} bytes; a process of {bits} bits can map {most}");
             return Err(Error::new(Status::Unsupported, message));
         }
         let mut options = memmap2::MmapOptions::new();
@@ -75,9 +82,9 @@ impl Bytes {
     pub fn copy(bytes: &[u8]) -> Result<Arc<Bytes>> {
         let words = bytes.len().div_ceil(8);
         let mut storage: Vec<u64> = Vec::new();
-        storage
-            .try_reserve_exact(words)
-            .map_err(|_| Error::new(Status::OutOfMemory, format!("no memory for a model of {} bytes", bytes.len())))?;
+        storage.try_reserve_exact(words).map_err(|_| {
+            Error::new(Status::OutOfMemory, format_args!("no memory for a model of {} bytes", bytes.len()))
+        })?;
         storage.extend(bytes.chunks(8).map(|chunk| {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
@@ -105,7 +112,7 @@ impl Bytes {
             Storage::Mapped(map) => map.lock().map_err(|e| {
                 let size = map.len();
                 let hint = "the limit RLIMIT_MEMLOCK (ulimit -l) must allow as many, and there must be as much memory";
-                Error::new(Status::OutOfMemory, format!("cannot lock {size} bytes in memory: {e}; {hint}"))
+                Error::new(Status::OutOfMemory, format_args!("cannot lock {size} bytes in memory: {e}; {hint}"))
             }),
             _ => {
                 let message = "cannot lock this model in memory: it is no mapped file, or this system cannot";
@@ -249,6 +256,18 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert_eq!(error.status(), Status::Unsupported);
         assert!(error.message().contains("5368709120 bytes; a process of 32 bits"), "{}", error.message());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("rasp-bytes-pipe-{}", std::process::id()));
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: a name that ends with a NUL.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        let error = Bytes::map(&path).err().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(error.status() == Status::Io && error.message().contains("not a regular file"), "{error}");
     }
 
     #[test]

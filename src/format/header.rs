@@ -28,7 +28,8 @@ fn bad(message: impl Into<crate::error::Message>) -> Error {
 /// The safetensors crate checks this too, but it adds sizes up before it compares them with the file's, and crafted
 /// ones overflow (0.8); and "truncated" is a message worth giving with a tensor's name. So ends are compared first.
 pub fn read_header(bytes: &[u8]) -> Result<(usize, Metadata)> {
-    let truncated = |detail: std::fmt::Arguments<'_>| bad(format_args!("{detail}; not a safetensors file, or truncated"));
+    let truncated =
+        |detail: std::fmt::Arguments<'_>| bad(format_args!("{detail}; not a safetensors file, or truncated"));
     let Some(claimed) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
         return Err(truncated(format_args!("{} bytes are too few for a header", bytes.len())));
     };
@@ -50,7 +51,8 @@ pub fn read_header(bytes: &[u8]) -> Result<(usize, Metadata)> {
             "tensor {name}: its bytes {start} to {end} lie beyond the {data_len} there are; the file is truncated"
         )));
     }
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format_args!("the header is not valid: {e}")))?;
+    let (_, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|e| bad(format_args!("the header is not valid: {e}")))?;
     Ok((8 + header_len, metadata))
 }
 

@@ -5,6 +5,7 @@
 
 mod blocks;
 mod bytes;
+mod checksums;
 mod config;
 mod header;
 mod reader;

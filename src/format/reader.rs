@@ -62,6 +62,12 @@ impl File {
         &self.bytes
     }
 
+    /// The bytes of the header.
+    pub(super) fn header(&self) -> &[u8] {
+        let len = self.bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length) as usize);
+        self.bytes.get(8..8 + len).unwrap_or_default()
+    }
+
     /// A metadata string.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)

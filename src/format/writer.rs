@@ -1,10 +1,11 @@
 //! Writing a `.rasp` file: all or nothing, tensor by tensor, in bounded memory.
 
+use super::checksums::{self, Sums};
 use super::{Dtype, FORMAT_VERSION, TENSOR_ALIGNMENT, key};
 use crate::{Error, Result, Status};
 use serde_json::{Map, Value, json};
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A tensor to be written: what the header says of it.
@@ -45,6 +46,7 @@ pub struct Writer {
     current: String,
     /// Bytes written so far, the header's included (it ends on the alignment as well).
     position: usize,
+    sums: Sums,
 }
 
 impl Writer {
@@ -56,6 +58,10 @@ impl Writer {
         meta.insert(key::VERSION.into(), FORMAT_VERSION.into());
         for (key, value) in metadata {
             meta.insert((*key).into(), value.as_str().into());
+        }
+        let list = checksums::blank(tensors.iter().map(|tensor| tensor.name.as_str()));
+        if let Some(list) = &list {
+            meta.insert(checksums::KEY.into(), list.as_str().into());
         }
         let mut header = Map::new();
         header.insert("__metadata__".into(), Value::Object(meta));
@@ -79,6 +85,7 @@ impl Writer {
         let mut header = serde_json::to_vec(&header).map_err(|e| Error::new(Status::Internal, e.to_string()))?;
         header.resize((8 + header.len()).next_multiple_of(TENSOR_ALIGNMENT) - 8, b' ');
 
+        let sums = list.map_or(Ok(Sums::default()), |list| Sums::new(&header, &list))?;
         let mut name = target.file_name().unwrap_or_default().to_os_string();
         if name.is_empty() {
             return Err(Error::new(Status::InvalidArgument, format!("{} names no file", target.display())));
@@ -95,6 +102,7 @@ impl Writer {
             owed: 0,
             position: 0,
             current: "the header".into(),
+            sums,
         };
         writer.put(&(header.len() as u64).to_le_bytes())?;
         writer.put(&header)?;
@@ -120,6 +128,7 @@ impl Writer {
         self.end_tensor()?;
         match self.pending.next() {
             Some((spec, size)) if spec.name == name => {
+                self.sums.begin(name);
                 self.current = spec.name;
                 self.owed = size;
                 Ok(())
@@ -136,6 +145,7 @@ impl Writer {
         self.owed = self.owed.checked_sub(bytes.len()).ok_or_else(|| {
             Error::new(Status::InvalidState, format!("more bytes than announced for {}", self.current))
         })?;
+        self.sums.update(bytes);
         self.put(bytes)
     }
 
@@ -164,7 +174,13 @@ impl Writer {
             return Err(Error::new(Status::InvalidState, format!("{} was never written", spec.name)));
         }
         let Some(buffered) = self.file.take() else { return Ok(()) };
-        let synced = buffered.into_inner().map_err(|e| e.into_error()).and_then(|file| file.sync_all());
+        let header = std::mem::take(&mut self.sums).header();
+        let whole = buffered.into_inner().map_err(|e| e.into_error()).and_then(|mut file| {
+            file.seek(SeekFrom::Start(size_of::<u64>() as u64))?;
+            file.write_all(&header)?;
+            Ok(file)
+        });
+        let synced = whole.and_then(|file| file.sync_all());
         let renamed = synced.and_then(|()| fs::rename(&self.temporary, &self.target));
         if let Err(error) = renamed {
             let error = self.io("cannot complete", error);

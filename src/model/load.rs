@@ -49,6 +49,10 @@ impl Model {
 
     fn build(bytes: Arc<Bytes>, options: &LoadOptions) -> Result<Arc<Model>> {
         let file = File::open(bytes)?;
+        if options.verify && !file.verify()? {
+            let message = format_args!("no checksums in the file: it was packed before there were any");
+            options.log.inspect(|log| log.tell(LogLevel::Warning, message));
+        }
         let config: Config = file.json(key::CONFIG)?;
         config.validate()?;
         let recipe: Recipe = file.json(key::RECIPE)?;

@@ -305,11 +305,16 @@ impl Model {
         let ladder = &self.recipe.sparsity;
         // Not `>`: NaN must fail as well.
         if !(0.0..=self.max_sparsity()).contains(&sparsity) {
-            let range = match ladder.last() {
-                None => "this file is dense: pack it with --sparsity".to_string(),
-                Some(max) => format!("this file goes from 0 to {max}"),
-            };
-            return Err(Error::new(Status::OutOfRange, format!("sparsity {sparsity}; {range}")));
+            return Err(match ladder.last() {
+                None => {
+                    let message = format_args!("sparsity {sparsity}; this file is dense: pack it with --sparsity");
+                    Error::new(Status::OutOfRange, message)
+                }
+                Some(max) => {
+                    let message = format_args!("sparsity {sparsity}; this file goes from 0 to {max}");
+                    Error::new(Status::OutOfRange, message)
+                }
+            });
         }
         let linears = self.layers.iter().flat_map(|l| l.groups().into_iter().flat_map(|g| g.linears()));
         for (threshold, linear) in out.iter_mut().zip(linears) {

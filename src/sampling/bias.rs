@@ -42,8 +42,10 @@ impl LogitBias {
             }
             // A NaN is in no range.
             if bias != f32::NEG_INFINITY && !(-LARGEST..=LARGEST).contains(&bias) {
-                let message =
-                    format_args!("logit bias {index} is {bias}, neither -infinity nor within {} to {LARGEST}", -LARGEST);
+                let message = format_args!(
+                    "logit bias {index} is {bias}, neither -infinity nor within {} to {LARGEST}",
+                    -LARGEST
+                );
                 return Err(Error::new(Status::InvalidArgument, message));
             }
         }

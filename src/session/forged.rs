@@ -37,7 +37,9 @@ fn what_cannot_be_is_refused_by_name() {
     let token = HEADER + 4 * 3;
     let sparsity = HEADER + 4 * 9 + 4 * 2;
     for (at, value, word) in [
-        (12, 2, "a sampled token and no tokens"),
+        (12, 7, "has flags 0x7"),
+        (12, 2, "not what 9 tokens take"),
+        (12, 1, "not what 9 tokens take"),
         (12, 0, "not what 9 tokens take"),
         (36, 8, "not what 8 tokens take"),
         (40, 0.6f32.to_bits(), "none this model has"),
@@ -55,6 +57,15 @@ fn what_cannot_be_is_refused_by_name() {
         assert!(error.status() == Status::BadState && error.message().contains(word), "byte {at}: {error}");
     }
     let mut bytes = good.clone();
+    let last = bytes.len() - 12;
+    bytes[last..last + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    seal(&mut bytes);
+    assert!(session.restore(&bytes).unwrap_err().message().contains("no finite number"));
+    let mut bytes = good.clone();
+    bytes[36..40].fill(0);
+    seal(&mut bytes);
+    assert!(session.restore(&bytes).unwrap_err().message().contains("no tokens"));
+    let mut bytes = good.clone();
     bytes[76..108].fill(0);
     seal(&mut bytes);
     assert!(session.restore(&bytes).unwrap_err().message().contains("random numbers"));
@@ -66,6 +77,28 @@ fn what_cannot_be_is_refused_by_name() {
     let mut again = vec![0; session.state_size()];
     session.save(&mut again).unwrap();
     assert!(again == good);
+}
+
+/// The first version had no head's input: after a rewind there is none, and then the states are alike but for the number.
+#[test]
+fn a_state_of_the_first_version_is_read() {
+    let (mut session, with_head) = saved();
+    session.rewind(5).unwrap();
+    let mut bytes = vec![0; session.state_size()];
+    session.save(&mut bytes).unwrap();
+    bytes[8] = 1;
+    seal(&mut bytes);
+    session.restore(&bytes).unwrap();
+    assert_eq!(session.tokens(), [1, 2, 3, 4, 5]);
+    session.step().unwrap();
+    // It cannot have had one.
+    let mut bytes = with_head;
+    bytes[8] = 1;
+    seal(&mut bytes);
+    assert!(session.restore(&bytes).unwrap_err().message().contains("which version 1 has not"));
+    bytes[8] = 3;
+    seal(&mut bytes);
+    assert_eq!(session.restore(&bytes).unwrap_err().status(), Status::UnsupportedVersion);
 }
 
 /// Every byte but those of the checksum, which is made right again: refused, or a session that can be used.

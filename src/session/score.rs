@@ -148,7 +148,8 @@ impl Scorer {
             let Window { tokens, sparse_from, scored_from } = *window;
             self.check(tokens)?;
             if !(1..tokens.len()).contains(&scored_from) {
-                let message = format_args!("a window of {} tokens cannot be scored from token {scored_from}", tokens.len());
+                let message =
+                    format_args!("a window of {} tokens cannot be scored from token {scored_from}", tokens.len());
                 return Err(Error::new(Status::InvalidArgument, message));
             }
             let start = before.map_or(0, |before| before.shared_with(window));

@@ -25,8 +25,8 @@
 //! [`KvCache::stretches`]: super::kv_cache::KvCache::stretches
 
 use super::{KvType, Ready, Session};
-use crate::hash::xxh64;
 use crate::error::Message;
+use crate::hash::xxh64;
 use crate::{Error, Result, Sampling, Status};
 
 const MAGIC: &[u8; 8] = b"RASPSESS";
@@ -171,7 +171,8 @@ impl Session {
     fn read<'a>(&self, data: &'a [u8]) -> Result<State<'a>> {
         let given = data.len();
         let header = data.get(..HEADER).filter(|header| header.starts_with(MAGIC));
-        let header = header.ok_or_else(|| bad(format_args!("these {given} bytes are no saved session, or truncated")))?;
+        let header =
+            header.ok_or_else(|| bad(format_args!("these {given} bytes are no saved session, or truncated")))?;
         let mut words = header[MAGIC.len()..].as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
         let mut word = || words.next().expect("the header has as many");
         let version = word();
@@ -233,7 +234,8 @@ impl Session {
         let (tokens, rest) = content[HEADER..].split_at(4 * count);
         let (sparsities, cache) = rest.split_at(4 * passed);
         let (cache, head) = cache.split_at(self.engine.own.kv.bytes_of(passed));
-        let (tokens, sparsities, head) = (tokens.as_chunks::<4>().0, sparsities.as_chunks::<4>().0, head.as_chunks::<4>().0);
+        let (tokens, sparsities, head) =
+            (tokens.as_chunks::<4>().0, sparsities.as_chunks::<4>().0, head.as_chunks::<4>().0);
         let vocab = model.config().vocab_size;
         if let Some(at) = tokens.iter().position(|id| u32::from_le_bytes(*id) as usize >= vocab) {
             return Err(bad(format_args!("token {at} of the state is beyond the vocabulary")));

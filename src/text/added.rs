@@ -38,6 +38,8 @@ impl Added {
     ) -> Result<(), E> {
         let mut done = 0;
         let mut at = 0;
+        // White space after the last token that takes it: a run of such tokens would else look through it each.
+        let mut white = 0..0;
         while let Some(skip) = text.as_bytes()[at..].iter().position(|&b| self.starts[usize::from(b)]) {
             at += skip;
             let Some(token) = self.longest(&text.as_bytes()[at..]) else {
@@ -51,8 +53,14 @@ impl Added {
                 continue;
             }
             // Patterns are whole characters, and so `start` and `end` lie between characters.
-            let start = if token.lstrip { text[..start].trim_end().len().max(done) } else { start };
-            let end = if token.rstrip { text.len() - text[end..].trim_start().len() } else { end };
+            let start = match token.lstrip {
+                true if start > done => done + text[done..start].trim_end().len(),
+                _ => start.max(done),
+            };
+            if token.rstrip && !(white.start..=white.end).contains(&end) {
+                white = end..text.len() - text[end..].trim_start().len();
+            }
+            let end = if token.rstrip { white.end } else { end };
             if done < start {
                 part(Part::Text(&text[done..start]))?;
             }

@@ -63,7 +63,7 @@ impl Nfc {
         if text.bytes().all(|b| b < 0xCC) {
             return Ok(None);
         }
-        let full = |_| Error::new(Status::OutOfMemory, format!("no memory to normalize {} bytes", text.len()));
+        let full = |_| Error::new(Status::OutOfMemory, format_args!("no memory to normalize {} bytes", text.len()));
         let mut chars: Vec<(char, u32)> = Vec::new();
         chars.try_reserve(text.len()).map_err(full)?;
         for c in text.chars() {
@@ -71,8 +71,17 @@ impl Nfc {
             self.decompose(c, &mut chars);
         }
         // Marks between two starters stand in the order of their classes.
+        let mut order: Vec<(u32, usize, char)> = Vec::new();
         for run in chars.chunk_by_mut(|a, b| a.1 != 0 && b.1 != 0) {
-            run.sort_by_key(|&(_, class)| class);
+            if run.is_sorted_by_key(|&(_, class)| class) {
+                continue;
+            }
+            // Those of one class stay as they are; a stable sort would take memory that it cannot be refused.
+            order.clear();
+            order.try_reserve(run.len()).map_err(full)?;
+            order.extend(run.iter().enumerate().map(|(at, &(c, class))| (class, at, c)));
+            order.sort_unstable();
+            run.iter_mut().zip(&order).for_each(|(to, &(class, _, c))| *to = (c, class));
         }
         self.compose(&mut chars);
         let mut composed = String::new();

@@ -154,7 +154,8 @@ impl Tokenizer {
                 )
             })?;
             if !(skip_special && self.is_special(id)) {
-                let full = |_| Error::new(Status::OutOfMemory, format_args!("no memory for the text of {} ids", ids.len()));
+                let full =
+                    |_| Error::new(Status::OutOfMemory, format_args!("no memory for the text of {} ids", ids.len()));
                 text.try_reserve(bytes.len()).map_err(full)?;
                 text.extend_from_slice(bytes);
             }

@@ -7,6 +7,7 @@
 
 mod automaton;
 mod gguf;
+mod hostile;
 mod index;
 mod nfc;
 mod pattern;
@@ -56,7 +57,7 @@ pub fn tokenizer_json(source: &TokenizerSource) -> Result<Vec<u8>> {
 
 fn compile_source(source: &TokenizerSource, vocab_size: usize) -> Result<Compiled> {
     let json = tokenizer_json(source)?;
-    let oracle = tokenizers::Tokenizer::from_bytes(&json).map_err(|e| bad(e.to_string()))?;
+    let oracle = hostile::read(&json)?;
     // Written out again, every default is spelled out and every older spelling is the newest one.
     let canonical = oracle.to_string(false).map_err(|e| bad(e.to_string()))?;
     let canonical: Value = serde_json::from_str(&canonical).map_err(|e| bad(e.to_string()))?;

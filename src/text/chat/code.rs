@@ -90,7 +90,9 @@ pub(super) enum Op {
     /// What was written since is on top.
     EndCapture,
     /// Begins a loop over the top.
-    Loop { recursive: bool },
+    Loop {
+        recursive: bool,
+    },
     /// The next item is on top, or the loop is over and the jump is made.
     Next(i32),
     /// The item in hand passes the loop's condition.

@@ -25,18 +25,38 @@ pub(super) struct Compiler<'t> {
 /// A block that has begun, with the operations to be told where it ends.
 enum Block {
     /// The jump that leaves the condition before, and those to the end, which are a chain through their targets.
-    If { otherwise: Option<usize>, ends: Option<usize> },
-    For { next: usize, leave: Option<usize>, otherwise: Option<usize> },
+    If {
+        otherwise: Option<usize>,
+        ends: Option<usize>,
+    },
+    For {
+        next: usize,
+        leave: Option<usize>,
+        otherwise: Option<usize>,
+    },
     /// `with`, and the tag's own words for an end.
     Scope,
     /// A block of which nothing is left: `generation`.
     Nothing(&'static str),
     /// `set`, its name, and the filters that the text passes.
-    Set { name: Span, attribute: Option<Span>, filters: Vec<(Span, Vec<Op>, Arguments)> },
-    Filter { filters: Vec<(Span, Vec<Op>, Arguments)> },
-    Macro { index: usize, op: usize },
+    Set {
+        name: Span,
+        attribute: Option<Span>,
+        filters: Vec<(Span, Vec<Op>, Arguments)>,
+    },
+    Filter {
+        filters: Vec<(Span, Vec<Op>, Arguments)>,
+    },
+    Macro {
+        index: usize,
+        op: usize,
+    },
     /// `call`: the operation that begins the caller, and where the call itself was compiled to.
-    Call { index: usize, op: usize, call: Vec<Op> },
+    Call {
+        index: usize,
+        op: usize,
+        call: Vec<Op>,
+    },
 }
 
 /// Takes a list's operations out, from one on.
@@ -106,7 +126,9 @@ impl<'t> Compiler<'t> {
     pub fn land_at(&mut self, op: usize, to: usize) {
         let way = to as i32 - op as i32;
         match &mut self.program.ops[op] {
-            Op::Jump(to) | Op::JumpIfFalse(to) | Op::And(to) | Op::Or(to) | Op::Next(to) | Op::Macro(_, to) => *to = way,
+            Op::Jump(to) | Op::JumpIfFalse(to) | Op::And(to) | Op::Or(to) | Op::Next(to) | Op::Macro(_, to) => {
+                *to = way
+            }
             _ => {}
         }
     }
@@ -393,7 +415,9 @@ impl<'t> Compiler<'t> {
 
     fn leave(&mut self, tag: Span) -> Result<(), Fault> {
         // Scopes and captures that were opened inside of the loop end with it at run time.
-        let is_loop = |block: &Block| matches!(block, Block::For { otherwise: None, .. } | Block::Macro { .. } | Block::Call { .. });
+        let is_loop = |block: &Block| {
+            matches!(block, Block::For { otherwise: None, .. } | Block::Macro { .. } | Block::Call { .. })
+        };
         let at = self.blocks.iter().rposition(is_loop);
         let Some((at, &Block::For { next, leave, .. })) = at.and_then(|at| Some((at, self.blocks.get(at)?))) else {
             return self.fail("`break` and `continue` stand inside of a loop");

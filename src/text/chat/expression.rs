@@ -129,7 +129,11 @@ impl Compiler<'_> {
                     Some((_, COMPARE)) if least <= COMPARE => self.comparison()?,
                     Some((op, tight)) if least <= tight && tight > COMPARE => {
                         self.advance()?;
-                        if tight == POWER { self.unary()? } else { self.binary(tight + 1)? }
+                        if tight == POWER {
+                            self.unary()?
+                        } else {
+                            self.binary(tight + 1)?
+                        }
                         self.emit(Op::Binary(op))?;
                     }
                     _ => break,

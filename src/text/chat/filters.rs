@@ -58,7 +58,9 @@ impl Memory<'_> {
                 Value::Undefined(_) => self.list(&[]),
                 other => failed(format_args!("{} has no items", kind(other))),
             },
-            "list" | "reverse" | "unique" | "sort" | "dictsort" | "batch" | "slice" => self.list_filter(name, value, given),
+            "list" | "reverse" | "unique" | "sort" | "dictsort" | "batch" | "slice" => {
+                self.list_filter(name, value, given)
+            }
             "map" | "select" | "reject" | "selectattr" | "rejectattr" => self.each(name, value, given),
             "groupby" => self.grouped(value, given),
             "trim" | "upper" | "lower" | "capitalize" | "title" | "replace" | "indent" | "center" | "format"
@@ -464,5 +466,4 @@ impl Memory<'_> {
             }
         }
     }
-
 }

@@ -105,9 +105,14 @@ impl Memory<'_> {
         });
         match kind_of {
             's' | 'r' => {
-                if kind_of == 'r' { self.repr(&mut body, value)? } else { self.print(&mut body, value)? }
+                if kind_of == 'r' {
+                    self.repr(&mut body, value)?
+                } else {
+                    self.print(&mut body, value)?
+                }
                 let text = &body.text;
-                let end = spec.precision.and_then(|most| text.char_indices().nth(most)).map_or(text.len(), |(at, _)| at);
+                let end =
+                    spec.precision.and_then(|most| text.char_indices().nth(most)).map_or(text.len(), |(at, _)| at);
                 return spec.pad(out, "", &text[..end], false);
             }
             'c' => {

@@ -94,9 +94,11 @@ impl<'t> Lexer<'t> {
                 self.at = self.text.len() - self.rest().trim_start().len();
             }
             let start = self.at;
-            let found = self.rest().match_indices('{').map(|(at, _)| start + at).find(|&at| {
-                matches!(self.text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#'))
-            });
+            let found = self
+                .rest()
+                .match_indices('{')
+                .map(|(at, _)| start + at)
+                .find(|&at| matches!(self.text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')));
             let Some(tag) = found else {
                 self.at = self.text.len();
                 return Ok(if start == self.at { Token::End } else { Token::Data(span(start, self.at)) });

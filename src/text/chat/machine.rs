@@ -304,7 +304,9 @@ impl Machine<'_> {
                 let value = self.memory.slice(object, start, stop, step)?;
                 self.put(value)?;
             }
-            Op::Filter(name, arguments) => self.given(arguments, |memory, value, given| memory.filter(name, value, given))?,
+            Op::Filter(name, arguments) => {
+                self.given(arguments, |memory, value, given| memory.filter(name, value, given))?
+            }
             Op::Test(name, arguments) => {
                 self.given(arguments, |memory, value, given| Ok(Value::Bool(memory.test(name, value, given)?)))?;
             }
@@ -647,4 +649,3 @@ impl Machine<'_> {
         Ok(())
     }
 }
-

@@ -193,7 +193,8 @@ impl Memory<'_> {
         let prefix = |of: &dyn Fn(&str) -> bool| match first {
             Some(Value::Str(one)) => Ok(Value::Bool(of(self.str(one)))),
             Some(Value::List(list)) => {
-                let any = self.items(list, false).iter().any(|item| matches!(item, Value::Str(one) if of(self.str(*one))));
+                let any =
+                    self.items(list, false).iter().any(|item| matches!(item, Value::Str(one) if of(self.str(*one))));
                 Ok(Value::Bool(any))
             }
             _ => failed("a text is missing"),
@@ -213,7 +214,8 @@ impl Memory<'_> {
             "endswith" => prefix(&|one| text.ends_with(one)),
             "removeprefix" | "removesuffix" => {
                 let Some(word) = word?.map(|word| self.str(word)) else { return failed("a text is missing") };
-                let rest = if self.str(name) == "removeprefix" { text.strip_prefix(word) } else { text.strip_suffix(word) };
+                let rest =
+                    if self.str(name) == "removeprefix" { text.strip_prefix(word) } else { text.strip_suffix(word) };
                 Ok(part(rest.unwrap_or(text)))
             }
             "isdigit" | "isnumeric" | "isdecimal" => all_chars(char::is_numeric),
@@ -248,7 +250,8 @@ impl Memory<'_> {
                     None => {
                         let mut rest = if right { text.trim_end() } else { text.trim_start() };
                         while !rest.is_empty() {
-                            let cut = if right { rest.rfind(char::is_whitespace) } else { rest.find(char::is_whitespace) };
+                            let cut =
+                                if right { rest.rfind(char::is_whitespace) } else { rest.find(char::is_whitespace) };
                             let Some(cut) = cut.filter(|_| all.len() < most) else {
                                 push(&mut all, part(rest))?;
                                 break;
@@ -296,7 +299,9 @@ impl Memory<'_> {
             }
             "replace" => {
                 let most = given.int(self, 2, "count")?;
-                let (Some(old), Some(new)) = (word?, given.text(self, 1, "new")?) else { return failed("a text is missing") };
+                let (Some(old), Some(new)) = (word?, given.text(self, 1, "new")?) else {
+                    return failed("a text is missing");
+                };
                 self.replaced(span, old, new, most)
             }
             "join" => self.joined(first.unwrap_or(Value::None), span, None),
@@ -313,7 +318,8 @@ impl Memory<'_> {
             }
             "center" | "ljust" | "rjust" => {
                 let width = given.width(self, 0, "width")?.unwrap_or(0);
-                let fill = given.text(self, 1, "fillchar")?.and_then(|fill| self.str(fill).chars().next()).unwrap_or(' ');
+                let fill =
+                    given.text(self, 1, "fillchar")?.and_then(|fill| self.str(fill).chars().next()).unwrap_or(' ');
                 let lacking = width.saturating_sub(text.chars().count());
                 let before = match self.str(name) {
                     "ljust" => 0,

@@ -206,7 +206,8 @@ impl Memory<'_> {
                 }
                 if a.tuple { self.tuple(&all) } else { self.list(&all) }
             }
-            (Binary::Multiply, Value::Str(text), Value::Int(times)) | (Binary::Multiply, Value::Int(times), Value::Str(text)) => {
+            (Binary::Multiply, Value::Str(text), Value::Int(times))
+            | (Binary::Multiply, Value::Int(times), Value::Str(text)) => {
                 let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
                 self.budget.work(times)?;
                 let mut all = self.writer();
@@ -215,7 +216,8 @@ impl Memory<'_> {
                 }
                 self.finish(all)
             }
-            (Binary::Multiply, Value::List(list), Value::Int(times)) | (Binary::Multiply, Value::Int(times), Value::List(list)) => {
+            (Binary::Multiply, Value::List(list), Value::Int(times))
+            | (Binary::Multiply, Value::Int(times), Value::List(list)) => {
                 let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
                 self.budget.bytes(times.saturating_mul(list.len as usize * size_of::<Value>()))?;
                 let mut all = Vec::new();
@@ -293,7 +295,8 @@ impl Memory<'_> {
                 Some(at) if at < 0 => at.saturating_add(len).max(least),
                 Some(at) => at.min(most),
             };
-            let (start, stop) = if step > 0 { (place(start, 0), place(stop, len)) } else { (place(start, len - 1), place(stop, -1)) };
+            let (start, stop) =
+                if step > 0 { (place(start, 0), place(stop, len)) } else { (place(start, len - 1), place(stop, -1)) };
             (start, stop)
         };
         let next = |at: i64, stop: i64| if step > 0 { at < stop } else { at > stop };
@@ -313,7 +316,8 @@ impl Memory<'_> {
                 let whole = self.str(text);
                 let (mut at, stop) = indexes(whole.chars().count());
                 if step == 1 {
-                    let byte = |char: i64| whole.char_indices().nth(char as usize).map_or(whole.len(), |(byte, _)| byte);
+                    let byte =
+                        |char: i64| whole.char_indices().nth(char as usize).map_or(whole.len(), |(byte, _)| byte);
                     let (from, to) = (byte(at), byte(stop.max(at)));
                     return Ok(Value::Str(self.part(text, &whole[from..to], from)));
                 }

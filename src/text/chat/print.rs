@@ -7,7 +7,13 @@ use crate::Result;
 /// A real number as Python writes it.
 pub(super) fn float(out: &mut Writer, x: f64) -> Result<()> {
     if !x.is_finite() {
-        return out.put(if x.is_nan() { "nan" } else if x > 0.0 { "inf" } else { "-inf" });
+        return out.put(if x.is_nan() {
+            "nan"
+        } else if x > 0.0 {
+            "inf"
+        } else {
+            "-inf"
+        });
     }
     let mut scientific = Writer::new(64);
     scientific.format(format_args!("{x:e}"))?;

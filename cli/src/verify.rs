@@ -1,0 +1,33 @@
+//! `rasp verify`: whether a file is as it was packed.
+
+use rasp::format::{Bytes, File};
+use rasp::{LoadOptions, Model, Result};
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The .rasp file
+    model: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let here = |e: rasp::Error| e.context(args.model.display());
+    let file = File::open(Bytes::map(&args.model)?).map_err(here)?;
+    let tensors = file.tensors().filter(|(name, ..)| !name.starts_with("pad.")).count();
+    let checksums = file.verify().map_err(here)?;
+    // And that it is a model, every weight of which is a number.
+    Model::load(&args.model, &LoadOptions { verify: !checksums, ..Default::default() })?;
+    if args.json {
+        return crate::put_json(&json!({ "tensors": tensors, "checksums": checksums }));
+    }
+    crate::put(&match checksums {
+        true => format!("{tensors} tensors and the header are as they were packed\n"),
+        false => {
+            format!("no checksums: the file was packed before there were any; its {tensors} tensors hold numbers\n")
+        }
+    })
+}

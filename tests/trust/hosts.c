@@ -1,0 +1,195 @@
+/* hosts MODEL: hosts that do what hosts do. The floating-point environment set to anything, before and after a session is
+ * open; a child of fork() that uses its parent's sessions; every call on a stack of RASP_STACK_BYTES; a pipe for a model. */
+#define _GNU_SOURCE
+#include "rasp.h"
+#include <fenv.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *path;
+static rasp_model *model;
+static rasp_error error;
+static int failures;
+
+static void check(int holds, const char *what) {
+    if (!holds) {
+        printf("FAILS: %s (%s)\n", what, error.message);
+        failures++;
+    }
+}
+
+static rasp_session *open_with(uint32_t threads) {
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 64;
+    options.threads = threads;
+    rasp_session *session = NULL;
+    check(rasp_session_open(model, &options, &session, &error) == RASP_OK, "open");
+    return session;
+}
+
+static const uint32_t prompt[5] = {1, 2, 3, 4, 5};
+
+/* A hash of the logits after a prompt and of the tokens that follow. */
+static uint64_t answer(rasp_session *session) {
+    uint64_t hash = 1469598103934665603u;
+    const float *logits;
+    size_t count;
+    check(rasp_prefill(session, prompt, 5, &error) == RASP_OK, "prefill");
+    check(rasp_logits(session, &logits, &count, &error) == RASP_OK, "logits");
+    for (size_t i = 0; i < 4 * count; i++)
+        hash = (hash ^ ((const unsigned char *)logits)[i]) * 1099511628211u;
+    for (int i = 0; i < 6; i++) {
+        uint32_t token = 0;
+        check(rasp_step(session, &token, &error) >= 0, "step");
+        hash = (hash ^ token) * 1099511628211u;
+    }
+    return hash;
+}
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+static void flush_and_trap(void) {
+    /* Flush to zero, subnormals are zero, all exceptions unmasked. */
+    _mm_setcsr(0x8040);
+}
+static int is_flushing(void) { return (_mm_getcsr() & ~0x3fu) == 0x8040; }
+#else
+static void flush_and_trap(void) { fesetround(FE_DOWNWARD); }
+static int is_flushing(void) { return fegetround() == FE_DOWNWARD; }
+#endif
+
+static void environments(void) {
+    rasp_session *plain = open_with(1);
+    uint64_t right = answer(plain);
+    rasp_session_close(plain);
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        for (int before = 0; before < 2; before++) {
+            for (int mode = 0; mode < 3; mode++) {
+                fenv_t own;
+                fegetenv(&own);
+                rasp_session *session = before ? NULL : open_with(threads);
+                if (mode == 2)
+                    flush_and_trap();
+                else
+                    fesetround(mode ? FE_UPWARD : FE_TOWARDZERO);
+                if (before)
+                    session = open_with(threads);
+                uint64_t got = answer(session);
+                int kept = mode == 2 ? is_flushing() : fegetround() == (mode ? FE_UPWARD : FE_TOWARDZERO);
+                fesetenv(&own);
+                check(got == right, "the bits hang on the floating-point environment");
+                check(kept, "the floating-point environment is the host's own after a call");
+                rasp_session_close(session);
+            }
+        }
+    }
+}
+
+static void forks(void) {
+    rasp_session *threaded = open_with(2), *single = open_with(1);
+    uint64_t right = answer(threaded);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(20);
+        uint32_t token;
+        size_t size;
+        int bad = rasp_step(threaded, &token, &error) != RASP_ERROR_INVALID_STATE;
+        bad |= rasp_session_save(threaded, NULL, 0, &size, &error) != RASP_ERROR_INVALID_STATE;
+        bad |= rasp_session_reset(threaded, &error) != RASP_ERROR_INVALID_STATE;
+        bad |= rasp_session_close(threaded) != RASP_ERROR_INVALID_STATE;
+        /* What has no threads is the child's as much as the parent's; and it may open its own. */
+        bad |= answer(single) != right;
+        rasp_session *own = open_with(2);
+        bad |= answer(own) != right;
+        rasp_session_close(own);
+        _exit(bad || failures);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a forked child");
+    rasp_session_reset(threaded, &error);
+    check(answer(threaded) == right, "the parent after its child");
+    rasp_session_close(threaded);
+    rasp_session_close(single);
+}
+
+static void *everything(void *unused) {
+    rasp_model *own;
+    static char text[4096];
+    static uint32_t tokens[512];
+    size_t count, length;
+    rasp_load_options options;
+    rasp_load_options_init(&options);
+    options.verify = 1;
+    check(rasp_load(path, &options, &own, &error) == RASP_OK, "load on a small stack");
+    rasp_message messages[2] = {{"system", "Be kind."}, {"user", "Hi"}};
+    rasp_status status = rasp_chat_format(own, messages, 2, 1, text, sizeof text, &length, &error);
+    check(status == RASP_OK || status == RASP_ERROR_TEMPLATE, "chat_format on a small stack");
+    const char *words = "Hello the thing's in 1234 e\xcc\x81 \xea\xb0\x80";
+    check(rasp_tokenize(own, words, strlen(words), 3, tokens, 512, &count, &error) == RASP_OK, "tokenize on a small stack");
+    check(rasp_detokenize(own, tokens, count, 0, text, sizeof text, &length, &error) == RASP_OK, "detokenize");
+    rasp_session *session = open_with(2);
+    answer(session);
+    check(rasp_session_set_sparsity(session, 0.5f, &error) == RASP_OK || 1, "sparsity");
+    uint32_t token;
+    check(rasp_step(session, &token, &error) >= 0, "step on a small stack");
+    check(rasp_session_shift(session, 1, 2, &error) == RASP_OK, "shift on a small stack");
+    rasp_session *child;
+    check(rasp_session_fork(session, NULL, &child, &error) == RASP_OK, "fork on a small stack");
+    rasp_session_save(child, NULL, 0, &length, NULL);
+    void *state = malloc(length);
+    check(rasp_session_save(child, state, length, &length, &error) == RASP_OK, "save on a small stack");
+    check(rasp_session_restore(session, state, length, &error) == RASP_OK, "restore on a small stack");
+    free(state);
+    rasp_session_close(child);
+    rasp_session_close(session);
+    rasp_free(own);
+    return unused;
+}
+
+static void small_stack(void) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    check(pthread_attr_setstacksize(&attributes, RASP_STACK_BYTES) == 0, "a stack of that size");
+    check(pthread_create(&thread, &attributes, everything, NULL) == 0, "a thread");
+    pthread_join(thread, NULL);
+}
+
+static void pipes(void) {
+    char name[] = "/tmp/rasp-trust-XXXXXX";
+    check(mkdtemp(name) != NULL, "a folder");
+    char fifo[64];
+    snprintf(fifo, sizeof fifo, "%s/pipe", name);
+    check(mkfifo(fifo, 0600) == 0, "a pipe");
+    rasp_model *loaded;
+    alarm(20);
+    check(rasp_load(fifo, NULL, &loaded, &error) == RASP_ERROR_IO, "a pipe is no model");
+    check(rasp_load(name, NULL, &loaded, &error) == RASP_ERROR_IO, "a folder is no model");
+    alarm(0);
+    remove(fifo);
+    rmdir(name);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2)
+        return 2;
+    path = argv[1];
+    if (rasp_load(path, NULL, &model, &error) != RASP_OK) {
+        printf("%s\n", error.message);
+        return 2;
+    }
+    environments();
+    forks();
+    small_stack();
+    pipes();
+    rasp_free(model);
+    printf("%d failures\n", failures);
+    return failures != 0;
+}

@@ -1,0 +1,276 @@
+/* oom MODEL [MOST]: every allocation of every call fails once, and all from each one on, each in a process of its own.
+ *
+ * Right is OUT_OF_MEMORY, or success where the call can do without; a signal, a word on stderr, another error or a session
+ * that cannot be used afterwards is a failure. MOST: positions of a call that are tried at most, spread evenly; the first
+ * and the last always. Calls whose words say that they do not allocate must not, also when they fail. */
+#define _GNU_SOURCE
+#include "rasp.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+void failing_arm(long n, long every);
+long failing_disarm(void);
+
+static const char *path;
+static rasp_model *model;
+static rasp_session *session;
+static rasp_error error;
+static uint32_t tokens[4096];
+static size_t count;
+static char text[1 << 16], longer[60000];
+static void *state;
+static size_t state_size;
+
+static const char *words = "Hello the thing's in 1234 \xc3\xa9 e\xcc\x81 \xea\xb0\x80 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+static int load(void) {
+    rasp_model *loaded;
+    int status = rasp_load(path, NULL, &loaded, &error);
+    if (status == RASP_OK)
+        rasp_free(loaded);
+    return status;
+}
+
+static int load_verified(void) {
+    rasp_load_options options;
+    rasp_load_options_init(&options);
+    options.verify = 1;
+    rasp_model *loaded;
+    int status = rasp_load(path, &options, &loaded, &error);
+    if (status == RASP_OK)
+        rasp_free(loaded);
+    return status;
+}
+
+static int load_nothing(void) {
+    rasp_model *loaded;
+    return rasp_load("/nonexistent/model.rasp", NULL, &loaded, &error);
+}
+
+static int open_with(uint32_t threads) {
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 64;
+    options.threads = threads;
+    rasp_session *opened;
+    int status = rasp_session_open(model, &options, &opened, &error);
+    if (status == RASP_OK)
+        rasp_session_close(opened);
+    return status;
+}
+static int open_one(void) { return open_with(1); }
+static int open_three(void) { return open_with(3); }
+
+static int fork_it(void) {
+    rasp_session *child;
+    int status = rasp_session_fork(session, NULL, &child, &error);
+    if (status == RASP_OK)
+        rasp_session_close(child);
+    return status;
+}
+
+static int tokenize(void) {
+    size_t n;
+    return rasp_tokenize(model, words, strlen(words), 3, tokens, 4096, &n, &error);
+}
+
+static int tokenize_longer(void) {
+    static uint32_t many[100000];
+    size_t n;
+    return rasp_tokenize(model, longer, sizeof longer, 3, many, 100000, &n, &error);
+}
+
+static int detokenize(void) {
+    size_t n;
+    return rasp_detokenize(model, tokens, count, 0, text, sizeof text, &n, &error);
+}
+
+static int chat(void) {
+    rasp_message messages[3] = {{"system", "You"}, {"user", "Hi"}, {"assistant", "Yo"}};
+    size_t n;
+    return rasp_chat_format(model, messages, 3, 1, text, sizeof text, &n, &error);
+}
+
+static int stop(void) {
+    const char *stops[2] = {"the", "end"};
+    return rasp_session_set_stop(session, stops, 2, &error);
+}
+
+static int save(void) {
+    size_t n;
+    return rasp_session_save(session, state, state_size, &n, &error);
+}
+
+static int restore(void) {
+    size_t n;
+    rasp_session_save(session, state, state_size, &n, NULL);
+    return rasp_session_restore(session, state, n, &error);
+}
+
+static int prefill(void) { return rasp_prefill(session, tokens, 3, &error); }
+static int step(void) { return rasp_step(session, &(uint32_t){0}, &error); }
+static int shift(void) { return rasp_session_shift(session, 1, 1, &error); }
+
+/* Errors of calls that do not allocate. */
+static int prefill_unknown(void) { return rasp_prefill(session, &(uint32_t){UINT32_MAX}, 1, &error); }
+static int prefill_many(void) {
+    static uint32_t many[5000];
+    return rasp_prefill(session, many, 5000, &error);
+}
+static int save_nowhere(void) { return rasp_session_save(session, NULL, 0, &(size_t){0}, &error); }
+static int restore_nothing(void) { return rasp_session_restore(session, "xxxxxxxxxxxxxxxxxxxx", 20, &error); }
+static int rewind_far(void) { return rasp_session_rewind(session, 100000, &error); }
+static int shift_far(void) { return rasp_session_shift(session, 0, 100000, &error); }
+static int sparsity_of_two(void) { return rasp_session_set_sparsity(session, 2.0f, &error); }
+static int within_nothing(void) { return rasp_prefill_within(session, 0, &error); }
+static int cancelled(void) {
+    rasp_cancel(session);
+    return rasp_step(session, &(uint32_t){0}, &error);
+}
+static int null_model(void) { return rasp_session_open(NULL, NULL, &(rasp_session *){0}, &error); }
+static int sampling_wrong(void) {
+    rasp_sampling sampling;
+    rasp_sampling_init(&sampling);
+    sampling.temperature = -1;
+    return rasp_session_set_sampling(session, &sampling, &error);
+}
+static int open_wrong(void) {
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.kv_type = 9;
+    return rasp_session_open(model, &options, &(rasp_session *){0}, &error);
+}
+
+static const struct {
+    const char *name;
+    int (*call)(void);
+    /* What it returns if nothing fails, and whether it may allocate. */
+    int status;
+    int allocates;
+} calls[] = {
+    {"load", load, RASP_OK, 1},
+    {"load, verify", load_verified, RASP_OK, 1},
+    {"load of no file", load_nothing, RASP_ERROR_IO, 1},
+    {"open", open_one, RASP_OK, 1},
+    {"open, 3 threads", open_three, RASP_OK, 1},
+    {"fork", fork_it, RASP_OK, 1},
+    {"tokenize", tokenize, RASP_OK, 1},
+    {"tokenize 60 kB", tokenize_longer, RASP_OK, 1},
+    {"detokenize", detokenize, RASP_OK, 1},
+    {"chat_format", chat, RASP_OK, 1},
+    {"set_stop", stop, RASP_OK, 0},
+    {"save", save, RASP_OK, 0},
+    {"restore", restore, RASP_OK, 0},
+    {"prefill", prefill, RASP_OK, 0},
+    {"step", step, RASP_OK, 0},
+    {"shift", shift, RASP_OK, 0},
+    {"prefill of an unknown token", prefill_unknown, RASP_ERROR_OUT_OF_RANGE, 0},
+    {"prefill beyond the context", prefill_many, RASP_ERROR_CONTEXT_FULL, 0},
+    {"save to nowhere", save_nowhere, RASP_ERROR_BUFFER_TOO_SMALL, 0},
+    {"restore of nothing", restore_nothing, RASP_ERROR_BAD_STATE, 0},
+    {"rewind too far", rewind_far, RASP_ERROR_OUT_OF_RANGE, 0},
+    {"shift too far", shift_far, RASP_ERROR_OUT_OF_RANGE, 0},
+    {"sparsity of 2", sparsity_of_two, RASP_ERROR_OUT_OF_RANGE, 0},
+    {"prefill_within without a prompt", within_nothing, RASP_ERROR_INVALID_STATE, 0},
+    {"step after a cancel", cancelled, RASP_ERROR_CANCELLED, 0},
+    {"open of no model", null_model, RASP_ERROR_INVALID_ARGUMENT, 0},
+    {"sampling that cannot be", sampling_wrong, RASP_ERROR_INVALID_ARGUMENT, 0},
+    {"open, wrong kv_type", open_wrong, RASP_ERROR_INVALID_ARGUMENT, 0},
+};
+
+/* What a call returned in a process of its own with its n-th allocation refused, and how many it made. */
+struct outcome {
+    int status;
+    long made;
+};
+
+/* 0: as it should be. */
+static int run(int (*call)(void), long n, long every, struct outcome *outcome) {
+    int out[2], words_of[2];
+    if (pipe(out) || pipe(words_of))
+        exit(2);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(words_of[1], 2);
+        alarm(120);
+        failing_arm(n, every);
+        struct outcome found = {call(), 0};
+        found.made = failing_disarm();
+        if (write(out[1], &found, sizeof found) != sizeof found)
+            _exit(3);
+        /* The session is as good as before. */
+        int status = rasp_step(session, &(uint32_t){0}, NULL);
+        _exit(status < 0 ? 4 : 0);
+    }
+    close(out[1]);
+    close(words_of[1]);
+    char byte;
+    int got = read(out[0], outcome, sizeof *outcome) == sizeof *outcome;
+    int spoke = read(words_of[0], &byte, 1) > 0;
+    close(out[0]);
+    close(words_of[0]);
+    int status;
+    waitpid(child, &status, 0);
+    return !(got && !spoke && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2)
+        return 2;
+    path = argv[1];
+    long most = argc > 2 ? atol(argv[2]) : 1L << 30;
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    if (rasp_load(path, NULL, &model, &error) != RASP_OK) {
+        printf("%s\n", error.message);
+        return 2;
+    }
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 64;
+    for (size_t i = 0; i < sizeof longer; i++)
+        longer[i] = "the thing in a \xc3\xa9!"[i % 17];
+    longer[sizeof longer - 1] = '.';
+    if (rasp_session_open(model, &options, &session, &error) != RASP_OK ||
+        rasp_tokenize(model, words, strlen(words), 0, tokens, 4096, &count, &error) != RASP_OK ||
+        rasp_prefill(session, tokens, 3, &error) != RASP_OK)
+        return 2;
+    rasp_session_save(session, NULL, 0, &state_size, NULL);
+    state = malloc(state_size += 1 << 20);
+
+    long tried = 0, failures = 0;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        struct outcome outcome = {0, 0};
+        int wrong = run(calls[i].call, 0, 0, &outcome);
+        long made = outcome.made;
+        if (wrong || outcome.status != calls[i].status || (!calls[i].allocates && made != 0)) {
+            printf("%s: status %d, not %d; %ld allocations\n", calls[i].name, outcome.status, calls[i].status, made);
+            failures++;
+            continue;
+        }
+        long stride = made > most ? made / most : 1, refused = 0, positions = 0;
+        for (int every = 0; every < 2; every++) {
+            for (long n = 1; n <= made; n = n < made && n + stride > made ? made : n + stride) {
+                wrong = run(calls[i].call, n, every, &outcome);
+                tried++;
+                positions++;
+                refused += outcome.status == RASP_ERROR_OUT_OF_MEMORY;
+                int status = outcome.status;
+                if (wrong || (status != RASP_ERROR_OUT_OF_MEMORY && status != calls[i].status)) {
+                    printf("%s: allocation %ld of %ld%s: %s, status %d\n", calls[i].name, n, made,
+                           every ? " and all after it" : "", wrong ? "a signal, a word or a broken session" : "wrong", status);
+                    failures++;
+                }
+            }
+        }
+        if (made > 0)
+            printf("%-24s %5ld allocations, %5ld tried, %5ld OUT_OF_MEMORY\n", calls[i].name, made, positions, refused);
+    }
+    printf("%ld positions, %ld failures\n", tried, failures);
+    return failures != 0;
+}
