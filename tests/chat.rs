@@ -60,9 +60,12 @@ fn line_ends_are_alike_and_a_clock_is_asked_for_in_vain() {
 fn a_hostile_template_is_an_error_or_short() {
     let many = 30_000;
     let chain = |before: &str, link: &str, after: &str| format!("{before}{}{after}", link.repeat(many));
-    let nested = |open: &str, close: &str, deep: usize| format!("{{{{ {}1{} }}}}", open.repeat(deep), close.repeat(deep));
+    let nested =
+        |open: &str, close: &str, deep: usize| format!("{{{{ {}1{} }}}}", open.repeat(deep), close.repeat(deep));
     let grown = |count: usize, step: &str, end: &str| {
-        format!("{{% set ns = namespace(x=1) %}}{{% for i in range({count}) %}}{{% set ns.x = {step} %}}{{% endfor %}}{end}")
+        format!(
+            "{{% set ns = namespace(x=1) %}}{{% for i in range({count}) %}}{{% set ns.x = {step} %}}{{% endfor %}}{end}"
+        )
     };
     let cases = [
         chain("{{ ", "not ", "1 }}"),

@@ -25,6 +25,10 @@ pub const RASP_CONSTRAINT_REGEX: u32 = 1;
 /// rasp_constraint_new: a context-free grammar in llguidance's variant of Lark, whose rule start is the whole text.
 pub const RASP_CONSTRAINT_GRAMMAR: u32 = 2;
 
+/// What compiling a constraint may ask for, and what each byte of its source adds.
+const RESERVE: usize = 16 << 20;
+const RESERVE_A_BYTE: usize = 4 << 10;
+
 /// Compiles a constraint for a model: length bytes of UTF-8 at source, written in what kind says, one of RASP_CONSTRAINT_.
 /// The source is not kept.
 ///
@@ -32,7 +36,8 @@ pub const RASP_CONSTRAINT_GRAMMAR: u32 = 2;
 /// first constraint of a model takes some milliseconds and megabytes more than others.
 ///
 /// Allocates. Safe from any thread. Errors: UNSUPPORTED (a library built without the feature constrained, as it is by
-/// default, or a model without an end token), INVALID_ARGUMENT (naming what is wrong with the source), INVALID_UTF8.
+/// default, or a model without an end token), INVALID_ARGUMENT (naming what is wrong with the source, or that no text
+/// fits it), INVALID_UTF8, OUT_OF_MEMORY.
 ///
 /// # Safety
 /// model is NULL or alive; source is NULL or valid for reads of length bytes; constraint and error are NULL or valid for
@@ -59,8 +64,12 @@ pub unsafe extern "C" fn rasp_constraint_new(
                 other => return Err(Error::new(Status::InvalidArgument, format_args!("kind is {other}"))),
             };
             let source = super::text(source, length, "source")?;
-            let constraint = Arc::new(Constraint::new(model, kind, source)?);
-            let handle = Box::into_raw(Box::new(rasp_constraint { constraint }));
+            Constraint::prepare(model)?;
+            let bytes = RESERVE.saturating_add(source.len().saturating_mul(RESERVE_A_BYTE));
+            let handle = crate::reserve::within(bytes, || {
+                Ok(Box::new(rasp_constraint { constraint: Arc::new(Constraint::new(model, kind, source)?) }))
+            })?;
+            let handle = Box::into_raw(handle);
             live::born(live::Kind::Constraint, handle);
             place.set(handle);
             Ok(Status::Ok)
@@ -96,7 +105,8 @@ pub unsafe extern "C" fn rasp_constraint_free(constraint: *mut rasp_constraint) 
 /// It bounds the form of an answer, not its length: see to it that the source does, or end it yourself.
 ///
 /// Allocates, and so does every step while a constraint is set. Errors: INVALID_ARGUMENT, INVALID_STATE, UNSUPPORTED. A
-/// step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it), UNSUPPORTED (it takes more
+/// step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it, or no text fits from here
+/// on), UNSUPPORTED (it takes more
 /// work than its limits allow) and INVALID_ARGUMENT (biases or the callback forbid all that it allows); nothing has been
 /// appended then.
 ///

@@ -9,6 +9,10 @@ use std::sync::Arc;
 pub enum Constraint {}
 
 impl Constraint {
+    pub(crate) fn prepare(_: &Model) -> Result<()> {
+        Ok(())
+    }
+
     /// Fails: this build has no constraints.
     pub fn new(_: &Model, _: ConstraintKind, _: &str) -> Result<Constraint> {
         let message = "this build of rasp has no constrained output: build it with the cargo feature `constrained`";

@@ -64,9 +64,15 @@ pub struct Constraint {
 }
 
 impl Constraint {
+    /// Makes what all constraints of a model share. It outlives the call that does, and so it is made on its own.
+    pub(crate) fn prepare(model: &Model) -> Result<()> {
+        model.constraint_vocabulary().map(|_| ())
+    }
+
     /// Compiles a constraint. The first one of a model takes some milliseconds and megabytes more, for its vocabulary.
     pub fn new(model: &Model, kind: ConstraintKind, source: &str) -> Result<Constraint> {
-        let refused = |e: &dyn std::fmt::Display| Error::new(Status::InvalidArgument, format!("constraint: {e:#}"));
+        let refused =
+            |e: &dyn std::fmt::Display| Error::new(Status::InvalidArgument, format_args!("constraint: {e:#}"));
         let grammar = match kind {
             ConstraintKind::JsonSchema => {
                 let mut schema = serde_json::from_str(source).map_err(|e| refused(&e))?;
@@ -81,6 +87,12 @@ impl Constraint {
         let mut factory = ParserFactory::new(&tokens, Default::default(), &[]).map_err(|e| refused(&e))?;
         factory.quiet().limits_mut().verbose_errors = false;
         let parser = factory.create_parser(grammar).map_err(|e| refused(&e))?;
+        // One that nothing satisfies is wrong now, and not only once somebody waits for its text.
+        let mut first = Matcher::new(Ok(parser.deep_clone()));
+        let mask = first.compute_mask_or_eos().map_err(|e| refused(&e))?;
+        if mask.is_zero() && !first.is_stopped() {
+            return Err(Error::new(Status::InvalidArgument, "constraint: no text fits it"));
+        }
         Ok(Constraint { parser: Mutex::new(parser), vocabulary })
     }
 
@@ -196,7 +208,11 @@ impl Guide {
     pub(crate) fn follow(&mut self, history: &[u32]) -> Result<()> {
         self.parse(history)?;
         let mask = self.matcher.compute_mask_or_eos();
-        self.mask = mask.map_err(|e| Error::new(Status::Unsupported, format!("the constraint is too much: {e:#}")))?;
+        self.mask =
+            mask.map_err(|e| Error::new(Status::Unsupported, format_args!("the constraint is too much: {e:#}")))?;
+        if self.mask.is_zero() && !self.matcher.is_stopped() {
+            return Err(Error::new(Status::InvalidState, "the constraint: no text fits from here on"));
+        }
         if self.matcher.is_stopped() {
             let trie = self.constraint.vocabulary.tok_trie();
             trie.eos_tokens().iter().for_each(|&token| self.mask.allow_token(token));

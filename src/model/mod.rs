@@ -207,7 +207,11 @@ impl Model {
         if let Some(vocabulary) = &*made {
             return Ok(vocabulary.clone());
         }
-        let vocabulary = Arc::new(Vocabulary::new(&self.tokenizer, self.config.vocab_size)?);
+        // Tokens as words and as a tree, each while the other is made.
+        let reserve = (16 << 10) + 512 * self.config.vocab_size;
+        let vocabulary = crate::reserve::within(reserve, || {
+            Ok(Arc::new(Vocabulary::new(&self.tokenizer, self.config.vocab_size)?))
+        })?;
         Ok(made.insert(vocabulary).clone())
     }
 

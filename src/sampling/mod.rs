@@ -58,8 +58,8 @@ impl Sampling {
             if allowed.contains(&value) {
                 return Ok(());
             }
-            let range = format!("{} to {}", allowed.start(), allowed.end());
-            Err(Error::new(Status::InvalidArgument, format_args!("{name} is {value}, outside {range}")))
+            let (least, most) = (allowed.start(), allowed.end());
+            Err(Error::new(Status::InvalidArgument, format_args!("{name} is {value}, outside {least} to {most}")))
         };
         check("temperature", self.temperature, 0.0..=100.0)?;
         check("top_p", self.top_p, f32::MIN_POSITIVE..=1.0)?;

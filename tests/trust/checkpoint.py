@@ -1,8 +1,10 @@
 """A tiny checkpoint in a Hugging Face folder, made of nothing: one byte a token, weights of a random generator."""
 
 import json
+import pathlib
 import random
 import struct
+import sys
 
 HIDDEN, INNER, LAYERS, HEADS = 32, 64, 2, 4
 
@@ -73,3 +75,7 @@ def checkpoint(folder):
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, len(data)]}
     text = json.dumps(header).encode()
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+if __name__ == "__main__":
+    checkpoint(pathlib.Path(sys.argv[1]))

@@ -17,7 +17,7 @@ def main():
     whole = verify()
     if whole.returncode != 0 or "as they were packed" not in whole.stdout:
         print(f"the file itself: {whole.stdout}{whole.stderr}")
-        return 0 if "no checksums" in whole.stdout else 1
+        return 1
     with open(copy, "r+b") as file:
         length = struct.unpack("<Q", file.read(8))[0]
         header = json.loads(file.read(length))

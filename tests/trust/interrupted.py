@@ -65,7 +65,7 @@ def main():
     before = weights.read_bytes()
     failures += refused([source, "-o", weights, "--sparsity", ""], "is the input")
     link = folder / "link.rasp"
-    link.symlink_to(weights)
+    link.symlink_to(weights.resolve())
     failures += refused([source, "-o", link, "--sparsity", ""], "is the input")
     link.unlink()
     if weights.read_bytes() != before:

@@ -15,11 +15,28 @@ $cc -shared -fPIC -O1 -Wall -Wextra -fno-builtin -o "$out/libfailing.so" tests/t
 # The failing allocator first, so that its functions are those of the process.
 $cc $flags -o "$out/oom" tests/trust/oom.c -L"$out" -lfailing $link
 $cc $flags -o "$out/hosts" tests/trust/hosts.c $link
+python=${PYTHON:-python3}
+# A tiny model, with a ladder, in whole numbers: all of its allocations are tried.
+$python tests/trust/checkpoint.py "$out/checkpoint"
+yes "A tiny model reads a tiny text, again and again." | head -n 100 > "$out/text.txt"
+target/release/rasp pack "$out/checkpoint" -o "$out/tiny.rasp" --dtype q8 --sparsity 0.3,0.5 --calib "$out/text.txt" \
+	--calib-tokens 256 --tune 0 --threads 1 > /dev/null 2>&1
 echo "== every allocation fails"
+"$out/oom" "$out/tiny.rasp"
 "$out/oom" "$model" "$positions"
 echo "== hosts that do what hosts do"
+"$out/hosts" "$out/tiny.rasp"
 "$out/hosts" "$model"
-echo "== a file of which any bit has changed"
-${PYTHON:-python3} tests/trust/flips.py target/release/rasp "$model" "$out" 40
+echo "== bits of a file that change"
+$python tests/trust/flips.py target/release/rasp "$out/tiny.rasp" "$out" 400
+echo "== instruction sets on a narrow model"
+for isa in scalar avx2 avx512 neon; do
+	RASP_ISA=$isa target/release/rasp run "$out/tiny.rasp" -p abcdefgh -n 8 > "$out/$isa.txt" 2> "$out/$isa.err" ||
+		grep -q "this processor has no" "$out/$isa.err" || { cat "$out/$isa.err"; exit 1; }
+	grep -q "this processor has no" "$out/$isa.err" || cmp "$out/scalar.txt" "$out/$isa.txt"
+done
 echo "== packing that is interrupted"
-${PYTHON:-python3} tests/trust/interrupted.py target/release/rasp "$out"
+$python tests/trust/interrupted.py target/release/rasp "$out"
+echo "== unsafe code"
+$python tests/trust/unsafe.py > "$out/unsafe.txt" || { cat "$out/unsafe.txt"; exit 1; }
+tail -n 1 "$out/unsafe.txt"

@@ -1,0 +1,183 @@
+//! The longer statements: loops, assignments, filters of blocks, and macros.
+
+use super::{Block, Compiler, Given, cut};
+use crate::text::chat::code::{Arguments, Macro, Op, Parameter, Program, Span};
+use crate::text::chat::lexer::Token;
+use crate::text::chat::{Fault, out_of_memory};
+
+impl Compiler<'_> {
+    pub(super) fn begin_for(&mut self) -> Result<(), Fault> {
+        let from = self.here();
+        self.targets()?;
+        // They are stored once there is an item.
+        let targets = cut(&mut self.program.ops, from)?;
+        self.program.places.truncate(from);
+        if !self.skip_name("in")? {
+            return self.fail("`in` is missing");
+        }
+        self.without_condition()?;
+        let begin = self.emit(Op::Loop { recursive: false })?;
+        if self.skip_name("if")? {
+            // All items pass the condition first: how many are left is known before the first is used.
+            let next = self.emit(Op::Next(0))?;
+            self.emit_all(&targets)?;
+            self.expression()?;
+            let skip = self.emit(Op::JumpIfFalse(0))?;
+            self.emit(Op::Keep)?;
+            self.land(skip);
+            let back = self.emit(Op::Jump(0))?;
+            self.land_at(back, next);
+            self.land(next);
+            self.emit(Op::Restart)?;
+        }
+        let recursive = self.skip_name("recursive")?;
+        let next = self.emit(Op::Next(0))?;
+        self.program.ops[begin] = Op::Loop { recursive };
+        self.emit(Op::BindLoop)?;
+        self.emit_all(&targets)?;
+        self.open(Block::For { next, leave: None, otherwise: None })
+    }
+
+    /// The end of a loop's body. The operation that jumps over what stands for no items.
+    pub(super) fn end_loop(&mut self, next: usize, leave: Option<usize>) -> Result<usize, Fault> {
+        let back = self.emit(Op::Jump(0))?;
+        self.land_at(back, next);
+        self.land(next);
+        self.land_chain(leave);
+        self.emit(Op::EndLoop)?;
+        // On top is whether there was none.
+        self.emit(Op::Not)?;
+        self.emit(Op::JumpIfFalse(0))
+    }
+
+    pub(super) fn leave(&mut self, tag: Span) -> Result<(), Fault> {
+        // Scopes and captures that were opened inside of the loop end with it at run time.
+        let is_loop = |block: &Block| {
+            matches!(block, Block::For { otherwise: None, .. } | Block::Macro { .. } | Block::Call { .. })
+        };
+        let at = self.blocks.iter().rposition(is_loop);
+        let Some((at, &Block::For { next, leave, .. })) = at.and_then(|at| Some((at, self.blocks.get(at)?))) else {
+            return self.fail("`break` and `continue` stand inside of a loop");
+        };
+        if self.str(tag) == "continue" {
+            let jump = self.emit(Op::Jump(0))?;
+            self.land_at(jump, next);
+            return Ok(());
+        }
+        let jump = self.chain(leave)?;
+        if let Some(Block::For { leave, .. }) = self.blocks.get_mut(at) {
+            *leave = Some(jump);
+        }
+        Ok(())
+    }
+
+    /// The targets of an assignment: stores what is on top.
+    fn targets(&mut self) -> Result<(), Fault> {
+        let parenthesis = self.skip("(")?;
+        let mut names = Vec::new();
+        loop {
+            names.try_reserve(1).map_err(|_| out_of_memory())?;
+            names.push(self.name()?);
+            if !self.skip(",")? || self.is(")") || self.is("=") || self.is_name("in") {
+                break;
+            }
+        }
+        if parenthesis {
+            self.expect(")")?;
+        }
+        if names.len() > 1 {
+            self.emit(Op::Unpack(names.len() as u16))?;
+        }
+        names.iter().try_for_each(|name| self.emit(Op::Store(*name)).map(|_| ()))
+    }
+
+    pub(super) fn set(&mut self) -> Result<(), Fault> {
+        let from = self.here();
+        let Token::Name(name) = self.token else { return self.fail("a name is missing") };
+        self.targets()?;
+        let targets = cut(&mut self.program.ops, from)?;
+        self.program.places.truncate(from);
+        let attribute = if self.skip(".")? { Some(self.name()?) } else { None };
+        if attribute.is_some() && targets.len() != 1 {
+            return self.fail("several attributes cannot be set at once");
+        }
+        if self.skip("=")? {
+            self.tuple_or_expression()?;
+            return match attribute {
+                Some(_) => self.store(name, attribute),
+                None => self.emit_all(&targets),
+            };
+        }
+        if targets.len() != 1 {
+            return self.fail("a block is one text");
+        }
+        let filters = if self.is("|") {
+            self.advance()?;
+            self.filters()?
+        } else {
+            Vec::new()
+        };
+        self.emit(Op::Capture)?;
+        self.open(Block::Set { name, attribute, filters })
+    }
+
+    pub(super) fn store(&mut self, name: Span, attribute: Option<Span>) -> Result<(), Fault> {
+        let op = attribute.map_or(Op::Store(name), |attribute| Op::StoreAttribute(name, attribute));
+        self.emit(op).map(|_| ())
+    }
+
+    /// Filters one after the other, with what each is given.
+    pub(super) fn filters(&mut self) -> Result<Vec<Given>, Fault> {
+        let mut filters = Vec::new();
+        loop {
+            let name = self.name()?;
+            let from = self.here();
+            let arguments = if self.is("(") { self.arguments()? } else { Arguments { positional: 0, named: 0 } };
+            let given = cut(&mut self.program.ops, from)?;
+            self.program.places.truncate(from);
+            filters.try_reserve(1).map_err(|_| out_of_memory())?;
+            filters.push((name, given, arguments));
+            if !self.skip("|")? {
+                return Ok(filters);
+            }
+        }
+    }
+
+    pub(super) fn apply(&mut self, filters: &[Given]) -> Result<(), Fault> {
+        for (name, given, arguments) in filters {
+            self.emit_all(given)?;
+            self.emit(Op::Filter(*name, *arguments))?;
+        }
+        Ok(())
+    }
+
+    /// The parameters of a macro; its body follows.
+    pub(super) fn begin_macro(&mut self, name: Span) -> Result<(usize, usize), Fault> {
+        let index = self.program.macros.len();
+        let op = self.emit(Op::Macro(index as u32, 0))?;
+        let mut own: Vec<Parameter> = Vec::new();
+        if self.skip("(")? {
+            while !self.skip(")")? {
+                let name = self.name()?;
+                let mut default = None;
+                if self.skip("=")? {
+                    default = Some(self.here() as u32);
+                    self.expression()?;
+                    self.emit(Op::Return)?;
+                }
+                own.try_reserve(1).map_err(|_| out_of_memory())?;
+                own.push(Parameter { name, default });
+                if !self.is(")") {
+                    self.expect(",")?;
+                }
+            }
+        }
+        let Program { macros, parameters, .. } = &mut self.program;
+        parameters.try_reserve(own.len()).and_then(|()| macros.try_reserve(1)).map_err(|_| out_of_memory())?;
+        let first = parameters.len() as u32;
+        parameters.extend_from_slice(&own);
+        let body = self.program.ops.len() as u32;
+        self.program.macros.push(Macro { name, first, count: own.len() as u32, body });
+        Ok((index, op))
+    }
+}
