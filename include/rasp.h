@@ -78,6 +78,15 @@
 // Weights are whole numbers of 4 bits, scales and minima coarser: 4.5 bits each.
 #define RASP_WEIGHTS_Q4S 5
 
+// Bytes of a .rasp file's header at most; a larger one is BAD_FILE.
+#define RASP_MAX_HEADER_BYTES 16777216
+
+// Bytes of a chat template at most; a model with a larger one loads, and its chats are TEMPLATE.
+#define RASP_MAX_TEMPLATE_BYTES 262144
+
+// Bytes of stack that every call makes do with, besides what callbacks of the host's take.
+#define RASP_STACK_BYTES 65536
+
 // A load failed; the message is that of the error.
 #define RASP_LOG_ERROR 1
 
@@ -155,8 +164,9 @@ typedef void (*rasp_log_callback)(void *context, uint32_t level, const char *mes
 typedef struct rasp_load_options {
     // Size of this struct as the caller was compiled.
     uint32_t struct_size;
-    // Not 0: read every weight and fail on one that is no finite number. For files that may have been damaged; costs a
-    // pass over the whole file.
+    // Not 0: read the whole file, and fail if a tensor or the header is not as it was packed (BAD_FILE, naming the
+    // tensor) or a weight is no finite number. A file that was packed before there were checksums is said to have none, to
+    // log.
     uint32_t verify;
     // Not 0: read the whole file at once and keep it in memory (mlock), so that no token waits for the disk and other
     // programs cannot push the weights out. OUT_OF_MEMORY if the system does not allow as much (RLIMIT_MEMLOCK),
@@ -569,7 +579,8 @@ rasp_status rasp_step_batch(struct rasp_session *const *sessions,
 // first constraint of a model takes some milliseconds and megabytes more than others.
 //
 // Allocates. Safe from any thread. Errors: UNSUPPORTED (a library built without the feature constrained, as it is by
-// default, or a model without an end token), INVALID_ARGUMENT (naming what is wrong with the source), INVALID_UTF8.
+// default, or a model without an end token), INVALID_ARGUMENT (naming what is wrong with the source, or that no text
+// fits it), INVALID_UTF8, OUT_OF_MEMORY.
 //
 // Pointers:
 // model is NULL or alive; source is NULL or valid for reads of length bytes; constraint and error are NULL or valid for
@@ -596,7 +607,8 @@ rasp_status rasp_constraint_free(struct rasp_constraint *constraint);
 // It bounds the form of an answer, not its length: see to it that the source does, or end it yourself.
 //
 // Allocates, and so does every step while a constraint is set. Errors: INVALID_ARGUMENT, INVALID_STATE, UNSUPPORTED. A
-// step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it), UNSUPPORTED (it takes more
+// step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it, or no text fits from here
+// on), UNSUPPORTED (it takes more
 // work than its limits allow) and INVALID_ARGUMENT (biases or the callback forbid all that it allows); nothing has been
 // appended then.
 //
@@ -840,6 +852,10 @@ void rasp_stats_init(struct rasp_stats *stats);
 // Allocates once, as much as rasp_session_plan says, or nothing if options.memory is given; and starts the threads that
 // were asked for, which take memory of their own. Later calls allocate nothing.
 //
+// Threads do not come along when a process forks: in the child, calls on a session that has some return INVALID_STATE.
+// Whatever the caller's floating-point environment is (rounding, flushing to zero, traps), calls compute in the default
+// one, and give the caller's back when they return.
+//
 // On success *session is the new session, to be closed with rasp_session_close; on an error it is NULL. Errors:
 // INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY, BUFFER_TOO_SMALL (options.memory_size; the message says what is
 // needed).
@@ -975,7 +991,8 @@ rasp_status rasp_session_shift(struct rasp_session *session,
                                size_t discard,
                                struct rasp_error *error);
 
-// Writes what a session holds to buffer: tokens, keys and values, sparsity, sampling and random numbers; and the bytes
+// Writes what a session holds to buffer: tokens, keys and values, sparsity, sampling, random numbers, and what the last
+// token's logits are computed from; and the bytes
 // that takes to *size, also if capacity is less (a NULL buffer of capacity 0 asks for no more than that). They are
 // mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context.
 //
@@ -1000,8 +1017,9 @@ rasp_status rasp_session_save(struct rasp_session *session,
 
 // Makes a session hold what rasp_session_save wrote, and go on as the saved one would have, to the bit. What it held is
 // forgotten. Model and kv_type must be the same; context, batch, threads and machine may be others. data need not be
-// aligned. The logits are not part of a state: if they are needed first, the last token passes once more, as after
-// rasp_session_rewind. For stop strings and a constraint a new answer begins.
+// aligned. The logits are computed when they are first needed; no token passes again, unless the session that was saved
+// would have had to (after rasp_session_rewind). For stop strings and a constraint a new answer begins. States that
+// earlier versions of this library have written are read.
 //
 // On an error the session is as it was. Does not allocate. Errors: BAD_STATE (the bytes are no state, truncated, damaged,
 // of another model or another kv_type; the message says which), UNSUPPORTED_VERSION, CONTEXT_FULL (no room for the
@@ -1221,8 +1239,11 @@ rasp_status rasp_text_stream_push(struct rasp_text_stream *stream,
 // NUL, and their number always to *length. add_generation_prompt not 0: end with what makes the model answer. Tokenize
 // the result with RASP_TOKENIZE_PARSE_SPECIAL.
 //
-// Allocates. Safe from any thread. Errors: TEMPLATE, BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8,
-// INVALID_ARGUMENT.
+// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
+// bounded. One that cannot be used costs the chat, not the model.
+//
+// Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
+// much), BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY.
 //
 // Pointers:
 // model is NULL or alive; messages is NULL or valid for reads of count messages, whose strings are NULL or

@@ -2,7 +2,7 @@
 
 mod statements;
 
-use super::code::{Arguments, Macro, Op, Parameter, Program, Span};
+use super::code::{Arguments, Op, Program, Span};
 use super::lexer::{Lexer, Token};
 use super::memory::Value;
 use super::{Fault, Why, fault, out_of_memory};

@@ -190,7 +190,7 @@ impl Memory<'_> {
             for start in (0..keyed.len()).step_by(2 * run) {
                 let (middle, end) = ((start + run).min(keyed.len()), (start + 2 * run).min(keyed.len()));
                 let (mut a, mut b) = (start, middle);
-                for slot in start..end {
+                for place in &mut other[start..end] {
                     let first = if a == middle {
                         false
                     } else if b == end {
@@ -200,7 +200,7 @@ impl Memory<'_> {
                         if reverse { order.is_ge() } else { order.is_le() }
                     };
                     let from = if first { &mut a } else { &mut b };
-                    other[slot] = keyed[*from];
+                    *place = keyed[*from];
                     *from += 1;
                 }
             }

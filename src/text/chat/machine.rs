@@ -425,7 +425,7 @@ impl Machine<'_> {
             None => found(0, self.root()),
         };
         let work = self.variables.len();
-        let value = value.unwrap_or_else(|| match text {
+        let value = value.unwrap_or(match text {
             "range" | "namespace" | "dict" | "raise_exception" => Value::Function(name),
             _ => Value::Undefined(name),
         });
