@@ -3,19 +3,55 @@
 use crate::{Error, Result, Status};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
-use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
+use std::fmt;
 
 /// Bytes of a header at most. Those of large models have some hundred thousand.
 pub const MAX_HEADER_BYTES: usize = 16 << 20;
 
 /// What loading a model may ask for at a time, for each byte of its header.
-const RESERVE_A_BYTE: usize = 64;
+const RESERVE_A_BYTE: usize = 128;
+
+/// Dimensions of a tensor at most. Parsing a longer list would take more than what is set aside for its bytes.
+const MAX_DIMENSIONS: usize = 8;
 
 /// What of a safetensors header is needed to compare it with the file's length.
 #[derive(Deserialize)]
 struct Ends {
     data_offsets: Option<(u64, u64)>,
+    #[serde(default, rename = "shape")]
+    _shape: Dimensions,
+}
+
+/// A list of few numbers, of which none is kept.
+#[derive(Default)]
+struct Dimensions;
+
+impl<'de> Deserialize<'de> for Dimensions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Dimensions, D::Error> {
+        struct Count;
+        impl<'de> Visitor<'de> for Count {
+            type Value = Dimensions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "up to {MAX_DIMENSIONS} dimensions")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Dimensions, A::Error> {
+                let mut count = 0;
+                while list.next_element::<u64>()?.is_some() {
+                    count += 1;
+                    if count > MAX_DIMENSIONS {
+                        return Err(A::Error::invalid_length(count, &self));
+                    }
+                }
+                Ok(Dimensions)
+            }
+        }
+        deserializer.deserialize_seq(Count)
+    }
 }
 
 fn bad(message: impl Into<crate::error::Message>) -> Error {
@@ -94,6 +130,8 @@ mod tests {
             r#"{"a":{"dtype":"U8","shape":[3],"data_offsets":[0,4]}}"#,
             r#"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[1],"data_offsets":[3,4]}}"#,
             r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[4,0]}}"#,
+            r#"{"a":{"dtype":"U8","shape":[4,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}"#,
+            r#"{"a":{"dtype":"U8","shape":"4","data_offsets":[0,4]}}"#,
             r#"{"a":7}"#,
             "[]",
         ] {
