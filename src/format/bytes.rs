@@ -49,7 +49,7 @@ impl Bytes {
         let io = |what: &str, error: std::io::Error| Error::new(Status::Io, format_args!("cannot {what}: {error}"));
         let meta = file.metadata().map_err(|e| io("read the size of the file", e))?;
         if !meta.is_file() {
-            return Err(Error::new(Status::Io, "not a regular file (but a folder, a pipe or a device)"));
+            return Err(Error::new(Status::Io, "not a file (but a folder, a pipe or a device)"));
         }
         let size = meta.len();
         if !offset.is_multiple_of(PART_ALIGNMENT) {
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
         let error = Bytes::map(&path).err().unwrap();
         fs::remove_file(&path).unwrap();
-        assert!(error.status() == Status::Io && error.message().contains("not a regular file"), "{error}");
+        assert!(error.status() == Status::Io && error.message().contains("not a file"), "{error}");
     }
 
     #[test]

@@ -1,11 +1,27 @@
 /* Whole and damaged files.   files TINY.rasp { STATUS WORD FILE } ...
- * Each FILE must be refused with STATUS and a message that names WORD; TINY.rasp must be refused when it is cut short
+ * Each FILE must be refused with STATUS and a message that names WORD (if that is TEMPLATE, its chats); TINY.rasp must be refused when it is cut short
  * anywhere, and otherwise work to its end. */
 #include "check.h"
 
 static rasp_error error;
 
+/* A template that is wrong costs the chat, and not the model. */
+static void chats_in_vain(const char *path, const char *word) {
+    rasp_model *model;
+    CHECK(rasp_load(path, NULL, &model, &error) == RASP_OK);
+    rasp_message message = {"user", "Hi"};
+    char text[64];
+    size_t length = 1;
+    CHECK(rasp_chat_format(model, &message, 1, 1, text, sizeof text, &length, &error) == RASP_ERROR_TEMPLATE);
+    CHECK(strstr(error.message, word) != NULL && length == 0);
+    CHECK(rasp_free(model) == RASP_OK);
+}
+
 static void refused(const char *path, rasp_status expected, const char *word) {
+    if (expected == RASP_ERROR_TEMPLATE) {
+        chats_in_vain(path, word);
+        return;
+    }
     rasp_load_options options;
     rasp_load_options_init(&options);
     options.verify = 1;
