@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the golden files of the importer's tests with the reference Python package `gguf`.
 
-    pip install gguf numpy
+    pip install gguf numpy torch
     python packer/tests/make_goldens.py [SmolLM2-135M-Instruct.Q4_1.gguf]
 
 `data/<type>.bin`: a little-endian u32 n, n bytes of blocks, then their values as float32. The blocks hold random
@@ -26,6 +26,8 @@ SCALES = {
     T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0],
     T.Q2_K: [80, 82], T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208],
 }
+# Those that came later, from random numbers of their own.
+LATER = {T.IQ4_NL: [0], T.IQ4_XS: [0], T.MXFP4: [], T.TQ1_0: [52], T.TQ2_0: [64]}
 
 
 def write(name, raw, values):
@@ -34,15 +36,25 @@ def write(name, raw, values):
     (DATA / f"{name}.bin").write_bytes(len(raw).to_bytes(4, "little") + raw + values)
 
 
-def blocks(rng):
-    for kind, scales in SCALES.items():
+def blocks(rng, kinds):
+    for kind, scales in kinds.items():
         per_block, size = GGML_QUANT_SIZES[kind]
         raw = rng.integers(0, 256, (max(2, 128 // per_block), size), dtype=np.uint8)
+        if kind == T.MXFP4:
+            # Exponents from the subnormal to the largest that rasp takes.
+            raw[:, 0] = [0, 1, 120, 252]
         for at in scales:
             d = rng.normal(0, 0.02, len(raw)).astype("<f2")
             d[0] = np.float16(5e-7)  # subnormal in float16
             raw[:, at:at + 2] = d.view(np.uint8).reshape(-1, 2)
         write(kind.name.lower(), raw, quants.dequantize(raw, kind))
+
+
+def float8():
+    """All bytes but the two that are no numbers, as PyTorch reads them."""
+    import torch
+    raw = np.array([b for b in range(256) if b & 0x7F != 0x7F], dtype=np.uint8)
+    write("f8_e4m3", raw, torch.from_numpy(raw.copy()).view(torch.float8_e4m3fn).float().numpy())
 
 
 def floats(rng):
@@ -78,7 +90,9 @@ def model(path):
 if __name__ == "__main__":
     DATA.mkdir(exist_ok=True)
     rng = np.random.default_rng(20250131)
-    blocks(rng)
+    blocks(rng, SCALES)
     floats(rng)
+    blocks(np.random.default_rng(20261128), LATER)
+    float8()
     if len(sys.argv) > 1:
         model(sys.argv[1])

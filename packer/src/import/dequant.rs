@@ -22,6 +22,13 @@ pub(crate) enum DType {
     Q4K,
     Q5K,
     Q6K,
+    IQ4NL,
+    IQ4XS,
+    MXFP4,
+    TQ1_0,
+    TQ2_0,
+    /// 4 bits of exponent, 3 of mantissa, no infinity. Meaningless without scales, which lie in a tensor of their own.
+    F8E4M3,
 }
 
 /// Values in one block of the `K` types.
@@ -33,6 +40,7 @@ impl DType {
         match self {
             DType::F32 => (1, 4),
             DType::F16 | DType::BF16 => (1, 2),
+            DType::F8E4M3 => (1, 1),
             DType::Q4_0 => (32, 18),
             DType::Q4_1 => (32, 20),
             DType::Q5_0 => (32, 22),
@@ -43,6 +51,11 @@ impl DType {
             DType::Q4K => (SUPER, 144),
             DType::Q5K => (SUPER, 176),
             DType::Q6K => (SUPER, 210),
+            DType::IQ4NL => (32, 18),
+            DType::IQ4XS => (SUPER, 136),
+            DType::MXFP4 => (32, 17),
+            DType::TQ1_0 => (SUPER, 54),
+            DType::TQ2_0 => (SUPER, 66),
         }
     }
 
@@ -75,6 +88,12 @@ pub(crate) fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) {
         DType::Q4K => blocks(bytes, out, q4_k),
         DType::Q5K => blocks(bytes, out, q5_k),
         DType::Q6K => blocks(bytes, out, q6_k),
+        DType::IQ4NL => blocks(bytes, out, iq4_nl),
+        DType::IQ4XS => blocks(bytes, out, iq4_xs),
+        DType::MXFP4 => blocks(bytes, out, mxfp4),
+        DType::TQ1_0 => blocks(bytes, out, tq1_0),
+        DType::TQ2_0 => blocks(bytes, out, tq2_0),
+        DType::F8E4M3 => blocks(bytes, out, |b: &[u8; 1], y: &mut [f32; 1]| y[0] = f8_e4m3(b[0])),
     }
 }
 
@@ -140,7 +159,7 @@ fn q8_0(b: &[u8; 34], y: &mut [f32; 32]) {
 }
 
 /// Two bits of value `i` of 256: each run of 128 values shares 32 bytes, 32 values to a pair of bits.
-fn two_bits(qs: &[u8], i: usize) -> u8 {
+pub(super) fn two_bits(qs: &[u8], i: usize) -> u8 {
     (qs[i / 128 * 32 + i % 32] >> (2 * (i % 128 / 32))) & 3
 }
 
@@ -220,6 +239,90 @@ fn q6_k(b: &[u8; 210], y: &mut [f32; SUPER]) {
     }
 }
 
+/// What the 16 nibbles of `IQ4_NL` and `IQ4_XS` stand for.
+pub(super) const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// `d: f16, nibbles: [u8; 16]`; a value is `d·IQ4[q]`.
+fn iq4_nl(b: &[u8; 18], y: &mut [f32; 32]) {
+    let d = half_at(b, 0);
+    for (i, y) in y.iter_mut().enumerate() {
+        *y = d * f32::from(IQ4[usize::from(nibble(&b[2..], i))]);
+    }
+}
+
+/// `d: f16, upper pairs of scale bits: u16, low scale nibbles: [u8; 4], nibbles: [u8; 128]`; a value is
+/// `(d·(scale − 32))·IQ4[q]`, one scale to 32 values, which have 16 bytes of nibbles.
+fn iq4_xs(b: &[u8; 136], y: &mut [f32; SUPER]) {
+    let d = half_at(b, 0);
+    for (s, y) in y.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let low = (b[4 + s / 2] >> (4 * (s % 2))) & 15;
+        let high = (b[2 + s / 4] >> (2 * (s % 4))) & 3;
+        let d = d * (f32::from(low | high << 4) - 32.0);
+        for (i, y) in y.iter_mut().enumerate() {
+            *y = d * f32::from(IQ4[usize::from(nibble(&b[8 + 16 * s..], i))]);
+        }
+    }
+}
+
+/// What the 16 nibbles of `MXFP4` stand for, doubled: a sign, two bits of exponent, one of mantissa.
+pub(super) const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// Half of the power of two that a byte of exponent stands for, `2^(e − 128)`.
+pub(super) fn half_power(exponent: u8) -> f32 {
+    // The two smallest are subnormal.
+    f32::from_bits(match exponent {
+        0 | 1 => 0x0020_0000 << exponent,
+        _ => u32::from(exponent - 1) << 23,
+    })
+}
+
+/// `e: u8, nibbles: [u8; 16]`; a value is `2^(e − 128)·E2M1[q]` (OCP Microscaling Formats 1.0, section 5.2).
+fn mxfp4(b: &[u8; 17], y: &mut [f32; 32]) {
+    let d = half_power(b[0]);
+    for (i, y) in y.iter_mut().enumerate() {
+        *y = d * f32::from(E2M1[usize::from(nibble(&b[1..], i))]);
+    }
+}
+
+/// The `i`-th of 256 digits of 0 to 2 in `TQ1_0`: five to a byte in 32 bytes, then in 16, four in the last 4, each byte
+/// being the digits as a fraction of base 3, rounded up to 256ths.
+pub(super) fn tq1_digit(b: &[u8; 54], i: usize) -> u8 {
+    let (byte, digit) = match i {
+        0..160 => (b[i % 32], i / 32),
+        160..240 => (b[32 + (i - 160) % 16], (i - 160) / 16),
+        _ => (b[48 + (i - 240) % 4], (i - 240) / 4),
+    };
+    let shifted = byte.wrapping_mul([1, 3, 9, 27, 81][digit]);
+    ((u16::from(shifted) * 3) >> 8) as u8
+}
+
+/// `digits: [u8; 52], d: f16`; a value is `d·(digit − 1)`.
+fn tq1_0(b: &[u8; 54], y: &mut [f32; SUPER]) {
+    let d = half_at(b, 52);
+    for (i, y) in y.iter_mut().enumerate() {
+        *y = d * (f32::from(tq1_digit(b, i)) - 1.0);
+    }
+}
+
+/// `q: [u8; 64], d: f16`; a value is `d·(q − 1)`, two bits a value as in [`two_bits`].
+fn tq2_0(b: &[u8; 66], y: &mut [f32; SUPER]) {
+    let d = half_at(b, 64);
+    for (i, y) in y.iter_mut().enumerate() {
+        *y = d * (f32::from(two_bits(&b[..64], i)) - 1.0);
+    }
+}
+
+/// A sign, 4 bits of exponent with a bias of 7, 3 of mantissa; all ones is no number (OCP 8-bit Floating Point 1.0).
+fn f8_e4m3(byte: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
+    let magnitude = match exponent {
+        15 if byte & 7 == 7 => f32::NAN,
+        0 => mantissa / 512.0,
+        _ => (1.0 + mantissa / 8.0) * f32::powi(2.0, exponent - 7),
+    };
+    if byte & 0x80 == 0 { magnitude } else { -magnitude }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +364,12 @@ mod tests {
         q4_k: Q4K,
         q5_k: Q5K,
         q6_k: Q6K,
+        iq4_nl: IQ4NL,
+        iq4_xs: IQ4XS,
+        mxfp4: MXFP4,
+        tq1_0: TQ1_0,
+        tq2_0: TQ2_0,
+        f8_e4m3: F8E4M3,
     }
 
     #[test]

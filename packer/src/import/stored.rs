@@ -3,7 +3,7 @@
 use half::f16;
 use rasp::model::QuantType;
 
-use super::dequant::{DType, half_at, nibble, scale_min, u32_at};
+use super::dequant::{DType, E2M1, IQ4, half_at, half_power, nibble, scale_min, tq1_digit, two_bits, u32_at};
 use crate::grid::{Grid, Group};
 
 /// The grid of whole blocks, in rows of `cols` values. It gives the very values that `dequantize` gives (a zero's sign
@@ -30,6 +30,20 @@ pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, quant: QuantType) ->
             [Group::new(numbers, f16::from_f32(half_at(b, 0)), f16::from_f32(half_at(b, 2)))]
         }),
         (QuantType::Q4, DType::Q4K) => groups(bytes, q4_k),
+        // Tables of whole numbers that 8 bits hold.
+        (QuantType::Q8, DType::IQ4NL) => {
+            groups(bytes, |b: &[u8; 18]| [q8(b, |i| IQ4[usize::from(nibble(&b[2..], i))])])
+        }
+        (QuantType::Q8, DType::MXFP4) => groups(bytes, |b: &[u8; 17]| [mxfp4(b)]),
+        // A scale for eight groups.
+        (QuantType::Q8, DType::TQ1_0) => groups(bytes, |b: &[u8; 54]| ternary8(half_at(b, 52), |i| tq1_digit(b, i))),
+        (QuantType::Q8, DType::TQ2_0) => {
+            groups(bytes, |b: &[u8; 66]| ternary8(half_at(b, 64), |i| two_bits(&b[..64], i)))
+        }
+        (QuantType::Q4, DType::TQ1_0) => groups(bytes, |b: &[u8; 54]| ternary4(half_at(b, 52), |i| tq1_digit(b, i))),
+        (QuantType::Q4, DType::TQ2_0) => {
+            groups(bytes, |b: &[u8; 66]| ternary4(half_at(b, 64), |i| two_bits(&b[..64], i)))
+        }
         _ => return None,
     };
     groups.map(|groups| Grid::new(quant, cols, &groups))
@@ -46,6 +60,29 @@ fn groups<const B: usize, const G: usize>(
 fn q8(block: &[u8], number: impl Fn(usize) -> i8) -> Option<Group> {
     let numbers = std::array::from_fn(|i| number(i).cast_unsigned());
     Group::new(numbers, f16::from_f32(half_at(block, 0)), f16::ZERO)
+}
+
+/// `None` where f16 does not hold the power of two.
+fn mxfp4(b: &[u8; 17]) -> Option<Group> {
+    let (d, scale) = (half_power(b[0]), f16::from_f32(half_power(b[0])));
+    let numbers = std::array::from_fn(|i| E2M1[usize::from(nibble(&b[1..], i))].cast_unsigned());
+    Group::new(numbers, scale, f16::ZERO).filter(|_| scale.to_f32() == d)
+}
+
+/// Digits of 0 to 2 that stand for −1 to 1.
+fn ternary8(d: f32, digit: impl Fn(usize) -> u8) -> [Option<Group>; 8] {
+    std::array::from_fn(|s| {
+        let numbers = std::array::from_fn(|i| digit(32 * s + i).wrapping_sub(1));
+        Group::new(numbers, f16::from_f32(d), f16::ZERO)
+    })
+}
+
+/// The same with their minimum.
+fn ternary4(d: f32, digit: impl Fn(usize) -> u8) -> [Option<Group>; 8] {
+    std::array::from_fn(|s| {
+        let numbers = std::array::from_fn(|i| digit(32 * s + i));
+        Group::new(numbers, f16::from_f32(d), f16::from_f32(-d))
+    })
 }
 
 fn q4_k(b: &[u8; 144]) -> [Option<Group>; 8] {
@@ -90,6 +127,12 @@ mod tests {
             (DType::Q5_0, QuantType::Q8, include_bytes!("../../tests/data/q5_0.bin")),
             (DType::Q4_0, QuantType::Q4, include_bytes!("../../tests/data/q4_0.bin")),
             (DType::Q4_1, QuantType::Q4, include_bytes!("../../tests/data/q4_1.bin")),
+            (DType::IQ4NL, QuantType::Q8, include_bytes!("../../tests/data/iq4_nl.bin")),
+            (DType::MXFP4, QuantType::Q8, include_bytes!("../../tests/data/mxfp4.bin")),
+            (DType::TQ1_0, QuantType::Q8, include_bytes!("../../tests/data/tq1_0.bin")),
+            (DType::TQ2_0, QuantType::Q8, include_bytes!("../../tests/data/tq2_0.bin")),
+            (DType::TQ1_0, QuantType::Q4, include_bytes!("../../tests/data/tq1_0.bin")),
+            (DType::TQ2_0, QuantType::Q4, include_bytes!("../../tests/data/tq2_0.bin")),
         ] {
             for (want, got) in both(dtype, quant, file) {
                 assert_eq!(want, got, "{dtype:?} as {quant:?}");

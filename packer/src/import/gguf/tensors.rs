@@ -95,7 +95,12 @@ fn dtype(number: u32) -> Result<DType> {
         12 => DType::Q4K,
         13 => DType::Q5K,
         14 => DType::Q6K,
+        20 => DType::IQ4NL,
+        23 => DType::IQ4XS,
         30 => DType::BF16,
+        34 => DType::TQ1_0,
+        35 => DType::TQ2_0,
+        39 => DType::MXFP4,
         _ => {
             let name = match number {
                 9 => "Q8_1",
@@ -104,19 +109,14 @@ fn dtype(number: u32) -> Result<DType> {
                 17 => "IQ2_XS",
                 18 => "IQ3_XXS",
                 19 => "IQ1_S",
-                20 => "IQ4_NL",
                 21 => "IQ3_S",
                 22 => "IQ2_S",
-                23 => "IQ4_XS",
                 24 => "I8",
                 25 => "I16",
                 26 => "I32",
                 27 => "I64",
                 28 => "F64",
                 29 => "IQ1_M",
-                34 => "TQ1_0",
-                35 => "TQ2_0",
-                39 => "MXFP4",
                 _ => "none this version of rasp has heard of",
             };
             return Err(unsupported(format!("its type is {number} ({name}), which rasp does not read")));
