@@ -9,10 +9,10 @@ use std::ops::Range;
 use rasp::model::QuantType;
 use rasp::{Error, Result, Status};
 
-use super::bad;
 use super::dequant::{DType, dequantize};
 use super::mapped::Mapped;
 use super::stored;
+use super::{bad, unsupported};
 use crate::grid::Grid;
 
 /// One tensor: where it lies and how to read it.
@@ -22,6 +22,17 @@ pub(crate) struct Entry {
     shape: Vec<usize>,
     file: usize,
     bytes: Range<usize>,
+    /// What its values are multiplied by.
+    scales: Option<Scales>,
+}
+
+/// Scales of a tensor's values, one for each block of so many rows and columns.
+#[derive(Clone, Debug, PartialEq)]
+struct Scales {
+    /// Row-major, whole blocks first.
+    values: Vec<f32>,
+    /// Rows and columns of a block.
+    block: [usize; 2],
 }
 
 impl Entry {
@@ -59,7 +70,7 @@ impl Entry {
                  the file may be truncated"
             )));
         }
-        Ok(Self { dtype, shape, file, bytes: start..end })
+        Ok(Self { dtype, shape, file, bytes: start..end, scales: None })
     }
 
     /// Dimensions, slowest first.
@@ -107,9 +118,45 @@ impl Weights {
         self.entries.keys().map(String::as_str)
     }
 
+    /// Whether there is such a tensor of this type.
+    pub(crate) fn is(&self, name: &str, dtype: DType) -> bool {
+        self.get(name).is_some_and(|entry| entry.dtype == dtype)
+    }
+
+    /// Makes the values of `by` the scales of the tensor `name`: one for all of it, one a row, or one for each `block` rows
+    /// and columns. `by` is then no tensor any more.
+    pub(crate) fn scale(&mut self, name: &str, by: &str, block: usize) -> Result<()> {
+        let values = self.read(by)?;
+        let entry = self.entry(name)?;
+        let (rows, cols) = (entry.rows(), entry.cols());
+        let shape = self.entry(by)?.shape();
+        let fits = |block: [usize; 2]| [rows.div_ceil(block[0]), cols.div_ceil(block[1])] == *shape;
+        let block = match shape {
+            [1] | [1, 1] => [rows, cols],
+            [n] | [n, 1] if *n == rows => [1, cols],
+            _ if fits([block, block]) => [block, block],
+            _ => {
+                return Err(unsupported(format!(
+                    "tensor `{by}`: {shape:?} scales for {rows} rows of {cols}; rasp knows one for all, one a row, and \
+                     one for {block} rows and columns"
+                )));
+            }
+        };
+        self.entries.remove(by);
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.scales = Some(Scales { values, block });
+        }
+        Ok(())
+    }
+
+    /// Forgets the tensors whose names end so.
+    pub(crate) fn drop_ending(&mut self, ends: &[&str]) {
+        self.entries.retain(|name, _| !ends.iter().any(|end| name.ends_with(end)));
+    }
+
     /// Whether two tensors have the same type, shape and bytes.
     pub(crate) fn same(&self, a: &Entry, b: &Entry) -> bool {
-        a.dtype == b.dtype && a.shape == b.shape && self.bytes(a) == self.bytes(b)
+        a.dtype == b.dtype && a.shape == b.shape && a.scales == b.scales && self.bytes(a) == self.bytes(b)
     }
 
     /// The whole tensor, row-major.
@@ -163,6 +210,13 @@ impl Weights {
             .map_err(|_| Error::new(Status::OutOfMemory, format!("tensor `{name}`: {count} values as f32")))?;
         values.resize(count, 0.0);
         dequantize(entry.dtype, bytes, &mut values);
+        if let Some(Scales { values: scales, block }) = &entry.scales {
+            let across = cols.div_ceil(block[1]);
+            for (row, values) in rows.clone().zip(values.chunks_exact_mut(cols)) {
+                let scales = &scales[row / block[0] * across..];
+                values.chunks_mut(block[1]).zip(scales).for_each(|(run, s)| run.iter_mut().for_each(|v| *v *= s));
+            }
+        }
         match values.iter().position(|v| !v.is_finite()) {
             None => Ok(values),
             Some(at) => Err(Error::new(

@@ -75,10 +75,19 @@ fn class(json: &Object) -> Result<(&'static Family, &'static HfClass)> {
 
 /// Variants of the classes that rasp does not compute. (Extra biases and norms show as tensors nobody asked for.)
 fn refuse_variants(json: &Object) -> Result<()> {
-    if json.value("quantization_config").is_some() {
-        return Err(unsupported(
-            "config.json: `quantization_config`; import the unquantized checkpoint or a GGUF file",
-        ));
+    if let Some(quantization) = json.object("quantization_config")? {
+        let method = quantization.str("quant_method")?.unwrap_or("unnamed");
+        // Whether weights of 8 bits have scales that rasp knows, their tensors say.
+        let floats = match method {
+            "fp8" | "fbgemm_fp8" => true,
+            "compressed-tensors" => quantization.str("format")? == Some("float-quantized"),
+            _ => false,
+        };
+        if !floats {
+            return Err(unsupported(format!(
+                "config.json: `quantization_config` ({method}); import the unquantized checkpoint or a GGUF file"
+            )));
+        }
     }
     if let Some(act) = json.str("hidden_act")?.filter(|a| !matches!(*a, "silu" | "swish")) {
         return Err(unsupported(format!("config.json: hidden_act `{act}`; rasp knows silu")));

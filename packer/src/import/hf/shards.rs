@@ -21,7 +21,7 @@ pub(super) fn open(dir: &Path) -> Result<Weights> {
     let mut entries = BTreeMap::new();
     if dir.join(SINGLE).exists() {
         read_shard(dir, SINGLE, &mut files, &mut entries)?;
-        return Ok(Weights::new(files, entries));
+        return with_scales(Weights::new(files, entries));
     }
     let Some(index) = json::read(&dir.join(INDEX))? else {
         return Err(no_weights(dir));
@@ -32,7 +32,35 @@ pub(super) fn open(dir: &Path) -> Result<Weights> {
         read_shard(dir, name, &mut files, &mut entries)?;
     }
     check_listed(&listed, &files, &entries)?;
-    Ok(Weights::new(files, entries))
+    with_scales(Weights::new(files, entries))
+}
+
+/// What weights of 8 bits are multiplied by, by the end of its name: for blocks of 128 rows and columns (DeepSeek-V3,
+/// Qwen3), or for the whole tensor or each row (compressed-tensors, FBGEMM). Scales of inputs are nothing to rasp, which
+/// computes with inputs as they are.
+const SCALES: [&str; 2] = ["_scale_inv", "_scale"];
+const INPUT_SCALES: [&str; 3] = [".input_scale", ".input_scale_ub", ".activation_scale"];
+
+/// Rows and columns that share a scale, where a tensor has fewer scales than rows.
+const BLOCK: usize = 128;
+
+/// Gives weights of 8 bits their scales, which are then no tensors of their own any more.
+fn with_scales(mut weights: Weights) -> Result<Weights> {
+    let small: Vec<String> = weights.names().filter(|n| weights.is(n, DType::F8E4M3)).map(str::to_string).collect();
+    for name in &small {
+        let found = SCALES.iter().map(|end| format!("{name}{end}")).find(|scale| weights.get(scale).is_some());
+        let Some(scale) = found else {
+            return Err(unsupported(format!(
+                "tensor `{name}`: its values have 8 bits, and there is neither `{name}{}` nor `{name}{}` to scale them by",
+                SCALES[0], SCALES[1]
+            )));
+        };
+        weights.scale(name, &scale, BLOCK)?;
+    }
+    if !small.is_empty() {
+        weights.drop_ending(&INPUT_SCALES);
+    }
+    Ok(weights)
 }
 
 fn no_weights(dir: &Path) -> Error {
@@ -87,14 +115,17 @@ fn read_shard(dir: &Path, name: &str, files: &mut Vec<Mapped>, entries: &mut BTr
             Dtype::F32 => DType::F32,
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
+            Dtype::F8_E4M3 => DType::F8E4M3,
             other => {
                 return Err(unsupported(format!(
-                    "{name}: tensor `{tensor}`: its type is {other:?}; rasp reads F32, F16 and BF16"
+                    "{name}: tensor `{tensor}`: its type is {other:?}; rasp reads F32, F16, BF16 and F8_E4M3"
                 )));
             }
         };
         let start = base + info.data_offsets.0;
-        let entry = Entry::new(&tensor, dtype, info.shape.clone(), files.len(), start, bytes.len()).map_err(within)?;
+        // A scale of a whole tensor may have no dimension.
+        let shape = if info.shape.is_empty() { vec![1] } else { info.shape.clone() };
+        let entry = Entry::new(&tensor, dtype, shape, files.len(), start, bytes.len()).map_err(within)?;
         if entries.contains_key(&tensor) {
             return Err(bad(format!("{name}: tensor `{tensor}` is in another file as well")));
         }
