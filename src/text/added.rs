@@ -1,6 +1,8 @@
 //! Added tokens, recognised in a text before all else: leftmost, and of several the longest.
 
 use super::layout::AddedToken;
+use super::split::Automaton;
+use std::sync::Arc;
 
 /// One part of a text.
 #[derive(Debug, PartialEq)]
@@ -15,10 +17,12 @@ pub(super) struct Added {
     tokens: Vec<AddedToken>,
     /// Whether any pattern starts with this byte.
     starts: [bool; 256],
+    /// Its matches are the characters of words; there if a token asks for it.
+    word: Option<Arc<Automaton>>,
 }
 
 impl Added {
-    pub fn new(mut tokens: Vec<AddedToken>) -> Added {
+    pub fn new(mut tokens: Vec<AddedToken>, word: Option<Arc<Automaton>>) -> Added {
         tokens.sort_by(|a, b| a.pattern.cmp(&b.pattern));
         let mut starts = [false; 256];
         for token in &tokens {
@@ -26,7 +30,7 @@ impl Added {
                 starts[usize::from(first)] = true;
             }
         }
-        Added { tokens, starts }
+        Added { tokens, starts, word }
     }
 
     /// Hands over the parts of `text` in order; none is empty text.
@@ -49,7 +53,7 @@ impl Added {
             // Where special tokens are not wanted, their text still hides what begins inside of it.
             let (start, end) = (at, at + token.pattern.len());
             at = end;
-            if token.special && !parse_special {
+            if token.special && !parse_special || token.single_word && self.touches_word(text, start, end) {
                 continue;
             }
             // Patterns are whole characters, and so `start` and `end` lie between characters.
@@ -68,6 +72,12 @@ impl Added {
             done = end;
         }
         if done < text.len() { part(Part::Text(&text[done..])) } else { Ok(()) }
+    }
+
+    /// True if a character of a word comes right before `start` or right after `end`.
+    fn touches_word(&self, text: &str, start: usize, end: usize) -> bool {
+        let is_word = |c: char| self.word.as_ref().is_some_and(|word| word.matches(c));
+        text[..start].chars().next_back().is_some_and(is_word) || text[end..].chars().next().is_some_and(is_word)
     }
 
     /// The longest pattern that starts `text`.
@@ -94,7 +104,8 @@ mod tests {
     use super::*;
 
     fn token(id: u32, pattern: &str, special: bool) -> AddedToken {
-        AddedToken { id, pattern: pattern.into(), special, lstrip: false, rstrip: false, normalized: false }
+        let (lstrip, rstrip, normalized, single_word) = (false, false, false, false);
+        AddedToken { id, pattern: pattern.into(), special, lstrip, rstrip, normalized, single_word }
     }
 
     fn parts(added: &Added, text: &str, parse_special: bool) -> String {
@@ -113,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_longest_of_the_leftmost() {
-        let added = Added::new(vec![token(1, "<a", false), token(2, "<a>>", true), token(3, ">b", false)]);
+        let added = Added::new(vec![token(1, "<a", false), token(2, "<a>>", true), token(3, ">b", false)], None);
         assert_eq!(parts(&added, "x<a>>b<a>b", true), "[x]2[b]13");
         assert_eq!(parts(&added, "x<a>>b<a>b", false), "[x<a>>b]13");
         assert_eq!(parts(&added, "<é", true), "[<é]");
@@ -124,8 +135,8 @@ mod tests {
     fn white_space_is_stripped_once() {
         let mut strip = token(1, "<s>", true);
         (strip.lstrip, strip.rstrip) = (true, true);
-        let added = Added::new(vec![strip, token(2, " ", false)]);
+        let added = Added::new(vec![strip, token(2, " ", false)], None);
         assert_eq!(parts(&added, "a\u{a0}\n<s>\t<s>\u{2003}b", true), "[a]11[b]");
-        assert_eq!(parts(&Added::new(vec![]), "a", true), "[a]");
+        assert_eq!(parts(&Added::new(vec![], None), "a", true), "[a]");
     }
 }

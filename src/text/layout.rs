@@ -18,6 +18,12 @@ pub const CLASS_BLOCK: usize = 128;
 /// Set in an automaton's transition if a match ends before the character read.
 pub const MATCHED: u16 = 1 << 15;
 
+/// The lowest of the bits that tell, in an automaton's backward transition, which look-aheads hold.
+pub const AHEAD_SHIFT: u32 = 13;
+
+/// The most look-aheads of an automaton that reach beyond one character.
+pub const MAX_AHEADS: usize = 3;
+
 /// Names of the tensors.
 pub mod tensor {
     /// The tokens' bytes.
@@ -41,8 +47,15 @@ pub mod tensor {
     pub const NFC_DECOMPOSITIONS: &str = "tokenizer.nfc.decompositions";
     /// Canonical compositions.
     pub const NFC_COMPOSITIONS: &str = "tokenizer.nfc.compositions";
+    /// Code point, where its compatibility decomposition begins, how long it is.
+    pub const NFKC_ROWS: &str = "tokenizer.nfkc.rows";
+    /// The characters of all compatibility decompositions.
+    pub const NFKC_CHARS: &str = "tokenizer.nfkc.chars";
 
-    /// A tensor of split `n`: `blocks`, `classes` or `next`.
+    /// Scores of a Unigram model: the halves of an `f64`, low first.
+    pub const SCORES: &str = "tokenizer.scores";
+
+    /// A tensor of split `n`: `blocks`, `classes`, `next` or `ahead`.
     pub fn split(n: usize, part: &str) -> String {
         format!("tokenizer.split.{n}.{part}")
     }
@@ -99,6 +112,17 @@ pub struct Settings {
     pub end: Vec<u32>,
     /// Decoding drops one space at the start, which encoding has put there.
     pub strip_space: bool,
+    /// Pieces are cut where the sum of the tokens' scores is largest (Unigram), not by merges.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unigram: bool,
+    /// The split whose matches are the characters of words, where an added token asks for it. Numbered as the stages'.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub word: Option<usize>,
+}
+
+/// What a file says by saying nothing: files older than a field do without it.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What merging starts from.
@@ -117,6 +141,8 @@ pub enum Alphabet {
 pub enum Rewrite {
     /// Unicode normalization form C.
     Nfc,
+    /// Unicode normalization form KC.
+    Nfkc,
     /// Puts a string before any text that is not empty.
     Prepend(String),
     /// Replaces every occurrence.
@@ -138,12 +164,33 @@ pub enum Stage {
         table: usize,
         /// What lies between matches is dropped, not kept.
         drop_gaps: bool,
+        /// Matches are dropped.
+        #[serde(default, skip_serializing_if = "is_default")]
+        drop_matches: bool,
+        /// Which neighbours are one piece.
+        #[serde(default, skip_serializing_if = "is_default")]
+        join: Join,
     },
     /// Puts a space before a piece that does not start with one.
     PrefixSpace {
         /// Only before the piece that starts the text.
         first_only: bool,
     },
+}
+
+/// Which neighbouring parts of a split are one piece.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Join {
+    /// None: every match is a piece, and so is what lies between two.
+    #[default]
+    None,
+    /// Matches that follow one another.
+    Matches,
+    /// A match and what lies before it.
+    Before,
+    /// A match and what lies after it.
+    After,
 }
 
 /// A token recognised in a text before it is split.
@@ -162,6 +209,9 @@ pub struct AddedToken {
     pub rstrip: bool,
     /// It is looked for in normalized text, not in the raw one.
     pub normalized: bool,
+    /// It is recognised only where no character of a word is next to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub single_word: bool,
 }
 
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;

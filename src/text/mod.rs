@@ -8,10 +8,10 @@
 //! # The way of a text
 //!
 //! 1. `added`: added tokens that match the raw text are cut out (leftmost-longest). What lies between goes on.
-//! 2. `normalize`: the rewrites of the settings (NFC, a prefix, a replacement), in order.
+//! 2. `normalize`: the rewrites of the settings (NFC or NFKC, a prefix, a replacement), in order.
 //! 3. `added` again, for the added tokens that match normalized text.
 //! 4. `split`: the stages of the pre-tokenizer. Each cuts every piece that the stage before it left.
-//! 5. `merge`: byte-pair encoding of each piece.
+//! 5. `merge`: byte-pair encoding of each piece; or `unigram`, where the tokens have scores.
 //!
 //! # The tables
 //!
@@ -30,10 +30,14 @@
 //! | `tokenizer.merge_index` | U32 | `[slots]` | rows of `merges`, by [`hash_pair`] of left and right |
 //! | `tokenizer.split.N.blocks` | U16 | `[8704]` | the class block of each 128 code points |
 //! | `tokenizer.split.N.classes` | U8 | `[128·b]` | character classes, a block after the other |
-//! | `tokenizer.split.N.next` | U16 | `[states, classes+1]` | the automaton of split `N`, see `split` |
-//! | `tokenizer.nfc.classes` | U32 | `[n, 2]` | sorted: code point, combining class. These three only where the normalizer has NFC |
+//! | `tokenizer.split.N.next` | U16 | `[states, (classes+1)·2^k]` | the automaton of split `N`, see `split` |
+//! | `tokenizer.split.N.ahead` | U16 | `[states, classes+1]` | its `k` look-aheads beyond one character, if there are any |
+//! | `tokenizer.nfc.classes` | U32 | `[n, 2]` | sorted: code point, combining class. These three only where the normalizer has NFC or NFKC |
 //! | `tokenizer.nfc.decompositions` | U32 | `[n, 5]` | sorted: code point, full canonical decomposition, zeros after it; no Hangul |
 //! | `tokenizer.nfc.compositions` | U32 | `[n, 3]` | sorted: first, second, composite; no Hangul |
+//! | `tokenizer.nfkc.rows` | U32 | `[n, 3]` | sorted: code point, then where in `chars` its full compatibility decomposition begins and its length; only with NFKC |
+//! | `tokenizer.nfkc.chars` | U32 | `[n]` | the characters of those decompositions |
+//! | `tokenizer.scores` | U32 | `[V, 2]` | Unigram only: a token's score, an `f64` in halves, low first; not finite where it has none |
 //!
 //! Vocabularies of SentencePiece's making write a space as `▁`. The packer rewrites their tokens and rules to say the
 //! space itself, so that a token's bytes are always what it adds to a text.
@@ -49,12 +53,13 @@ mod stop;
 mod stream;
 mod tables;
 mod tokenizer;
+mod unigram;
 mod utf8;
 
 pub use chat::{ChatTemplate, MAX_TEMPLATE_BYTES, Message};
 pub use layout::{
-    AddedToken, Alphabet, CLASS_BLOCK, MATCHED, MAX_TOKEN_BYTES, NONE, PROBES, Rewrite, Settings, Stage, hash_bytes,
-    hash_pair, kind, tensor,
+    AHEAD_SHIFT, AddedToken, Alphabet, CLASS_BLOCK, Join, MATCHED, MAX_AHEADS, MAX_TOKEN_BYTES, NONE, PROBES, Rewrite,
+    Settings, Stage, hash_bytes, hash_pair, kind, tensor,
 };
 pub use stop::{MAX_STOP_BYTES, MAX_STOPS};
 pub use stream::MAX_TEXT_BYTES;

@@ -1,16 +1,19 @@
-//! Unicode normalization form C, by tables of the file.
+//! Unicode normalization forms C and KC, by tables of the file.
 //!
 //! The tables are those that the packer's judge, Hugging Face's `tokenizers`, normalizes with (of Unicode 9): newer ones
 //! would give other ids for some texts, and tables inside the library would cost every host for the few tokenizers that
 //! ask for this.
 
 use super::layout::tensor;
-use super::tables::bad;
+use super::tables::{bad, vector};
 use crate::format::{Dtype, File, View};
 use crate::{Error, Result, Status};
 
 /// Characters that a decomposition may have; shorter ones end in zeros.
 const LONGEST: usize = 4;
+
+/// Characters that a compatibility decomposition may have (U+FDFA has 18).
+const LONGEST_COMPATIBLE: usize = 18;
 
 /// Hangul syllables are composed by arithmetic, from these on.
 const S: u32 = 0xAC00;
@@ -29,6 +32,14 @@ pub(super) struct Nfc {
     decompositions: View<u32>,
     /// First, second, composite.
     compositions: View<u32>,
+    /// The compatibility decompositions, which make form KC of form C.
+    compatible: Option<Compatible>,
+}
+
+struct Compatible {
+    /// Code point, start and length in `chars`.
+    rows: View<u32>,
+    chars: View<u32>,
 }
 
 /// A row of a table of `N` columns, sorted by its first one or two, with `key` there.
@@ -39,7 +50,8 @@ fn find<const N: usize>(table: &[u32], key: &[u32]) -> Option<[u32; N]> {
 }
 
 impl Nfc {
-    pub fn open(file: &File) -> Result<Nfc> {
+    /// The tables of form C, or, with `compatible`, of form KC.
+    pub fn open(file: &File, compatible: bool) -> Result<Nfc> {
         let table = |name: &str, columns: usize| {
             let rows = file.describe(name)?.1.first().copied().unwrap_or(0);
             file.view::<u32>(name, Dtype::U32, &[rows, columns])
@@ -54,20 +66,29 @@ impl Nfc {
         if classes.iter().skip(1).step_by(2).any(|&class| class > 254) {
             return Err(bad("the normalization tables have a combining class above 254"));
         }
-        Ok(Nfc { classes, decompositions, compositions })
+        let compatible = match compatible {
+            true => {
+                Some(Compatible::open(table(tensor::NFKC_ROWS, 3)?, vector(file, tensor::NFKC_CHARS, Dtype::U32)?)?)
+            }
+            false => None,
+        };
+        Ok(Nfc { classes, decompositions, compositions, compatible })
     }
 
-    /// The text in form C; `None` if it is seen to be so already.
+    /// The text in form C, or KC if these are its tables; `None` if it is seen to be so already.
     pub fn normalize(&self, text: &str) -> Result<Option<String>> {
-        // Everything below U+0300 (which begins with the byte 0xCC) is in form C, whatever its neighbours.
-        if text.bytes().all(|b| b < 0xCC) {
+        // Everything below U+0300 (which begins with the byte 0xCC) is in form C, whatever its neighbours; in form KC,
+        // everything below U+00A0 (0xC2).
+        let plain = if self.compatible.is_some() { 0xC2 } else { 0xCC };
+        if text.bytes().all(|b| b < plain) {
             return Ok(None);
         }
+        let longest = if self.compatible.is_some() { LONGEST_COMPATIBLE } else { LONGEST };
         let full = |_| Error::new(Status::OutOfMemory, format_args!("no memory to normalize {} bytes", text.len()));
         let mut chars: Vec<(char, u32)> = Vec::new();
         chars.try_reserve(text.len()).map_err(full)?;
         for c in text.chars() {
-            chars.try_reserve(LONGEST).map_err(full)?;
+            chars.try_reserve(longest).map_err(full)?;
             self.decompose(c, &mut chars);
         }
         // Marks between two starters stand in the order of their classes.
@@ -90,13 +111,17 @@ impl Nfc {
         Ok(Some(composed))
     }
 
+    /// A character's combining class.
     fn class(&self, c: char) -> u32 {
         if c < '\u{300}' { 0 } else { find::<2>(&self.classes, &[c as u32]).map_or(0, |[_, class]| class) }
     }
 
-    /// Appends the full canonical decomposition of a character.
+    /// Appends the full decomposition of a character.
     fn decompose(&self, c: char, out: &mut Vec<(char, u32)>) {
         let code = c as u32;
+        if let Some(parts) = self.compatible.as_ref().and_then(|tables| tables.find(code)) {
+            return out.extend(parts.iter().filter_map(|&code| char::from_u32(code)).map(|c| (c, self.class(c))));
+        }
         let mut parts = [0; LONGEST];
         if code < 0xC0 {
             return out.push((c, 0));
@@ -155,5 +180,27 @@ impl Nfc {
             return char::from_u32(a + t);
         }
         find::<3>(&self.compositions, &[a, b]).and_then(|[_, _, composite]| char::from_u32(composite))
+    }
+}
+
+impl Compatible {
+    fn open(rows: View<u32>, chars: View<u32>) -> Result<Compatible> {
+        for row in rows.as_chunks::<3>().0 {
+            let end = row[1].checked_add(row[2]).map(|end| end as usize);
+            if end.is_none_or(|end| end > chars.len()) || !(1..=LONGEST_COMPATIBLE).contains(&(row[2] as usize)) {
+                return Err(bad(format!("the compatibility decomposition of {:#x} lies outside the table", row[0])));
+            }
+        }
+        let mut codes = rows.iter().step_by(3).chain(chars.iter()).copied();
+        match codes.find(|&code| char::from_u32(code).is_none()) {
+            None => Ok(Compatible { rows, chars }),
+            Some(code) => Err(bad(format!("the normalization tables name a character {code:#x}"))),
+        }
+    }
+
+    /// The full compatibility decomposition of a character, where it has one of its own.
+    fn find(&self, code: u32) -> Option<&[u32]> {
+        let [_, start, len] = find::<3>(&self.rows, &[code])?;
+        self.chars.get(start as usize..start as usize + len as usize)
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn normalize<'t>(rewrites: &[Rewrite], nfc: Option<&Nfc>, text: &'t s
     let mut text = Cow::Borrowed(text);
     for rewrite in rewrites {
         let rewritten = match rewrite {
-            Rewrite::Nfc => match nfc {
+            Rewrite::Nfc | Rewrite::Nfkc => match nfc {
                 Some(nfc) => nfc.normalize(&text)?,
                 None => return Err(bad("there are no normalization tables")),
             },

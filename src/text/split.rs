@@ -5,22 +5,33 @@
 //! (or on the end of the text, the last column) carries [`MATCHED`] if a match ends before that character, and the
 //! state to go on from, where a later end would be preferred to this one. State 0 goes on nowhere; state 1 is where a
 //! match begins. This is leftmost-first matching, as a backtracking engine does it.
+//!
+//! A look-ahead of more than one character, such as `(?=(\d{3})+(?!\d))`, is decided beforehand: a second automaton,
+//! `ahead`, reads the text from its end, where it is in state 0. The transition on the class of the character before a
+//! place (on the last column at the start of the text) carries, from bit [`AHEAD_SHIFT`] on, which look-aheads hold at
+//! that place. Those bits choose among the `2^k` sets of columns that a row of `next` then has.
 
-use super::layout::{CLASS_BLOCK, MATCHED, tensor};
+use super::layout::{AHEAD_SHIFT, CLASS_BLOCK, MATCHED, MAX_AHEADS, tensor};
 use super::tables::{bad, vector};
-use crate::Result;
 use crate::format::{Dtype, File, View};
+use crate::{Error, Result, Status};
 
 /// Blocks of all code points.
 const BLOCKS: usize = (char::MAX as usize + 1) / CLASS_BLOCK;
 const START: u16 = 1;
+/// The bits of a backward transition that are the next state.
+const AHEAD_STATE: u16 = (1 << AHEAD_SHIFT) - 1;
 
 pub(super) struct Automaton {
     blocks: View<u16>,
     classes: View<u8>,
     next: View<u16>,
-    /// Columns of `next`: the classes and the end of the text.
+    /// The classes and the end of the text.
     columns: usize,
+    /// Sets of columns in a row of `next`: one for each setting of the look-aheads.
+    sets: usize,
+    /// `[states, columns]`, where there are look-aheads.
+    ahead: Option<View<u16>>,
 }
 
 /// One part of a split text: from where the last one ended to byte `end`.
@@ -33,15 +44,17 @@ impl Automaton {
     pub fn open(file: &File, n: usize) -> Result<Automaton> {
         let blocks = file.view::<u16>(&tensor::split(n, "blocks"), Dtype::U16, &[BLOCKS])?;
         let classes = vector::<u8>(file, &tensor::split(n, "classes"), Dtype::U8)?;
-        let name = tensor::split(n, "next");
-        let (_, shape) = file.describe(&name)?;
-        let &[states, columns] = shape else {
-            return Err(bad(format!("tensor {name} has shape {shape:?}, expected two dimensions")));
+        let (next, states, width) = matrix(file, &tensor::split(n, "next"))?;
+        let ahead = match file.contains(&tensor::split(n, "ahead")) {
+            true => Some(matrix(file, &tensor::split(n, "ahead"))?),
+            false => None,
         };
-        let next = file.view::<u16>(&name, Dtype::U16, &[states, columns])?;
-        if states < 2 || columns < 2 {
-            return Err(bad(format!("tensor {name} has shape {shape:?}")));
-        }
+        let columns = ahead.as_ref().map_or(width, |(.., columns)| *columns);
+        let aheads = if ahead.is_none() { 0..=0 } else { 1..=MAX_AHEADS };
+        let sets = aheads.map(|k| 1 << k).find(|sets| columns.checked_mul(*sets) == Some(width));
+        let Some(sets) = sets.filter(|_| states >= 2 && columns >= 2) else {
+            return Err(bad(format!("split {n}: {states} states of {width} columns, look-aheads of {columns}")));
+        };
         if blocks.iter().any(|&block| (usize::from(block) + 1) * CLASS_BLOCK > classes.len()) {
             return Err(bad(format!("split {n}: a block lies outside the classes")));
         }
@@ -51,7 +64,33 @@ impl Automaton {
         if next.iter().any(|&to| usize::from(to & !MATCHED) >= states) {
             return Err(bad(format!("split {n}: a transition leads to no state")));
         }
-        Ok(Automaton { blocks, classes, next, columns })
+        if let Some((ahead, states, _)) = &ahead
+            && ahead
+                .iter()
+                .any(|&to| usize::from(to & AHEAD_STATE) >= *states || usize::from(to >> AHEAD_SHIFT) >= sets)
+        {
+            return Err(bad(format!("split {n}: a backward transition leads to no state")));
+        }
+        Ok(Automaton { blocks, classes, next, columns, sets, ahead: ahead.map(|(view, ..)| view) })
+    }
+
+    #[inline]
+    fn class(&self, c: char) -> usize {
+        let (blocks, classes): (&[u16], &[u8]) = (&self.blocks, &self.classes);
+        let c = c as usize;
+        usize::from(classes[usize::from(blocks[c / CLASS_BLOCK]) * CLASS_BLOCK + c % CLASS_BLOCK])
+    }
+
+    /// Where the columns of a state begin, for a setting of the look-aheads.
+    #[inline]
+    fn row(&self, state: u16, set: u8) -> usize {
+        (usize::from(state) * self.sets + usize::from(set)) * self.columns
+    }
+
+    /// True if a match is this character alone, where nothing comes after it.
+    pub fn matches(&self, c: char) -> bool {
+        let state = self.next[self.row(START, 0) + self.class(c)] & !MATCHED;
+        self.next[self.row(state, 0) + self.columns - 1] & MATCHED != 0
     }
 
     /// Cuts `text` into matches and what lies between them, and hands each part to `part`.
@@ -59,10 +98,11 @@ impl Automaton {
         // A sound automaton reads a text a few times over. One made to read all the rest from every position would
         // not return for a long text.
         let mut budget = 64 * text.len() + 4096;
+        let holds = self.look_ahead(text)?;
         let mut matched_to = 0;
         let mut at = 0;
         while let Some(c) = text[at..].chars().next() {
-            match self.match_at(&text[at..], &mut budget)? {
+            match self.match_at(&text[at..], holds.get(at..).unwrap_or(&[]), &mut budget)? {
                 Some(len) => {
                     if matched_to < at {
                         part(Part { end: at, matched: false })?;
@@ -77,16 +117,37 @@ impl Automaton {
         if matched_to < at { part(Part { end: at, matched: false }) } else { Ok(()) }
     }
 
+    /// Which look-aheads hold at each place between characters, by its byte; empty if there are none.
+    fn look_ahead(&self, text: &str) -> Result<Vec<u8>> {
+        let Some(ahead) = &self.ahead else { return Ok(Vec::new()) };
+        let ahead: &[u16] = ahead;
+        let mut holds = Vec::new();
+        let full = |_| Error::new(Status::OutOfMemory, format!("no memory to split {} bytes of text", text.len()));
+        holds.try_reserve_exact(text.len() + 1).map_err(full)?;
+        holds.resize(text.len() + 1, 0);
+        let (mut state, mut at) = (0, text.len());
+        let mut step = |before: usize, at: usize| {
+            let to = ahead[state * self.columns + before];
+            holds[at] = (to >> AHEAD_SHIFT) as u8;
+            state = usize::from(to & AHEAD_STATE);
+        };
+        for (start, c) in text.char_indices().rev() {
+            step(self.class(c), at);
+            at = start;
+        }
+        step(self.columns - 1, 0);
+        Ok(holds)
+    }
+
     /// The length of the match that starts `text`, if there is one that is not empty.
     #[inline]
-    fn match_at(&self, text: &str, budget: &mut usize) -> Result<Option<usize>> {
-        let (blocks, classes, next): (&[u16], &[u8], &[u16]) = (&self.blocks, &self.classes, &self.next);
+    fn match_at(&self, text: &str, holds: &[u8], budget: &mut usize) -> Result<Option<usize>> {
+        let next: &[u16] = &self.next;
+        let set = |at: usize| holds.get(at).copied().unwrap_or(0);
         let mut state = START;
         let mut found = None;
         for (at, c) in text.char_indices() {
-            let c = c as usize;
-            let class = classes[usize::from(blocks[c / CLASS_BLOCK]) * CLASS_BLOCK + c % CLASS_BLOCK];
-            let to = next[usize::from(state) * self.columns + usize::from(class)];
+            let to = next[self.row(state, set(at)) + self.class(c)];
             if to & MATCHED != 0 && at > 0 {
                 found = Some(at);
             }
@@ -97,7 +158,7 @@ impl Automaton {
             }
         }
         *budget = budget.saturating_sub(text.len());
-        if next[usize::from(state) * self.columns + self.columns - 1] & MATCHED != 0 {
+        if next[self.row(state, set(text.len())) + self.columns - 1] & MATCHED != 0 {
             found = Some(text.len());
         }
         self.within(*budget, found)
@@ -106,4 +167,16 @@ impl Automaton {
     fn within(&self, budget: usize, found: Option<usize>) -> Result<Option<usize>> {
         if budget == 0 { Err(bad("the split automaton takes more than linear time")) } else { Ok(found) }
     }
+}
+
+/// A tensor of two dimensions, with its rows and columns.
+fn matrix(file: &File, name: &str) -> Result<(View<u16>, usize, usize)> {
+    let (_, shape) = file.describe(name)?;
+    let &[rows, columns] = shape else {
+        return Err(bad(format!("tensor {name} has shape {shape:?}, expected two dimensions")));
+    };
+    if rows == 0 {
+        return Err(bad(format!("tensor {name} has shape {shape:?}")));
+    }
+    Ok((file.view::<u16>(name, Dtype::U16, shape)?, rows, columns))
 }

@@ -102,6 +102,11 @@ impl Vocabulary {
         self.kinds.len()
     }
 
+    /// Bytes of the longest token.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
     pub fn bytes(&self, id: u32) -> Option<&[u8]> {
         let at = id as usize;
         if at >= self.kinds.len() {

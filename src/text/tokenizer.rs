@@ -1,12 +1,13 @@
 //! The tokenizer: text to ids and back.
 
 use super::added::{Added, Part};
-use super::layout::{Rewrite, Settings, Stage, kind};
+use super::layout::{Join, Rewrite, Settings, Stage, kind};
 use super::merge::{Model, Scratch, reserve};
 use super::nfc::Nfc;
 use super::normalize::normalize;
 use super::split::Automaton;
 use super::tables::{Merges, Vocabulary, bad};
+use super::unigram::{Scores, Unigram};
 use crate::format::{File, key};
 use crate::{Error, Result, Status};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct EncodeOptions {
 pub struct Tokenizer {
     vocabulary: Vocabulary,
     merges: Merges,
+    /// There if pieces are cut by scores, not by merges.
+    scores: Option<Scores>,
     settings: Settings,
     stages: Vec<Step>,
     /// There if a rewrite needs it.
@@ -43,7 +46,7 @@ pub struct Tokenizer {
 
 /// A stage with its automaton at hand.
 enum Step {
-    Split { automaton: Arc<Automaton>, drop_gaps: bool },
+    Split { automaton: Arc<Automaton>, drop_gaps: bool, drop_matches: bool, join: Join },
     PrefixSpace { first_only: bool },
 }
 
@@ -55,33 +58,42 @@ impl Tokenizer {
         let merges = Merges::open(file, vocabulary.len()).map_err(|e| e.context("tokenizer"))?;
         check(&settings, vocabulary.len()).map_err(|e| e.context("tokenizer"))?;
         let mut automata: Vec<Arc<Automaton>> = Vec::new();
+        let mut open = |table: usize| -> Result<Arc<Automaton>> {
+            // Tables are numbered in the order of the stages that first use them.
+            if table == automata.len() {
+                automata.push(Arc::new(Automaton::open(file, table)?));
+            }
+            Ok(automata.get(table).ok_or_else(|| bad(format!("no split {table}")))?.clone())
+        };
         let mut stages = Vec::new();
         for stage in &settings.stages {
             stages.push(match *stage {
-                Stage::Split { table, drop_gaps } => {
-                    // Tables are numbered in the order of the stages that first use them.
-                    if table == automata.len() {
-                        automata.push(Arc::new(Automaton::open(file, table)?));
-                    }
-                    let automaton = automata.get(table).ok_or_else(|| bad(format!("no split {table}")))?.clone();
-                    Step::Split { automaton, drop_gaps }
+                Stage::Split { table, drop_gaps, drop_matches, join } => {
+                    Step::Split { automaton: open(table)?, drop_gaps, drop_matches, join }
                 }
                 Stage::PrefixSpace { first_only } => Step::PrefixSpace { first_only },
             });
         }
-        let nfc = match settings.normalizer.contains(&Rewrite::Nfc) {
-            true => Some(Nfc::open(file).map_err(|e| e.context("tokenizer"))?),
+        let word = settings.word.map(&mut open).transpose()?;
+        let scores = match settings.unigram {
+            true => Some(Scores::open(file, vocabulary.len()).map_err(|e| e.context("tokenizer"))?),
+            false => None,
+        };
+        let forms = [Rewrite::Nfc, Rewrite::Nfkc].map(|form| settings.normalizer.contains(&form));
+        let nfc = match forms.contains(&true) {
+            true => Some(Nfc::open(file, forms[1]).map_err(|e| e.context("tokenizer"))?),
             false => None,
         };
         let (normalized, raw) = std::mem::take(&mut settings.added).into_iter().partition(|t| t.normalized);
         Ok(Tokenizer {
             vocabulary,
             merges,
+            scores,
             settings,
             stages,
             nfc,
-            added: Added::new(raw),
-            added_normalized: Added::new(normalized),
+            added: Added::new(raw, word.clone()),
+            added_normalized: Added::new(normalized, word),
         })
     }
 
@@ -192,6 +204,15 @@ impl Tokenizer {
         self.settings.end.contains(&id)
     }
 
+    /// Appends the tokens of a piece that nothing cuts any more.
+    fn encode_piece(&self, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
+        let Settings { byte_fallback, unknown, .. } = self.settings;
+        match &self.scores {
+            Some(scores) => Unigram { vocabulary: &self.vocabulary, scores, byte_fallback, unknown }.encode(piece, out),
+            None => self.model().encode(piece, scratch, out),
+        }
+    }
+
     fn model(&self) -> Model<'_> {
         Model {
             vocabulary: &self.vocabulary,
@@ -236,17 +257,31 @@ impl Run<'_> {
     /// A piece before the first of `stages`.
     fn stage(&mut self, stages: &[Step], piece: &str, at_start: bool) -> Result<()> {
         match stages.split_first() {
-            None => self.tokenizer.model().encode(piece, &mut self.scratch, self.out),
-            Some((Step::Split { automaton, drop_gaps }, rest)) => {
-                let mut start = 0;
+            None => self.tokenizer.encode_piece(piece, &mut self.scratch, self.out),
+            Some((Step::Split { automaton, drop_gaps, drop_matches, join }, rest)) => {
+                // The piece in the making, and whether its last part is a match.
+                let (mut from, mut to, mut last) = (0, 0, None);
+                let mut pass = |from: usize, to: usize, matched: Option<bool>| match matched {
+                    Some(true) if *drop_matches => Ok(()),
+                    Some(false) if *drop_gaps => Ok(()),
+                    Some(_) => self.stage(rest, &piece[from..to], at_start && from == 0),
+                    None => Ok(()),
+                };
                 automaton.split(piece, |part| {
-                    let (from, to) = (start, part.end);
-                    start = to;
-                    if !part.matched && *drop_gaps {
-                        return Ok(());
+                    let joined = match join {
+                        Join::None => false,
+                        Join::Matches => last == Some(true) && part.matched,
+                        Join::Before => last == Some(false) && part.matched,
+                        Join::After => last == Some(true) && !part.matched,
+                    };
+                    if !joined {
+                        pass(from, to, last)?;
+                        from = to;
                     }
-                    self.stage(rest, &piece[from..to], at_start && from == 0)
-                })
+                    (to, last) = (part.end, Some(part.matched));
+                    Ok(())
+                })?;
+                pass(from, to, last)
             }
             Some((Step::PrefixSpace { first_only }, rest)) => {
                 if piece.starts_with(' ') || (*first_only && !at_start) {
@@ -269,6 +304,9 @@ fn check(settings: &Settings, vocab: usize) -> Result<()> {
     }
     if settings.added.iter().any(|token| token.pattern.is_empty()) {
         return Err(bad("an added token has no text"));
+    }
+    if settings.normalizer.contains(&Rewrite::Nfc) && settings.normalizer.contains(&Rewrite::Nfkc) {
+        return Err(bad("both normalization forms"));
     }
     if settings.stages.len() > MAX_STEPS || settings.normalizer.len() > MAX_STEPS {
         return Err(bad(format!("more than {MAX_STEPS} stages or rewrites")));

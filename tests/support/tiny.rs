@@ -165,6 +165,8 @@ impl Tiny {
             eos: Some(END),
             end: vec![END],
             strip_space: false,
+            unigram: false,
+            word: None,
         };
         let json = |value: serde_json::Result<String>| value.unwrap();
         let mut metadata = vec![

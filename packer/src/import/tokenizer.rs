@@ -23,7 +23,7 @@ pub enum TokenizerSource {
 /// The `tokenizer.ggml.*` metadata of a GGUF file. Special ids are below `tokens.len()`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GgufTokenizer {
-    /// The kind: `gpt2` is byte-level BPE, `llama` is SentencePiece.
+    /// The kind: `gpt2` is byte-level BPE, `llama` is SentencePiece's BPE, `t5` its Unigram.
     pub model: String,
     /// Which pre-tokenizer splits text, such as `llama-bpe` or `qwen2`.
     pub pre: Option<String>,
@@ -54,4 +54,8 @@ pub struct GgufTokenizer {
     pub add_eos: Option<bool>,
     /// Whether text is preceded by a space.
     pub add_space_prefix: Option<bool>,
+    /// Whether white space at the ends, and all but one of a run, is dropped.
+    pub remove_extra_whitespaces: Option<bool>,
+    /// Whether there is a compiled normalizer (`precompiled_charsmap`).
+    pub has_charsmap: bool,
 }

@@ -2,12 +2,14 @@
 //!
 //! A Thompson NFA over character classes, determinized with the order of preference kept: a state is the ordered list
 //! of what may go on, and whatever is less preferred than a match is dropped. Because a transition is chosen when its
-//! character is known, a look-ahead of one character is decided in the same step.
+//! character is known, a look-ahead of one character is decided in the same step. Longer ones are what `ahead` is for;
+//! to this automaton they are a part of the symbol that it reads.
 
-use super::pattern::{Ahead, Pattern};
-use rasp::text::{CLASS_BLOCK, MATCHED};
-use rasp::{Error, Result, Status};
-use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind};
+use super::ahead;
+use super::nfa::{MATCH, Nfa, Node, Ranges, Test, refuse};
+use super::pattern::{Ahead, Pattern, What};
+use rasp::Result;
+use rasp::text::{CLASS_BLOCK, MATCHED, MAX_AHEADS};
 use std::collections::HashMap;
 
 /// The tables of one split, see `rasp::text`.
@@ -18,110 +20,20 @@ pub(super) struct Automaton {
     /// `[states, columns]`.
     pub next: Vec<u16>,
     pub columns: usize,
+    /// `[states, columns of one set]`, where there are look-aheads beyond one character.
+    pub ahead: Option<Vec<u16>>,
+    /// Columns of one set.
+    pub width: usize,
 }
 
-type NodeId = usize;
-type Ranges = Vec<(u32, u32)>;
-
-enum Node {
-    /// A character of the set, then on.
-    Char(usize, NodeId),
-    /// Whichever way, the first preferred.
-    Split(Vec<NodeId>),
-    /// On, if the next character is (or is not) of the set.
-    Ahead {
-        set: usize,
-        negated: bool,
-        then: NodeId,
-    },
-    Match,
+impl Automaton {
+    /// True if no text has a match.
+    pub fn matches_nothing(&self) -> bool {
+        self.next.iter().all(|to| to & MATCHED == 0)
+    }
 }
 
-/// Far more than any pattern in use needs; a counted repetition can ask for any number.
-const MAX_NODES: usize = 20_000;
 const MAX_STATES: usize = 8_000;
-
-const MATCH: NodeId = 0;
-
-#[derive(Default)]
-struct Nfa {
-    nodes: Vec<Node>,
-    sets: Vec<Ranges>,
-}
-
-fn refuse(what: &str) -> Error {
-    Error::new(Status::Unsupported, format!("split pattern: {what}"))
-}
-
-impl Nfa {
-    fn add(&mut self, node: Node) -> Result<NodeId> {
-        if self.nodes.len() >= MAX_NODES {
-            return Err(refuse("too large"));
-        }
-        self.nodes.push(node);
-        Ok(self.nodes.len() - 1)
-    }
-
-    fn set(&mut self, ranges: Ranges) -> usize {
-        self.sets.iter().position(|s| *s == ranges).unwrap_or_else(|| {
-            self.sets.push(ranges);
-            self.sets.len() - 1
-        })
-    }
-
-    fn class(&mut self, class: &ClassUnicode) -> usize {
-        self.set(class.ranges().iter().map(|r| (r.start() as u32, r.end() as u32)).collect())
-    }
-
-    /// Nodes that match `hir` and go on at `then`; gives the first.
-    fn compile(&mut self, hir: &Hir, then: NodeId) -> Result<NodeId> {
-        match hir.kind() {
-            HirKind::Empty => Ok(then),
-            HirKind::Literal(literal) => {
-                let text = std::str::from_utf8(&literal.0).map_err(|_| refuse("a literal that is not UTF-8"))?;
-                text.chars().rev().try_fold(then, |then, c| {
-                    let set = self.set(vec![(c as u32, c as u32)]);
-                    self.add(Node::Char(set, then))
-                })
-            }
-            HirKind::Class(class) => {
-                let set = match class {
-                    Class::Unicode(class) => self.class(class),
-                    Class::Bytes(class) => {
-                        let class = class.to_unicode_class().ok_or_else(|| refuse("a class of bytes"))?;
-                        self.class(&class)
-                    }
-                };
-                self.add(Node::Char(set, then))
-            }
-            HirKind::Look(look) => Err(refuse(&format!("an anchor ({look:?})"))),
-            HirKind::Capture(capture) => self.compile(&capture.sub, then),
-            HirKind::Concat(parts) => parts.iter().rev().try_fold(then, |then, part| self.compile(part, then)),
-            HirKind::Alternation(parts) => {
-                let ways = parts.iter().map(|part| self.compile(part, then)).collect::<Result<_>>()?;
-                self.add(Node::Split(ways))
-            }
-            HirKind::Repetition(repetition) => {
-                let order = |on, out| if repetition.greedy { vec![on, out] } else { vec![out, on] };
-                let mut start = then;
-                match repetition.max {
-                    None => {
-                        start = self.add(Node::Split(Vec::new()))?;
-                        let on = self.compile(&repetition.sub, start)?;
-                        self.nodes[start] = Node::Split(order(on, then));
-                    }
-                    Some(max) => {
-                        for _ in repetition.min..max {
-                            let on = self.compile(&repetition.sub, start)?;
-                            start = self.add(Node::Split(order(on, then)))?;
-                        }
-                    }
-                }
-                (0..repetition.min).try_fold(start, |start, _| self.compile(&repetition.sub, start))
-            }
-        }
-    }
-}
 
 /// Classes: code points that no set tells apart.
 struct Classes {
@@ -164,32 +76,46 @@ fn classify(sets: &[Ranges]) -> Result<Classes> {
     Ok(Classes { blocks, classes, members })
 }
 
+/// What is read at a place: the class of the character there by its sets, or the end of the text; and which of the
+/// look-aheads hold there.
+struct Symbol<'a> {
+    sets: Option<&'a [bool]>,
+    holds: usize,
+}
+
 /// What a state becomes.
 struct Step {
-    to: Vec<NodeId>,
+    to: Vec<usize>,
     matched: bool,
 }
 
-/// Follows a state over one symbol: a class by its sets, or the end of the text.
-fn step(nfa: &Nfa, state: &[NodeId], symbol: Option<&[bool]>) -> Step {
+/// Follows a state over one symbol.
+fn step(nfa: &Nfa, state: &[usize], symbol: &Symbol) -> Step {
+    let in_set = |set: usize| symbol.sets.is_some_and(|sets| sets[set]);
     let mut seen = vec![false; nfa.nodes.len()];
     let mut to = Vec::new();
-    let mut stack: Vec<NodeId> = state.iter().rev().copied().collect();
+    let mut stack: Vec<usize> = state.iter().rev().copied().collect();
     while let Some(id) = stack.pop() {
         if std::mem::replace(&mut seen[id], true) {
             continue;
         }
         match &nfa.nodes[id] {
             // All that is still on the stack is less preferred than this match.
-            Node::Match => return Step { to, matched: true },
+            Node::Match(_) => return Step { to, matched: true },
             Node::Split(ways) => stack.extend(ways.iter().rev()),
-            Node::Ahead { set, negated, then } => {
-                if symbol.is_some_and(|sets| sets[*set]) != *negated {
+            Node::If { test, negated, then } => {
+                let holds = match test {
+                    Test::Next(set) => in_set(*set),
+                    Test::Ahead(n) => symbol.holds >> n & 1 == 1,
+                    // Only the backward automaton knows what came before; its nodes are not these.
+                    Test::Boundary(_) => false,
+                };
+                if holds != *negated {
                     stack.push(*then);
                 }
             }
             Node::Char(set, then) => {
-                if symbol.is_some_and(|sets| sets[*set]) && !to.contains(then) {
+                if in_set(*set) && !to.contains(then) {
                     to.push(*then);
                 }
             }
@@ -200,30 +126,47 @@ fn step(nfa: &Nfa, state: &[NodeId], symbol: Option<&[bool]>) -> Step {
 
 /// Compiles a pattern.
 pub(super) fn compile(pattern: &Pattern) -> Result<Automaton> {
-    let mut nfa = Nfa { nodes: vec![Node::Match], sets: Vec::new() };
+    let mut nfa = Nfa::new(pattern.marks, false);
+    let mut aheads = Vec::new();
     let mut ways = Vec::new();
-    for alternative in &pattern.0 {
+    for alternative in &pattern.alternatives {
         let end = match &alternative.ahead {
             None => MATCH,
-            Some(Ahead { class, negated }) => {
-                let set = nfa.class(class);
-                nfa.add(Node::Ahead { set, negated: *negated, then: MATCH })?
+            Some(Ahead { what, negated }) => {
+                let test = match what {
+                    What::Class(class) => Test::Next(nfa.class(class)),
+                    What::Any(alternatives) => {
+                        aheads.push(alternatives.as_slice());
+                        Test::Ahead(aheads.len() - 1)
+                    }
+                };
+                nfa.add(Node::If { test, negated: *negated, then: MATCH })?
             }
         };
         ways.push(nfa.compile(&alternative.body, end)?);
     }
+    if aheads.len() > MAX_AHEADS {
+        return Err(refuse("more than three look-aheads beyond one character"));
+    }
     let start = nfa.add(Node::Split(ways))?;
+    let backward = ahead::build(&aheads, &mut nfa)?;
     let Classes { blocks, classes, members } = classify(&nfa.sets)?;
+    let ahead = backward.map(|backward| backward.determinize(&members)).transpose()?;
 
-    let symbols: Vec<Option<&[bool]>> = members.iter().map(|m| Some(m.as_slice())).chain([None]).collect();
+    let width = members.len() + 1;
+    let symbols: Vec<Symbol> = (0..1 << aheads.len())
+        .flat_map(|holds| {
+            members.iter().map(|m| Some(m.as_slice())).chain([None]).map(move |sets| Symbol { sets, holds })
+        })
+        .collect();
     // State 0 goes on nowhere, state 1 is the start.
-    let mut states: Vec<Vec<NodeId>> = vec![Vec::new(), vec![start]];
-    let mut known: HashMap<Vec<NodeId>, usize> = states.iter().cloned().zip(0..).collect();
+    let mut states: Vec<Vec<usize>> = vec![Vec::new(), vec![start]];
+    let mut known: HashMap<Vec<usize>, usize> = states.iter().cloned().zip(0..).collect();
     let mut next = Vec::new();
     let mut at = 0;
     while at < states.len() {
         for symbol in &symbols {
-            let Step { to, matched } = step(&nfa, &states[at], *symbol);
+            let Step { to, matched } = step(&nfa, &states[at], symbol);
             if at == 1 && matched {
                 return Err(refuse("matches the empty text"));
             }
@@ -239,22 +182,22 @@ pub(super) fn compile(pattern: &Pattern) -> Result<Automaton> {
         }
         at += 1;
     }
-    Ok(Automaton { blocks, classes, next, columns: symbols.len() })
+    Ok(Automaton { blocks, classes, next, columns: symbols.len(), ahead, width })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rasp::Status;
 
     #[test]
     fn the_patterns_in_use_stay_small() {
-        for pattern in
-            [super::super::GPT2_PATTERN, super::super::gguf::LLAMA3_PATTERN, super::super::gguf::QWEN2_PATTERN]
-        {
+        use super::super::{GPT2_PATTERN, pre};
+        for pattern in [GPT2_PATTERN, pre::LLAMA3, pre::QWEN2, pre::O200K, pre::RIGHT_TO_LEFT] {
             let automaton = compile(&Pattern::parse(pattern).unwrap()).unwrap();
             let states = automaton.next.len() / automaton.columns;
-            assert!(states < 64 && automaton.columns < 40, "{states} states of {} columns", automaton.columns);
-            assert!(automaton.classes.len() < 40_000, "{} bytes of classes", automaton.classes.len());
+            assert!(states < 80 && automaton.columns < 60, "{states} states of {} columns", automaton.columns);
+            assert!(automaton.classes.len() < 80_000, "{} bytes of classes", automaton.classes.len());
         }
     }
 
@@ -264,5 +207,13 @@ mod tests {
             let error = Pattern::parse(pattern).and_then(|p| compile(&p)).unwrap_err();
             assert_eq!(error.status(), Status::Unsupported, "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_pattern_of_spaces_finds_none_where_there_are_marks() {
+        let mut pattern = Pattern::parse(" +").unwrap();
+        assert!(!compile(&pattern).unwrap().matches_nothing());
+        pattern.marks = true;
+        assert!(compile(&pattern).unwrap().matches_nothing());
     }
 }

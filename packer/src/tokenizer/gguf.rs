@@ -1,59 +1,12 @@
 //! A GGUF file's tokenizer as the `tokenizer.json` it was made from would have said it.
 
 use super::rules::MARK;
-use super::{bad, unsupported};
+use super::{bad, pre, unsupported};
 use crate::import::GgufTokenizer;
 use rasp::Result;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::collections::HashMap;
-
-pub(super) const LLAMA3_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-pub(super) const QWEN2_PATTERN: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// A pre-tokenizer by its name in `tokenizer.ggml.pre`.
-struct Pre {
-    names: &'static [&'static str],
-    split: Split,
-    nfc: bool,
-    ignore_merges: bool,
-    /// Whether text is preceded by `bos` where the file does not say.
-    add_bos: bool,
-}
-
-enum Split {
-    /// GPT-2's pattern.
-    Gpt2,
-    /// Each digit alone, then GPT-2's pattern.
-    DigitsGpt2,
-    /// A pattern of its own.
-    Pattern(&'static str),
-}
-
-const PRES: [Pre; 4] = [
-    Pre { names: &["gpt-2", "phi-2"], split: Split::Gpt2, nfc: false, ignore_merges: false, add_bos: false },
-    Pre {
-        names: &["smollm", "starcoder", "refact"],
-        split: Split::DigitsGpt2,
-        nfc: false,
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Pre {
-        names: &["llama-bpe", "llama3", "llama-v3"],
-        split: Split::Pattern(LLAMA3_PATTERN),
-        nfc: false,
-        ignore_merges: true,
-        add_bos: true,
-    },
-    Pre {
-        names: &["qwen2", "deepseek-r1-qwen"],
-        split: Split::Pattern(QWEN2_PATTERN),
-        nfc: true,
-        ignore_merges: false,
-        add_bos: false,
-    },
-];
 
 /// `tokenizer.ggml.token_type`.
 mod kind {
@@ -62,6 +15,7 @@ mod kind {
     pub const CONTROL: i32 = 3;
     pub const USER_DEFINED: i32 = 4;
     pub const UNUSED: i32 = 5;
+    pub const BYTE: i32 = 6;
 }
 
 fn type_of(gguf: &GgufTokenizer, id: usize) -> i32 {
@@ -73,15 +27,44 @@ fn type_of(gguf: &GgufTokenizer, id: usize) -> i32 {
     }
 }
 
+/// The tokens' texts as `tokenizer.json` has them: SentencePiece writes marks for spaces, and converters put runs of them
+/// that are user-defined (Gemma's) as spaces into the file.
+fn texts(gguf: &GgufTokenizer) -> Vec<Cow<'_, str>> {
+    let spaces = |id: usize, text: &str| {
+        gguf.model == "llama" && type_of(gguf, id) == kind::USER_DEFINED && text.bytes().all(|b| b == b' ')
+    };
+    let all = gguf.tokens.iter().enumerate();
+    all.map(|(id, text)| match spaces(id, text) {
+        true => Cow::Owned(text.replace(' ', MARK.encode_utf8(&mut [0; 4]))),
+        false => Cow::Borrowed(text.as_str()),
+    })
+    .collect()
+}
+
+/// How SentencePiece's tokens become text.
+fn decoders(strip: bool) -> Value {
+    let mark = MARK.to_string();
+    let mut steps = vec![
+        json!({"type": "Replace", "pattern": {"String": mark}, "content": " "}),
+        json!({"type": "ByteFallback"}),
+        json!({"type": "Fuse"}),
+    ];
+    if strip {
+        steps.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+    }
+    steps.into()
+}
+
 pub(super) fn to_json(gguf: &GgufTokenizer) -> Result<Value> {
     let mut vocab = Map::new();
     let mut added = Vec::new();
-    for (id, text) in gguf.tokens.iter().enumerate() {
+    let texts = texts(gguf);
+    for (id, text) in texts.iter().enumerate() {
         let kind = type_of(gguf, id);
-        if kind == kind::UNUSED {
+        if kind == kind::UNUSED && gguf.model != "t5" {
             continue;
         }
-        if vocab.insert(text.clone(), id.into()).is_some() {
+        if vocab.insert(text.to_string(), id.into()).is_some() {
             return Err(bad(format!("two tokens are {text:?}")));
         }
         if [kind::UNKNOWN, kind::CONTROL, kind::USER_DEFINED].contains(&kind) {
@@ -93,8 +76,9 @@ pub(super) fn to_json(gguf: &GgufTokenizer) -> Result<Value> {
     }
     let rules = match gguf.model.as_str() {
         "gpt2" => byte_level(gguf)?,
-        "llama" => sentence_piece(gguf)?,
-        other => return Err(unsupported(format!("tokenizer.ggml.model {other:?}; known are gpt2, llama"))),
+        "llama" => sentence_piece(gguf, &texts)?,
+        "t5" => unigram(gguf)?,
+        other => return Err(unsupported(format!("tokenizer.ggml.model {other:?}; known are gpt2, llama and t5"))),
     };
     let token = |id: Option<u32>| id.and_then(|id| Some((id, gguf.tokens.get(id as usize)?)));
     let mut single = vec![json!({"Sequence": {"id": "A", "type_id": 0}})];
@@ -108,15 +92,21 @@ pub(super) fn to_json(gguf: &GgufTokenizer) -> Result<Value> {
     {
         single.insert(0, special(bos));
     }
-    if gguf.add_eos.unwrap_or(false)
+    if gguf.add_eos.unwrap_or(gguf.model == "t5")
         && let Some(eos) = token(gguf.eos)
     {
         single.push(special(eos));
     }
     let mut model = json!({"type": "BPE", "ignore_merges": rules.ignore_merges, "byte_fallback": rules.byte_fallback});
-    model["merges"] = rules.merges;
-    model["vocab"] = Value::Object(vocab);
-    if rules.byte_fallback {
+    if gguf.model == "t5" {
+        let scored = texts.iter().zip(&gguf.scores).map(|(text, score)| json!([text, score]));
+        model = json!({"type": "Unigram", "unk_id": gguf.unk, "byte_fallback": rules.byte_fallback});
+        model["vocab"] = scored.collect();
+    } else {
+        model["merges"] = rules.merges;
+        model["vocab"] = Value::Object(vocab);
+    }
+    if gguf.model == "llama" {
         model["unk_token"] = token(gguf.unk).map_or(Value::Null, |(_, text)| text.as_str().into());
         model["fuse_unk"] = true.into();
     }
@@ -133,7 +123,7 @@ pub(super) fn to_json(gguf: &GgufTokenizer) -> Result<Value> {
     }))
 }
 
-/// What differs between the two kinds of model.
+/// What differs between the kinds of model.
 struct Rules {
     normalizer: Value,
     pre_tokenizer: Value,
@@ -145,22 +135,15 @@ struct Rules {
 }
 
 fn byte_level(gguf: &GgufTokenizer) -> Result<Rules> {
-    let name = gguf.pre.as_deref().unwrap_or("default");
-    let pre = PRES.iter().find(|pre| pre.names.contains(&name)).ok_or_else(|| {
-        let known: Vec<&str> = PRES.iter().flat_map(|pre| pre.names).copied().collect();
+    let Some(name) = gguf.pre.as_deref() else {
+        let what = "there is no `tokenizer.ggml.pre`, which says how text is split; convert the model again";
+        return Err(unsupported(what));
+    };
+    let pre = pre::by_name(name).ok_or_else(|| {
+        let known: Vec<&str> = pre::names().collect();
         unsupported(format!("tokenizer.ggml.pre {name:?}; known are {}", known.join(", ")))
     })?;
     let prefix = gguf.add_space_prefix.unwrap_or(false);
-    let byte_level = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": use_regex});
-    let sequence = |first: Value, second: Value| json!({"type": "Sequence", "pretokenizers": [first, second]});
-    let pre_tokenizer = match pre.split {
-        Split::Gpt2 => byte_level(true),
-        Split::DigitsGpt2 => sequence(json!({"type": "Digits", "individual_digits": true}), byte_level(true)),
-        Split::Pattern(regex) => sequence(
-            json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false}),
-            byte_level(false),
-        ),
-    };
     let mut merges = Vec::new();
     for merge in &gguf.merges {
         // A piece may itself begin with a space in careless files; neither half is ever empty.
@@ -170,7 +153,7 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<Rules> {
     }
     Ok(Rules {
         normalizer: if pre.nfc { json!({"type": "NFC"}) } else { Value::Null },
-        pre_tokenizer,
+        pre_tokenizer: pre.to_json(prefix),
         decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
         merges: merges.into(),
         ignore_merges: pre.ignore_merges,
@@ -179,7 +162,7 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<Rules> {
     })
 }
 
-fn sentence_piece(gguf: &GgufTokenizer) -> Result<Rules> {
+fn sentence_piece(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Result<Rules> {
     if gguf.scores.is_empty() {
         return Err(bad("a SentencePiece vocabulary without scores"));
     }
@@ -187,16 +170,14 @@ fn sentence_piece(gguf: &GgufTokenizer) -> Result<Rules> {
     let mark = MARK.to_string();
     let replace = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
     let mut normalizers = vec![replace(" ", &mark)];
-    let mut decoders = vec![replace(&mark, " "), json!({"type": "ByteFallback"}), json!({"type": "Fuse"})];
     if prefix {
         normalizers.insert(0, json!({"type": "Prepend", "prepend": mark}));
-        decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
     }
     Ok(Rules {
         normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
         pre_tokenizer: Value::Null,
-        decoder: json!({"type": "Sequence", "decoders": decoders}),
-        merges: merges_of_scores(gguf),
+        decoder: json!({"type": "Sequence", "decoders": decoders(prefix)}),
+        merges: merges_of_scores(gguf, texts),
         ignore_merges: false,
         byte_fallback: true,
         add_bos: true,
@@ -205,13 +186,19 @@ fn sentence_piece(gguf: &GgufTokenizer) -> Result<Rules> {
 
 /// SentencePiece joins the pair whose product scores best. As Hugging Face's converter does, each way to make a token
 /// of two becomes a merge; the better the token's score the earlier, and of its ways the one with the longer left.
-fn merges_of_scores(gguf: &GgufTokenizer) -> Value {
-    let normal = |id: &usize| type_of(gguf, *id) == kind::NORMAL;
+fn merges_of_scores(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Value {
+    // SentencePiece has its user-defined pieces before all others, and their scores in a file mean nothing. Of those only
+    // runs of spaces can come about by merging: the others are recognised in the text before.
+    let score = |id: usize| match type_of(gguf, id) {
+        kind::NORMAL => Some(gguf.scores[id]),
+        kind::USER_DEFINED if texts[id].chars().all(|c| c == MARK) => Some(0.0),
+        _ => None,
+    };
     let ids: HashMap<&str, usize> =
-        (0..gguf.tokens.len()).filter(normal).map(|id| (gguf.tokens[id].as_str(), id)).collect();
+        (0..texts.len()).filter(|&id| score(id).is_some()).map(|id| (&*texts[id], id)).collect();
     let mut merges: Vec<(f32, usize, usize, [&str; 2])> = Vec::new();
-    for id in (0..gguf.tokens.len()).filter(normal) {
-        let token = gguf.tokens[id].as_str();
+    for (id, score) in (0..texts.len()).filter_map(|id| Some((id, score(id)?))) {
+        let token = &*texts[id];
         let mut ways: Vec<(usize, usize, [&str; 2])> = token
             .char_indices()
             .skip(1)
@@ -222,8 +209,39 @@ fn merges_of_scores(gguf: &GgufTokenizer) -> Value {
             .collect();
         ways.sort_by_key(|&(left, right, _)| (left, right));
         let chars = |s: &str| s.chars().count();
-        merges.extend(ways.into_iter().map(|(_, _, [l, r])| (gguf.scores[id], chars(l), chars(r), [l, r])));
+        merges.extend(ways.into_iter().map(|(_, _, [l, r])| (score, chars(l), chars(r), [l, r])));
     }
     merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then(b.2.cmp(&a.2)));
     merges.into_iter().map(|(.., pair)| json!(pair)).collect()
+}
+
+/// Tokens with scores, of which the best sum wins.
+fn unigram(gguf: &GgufTokenizer) -> Result<Rules> {
+    if gguf.scores.is_empty() {
+        return Err(bad("a Unigram vocabulary without scores"));
+    }
+    for (key, is_set) in [
+        ("precompiled_charsmap", gguf.has_charsmap),
+        ("remove_extra_whitespaces", gguf.remove_extra_whitespaces == Some(true)),
+    ] {
+        if is_set {
+            return Err(unsupported(format!("tokenizer.ggml.{key}: a normalizer that rasp does not have")));
+        }
+    }
+    let scheme = if gguf.add_space_prefix.unwrap_or(true) { "always" } else { "never" };
+    let metaspace = json!({"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": true});
+    let byte_fallback = gguf.token_types.contains(&kind::BYTE);
+    let decoder = match byte_fallback {
+        false => metaspace.clone(),
+        true => json!({"type": "Sequence", "decoders": decoders(scheme == "always")}),
+    };
+    Ok(Rules {
+        normalizer: Value::Null,
+        pre_tokenizer: metaspace,
+        decoder,
+        merges: Value::Null,
+        ignore_merges: false,
+        byte_fallback,
+        add_bos: false,
+    })
 }

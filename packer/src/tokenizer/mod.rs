@@ -1,29 +1,35 @@
 //! Compiles a checkpoint's tokenizer into the tables that `rasp::text` uses in place.
 //!
 //! The way of a tokenizer: `gguf` (metadata to what `tokenizer.json` would say) → Hugging Face's `tokenizers` reads it
-//! (and is the judge of every test) → `rules` (its parts to settings and split patterns) → `pattern`, `automaton` →
-//! `vocabulary` (tokens, merges, `index`) → `specials` (which tokens begin and end). What rasp cannot do exactly as
-//! `tokenizers` does is refused here, by name.
+//! (and is the judge of every test) → `source` (the rules before the vocabulary) → `rules` (its parts to settings and
+//! split patterns) → `pattern`, `nfa`, `automaton`, `ahead` → `vocabulary` (tokens, merges, `index`), `added` →
+//! `specials` (which tokens begin and end). What rasp cannot do exactly as `tokenizers` does is refused here, by name;
+//! rules are read first, so that their refusal takes no time.
 
+mod added;
+mod ahead;
 mod automaton;
 mod gguf;
 mod hostile;
 mod index;
+mod nfa;
 mod nfc;
 mod pattern;
+pub(crate) mod pre;
 mod rules;
+mod source;
 mod specials;
 mod vocabulary;
 
 use crate::import::TokenizerSource;
 use rasp::format::{Dtype, TensorSpec};
-use rasp::text::{Rewrite, Settings, tensor};
+use rasp::text::{Alphabet, Rewrite, Settings, tensor};
 use rasp::{Error, Result, Status};
-use serde_json::Value;
+use source::Vocab;
 use specials::Specials;
 
 /// GPT-2's split pattern, which `ByteLevel` has built in.
-const GPT2_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(crate) const GPT2_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 /// A tokenizer, ready to be written.
 #[derive(Clone, Debug)]
@@ -32,6 +38,8 @@ pub struct Compiled {
     pub tensors: Vec<(TensorSpec, Vec<u8>)>,
     /// The value of the metadata key `rasp.tokenizer`.
     pub settings_json: String,
+    /// Added tokens that have no row in the embedding and were left out, with their ids.
+    pub left_out: Vec<String>,
 }
 
 fn unsupported(what: impl Into<rasp::error::Message>) -> Error {
@@ -57,32 +65,49 @@ pub fn tokenizer_json(source: &TokenizerSource) -> Result<Vec<u8>> {
 
 fn compile_source(source: &TokenizerSource, vocab_size: usize) -> Result<Compiled> {
     let json = tokenizer_json(source)?;
-    let oracle = hostile::read(&json)?;
-    // Written out again, every default is spelled out and every older spelling is the newest one.
-    let canonical = oracle.to_string(false).map_err(|e| bad(e.to_string()))?;
-    let canonical: Value = serde_json::from_str(&canonical).map_err(|e| bad(e.to_string()))?;
+    let read = source::Rules::read(&json)?;
+    let mut rules = rules::read(&read.canonical()?)?;
+    let model = &read.model;
+    if model.byte_fallback && (model.ignore_merges || rules.alphabet == Alphabet::Bytes) {
+        return Err(unsupported("byte_fallback together with ignore_merges or a ByteLevel decoder"));
+    }
+    if model.is_unigram() && rules.alphabet == Alphabet::Bytes {
+        return Err(unsupported("a Unigram model with a ByteLevel decoder"));
+    }
 
-    let rules = rules::read(&canonical)?;
-    let tables = vocabulary::compile(&oracle, &canonical, &rules, vocab_size)?;
-    let specials = Specials::find(source, |text| oracle.token_to_id(text), &tables.added);
+    let oracle = hostile::read(&json)?;
+    let vocab = Vocab::read(&json, model.is_unigram())?;
+    let (tokens, left_out) = added::find(&oracle, vocab_size);
+    let parts =
+        vocabulary::Parts { oracle: &oracle, model, vocab: &vocab, rules: &rules, added: &tokens, rows: vocab_size };
+    let tables = vocabulary::compile(&parts)?;
+    let added = added::patterns(&oracle, &tokens, &rules)?;
+    let specials = Specials::find(source, |text| oracle.token_to_id(text), &added);
+    specials::wrap(source, &specials, &mut rules)?;
+    specials::check(&specials, &rules, tables.unknown, vocab_size, |id| oracle.id_to_token(id))?;
+    let word = match added.iter().any(|token| token.single_word) {
+        true => Some(rules.word_table()?),
+        false => None,
+    };
     let settings = Settings {
         alphabet: rules.alphabet,
         normalizer: rules.normalizer,
         stages: rules.stages,
         unknown: tables.unknown,
-        fuse_unknown: tables.fuse_unknown,
-        byte_fallback: tables.byte_fallback,
-        added: tables.added,
+        fuse_unknown: model.fuse_unknown(),
+        byte_fallback: model.byte_fallback,
+        added,
         prefix: rules.prefix,
         suffix: rules.suffix,
         bos: specials.bos,
         eos: specials.eos,
         end: specials.end,
         strip_space: rules.strip_space,
+        unigram: model.is_unigram(),
+        word,
     };
     let mut tensors = tables.tensors;
-    for (n, pattern) in rules.patterns.iter().enumerate() {
-        let table = automaton::compile(pattern)?;
+    for (n, table) in rules.automata.into_iter().enumerate() {
         let states = table.next.len() / table.columns;
         let mut add = |part: &str, dtype, shape: &[usize], bytes| {
             tensors.push((TensorSpec::new(tensor::split(n, part), dtype, shape), bytes));
@@ -90,12 +115,18 @@ fn compile_source(source: &TokenizerSource, vocab_size: usize) -> Result<Compile
         add("blocks", Dtype::U16, &[table.blocks.len()], u16_bytes(&table.blocks));
         add("classes", Dtype::U8, &[table.classes.len()], table.classes);
         add("next", Dtype::U16, &[states, table.columns], u16_bytes(&table.next));
+        if let Some(ahead) = table.ahead {
+            add("ahead", Dtype::U16, &[ahead.len() / table.width, table.width], u16_bytes(&ahead));
+        }
     }
-    if settings.normalizer.contains(&Rewrite::Nfc) {
+    if settings.normalizer.contains(&Rewrite::Nfc) || settings.normalizer.contains(&Rewrite::Nfkc) {
         tensors.extend(nfc::tensors());
     }
+    if settings.normalizer.contains(&Rewrite::Nfkc) {
+        tensors.extend(nfc::compatible_tensors());
+    }
     let settings_json = serde_json::to_string(&settings).map_err(|e| Error::new(Status::Internal, e.to_string()))?;
-    Ok(Compiled { tensors, settings_json })
+    Ok(Compiled { tensors, settings_json, left_out })
 }
 
 fn u16_bytes(values: &[u16]) -> Vec<u8> {

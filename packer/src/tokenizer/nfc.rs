@@ -1,10 +1,12 @@
-//! The tables of Unicode normalization form C, taken from the crate that `tokenizers` normalizes with.
+//! The tables of Unicode normalization forms C and KC, taken from the crate that `tokenizers` normalizes with.
 
 use super::u32_bytes;
 use rasp::format::{Dtype, TensorSpec};
 use rasp::text::tensor;
 use std::collections::BTreeSet;
-use unicode_normalization_alignments::char::{canonical_combining_class, compose, decompose_canonical};
+use unicode_normalization_alignments::char::{
+    canonical_combining_class, compose, decompose_canonical, decompose_compatible,
+};
 
 /// Composed and decomposed by arithmetic, and so in no table.
 fn is_hangul(c: char) -> bool {
@@ -43,6 +45,24 @@ pub(super) fn tensors() -> Vec<(TensorSpec, Vec<u8>)> {
         table(tensor::NFC_CLASSES, 2, &classes),
         table(tensor::NFC_DECOMPOSITIONS, 5, &decompositions),
         table(tensor::NFC_COMPOSITIONS, 3, &compositions),
+    ]
+}
+
+/// What form KC needs beside the tables of form C: compatibility decompositions that are not the canonical ones.
+pub(super) fn compatible_tensors() -> Vec<(TensorSpec, Vec<u8>)> {
+    let (mut rows, mut chars) = (Vec::new(), Vec::new());
+    for c in ('\0'..=char::MAX).filter(|&c| !is_hangul(c)) {
+        let (mut canonical, mut compatible) = (Vec::new(), Vec::new());
+        decompose_canonical(c, |part| canonical.push(part as u32));
+        decompose_compatible(c, |part| compatible.push(part as u32));
+        if compatible != canonical {
+            rows.extend([c as u32, chars.len() as u32, compatible.len() as u32]);
+            chars.extend(compatible);
+        }
+    }
+    vec![
+        (TensorSpec::new(tensor::NFKC_ROWS, Dtype::U32, &[rows.len() / 3, 3]), u32_bytes(&rows)),
+        (TensorSpec::new(tensor::NFKC_CHARS, Dtype::U32, &[chars.len()]), u32_bytes(&chars)),
     ]
 }
 

@@ -1,14 +1,21 @@
 //! Split patterns: a regular expression, with the look-ahead that tokenizers' patterns are fond of, as alternatives.
 //!
-//! Look-ahead is not part of `regex-syntax`; what patterns in use need of it is `\s+(?!\S)`, at the end of an
-//! alternative and of one character. So the alternatives are taken apart first, and each is parsed without its tail.
+//! Look-ahead is not part of `regex-syntax`; what patterns in use need of it stands at the end of an alternative:
+//! `\s+(?!\S)`, of one character, or `\d{1,3}(?=(?:\d{3})*\b)`, of any length. So the alternatives are taken apart first,
+//! and each is parsed without its tail. Possessive repetitions (`\s++`) are no part of it either; they become groups with a
+//! name that `automaton` knows.
 
 use rasp::{Error, Result, Status};
-use regex_syntax::ast::{Ast, parse::Parser as AstParser};
+use regex_syntax::ast::{Ast, RepetitionKind, parse::Parser as AstParser};
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Repetition};
 
-/// What a pattern may match, the preferred alternative first.
-pub(super) struct Pattern(pub Vec<Alternative>);
+/// What a pattern may match.
+pub(super) struct Pattern {
+    /// The preferred one first.
+    pub alternatives: Vec<Alternative>,
+    /// The text has marks for spaces, where rasp has spaces for marks.
+    pub marks: bool,
+}
 
 /// One alternative.
 pub(super) struct Alternative {
@@ -18,33 +25,43 @@ pub(super) struct Alternative {
 
 /// What must come after an alternative.
 pub(super) struct Ahead {
-    pub class: ClassUnicode,
-    /// `(?!…)`: the next character is not of the class, or there is none. Else `(?=…)`.
+    pub what: What,
+    /// `(?!…)`: it must not come. Else `(?=…)`.
     pub negated: bool,
 }
+
+/// What a look-ahead looks for.
+pub(super) enum What {
+    /// One character. At the end of the text there is none.
+    Class(ClassUnicode),
+    /// Any of these alternatives, whose own look-aheads are for one character.
+    Any(Vec<Alternative>),
+}
+
+/// How names of groups begin that are possessive repetitions.
+pub(super) const POSSESSIVE: &str = "rasp_possessive_";
 
 impl Pattern {
     /// Parses a pattern as `tokenizers` understands it.
     pub fn parse(pattern: &str) -> Result<Pattern> {
         let refuse = |why: String| Error::new(Status::Unsupported, format!("split pattern {pattern:?}: {why}"));
-        let parts = if has_look_around(pattern) { alternatives(pattern) } else { vec![pattern] };
-        let mut all = Vec::new();
-        for part in parts {
-            let (body, ahead) = split_ahead(part);
-            // A flag that is set to the end of the pattern reaches over alternatives.
-            if parts_share_flags(part) && body.len() < pattern.len() {
-                return Err(refuse("a flag set for all alternatives beside look-ahead".into()));
-            }
-            let body = parse(body).map_err(refuse)?;
-            let ahead = match ahead {
-                None => None,
-                Some((inner, negated)) => {
-                    Some(Ahead { class: one_char(&parse(inner).map_err(refuse)?).map_err(refuse)?, negated })
-                }
-            };
-            all.push(Alternative { body, ahead });
+        Ok(Pattern { alternatives: parse_all(pattern, true).map_err(refuse)?, marks: false })
+    }
+
+    /// A pattern of nothing but a look-ahead matches places, not characters. Cutting there is the same as finding the
+    /// shortest pieces that end at such a place, the rest being the last piece. True if it was one.
+    pub fn cut_before(mut self, wanted: bool) -> (Pattern, bool) {
+        let empty = |a: &Alternative| matches!(a.body.kind(), HirKind::Empty) && a.ahead.is_some();
+        if !(wanted && matches!(self.alternatives.as_slice(), [only] if empty(only))) {
+            return (self, false);
         }
-        Ok(Pattern(all))
+        let any = |greedy| {
+            let all = Class::Unicode(ClassUnicode::new([ClassUnicodeRange::new('\0', char::MAX)]));
+            Hir::repetition(Repetition { min: 1, max: None, greedy, sub: Box::new(Hir::class(all)) })
+        };
+        self.alternatives[0].body = any(false);
+        self.alternatives.push(Alternative { body: any(true), ahead: None });
+        (self, true)
     }
 
     /// Characters that `is_it` accepts: each alone, or all that stand together.
@@ -55,8 +72,38 @@ impl Pattern {
             false => one,
             true => Hir::repetition(Repetition { min: 1, max: None, greedy: true, sub: Box::new(one) }),
         };
-        Pattern(vec![Alternative { body, ahead: None }])
+        Pattern { alternatives: vec![Alternative { body, ahead: None }], marks: false }
     }
+}
+
+/// The alternatives of a pattern; inside of a look-ahead, where others may only be for one character, `long` is false.
+fn parse_all(pattern: &str, long: bool) -> Result<Vec<Alternative>, String> {
+    let parts = if has_look_around(pattern) { alternatives(pattern) } else { vec![pattern] };
+    let mut all = Vec::new();
+    for part in parts {
+        let (body, ahead) = split_ahead(part);
+        // A flag that is set to the end of the pattern reaches over alternatives.
+        if parts_share_flags(part) && body.len() < pattern.len() {
+            return Err("a flag set for all alternatives beside look-ahead".into());
+        }
+        let ahead = match ahead {
+            None => None,
+            Some((inner, negated)) => {
+                let one = match has_look_around(inner) {
+                    true => None,
+                    false => one_char(&parse(inner)?),
+                };
+                let what = match one {
+                    Some(class) => What::Class(class),
+                    None if long => What::Any(parse_all(inner, false)?),
+                    None => return Err("a look-ahead for more than one character inside of another".into()),
+                };
+                Some(Ahead { what, negated })
+            }
+        };
+        all.push(Alternative { body: parse(body)?, ahead });
+    }
+    Ok(all)
 }
 
 /// Splits an alternative from the look-ahead that ends it: what is inside of it, and whether it is negated.
@@ -168,39 +215,58 @@ impl<'p> Iterator for Scan<'p> {
 }
 
 fn parse(pattern: &str) -> Result<Hir, String> {
-    let ast = AstParser::new().parse(pattern).map_err(|e| format!("{} ({:?})", e.kind(), e.span().start.offset))?;
-    if possessive(&ast) {
-        return Err("a possessive repetition".into());
+    let ast = |pattern: &str| {
+        AstParser::new().parse(pattern).map_err(|e| format!("{} ({:?})", e.kind(), e.span().start.offset))
+    };
+    let (mut named, mut found) = (pattern.to_string(), Vec::new());
+    possessive(&ast(pattern)?, &mut found)?;
+    // From the end on, so that what comes before stays where it is.
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    for (n, (start, end)) in found.into_iter().enumerate() {
+        named.replace_range(end - 1..end, ")");
+        named.insert_str(start, &format!("(?P<{POSSESSIVE}{n}>"));
     }
     let mut translator = regex_syntax::hir::translate::Translator::new();
-    translator.translate(pattern, &ast).map_err(|e| e.kind().to_string())
+    translator.translate(&named, &ast(&named)?).map_err(|e| e.kind().to_string())
 }
 
-/// `x++` repeats a repetition to `regex-syntax`; the engines that tokenizers use never give back what it took.
-fn possessive(ast: &Ast) -> bool {
+/// Where possessive repetitions lie: `x++` repeats a repetition to `regex-syntax`; the engines that tokenizers use never
+/// give back what it took. To some of those `x{1,3}+` is one as well and to others not, so it is refused.
+fn possessive(ast: &Ast, found: &mut Vec<(usize, usize)>) -> Result<(), String> {
     match ast {
-        Ast::Repetition(r) => matches!(*r.ast, Ast::Repetition(_)) || possessive(&r.ast),
-        Ast::Group(g) => possessive(&g.ast),
-        Ast::Alternation(a) => a.asts.iter().any(possessive),
-        Ast::Concat(c) => c.asts.iter().any(possessive),
-        _ => false,
+        Ast::Repetition(r) => match &*r.ast {
+            Ast::Repetition(inner) => {
+                let simple = !matches!(inner.op.kind, RepetitionKind::Range(_)) && inner.greedy;
+                let one = matches!(&*inner.ast, Ast::ClassBracketed(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_))
+                    || matches!(&*inner.ast, Ast::Literal(_) | Ast::Dot(_));
+                if !(simple && one && r.greedy && r.op.kind == RepetitionKind::OneOrMore) {
+                    return Err("a repetition of a repetition, possessive to some engines".into());
+                }
+                found.push((r.span.start.offset, r.span.end.offset));
+                Ok(())
+            }
+            inner => possessive(inner, found),
+        },
+        Ast::Group(g) => possessive(&g.ast, found),
+        Ast::Alternation(a) => a.asts.iter().try_for_each(|ast| possessive(ast, found)),
+        Ast::Concat(c) => c.asts.iter().try_for_each(|ast| possessive(ast, found)),
+        _ => Ok(()),
     }
 }
 
-/// The class that a look-ahead for one character asks for.
-fn one_char(hir: &Hir) -> Result<ClassUnicode, String> {
+/// The class of a pattern that is one character.
+pub(super) fn one_char(hir: &Hir) -> Option<ClassUnicode> {
     match hir.kind() {
-        HirKind::Class(Class::Unicode(class)) => Ok(class.clone()),
-        HirKind::Class(Class::Bytes(class)) => class.to_unicode_class().ok_or("a look-ahead for bytes".into()),
+        HirKind::Class(Class::Unicode(class)) => Some(class.clone()),
+        HirKind::Class(Class::Bytes(class)) => class.to_unicode_class(),
         HirKind::Literal(literal) => {
-            let text = std::str::from_utf8(&literal.0).unwrap_or_default();
-            let mut chars = text.chars();
+            let mut chars = std::str::from_utf8(&literal.0).ok()?.chars();
             match (chars.next(), chars.next()) {
-                (Some(c), None) => Ok(ClassUnicode::new([ClassUnicodeRange::new(c, c)])),
-                _ => Err("a look-ahead for more than one character".into()),
+                (Some(c), None) => Some(ClassUnicode::new([ClassUnicodeRange::new(c, c)])),
+                _ => None,
             }
         }
-        _ => Err("a look-ahead for more than one character".into()),
+        _ => None,
     }
 }
 
@@ -216,8 +282,8 @@ mod tests {
         assert_eq!(split_ahead(r"(a)(?=b)"), ("(a)", Some(("b", false))));
         assert_eq!(split_ahead(r"(?!a)b"), (r"(?!a)b", None));
         let pattern = Pattern::parse(r"'s|\s+(?!\S)|\s+").unwrap();
-        assert_eq!(pattern.0.len(), 3);
-        assert!(pattern.0[1].ahead.as_ref().is_some_and(|a| a.negated));
+        assert_eq!(pattern.alternatives.len(), 3);
+        assert!(pattern.alternatives[1].ahead.as_ref().is_some_and(|a| a.negated));
     }
 
     #[test]
@@ -226,11 +292,12 @@ mod tests {
             r"(?<=a)b",
             r"(?<!a)b",
             r"(?!a)b",
-            r"a(?!bc)",
+            r"a(?!b(?=cd))",
             r"(?:a(?!b))+",
             r"(?i)a|b(?!c)",
-            r"a++",
-            r"a?+b",
+            r"a{1,3}+",
+            r"(?:ab)++",
+            r"a+?+b",
             r"(a)\1",
             r"(?>a)b",
             "a(",

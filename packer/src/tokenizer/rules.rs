@@ -1,10 +1,12 @@
 //! Reads the rules of a `tokenizer.json`: normalizer, pre-tokenizer, post-processor, decoder.
 
+use super::automaton::{self, Automaton};
 use super::pattern::Pattern;
 use super::{GPT2_PATTERN, unsupported};
 use rasp::Result;
-use rasp::text::{Alphabet, Rewrite, Stage};
+use rasp::text::{Alphabet, Join, Rewrite, Stage};
 use serde_json::Value;
+use unicode_categories::UnicodeCategories;
 
 /// What SentencePiece writes for a space.
 pub(super) const MARK: char = '▁';
@@ -14,13 +16,15 @@ pub(super) struct Rules {
     pub alphabet: Alphabet,
     pub normalizer: Vec<Rewrite>,
     pub stages: Vec<Stage>,
-    /// The automata that the stages number.
-    pub patterns: Vec<Pattern>,
+    /// What the stages number.
+    pub automata: Vec<Automaton>,
     pub prefix: Vec<u32>,
     pub suffix: Vec<u32>,
     pub strip_space: bool,
     /// Tokens named `<0x0A>` are bytes.
     pub byte_tokens: bool,
+    /// To `tokenizers`, normalized text has marks for spaces.
+    pub marks: bool,
 }
 
 /// The text with spaces for marks: how a token of SentencePiece's looks in a text.
@@ -69,17 +73,18 @@ pub(super) fn read(json: &Value) -> Result<Rules> {
         alphabet,
         normalizer: Vec::new(),
         stages: Vec::new(),
-        patterns: Vec::new(),
+        automata: Vec::new(),
         prefix: Vec::new(),
         suffix: Vec::new(),
         strip_space,
         byte_tokens,
+        marks: false,
     };
-    let marks = rules.read_normalizer(part("normalizer"))?;
+    rules.marks = rules.read_normalizer(part("normalizer"))?;
     let split = rules.read_pre_tokenizer(part("pre_tokenizer"))?;
     match alphabet {
         Alphabet::Bytes if !split => return Err(unsupported("a ByteLevel decoder without its pre-tokenizer")),
-        Alphabet::Chars if !(marks || split) => {
+        Alphabet::Chars if !(rules.marks || split) => {
             return Err(unsupported(format!("a decoder that makes spaces of {MARK:?}, which no rule writes")));
         }
         _ => {}
@@ -123,6 +128,7 @@ impl Rules {
         for step in steps(normalizer, "normalizers") {
             match (kind(step), literal(step), text(step, "content"), text(step, "prepend")) {
                 ("NFC", ..) => self.normalizer.push(Rewrite::Nfc),
+                ("NFKC", ..) => self.normalizer.push(Rewrite::Nfkc),
                 ("Prepend", _, _, Some(prefix)) => self.normalizer.push(Rewrite::Prepend(plain(prefix))),
                 ("Replace", Some(" "), Some("▁"), _) if chars => marks = true,
                 ("Replace", Some(from), Some(to), _) if !(from.is_empty() || chars && from.contains([' ', MARK])) => {
@@ -144,31 +150,50 @@ impl Rules {
         }
     }
 
-    fn split(&mut self, pattern: Pattern, drop_gaps: bool) {
-        self.stages.push(Stage::Split { table: self.patterns.len(), drop_gaps });
-        self.patterns.push(pattern);
+    /// Adds a split; `marks` if its pattern is of a text with marks for spaces.
+    fn split(&mut self, pattern: Pattern, marks: bool, behavior: Behavior) -> Result<()> {
+        let automaton = automaton::compile(&Pattern { marks, ..pattern })?;
+        // Such as Gemma 3's split at spaces, when there are none any more.
+        if automaton.matches_nothing() && !behavior.drop_gaps {
+            return Ok(());
+        }
+        let Behavior { drop_gaps, drop_matches, join } = behavior;
+        let table = self.add_table(automaton);
+        self.stages.push(Stage::Split { table, drop_gaps, drop_matches, join });
+        Ok(())
+    }
+
+    fn add_table(&mut self, automaton: Automaton) -> usize {
+        self.automata.push(automaton);
+        self.automata.len() - 1
+    }
+
+    /// The number of the table whose matches are the characters of words.
+    pub fn word_table(&mut self) -> Result<usize> {
+        let automaton = automaton::compile(&Pattern { marks: self.marks, ..Pattern::parse(r"\w")? })?;
+        Ok(self.add_table(automaton))
     }
 
     /// True if there is a `ByteLevel` or `Metaspace`, whichever the alphabet asks for.
     fn read_pre_tokenizer(&mut self, pre_tokenizer: &Value) -> Result<bool> {
         let all = steps(pre_tokenizer, "pretokenizers");
+        let chars = self.alphabet == Alphabet::Chars;
+        // From where on a text has marks for spaces. Before it may have both, which rasp does not tell apart.
+        let mut marks = self.marks;
+        let mut found = false;
         for (i, step) in all.iter().enumerate() {
-            let last = i + 1 == all.len();
+            let (first, last) = (i == 0, i + 1 == all.len());
             match kind(step) {
-                "Digits" if self.alphabet == Alphabet::Bytes => {
-                    self.split(Pattern::chars(char::is_numeric, !is_true(step, "individual_digits")), false);
-                }
-                "Split" if self.alphabet == Alphabet::Bytes => self.read_split(step)?,
-                "ByteLevel" if self.alphabet == Alphabet::Bytes && last => {
+                "ByteLevel" if !chars && last => {
                     if is_true(step, "add_prefix_space") {
                         self.stages.push(Stage::PrefixSpace { first_only: false });
                     }
                     if is_true(step, "use_regex") {
-                        self.split(Pattern::parse(GPT2_PATTERN)?, false);
+                        self.split(Pattern::parse(GPT2_PATTERN)?, false, Behavior::ISOLATED)?;
                     }
-                    return Ok(true);
+                    found = true;
                 }
-                "Metaspace" if self.alphabet == Alphabet::Chars && all.len() == 1 => {
+                "Metaspace" if chars && first => {
                     if text(step, "replacement") != Some("▁") {
                         return refuse("pre-tokenizer", step);
                     }
@@ -179,28 +204,18 @@ impl Rules {
                         _ => {}
                     }
                     if is_true(step, "split") {
-                        self.split(Pattern::parse(" [^ ]*|[^ ]+")?, false);
+                        self.split(Pattern::parse(" [^ ]*|[^ ]+")?, false, Behavior::ISOLATED)?;
                     }
-                    return Ok(true);
+                    (marks, found) = (true, true);
                 }
-                _ => return refuse("pre-tokenizer", step),
+                _ if chars && !marks => return refuse("pre-tokenizer", step),
+                _ => match split_of(step)? {
+                    Some((pattern, behavior)) => self.split(pattern, chars, behavior)?,
+                    None => return refuse("pre-tokenizer", step),
+                },
             }
         }
-        Ok(false)
-    }
-
-    fn read_split(&mut self, step: &Value) -> Result<()> {
-        let escaped = literal(step).map(regex_syntax::escape);
-        let regex = step.get("pattern").and_then(|p| text(p, "Regex"));
-        let Some(pattern) = escaped.as_deref().or(regex) else { return refuse("pre-tokenizer", step) };
-        // Matches are kept, each a piece; what lies between is kept as well, or dropped.
-        let drop_gaps = match (text(step, "behavior"), is_true(step, "invert")) {
-            (Some("Isolated"), _) => false,
-            (Some("Removed"), true) => true,
-            _ => return refuse("pre-tokenizer", step),
-        };
-        self.split(Pattern::parse(pattern)?, drop_gaps);
-        Ok(())
+        Ok(found)
     }
 
     fn read_post_processor(&mut self, post_processor: &Value) -> Result<()> {
@@ -242,4 +257,68 @@ impl Rules {
         self.suffix.extend(after);
         Ok(())
     }
+}
+
+/// What becomes of a split's matches and of what lies between them.
+#[derive(Clone, Copy)]
+struct Behavior {
+    drop_gaps: bool,
+    drop_matches: bool,
+    join: Join,
+}
+
+impl Behavior {
+    const ISOLATED: Behavior = Behavior { drop_gaps: false, drop_matches: false, join: Join::None };
+    const DROP_MATCHES: Behavior = Behavior { drop_matches: true, ..Behavior::ISOLATED };
+    const DROP_GAPS: Behavior = Behavior { drop_gaps: true, ..Behavior::ISOLATED };
+
+    /// By its name; inverted, matches and gaps change places.
+    fn named(name: Option<&str>, invert: bool) -> Option<Behavior> {
+        let join = |join| Behavior { join, ..Behavior::ISOLATED };
+        Some(match (name?, invert) {
+            ("Isolated", _) => Behavior::ISOLATED,
+            ("Removed", false) => Behavior::DROP_MATCHES,
+            ("Removed", true) => Behavior::DROP_GAPS,
+            // Gaps never follow one another.
+            ("Contiguous", false) => join(Join::Matches),
+            ("Contiguous", true) => Behavior::ISOLATED,
+            ("MergedWithPrevious", false) => join(Join::Before),
+            ("MergedWithNext", false) => join(Join::After),
+            _ => return None,
+        })
+    }
+}
+
+/// The pattern of a step that only splits, and what becomes of its parts; `None` if it is no such step.
+fn split_of(step: &Value) -> Result<Option<(Pattern, Behavior)>> {
+    let (char, behavior) = (|key: &str| text(step, key).filter(|c| c.chars().count() == 1), text(step, "behavior"));
+    Ok(match kind(step) {
+        "Digits" => {
+            let together = !is_true(step, "individual_digits");
+            Some((Pattern::chars(char::is_numeric, together), Behavior::ISOLATED))
+        }
+        "Punctuation" => Behavior::named(behavior, false).map(|behavior| {
+            let is_punctuation = |c: char| c.is_ascii_punctuation() || c.is_punctuation();
+            (Pattern::chars(is_punctuation, false), behavior)
+        }),
+        "WhitespaceSplit" => Some((Pattern::chars(char::is_whitespace, false), Behavior::DROP_MATCHES)),
+        "Whitespace" => Some((Pattern::parse(r"\w+|[^\w\s]+")?, Behavior::DROP_GAPS)),
+        "CharDelimiterSplit" => match char("delimiter") {
+            Some(c) => Some((Pattern::parse(&regex_syntax::escape(c))?, Behavior::DROP_MATCHES)),
+            None => None,
+        },
+        "Split" => {
+            let escaped = literal(step).filter(|s| !s.is_empty()).map(regex_syntax::escape);
+            let regex = step.get("pattern").and_then(|p| text(p, "Regex"));
+            match (escaped.as_deref().or(regex), Behavior::named(behavior, is_true(step, "invert"))) {
+                (Some(regex), Some(behavior)) => match Pattern::parse(regex)?.cut_before(behavior.join == Join::None) {
+                    (pattern, false) => Some((pattern, behavior)),
+                    // Of empty matches nothing is left but the cuts.
+                    (pattern, true) => Some((pattern, Behavior::ISOLATED)),
+                },
+                _ => None,
+            }
+        }
+        _ => None,
+    })
 }

@@ -1,6 +1,9 @@
 //! Which tokens begin a text, and which end a generation.
 
+use super::rules::Rules;
+use super::{bad, unsupported};
 use crate::import::TokenizerSource;
+use rasp::Result;
 use rasp::text::AddedToken;
 use serde_json::Value;
 
@@ -58,5 +61,70 @@ impl Specials {
         let mut seen = std::collections::HashSet::new();
         end.retain(|id| seen.insert(*id));
         Specials { bos, eos, end }
+    }
+}
+
+/// transformers' tokenizers that write the post-processor themselves: whatever `tokenizer.json` says, a text is put
+/// between `bos` and `eos` as `add_bos_token` and `add_eos_token` of `tokenizer_config.json` say. With each, what they do
+/// where the file is silent; `eos` then never follows.
+const WRAPPERS: [(&str, bool); 5] = [
+    ("LlamaTokenizer", true),
+    ("CodeLlamaTokenizer", true),
+    ("GemmaTokenizer", true),
+    ("CohereTokenizer", true),
+    ("GPTNeoXTokenizer", false),
+];
+
+/// Puts the tokens before and after a text that `tokenizer_config.json` asks for.
+pub(super) fn wrap(source: &TokenizerSource, specials: &Specials, rules: &mut Rules) -> Result<()> {
+    let TokenizerSource::HuggingFace { tokenizer_config: Some(config), .. } = source else { return Ok(()) };
+    let flag = |key: &str| match config.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(other) => Err(bad(format!("tokenizer_config.json: `{key}` is {other}, expected true or false"))),
+    };
+    let (add_bos, add_eos) = (flag("add_bos_token")?, flag("add_eos_token")?);
+    let class = config.get("tokenizer_class").and_then(Value::as_str).map(|name| name.trim_end_matches("Fast"));
+    let default_bos = match class {
+        Some(class) => match WRAPPERS.iter().find(|(name, _)| *name == class) {
+            Some((_, bos)) => *bos,
+            // Other classes take the post-processor as it is, and so these keys are without effect.
+            None => return Ok(()),
+        },
+        None if add_bos.is_none() && add_eos.is_none() => return Ok(()),
+        None => !rules.prefix.is_empty(),
+    };
+    let token = |add: bool, id: Option<u32>, key: &str| match (add, id) {
+        (false, _) => Ok(Vec::new()),
+        (true, Some(id)) => Ok(vec![id]),
+        (true, None) => Err(unsupported(format!(
+            "tokenizer_config.json: `add_{key}` is set for {}, but `{key}` names no token",
+            class.unwrap_or("the tokenizer")
+        ))),
+    };
+    rules.prefix = token(add_bos.unwrap_or(default_bos), specials.bos, "bos_token")?;
+    rules.suffix = token(add_eos.unwrap_or(false), specials.eos, "eos_token")?;
+    Ok(())
+}
+
+/// Refuses tokens that texts need and that have no row.
+pub(super) fn check(
+    specials: &Specials,
+    rules: &Rules,
+    unknown: Option<u32>,
+    rows: usize,
+    name: impl Fn(u32) -> Option<String>,
+) -> Result<()> {
+    let one = |what: &'static str, id: Option<u32>| id.map(|id| (what, id));
+    let listed = [("put before texts", &rules.prefix), ("put after texts", &rules.suffix), ("an end", &specials.end)];
+    let needed = [one("the beginning of texts", specials.bos), one("the end of texts", specials.eos)];
+    let needed = needed.into_iter().chain([one("what stands for unknown characters", unknown)]).flatten();
+    let listed = listed.into_iter().flat_map(|(what, ids)| ids.iter().map(move |&id| (what, id)));
+    match needed.chain(listed).find(|&(_, id)| id as usize >= rows) {
+        None => Ok(()),
+        Some((what, id)) => Err(bad(format!(
+            "token {id} ({:?}) is {what}, but the model's embedding has only {rows} rows",
+            name(id).unwrap_or_default()
+        ))),
     }
 }

@@ -1,20 +1,30 @@
 //! The tables of tokens and merges.
 
 use super::rules::{Rules, unmark};
+use super::source::{ModelRules, Vocab};
 use super::{bad, index, u32_bytes, unsupported};
 use rasp::Result;
 use rasp::format::{Dtype, TensorSpec};
-use rasp::text::{AddedToken, Alphabet, MAX_TOKEN_BYTES, NONE, hash_bytes, hash_pair, kind, tensor};
-use serde_json::Value;
-use std::collections::{HashMap, HashSet};
-use tokenizers::{Model, NormalizedString, Normalizer, Tokenizer};
+use rasp::text::{Alphabet, MAX_TOKEN_BYTES, NONE, hash_bytes, hash_pair, kind, tensor};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tokenizers::{AddedToken, Model, Tokenizer};
 
 pub(super) struct Tables {
     pub tensors: Vec<(TensorSpec, Vec<u8>)>,
-    pub added: Vec<AddedToken>,
     pub unknown: Option<u32>,
-    pub fuse_unknown: bool,
-    pub byte_fallback: bool,
+}
+
+/// What a vocabulary is compiled by.
+pub(super) struct Parts<'a> {
+    /// Hugging Face's own reading of it.
+    pub oracle: &'a Tokenizer,
+    pub model: &'a ModelRules,
+    pub vocab: &'a Vocab,
+    pub rules: &'a Rules,
+    /// By id; none has an id beyond the rows.
+    pub added: &'a BTreeMap<u32, AddedToken>,
+    /// Rows of the embedding.
+    pub rows: usize,
 }
 
 /// A row of the vocabulary.
@@ -42,55 +52,31 @@ fn named_byte(text: &str) -> Option<u8> {
     (format!("<0x{byte:02X}>") == text).then_some(byte)
 }
 
-pub(super) fn compile(oracle: &Tokenizer, json: &Value, rules: &Rules, vocab_size: usize) -> Result<Tables> {
-    let model = &json["model"];
-    if model["type"] != "BPE" {
-        return Err(unsupported(format!("model {}; known is BPE", model["type"])));
+pub(super) fn compile(parts: &Parts) -> Result<Tables> {
+    let Parts { oracle, model, rules, added, rows, .. } = *parts;
+    let vocab: HashMap<&str, u32> = parts.vocab.ids();
+    if vocab.len() < parts.vocab.len() {
+        return Err(bad("two tokens of the vocabulary have the same text"));
     }
-    for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
-        if model[key].as_str().is_some_and(|s| !s.is_empty()) {
-            return Err(unsupported(format!("{key} {}", model[key])));
-        }
-    }
-    if model["dropout"].as_f64().is_some_and(|d| d != 0.0) {
-        return Err(unsupported(format!("dropout {}", model["dropout"])));
-    }
-    let flag = |key: &str| model[key].as_bool().unwrap_or(false);
-    let (byte_fallback, ignore_merges) = (flag("byte_fallback"), flag("ignore_merges"));
-    if byte_fallback && (ignore_merges || rules.alphabet == Alphabet::Bytes) {
-        return Err(unsupported("byte_fallback together with ignore_merges or a ByteLevel decoder"));
-    }
-    let vocab: HashMap<&str, u32> = model["vocab"]
-        .as_object()
-        .ok_or_else(|| bad("the model has no vocabulary"))?
-        .iter()
-        .filter_map(|(text, id)| Some((text.as_str(), u32::try_from(id.as_u64()?).ok()?)))
-        .collect();
-
-    let added = read_added(oracle, json, rules)?;
-    let mut tokens = vec![Token { bytes: Vec::new(), kind: kind::UNUSED, in_index: false }; vocab_size];
+    let mut tokens = vec![Token { bytes: Vec::new(), kind: kind::UNUSED, in_index: false }; rows];
     let mut taken: HashSet<u32> = HashSet::new();
-    let row = |id: u32| match (id as usize) < vocab_size {
-        true => Ok(id as usize),
-        false => Err(bad(format!("token {id}, but the model has only {vocab_size} rows"))),
-    };
     for (text, &id) in &vocab {
-        let row = row(id)?;
+        let Some(token) = tokens.get_mut(id as usize) else {
+            return Err(bad(format!("token {text:?} has the id {id}, but the model has only {rows} rows")));
+        };
         if !taken.insert(id) {
             return Err(bad(format!("two tokens have the id {id}")));
         }
-        tokens[row] = model_token(text, rules);
+        *token = model_token(text, rules);
     }
-    for entry in json["added_tokens"].as_array().into_iter().flatten() {
-        let (id, text) = added_entry(entry)?;
-        let row = row(id)?;
-        let special = entry["special"].as_bool().unwrap_or(false);
-        let token = &mut tokens[row];
+    for (&id, entry) in added {
+        let token = &mut tokens[id as usize];
+        let bytes = added_bytes(&entry.content, rules);
         // Where the vocabulary proper has it under another spelling, it is not found by these bytes there.
-        let in_model = taken.contains(&id) && token.bytes == text.as_bytes();
-        token.kind = if special { kind::CONTROL } else { kind::ADDED } | if in_model { kind::MODEL } else { 0 };
-        token.bytes = text.as_bytes().to_vec();
-        token.in_index = true;
+        let in_model = taken.contains(&id) && token.bytes == bytes;
+        token.kind = if entry.special { kind::CONTROL } else { kind::ADDED } | if in_model { kind::MODEL } else { 0 };
+        token.bytes = bytes;
+        token.in_index = !token.bytes.is_empty();
     }
     if let Some(id) = tokens.iter().position(|t| t.bytes.len() > MAX_TOKEN_BYTES) {
         return Err(unsupported(format!(
@@ -99,7 +85,7 @@ pub(super) fn compile(oracle: &Tokenizer, json: &Value, rules: &Rules, vocab_siz
         )));
     }
     // A piece that is a token whole, which the merges (or their being ignored) give as that token.
-    for (text, &id) in &vocab {
+    for (text, &id) in vocab.iter().filter(|_| !model.is_unigram()) {
         let token = &mut tokens[id as usize];
         if token.kind & kind::MODEL != 0 {
             let pieces = oracle.get_model().tokenize(text).map_err(|e| bad(e.to_string()))?;
@@ -113,12 +99,13 @@ pub(super) fn compile(oracle: &Tokenizer, json: &Value, rules: &Rules, vocab_siz
     for (byte, char) in byte_chars().into_iter().enumerate() {
         let name = match rules.alphabet {
             Alphabet::Bytes => char.to_string(),
-            Alphabet::Chars if byte_fallback => format!("<0x{byte:02X}>"),
+            Alphabet::Chars if model.byte_fallback => format!("<0x{byte:02X}>"),
             Alphabet::Chars => continue,
         };
         byte_ids[byte] = vocab.get(name.as_str()).copied().unwrap_or(NONE);
     }
-    let unknown = match model["unk_token"].as_str() {
+    let unknown = match model.unk_token.as_deref() {
+        _ if model.is_unigram() => model.unk_id,
         // Bytes that the alphabet lacks are dropped if there is no such token.
         None => None,
         Some(_) if rules.alphabet == Alphabet::Bytes && !byte_ids.contains(&NONE) => None,
@@ -127,27 +114,43 @@ pub(super) fn compile(oracle: &Tokenizer, json: &Value, rules: &Rules, vocab_siz
         }
         Some(text) => Some(*vocab.get(text).ok_or_else(|| bad(format!("unk_token {text:?} is no token")))?),
     };
-    Ok(Tables {
-        tensors: tensors(&tokens, &byte_ids, &read_merges(model, &vocab)?)?,
-        added,
-        unknown,
-        fuse_unknown: flag("fuse_unk"),
-        byte_fallback,
-    })
+    let mut tensors = tensors(&tokens, &byte_ids, &merges(parts.vocab, &vocab)?)?;
+    if let Vocab::Unigram(scored) = parts.vocab {
+        // What has no score is no number.
+        let mut halves = [f64::NAN].repeat(rows);
+        halves.iter_mut().zip(scored).for_each(|(half, (_, score))| *half = *score);
+        let halves: Vec<u32> =
+            halves.into_iter().map(f64::to_bits).flat_map(|b| [b as u32, (b >> 32) as u32]).collect();
+        tensors.push((TensorSpec::new(tensor::SCORES, Dtype::U32, &[rows, 2]), u32_bytes(&halves)));
+    }
+    Ok(Tables { tensors, unknown })
+}
+
+/// An added token's bytes, as the decoder makes text of its name.
+fn added_bytes(text: &str, rules: &Rules) -> Vec<u8> {
+    match rules.alphabet {
+        Alphabet::Bytes => spelled_bytes(text).unwrap_or_else(|| text.as_bytes().to_vec()),
+        Alphabet::Chars => match named_byte(text).filter(|_| rules.byte_tokens) {
+            Some(byte) => vec![byte],
+            None => unmark(text).into_bytes(),
+        },
+    }
+}
+
+/// The bytes that a text spells in GPT-2's alphabet.
+fn spelled_bytes(text: &str) -> Option<Vec<u8>> {
+    let chars = byte_chars();
+    text.chars().map(|c| chars.iter().position(|&b| b == c).map(|b| b as u8)).collect()
 }
 
 /// A token of the vocabulary proper, as it looks in a text.
 fn model_token(text: &str, rules: &Rules) -> Token {
     let (bytes, kind, in_index) = match rules.alphabet {
-        Alphabet::Bytes => {
-            let chars = byte_chars();
-            let byte = |c| chars.iter().position(|&b| b == c).map(|b| b as u8);
-            match text.chars().map(byte).collect::<Option<Vec<u8>>>() {
-                Some(bytes) => (bytes, kind::NORMAL | kind::MODEL, true),
-                // No bytes are spelled so; it can only be decoded, as it stands.
-                None => (text.as_bytes().to_vec(), kind::NORMAL, false),
-            }
-        }
+        Alphabet::Bytes => match spelled_bytes(text) {
+            Some(bytes) => (bytes, kind::NORMAL | kind::MODEL, true),
+            // No bytes are spelled so; it can only be decoded, as it stands.
+            None => (text.as_bytes().to_vec(), kind::NORMAL, false),
+        },
         Alphabet::Chars => match named_byte(text).filter(|_| rules.byte_tokens) {
             Some(byte) => (vec![byte], kind::BYTE, false),
             // A space is written as a mark before the vocabulary is looked into: a literal one is never found.
@@ -158,58 +161,15 @@ fn model_token(text: &str, rules: &Rules) -> Token {
     Token { bytes, kind, in_index: in_index && !text.is_empty() }
 }
 
-fn added_entry(entry: &Value) -> Result<(u32, &str)> {
-    let id = entry["id"].as_u64().and_then(|id| u32::try_from(id).ok());
-    id.zip(entry["content"].as_str()).ok_or_else(|| bad(format!("added token {entry}")))
-}
-
-fn read_added(oracle: &Tokenizer, json: &Value, rules: &Rules) -> Result<Vec<AddedToken>> {
-    let mut added = Vec::new();
-    for entry in json["added_tokens"].as_array().into_iter().flatten() {
-        let (id, text) = added_entry(entry)?;
-        let flag = |key: &str| entry[key].as_bool().unwrap_or(false);
-        if flag("single_word") {
-            return Err(unsupported(format!("added token {text:?} with single_word")));
-        }
-        let mut pattern = text.to_string();
-        if flag("normalized") {
-            if let Some(normalizer) = oracle.get_normalizer() {
-                let mut normalized = NormalizedString::from(text);
-                normalizer.normalize(&mut normalized).map_err(|e| bad(e.to_string()))?;
-                pattern = normalized.get().to_string();
-            }
-            if rules.alphabet == Alphabet::Chars {
-                // Without a normalizer, marks and spaces are still two things when it is looked for.
-                if json["normalizer"].is_null() && text.contains([' ', super::rules::MARK]) {
-                    return Err(unsupported(format!("added token {text:?}, normalized, before a Metaspace")));
-                }
-                pattern = unmark(&pattern);
-            }
-        }
-        if !pattern.is_empty() {
-            added.push(AddedToken {
-                id,
-                pattern,
-                special: flag("special"),
-                lstrip: flag("lstrip"),
-                rstrip: flag("rstrip"),
-                normalized: flag("normalized"),
-            });
-        }
-    }
-    // Of two with the same pattern, `tokenizers` finds the special one.
-    added.sort_by_key(|token| !token.special);
-    Ok(added)
-}
-
 /// Left, right and product, best first.
-fn read_merges(model: &Value, vocab: &HashMap<&str, u32>) -> Result<Vec<[u32; 3]>> {
-    let mut merges = Vec::new();
-    for merge in model["merges"].as_array().into_iter().flatten() {
-        let (Some(left), Some(right)) = (merge[0].as_str(), merge[1].as_str()) else {
-            return Err(bad(format!("merge {merge}")));
+fn merges(model: &Vocab, vocab: &HashMap<&str, u32>) -> Result<Vec<[u32; 3]>> {
+    let Vocab::Bpe { merges: all, .. } = model else { return Ok(Vec::new()) };
+    let mut merges = Vec::with_capacity(all.len());
+    for merge in all {
+        let (left, right) = merge.halves()?;
+        let id = |text: &str| {
+            vocab.get(text).copied().ok_or_else(|| bad(format!("merge of {left:?} and {right:?}: no token {text:?}")))
         };
-        let id = |text: &str| vocab.get(text).copied().ok_or_else(|| bad(format!("merge {merge}: no token {text:?}")));
         merges.push([id(left)?, id(right)?, id(&format!("{left}{right}"))?]);
     }
     // A pair that stands twice has the rank of its last place, as in a map that is filled in order.

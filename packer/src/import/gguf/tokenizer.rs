@@ -46,6 +46,8 @@ pub(super) fn read(meta: &Metadata) -> Result<GgufTokenizer> {
         add_bos: meta.bool(&key("add_bos_token"))?,
         add_eos: meta.bool(&key("add_eos_token"))?,
         add_space_prefix: meta.bool(&key("add_space_prefix"))?,
+        remove_extra_whitespaces: meta.bool(&key("remove_extra_whitespaces"))?,
+        has_charsmap: meta.keys_under("tokenizer.ggml.").any(|name| name == "precompiled_charsmap"),
         tokens,
     })
 }

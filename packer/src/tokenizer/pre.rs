@@ -1,0 +1,222 @@
+//! Pre-tokenizers that GGUF files know by name (`tokenizer.ggml.pre`), as steps that `tokenizer.json` would list.
+//!
+//! Names and rules are llama.cpp's (`src/llama-vocab.cpp`, which had 71 names for byte-level BPE in 2026), but for
+//! possessive repetitions and classes, which it cannot write and the tokenizers that it copies have. Where those
+//! normalize (NFC), so does rasp: a GGUF file does not say it.
+
+use super::GPT2_PATTERN;
+use serde_json::{Value, json};
+
+pub(crate) const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(crate) const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(crate) const O200K: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+/// Groups of three digits, counted from the last.
+pub(crate) const RIGHT_TO_LEFT: &str = r"\d{1,3}(?=(?:\d{3})*\b)";
+
+const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const UFAKZEKA: &str = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const MINICPM5: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const BAILING: &str =
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
+const SEED: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
+const EXAONE_MOE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+";
+const TEKKEN: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
+    r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+const YOUTU: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+const KIMI: &str = concat!(
+    r"[\p{Han}]+|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+const JAIS2: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|",
+    r"\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|",
+    r"\s{1,2}(?!\S)|\s{1}",
+);
+const DEEPSEEK3: &str = concat!(
+    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"##,
+    r" ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+const SPARK: &str = concat!(
+    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"##,
+    r" ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+",
+);
+/// Letters of scripts with two cases, as old as the models that were made with them.
+const DEEPSEEK_LETTERS: &str = concat!(
+    r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌ",
+    r"ῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ",
+    r"𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+",
+);
+const HAN_KANA: &str = "[一-龥぀-ゟ゠-ヿ]+";
+const HAN_AND_HANGUL: &str = "[一-龥ࠀ-一가-퟿]+";
+const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
+
+/// A step that splits, keeping all.
+enum Step {
+    /// The matches of a pattern.
+    Match(&'static str),
+    /// Each digit alone.
+    Digits,
+    /// Digits that stand together.
+    Numbers,
+    /// Punctuation that stands together.
+    Punctuation,
+}
+
+/// A pre-tokenizer.
+pub(super) struct Pre {
+    names: &'static [&'static str],
+    steps: &'static [Step],
+    pub nfc: bool,
+    pub ignore_merges: bool,
+    /// Whether text is preceded by `bos` where the file does not say.
+    pub add_bos: bool,
+}
+
+const fn pre(names: &'static [&'static str], steps: &'static [Step]) -> Pre {
+    Pre { names, steps, nfc: false, ignore_merges: false, add_bos: false }
+}
+
+use Step::{Digits, Match, Numbers, Punctuation};
+
+const PRES: &[Pre] = &[
+    pre(
+        &["default"],
+        &[Match(r"[\p{P}\$\+<=>\^~\|]+"), Match(GPT2_PATTERN), Match(r"\p{N}+"), Match("[0-9][0-9][0-9]")],
+    ),
+    pre(
+        &[
+            "gpt-2",
+            "phi-2",
+            "jina-es",
+            "jina-de",
+            "jina-v2-es",
+            "jina-v2-de",
+            "gigachat",
+            "a.x-4.0",
+            "mellum",
+            "modern-bert",
+            "exaone4",
+            "jais",
+            "trillion",
+            "granite-docling",
+        ],
+        &[Match(GPT2_PATTERN)],
+    ),
+    Pre { nfc: true, ..pre(&["olmo", "mpt"], &[Match(GPT2_PATTERN)]) },
+    pre(
+        &["smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b", "mellum2"],
+        &[Digits, Match(GPT2_PATTERN)],
+    ),
+    Pre { nfc: true, ..pre(&["command-r"], &[Digits, Match(GPT2_PATTERN)]) },
+    Pre {
+        ignore_merges: true,
+        add_bos: true,
+        ..pre(
+            &["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"],
+            &[Match(LLAMA3)],
+        )
+    },
+    pre(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[Match(LLAMA3)]),
+    Pre { nfc: true, ..pre(&["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez"], &[Match(QWEN2)]) },
+    pre(&["stablelm2", "hunyuan", "solar-open", "grok-2"], &[Match(QWEN2)]),
+    Pre { nfc: true, ..pre(&["qwen35"], &[Match(QWEN35)]) },
+    pre(&["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], &[Match(O200K)]),
+    pre(&["tiny_aya", "cohere2moe"], &[Match(RIGHT_TO_LEFT), Match(O200K)]),
+    Pre { ignore_merges: true, add_bos: true, ..pre(&["tekken"], &[Match(TEKKEN)]) },
+    pre(
+        &["deepseek-llm"],
+        &[
+            Match(r"[\r\n]"),
+            Match(DEEPSEEK_LETTERS),
+            Match(r"\s?[!-/:-~！-／：-～‘-‟　-。]+"),
+            // Its `\s+$`, of pieces that have no line ends.
+            Match(r"\s+(?![\s\S])"),
+            Match(HAN_AND_HANGUL),
+            Match(r"\p{N}+"),
+        ],
+    ),
+    pre(
+        &["deepseek-coder"],
+        &[Match(r"[\r\n]"), Match(r"\s?\p{L}+"), Match(r"\s?\p{P}+"), Match(HAN_AND_HANGUL), Digits],
+    ),
+    pre(
+        &["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"],
+        &[Match(r"\p{N}{1,3}"), Match(HAN_KANA), Match(DEEPSEEK3)],
+    ),
+    pre(&["spark2_5"], &[Match(r"\p{N}{1,3}"), Match(HAN_KANA), Match(SPARK), Match(r"\p{N}")]),
+    Pre {
+        ignore_merges: true,
+        ..pre(&["youtu"], &[Match("[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+"), Match(YOUTU)])
+    },
+    pre(&["falcon"], &[Punctuation, Match(GPT2_PATTERN), Numbers, Match("[0-9][0-9][0-9]")]),
+    pre(&["poro-chat", "bloom", "gpt3-finnish"], &[Match(BLOOM)]),
+    pre(&["viking"], &[Match(BLOOM), Match(r"\p{N}")]),
+    pre(
+        &["chameleon"],
+        &[
+            Match("<sentinel:[0-9]+>"),
+            Match("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z"),
+            Match(r"([\t\n]|    |  )"),
+            Digits,
+            Match(r"[\p{P}!-/:-@\[-`{-~]"),
+            Match(GPT2_PATTERN),
+        ],
+    ),
+    pre(&["superbpe"], &[Match(r"\p{N}+"), Match(r"(?=(\d{3})+(?!\d))")]),
+    pre(&["bailingmoe", "bailingmoe2", "llada-moe"], &[Match(BAILING)]),
+    pre(&["seed-coder"], &[Match(SEED)]),
+    pre(&["kimi-k2"], &[Match(KIMI)]),
+    pre(&["ufakzeka"], &[Match(UFAKZEKA)]),
+    pre(&["laguna"], &[Match(r"[^\n]+|[\n]+"), Match(QWEN2)]),
+    pre(&["exaone-moe"], &[Match(EXAONE_MOE)]),
+    Pre { ignore_merges: true, ..pre(&["minicpm5"], &[Match(r"\p{N}{1,3}"), Match(MINICPM5)]) },
+    pre(&["jais-2"], &[Match(JAIS2)]),
+];
+
+/// All names.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PRES.iter().flat_map(|pre| pre.names).copied()
+}
+
+pub(super) fn by_name(name: &str) -> Option<&'static Pre> {
+    PRES.iter().find(|pre| pre.names.contains(&name))
+}
+
+impl Pre {
+    /// As `tokenizer.json` would have it.
+    pub fn to_json(&self, add_prefix_space: bool) -> Value {
+        let mut steps: Vec<Value> = self
+            .steps
+            .iter()
+            .map(|step| match step {
+                Match(regex) => {
+                    json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false})
+                }
+                Digits => json!({"type": "Digits", "individual_digits": true}),
+                Numbers => json!({"type": "Digits", "individual_digits": false}),
+                Punctuation => json!({"type": "Punctuation", "behavior": "Contiguous"}),
+            })
+            .collect();
+        steps.push(json!({"type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": true,
+            "use_regex": false}));
+        json!({"type": "Sequence", "pretokenizers": steps})
+    }
+}
