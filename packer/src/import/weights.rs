@@ -123,8 +123,8 @@ impl Weights {
         self.get(name).is_some_and(|entry| entry.dtype == dtype)
     }
 
-    /// Makes the values of `by` the scales of the tensor `name`: one for all of it, one a row, or one for each `block` rows
-    /// and columns. `by` is then no tensor any more.
+    /// Makes the values of `by` the scales of the tensor `name`: one for all of it, one a row, or one for each `block`
+    /// rows and columns. `by` is then no tensor any more.
     pub(crate) fn scale(&mut self, name: &str, by: &str, block: usize) -> Result<()> {
         let values = self.read(by)?;
         let entry = self.entry(name)?;
@@ -238,4 +238,30 @@ fn check_rows(name: &str, entry: &Entry, rows: &Range<usize>) -> Result<()> {
         return Err(Error::new(Status::OutOfRange, format!("tensor `{name}`: rows {rows:?} of {}", entry.rows())));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Five rows of seven, in blocks of four by four: the last ones are of one row, or of three columns.
+    #[test]
+    fn blocks_share_scales() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w");
+        let scales: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|s| s.to_le_bytes()).collect();
+        std::fs::write(&path, [vec![0x38; 35], scales].concat()).unwrap();
+        let files = vec![Mapped::open(&path).unwrap()];
+        let len = files[0].bytes().len();
+        let entries = [
+            ("w", Entry::new("w", DType::F8E4M3, vec![5, 7], 0, 0, len).unwrap()),
+            ("s", Entry::new("s", DType::F32, vec![2, 2], 0, 35, len).unwrap()),
+        ];
+        let mut weights = Weights::new(files, entries.map(|(name, entry)| (name.to_string(), entry)).into());
+        weights.scale("w", "s", 4).unwrap();
+        assert!(weights.get("s").is_none());
+        let (upper, lower) = ([1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0], [3.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0]);
+        assert_eq!(weights.read("w").unwrap(), [upper, upper, upper, upper, lower].concat());
+        assert_eq!(weights.read_rows("w", 3..5).unwrap(), [upper, lower].concat());
+    }
 }

@@ -195,7 +195,7 @@ fn tensors() {
     case(BadFile, &[Q, "twice"], |f| f.tensor("blk.0.attn_q.weight").name = Q.into());
     case(BadFile, &["blk.0.attn_q.weight", "missing"], |f| f.remove("blk.0.attn_q.weight"));
     case(BadFile, &["token_embd.weight", "missing"], |f| f.remove("token_embd.weight"));
-    case(Unsupported, &[Q, "IQ4_NL"], |f| f.tensor(Q).kind = 20);
+    case(Unsupported, &[Q, "IQ3_S"], |f| f.tensor(Q).kind = 21);
     case(Unsupported, &[Q, "I32"], |f| f.tensor(Q).kind = 26);
     case(Unsupported, &[Q, "4294967295"], |f| f.tensor(Q).kind = u32::MAX);
     case(Unsupported, &[Q, " 4 "], |f| f.tensor(Q).kind = 4);

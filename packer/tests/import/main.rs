@@ -6,4 +6,5 @@ mod gguf_bad;
 mod hf;
 mod hf_bad;
 mod real;
+mod sources;
 mod support;

@@ -11,6 +11,18 @@ use crate::import::{bad, unsupported};
 /// What transformers takes for a model that does not say.
 const DEFAULT_THETA: f64 = 10000.0;
 
+/// What may stand in `rope_parameters` or `rope_scaling`.
+const ROPE_KEYS: [&str; 8] = [
+    "rope_type",
+    "type",
+    "rope_theta",
+    "partial_rotary_factor",
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "original_max_position_embeddings",
+];
+
 /// Reads the hyperparameters, all but the rotary frequencies, and how those are scaled.
 pub(super) fn read(json: &Object, name: &str) -> Result<(&'static Family, ModelConfig, Scaling)> {
     let (family, class) = class(json)?;
@@ -143,5 +155,12 @@ fn rope(json: &Object) -> Result<(f64, Scaling)> {
             )));
         }
     };
+    // Newer checkpoints may have parameters for each kind of layer, by its name.
+    if let Some(key) = p.keys().find(|key| !ROPE_KEYS.contains(key)) {
+        return Err(unsupported(format!(
+            "config.json: rope parameter `{key}`, whose meaning rasp does not know (it knows {})",
+            ROPE_KEYS.join(", ")
+        )));
+    }
     Ok((theta, scaling))
 }

@@ -39,6 +39,11 @@ impl<'a> Object<'a> {
         self.fields.get(key).filter(|v| !v.is_null())
     }
 
+    /// The names of its fields.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.fields.keys().map(String::as_str)
+    }
+
     /// An object inside this one; its errors name this one.
     pub(super) fn object(&self, key: &str) -> Result<Option<Object<'a>>> {
         match self.value(key) {

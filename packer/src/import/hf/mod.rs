@@ -3,6 +3,7 @@
 mod config;
 mod json;
 mod shards;
+mod tokenizer;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::checkpoint::{Checkpoint, Parts};
 use super::family;
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
-use super::{bad, io, unsupported};
+use super::{bad, io};
 
 pub(super) fn open(dir: &Path) -> Result<Checkpoint> {
     let Some(config_json) = json::read(&dir.join("config.json"))? else {
@@ -27,7 +28,7 @@ pub(super) fn open(dir: &Path) -> Result<Checkpoint> {
     let tokenizer_config = json::read(&dir.join("tokenizer_config.json"))?;
     let chat_template = chat_template(dir, tokenizer_config.as_ref())?;
     let tokenizer = TokenizerSource::HuggingFace {
-        tokenizer_json: tokenizer_json(dir)?,
+        tokenizer_json: tokenizer::read(dir, tokenizer_config.as_ref())?,
         tokenizer_config,
         generation_config: json::read(&dir.join("generation_config.json"))?,
         config: config_json,
@@ -74,19 +75,6 @@ fn no_config(dir: &Path) -> Error {
         .unwrap_or(false);
     let hint = if has_gguf { "; to import a GGUF file, give the file itself" } else { "" };
     Error::new(Status::Io, format!("config.json: there is no such file{hint}"))
-}
-
-fn tokenizer_json(dir: &Path) -> Result<Vec<u8>> {
-    let path = dir.join("tokenizer.json");
-    match std::fs::metadata(&path) {
-        Ok(meta) if meta.is_file() => std::fs::read(&path).map_err(|e| io(&path, &e)),
-        Ok(_) => Err(bad("tokenizer.json: not a regular file")),
-        Err(_) if dir.join("tokenizer.model").exists() => Err(unsupported(
-            "tokenizer.json is missing and there is only tokenizer.model; \
-             save the tokenizer with transformers' fast tokenizer first",
-        )),
-        Err(e) => Err(io(&path, &e)),
-    }
 }
 
 /// A file of its own in newer checkpoints, a field of `tokenizer_config.json` in older ones: one template, or several

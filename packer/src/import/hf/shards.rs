@@ -36,8 +36,8 @@ pub(super) fn open(dir: &Path) -> Result<Weights> {
 }
 
 /// What weights of 8 bits are multiplied by, by the end of its name: for blocks of 128 rows and columns (DeepSeek-V3,
-/// Qwen3), or for the whole tensor or each row (compressed-tensors, FBGEMM). Scales of inputs are nothing to rasp, which
-/// computes with inputs as they are.
+/// Qwen3), or for the whole tensor or each row (compressed-tensors, FBGEMM). Scales of inputs are nothing to rasp,
+/// which computes with inputs as they are.
 const SCALES: [&str; 2] = ["_scale_inv", "_scale"];
 const INPUT_SCALES: [&str; 3] = [".input_scale", ".input_scale_ub", ".activation_scale"];
 
@@ -51,7 +51,7 @@ fn with_scales(mut weights: Weights) -> Result<Weights> {
         let found = SCALES.iter().map(|end| format!("{name}{end}")).find(|scale| weights.get(scale).is_some());
         let Some(scale) = found else {
             return Err(unsupported(format!(
-                "tensor `{name}`: its values have 8 bits, and there is neither `{name}{}` nor `{name}{}` to scale them by",
+                "tensor `{name}`: its values have 8 bits, and neither `{name}{}` nor `{name}{}` is there to scale them by",
                 SCALES[0], SCALES[1]
             )));
         };

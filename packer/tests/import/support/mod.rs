@@ -12,7 +12,7 @@ use rasp::{Error, Status};
 use rasp_packer::import::{self, Checkpoint, Norm};
 
 pub use gguf_file::{GgufFile, Meta, types};
-pub use hf_dir::HfDir;
+pub use hf_dir::{HfDir, Tensor as HfTensor};
 
 pub const VOCAB: usize = 12;
 pub const HIDDEN: usize = 32;
