@@ -162,6 +162,9 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     }
     let taken = options.scores.as_ref().map(|path| scoring::taken_over(path, &config, &plan)).transpose()?;
     let compiled = tokenizer::compile(&checkpoint.tokenizer, config.vocab_size)?;
+    for token in &compiled.left_out {
+        progress.note(&format!("added token {token} has no row in the embedding and is left out"));
+    }
     let metadata = |recipe: &Recipe| -> Result<Vec<(&str, String)>> {
         let json = |e: serde_json::Error| Error::new(Status::Internal, e.to_string());
         let mut metadata = vec![

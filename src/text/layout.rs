@@ -170,6 +170,10 @@ pub enum Stage {
         /// Which neighbours are one piece.
         #[serde(default, skip_serializing_if = "is_default")]
         join: Join,
+        /// The automaton reads bytes, as if each were the code point of its value, and may cut characters. Only splits
+        /// like it may follow.
+        #[serde(default, skip_serializing_if = "is_default")]
+        bytes: bool,
     },
     /// Puts a space before a piece that does not start with one.
     PrefixSpace {

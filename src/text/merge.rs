@@ -48,17 +48,33 @@ pub(super) fn reserve<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
 impl Model<'_> {
     /// Appends the tokens of one piece.
     pub fn encode(&self, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
-        if let Some(id) = self.vocabulary.find_with(piece.as_bytes(), kind::WHOLE) {
+        match self.alphabet {
+            Alphabet::Bytes => self.encode_bytes(piece.as_bytes(), scratch, out),
+            Alphabet::Chars => self.merge(piece.as_bytes(), scratch, out, |ids| self.chars(piece, ids)),
+        }
+    }
+
+    /// Appends the tokens of one piece that need not be whole characters, in the alphabet of bytes.
+    pub fn encode_bytes(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
+        self.merge(piece, scratch, out, |ids| ids.extend(piece.iter().filter_map(|&b| self.vocabulary.byte_id(b))))
+    }
+
+    /// Appends the tokens of one piece that `symbols` takes apart.
+    fn merge(
+        &self,
+        piece: &[u8],
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+        symbols: impl FnOnce(&mut Vec<u32>),
+    ) -> Result<()> {
+        if let Some(id) = self.vocabulary.find_with(piece, kind::WHOLE) {
             reserve(out, 1)?;
             out.push(id);
             return Ok(());
         }
         scratch.ids.clear();
         reserve(&mut scratch.ids, piece.len())?;
-        match self.alphabet {
-            Alphabet::Bytes => scratch.ids.extend(piece.bytes().filter_map(|b| self.vocabulary.byte_id(b))),
-            Alphabet::Chars => self.chars(piece, &mut scratch.ids),
-        }
+        symbols(&mut scratch.ids);
         if scratch.ids.len() <= SHORT {
             self.merge_short(scratch)?
         } else {

@@ -40,6 +40,34 @@ pub(super) struct Part {
     pub matched: bool,
 }
 
+/// What an automaton reads, by code points and the bytes where they begin.
+pub(super) trait Text {
+    fn size(&self) -> usize;
+    /// The code points from byte `from` on, their places counted from there.
+    fn points(&self, from: usize) -> impl DoubleEndedIterator<Item = (usize, u32)>;
+}
+
+impl Text for str {
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    fn points(&self, from: usize) -> impl DoubleEndedIterator<Item = (usize, u32)> {
+        self[from..].char_indices().map(|(at, c)| (at, c as u32))
+    }
+}
+
+/// Each byte as if it were a code point.
+impl Text for [u8] {
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    fn points(&self, from: usize) -> impl DoubleEndedIterator<Item = (usize, u32)> {
+        self[from..].iter().map(|&byte| u32::from(byte)).enumerate()
+    }
+}
+
 impl Automaton {
     pub fn open(file: &File, n: usize) -> Result<Automaton> {
         let blocks = file.view::<u16>(&tensor::split(n, "blocks"), Dtype::U16, &[BLOCKS])?;
@@ -75,9 +103,9 @@ impl Automaton {
     }
 
     #[inline]
-    fn class(&self, c: char) -> usize {
+    fn class(&self, point: u32) -> usize {
         let (blocks, classes): (&[u16], &[u8]) = (&self.blocks, &self.classes);
-        let c = c as usize;
+        let c = point as usize;
         usize::from(classes[usize::from(blocks[c / CLASS_BLOCK]) * CLASS_BLOCK + c % CLASS_BLOCK])
     }
 
@@ -89,20 +117,20 @@ impl Automaton {
 
     /// True if a match is this character alone, where nothing comes after it.
     pub fn matches(&self, c: char) -> bool {
-        let state = self.next[self.row(START, 0) + self.class(c)] & !MATCHED;
+        let state = self.next[self.row(START, 0) + self.class(c as u32)] & !MATCHED;
         self.next[self.row(state, 0) + self.columns - 1] & MATCHED != 0
     }
 
     /// Cuts `text` into matches and what lies between them, and hands each part to `part`.
-    pub fn split(&self, text: &str, mut part: impl FnMut(Part) -> Result<()>) -> Result<()> {
+    pub fn split<T: Text + ?Sized>(&self, text: &T, mut part: impl FnMut(Part) -> Result<()>) -> Result<()> {
         // A sound automaton reads a text a few times over. One made to read all the rest from every position would
         // not return for a long text.
-        let mut budget = 64 * text.len() + 4096;
+        let mut budget = 64 * text.size() + 4096;
         let holds = self.look_ahead(text)?;
         let mut matched_to = 0;
         let mut at = 0;
-        while let Some(c) = text[at..].chars().next() {
-            match self.match_at(&text[at..], holds.get(at..).unwrap_or(&[]), &mut budget)? {
+        while at < text.size() {
+            match self.match_at(text, at, &holds, &mut budget)? {
                 Some(len) => {
                     if matched_to < at {
                         part(Part { end: at, matched: false })?;
@@ -111,27 +139,27 @@ impl Automaton {
                     matched_to = at;
                     part(Part { end: at, matched: true })?;
                 }
-                None => at += c.len_utf8(),
+                None => at = text.points(at).nth(1).map_or(text.size(), |(next, _)| at + next),
             }
         }
         if matched_to < at { part(Part { end: at, matched: false }) } else { Ok(()) }
     }
 
     /// Which look-aheads hold at each place between characters, by its byte; empty if there are none.
-    fn look_ahead(&self, text: &str) -> Result<Vec<u8>> {
+    fn look_ahead<T: Text + ?Sized>(&self, text: &T) -> Result<Vec<u8>> {
         let Some(ahead) = &self.ahead else { return Ok(Vec::new()) };
         let ahead: &[u16] = ahead;
         let mut holds = Vec::new();
-        let full = |_| Error::new(Status::OutOfMemory, format!("no memory to split {} bytes of text", text.len()));
-        holds.try_reserve_exact(text.len() + 1).map_err(full)?;
-        holds.resize(text.len() + 1, 0);
-        let (mut state, mut at) = (0, text.len());
+        let full = |_| Error::new(Status::OutOfMemory, format!("no memory to split {} bytes of text", text.size()));
+        holds.try_reserve_exact(text.size() + 1).map_err(full)?;
+        holds.resize(text.size() + 1, 0);
+        let (mut state, mut at) = (0, text.size());
         let mut step = |before: usize, at: usize| {
             let to = ahead[state * self.columns + before];
             holds[at] = (to >> AHEAD_SHIFT) as u8;
             state = usize::from(to & AHEAD_STATE);
         };
-        for (start, c) in text.char_indices().rev() {
+        for (start, c) in text.points(0).rev() {
             step(self.class(c), at);
             at = start;
         }
@@ -139,15 +167,21 @@ impl Automaton {
         Ok(holds)
     }
 
-    /// The length of the match that starts `text`, if there is one that is not empty.
+    /// The length of the match that starts at a place, if there is one that is not empty.
     #[inline]
-    fn match_at(&self, text: &str, holds: &[u8], budget: &mut usize) -> Result<Option<usize>> {
+    fn match_at<T: Text + ?Sized>(
+        &self,
+        text: &T,
+        from: usize,
+        holds: &[u8],
+        budget: &mut usize,
+    ) -> Result<Option<usize>> {
         let next: &[u16] = &self.next;
-        let set = |at: usize| holds.get(at).copied().unwrap_or(0);
+        let set = |at: usize| holds.get(from + at).copied().unwrap_or(0);
         let mut state = START;
         let mut found = None;
-        for (at, c) in text.char_indices() {
-            let to = next[self.row(state, set(at)) + self.class(c)];
+        for (at, point) in text.points(from) {
+            let to = next[self.row(state, set(at)) + self.class(point)];
             if to & MATCHED != 0 && at > 0 {
                 found = Some(at);
             }
@@ -157,9 +191,10 @@ impl Automaton {
                 return self.within(*budget, found);
             }
         }
-        *budget = budget.saturating_sub(text.len());
-        if next[self.row(state, set(text.len())) + self.columns - 1] & MATCHED != 0 {
-            found = Some(text.len());
+        let len = text.size() - from;
+        *budget = budget.saturating_sub(len);
+        if next[self.row(state, set(len)) + self.columns - 1] & MATCHED != 0 {
+            found = Some(len);
         }
         self.within(*budget, found)
     }

@@ -1,11 +1,11 @@
 //! The tokenizer: text to ids and back.
 
 use super::added::{Added, Part};
-use super::layout::{Join, Rewrite, Settings, Stage, kind};
+use super::layout::{Alphabet, Join, Rewrite, Settings, Stage, kind};
 use super::merge::{Model, Scratch, reserve};
 use super::nfc::Nfc;
 use super::normalize::normalize;
-use super::split::Automaton;
+use super::split::{Automaton, Text};
 use super::tables::{Merges, Vocabulary, bad};
 use super::unigram::{Scores, Unigram};
 use crate::format::{File, key};
@@ -44,9 +44,47 @@ pub struct Tokenizer {
     added_normalized: Added,
 }
 
-/// A stage with its automaton at hand.
+/// A split with its automaton at hand.
+struct Splitter {
+    automaton: Arc<Automaton>,
+    drop_gaps: bool,
+    drop_matches: bool,
+    join: Join,
+    bytes: bool,
+}
+
+impl Splitter {
+    /// Hands over where each piece begins and ends.
+    fn split<T: Text + ?Sized>(&self, text: &T, mut piece: impl FnMut(usize, usize) -> Result<()>) -> Result<()> {
+        // The piece in the making, and whether its last part is a match.
+        let (mut from, mut to, mut last) = (0, 0, None);
+        let mut pass = |from: usize, to: usize, matched: Option<bool>| match matched {
+            Some(true) if self.drop_matches => Ok(()),
+            Some(false) if self.drop_gaps => Ok(()),
+            Some(_) => piece(from, to),
+            None => Ok(()),
+        };
+        self.automaton.split(text, |part| {
+            let joined = match self.join {
+                Join::None => false,
+                Join::Matches => last == Some(true) && part.matched,
+                Join::Before => last == Some(false) && part.matched,
+                Join::After => last == Some(true) && !part.matched,
+            };
+            if !joined {
+                pass(from, to, last)?;
+                from = to;
+            }
+            (to, last) = (part.end, Some(part.matched));
+            Ok(())
+        })?;
+        pass(from, to, last)
+    }
+}
+
+/// A stage, ready to be taken.
 enum Step {
-    Split { automaton: Arc<Automaton>, drop_gaps: bool, drop_matches: bool, join: Join },
+    Split(Splitter),
     PrefixSpace { first_only: bool },
 }
 
@@ -68,8 +106,8 @@ impl Tokenizer {
         let mut stages = Vec::new();
         for stage in &settings.stages {
             stages.push(match *stage {
-                Stage::Split { table, drop_gaps, drop_matches, join } => {
-                    Step::Split { automaton: open(table)?, drop_gaps, drop_matches, join }
+                Stage::Split { table, drop_gaps, drop_matches, join, bytes } => {
+                    Step::Split(Splitter { automaton: open(table)?, drop_gaps, drop_matches, join, bytes })
                 }
                 Stage::PrefixSpace { first_only } => Step::PrefixSpace { first_only },
             });
@@ -258,30 +296,9 @@ impl Run<'_> {
     fn stage(&mut self, stages: &[Step], piece: &str, at_start: bool) -> Result<()> {
         match stages.split_first() {
             None => self.tokenizer.encode_piece(piece, &mut self.scratch, self.out),
-            Some((Step::Split { automaton, drop_gaps, drop_matches, join }, rest)) => {
-                // The piece in the making, and whether its last part is a match.
-                let (mut from, mut to, mut last) = (0, 0, None);
-                let mut pass = |from: usize, to: usize, matched: Option<bool>| match matched {
-                    Some(true) if *drop_matches => Ok(()),
-                    Some(false) if *drop_gaps => Ok(()),
-                    Some(_) => self.stage(rest, &piece[from..to], at_start && from == 0),
-                    None => Ok(()),
-                };
-                automaton.split(piece, |part| {
-                    let joined = match join {
-                        Join::None => false,
-                        Join::Matches => last == Some(true) && part.matched,
-                        Join::Before => last == Some(false) && part.matched,
-                        Join::After => last == Some(true) && !part.matched,
-                    };
-                    if !joined {
-                        pass(from, to, last)?;
-                        from = to;
-                    }
-                    (to, last) = (part.end, Some(part.matched));
-                    Ok(())
-                })?;
-                pass(from, to, last)
+            Some((Step::Split(splitter), _)) if splitter.bytes => self.stage_bytes(stages, piece.as_bytes()),
+            Some((Step::Split(splitter), rest)) => {
+                splitter.split(piece, |from, to| self.stage(rest, &piece[from..to], at_start && from == 0))
             }
             Some((Step::PrefixSpace { first_only }, rest)) => {
                 if piece.starts_with(' ') || (*first_only && !at_start) {
@@ -290,6 +307,16 @@ impl Run<'_> {
                 let spaced = normalize(&[Rewrite::Prepend(" ".into())], None, piece)?;
                 self.stage(rest, &spaced, at_start)
             }
+        }
+    }
+
+    /// A piece that only splits by bytes are left for.
+    fn stage_bytes(&mut self, stages: &[Step], piece: &[u8]) -> Result<()> {
+        match stages.split_first() {
+            Some((Step::Split(splitter), rest)) => {
+                splitter.split(piece, |from, to| self.stage_bytes(rest, &piece[from..to]))
+            }
+            _ => self.tokenizer.model().encode_bytes(piece, &mut self.scratch, self.out),
         }
     }
 }
@@ -307,6 +334,13 @@ fn check(settings: &Settings, vocab: usize) -> Result<()> {
     }
     if settings.normalizer.contains(&Rewrite::Nfc) && settings.normalizer.contains(&Rewrite::Nfkc) {
         return Err(bad("both normalization forms"));
+    }
+    let by_bytes = |stage: &Stage| matches!(stage, Stage::Split { bytes: true, .. });
+    let last = settings.stages.iter().skip_while(|&stage| !by_bytes(stage));
+    if last.clone().next().is_some() && (settings.alphabet != Alphabet::Bytes || settings.unigram)
+        || !last.clone().all(by_bytes)
+    {
+        return Err(bad("a split by bytes where characters are needed"));
     }
     if settings.stages.len() > MAX_STEPS || settings.normalizer.len() > MAX_STEPS {
         return Err(bad(format!("more than {MAX_STEPS} stages or rewrites")));

@@ -9,8 +9,9 @@ use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 
 /// Added tokens by id, as `tokenizers` has them, and the names of those that have no row.
 ///
-/// A checkpoint may name tokens that its embedding has no row for: Gemma 3 has one that stands for an image. They cannot
-/// be put to the model, and are left out; but a token of the vocabulary proper without a row is a mistake somewhere.
+/// A checkpoint may name tokens that its embedding has no row for: Gemma 3 has one that stands for an image. They
+/// cannot be put to the model, and are left out; but a token of the vocabulary proper without a row is a mistake
+/// somewhere.
 pub(super) fn find(oracle: &Tokenizer, rows: usize) -> (BTreeMap<u32, tokenizers::AddedToken>, Vec<String>) {
     let all = oracle.get_added_tokens_decoder().into_iter().collect::<BTreeMap<_, _>>();
     let in_vocab = oracle.get_vocab(false);

@@ -126,7 +126,7 @@ fn step(nfa: &Nfa, state: &[usize], symbol: &Symbol) -> Step {
 
 /// Compiles a pattern.
 pub(super) fn compile(pattern: &Pattern) -> Result<Automaton> {
-    let mut nfa = Nfa::new(pattern.marks, false);
+    let mut nfa = Nfa::new(pattern.text);
     let mut aheads = Vec::new();
     let mut ways = Vec::new();
     for alternative in &pattern.alternatives {
@@ -213,7 +213,7 @@ mod tests {
     fn a_pattern_of_spaces_finds_none_where_there_are_marks() {
         let mut pattern = Pattern::parse(" +").unwrap();
         assert!(!compile(&pattern).unwrap().matches_nothing());
-        pattern.marks = true;
+        pattern.text = super::super::pattern::Text::Marks;
         assert!(compile(&pattern).unwrap().matches_nothing());
     }
 }

@@ -27,14 +27,16 @@ fn type_of(gguf: &GgufTokenizer, id: usize) -> i32 {
     }
 }
 
-/// The tokens' texts as `tokenizer.json` has them: SentencePiece writes marks for spaces, and converters put runs of them
-/// that are user-defined (Gemma's) as spaces into the file.
+/// The tokens' texts as `tokenizer.json` has them: SentencePiece writes marks for spaces, and converters put runs of
+/// them that are user-defined (Gemma's) as spaces into the file.
 fn texts(gguf: &GgufTokenizer) -> Vec<Cow<'_, str>> {
     let spaces = |id: usize, text: &str| {
         gguf.model == "llama" && type_of(gguf, id) == kind::USER_DEFINED && text.bytes().all(|b| b == b' ')
     };
     let all = gguf.tokens.iter().enumerate();
     all.map(|(id, text)| match spaces(id, text) {
+        // A Unigram's vocabulary is a list without gaps; no text has a space where tokens are looked for.
+        _ if gguf.model == "t5" && type_of(gguf, id) == kind::UNUSED => Cow::Owned(format!("unused {id}")),
         true => Cow::Owned(text.replace(' ', MARK.encode_utf8(&mut [0; 4]))),
         false => Cow::Borrowed(text.as_str()),
     })
@@ -187,8 +189,8 @@ fn sentence_piece(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Result<Rules> {
 /// SentencePiece joins the pair whose product scores best. As Hugging Face's converter does, each way to make a token
 /// of two becomes a merge; the better the token's score the earlier, and of its ways the one with the longer left.
 fn merges_of_scores(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Value {
-    // SentencePiece has its user-defined pieces before all others, and their scores in a file mean nothing. Of those only
-    // runs of spaces can come about by merging: the others are recognised in the text before.
+    // SentencePiece has its user-defined pieces before all others, and their scores in a file mean nothing. Of those
+    // only runs of spaces can come about by merging: the others are recognised in the text before.
     let score = |id: usize| match type_of(gguf, id) {
         kind::NORMAL => Some(gguf.scores[id]),
         kind::USER_DEFINED if texts[id].chars().all(|c| c == MARK) => Some(0.0),

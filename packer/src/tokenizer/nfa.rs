@@ -1,7 +1,8 @@
 //! A Thompson NFA over sets of characters, of what `regex-syntax` has parsed.
 
-use super::pattern::{POSSESSIVE, one_char};
+use super::pattern::{POSSESSIVE, Text, one_char};
 use super::rules::MARK;
+use super::vocabulary::byte_chars;
 use rasp::{Error, Result, Status};
 use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind, Look};
 
@@ -43,21 +44,21 @@ pub(super) fn refuse(what: &str) -> Error {
 pub(super) struct Nfa {
     pub nodes: Vec<Node>,
     pub sets: Vec<Ranges>,
-    /// Sets are of characters of a text that has marks for spaces; rasp's has spaces for marks.
-    marks: bool,
+    /// Sets are of the characters of such a text.
+    text: Text,
     /// The text is read from its end.
     backward: bool,
 }
 
 impl Nfa {
-    pub fn new(marks: bool, backward: bool) -> Nfa {
-        Nfa { nodes: vec![Node::Match(0)], sets: Vec::new(), marks, backward }
+    pub fn new(text: Text) -> Nfa {
+        Nfa { nodes: vec![Node::Match(0)], sets: Vec::new(), text, backward: false }
     }
 
     /// One that reads backward and shares the sets of `with`, which it takes.
     pub fn backward(with: &mut Nfa) -> Nfa {
         let sets = std::mem::take(&mut with.sets);
-        Nfa { nodes: Vec::new(), sets, marks: with.marks, backward: true }
+        Nfa { nodes: Vec::new(), sets, text: with.text, backward: true }
     }
 
     pub fn add(&mut self, node: Node) -> Result<NodeId> {
@@ -69,7 +70,12 @@ impl Nfa {
     }
 
     fn set(&mut self, mut ranges: Ranges) -> usize {
-        if self.marks {
+        if self.text == Text::Bytes {
+            let within = |c: char| ranges.iter().any(|&(from, to)| (from..=to).contains(&(c as u32)));
+            let bytes = byte_chars().map(within);
+            ranges = (0..256).filter(|&byte| bytes[byte as usize]).map(|byte| (byte, byte)).collect();
+        }
+        if self.text == Text::Marks {
             // What is a mark there is a space here, and no space is there.
             let mark = MARK as u32;
             let space = ranges.iter().any(|&(from, to)| from <= mark && mark <= to);

@@ -1,9 +1,9 @@
 //! Split patterns: a regular expression, with the look-ahead that tokenizers' patterns are fond of, as alternatives.
 //!
 //! Look-ahead is not part of `regex-syntax`; what patterns in use need of it stands at the end of an alternative:
-//! `\s+(?!\S)`, of one character, or `\d{1,3}(?=(?:\d{3})*\b)`, of any length. So the alternatives are taken apart first,
-//! and each is parsed without its tail. Possessive repetitions (`\s++`) are no part of it either; they become groups with a
-//! name that `automaton` knows.
+//! `\s+(?!\S)`, of one character, or `\d{1,3}(?=(?:\d{3})*\b)`, of any length. So the alternatives are taken apart
+//! first, and each is parsed without its tail. Possessive repetitions (`\s++`) are no part of it either; they become
+//! groups with a name that `automaton` knows.
 
 use rasp::{Error, Result, Status};
 use regex_syntax::ast::{Ast, RepetitionKind, parse::Parser as AstParser};
@@ -13,8 +13,19 @@ use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Re
 pub(super) struct Pattern {
     /// The preferred one first.
     pub alternatives: Vec<Alternative>,
-    /// The text has marks for spaces, where rasp has spaces for marks.
-    pub marks: bool,
+    /// What the text is made of.
+    pub text: Text,
+}
+
+/// How a text looks to `tokenizers` where it looks otherwise to rasp.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Text {
+    /// It does not.
+    Plain,
+    /// It has marks for spaces, where rasp has spaces for marks.
+    Marks,
+    /// It is spelled in GPT-2's alphabet, a character a byte; rasp has the bytes.
+    Bytes,
 }
 
 /// One alternative.
@@ -45,7 +56,7 @@ impl Pattern {
     /// Parses a pattern as `tokenizers` understands it.
     pub fn parse(pattern: &str) -> Result<Pattern> {
         let refuse = |why: String| Error::new(Status::Unsupported, format!("split pattern {pattern:?}: {why}"));
-        Ok(Pattern { alternatives: parse_all(pattern, true).map_err(refuse)?, marks: false })
+        Ok(Pattern { alternatives: parse_all(pattern, true).map_err(refuse)?, text: Text::Plain })
     }
 
     /// A pattern of nothing but a look-ahead matches places, not characters. Cutting there is the same as finding the
@@ -72,7 +83,7 @@ impl Pattern {
             false => one,
             true => Hir::repetition(Repetition { min: 1, max: None, greedy: true, sub: Box::new(one) }),
         };
-        Pattern { alternatives: vec![Alternative { body, ahead: None }], marks: false }
+        Pattern { alternatives: vec![Alternative { body, ahead: None }], text: Text::Plain }
     }
 }
 
@@ -230,8 +241,8 @@ fn parse(pattern: &str) -> Result<Hir, String> {
     translator.translate(&named, &ast(&named)?).map_err(|e| e.kind().to_string())
 }
 
-/// Where possessive repetitions lie: `x++` repeats a repetition to `regex-syntax`; the engines that tokenizers use never
-/// give back what it took. To some of those `x{1,3}+` is one as well and to others not, so it is refused.
+/// Where possessive repetitions lie: `x++` repeats a repetition to `regex-syntax`; the engines that tokenizers use
+/// never give back what it took. To some of those `x{1,3}+` is one as well and to others not, so it is refused.
 fn possessive(ast: &Ast, found: &mut Vec<(usize, usize)>) -> Result<(), String> {
     match ast {
         Ast::Repetition(r) => match &*r.ast {

@@ -58,10 +58,11 @@ const SPARK: &str = concat!(
     r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"##,
     r" ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+",
 );
-/// Letters of scripts with two cases, as old as the models that were made with them.
+/// Letters of scripts with two cases, as old as the models that were made with them. Escaped are those that
+/// normalization would change.
 const DEEPSEEK_LETTERS: &str = concat!(
-    r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌ",
-    r"ῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ",
+    r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝ\x{1F5F}-\x{1F7D}ᾀ-ᾴᾶ-ᾼ\x{1FBE}ῂ-ῄῆ-ῌ",
+    r"\x{1FD0}-\x{1FD3}\x{1FD6}-\x{1FDB}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\x{2126}ℨ\x{212A}-\x{212D}ℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ",
     r"𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+",
 );
 const HAN_KANA: &str = "[一-龥぀-ゟ゠-ヿ]+";
@@ -78,6 +79,8 @@ enum Step {
     Numbers,
     /// Punctuation that stands together.
     Punctuation,
+    /// Steps after this one see the bytes, each as a character. Otherwise none does.
+    Bytes,
 }
 
 /// A pre-tokenizer.
@@ -94,7 +97,7 @@ const fn pre(names: &'static [&'static str], steps: &'static [Step]) -> Pre {
     Pre { names, steps, nfc: false, ignore_merges: false, add_bos: false }
 }
 
-use Step::{Digits, Match, Numbers, Punctuation};
+use Step::{Bytes, Digits, Match, Numbers, Punctuation};
 
 const PRES: &[Pre] = &[
     pre(
@@ -166,7 +169,7 @@ const PRES: &[Pre] = &[
         ignore_merges: true,
         ..pre(&["youtu"], &[Match("[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+"), Match(YOUTU)])
     },
-    pre(&["falcon"], &[Punctuation, Match(GPT2_PATTERN), Numbers, Match("[0-9][0-9][0-9]")]),
+    pre(&["falcon"], &[Punctuation, Match(GPT2_PATTERN), Bytes, Numbers, Match("[0-9][0-9][0-9]")]),
     pre(&["poro-chat", "bloom", "gpt3-finnish"], &[Match(BLOOM)]),
     pre(&["viking"], &[Match(BLOOM), Match(r"\p{N}")]),
     pre(
@@ -203,9 +206,13 @@ pub(super) fn by_name(name: &str) -> Option<&'static Pre> {
 impl Pre {
     /// As `tokenizer.json` would have it.
     pub fn to_json(&self, add_prefix_space: bool) -> Value {
-        let mut steps: Vec<Value> = self
+        let byte_level = json!({"type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": true,
+            "use_regex": false});
+        let last = self.steps.iter().all(|step| !matches!(step, Bytes)).then_some(&Bytes);
+        let steps: Vec<Value> = self
             .steps
             .iter()
+            .chain(last)
             .map(|step| match step {
                 Match(regex) => {
                     json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false})
@@ -213,10 +220,9 @@ impl Pre {
                 Digits => json!({"type": "Digits", "individual_digits": true}),
                 Numbers => json!({"type": "Digits", "individual_digits": false}),
                 Punctuation => json!({"type": "Punctuation", "behavior": "Contiguous"}),
+                Bytes => byte_level.clone(),
             })
             .collect();
-        steps.push(json!({"type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": true,
-            "use_regex": false}));
         json!({"type": "Sequence", "pretokenizers": steps})
     }
 }

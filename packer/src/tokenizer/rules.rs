@@ -1,7 +1,7 @@
 //! Reads the rules of a `tokenizer.json`: normalizer, pre-tokenizer, post-processor, decoder.
 
 use super::automaton::{self, Automaton};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Text};
 use super::{GPT2_PATTERN, unsupported};
 use rasp::Result;
 use rasp::text::{Alphabet, Join, Rewrite, Stage};
@@ -150,16 +150,16 @@ impl Rules {
         }
     }
 
-    /// Adds a split; `marks` if its pattern is of a text with marks for spaces.
-    fn split(&mut self, pattern: Pattern, marks: bool, behavior: Behavior) -> Result<()> {
-        let automaton = automaton::compile(&Pattern { marks, ..pattern })?;
+    /// Adds a split of a text that looks so.
+    fn split(&mut self, pattern: Pattern, text: Text, behavior: Behavior) -> Result<()> {
+        let automaton = automaton::compile(&Pattern { text, ..pattern })?;
         // Such as Gemma 3's split at spaces, when there are none any more.
         if automaton.matches_nothing() && !behavior.drop_gaps {
             return Ok(());
         }
         let Behavior { drop_gaps, drop_matches, join } = behavior;
         let table = self.add_table(automaton);
-        self.stages.push(Stage::Split { table, drop_gaps, drop_matches, join });
+        self.stages.push(Stage::Split { table, drop_gaps, drop_matches, join, bytes: text == Text::Bytes });
         Ok(())
     }
 
@@ -170,7 +170,7 @@ impl Rules {
 
     /// The number of the table whose matches are the characters of words.
     pub fn word_table(&mut self) -> Result<usize> {
-        let automaton = automaton::compile(&Pattern { marks: self.marks, ..Pattern::parse(r"\w")? })?;
+        let automaton = automaton::compile(&Pattern::parse(r"\w")?)?;
         Ok(self.add_table(automaton))
     }
 
@@ -178,20 +178,19 @@ impl Rules {
     fn read_pre_tokenizer(&mut self, pre_tokenizer: &Value) -> Result<bool> {
         let all = steps(pre_tokenizer, "pretokenizers");
         let chars = self.alphabet == Alphabet::Chars;
-        // From where on a text has marks for spaces. Before it may have both, which rasp does not tell apart.
-        let mut marks = self.marks;
+        let mut look = if self.marks { Text::Marks } else { Text::Plain };
         let mut found = false;
         for (i, step) in all.iter().enumerate() {
-            let (first, last) = (i == 0, i + 1 == all.len());
+            let first = i == 0;
             match kind(step) {
-                "ByteLevel" if !chars && last => {
+                "ByteLevel" if !chars && !found => {
                     if is_true(step, "add_prefix_space") {
                         self.stages.push(Stage::PrefixSpace { first_only: false });
                     }
                     if is_true(step, "use_regex") {
-                        self.split(Pattern::parse(GPT2_PATTERN)?, false, Behavior::ISOLATED)?;
+                        self.split(Pattern::parse(GPT2_PATTERN)?, Text::Plain, Behavior::ISOLATED)?;
                     }
-                    found = true;
+                    (look, found) = (Text::Bytes, true);
                 }
                 "Metaspace" if chars && first => {
                     if text(step, "replacement") != Some("▁") {
@@ -204,13 +203,14 @@ impl Rules {
                         _ => {}
                     }
                     if is_true(step, "split") {
-                        self.split(Pattern::parse(" [^ ]*|[^ ]+")?, false, Behavior::ISOLATED)?;
+                        self.split(Pattern::parse(" [^ ]*|[^ ]+")?, Text::Plain, Behavior::ISOLATED)?;
                     }
-                    (marks, found) = (true, true);
+                    (look, found) = (Text::Marks, true);
                 }
-                _ if chars && !marks => return refuse("pre-tokenizer", step),
+                // Before a Metaspace a text may have marks and spaces, which rasp does not tell apart.
+                _ if chars && look != Text::Marks => return refuse("pre-tokenizer", step),
                 _ => match split_of(step)? {
-                    Some((pattern, behavior)) => self.split(pattern, chars, behavior)?,
+                    Some((pattern, behavior)) => self.split(pattern, look, behavior)?,
                     None => return refuse("pre-tokenizer", step),
                 },
             }

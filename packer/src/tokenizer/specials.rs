@@ -65,8 +65,8 @@ impl Specials {
 }
 
 /// transformers' tokenizers that write the post-processor themselves: whatever `tokenizer.json` says, a text is put
-/// between `bos` and `eos` as `add_bos_token` and `add_eos_token` of `tokenizer_config.json` say. With each, what they do
-/// where the file is silent; `eos` then never follows.
+/// between `bos` and `eos` as `add_bos_token` and `add_eos_token` of `tokenizer_config.json` say. With each, what they
+/// do where the file is silent; `eos` then never follows.
 const WRAPPERS: [(&str, bool); 5] = [
     ("LlamaTokenizer", true),
     ("CodeLlamaTokenizer", true),

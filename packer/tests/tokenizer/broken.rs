@@ -24,6 +24,23 @@ fn chars_tokenizer() -> Compiled {
     compile(&source(&json), vocab_size(&json)).unwrap()
 }
 
+/// With scores, form KC, a look-ahead beyond one character and a split's words.
+fn scored_tokenizer() -> Compiled {
+    let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
+    let digits = json!({"type": "Split", "pattern": {"Regex": r"\d{1,3}(?=(?:\d{3})*\b)"}, "behavior": "MergedWithNext",
+        "invert": false});
+    let rules = json!({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [metaspace, digits]},
+        "decoder": metaspace, "normalizer": {"type": "NFKC"}});
+    let added = [AddedToken::from("<unk>", true), AddedToken::from("the", false).single_word(true).normalized(false)];
+    let mut json = trained(rules, &added, 400, &json!({"unk_token": "<unk>"}));
+    let mut vocab: Vec<_> = json["model"]["vocab"].as_object().unwrap().iter().collect();
+    vocab.sort_by_key(|(_, id)| id.as_u64());
+    let scored: Vec<Value> = vocab.into_iter().map(|(text, id)| json!([text, -id.as_f64().unwrap()])).collect();
+    let rows = scored.len();
+    json["model"] = json!({"type": "Unigram", "unk_id": 0, "vocab": scored, "byte_fallback": false});
+    compile(&source(&json), rows).unwrap()
+}
+
 /// Uses a tokenizer in every way. What comes out does not matter.
 fn use_all(tokenizer: &Tokenizer, texts: &[String]) {
     let size = tokenizer.vocab_size() as u32;
@@ -58,7 +75,7 @@ fn bits_flipped_anywhere() {
     texts.push("ab ".repeat(3000));
     texts.push("a".repeat(5000));
     let mut random = Random(99);
-    for good in [bytes_tokenizer(), chars_tokenizer()] {
+    for good in [bytes_tokenizer(), chars_tokenizer(), scored_tokenizer()] {
         use_all(&open(&good).unwrap(), &texts);
         let (mut opened, mut refused) = (0, 0);
         for tensor in 0..good.tensors.len() {

@@ -54,6 +54,47 @@ fn sentence_piece_by_scores() {
     pair.round_trip(" a  b");
 }
 
+/// Of each rule that llama.cpp has a name for, one name.
+const PRES: &str = "default gpt-2 olmo smollm command-r llama-bpe glm4 qwen2 stablelm2 qwen35 gpt-4o tiny_aya tekken \
+    deepseek-llm deepseek-coder deepseek-v3 spark2_5 youtu falcon bloom viking chameleon superbpe bailingmoe seed-coder \
+    kimi-k2 ufakzeka laguna exaone-moe minicpm5 jais-2";
+
+/// Gemma's runs of spaces are user-defined: in the file with spaces, in texts wherever spaces run together.
+#[test]
+fn runs_of_spaces_that_are_user_defined() {
+    let mut gguf = llama();
+    for (text, kind) in [("  ", 4), ("   ", 4), ("    ", 4)] {
+        gguf.tokens.push(text.into());
+        gguf.token_types.push(kind);
+        gguf.scores.push(-1000.0);
+    }
+    gguf.add_space_prefix = Some(false);
+    let size = gguf.tokens.len() as u32;
+    let pair = Pair::new(&TokenizerSource::Gguf(gguf.clone()), size as usize);
+    let a = gguf.tokens.iter().position(|t| t == "a").unwrap() as u32;
+    let b = gguf.tokens.iter().position(|t| t == "b").unwrap() as u32;
+    assert_eq!(pair.encode("a   b    a", false, false), [a, size - 2, b, size - 1, a]);
+    pair.round_trip("a   b    a  b");
+    for text in tricky() {
+        pair.check(&text);
+    }
+    pair.fuzz(22, 1000);
+}
+
+/// The same vocabulary, cut by the sum of scores.
+#[test]
+fn unigram_by_scores() {
+    let gguf = GgufTokenizer { model: "t5".into(), ..llama() };
+    let size = gguf.tokens.len();
+    let token = |text: &str| gguf.tokens.iter().position(|t| t == text).unwrap() as u32;
+    let pair = Pair::new(&TokenizerSource::Gguf(gguf.clone()), size);
+    // `▁t` (0), `he` (−1) and `re` (−4) are better than `▁there` (−9), `▁hello` than its parts; and an end follows.
+    assert_eq!(pair.encode("there hello", true, false), [token("▁t"), token("he"), token("re"), token("▁hello"), 2]);
+    for text in tricky().iter().filter(|text| !["<s>", "</s>", "<unk>", "[PAD]"].iter().any(|s| text.contains(s))) {
+        pair.check(text);
+    }
+}
+
 #[test]
 fn byte_level_by_name() {
     let bytes: Vec<String> = super::support::bytes_alphabet();
@@ -72,19 +113,20 @@ fn byte_level_by_name() {
         eos: Some(size as u32 - 1),
         ..GgufTokenizer::default()
     };
-    for pre in ["gpt-2", "smollm", "llama-bpe", "qwen2"] {
+    for pre in PRES.split_whitespace() {
         let pair = Pair::new(&TokenizerSource::Gguf(gguf(pre)), size);
         let hello = size as u32 - 3;
         let with_bos = pair.encode("hello", true, false);
         match pre {
             // The merges stop at `hell`; Llama 3 takes a word that is a token as it is.
-            "llama-bpe" => assert_eq!(with_bos, [size as u32 - 2, hello]),
+            "llama-bpe" | "tekken" => assert_eq!(with_bos, [size as u32 - 2, hello]),
+            "minicpm5" | "youtu" => assert_eq!(with_bos, [hello]),
             _ => assert_eq!(with_bos.len(), 2),
         }
         for text in tricky() {
             pair.check(&text);
         }
-        pair.fuzz(21, 2000);
+        pair.fuzz(21, 300);
     }
     // Without types, the ids that the file names are special.
     let untyped = GgufTokenizer { token_types: Vec::new(), ..gguf("gpt-2") };
@@ -100,8 +142,15 @@ fn what_is_unknown_is_named() {
         let error = compile(&TokenizerSource::Gguf(gguf), size).unwrap_err();
         assert!(error.message().contains(name), "{error}");
     };
-    named(GgufTokenizer { model: "t5".into(), ..llama() }, "\"t5\"");
-    named(GgufTokenizer { model: "gpt2".into(), pre: Some("tekken".into()), ..llama() }, "\"tekken\"");
+    named(GgufTokenizer { model: "bert".into(), ..llama() }, "\"bert\"");
+    named(GgufTokenizer { model: "t5".into(), has_charsmap: true, ..llama() }, "precompiled_charsmap");
+    named(
+        GgufTokenizer { model: "t5".into(), remove_extra_whitespaces: Some(true), ..llama() },
+        "remove_extra_whitespaces",
+    );
+    named(GgufTokenizer { model: "t5".into(), unk: None, ..llama() }, "unk_id");
+    named(GgufTokenizer { model: "gpt2".into(), pre: Some("unheard-of".into()), ..llama() }, "\"unheard-of\"");
+    named(GgufTokenizer { model: "gpt2".into(), pre: None, ..llama() }, "tokenizer.ggml.pre");
     named(GgufTokenizer { scores: Vec::new(), ..llama() }, "scores");
     let mut twice = llama();
     twice.tokens[300] = twice.tokens[299].clone();

@@ -30,6 +30,15 @@ fn bos_template() -> Value {
 }
 
 fn check_all(json: &Value, seed: u64, bytes: bool) {
+    check_with(json, seed, bytes, 6000);
+}
+
+/// The same with fewer random texts.
+fn check_some(json: &Value, seed: u64, bytes: bool) {
+    check_with(json, seed, bytes, 800);
+}
+
+fn check_with(json: &Value, seed: u64, bytes: bool, rounds: usize) {
     let size = vocab_size(json);
     let pair = Pair::new(&source(json), size + 5);
     assert_eq!(pair.ours.vocab_size(), size + 5);
@@ -40,7 +49,7 @@ fn check_all(json: &Value, seed: u64, bytes: bool) {
             pair.round_trip(&text);
         }
     }
-    pair.fuzz(seed, 6000);
+    pair.fuzz(seed, rounds);
 }
 
 fn byte_level_rules(pre_tokenizer: Value) -> Value {
@@ -235,5 +244,183 @@ fn metaspace() {
             let rules = json!({"pre_tokenizer": metaspace, "decoder": metaspace});
             check_all(&sentence_piece(rules, true, true, true), 16, false);
         }
+    }
+}
+
+/// The text that `tokenizers` makes of ids, beside ours.
+fn check_decoding(pair: &Pair, text: &str) {
+    let ids = pair.encode(text, false, true);
+    let ours = String::from_utf8_lossy(&pair.ours.decode(&ids, false).unwrap()).into_owned();
+    assert_eq!(ours, pair.decode(&ids), "{text:?}");
+}
+
+#[test]
+fn falcons_punctuation_and_what_becomes_of_matches() {
+    let digits = json!({"type": "Digits", "individual_digits": false});
+    let threes = split("[0-9][0-9][0-9]", "Isolated", false);
+    let mut seed = 30;
+    for behavior in ["Contiguous", "Isolated", "Removed", "MergedWithPrevious", "MergedWithNext"] {
+        let punctuation = json!({"type": "Punctuation", "behavior": behavior});
+        let steps = [punctuation, byte_level(false, true), digits.clone(), threes.clone()];
+        // Falcon's own order: what follows ByteLevel sees a character a byte, some of which are numbers (`²`).
+        let steps = sequence(&steps);
+        check_some(&trained(byte_level_rules(steps), &specials(), 600, &json!({})), seed, behavior != "Removed");
+        let words = sequence(&[split(r"\p{L}{1,3}|\s", behavior, false), byte_level(false, false)]);
+        check_some(&trained(byte_level_rules(words), &specials(), 500, &json!({})), seed + 1, behavior != "Removed");
+        seed += 2;
+    }
+    for simple in [
+        json!({"type": "WhitespaceSplit"}),
+        json!({"type": "Whitespace"}),
+        json!({"type": "CharDelimiterSplit", "delimiter": "e"}),
+    ] {
+        let steps = sequence(&[simple, byte_level(false, false)]);
+        check_some(&trained(byte_level_rules(steps), &specials(), 500, &json!({})), 41, false);
+    }
+}
+
+#[test]
+fn possessive_repetitions_give_nothing_back() {
+    for regex in [
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
+        // What would match if they did.
+        r"\d++5|x?+x|[^\S\n]?+ |\p{L}++",
+    ] {
+        let rules = byte_level_rules(sequence(&[split(regex, "Isolated", false), byte_level(false, false)]));
+        check_some(&trained(rules, &specials(), 600, &json!({})), 50, true);
+    }
+}
+
+#[test]
+fn look_aheads_beyond_one_character() {
+    for regex in [
+        r"\d{1,3}(?=(?:\d{3})*\b)",
+        r"\d(?=(\d{3})+(?!\d))",
+        r"(?=(\d{3})+(?!\d))",
+        r"th(?=e\s)|\w+(?!ing|\s+the)|.(?= the|\B)",
+    ] {
+        let rules = byte_level_rules(sequence(&[split(regex, "Isolated", false), byte_level(false, true)]));
+        let json = trained(rules, &specials(), 600, &json!({}));
+        check_some(&json, 60, true);
+        let pair = Pair::new(&source(&json), vocab_size(&json));
+        for n in 0..20 {
+            let digits = &"12345678901234567890"[..n];
+            for text in [digits.to_string(), format!("{digits}a"), format!("x{digits}.{digits}"), format!("{digits}½")]
+            {
+                pair.check(&text);
+            }
+        }
+    }
+}
+
+#[test]
+fn single_words_and_names_of_marks() {
+    let mut added = specials();
+    for (name, special) in [("the", false), ("WORLD", false), ("<|w|>", true)] {
+        added.push(AddedToken::from(name, special).single_word(true).normalized(false));
+    }
+    added.push(AddedToken::from("and", false).single_word(true));
+    let json = trained(byte_level_rules(byte_level(false, true)), &added, 600, &json!({}));
+    let pair = Pair::new(&source(&json), vocab_size(&json));
+    for text in [
+        "the",
+        "the ",
+        "other the1 1the the.the",
+        "é the",
+        "thé the\u{301}",
+        "_the the_ the-the",
+        "WORLDWORLD WORLD",
+        "x<|w|>y <|w|>y <|w|>",
+        "and band and, andé ½and and½",
+        "日the the日 ⅷthe \u{203f}the",
+    ] {
+        pair.check(text);
+        check_decoding(&pair, text);
+    }
+    pair.fuzz(70, 800);
+
+    // Names of marks are spaces when decoded, as Gemma's are.
+    let rules = json!({"normalizer": marks_normalizer(false), "decoder": marks_decoder(false)});
+    let mut json = sentence_piece(rules, true, true, true);
+    let vocab = json["model"]["vocab"].as_object_mut().unwrap();
+    if !vocab.contains_key("▁▁") {
+        vocab.insert("▁▁".into(), vocab.len().into());
+        json["model"]["merges"].as_array_mut().unwrap().insert(0, json!(["▁", "▁"]));
+    }
+    let id = &json["model"]["vocab"]["▁▁"];
+    let token = json!({"id": id, "content": "▁▁", "special": false, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false});
+    json["added_tokens"].as_array_mut().unwrap().push(token);
+    let pair = Pair::new(&source(&json), vocab_size(&json));
+    for text in ["a  b", "a   b", "a▁▁b", "a ▁▁ b"] {
+        pair.check(text);
+        check_decoding(&pair, text);
+    }
+    pair.round_trip("a  b     c");
+}
+
+/// Gemma 3 splits at spaces when there are none any more.
+#[test]
+fn splits_of_texts_that_have_marks() {
+    let normalizer = marks_normalizer(false);
+    for step in [
+        json!({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false}),
+        json!({"type": "Split", "pattern": {"String": "▁"}, "behavior": "MergedWithNext", "invert": false}),
+        json!({"type": "Digits", "individual_digits": true}),
+        json!({"type": "Punctuation", "behavior": "Isolated"}),
+        split(r"▁?\w+|[^\w\s]+|\s+(?!\S)", "Isolated", false),
+        json!({"type": "Sequence", "pretokenizers": [split(r"\S+", "Isolated", false), {"type": "Digits", "individual_digits": false}]}),
+    ] {
+        let rules = json!({"normalizer": normalizer, "pre_tokenizer": step, "decoder": marks_decoder(false)});
+        check_some(&sentence_piece(rules, true, true, true), 80, false);
+    }
+}
+
+#[test]
+fn compatibility_characters() {
+    let mut rules = byte_level_rules(byte_level(false, true));
+    rules["normalizer"] = json!({"type": "NFKC"});
+    let json = trained(rules, &specials(), 800, &json!({}));
+    check_some(&json, 90, false);
+    // Every character, alone and with marks.
+    let pair = Pair::new(&source(&json), vocab_size(&json));
+    let all: Vec<char> = ('\0'..='\u{30000}').collect();
+    for block in all.chunks(512) {
+        pair.check(&block.iter().collect::<String>());
+        let marked = block.iter().flat_map(|&c| [c, '\u{301}', '\u{323}', c, '\u{3099}', '\u{1161}', '\u{11a8}']);
+        pair.check(&marked.collect::<String>());
+    }
+}
+
+/// SentencePiece's other kind: the best sum of scores, with bytes for what has no token, or without.
+#[test]
+fn unigram() {
+    for (byte_fallback, prepend) in [(true, "always"), (false, "always"), (true, "never"), (false, "first")] {
+        let metaspace =
+            json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": prepend, "split": prepend != "first"});
+        let rules = json!({"pre_tokenizer": metaspace, "decoder": metaspace});
+        let mut json = sentence_piece(rules, byte_fallback, true, true);
+        let mut vocab: Vec<(String, u64)> = json["model"]["vocab"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(text, id)| (text.clone(), id.as_u64().unwrap()))
+            .collect();
+        vocab.sort_by_key(|&(_, id)| id);
+        let mut random = super::support::Random(91);
+        // Scores of few values, so that there are ties; special tokens are never worth it.
+        let scored = vocab.iter().map(|(text, _)| match text.as_str() {
+            "<s>" | "</s>" | "<|end|>" | "<unk>" => json!([text, -1e6]),
+            _ => json!([text, -(random.below(7) as f64) - 0.1]),
+        });
+        json["model"] = json!({"type": "Unigram", "unk_id": 3, "vocab": scored.collect::<Vec<_>>(),
+            "byte_fallback": byte_fallback});
+        let size = vocab.len();
+        let pair = Pair::new(&source(&json), size + 3);
+        for text in tricky() {
+            pair.check(&text);
+        }
+        pair.check("<0x0A> <0x41>\u{1}\u{2}\u{10ffff}é<0xff>");
+        pair.fuzz(92, 800);
     }
 }

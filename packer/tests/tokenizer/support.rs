@@ -65,6 +65,11 @@ impl Pair {
         ids
     }
 
+    /// What `tokenizers` makes of ids.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.parsing.decode(ids, false).unwrap()
+    }
+
     /// Fails unless both give the same ids for `text`.
     pub fn check(&self, text: &str) {
         for (oracle, parse_special) in [(&self.plain, false), (&self.parsing, true)] {
