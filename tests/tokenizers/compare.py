@@ -3,8 +3,8 @@
 
     python3 tests/tokenizers/compare.py [--text FILE]... [--goldens FILE [--bless]] NAME=TOKENIZER...
 
-TOKENIZER is a folder with tokenizer.json (and tokenizer_config.json), or GGUF:FOLDER: a GGUF file and what its tokenizer
-must equal. Each is put into a checkpoint of one tiny layer, packed by `rasp pack`, and asked through the C interface: for
+TOKENIZER is a folder with tokenizer.json (and tokenizer_config.json), or GGUF:FOLDER: a GGUF file and what its
+tokenizer must equal. Each is put into a checkpoint of one tiny layer, packed, and asked through the C interface: for
 the texts of torture.py and the lines of FILEs, with and without special tokens added. Ids must
 be equal, and so must what they decode to. Names of special tokens are recognised, as Hugging Face does.
 
@@ -55,7 +55,7 @@ def values(shape):
 
 
 def rows_of(folder):
-    """Rows that the vocabulary proper asks for; added tokens beyond them only where they follow without a gap of rows."""
+    """Rows for all tokens but the one that Gemma 3 has none for."""
     vocab = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     model = vocab["model"]["vocab"]
     rows = len(model) if isinstance(model, list) else max(model.values()) + 1
