@@ -78,7 +78,8 @@ fn bits_flipped_anywhere() {
     for good in [bytes_tokenizer(), chars_tokenizer(), scored_tokenizer()] {
         use_all(&open(&good).unwrap(), &texts);
         let (mut opened, mut refused) = (0, 0);
-        for tensor in 0..good.tensors.len() {
+        // Unigram has no merges.
+        for tensor in (0..good.tensors.len()).filter(|&n| !good.tensors[n].1.is_empty()) {
             for round in 0..24 {
                 let mut bad = good.clone();
                 let bytes = &mut bad.tensors[tensor].1;
