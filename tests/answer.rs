@@ -140,7 +140,7 @@ fn expected(model: &std::sync::Arc<Model>, tokens: &[u32], pooling: Pooling) -> 
     let normed = watch.rows.iter().map(|row| {
         let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
         let scale = 1.0 / (mean + f64::from(model.config().rms_norm_eps)).sqrt();
-        row.iter().zip(model.final_norm()).map(|(x, w)| x * scale * f64::from(*w)).collect::<Vec<f64>>()
+        row.iter().zip(model.final_norm().gain()).map(|(x, w)| x * scale * f64::from(*w)).collect::<Vec<f64>>()
     });
     let normed: Vec<Vec<f64>> = normed.collect();
     match pooling {

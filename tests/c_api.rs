@@ -163,7 +163,7 @@ fn damaged_files_are_refused_by_name() {
     refused(Status::BadFile, "layers.0.o", &|t| t.tensor("layers.0.o").0.dtype = Dtype::I16);
     refused(Status::BadFile, "layers.1.qkv", &|t| t.tensor("layers.1.qkv").0.shape.reverse());
     refused(Status::BadFile, "layers.1.o", &|t| t.tensors.retain(|(spec, _)| spec.name != "layers.1.o"));
-    refused(Status::Unsupported, "mamba", &|t| t.config.architecture = "mamba".into());
+    refused(Status::BadFile, "attention", &|t| t.config.block.attention.clear());
     refused(Status::BadFile, "num_heads", &|t| t.config.num_heads = 0);
     refused(Status::BadFile, "recipe", &|t| t.recipe.sparsity.reverse());
     refused(Status::BadFile, "layers.0.k", &|t| drop(t.recipe.linears.remove("layers.0.k")));

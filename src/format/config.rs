@@ -1,13 +1,13 @@
 //! The shape of a model.
 
-use crate::model::LinearKind;
+use crate::model::{Attention, Block, GroupKind, LinearKind};
 use crate::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
 
-/// The shape of a Llama-family decoder; `__metadata__["rasp.config"]`.
+/// The shape of a decoder; `__metadata__["rasp.config"]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// The model family: `llama` or `qwen2`. All share one decoder; what differs is data (biases, tokenizer).
+    /// The model family, for people: what a model computes is in [`block`](Config::block).
     pub architecture: String,
     /// What the checkpoint calls itself.
     pub name: String,
@@ -15,7 +15,7 @@ pub struct Config {
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width of the gated MLP.
+    /// Width of the MLP.
     pub intermediate_size: usize,
     /// Decoder blocks.
     pub num_layers: usize,
@@ -27,16 +27,72 @@ pub struct Config {
     pub head_dim: usize,
     /// The longest context the model was trained for, in tokens.
     pub context_length: usize,
-    /// Added to the mean square before its root is taken.
+    /// Added to the mean square, or the variance, before its root is taken: in every norm.
     pub rms_norm_eps: f32,
     /// True if the head shares the embedding's rows.
     pub tie_word_embeddings: bool,
+    /// What a decoder block computes; absent in the file where it is what Llama's does.
+    #[serde(default, skip_serializing_if = "Block::is_llamas")]
+    pub block: Block,
 }
+
+/// The same as it stands in a file: what a newer library may have written is told from what is damaged.
+#[derive(Deserialize)]
+struct Stated {
+    #[serde(default)]
+    block: serde_json::Value,
+}
+
+/// The shape of a linear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearShape {
+    /// Input channels.
+    pub inputs: usize,
+    /// Outputs.
+    pub outputs: usize,
+}
+
+/// Tables of rotary frequencies at most: known models have two.
+const MAX_ROPES: usize = 16;
 
 /// No dimension of a model may exceed this: products of two stay far from overflow, also on 32-bit machines' `u64`.
 const MAX_DIMENSION: usize = 1 << 24;
 
 impl Config {
+    /// Reads the JSON of a file. A block that this library does not know is refused as unsupported.
+    pub fn parse(json: &str) -> Result<Config> {
+        let bad = |e: serde_json::Error| Error::new(Status::BadFile, format!("metadata rasp.config: {e}"));
+        let stated: Stated = serde_json::from_str(json).map_err(bad)?;
+        if !stated.block.is_null()
+            && let Err(e) = Block::deserialize(&stated.block)
+        {
+            let message =
+                format!("metadata rasp.config: block: {e}; this library is older than the file, or it is damaged");
+            return Err(Error::new(Status::Unsupported, message));
+        }
+        serde_json::from_str(json).map_err(bad)
+    }
+
+    /// A small Llama, for tests to vary.
+    #[doc(hidden)]
+    pub fn example() -> Config {
+        Config {
+            architecture: "llama".into(),
+            name: "example".into(),
+            vocab_size: 257,
+            hidden_size: 64,
+            intermediate_size: 96,
+            num_layers: 2,
+            num_heads: 4,
+            num_kv_heads: 2,
+            head_dim: 16,
+            context_length: 512,
+            rms_norm_eps: 1e-5,
+            tie_word_embeddings: false,
+            block: Block::default(),
+        }
+    }
+
     /// Width of all query heads together, `Q`.
     pub fn q_dim(&self) -> usize {
         self.num_heads * self.head_dim
@@ -47,26 +103,59 @@ impl Config {
         self.num_kv_heads * self.head_dim
     }
 
-    /// Input channels and outputs of one linear.
-    pub fn linear_shape(&self, kind: LinearKind) -> (usize, usize) {
+    /// The shape of one linear.
+    pub fn linear_shape(&self, kind: LinearKind) -> LinearShape {
+        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
+        let (inputs, outputs) = match kind {
+            LinearKind::Q => (hidden, self.q_dim()),
+            LinearKind::K | LinearKind::V => (hidden, self.kv_dim()),
+            LinearKind::O => (self.q_dim(), hidden),
+            LinearKind::Gate | LinearKind::Up => (hidden, inner),
+            LinearKind::Down => (inner, hidden),
+        };
+        LinearShape { inputs, outputs }
+    }
+
+    /// The linears of a decoder block, in the order a token passes them.
+    pub fn linears(&self) -> &'static [LinearKind] {
+        const UNGATED: [LinearKind; 6] =
+            [LinearKind::Q, LinearKind::K, LinearKind::V, LinearKind::O, LinearKind::Up, LinearKind::Down];
+        if self.block.gated { &LinearKind::ALL } else { &UNGATED }
+    }
+
+    /// The linears of a fused projection, in the order of their columns.
+    pub fn group_linears(&self, kind: GroupKind) -> &'static [LinearKind] {
         match kind {
-            LinearKind::Q => (self.hidden_size, self.q_dim()),
-            LinearKind::K | LinearKind::V => (self.hidden_size, self.kv_dim()),
-            LinearKind::O => (self.q_dim(), self.hidden_size),
-            LinearKind::Gate | LinearKind::Up => (self.hidden_size, self.intermediate_size),
-            LinearKind::Down => (self.intermediate_size, self.hidden_size),
+            GroupKind::Qkv => &[LinearKind::Q, LinearKind::K, LinearKind::V],
+            GroupKind::O => &[LinearKind::O],
+            GroupKind::GateUp if self.block.gated => &[LinearKind::Gate, LinearKind::Up],
+            GroupKind::GateUp => &[LinearKind::Up],
+            GroupKind::Down => &[LinearKind::Down],
         }
+    }
+
+    /// The name of a fused projection in tensor names.
+    pub fn group_name(&self, kind: GroupKind) -> &'static str {
+        match kind {
+            GroupKind::GateUp if !self.block.gated => LinearKind::Up.name(),
+            kind => kind.name(),
+        }
+    }
+
+    /// The shape of a fused projection: all its linears side by side.
+    pub fn group_shape(&self, kind: GroupKind) -> LinearShape {
+        let shapes = self.group_linears(kind).iter().map(|&kind| self.linear_shape(kind));
+        shapes.reduce(|all, one| LinearShape { outputs: all.outputs + one.outputs, ..all }).expect("no group is empty")
+    }
+
+    /// The place of a layer's linear among all of the model; `None` if its layers have none of this kind.
+    pub fn linear_index(&self, layer: usize, kind: LinearKind) -> Option<usize> {
+        let place = self.linears().iter().position(|&other| other == kind)?;
+        Some(layer * self.linears().len() + place)
     }
 
     /// Fails unless every number is one the engine can compute with.
     pub fn validate(&self) -> Result<()> {
-        const KNOWN: [&str; 2] = ["llama", "qwen2"];
-        if !KNOWN.contains(&self.architecture.as_str()) {
-            return Err(Error::new(
-                Status::Unsupported,
-                format!("architecture {:?}; known are {}", self.architecture, KNOWN.join(", ")),
-            ));
-        }
         let bad = |message: String| Err(Error::new(Status::BadFile, format!("config: {message}")));
         for (name, value) in [
             ("vocab_size", self.vocab_size),
@@ -92,6 +181,86 @@ impl Config {
         if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps < 1.0) {
             return bad(format!("rms_norm_eps is {}, outside 0 to 1", self.rms_norm_eps));
         }
-        Ok(())
+        self.validate_block().or_else(bad)
+    }
+
+    fn validate_block(&self) -> std::result::Result<(), String> {
+        let block = &self.block;
+        let positive = |name: &str, value: Option<f32>| match value {
+            Some(x) if !(x.is_finite() && x > 0.0) => Err(format!("block: {name} is {x}, expected above 0")),
+            _ => Ok(()),
+        };
+        positive("embedding_scale", Some(block.embedding_scale))?;
+        positive("logit_soft_cap", block.logit_soft_cap)?;
+        block.rope_gains.iter().try_for_each(|gain| positive("rope_gains", Some(*gain)))?;
+        if block.attention.is_empty() {
+            return Err("block: attention is empty, expected a kind at least".into());
+        }
+        for (n, Attention { window, rope, scale, soft_cap }) in block.attention.iter().enumerate() {
+            positive(&format!("attention {n}: scale"), *scale)?;
+            positive(&format!("attention {n}: soft_cap"), *soft_cap)?;
+            if *window == Some(0) {
+                return Err(format!("block: attention {n}: window is 0, expected a position at least"));
+            }
+            if rope.is_some_and(|table| table >= MAX_ROPES) {
+                return Err(format!("block: attention {n}: rope is {rope:?}, expected below {MAX_ROPES}"));
+            }
+        }
+        if !(block.layers.is_empty() || block.layers.len() == self.num_layers) {
+            return Err(format!("block: layers lists {} of {} layers", block.layers.len(), self.num_layers));
+        }
+        match block.layers.iter().find(|&&kind| kind >= block.attention.len()) {
+            Some(kind) => Err(format!("block: there is no kind {kind} of attention")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Order;
+
+    #[test]
+    fn a_config_goes_through_json_and_llamas_block_takes_no_room() {
+        let llama = Config::example();
+        let json = serde_json::to_string(&llama).unwrap();
+        assert!(!json.contains("block"), "{json}");
+        assert_eq!(Config::parse(&json).unwrap(), llama);
+        let other = Config { block: Block { order: Order::Parallel, ..Block::default() }, ..llama };
+        assert_eq!(Config::parse(&serde_json::to_string(&other).unwrap()).unwrap(), other);
+    }
+
+    #[test]
+    fn what_a_newer_library_wrote_is_told_from_damage() {
+        let json = serde_json::to_string(&Config::example()).unwrap();
+        let with = |block: &str| json.replace('{', &format!("{{\"block\":{block},"));
+        for block in [r#"{"experts":8}"#, r#"{"activation":"xielu"}"#, "7"] {
+            let error = Config::parse(&with(block)).unwrap_err();
+            assert!(error.status() == Status::Unsupported && error.message().contains("block"), "{error}");
+        }
+        for json in ["", "[]", "{}", &json.replace("512", "-1")] {
+            assert_eq!(Config::parse(json).unwrap_err().status(), Status::BadFile, "{json}");
+        }
+    }
+
+    #[test]
+    fn blocks_that_cannot_be_computed_are_refused() {
+        let local = Attention { window: Some(4), ..Attention::default() };
+        for (block, word) in [
+            (Block { attention: vec![], ..Block::default() }, "attention"),
+            (Block { attention: vec![Attention { window: Some(0), ..local }], ..Block::default() }, "window"),
+            (Block { attention: vec![Attention { scale: Some(f32::NAN), ..local }], ..Block::default() }, "scale"),
+            (Block { attention: vec![Attention { soft_cap: Some(-1.0), ..local }], ..Block::default() }, "soft_cap"),
+            (Block { attention: vec![Attention { rope: Some(16), ..local }], ..Block::default() }, "rope"),
+            (Block { rope_gains: vec![0.0], ..Block::default() }, "rope_gains"),
+            (Block { layers: vec![0], ..Block::default() }, "layers"),
+            (Block { layers: vec![0, 1], ..Block::default() }, "kind 1"),
+            (Block { embedding_scale: 0.0, ..Block::default() }, "embedding_scale"),
+            (Block { logit_soft_cap: Some(f32::INFINITY), ..Block::default() }, "logit_soft_cap"),
+        ] {
+            let error = Config { block, ..Config::example() }.validate().unwrap_err();
+            assert!(error.status() == Status::BadFile && error.message().contains(word), "{error}");
+        }
     }
 }

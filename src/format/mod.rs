@@ -14,7 +14,7 @@ mod writer;
 
 pub use blocks::{BLOCKS, block, channel_rows};
 pub use bytes::{Bytes, Plain, View};
-pub use config::Config;
+pub use config::{Config, LinearShape};
 pub use header::{MAX_HEADER_BYTES, read_header};
 pub use reader::File;
 pub use recipe::{Allocation, LinearRecipe, Recipe, ScoreKind};
@@ -22,9 +22,10 @@ pub use writer::{TensorSpec, Writer};
 
 pub use safetensors::Dtype;
 
-/// The only version this library reads and writes; `__metadata__["rasp.version"]`. (Files of version 2 without a screen of
-/// the head, as they were first, are as good but slower.)
-pub const FORMAT_VERSION: &str = "2";
+/// The versions this library reads; `__metadata__["rasp.version"]`. Version 3 says what a decoder block computes
+/// ([`Config::block`]), which readers of version 2 would pass over; a file of Llama's own block needs none and is of
+/// version 2.
+pub const FORMAT_VERSIONS: [&str; 2] = ["2", "3"];
 
 /// Every tensor starts on a multiple of this many bytes from the start of the file.
 pub const TENSOR_ALIGNMENT: usize = 64;
@@ -33,7 +34,7 @@ pub const TENSOR_ALIGNMENT: usize = 64;
 pub mod key {
     /// Always `rasp`.
     pub const FORMAT: &str = "format";
-    /// [`super::FORMAT_VERSION`].
+    /// One of [`super::FORMAT_VERSIONS`].
     pub const VERSION: &str = "rasp.version";
     /// JSON of [`super::Config`].
     pub const CONFIG: &str = "rasp.config";

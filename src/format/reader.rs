@@ -1,6 +1,6 @@
 //! Opening a `.rasp` file: the safetensors header, checked once.
 
-use super::{Bytes, Dtype, FORMAT_VERSION, Plain, View, key, read_header};
+use super::{Bytes, Dtype, FORMAT_VERSIONS, Plain, View, key, read_header};
 use crate::{Error, Result, Status};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -32,11 +32,11 @@ impl File {
         let (data_start, header) = read_header(&bytes)?;
         let metadata = header.metadata().clone().unwrap_or_default();
         match (metadata.get(key::FORMAT).map(String::as_str), metadata.get(key::VERSION)) {
-            (Some("rasp"), Some(version)) if version == FORMAT_VERSION => {}
+            (Some("rasp"), Some(version)) if FORMAT_VERSIONS.contains(&version.as_str()) => {}
             (Some("rasp"), Some(version)) => {
                 return Err(Error::new(
                     Status::UnsupportedVersion,
-                    format!("format version {version:?}; this library reads version {FORMAT_VERSION}"),
+                    format!("format version {version:?}; this library reads {}", FORMAT_VERSIONS.join(" and ")),
                 ));
             }
             _ => {
@@ -73,10 +73,14 @@ impl File {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// A metadata string that must be there.
+    pub fn needed(&self, key: &str) -> Result<&str> {
+        self.metadata(key).ok_or_else(|| bad(format!("metadata {key} is missing")))
+    }
+
     /// A metadata string that must be there and hold JSON of `T`.
     pub fn json<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
-        let text = self.metadata(key).ok_or_else(|| bad(format!("metadata {key} is missing")))?;
-        serde_json::from_str(text).map_err(|e| bad(format!("metadata {key}: {e}")))
+        serde_json::from_str(self.needed(key)?).map_err(|e| bad(format!("metadata {key}: {e}")))
     }
 
     /// Names, dtypes and shapes of all tensors, padding included, in no order.

@@ -1,7 +1,7 @@
 //! Writing a `.rasp` file: all or nothing, tensor by tensor, in bounded memory.
 
 use super::checksums::{self, Sums};
-use super::{Dtype, FORMAT_VERSION, TENSOR_ALIGNMENT, key};
+use super::{Config, Dtype, FORMAT_VERSIONS, TENSOR_ALIGNMENT, key};
 use crate::{Error, Result, Status};
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -33,6 +33,12 @@ impl TensorSpec {
     }
 }
 
+/// The least version whose readers understand what the metadata say.
+fn version(metadata: &[(&str, String)]) -> &'static str {
+    let config = metadata.iter().find(|(key, _)| *key == key::CONFIG).and_then(|(_, json)| Config::parse(json).ok());
+    FORMAT_VERSIONS[usize::from(config.is_some_and(|config| !config.block.is_llamas()))]
+}
+
 /// Writes the tensors that were announced, in that order, into a temporary file beside the target; only
 /// [`finish`](Writer::finish) puts it in the target's place, so that a reader sees the old file or the new one whole.
 /// A writer that is dropped unfinished removes its temporary file.
@@ -55,7 +61,7 @@ impl Writer {
     pub fn create(target: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
         let mut meta = Map::new();
         meta.insert(key::FORMAT.into(), "rasp".into());
-        meta.insert(key::VERSION.into(), FORMAT_VERSION.into());
+        meta.insert(key::VERSION.into(), version(metadata).into());
         for (key, value) in metadata {
             meta.insert((*key).into(), value.as_str().into());
         }

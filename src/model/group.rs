@@ -5,7 +5,8 @@ use crate::format::{self, View};
 use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
 use std::ops::Range;
 
-/// The seven linears of a decoder block, in the order a token passes them.
+/// The linears of a decoder block, in the order a token passes them; [`Config::linears`](crate::format::Config::linears)
+/// has those of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinearKind {
     /// Query projection.
@@ -74,16 +75,6 @@ impl GroupKind {
             GroupKind::O => "o",
             GroupKind::GateUp => "gate_up",
             GroupKind::Down => "down",
-        }
-    }
-
-    /// Its linears, in the order of their columns.
-    pub fn linears(self) -> &'static [LinearKind] {
-        match self {
-            GroupKind::Qkv => &[LinearKind::Q, LinearKind::K, LinearKind::V],
-            GroupKind::O => &[LinearKind::O],
-            GroupKind::GateUp => &[LinearKind::Gate, LinearKind::Up],
-            GroupKind::Down => &[LinearKind::Down],
         }
     }
 }
@@ -249,7 +240,8 @@ impl<'a> Weights<'a> {
 /// One linear of a group.
 pub struct Linear {
     pub(super) kind: LinearKind,
-    /// Its place among all linears of the model: blocks in order, [`LinearKind::ALL`] within each.
+    /// Its place among all linears of the model: blocks in order, [`Config::linears`](crate::format::Config::linears)
+    /// within each.
     pub(super) index: usize,
     /// Its columns in the group's matrix.
     pub(super) columns: Range<usize>,

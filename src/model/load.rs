@@ -1,9 +1,11 @@
 //! From a file's bytes to a [`Model`]: every shape, dtype and count is checked here, once.
 
+use super::block::{NormKind, layer as layer_ops};
 use super::group::{Factors, Group, GroupKind, Linear, LinearKind, LowRank, Stored};
+use super::inventory::{Affine, Role, tensors};
 use super::screen::{HeadScreen, MAX_COLD, MAX_HOT, cold_columns};
-use super::{FloatType, Layer, Model, Rows, WeightType};
-use crate::format::{Bytes, Config, Dtype, File, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key};
+use super::{FloatType, Layer, Model, Norm, Rows, WeightType};
+use crate::format::{Bytes, Config, Dtype, File, LinearShape, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key};
 use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
@@ -53,7 +55,7 @@ impl Model {
             let message = format_args!("no checksums in the file: it was packed before there were any");
             options.log.inspect(|log| log.tell(LogLevel::Warning, message));
         }
-        let config: Config = file.json(key::CONFIG)?;
+        let config = Config::parse(file.needed(key::CONFIG)?)?;
         config.validate()?;
         let recipe: Recipe = file.json(key::RECIPE)?;
         recipe.validate()?;
@@ -61,17 +63,23 @@ impl Model {
         let weight_type = weight_type(&file)?;
         let loader = Loader { file: &file, config: &config, recipe: &recipe, weight_type, verify: options.verify };
         loader.check_dimensions()?;
-        let embed_tokens = loader.rows("embed_tokens")?;
+        loader.check_inventory()?;
+        let embed_tokens = loader.rows(Role::Embedding)?;
         let lm_head = match config.tie_word_embeddings {
             true => None,
-            false => Some(loader.rows("lm_head")?),
+            false => Some(loader.rows(Role::LmHead)?),
         };
         let head_screen = match file.contains("head_screen") {
             true => Some(loader.head_screen()?),
             false => None,
         };
-        let final_norm = file.finite("final_norm", &[config.hidden_size])?;
-        let inv_freq = file.finite("rope.inv_freq", &[config.head_dim / 2])?;
+        let positions = match config.block.positions {
+            true => Some(loader.vector(Role::Positions)?),
+            false => None,
+        };
+        let lm_head_bias = loader.optional(Role::LmHeadBias)?;
+        let final_norm = loader.norm(config.block.norm, Role::FinalNorm)?;
+        let ropes = (0..config.block.ropes()).map(|n| loader.vector(Role::Rope(n))).collect::<Result<Vec<_>>>()?;
         let layers = (0..config.num_layers).map(|n| loader.layer(n)).collect::<Result<Vec<_>>>()?;
 
         let tokenizer = Tokenizer::open(&file)?;
@@ -101,8 +109,10 @@ impl Model {
             embed_tokens,
             lm_head,
             head_screen,
+            positions,
+            lm_head_bias,
             final_norm,
-            inv_freq,
+            ropes,
             layers,
             fingerprint: OnceLock::new(),
             log: options.log,
@@ -199,20 +209,45 @@ impl Loader<'_> {
         if self.weight_type.quant().is_none() {
             return Ok(());
         }
-        for kind in LinearKind::ALL {
-            let (input, output) = self.config.linear_shape(kind);
-            if !input.is_multiple_of(QUANT_GROUP) || !output.is_multiple_of(QUANT_GROUP) {
+        for &kind in self.config.linears() {
+            let LinearShape { inputs, outputs } = self.config.linear_shape(kind);
+            if !inputs.is_multiple_of(QUANT_GROUP) || !outputs.is_multiple_of(QUANT_GROUP) {
                 let (kind, name) = (kind.name(), self.weight_type.name());
                 let message =
-                    format!("{kind} is {output} by {input}, but weights are {name}: multiples of {QUANT_GROUP}");
+                    format!("{kind} is {outputs} by {inputs}, but weights are {name}: multiples of {QUANT_GROUP}");
                 return Err(Error::new(Status::BadFile, message));
             }
         }
         Ok(())
     }
 
+    /// Fails unless every tensor that a model of this shape needs is there.
+    fn check_inventory(&self) -> Result<()> {
+        let needed = tensors(self.config).filter(|role| !role.is_optional());
+        needed.map(|role| role.name(self.config)).try_for_each(|name| self.file.describe(&name).map(|_| ()))
+    }
+
+    /// A tensor of f32, all of them finite.
+    fn vector(&self, role: Role) -> Result<View<f32>> {
+        self.file.finite(&role.name(self.config), &role.shape(self.config))
+    }
+
+    /// The same if it is there.
+    fn optional(&self, role: Role) -> Result<Option<View<f32>>> {
+        if self.file.contains(&role.name(self.config)) { self.vector(role).map(Some) } else { Ok(None) }
+    }
+
+    fn norm(&self, kind: NormKind, of: impl Fn(Affine) -> Role) -> Result<Norm> {
+        let bias = match kind {
+            NormKind::Rms => None,
+            NormKind::Layer => self.optional(of(Affine::Bias))?,
+        };
+        Ok(Norm { kind, gain: self.vector(of(Affine::Gain))?, bias, eps: self.config.rms_norm_eps })
+    }
+
     /// The embedding, or the head.
-    fn rows(&self, name: &str) -> Result<Rows> {
+    fn rows(&self, role: Role) -> Result<Rows> {
+        let name = &role.name(self.config);
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
         if self.weight_type.quant().is_none() {
             let float = self.weight_type.float();
@@ -279,35 +314,36 @@ impl Loader<'_> {
     }
 
     fn layer(&self, n: usize) -> Result<Layer> {
-        let hidden = self.config.hidden_size;
+        let block = &self.config.block;
+        let norm = |id| Ok((id, self.norm(block.norm, |affine| Role::Norm(n, id, affine))?));
+        let of_heads = |kind: NormKind, linear| self.norm(kind, |affine| Role::QkNorm(n, linear, affine));
+        let qk_norm = match block.qk_norm {
+            None => None,
+            Some(norm) => Some([of_heads(norm.kind, LinearKind::Q)?, of_heads(norm.kind, LinearKind::K)?]),
+        };
+        let [qkv, o, gate_up, down] = GroupKind::ALL.map(|kind| self.group(n, kind));
         Ok(Layer {
-            attn_norm: self.file.finite(&format!("layers.{n}.attn_norm"), &[hidden])?,
-            qkv: self.group(n, GroupKind::Qkv)?,
-            o: self.group(n, GroupKind::O)?,
-            mlp_norm: self.file.finite(&format!("layers.{n}.mlp_norm"), &[hidden])?,
-            gate_up: self.group(n, GroupKind::GateUp)?,
-            down: self.group(n, GroupKind::Down)?,
+            ops: layer_ops(self.config, n),
+            norms: block.norms().map(norm).collect::<Result<_>>()?,
+            qk_norm,
+            groups: [qkv?, o?, gate_up?, down?],
         })
     }
 
     fn group(&self, layer: usize, kind: GroupKind) -> Result<Group> {
-        let name = format!("layers.{layer}.{}", kind.name());
-        let input = self.config.linear_shape(kind.linears()[0]).0;
-        let mut linears: Vec<Linear> = Vec::with_capacity(kind.linears().len());
-        let mut output = 0;
-        for &kind in kind.linears() {
-            let (_, out) = self.config.linear_shape(kind);
-            let mut linear = self.linear(layer, kind, input, output..output + out)?;
+        let LinearShape { inputs: input, outputs: output } = self.config.group_shape(kind);
+        let kinds = self.config.group_linears(kind);
+        let mut linears: Vec<Linear> = Vec::with_capacity(kinds.len());
+        let mut start = 0;
+        for &kind in kinds {
+            let outputs = self.config.linear_shape(kind).outputs;
+            let mut linear = self.linear(layer, kind, input, start..start + outputs)?;
             linear.score_of_previous = linears.last().is_some_and(|previous| previous.score() == linear.score());
             linears.push(linear);
-            output += out;
+            start += outputs;
         }
-        let bias_name = format!("{name}.bias");
-        let bias = match self.file.contains(&bias_name) {
-            true => Some(self.file.finite(&bias_name, &[output])?),
-            false => None,
-        };
-        let stored = self.stored(&name, input, output)?;
+        let bias = self.optional(Role::Bias(layer, kind))?;
+        let stored = self.stored(&Role::Matrix(layer, kind).name(self.config), input, output)?;
         Ok(Group { kind, weight_type: self.weight_type, input, output, stored, bias, linears })
     }
 
@@ -332,7 +368,7 @@ impl Loader<'_> {
             0 => None,
             rank => Some(LowRank { rank, factors: self.factors(&name, rank, input, columns.len())? }),
         };
-        let index = layer * LinearKind::ALL.len() + kind as usize;
+        let index = self.config.linear_index(layer, kind).expect("a linear of this model");
         Ok(Linear {
             kind,
             index,

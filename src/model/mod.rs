@@ -1,13 +1,20 @@
 //! A model: everything that is the same for every token. Immutable after load, shared by any number of sessions.
 
+mod block;
 mod group;
+mod inventory;
 mod load;
 mod rows;
 mod screen;
 mod values;
 
+pub use block::{
+    Activation, Attention, Block, NormId, NormKind, NormPlace, Op, Order, QkNorm, QkNormOver, Stream,
+    layer as layer_ops,
+};
 pub(crate) use group::Weights;
 pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};
+pub use inventory::{Affine, Role, tensors};
 pub use load::LoadOptions;
 pub(crate) use rows::{Rows, RowsRef};
 pub(crate) use screen::{HeadScreen, Rounded, input as screen_input};
@@ -21,6 +28,7 @@ use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
 pub use rasp_kernels::{
     QuantType, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows, scale_and_min, with_scale_and_offset,
 };
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// A loaded model.
@@ -38,10 +46,14 @@ pub struct Model {
     lm_head: Option<Rows>,
     /// What greedy tokens read of the head first, if the file has it.
     head_screen: Option<HeadScreen>,
+    /// `[context, hidden]`: added to the embedding of each position, where the model has that.
+    positions: Option<View<f32>>,
+    /// `[vocab]`: added to the logits, where the model has that.
+    lm_head_bias: Option<View<f32>>,
     /// `[hidden]`
-    final_norm: View<f32>,
-    /// `[head_dim / 2]`, radians a position (RoFormer, arXiv:2104.09864, section 3.2.2).
-    inv_freq: View<f32>,
+    final_norm: Norm,
+    /// `[head_dim / 2]` each, radians a position (RoFormer, arXiv:2104.09864, section 3.2.2).
+    ropes: Vec<View<f32>>,
     layers: Vec<Layer>,
     /// Computed when it is first asked for.
     fingerprint: OnceLock<u64>,
@@ -51,26 +63,78 @@ pub struct Model {
     constraint_vocabulary: std::sync::Mutex<Option<Arc<crate::constraint::Vocabulary>>>,
 }
 
-/// One decoder block.
+/// One decoder block: the operations, in order, and what they compute with.
 pub struct Layer {
-    /// `[hidden]`
-    pub attn_norm: View<f32>,
-    /// q, k and v: `[hidden, Q + 2K]`
-    pub qkv: Group,
-    /// `[Q, hidden]`
-    pub o: Group,
-    /// `[hidden]`
-    pub mlp_norm: View<f32>,
-    /// gate and up: `[hidden, 2·intermediate]`
-    pub gate_up: Group,
-    /// `[intermediate, hidden]`
-    pub down: Group,
+    ops: Vec<Op>,
+    norms: Vec<(NormId, Norm)>,
+    /// Of queries and of keys.
+    qk_norm: Option<[Norm; 2]>,
+    groups: [Group; 4],
+}
+
+/// What a norm multiplies by, and adds: `[width]` each.
+pub struct Norm {
+    kind: NormKind,
+    gain: View<f32>,
+    bias: Option<View<f32>>,
+    eps: f32,
+}
+
+impl Norm {
+    /// How it brings a vector to unit size.
+    pub fn kind(&self) -> NormKind {
+        self.kind
+    }
+
+    /// What it multiplies by: `[width]`
+    pub fn gain(&self) -> &[f32] {
+        &self.gain
+    }
+
+    /// What it adds, if anything: `[width]`
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_deref()
+    }
+
+    /// Added to the mean square, or the variance.
+    pub fn eps(&self) -> f32 {
+        self.eps
+    }
+
+    /// `y = norm(x)`, with the gains and biases of these elements of its width.
+    pub(crate) fn apply(&self, kernels: Kernels, y: &mut [f32], x: &[f32], of: Range<usize>) {
+        let (gain, bias) = (&self.gain[of.clone()], self.bias.as_deref().map(|bias| &bias[of]));
+        match self.kind {
+            NormKind::Rms => kernels.rms_norm(y, x, gain, self.eps),
+            NormKind::Layer => kernels.layer_norm(y, x, gain, bias, self.eps),
+        }
+    }
 }
 
 impl Layer {
-    /// The four groups in the order a token passes them.
-    pub fn groups(&self) -> [&Group; 4] {
-        [&self.qkv, &self.o, &self.gate_up, &self.down]
+    /// What a token passes, in order.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// One of its norms; `None` if it has no such.
+    pub fn norm(&self, id: NormId) -> Option<&Norm> {
+        self.norms.iter().find(|(other, _)| *other == id).map(|(_, norm)| norm)
+    }
+
+    /// The norms of queries and of keys, if it has them.
+    pub fn qk_norm(&self) -> Option<&[Norm; 2]> {
+        self.qk_norm.as_ref()
+    }
+
+    /// One of its four groups.
+    pub fn group(&self, kind: GroupKind) -> &Group {
+        &self.groups[kind as usize]
+    }
+
+    /// The four groups, in the order of [`GroupKind::ALL`].
+    pub fn groups(&self) -> &[Group; 4] {
+        &self.groups
     }
 }
 
@@ -302,7 +366,7 @@ impl Model {
         if position < self.recipe.dense_prefix { 0.0 } else { sparsity }
     }
 
-    /// The threshold of every linear at `sparsity`, in the order of the blocks and of [`LinearKind::ALL`].
+    /// The threshold of every linear at `sparsity`, in the order of [`Linear::index`].
     ///
     /// Between two rungs of the ladder thresholds are interpolated linearly; below the first rung, between 0 and it.
     pub(crate) fn thresholds(&self, sparsity: f32, out: &mut [f32]) -> Result<()> {
@@ -320,7 +384,7 @@ impl Model {
                 }
             });
         }
-        let linears = self.layers.iter().flat_map(|l| l.groups().into_iter().flat_map(|g| g.linears()));
+        let linears = self.linears();
         for (threshold, linear) in out.iter_mut().zip(linears) {
             let rung = ladder.iter().position(|&s| s >= sparsity).unwrap_or(0);
             let below = if rung == 0 { (0.0, 0.0) } else { (ladder[rung - 1], linear.thresholds()[rung - 1]) };
@@ -361,6 +425,28 @@ impl Model {
         self.embed_tokens.view(&self.config)
     }
 
+    /// The residual stream of a token at a position before the first block: `[hidden]`.
+    pub(crate) fn embed(&self, token: u32, position: usize, y: &mut [f32]) {
+        self.embed_tokens().widen(self.kernels, token as usize, y);
+        let scale = self.config.block.embedding_scale;
+        if scale != 1.0 {
+            y.iter_mut().for_each(|x| *x *= scale);
+        }
+        if let Some(positions) = &self.positions {
+            self.kernels.add(y, &positions[position * y.len()..][..y.len()]);
+        }
+    }
+
+    /// What a product of these rows of the head becomes: biases added, then capped.
+    pub fn finish_logits(&self, rows: Range<usize>, logits: &mut [f32]) {
+        if let Some(bias) = &self.lm_head_bias {
+            self.kernels.add(logits, &bias[rows]);
+        }
+        if let Some(cap) = self.config.block.logit_soft_cap {
+            self.kernels.soft_cap(logits, cap);
+        }
+    }
+
     pub(crate) fn lm_head(&self) -> RowsRef<'_> {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens).view(&self.config)
     }
@@ -369,12 +455,28 @@ impl Model {
         self.head_screen.as_ref()
     }
 
-    /// The weight of the norm before the head: `[hidden]`.
-    pub fn final_norm(&self) -> &[f32] {
+    /// The norm before the head.
+    pub fn final_norm(&self) -> &Norm {
         &self.final_norm
     }
 
-    pub(crate) fn inv_freq(&self) -> &[f32] {
-        &self.inv_freq
+    /// `[context, hidden]`: what is added to the embedding of each position, where the model has that.
+    pub fn positions(&self) -> Option<&[f32]> {
+        self.positions.as_deref()
+    }
+
+    /// `[vocab]`: what is added to the logits, where the model has that.
+    pub fn lm_head_bias(&self) -> Option<&[f32]> {
+        self.lm_head_bias.as_deref()
+    }
+
+    /// `[head_dim / 2]`: radians a position by which a table turns the pair `(i, i + head_dim / 2)`.
+    pub fn rope(&self, table: usize) -> &[f32] {
+        &self.ropes[table]
+    }
+
+    /// Tables of rotary frequencies.
+    pub(crate) fn ropes(&self) -> &[View<f32>] {
+        &self.ropes
     }
 }

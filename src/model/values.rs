@@ -7,19 +7,16 @@ use half::f16;
 use rasp_kernels::{Kernels, QUANT_GROUP, QuantType, Quantized, scale_and_min};
 
 impl Model {
-    /// `[hidden]`: the gain of the last RMS norm.
-    pub fn final_norm_values(&self) -> &[f32] {
-        self.final_norm()
+    /// The residual stream of a token at a position before the first block, into `y`: `[hidden]`. Panics if there is no
+    /// such token or position.
+    pub fn embedding_values(&self, token: u32, position: usize, y: &mut [f32]) {
+        self.embed(token, position, y);
     }
 
-    /// `[head_dim / 2]`: radians a position by which RoPE turns the pair `(i, i + head_dim / 2)`.
-    pub fn rope_inv_freq(&self) -> &[f32] {
-        self.inv_freq()
-    }
-
-    /// The embedding of a token, into `y`: `[hidden]`. Panics if there is no such token.
-    pub fn embedding_values(&self, token: u32, y: &mut [f32]) {
-        self.embed_tokens().widen(self.kernels(), token as usize, y);
+    /// What the head takes of a residual stream after the last block, into `y`: `[hidden]`. Panics if either has another
+    /// length.
+    pub fn final_normed(&self, x: &[f32], y: &mut [f32]) {
+        self.final_norm().apply(self.kernels(), y, x, 0..x.len());
     }
 
     /// A token's row of the head, into `y`: `[hidden]`. Panics if there is no such token.

@@ -3,7 +3,7 @@
 
 use half::bf16;
 use rasp::format::{Allocation, Config, Dtype, LinearRecipe, Recipe, ScoreKind, TensorSpec, Writer, key};
-use rasp::model::{GroupKind, LinearKind};
+use rasp::model::{Affine, Block, GroupKind, LinearKind, Role, tensors};
 use rasp::text::{Alphabet, NONE, Settings, hash_bytes, kind, tensor};
 use std::path::Path;
 
@@ -35,21 +35,15 @@ impl Random {
 }
 
 impl Tiny {
+    #[allow(dead_code)]
     pub fn new() -> Tiny {
-        let config = Config {
-            architecture: "qwen2".into(),
-            name: "tiny".into(),
-            vocab_size: VOCAB,
-            hidden_size: 64,
-            intermediate_size: 96,
-            num_layers: 2,
-            num_heads: 4,
-            num_kv_heads: 2,
-            head_dim: 16,
-            context_length: 512,
-            rms_norm_eps: 1e-5,
-            tie_word_embeddings: false,
-        };
+        Tiny::of(Block::default())
+    }
+
+    /// The same with another decoder block: then norms and biases are of random numbers, too.
+    pub fn of(block: Block) -> Tiny {
+        let architecture = if block.is_llamas() { "qwen2" } else { "tiny" }.into();
+        let config = Config { architecture, name: "tiny".into(), vocab_size: VOCAB, block, ..Config::example() };
         let recipe = Recipe {
             score: ScoreKind::WeightNorm,
             sparsity: vec![0.3, 0.5],
@@ -69,35 +63,61 @@ impl Tiny {
     }
 
     fn add_weights(&mut self) {
-        let c = self.config.clone();
-        let (hidden, random) = (c.hidden_size, &mut Random(0x9E37_79B9_7F4A_7C15));
-        self.bf16("embed_tokens", &[VOCAB, hidden], 1.0, random);
-        self.bf16("lm_head", &[VOCAB, hidden], 1.0, random);
-        self.f32("final_norm", &vec![1.0; hidden]);
-        let frequencies: Vec<f32> = (0..c.head_dim / 2).map(|i| 0.25f32.powi(i as i32)).collect();
-        self.f32("rope.inv_freq", &frequencies);
-        for layer in 0..c.num_layers {
-            self.f32(&format!("layers.{layer}.attn_norm"), &vec![1.0; hidden]);
-            self.f32(&format!("layers.{layer}.mlp_norm"), &vec![1.0; hidden]);
-            for group in GroupKind::ALL {
-                let input = c.linear_shape(group.linears()[0]).0;
-                let output: usize = group.linears().iter().map(|&kind| c.linear_shape(kind).1).sum();
-                self.bf16(&format!("layers.{layer}.{}", group.name()), &[input, output], 0.2, random);
-            }
-            self.f32(&format!("layers.{layer}.qkv.bias"), &vec![0.01; c.q_dim() + 2 * c.kv_dim()]);
-            for kind in LinearKind::ALL {
-                let (input, output) = c.linear_shape(kind);
-                let name = format!("layers.{layer}.{}", kind.name());
-                // One linear of each group has no low rank, so that groups are mixed.
-                let rank = if matches!(kind, LinearKind::K | LinearKind::Up) { 0 } else { 4 + kind as usize };
-                if rank > 0 {
-                    self.bf16(&format!("{name}.low_rank.b"), &[rank, input], 0.1, random);
-                    self.bf16(&format!("{name}.low_rank.a"), &[rank, output], 0.1, random);
+        let (c, random) = (self.config.clone(), &mut Random(0x9E37_79B9_7F4A_7C15));
+        let varied = !c.block.is_llamas();
+        for role in tensors(&c).collect::<Vec<_>>() {
+            let (name, shape) = (role.name(&c), role.shape(&c));
+            let count = shape.iter().product();
+            let mut around = |middle: f32, spread: f32| (0..count).map(|_| middle + spread * random.next()).collect();
+            let numbers: Vec<f32> = match role {
+                Role::Embedding | Role::LmHead => {
+                    self.bf16(&name, &shape, 1.0, random);
+                    continue;
                 }
-                self.f32(&format!("{name}.score"), &vec![1.0; input]);
-                let linear = LinearRecipe { rho: 0.8, rank, thresholds: vec![0.3, 0.6], kept: vec![0.7, 0.5] };
-                self.recipe.linears.insert(name, linear);
+                Role::Matrix(layer, kind) => {
+                    self.bf16(&name, &shape, 0.2, random);
+                    if kind == GroupKind::Down {
+                        self.add_linears(layer, random);
+                    }
+                    continue;
+                }
+                Role::Rope(table) => {
+                    let base = [0.25f32, 0.5][table.min(1)];
+                    (0..count).map(|i| base.powi(i as i32)).collect()
+                }
+                Role::Bias(_, GroupKind::Qkv) if !varied => vec![0.01; count],
+                Role::Bias(..) if !varied => continue,
+                Role::LmHeadBias if !varied => continue,
+                Role::FinalNorm(Affine::Gain) | Role::Norm(_, _, Affine::Gain) if !varied => vec![1.0; count],
+                Role::FinalNorm(Affine::Gain) | Role::Norm(_, _, Affine::Gain) | Role::QkNorm(_, _, Affine::Gain) => {
+                    around(1.0, 0.3)
+                }
+                Role::Positions => around(0.0, 0.5),
+                Role::LmHeadBias | Role::Bias(..) => around(0.0, 0.1),
+                Role::FinalNorm(Affine::Bias) | Role::Norm(_, _, Affine::Bias) | Role::QkNorm(_, _, Affine::Bias) => {
+                    around(0.0, 0.1)
+                }
+            };
+            let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+            self.add(&name, Dtype::F32, &shape, bytes);
+        }
+    }
+
+    /// Scores and low ranks of a layer's linears.
+    fn add_linears(&mut self, layer: usize, random: &mut Random) {
+        let c = self.config.clone();
+        for &kind in c.linears() {
+            let shape = c.linear_shape(kind);
+            let name = format!("layers.{layer}.{}", kind.name());
+            // One linear of each group has no low rank, so that groups are mixed.
+            let rank = if matches!(kind, LinearKind::K | LinearKind::Up) { 0 } else { 4 + kind as usize };
+            if rank > 0 {
+                self.bf16(&format!("{name}.low_rank.b"), &[rank, shape.inputs], 0.1, random);
+                self.bf16(&format!("{name}.low_rank.a"), &[rank, shape.outputs], 0.1, random);
             }
+            self.f32(&format!("{name}.score"), &vec![1.0; shape.inputs]);
+            let linear = LinearRecipe { rho: 0.8, rank, thresholds: vec![0.3, 0.6], kept: vec![0.7, 0.5] };
+            self.recipe.linears.insert(name, linear);
         }
     }
 
