@@ -8,22 +8,30 @@ use super::pass::{MAX_SEQS, Seq};
 use super::shared::{Shared, share};
 use super::work::{Pieces, UNIT_BYTES, UNIT_MACS, cut};
 use crate::format::Config;
-use crate::model::Model;
+use crate::model::{Attention, Model};
 use rasp_kernels::{Kernels, MatMut, MatRef};
 
 impl Pass<'_, '_> {
-    /// `attn = softmax(q Kᵀ / √head_dim) V`, causal, every query head with its group's keys and values (GQA,
-    /// arXiv:2305.13245).
-    pub(super) fn attention(&mut self, model: &Model, layer: usize, qkv: &[f32], attn: &mut [f32]) -> Flow {
-        let attn = Shared::new(attn);
+    /// `attn = softmax(scale · q Kᵀ) V`, causal and within the layer's window, every query head with its group's keys and
+    /// values (GQA, arXiv:2305.13245).
+    pub(super) fn attention(
+        &mut self,
+        model: &Model,
+        layer: usize,
+        kind: Attention,
+        qkv: &[f32],
+        attn: &mut [f32],
+    ) -> Flow {
+        let (config, attn) = (model.config(), Shared::new(attn));
+        let layer = Keys::new(config, layer, kind);
         match self.rows == 1 || self.is_of_many() {
-            true => self.attention_of_each(model.config(), layer, qkv, attn),
-            false => self.attention_of_one(model.config(), layer, qkv, attn),
+            true => self.attention_of_each(config, layer, qkv, attn),
+            false => self.attention_of_one(config, layer, qkv, attn),
         }
     }
 
     /// A token of each text: the heads of one group are the rows that share keys and values.
-    fn attention_of_each(&mut self, config: &Config, layer: usize, qkv: &[f32], attn: Shared<'_, f32>) -> Flow {
+    fn attention_of_each(&mut self, config: &Config, layer: Keys, qkv: &[f32], attn: Shared<'_, f32>) -> Flow {
         let (kernels, parts) = (self.kernels, self.work.parts());
         let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
         let group = heads / config.num_kv_heads;
@@ -63,7 +71,7 @@ impl Pass<'_, '_> {
     }
 
     /// Tokens of one text, each of which sees those before it as well.
-    fn attention_of_one(&mut self, config: &Config, layer: usize, qkv: &[f32], attn: Shared<'_, f32>) -> Flow {
+    fn attention_of_one(&mut self, config: &Config, layer: Keys, qkv: &[f32], attn: Shared<'_, f32>) -> Flow {
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
         let group = heads / config.num_kv_heads;
@@ -100,17 +108,39 @@ struct Text<'a> {
     scores: Shared<'a, f32>,
 }
 
+/// A layer, and what its attention does.
+#[derive(Clone, Copy)]
+struct Keys {
+    layer: usize,
+    /// Positions that a token sees, its own included.
+    window: usize,
+    scale: f32,
+    soft_cap: Option<f32>,
+}
+
+impl Keys {
+    fn new(config: &Config, layer: usize, kind: Attention) -> Keys {
+        let scale = kind.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt());
+        Keys { layer, window: kind.window.unwrap_or(usize::MAX), scale, soft_cap: kind.soft_cap }
+    }
+
+    /// The first position that a token sees which sees as far as `limit`.
+    fn first(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.window)
+    }
+}
+
 /// Keys and values of one head of one layer.
 struct Head<'a> {
     kernels: Kernels,
     kv: &'a KvCache,
-    layer: usize,
+    layer: Keys,
     kv_head: usize,
 }
 
 impl Head<'_> {
-    /// Attention of a few queries. Query `i` sees the first `limit + i · step` positions. Some positions' keys, or values,
-    /// are a unit of work; scores wait in `scores` meanwhile.
+    /// Attention of a few queries. Query `i` sees the first `limit + i · step` positions, as far back as the window goes. Some
+    /// positions' keys, or values, are a unit of work; scores wait in `scores` meanwhile.
     fn attend(
         &self,
         queries: MatRef<'_>,
@@ -126,40 +156,51 @@ impl Head<'_> {
         let scores = &mut scores[..rows * stride];
         // Keys and values are at most f32.
         let most = (UNIT_BYTES / size_of::<f32>()).min(UNIT_MACS / rows) / dim;
-        pieces.each(cut(0..stride, KEY_BLOCK, most), |positions| {
+        // Of no query's window is what lies before the first one's.
+        let first = self.layer.first(limit) / KEY_BLOCK * KEY_BLOCK;
+        pieces.each(cut(first..stride, KEY_BLOCK, most), |positions| {
             for at in positions.step_by(KEY_BLOCK) {
                 let tile = &mut scores[at..];
                 let mut tile = MatMut::new(tile, rows, KEY_BLOCK, stride).expect("scores hold a tile");
                 (0..rows).for_each(|row| tile.row_mut(row).fill(0.0));
-                self.kernels.gemm(tile, queries, self.kv.key_block(self.layer, self.kv_head, at / KEY_BLOCK));
+                self.kernels.gemm(tile, queries, self.kv.key_block(self.layer.layer, self.kv_head, at / KEY_BLOCK));
             }
         });
-        pieces.each(cut(0..len, KEY_BLOCK, most), |positions| {
-            if positions.start == 0 {
-                self.weigh(scores, limit, step, stride, dim);
+        pieces.each(cut(first..len, KEY_BLOCK, most), |positions| {
+            if positions.start == first {
+                self.weigh(scores, first, limit, step, stride);
                 (0..rows).for_each(|row| out.row_mut(row).fill(0.0));
             }
             let weights = MatRef::new(scores, rows, len, stride).expect("scores hold a tile");
-            let values = self.kv.values(self.layer, self.kv_head, len).row_range(positions.clone());
+            let values = self.kv.values(self.layer.layer, self.kv_head, len).row_range(positions.clone());
             self.kernels.gemm(out.reborrow(), weights.columns(positions), values);
         });
     }
 
-    /// Scores to weights: the softmax of each row over the positions it sees, 0 elsewhere.
-    fn weigh(&self, scores: &mut [f32], limit: usize, step: usize, stride: usize, dim: usize) {
-        let scale = 1.0 / (dim as f32).sqrt();
+    /// Scores, from position `start` on, to weights: the softmax of each row over the positions it sees, 0 elsewhere.
+    fn weigh(&self, scores: &mut [f32], start: usize, limit: usize, step: usize, stride: usize) {
         let len = limit + (scores.len() / stride - 1) * step;
-        let scales = self.kv.scales(self.layer, self.kv_head, len);
+        let scales = self.kv.scales(self.layer.layer, self.kv_head, len);
         let times = |row: &mut [f32], factors: &[f32]| row.iter_mut().zip(factors).for_each(|(x, f)| *x *= f);
         for (i, row) in scores.chunks_exact_mut(stride).enumerate() {
             let (seen, unseen) = row.split_at_mut(limit + i * step);
+            let first = self.layer.first(seen.len());
+            let (before, seen) = seen.split_at_mut(first);
             if let Some((keys, _)) = scales {
-                times(seen, keys);
+                times(seen, &keys[first..]);
             }
-            self.kernels.softmax(seen, scale);
+            match self.layer.soft_cap {
+                None => self.kernels.softmax(seen, self.layer.scale),
+                Some(cap) => {
+                    seen.iter_mut().for_each(|score| *score *= self.layer.scale);
+                    self.kernels.soft_cap(seen, cap);
+                    self.kernels.softmax(seen, 1.0);
+                }
+            }
             if let Some((_, values)) = scales {
-                times(seen, values);
+                times(seen, &values[first..]);
             }
+            before[start.min(first)..].fill(0.0);
             unseen.fill(0.0);
         }
     }

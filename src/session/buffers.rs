@@ -5,7 +5,7 @@ use super::kv_cache::{KEY_BLOCK, KvCache, KvType};
 use super::linear::sums_len;
 use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
-use crate::model::{Group, Model, Rounded};
+use crate::model::{Group, GroupKind, Model, Rounded};
 use rasp_kernels::{QUANT_GROUP, ScreenInput};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
@@ -38,7 +38,7 @@ impl EngineMemory {
 /// What the passes of a session need and no other text's may touch.
 pub(crate) struct Own {
     pub(crate) kv: KvCache,
-    /// One a linear: `[7 · layers]`
+    /// One a linear, in the order of [`Linear::index`](crate::model::Linear::index)
     pub(crate) thresholds: Buf<f32>,
     /// Attention scores, a part: `[parts, QUERY_TILE, context]`
     pub(super) scores: Buf<f32>,
@@ -115,7 +115,7 @@ pub(crate) struct Buffers {
     pub(super) attn: Buf<f32>,
     /// What a sub-block adds to the residual stream: `[T, H]`
     pub(super) delta: Buf<f32>,
-    /// `[T, 2I]`
+    /// `[T, 2I]`, or `[T, I]` without a gate
     pub(super) gate_up: Buf<f32>,
     /// `[T, I]`
     pub(super) act: Buf<f32>,
@@ -124,7 +124,7 @@ pub(crate) struct Buffers {
     pub(super) whole_scale: Buf<f32>,
     /// `B x` of all linears of a group: `[T, largest rank of a group]`
     pub(super) low_rank: Buf<f32>,
-    /// `[T, head_dim / 2]` each
+    /// Of each table of rotary frequencies, a token: `[tables, T, head_dim / 2]` each
     pub(super) cos: Buf<f32>,
     pub(super) sin: Buf<f32>,
     /// Sums of blocks of input channels, see [`Pass::sums`](super::linear::Pass::sums)
@@ -142,6 +142,8 @@ impl Buffers {
         let input = model.groups().map(Group::input).max().unwrap_or(0);
         let output = model.groups().map(Group::output).max().unwrap_or(0);
         let whole = model.groups().filter(|g| g.is_quantized()).map(Group::input).max().unwrap_or(0);
+        // A shift turns keys by one of them.
+        let tables = model.ropes().len().max(1);
         // A product beyond the address space, of 32 bits for one, saturates, and the arena then refuses it.
         let many = |width: usize| batch.saturating_mul(width);
         cutter.part(Part::Activations);
@@ -151,13 +153,13 @@ impl Buffers {
             qkv: cutter.take(many(c.q_dim() + 2 * c.kv_dim())),
             attn: cutter.take(many(c.q_dim())),
             delta: cutter.take(many(c.hidden_size)),
-            gate_up: cutter.take(many(2 * c.intermediate_size)),
+            gate_up: cutter.take(many(c.group_shape(GroupKind::GateUp).outputs)),
             act: cutter.take(many(c.intermediate_size)),
             whole: cutter.take(many(whole)),
             whole_scale: cutter.take(many(whole / QUANT_GROUP)),
             low_rank: cutter.take(many(rank)),
-            cos: cutter.take(many(c.head_dim / 2)),
-            sin: cutter.take(many(c.head_dim / 2)),
+            cos: cutter.take(many(tables * c.head_dim / 2)),
+            sin: cutter.take(many(tables * c.head_dim / 2)),
             sums: cutter.take(sums_len(output, batch, parts)),
             active: cutter.take(parts * input),
             counts: cutter.take(counts_len(parts)),

@@ -42,7 +42,7 @@ impl Session {
     /// into `head.last`.
     fn pool(&mut self, tokens: &[u32], pooling: Pooling) -> Result<()> {
         let model = self.engine.model.clone();
-        let (kernels, h, eps) = (model.kernels(), model.config().hidden_size, model.config().rms_norm_eps);
+        let h = model.config().hidden_size;
         let mut position = 0;
         for chunk in tokens.chunks(self.engine.batch()) {
             self.engine.forward(chunk, position, Mode::Prompt, &mut Unobserved)?;
@@ -54,7 +54,7 @@ impl Session {
             let first = if pooling == Pooling::Mean { 0 } else { chunk.len() - 1 };
             for hidden in buf.hidden[first * h..chunk.len() * h].chunks_exact(h) {
                 let normed = &mut buf.normed[..h];
-                kernels.rms_norm(normed, hidden, model.final_norm(), eps);
+                model.final_norm().apply(model.kernels(), normed, hidden, 0..h);
                 match pooling {
                     Pooling::Mean => last.iter_mut().zip(normed).for_each(|(sum, x)| *sum += *x),
                     Pooling::Last => last.copy_from_slice(normed),

@@ -26,8 +26,7 @@ pub(super) struct HeadRow<'a> {
 impl HeadBuffers {
     /// Prepares a residual stream for the head.
     pub(super) fn prepare(&mut self, model: &Model, hidden: &[f32]) {
-        let eps = model.config().rms_norm_eps;
-        model.kernels().rms_norm(&mut self.coming, hidden, model.final_norm(), eps);
+        model.final_norm().apply(model.kernels(), &mut self.coming, hidden, 0..hidden.len());
     }
 
     /// Keeps what was prepared.
@@ -59,10 +58,11 @@ impl<'a> HeadRow<'a> {
 
     /// The logits of these rows. One that is no number is remembered.
     pub(super) fn logits_of(&self, model: &Model, rows: Range<usize>, logits: &mut [f32]) {
-        match model.lm_head().row_range(rows) {
+        match model.lm_head().row_range(rows.clone()) {
             RowsRef::Float(weights) => model.kernels().dot_rows(logits, self.x, weights),
             RowsRef::Quantized(weights) => model.kernels().dot_rows_q(logits, self.whole, self.scale, weights),
         }
+        model.finish_logits(rows, logits);
         // Compared as integers, which the compiler turns into vectors.
         let largest = logits.iter().fold(0, |largest, x| x.abs().to_bits().max(largest));
         if largest >= f32::INFINITY.to_bits() {
@@ -138,8 +138,7 @@ impl Engine {
         let buf = &mut self.work.buf;
         for row in rows.clone() {
             let span = row * h..(row + 1) * h;
-            let eps = model.config().rms_norm_eps;
-            kernels.rms_norm(&mut buf.normed[span.clone()], &buf.hidden[span], model.final_norm(), eps);
+            model.final_norm().apply(kernels, &mut buf.normed[span.clone()], &buf.hidden[span], 0..h);
         }
         let weights = model.lm_head();
         let normed = view(&buf.normed[rows.start * h..], rows.len(), h);
@@ -161,8 +160,9 @@ impl Engine {
         burst.run(&|part| {
             let columns = share(vocab, UNIT, parts, part);
             // SAFETY: shares of different parts do not overlap.
-            let out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };
-            weights.row_range(columns).multiply(kernels, out, normed, whole);
+            let mut out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };
+            weights.row_range(columns.clone()).multiply(kernels, out.reborrow(), normed, whole);
+            (0..rows.len()).for_each(|row| model.finish_logits(columns.clone(), out.row_mut(row)));
         })
     }
 }

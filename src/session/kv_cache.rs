@@ -215,25 +215,25 @@ impl KvCache {
         }
     }
 
-    /// Forgets `discard` positions after the first `keep`: those after them, up to `len`, move into their place, keys
-    /// turned by the angles of `cos` and `sin`, which are those of `-discard`. (A rotation by `p` and then by `-discard`
-    /// is one by `p - discard`; but a key that is not f32 is rounded once more.)
+    /// Forgets these positions of a layer: those after them, up to `len`, move into their place, and `turn` turns the
+    /// key of a head back by the distance. (A rotation by `p` and then by `-d` is one by `p - d`; but a key that is not f32
+    /// is rounded once more.)
     pub(crate) fn shift(
         &mut self,
         kernels: Kernels,
-        keep: usize,
-        discard: usize,
+        layer: usize,
+        gap: Range<usize>,
         len: usize,
-        cos: &[f32],
-        sin: &[f32],
+        turn: impl Fn(usize, &mut [f32]),
     ) {
-        let Shape { num_layers, num_kv_heads, head_dim: dim, capacity } = self.shape;
-        for head in 0..num_layers * num_kv_heads {
-            let start = head * capacity * dim;
+        let (keep, discard) = (gap.start, gap.len());
+        let Shape { num_kv_heads, head_dim: dim, .. } = self.shape;
+        for head in 0..num_kv_heads {
+            let start = self.shape.head_start(layer, head);
             for position in keep + discard..len {
                 let mut key = std::mem::replace(&mut self.wide, Buf::empty());
                 self.key(kernels, start, position, &mut key);
-                kernels.rope(&mut key, cos, sin);
+                turn(head, &mut key);
                 self.put_key(kernels, start, position - discard, &key);
                 self.wide = key;
             }

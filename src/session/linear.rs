@@ -16,7 +16,7 @@ use super::shared::{Shared, share};
 use super::work::{UNIT_MACS, Work, cut};
 use crate::Result;
 use crate::format::BLOCKS;
-use crate::model::Group;
+use crate::model::{Activation, Group};
 use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, QuantizedRef};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -111,19 +111,28 @@ impl Pass<'_, '_> {
         })
     }
 
-    /// `act = silu(gate(x)) · up(x)` (SwiGLU, arXiv:2002.05202, equation 6).
-    pub(super) fn gated(&mut self, group: &Group, x: MatRef<'_>, gate_up: &mut [f32], act: &mut [f32]) -> Flow {
-        let (kernels, width) = (self.kernels, group.output() / 2);
+    /// `act = activation(gate(x)) · up(x)` (GLU variants, arXiv:2002.05202, equation 6), or `activation(up(x))` where the
+    /// group has no gate.
+    pub(super) fn activated(
+        &mut self,
+        group: &Group,
+        activation: Activation,
+        x: MatRef<'_>,
+        gate_up: &mut [f32],
+        act: &mut [f32],
+    ) -> Flow {
+        let (kernels, gated) = (self.kernels, group.linears().len() > 1);
+        let width = if gated { group.output() / 2 } else { group.output() };
         let act = Shared::new(act);
         self.apply(group, x, gate_up, &|mine: Slice<'_>| {
             for row in mine.rows {
                 let at = |start: usize| start + mine.range.start..start + mine.range.end;
+                let start = row * group.output();
                 // SAFETY: of gate, up and act, the columns of this part alone; gate and up lie apart.
-                let (gate, up, act) = unsafe {
-                    let start = 2 * row * width;
-                    (mine.y.slice(at(start)), mine.y.slice(at(start + width)), act.slice(at(row * width)))
-                };
-                kernels.silu_mul(act, gate, up);
+                let (x, act) = unsafe { (mine.y.slice(at(start)), act.slice(at(row * width))) };
+                // SAFETY: as above.
+                let up = gated.then(|| &*unsafe { mine.y.slice(at(start + width)) });
+                kernels.activate(activation, act, x, up);
             }
         })
     }

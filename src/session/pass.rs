@@ -1,8 +1,8 @@
 //! One pass of tokens through the decoder blocks.
 //!
-//! Reads like the papers: norm, q/k/v, rotate, attend, project, add; norm, gate and up, SiLU, down, add. Every large
-//! step is a job that the team's threads share by outputs, so no sum is ever split and the bits do not depend on their
-//! number. A pass can stop after any unit of work and go on at a later call, see `work.rs`.
+//! Walks the operations of each block (`model/block.rs`), an arm an operation. Every large one is a job that the team's
+//! threads share by outputs, so no sum is ever split and the bits do not depend on their number. A pass can stop after any
+//! unit of work and go on at a later call, see `work.rs`.
 //!
 //! The tokens are some of one text, one after the other, or one of each of several texts: then each has keys, values and
 //! thresholds of its own, and what is read once for all of them are the weights.
@@ -16,9 +16,10 @@ use super::shared::{Shared, share};
 use super::work::{Place, Work};
 use crate::Result;
 use crate::format::BLOCKS;
-use crate::model::{GroupKind, Model};
+use crate::model::{Activation, GroupKind, Layer, Model, Norm, Op, QkNorm, QkNormOver, Stream};
 use crate::team::Team;
 use rasp_kernels::MatRef;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 
 /// Texts whose tokens pass together, at most. With so many, arithmetic is all that counts.
@@ -66,19 +67,8 @@ struct PassPlace {
     /// Tokens of the pass.
     rows: usize,
     layer: usize,
-    stage: Stage,
-}
-
-/// What a token passes in a decoder block, in order.
-#[derive(Clone, Copy, Default)]
-enum Stage {
-    #[default]
-    Qkv,
-    Rotate,
-    Attend,
-    Project,
-    GateUp,
-    Down,
+    /// The place of an operation among the layer's.
+    op: usize,
 }
 
 impl Workspace {
@@ -104,13 +94,15 @@ impl Workspace {
     /// Begins a pass of tokens at these positions (ids checked, no more than there is room for): their embeddings.
     /// Whatever pass was under way is forgotten.
     pub(super) fn begin(&mut self, model: &Model, tokens: impl Iterator<Item = (u32, usize)>) {
-        let (kernels, h, half) = (model.kernels(), model.config().hidden_size, model.inv_freq().len());
-        let (embedding, buf) = (model.embed_tokens(), &mut self.buf);
+        let (h, half, buf) = (model.config().hidden_size, model.config().head_dim / 2, &mut self.buf);
         let mut rows = 0;
         for (row, (token, position)) in tokens.enumerate() {
-            embedding.widen(kernels, token as usize, &mut buf.hidden[row * h..(row + 1) * h]);
-            let angles = row * half..(row + 1) * half;
-            rope_table(model.inv_freq(), position, &mut buf.cos[angles.clone()], &mut buf.sin[angles]);
+            model.embed(token, position, &mut buf.hidden[row * h..(row + 1) * h]);
+            for (table, frequencies) in model.ropes().iter().enumerate() {
+                let angles = angles(table, row, self.batch, half);
+                let gain = model.config().block.rope_gain(table);
+                rope_table(frequencies, gain, position, &mut buf.cos[angles.clone()], &mut buf.sin[angles]);
+            }
             rows = row + 1;
         }
         self.at = PassPlace { rows, ..Default::default() };
@@ -141,14 +133,12 @@ impl Workspace {
         observer: &mut dyn Observer,
     ) -> Flow {
         let config = model.config();
-        let kernels = model.kernels();
-        let (h, q, k) = (config.hidden_size, config.q_dim(), config.kv_dim());
-        let eps = config.rms_norm_eps;
+        let (h, q, inner) = (config.hidden_size, config.q_dim(), config.intermediate_size);
         let (rows, start) = (self.at.rows, self.at.layer);
         let (buf, at) = (&mut self.buf, &mut self.at);
         let mut pass = Pass {
             work: Work::new(self.team.burst(), budget, cancel, &mut self.place, &mut buf.counts),
-            kernels,
+            kernels: model.kernels(),
             rows,
             batch: self.batch,
             mode: &mut mode,
@@ -161,59 +151,97 @@ impl Workspace {
         };
 
         for (n, layer) in model.layers().iter().enumerate().skip(start) {
-            loop {
-                at.stage = match at.stage {
-                    Stage::Qkv => {
-                        pass.norm(&mut buf.normed, &buf.hidden, &layer.attn_norm, eps)?;
-                        let normed = view(&buf.normed, rows, h);
-                        observer.group_input(n, GroupKind::Qkv, normed);
-                        pass.linears(&layer.qkv, normed, &mut buf.qkv)?;
-                        Stage::Rotate
+            while let Some(&op) = layer.ops().get(at.op) {
+                // What follows a projection and takes its outputs alone is done along with it, part by part.
+                let mut done = 1;
+                match op {
+                    Op::Norm(id) => {
+                        let norm = norm_of(layer.norm(id));
+                        pass.norm(norm, &mut buf.normed, &buf.hidden)?;
                     }
-                    Stage::Rotate => {
-                        for row in 0..rows {
-                            let qkv = &mut buf.qkv[row * (q + 2 * k)..][..q + 2 * k];
-                            let half = row * config.head_dim / 2..(row + 1) * config.head_dim / 2;
-                            for head in qkv[..q + k].chunks_exact_mut(config.head_dim) {
-                                kernels.rope(head, &buf.cos[half.clone()], &buf.sin[half.clone()]);
+                    Op::Project(kind, from) => {
+                        let (group, next) = (layer.group(kind), layer.ops().get(at.op + 1));
+                        let (width, stream) = match from {
+                            Stream::Residual => (h, &buf.hidden),
+                            Stream::Normed => (h, &buf.normed),
+                            Stream::Attended => (q, &buf.attn),
+                            Stream::Activated => (inner, &buf.act),
+                        };
+                        observer.group_input(n, kind, view(stream, rows, width));
+                        match (kind, from, next) {
+                            (GroupKind::Qkv, ..) => {
+                                pass.linears(group, view(stream, rows, width), &mut buf.qkv)?;
                             }
-                            pass.store(n, row, &qkv[q..q + k], &qkv[q + k..]);
+                            (GroupKind::GateUp, Stream::Residual | Stream::Normed, Some(&Op::Activate(activation))) => {
+                                let x = if from == Stream::Normed { &buf.normed } else { &buf.hidden };
+                                pass.activated(group, activation, view(x, rows, h), &mut buf.gate_up, &mut buf.act)?;
+                                done = 2;
+                            }
+                            (GroupKind::GateUp, ..) => {
+                                pass.linears(group, view(stream, rows, width), &mut buf.gate_up)?;
+                            }
+                            (GroupKind::O | GroupKind::Down, Stream::Attended, Some(Op::Add)) => {
+                                let x = view(&buf.attn, rows, q);
+                                pass.project(group, x, &mut buf.delta, &mut buf.hidden)?;
+                                done = 2;
+                            }
+                            (GroupKind::O | GroupKind::Down, Stream::Activated, Some(Op::Add)) => {
+                                let x = view(&buf.act, rows, inner);
+                                pass.project(group, x, &mut buf.delta, &mut buf.hidden)?;
+                                done = 2;
+                            }
+                            (GroupKind::O | GroupKind::Down, ..) => {
+                                pass.linears(group, view(stream, rows, width), &mut buf.delta)?;
+                            }
                         }
-                        Stage::Attend
                     }
-                    Stage::Attend => {
-                        pass.attention(model, n, &buf.qkv, &mut buf.attn)?;
-                        Stage::Project
+                    Op::HeadNorm(norm) => pass.head_norm(model, layer, norm, &mut buf.qkv, &mut buf.attn),
+                    Op::Rotate(table) => {
+                        let (width, turned) = (q + 2 * config.kv_dim(), q + config.kv_dim());
+                        for row in 0..rows {
+                            let angles = angles(table, row, self.batch, config.head_dim / 2);
+                            let (cos, sin) = (&buf.cos[angles.clone()], &buf.sin[angles]);
+                            for head in buf.qkv[row * width..][..turned].chunks_exact_mut(config.head_dim) {
+                                pass.kernels.rope(head, cos, sin);
+                            }
+                        }
                     }
-                    Stage::Project => {
-                        let attn = view(&buf.attn, rows, q);
-                        observer.group_input(n, GroupKind::O, attn);
-                        pass.project(&layer.o, attn, &mut buf.delta, &mut buf.hidden)?;
-                        Stage::GateUp
+                    Op::Store => {
+                        let (width, kv) = (q + 2 * config.kv_dim(), config.kv_dim());
+                        for row in 0..rows {
+                            let (key, value) = buf.qkv[row * width..][q..q + 2 * kv].split_at(kv);
+                            pass.store(n, row, key, value);
+                        }
                     }
-                    Stage::GateUp => {
-                        pass.norm(&mut buf.normed, &buf.hidden, &layer.mlp_norm, eps)?;
-                        let normed = view(&buf.normed, rows, h);
-                        observer.group_input(n, GroupKind::GateUp, normed);
-                        pass.gated(&layer.gate_up, normed, &mut buf.gate_up, &mut buf.act)?;
-                        Stage::Down
+                    Op::Attend(kind) => pass.attention(model, n, kind, &buf.qkv, &mut buf.attn)?,
+                    Op::Activate(activation) => {
+                        pass.activate(activation, config.block.gated, inner, &buf.gate_up, &mut buf.act);
                     }
-                    Stage::Down => {
-                        let act = view(&buf.act, rows, config.intermediate_size);
-                        observer.group_input(n, GroupKind::Down, act);
-                        pass.project(&layer.down, act, &mut buf.delta, &mut buf.hidden)?;
-                        observer.hidden(n, view(&buf.hidden, rows, h));
-                        at.stage = Stage::Qkv;
-                        at.layer = n + 1;
-                        pass.work.next_stage();
-                        break;
+                    Op::PostNorm(id) => {
+                        // The normed stream has been read: its buffer takes the delta's norm, and becomes the delta.
+                        pass.norm(norm_of(layer.norm(id)), &mut buf.normed, &buf.delta)?;
+                        std::mem::swap(&mut buf.normed, &mut buf.delta);
                     }
-                };
+                    Op::Add => pass.kernels.add(&mut buf.hidden[..rows * h], &buf.delta[..rows * h]),
+                }
+                at.op += done;
                 pass.work.next_stage();
             }
+            observer.hidden(n, view(&buf.hidden, rows, h));
+            (at.layer, at.op) = (n + 1, 0);
         }
         Ok(())
     }
+}
+
+/// A norm that the layer's operations name, which the loader has seen to.
+fn norm_of(norm: Option<&Norm>) -> &Norm {
+    norm.expect("a layer has the norms of its operations")
+}
+
+/// Where the angles of a token lie, of which a table has `batch`.
+fn angles(table: usize, row: usize, batch: usize, half: usize) -> Range<usize> {
+    (table * batch + row) * half..(table * batch + row + 1) * half
 }
 
 /// The first `rows` rows of a `[T, cols]` buffer.
@@ -222,19 +250,21 @@ pub(super) fn view(data: &[f32], rows: usize, cols: usize) -> MatRef<'_> {
 }
 
 /// Angles are computed in f64: at position 100 000 an f32 product would be off by hundredths of a radian.
-pub(super) fn rope_table(inv_freq: &[f32], position: usize, cos: &mut [f32], sin: &mut [f32]) {
+/// What turns is multiplied by `gain`.
+pub(super) fn rope_table(inv_freq: &[f32], gain: f32, position: usize, cos: &mut [f32], sin: &mut [f32]) {
     for ((&frequency, cos), sin) in inv_freq.iter().zip(cos).zip(sin) {
         let (s, c) = (position as f64 * f64::from(frequency)).sin_cos();
-        (*cos, *sin) = (c as f32, s as f32);
+        let gain = if frequency == 0.0 { 1.0 } else { f64::from(gain) };
+        (*cos, *sin) = ((c * gain) as f32, (s * gain) as f32);
     }
 }
 
 impl Pass<'_, '_> {
-    fn norm(&mut self, y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) -> Result<()> {
-        let (kernels, h, rows, parts) = (self.kernels, weight.len(), self.rows, self.work.parts());
+    fn norm(&mut self, norm: &Norm, y: &mut [f32], x: &[f32]) -> Result<()> {
+        let (kernels, h, rows, parts) = (self.kernels, norm.gain().len(), self.rows, self.work.parts());
         if rows == 1 {
             // Cheaper than a fork, and than remembering that it is done.
-            kernels.rms_norm(&mut y[..h], &x[..h], weight, eps);
+            norm.apply(kernels, &mut y[..h], &x[..h], 0..h);
             return Ok(());
         }
         let y = Shared::new(y);
@@ -242,9 +272,39 @@ impl Pass<'_, '_> {
             for row in share(rows, 1, parts, part) {
                 let span = row * h..(row + 1) * h;
                 // SAFETY: shares of different parts do not overlap.
-                kernels.rms_norm(unsafe { y.slice(span.clone()) }, &x[span], weight, eps);
+                norm.apply(kernels, unsafe { y.slice(span.clone()) }, &x[span], 0..h);
             }
         })
+    }
+
+    /// Queries and keys normed in place; `scratch` takes a token's queries.
+    fn head_norm(&self, model: &Model, layer: &Layer, norm: QkNorm, qkv: &mut [f32], scratch: &mut [f32]) {
+        let (config, Some(norms)) = (model.config(), layer.qk_norm()) else { return };
+        let (q, kv) = (config.q_dim(), config.kv_dim());
+        for row in qkv.chunks_exact_mut(q + 2 * kv).take(self.rows) {
+            let (queries, rest) = row.split_at_mut(q);
+            for (x, own) in [queries, &mut rest[..kv]].into_iter().zip(norms) {
+                let width = match norm.over {
+                    QkNormOver::Head => config.head_dim,
+                    QkNormOver::Vector => x.len(),
+                };
+                let y = &mut scratch[..x.len()];
+                y.copy_from_slice(x);
+                for (n, (x, y)) in x.chunks_exact_mut(width).zip(y.chunks_exact(width)).enumerate() {
+                    own.apply(self.kernels, x, y, n * width..(n + 1) * width);
+                }
+            }
+        }
+    }
+
+    /// `act = activation(gate) · up`, or `activation(up)`, of what lies in `gate_up`.
+    fn activate(&self, activation: Activation, gated: bool, width: usize, gate_up: &[f32], act: &mut [f32]) {
+        for (act, row) in
+            act.chunks_exact_mut(width).zip(gate_up.chunks_exact(width << usize::from(gated))).take(self.rows)
+        {
+            let (x, up) = row.split_at(width);
+            self.kernels.activate(activation, act, x, gated.then_some(up));
+        }
     }
 
     /// Puts the key and value of a token of the pass into its text's cache.

@@ -147,11 +147,17 @@ fn keep_rivals(model: &Model, screen: &HeadScreen, token: &Screened<'_>, rows: R
     let logits = unsafe { token.row.logits.slice(rows.clone()) };
     let scale = screen.scale[2 * rows.start..2 * rows.end].as_chunks::<2>().0;
     let columns = logits.iter().zip(scale).zip(&screen.error[rows.clone()]).zip(&screen.norm[rows.clone()]);
-    let mut lost = [true; BLOCK];
-    for (lost, (((&logit, scale), &error), &norm)) in lost.iter_mut().zip(columns) {
-        // Not `>=`: a NaN, from a damaged file, must be looked into.
-        *lost = logit + token.rounded.bound(scale[0], error, norm) < floor;
+    let mut most = [f32::NEG_INFINITY; BLOCK];
+    for (most, (((&logit, scale), &error), &norm)) in most.iter_mut().zip(columns) {
+        *most = logit + token.rounded.bound(scale[0], error, norm);
     }
+    if let Some(cap) = model.config().block.logit_soft_cap {
+        // It leaves logits in their order, but for rounding.
+        model.kernels().soft_cap(&mut most, cap);
+        most.iter_mut().for_each(|most| *most += cap * 1e-6);
+    }
+    // Not `>=`: a NaN, from a damaged file, must be looked into.
+    let lost = most.map(|most| most < floor);
     if lost == [true; BLOCK] {
         logits.fill(f32::NEG_INFINITY);
         return;

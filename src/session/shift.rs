@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::pass::rope_table;
+use crate::model::{Layer, Model, NormKind};
 use crate::{Error, Result, Status};
 
 impl Session {
@@ -25,16 +26,59 @@ impl Session {
         if discard == 0 {
             return Ok(());
         }
+        let model = self.engine.model.clone();
+        check_movable(&model)?;
         self.steering.shift(&self.tokens, keep, discard);
-        let engine = &mut self.engine;
-        let half = engine.model.config().head_dim / 2;
-        let (cos, sin) = (&mut engine.work.buf.cos[..half], &mut engine.work.buf.sin[..half]);
-        rope_table(engine.model.inv_freq(), discard, cos, sin);
-        sin.iter_mut().for_each(|sin| *sin = -*sin);
-        engine.own.kv.shift(engine.model.kernels(), keep, discard, passed, cos, sin);
+        let (kernels, half) = (model.kernels(), model.config().head_dim / 2);
+        let buf = &mut self.engine.work.buf;
+        for (n, layer) in model.layers().iter().enumerate() {
+            let (cos, sin) = (&mut buf.cos[..half], &mut buf.sin[..half]);
+            let table = model.config().block.attention(n).rope;
+            if let Some(table) = table {
+                // What turning multiplies by is in the keys.
+                rope_table(model.rope(table), 1.0, discard, cos, sin);
+                sin.iter_mut().for_each(|sin| *sin = -*sin);
+            }
+            let gain = gain_of_turned(&model, layer);
+            let turn = |head: usize, key: &mut [f32]| {
+                if table.is_none() {
+                    return;
+                }
+                let gain = gain.map(|gain| &gain[head * key.len()..][..key.len()]);
+                if let Some(gain) = gain {
+                    key.iter_mut().zip(gain).for_each(|(k, g)| *k /= g);
+                }
+                kernels.rope(key, cos, sin);
+                if let Some(gain) = gain {
+                    key.iter_mut().zip(gain).for_each(|(k, g)| *k *= g);
+                }
+            };
+            self.engine.own.kv.shift(kernels, n, keep..keep + discard, passed, turn);
+        }
         self.tokens.copy_within(keep + discard.., keep);
         self.tokens.truncate(self.tokens.len() - discard);
         self.sparsities.copy_within(keep + discard..passed, keep);
         Ok(())
     }
+}
+
+/// The gain of a layer's norm of keys, if it comes after they are turned: then they are turned without it.
+fn gain_of_turned<'a>(model: &Model, layer: &'a Layer) -> Option<&'a [f32]> {
+    let after = model.config().block.qk_norm.is_some_and(|norm| norm.after_rotation);
+    layer.qk_norm().filter(|_| after).map(|[_, keys]| keys.gain())
+}
+
+/// Fails for a model whose keys hang on their position in a way that cannot be undone.
+fn check_movable(model: &Model) -> Result<()> {
+    let refused = |message: &str| Err(Error::new(Status::Unsupported, message));
+    if model.positions().is_some() {
+        return refused("this model adds a vector for each position to its embedding: keys cannot be moved to others");
+    }
+    let after = model.config().block.qk_norm.filter(|norm| norm.after_rotation);
+    let gains = model.layers().iter().filter_map(|layer| gain_of_turned(model, layer));
+    let undone = gains.flatten().all(|gain| gain.abs() > f32::MIN_POSITIVE);
+    if after.is_some_and(|norm| norm.kind == NormKind::Layer) || !undone {
+        return refused("this model norms keys after turning them, and that cannot be undone: they cannot be moved");
+    }
+    Ok(())
 }
