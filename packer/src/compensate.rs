@@ -18,7 +18,7 @@ use crate::stage::{self, Weights, matrix_bytes, matrix_tensors};
 use crate::work::Work;
 use faer::linalg::solvers::Solve;
 use faer::{MatRef, Side};
-use rasp::model::{GroupKind, Model};
+use rasp::model::{GroupKind, Model, Role};
 use rasp::{Error, Result, Status};
 use std::path::Path;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub(crate) fn compensate(
     for layer in 0..layers {
         let tensors: Vec<String> = GroupKind::ALL
             .iter()
-            .flat_map(|kind| matrix_tensors(&format!("layers.{layer}.{}", kind.name()), model.weight_type()))
+            .flat_map(|kind| matrix_tensors(&Role::Matrix(layer, *kind).name(model.config()), model.weight_type()))
             .collect();
         let saved = format!("compensated.{layer}");
         let known = work.load_bytes(&saved)?;

@@ -104,13 +104,10 @@ impl Observer for Energy<'_> {
         if layer + 1 < self.model.layers().len() {
             return;
         }
-        let weight = self.model.final_norm();
-        for x in (0..x.rows()).map(|row| &x.row(row)[..weight.len()]) {
-            let square = |x: f32| f64::from(x) * f64::from(x);
-            let mean = x.iter().map(|&x| square(x)).sum::<f64>() / x.len() as f64;
-            for ((sum, &x), &w) in self.sums.iter_mut().zip(x).zip(weight) {
-                *sum += square(x) * square(w) / mean.max(f64::MIN_POSITIVE);
-            }
+        let mut normed = vec![0.0; self.sums.len()];
+        for row in 0..x.rows() {
+            self.model.final_normed(&x.row(row)[..normed.len()], &mut normed);
+            self.sums.iter_mut().zip(&normed).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
         }
     }
 }

@@ -18,8 +18,7 @@ struct ScoreHistograms {
 
 impl Observer for ScoreHistograms {
     fn group_input(&mut self, layer: usize, group: GroupKind, x: MatRef<'_>) {
-        let layer = &self.model.layers()[layer];
-        let group = layer.groups()[group as usize];
+        let group = self.model.layers()[layer].group(group);
         for linear in group.linears() {
             let histogram = &mut self.histograms[linear.index()];
             for row in 0..x.rows() {

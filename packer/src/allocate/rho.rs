@@ -8,7 +8,7 @@ use super::divergence::{dense_logits, divergence};
 use super::evolution::{Found, Search, evolution, normal};
 use super::global::{dense, fixed_point, spread, threshold};
 use super::{Calibration, uniform};
-use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, group_weights, logits, product, rms_norm};
+use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, group_weights, logits, normed, product};
 use crate::decompose::{Factors, truncated_svd};
 use crate::histogram::Tail;
 use crate::plan::Plan;
@@ -17,7 +17,7 @@ use crate::work::Work;
 use faer::MatRef;
 use half::f16;
 use rasp::format::Allocation;
-use rasp::model::{LinearKind, Model};
+use rasp::model::Model;
 use rasp::{Error, Result, Status};
 
 /// Windows the objective is measured on.
@@ -56,7 +56,7 @@ pub(crate) fn search_rho(
 ) -> Result<Vec<f32>> {
     let model = calibration.model;
     let layers = model.layers().len();
-    let kinds = LinearKind::ALL.len();
+    let kinds = model.config().linears().len();
     let whole = plan(&vec![1.0; layers * kinds])?;
     let dense = dense(calibration, progress)?;
     let tails = match whole.allocation {
@@ -192,7 +192,7 @@ impl Objective<'_> {
             })?;
         }
         for stream in &streams {
-            let normed = rms_norm(stream, model.final_norm_values(), model.config().rms_norm_eps);
+            let normed = normed(stream, model.final_norm());
             logits(model, &normed, |_, logits| {
                 (0..logits.rows()).for_each(|row| each(logits.row(row)));
                 Ok(())

@@ -42,7 +42,7 @@ pub(crate) fn search(
     let tails = dense(calibration, progress)?;
     let point = fixed_point(calibration, plan, rung, &tails, 1.0, progress)?;
     let mut objective = Objective::new(calibration, plan, rung, point)?;
-    let layers = calibration.model.layers().len();
+    let (layers, kinds) = (calibration.model.layers().len(), calibration.model.config().linears());
 
     progress.begin("searching", ((options.generations + 1) * options.population) as u64);
     if let Some(found) = &known {
@@ -51,18 +51,18 @@ pub(crate) fn search(
     let random = |random: &mut Xoshiro256PlusPlus| (0..GENES).map(|_| SPREAD * normal(random)).collect();
     // The first is what the scores alone say.
     let found = evolution(vec![0.0; GENES], random, options, known, &mut save, |genes| {
-        let cost = objective.cost(&factors(genes, layers));
+        let cost = objective.cost(&factors(genes, kinds, layers));
         progress.advance(1);
         cost
     })?;
     progress.end();
     let (genes, cost) = found.best();
     progress.note(&format!("search: from a KL divergence of {:.4} to {cost:.4} nats a token", found.start));
-    Ok(factors(genes, layers))
+    Ok(factors(genes, kinds, layers))
 }
 
 /// The factor of each linear's threshold.
-fn factors(genes: &[f32], layers: usize) -> Vec<f32> {
+fn factors(genes: &[f32], linears: &[LinearKind], layers: usize) -> Vec<f32> {
     let kinds = LinearKind::ALL.len();
     let factor = |layer: usize, kind: usize| {
         // From -1 in the first block to 1 in the last.
@@ -76,7 +76,7 @@ fn factors(genes: &[f32], layers: usize) -> Vec<f32> {
         }
         log.exp()
     };
-    (0..layers * kinds).map(|linear| factor(linear / kinds, linear % kinds)).collect()
+    (0..layers).flat_map(|layer| linears.iter().map(move |&kind| factor(layer, kind as usize))).collect()
 }
 
 /// The KL divergence of the sparse model from the dense one, in nats a token, at the traffic asked for.
@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn factors_follow_kind_and_depth() {
         let mut genes = vec![0.0; GENES];
-        assert!(factors(&genes, 3).iter().all(|&f| f == 1.0));
+        assert!(factors(&genes, &LinearKind::ALL, 3).iter().all(|&f| f == 1.0));
         (genes[2], genes[7 + 6], genes[14], genes[15]) = (1.0, 0.5, 2.0, -1.0);
-        let logs: Vec<f32> = factors(&genes, 3).iter().map(|f| f.ln()).collect();
+        let logs: Vec<f32> = factors(&genes, &LinearKind::ALL, 3).iter().map(|f| f.ln()).collect();
         let expected = |layer: usize, kind: usize| {
             let own = if kind == 2 { 1.0 } else { 0.0 } + if kind == 6 { 0.5 * (layer as f32 - 1.0) } else { 0.0 };
             own + [2.0, 0.0, -1.0][layer]
@@ -160,6 +160,6 @@ mod tests {
         for (n, log) in logs.iter().enumerate() {
             assert!((log - expected(n / 7, n % 7)).abs() < 1e-5, "{n}: {log}");
         }
-        assert_eq!(factors(&[0.5; GENES], 1).len(), 7);
+        assert_eq!(factors(&[0.5; GENES], &LinearKind::ALL, 1).len(), 7);
     }
 }

@@ -17,7 +17,7 @@
 use super::Calibration;
 use super::divergence::with_gradient;
 use super::global::{Point, dense, fixed_point, share_kept};
-use crate::block::{Block, Masks, Mat, dense_streams, embedded, head_gradient, logits, rms_norm};
+use crate::block::{Block, Masks, Mat, dense_streams, embedded, head_gradient, logits, normed};
 use crate::calibrate;
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -275,7 +275,7 @@ impl Pass<'_> {
 /// `Σ_t KL(p_t ‖ q_t)` and its gradient by the last residual stream `x` `[tokens, hidden]`: `q` is what the model predicts
 /// from `x`, `p` what it predicts from the stream `dense`.
 fn divergence_gradient(model: &Model, x: &Mat, dense: &Mat) -> Result<(f64, Mat)> {
-    let dense = rms_norm(dense, model.final_norm_values(), model.config().rms_norm_eps);
+    let dense = normed(dense, model.final_norm());
     let mut divergence = 0.0;
     let gradient = head_gradient(model, x, |first, q| {
         let rows = dense.data()[first * dense.cols()..][..q.rows() * dense.cols()].to_vec();

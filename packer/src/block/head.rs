@@ -1,6 +1,6 @@
 //! The head: logits from the last residual stream, and a loss's gradient from logits back to it.
 
-use super::{Mat, add_product, rms_norm, rms_norm_backward};
+use super::{Mat, add_product, normed, normed_backward};
 use rasp::Result;
 use rasp::model::Model;
 use rayon::prelude::*;
@@ -35,6 +35,7 @@ pub(crate) fn logits(model: &Model, normed: &Mat, mut each: impl FnMut(usize, Ma
             let x = normed.view().subrows(first, rows);
             add_product(logits.columns_mut(block.start, block.len()), x, head.transpose());
         });
+        logits.par_rows_mut().for_each(|row| model.finish_logits(0..row.len(), row));
         each(first, logits)?;
     }
     Ok(())
@@ -47,16 +48,21 @@ pub(crate) fn head_gradient(
     x: &Mat,
     mut by_logits: impl FnMut(usize, &mut Mat) -> Result<()>,
 ) -> Result<Mat> {
-    let eps = model.config().rms_norm_eps;
-    let normed = rms_norm(x, model.final_norm_values(), eps);
+    let norm = model.final_norm();
     let mut dnormed = Mat::zeros(x.rows(), x.cols());
-    logits(model, &normed, |first, mut logits| {
+    logits(model, &normed(x, norm), |first, mut logits| {
+        // A cap's slope is told by what comes out of it.
+        let capped = model.config().block.logit_soft_cap.map(|cap| (cap, logits.clone()));
         by_logits(first, &mut logits)?;
+        if let Some((cap, capped)) = capped {
+            let each = logits.data_mut().iter_mut().zip(capped.data());
+            each.for_each(|(gradient, logit)| *gradient *= 1.0 - (logit / cap) * (logit / cap));
+        }
         for_blocks(model, |block, head| {
             let dlogits = logits.columns(block.start, block.len());
             add_product(dnormed.view_mut().subrows_mut(first, logits.rows()), dlogits, head);
         });
         Ok(())
     })?;
-    Ok(rms_norm_backward(x, model.final_norm_values(), eps, &dnormed))
+    Ok(normed_backward(x, norm, &dnormed))
 }

@@ -1,26 +1,33 @@
 //! One decoder block, forward from its residual stream and back again, in f32: for what the engine cannot do.
 //!
-//! The engine runs the model; this is a second way through one block, for gradients (`fisher`, `tune`) and for linears that
+//! Walks the block's operations (`rasp::model::Op`), each forward and backward. The engine runs the model; this is a second
+//! way through one block, for gradients (`fisher`, `tune`) and for linears that
 //! are not the file's (`compensate`, `rho`). A test holds it to the engine's. It computes on the threads of the rayon pool it
 //! is called from, which is [`pack`](crate::pack())'s own.
 
+mod activation;
 mod attention;
 mod dense;
 mod head;
 mod matrix;
 mod norm;
 mod sparse;
+#[cfg(test)]
+mod tests;
 
-use attention::Attention;
+use activation::{activated, activated_backward};
+use attention::{Heads, rotate};
 pub(crate) use dense::dense_streams;
 pub(crate) use head::{head_gradient, logits};
 pub(crate) use matrix::{Mat, add_product, product};
-pub(crate) use norm::{rms_norm, rms_norm_backward};
+use norm::{norm_row, norm_row_backward};
+pub(crate) use norm::{normed, normed_backward};
 use rasp::Result;
-use rasp::model::{Group, GroupKind, Linear, Model};
-use rasp_kernels::Kernels;
+use rasp::format::Config;
+use rasp::model::{Group, GroupKind, Layer, Linear, Model, Norm, NormId, Op, QkNorm, QkNormOver, Stream};
 use rayon::prelude::*;
 pub(crate) use sparse::{Masks, embedded};
+use std::ops::Range;
 
 /// Told of each linear its input `[tokens, in]` and the gradient by what it keeps of it, through its masked weights alone.
 pub(crate) type Told<'a> = &'a mut dyn FnMut(&Linear, &Mat, &Mat);
@@ -108,45 +115,141 @@ impl<'a> Linears<'a> {
 /// One block of a model.
 pub(crate) struct Block<'a> {
     model: &'a Model,
-    layer: usize,
+    layer: &'a Layer,
 }
 
-/// `silu(x) = x·σ(x)` and its derivative.
-fn silu_and_slope(x: f32) -> (f32, f32) {
-    let s = 1.0 / (1.0 + (-x).exp());
-    (x * s, s * (1.0 + x * (1.0 - s)))
+/// What a window's tokens are on their way through a block, `[tokens, width]` each; empty where nothing is there yet.
+struct State {
+    residual: Mat,
+    normed: Mat,
+    qkv: Mat,
+    attended: Mat,
+    gate_up: Mat,
+    activated: Mat,
+    delta: Mat,
+}
+
+impl State {
+    fn new(residual: Mat) -> State {
+        let empty = || Mat::zeros(0, 0);
+        State {
+            residual,
+            normed: empty(),
+            qkv: empty(),
+            attended: empty(),
+            gate_up: empty(),
+            activated: empty(),
+            delta: empty(),
+        }
+    }
+
+    fn stream(&mut self, stream: Stream) -> &mut Mat {
+        match stream {
+            Stream::Residual => &mut self.residual,
+            Stream::Normed => &mut self.normed,
+            Stream::Attended => &mut self.attended,
+            Stream::Activated => &mut self.activated,
+        }
+    }
+
+    /// Where a group's outputs go.
+    fn outputs(&mut self, kind: GroupKind) -> &mut Mat {
+        match kind {
+            GroupKind::Qkv => &mut self.qkv,
+            GroupKind::GateUp => &mut self.gate_up,
+            GroupKind::O | GroupKind::Down => &mut self.delta,
+        }
+    }
+}
+
+/// What an operation leaves for its way back.
+enum Tape<'a> {
+    /// Nothing.
+    None,
+    /// What it took.
+    Input(Mat),
+    /// What a group took, and its weights.
+    Linears(Mat, Linears<'a>),
+}
+
+/// Adds to a gradient, which is empty where there is none yet.
+fn add_gradient(gradient: &mut Mat, more: Mat) {
+    if gradient.rows() == 0 { *gradient = more } else { gradient.add(&more) }
 }
 
 impl<'a> Block<'a> {
     pub(crate) fn new(model: &'a Model, layer: usize) -> Block<'a> {
-        Block { model, layer }
+        Block { model, layer: &model.layers()[layer] }
     }
 
-    fn linears(&self, kind: GroupKind) -> Linears<'a> {
-        Linears::new(self.model, self.model.layers()[self.layer].groups()[kind as usize])
+    fn config(&self) -> &'a Config {
+        self.model.config()
     }
 
-    fn attention(&self) -> Attention<'a> {
-        Attention { config: self.model.config(), inv_freq: self.model.rope_inv_freq() }
+    fn norm(&self, id: NormId) -> &'a Norm {
+        self.layer.norm(id).expect("a layer has the norms of its operations")
+    }
+
+    fn rotate(&self, table: usize, qkv: &mut Mat, sign: f64) {
+        rotate(self.config(), self.model.rope(table), self.config().block.rope_gain(table), qkv, sign);
+    }
+
+    /// What an operation other than a projection does to a window's tokens.
+    fn apply(&self, op: Op, state: &mut State) {
+        match op {
+            Op::Norm(id) => state.normed = normed(&state.residual, self.norm(id)),
+            Op::HeadNorm(norm) => {
+                let x = state.qkv.clone();
+                for row in 0..x.rows() {
+                    for (own, place, of) in self.normed_parts(norm) {
+                        norm_row(own, &x.row(row)[place.clone()], &mut state.qkv.row_mut(row)[place], of);
+                    }
+                }
+            }
+            Op::Rotate(table) => self.rotate(table, &mut state.qkv, 1.0),
+            Op::Attend(kind) => state.attended = Heads { config: self.config(), kind }.forward(&state.qkv),
+            Op::Activate(kind) => state.activated = activated(kind, &state.gate_up, self.config().intermediate_size),
+            Op::PostNorm(id) => state.delta = normed(&state.delta, self.norm(id)),
+            Op::Add => state.residual.add(&state.delta),
+            // Keys and values stay where they are.
+            Op::Store | Op::Project(..) => {}
+        }
+    }
+
+    /// The parts of a row of queries, keys and values that are normed, each with its norm and its place there.
+    fn normed_parts(&self, norm: QkNorm) -> Vec<(&'a Norm, Range<usize>, Range<usize>)> {
+        let config = self.config();
+        let mut parts = Vec::new();
+        let mut start = 0;
+        for (own, width) in self.layer.qk_norm().into_iter().flatten().zip([config.q_dim(), config.kv_dim()]) {
+            let part = if norm.over == QkNormOver::Head { config.head_dim } else { width };
+            parts.extend((0..width).step_by(part).map(|at| (own, start + at..start + at + part, at..at + part)));
+            start += width;
+        }
+        parts
     }
 
     /// The residual streams after the block, from those before it, one a window, with `apply` for the linears.
     pub(crate) fn forward(&self, streams: &mut [Mat], apply: Apply<'_>) -> Result<()> {
-        let (layer, eps) = (&self.model.layers()[self.layer], self.model.config().rms_norm_eps);
-        let attention = self.attention();
-        let normed = |streams: &[Mat], gain: &[f32]| streams.iter().map(|x| rms_norm(x, gain, eps)).collect::<Vec<_>>();
-        let add = |streams: &mut [Mat], y: Vec<Mat>| streams.iter_mut().zip(&y).for_each(|(x, y)| x.add(y));
-
-        let mut attended = apply(&layer.qkv, &normed(streams, &layer.attn_norm))?;
-        for qkv in &mut attended {
-            attention.rope(qkv, 1.0);
-            *qkv = attention.forward(qkv);
+        let take = |x: &mut Mat| std::mem::replace(x, Mat::zeros(0, 0));
+        let mut states: Vec<State> = streams.iter_mut().map(|x| State::new(take(x))).collect();
+        let ops = self.layer.ops();
+        for (n, &op) in ops.iter().enumerate() {
+            if let Op::Project(kind, from) = op {
+                // A stream that nothing reads any more need not stay.
+                let read_again = ops[n + 1..].iter().any(|op| matches!(op, Op::Project(_, other) if *other == from));
+                let keep = from == Stream::Residual || read_again;
+                let inputs: Vec<Mat> = states
+                    .iter_mut()
+                    .map(|state| if keep { state.stream(from).clone() } else { take(state.stream(from)) })
+                    .collect();
+                let outputs = apply(self.layer.group(kind), &inputs)?;
+                states.iter_mut().zip(outputs).for_each(|(state, y)| *state.outputs(kind) = y);
+            } else {
+                states.iter_mut().for_each(|state| self.apply(op, state));
+            }
         }
-        add(streams, apply(&layer.o, &attended)?);
-        drop(attended);
-        let mut act = apply(&layer.gate_up, &normed(streams, &layer.mlp_norm))?;
-        act.iter_mut().for_each(|gate_up| *gate_up = gated(gate_up));
-        add(streams, apply(&layer.down, &act)?);
+        streams.iter_mut().zip(states).for_each(|(x, state)| *x = state.residual);
         Ok(())
     }
 
@@ -161,60 +264,84 @@ impl<'a> Block<'a> {
 
     /// The gradient by the residual stream `x` before the block, from `dout` by the stream after it.
     pub(crate) fn backward(&self, x: &Mat, dout: Mat, masks: Masks<'_>, told: Told<'_>) -> Mat {
-        let (layer, eps) = (&self.model.layers()[self.layer], self.model.config().rms_norm_eps);
-        let attention = self.attention();
-        let linears_qkv = self.linears(GroupKind::Qkv);
-        let attn_normed = rms_norm(x, &layer.attn_norm, eps);
-        let mut qkv = linears_qkv.forward(&attn_normed, masks);
-        attention.rope(&mut qkv, 1.0);
-        let linears_o = self.linears(GroupKind::O);
-        let attended = attention.forward(&qkv);
-        let mut middle = x.clone();
-        middle.add(&linears_o.forward(&attended, masks));
-        let linears_gate_up = self.linears(GroupKind::GateUp);
-        let mlp_normed = rms_norm(&middle, &layer.mlp_norm, eps);
-        let gate_up = linears_gate_up.forward(&mlp_normed, masks);
-
-        let dact = self.linears(GroupKind::Down).backward(&gated(&gate_up), &dout, masks, told);
-        let dgate_up = gated_backward(&gate_up, &dact);
-        let dnormed = linears_gate_up.backward(&mlp_normed, &dgate_up, masks, told);
-        let mut dmiddle = dout;
-        dmiddle.add(&rms_norm_backward(&middle, &layer.mlp_norm, eps, &dnormed));
-
-        let dattn = linears_o.backward(&attended, &dmiddle, masks, told);
-        let mut dqkv = attention.backward(&qkv, &dattn);
-        attention.rope(&mut dqkv, -1.0);
-        let dnormed = linears_qkv.backward(&attn_normed, &dqkv, masks, told);
-        let mut dx = dmiddle;
-        dx.add(&rms_norm_backward(x, &layer.attn_norm, eps, &dnormed));
-        dx
-    }
-}
-
-/// `silu(gate)·up`, from both side by side.
-fn gated(gate_up: &Mat) -> Mat {
-    let width = gate_up.cols() / 2;
-    let kernels = Kernels::best();
-    let mut y = Mat::zeros(gate_up.rows(), width);
-    y.par_rows_mut().enumerate().for_each(|(row, y)| {
-        let (gate, up) = gate_up.row(row).split_at(width);
-        kernels.silu_mul(y, gate, up);
-    });
-    y
-}
-
-/// The gradient by gate and up, side by side, from `dact` by their gated product.
-fn gated_backward(gate_up: &Mat, dact: &Mat) -> Mat {
-    let width = dact.cols();
-    let mut d = Mat::zeros(gate_up.rows(), gate_up.cols());
-    d.par_rows_mut().enumerate().for_each(|(row, d)| {
-        let (gate, up) = gate_up.row(row).split_at(width);
-        let (dgate, dup) = d.split_at_mut(width);
-        for (i, &dact) in dact.row(row).iter().enumerate() {
-            let (silu, slope) = silu_and_slope(gate[i]);
-            dgate[i] = dact * up[i] * slope;
-            dup[i] = dact * silu;
+        let tapes = self.tapes(x, masks);
+        // The gradients by the same activations, going back.
+        let mut gradient = State::new(dout);
+        for (&op, tape) in self.layer.ops().iter().zip(tapes).rev() {
+            self.back(op, tape, &mut gradient, masks, told);
         }
-    });
-    d
+        gradient.residual
+    }
+
+    /// The way forward, with what the way back needs.
+    fn tapes(&self, x: &Mat, masks: Masks<'_>) -> Vec<Tape<'a>> {
+        let mut state = State::new(x.clone());
+        let ops = self.layer.ops();
+        let tape = |(n, &op): (usize, &Op)| match op {
+            Op::Project(kind, from) => {
+                let linears = Linears::new(self.model, self.layer.group(kind));
+                let x = state.stream(from).clone();
+                // What comes of the last one is only added.
+                if ops[n + 1..] != [Op::Add] {
+                    *state.outputs(kind) = linears.forward(&x, masks);
+                }
+                Tape::Linears(x, linears)
+            }
+            Op::Add if n + 1 == ops.len() => Tape::None,
+            op => {
+                let tape = match op {
+                    Op::Norm(_) => Tape::Input(state.residual.clone()),
+                    Op::HeadNorm(_) | Op::Attend(_) => Tape::Input(state.qkv.clone()),
+                    Op::Activate(_) => Tape::Input(state.gate_up.clone()),
+                    Op::PostNorm(_) => Tape::Input(state.delta.clone()),
+                    Op::Rotate(_) | Op::Store | Op::Add | Op::Project(..) => Tape::None,
+                };
+                self.apply(op, &mut state);
+                tape
+            }
+        };
+        ops.iter().enumerate().map(tape).collect()
+    }
+
+    /// An operation's way back: from the gradients by what it gives to those by what it takes.
+    fn back(&self, op: Op, tape: Tape<'_>, gradient: &mut State, masks: Masks<'_>, told: Told<'_>) {
+        let take = |x: &mut Mat| std::mem::replace(x, Mat::zeros(0, 0));
+        let (x, linears) = match tape {
+            Tape::None => (Mat::zeros(0, 0), None),
+            Tape::Input(x) => (x, None),
+            Tape::Linears(x, linears) => (x, Some(linears)),
+        };
+        match op {
+            Op::Norm(id) => {
+                let dy = take(&mut gradient.normed);
+                add_gradient(&mut gradient.residual, normed_backward(&x, self.norm(id), &dy));
+            }
+            Op::Project(kind, from) => {
+                let dy = take(gradient.outputs(kind));
+                let linears = linears.expect("a projection leaves its weights");
+                add_gradient(gradient.stream(from), linears.backward(&x, &dy, masks, told));
+            }
+            Op::HeadNorm(norm) => {
+                let dy = gradient.qkv.clone();
+                for row in 0..dy.rows() {
+                    for (own, place, of) in self.normed_parts(norm) {
+                        let dx = &mut gradient.qkv.row_mut(row)[place.clone()];
+                        norm_row_backward(own, &x.row(row)[place.clone()], &dy.row(row)[place], dx, of);
+                    }
+                }
+            }
+            Op::Rotate(table) => self.rotate(table, &mut gradient.qkv, -1.0),
+            Op::Attend(kind) => {
+                let dy = take(&mut gradient.attended);
+                gradient.qkv = Heads { config: self.config(), kind }.backward(&x, &dy);
+            }
+            Op::Activate(kind) => {
+                let dy = take(&mut gradient.activated);
+                gradient.gate_up = activated_backward(kind, &x, &dy);
+            }
+            Op::PostNorm(id) => gradient.delta = normed_backward(&x, self.norm(id), &gradient.delta),
+            Op::Add => gradient.delta = gradient.residual.clone(),
+            Op::Store => {}
+        }
+    }
 }

@@ -1,6 +1,9 @@
-//! RMS norm and its gradient.
+//! Norms and their gradients.
 
 use super::matrix::Mat;
+use rasp::model::{Norm, NormKind};
+use rasp_kernels::Kernels;
+use std::ops::Range;
 
 /// `1 / √(mean(x²) + eps)`
 fn inverse_rms(x: &[f32], eps: f32) -> f32 {
@@ -8,27 +11,47 @@ fn inverse_rms(x: &[f32], eps: f32) -> f32 {
     1.0 / (mean + eps).sqrt()
 }
 
-/// `x / √(mean(x²) + eps) · gain`, row by row (arXiv:1910.07467, equation 4).
-pub(crate) fn rms_norm(x: &Mat, gain: &[f32], eps: f32) -> Mat {
-    let mut y = x.clone();
-    for row in 0..y.rows() {
-        let r = inverse_rms(x.row(row), eps);
-        y.row_mut(row).iter_mut().zip(gain).for_each(|(y, g)| *y *= r * g);
+fn mean(x: impl ExactSizeIterator<Item = f32>) -> f32 {
+    let n = x.len() as f32;
+    x.sum::<f32>() / n
+}
+
+/// `y = norm(x)`, with the gains and biases of these elements of the norm's width (arXiv:1910.07467, equation 4;
+/// arXiv:1607.06450, equation 4).
+pub(super) fn norm_row(norm: &Norm, x: &[f32], y: &mut [f32], of: Range<usize>) {
+    let (gain, eps) = (&norm.gain()[of.clone()], norm.eps());
+    match norm.kind() {
+        NormKind::Rms => {
+            let r = inverse_rms(x, eps);
+            y.iter_mut().zip(x).zip(gain).for_each(|((y, x), g)| *y = x * (r * g));
+        }
+        NormKind::Layer => Kernels::best().layer_norm(y, x, gain, norm.bias().map(|bias| &bias[of]), eps),
     }
+}
+
+/// The gradient by `x`, from `dy` by the norm, into `dx`. With `r = 1/√(mean(x²) + eps)`: `r·(g∘dy) − x·r³/n·Σ(g∘dy∘x)`;
+/// where the mean is taken off first, the same of what is left, less its own mean.
+pub(super) fn norm_row_backward(norm: &Norm, x: &[f32], dy: &[f32], dx: &mut [f32], of: Range<usize>) {
+    dx.iter_mut().zip(dy).zip(&norm.gain()[of]).for_each(|((dx, dy), g)| *dx = dy * g);
+    let centre = if norm.kind() == NormKind::Layer { mean(x.iter().copied()) } else { 0.0 };
+    let centred = || x.iter().map(|x| x - centre);
+    let r = 1.0 / (mean(x.iter().map(|x| (x - centre) * (x - centre))) + norm.eps()).sqrt();
+    let along: f32 = dx.iter().zip(centred()).map(|(dx, x)| dx * x).sum();
+    let pull = along * r * r * r / x.len() as f32;
+    let level = if norm.kind() == NormKind::Layer { mean(dx.iter().copied()) * r } else { 0.0 };
+    dx.iter_mut().zip(centred()).for_each(|(dx, x)| *dx = *dx * r - x * pull - level);
+}
+
+/// A norm of the residual stream, or of what is added to it, row by row.
+pub(crate) fn normed(x: &Mat, norm: &Norm) -> Mat {
+    let mut y = Mat::zeros(x.rows(), x.cols());
+    (0..x.rows()).for_each(|row| norm_row(norm, x.row(row), y.row_mut(row), 0..x.cols()));
     y
 }
 
-/// The gradient by `x`, from `dy` by the norm: `r·(g∘dy) − x·r³/n·Σ(g∘dy∘x)` with `r = 1/√(mean(x²) + eps)`.
-pub(crate) fn rms_norm_backward(x: &Mat, gain: &[f32], eps: f32, dy: &Mat) -> Mat {
-    let mut dx = dy.clone();
-    for row in 0..x.rows() {
-        let x = x.row(row);
-        let r = inverse_rms(x, eps);
-        let dx = dx.row_mut(row);
-        dx.iter_mut().zip(gain).for_each(|(dx, g)| *dx *= g);
-        let along: f32 = dx.iter().zip(x).map(|(dx, x)| dx * x).sum();
-        let pull = along * r * r * r / x.len() as f32;
-        dx.iter_mut().zip(x).for_each(|(dx, x)| *dx = *dx * r - x * pull);
-    }
+/// The gradient by `x`, from `dy` by the norm.
+pub(crate) fn normed_backward(x: &Mat, norm: &Norm, dy: &Mat) -> Mat {
+    let mut dx = Mat::zeros(x.rows(), x.cols());
+    (0..x.rows()).for_each(|row| norm_row_backward(norm, x.row(row), dy.row(row), dx.row_mut(row), 0..x.cols()));
     dx
 }

@@ -10,7 +10,7 @@ pub(crate) fn embedded(model: &Model, windows: &[&[u32]]) -> Vec<Mat> {
     let hidden = model.config().hidden_size;
     let stream = |window: &&[u32]| {
         let mut x = Mat::zeros(window.len(), hidden);
-        window.iter().enumerate().for_each(|(row, &token)| model.embedding_values(token, x.row_mut(row)));
+        window.iter().enumerate().for_each(|(row, &token)| model.embedding_values(token, row, x.row_mut(row)));
         x
     };
     windows.iter().map(stream).collect()

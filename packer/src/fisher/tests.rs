@@ -3,7 +3,7 @@
 use super::*;
 use crate::block::{Linears, add_product, group_weights};
 use crate::test_model::{TOKENS, model};
-use rasp::model::LinearKind;
+use rasp::model::{GroupKind, LinearKind};
 
 /// The residual stream before each block and after the last.
 fn streams_of_text(model: &Arc<Model>) -> Vec<Mat> {
@@ -153,10 +153,10 @@ fn the_last_linears_information_is_that_made_by_hand() {
     // The last linear's Fisher information can be had by hand: its output is added to the residual stream that the head
     // reads, so F_j = E[(∂L/∂stream · W[j, :])²].
     let last = model.layers().last().unwrap();
-    let weights = group_weights(&model, &last.down);
+    let weights = group_weights(&model, last.group(GroupKind::Down));
     let hidden = model.config().hidden_size;
     let stream = dense_streams(&mut scorer, &window).unwrap().pop().unwrap();
-    let mut by_hand = vec![0.0f64; last.down.input()];
+    let mut by_hand = vec![0.0f64; last.group(GroupKind::Down).input()];
     for seed in 0..40 {
         let g = labels::gradient(&model, &stream, seed).unwrap();
         for row in 1..g.rows() {
@@ -166,12 +166,12 @@ fn the_last_linears_information_is_that_made_by_hand() {
             }
         }
     }
-    let own = &fisher.sums[last.down.linears()[0].index()];
+    let own = &fisher.sums[last.group(GroupKind::Down).linears()[0].index()];
     for (found, expected) in own.iter().zip(&by_hand) {
         assert!((found / expected - 1.0).abs() < 1e-3, "{found} for {expected}");
     }
     // Halfway shrunk to the mean: the scores keep the order of the channels.
-    let score = fisher.score(last.down.linears()[0].index(), hidden);
+    let score = fisher.score(last.group(GroupKind::Down).linears()[0].index(), hidden);
     let largest = (0..own.len()).max_by(|&a, &b| own[a].total_cmp(&own[b])).unwrap();
     assert!(score.iter().all(|&s| s > 0.0 && s <= score[largest]));
 }
