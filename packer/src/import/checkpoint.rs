@@ -3,13 +3,15 @@
 use std::fmt;
 use std::ops::Range;
 
-use rasp::model::{LinearKind, QuantType};
+use rasp::format::{Config, LinearShape};
+use rasp::model::{Affine, GroupKind, LinearKind, QuantType, Role};
 use rasp::{Error, Result, Status};
 
-use super::config::ModelConfig;
-use super::family::{Family, Names};
-use super::roles::{Norm, check_inventory, is_rotated, may_have_bias};
-use super::rope::interleaved_to_half_split;
+use super::config::Shape;
+use super::family::Family;
+use super::names::Names;
+use super::roles::{Biases, check_inventory};
+use super::rows::{gathered, rows, source_shape};
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
 use crate::grid::{GROUP, Grid};
@@ -17,17 +19,15 @@ use crate::grid::{GROUP, Grid};
 /// A checkpoint of a known family, whose tensors have been found complete. Its weights' values are read, and checked to
 /// be finite, when they are asked for.
 pub struct Checkpoint {
-    /// The model's hyperparameters.
-    pub config: ModelConfig,
+    /// What the model is.
+    pub shape: Shape,
     /// The tokenizer's parts.
     pub tokenizer: TokenizerSource,
     /// The Jinja chat template, where the checkpoint has one.
     pub chat_template: Option<String>,
     weights: Weights,
     names: &'static Names,
-    /// Whether q and k are stored for interleaved rotation pairs.
-    interleaved: bool,
-    has_qkv_bias: bool,
+    biases: Biases,
 }
 
 /// A linear layer's weights, row-major `[out, inp]`.
@@ -43,65 +43,155 @@ pub struct Dense {
 
 /// What a source has read, before it is known to be complete.
 pub(crate) struct Parts {
-    pub(crate) config: ModelConfig,
+    pub(crate) shape: Shape,
     pub(crate) tokenizer: TokenizerSource,
     pub(crate) chat_template: Option<String>,
     pub(crate) weights: Weights,
     pub(crate) family: &'static Family,
     pub(crate) names: &'static Names,
-    pub(crate) interleaved: bool,
 }
 
 impl Checkpoint {
     /// Checks the parts against each other; `also` names tensors that the source has already made use of.
     pub(crate) fn new(parts: Parts, also: &[&str]) -> Result<Self> {
-        let Parts { config, tokenizer, chat_template, weights, family, names, interleaved } = parts;
-        let has_qkv_bias = check_inventory(&weights, &config, family, names, also)?;
-        Ok(Self { config, tokenizer, chat_template, weights, names, interleaved, has_qkv_bias })
+        let Parts { shape, tokenizer, chat_template, weights, family, names } = parts;
+        let biases = check_inventory(&weights, &shape, family, names, also)?;
+        Ok(Self { shape, tokenizer, chat_template, weights, names, biases })
     }
 
-    /// The weights of a linear layer. Rows of q and k are in the half-split rotation order, whatever the source's.
+    /// The model's shape.
+    pub fn config(&self) -> &Config {
+        &self.shape.config
+    }
+
+    /// The weights of a linear layer, its outputs in the engine's order, whatever the source's.
     pub fn linear(&self, layer: usize, linear: LinearKind) -> Result<Dense> {
         self.check_layer(layer)?;
-        let (out, inp) = self.config.linear_shape(linear);
+        let LinearShape { inputs: inp, outputs: out } = self.config().linear_shape(linear);
         let data = self.weights.read(&self.names.weight(layer, linear))?;
-        Ok(Dense { out, inp, data: self.half_split(linear, data, inp) })
+        let data = if self.names.transposed { self.transposed(data, linear) } else { data };
+        let mut data = gathered(data, inp, rows(&self.shape, self.names, linear).as_deref());
+        self.scale(linear, &mut data);
+        Ok(Dense { out, inp, data })
+    }
+
+    /// From `[inputs, outputs]`, all that is fused in the tensor.
+    fn transposed(&self, data: Vec<f32>, linear: LinearKind) -> Vec<f32> {
+        let [out, inp] = source_shape(&self.shape, self.names, linear);
+        (0..out).flat_map(|row| (0..inp).map(move |col| (row, col))).map(|(row, col)| data[col * out + row]).collect()
     }
 
     /// The same weights as they are stored, where the source has them on a grid of this kind. `None`: ask
     /// [`linear`](Self::linear), which also says what is wrong with values that are not finite.
     pub fn linear_grid(&self, layer: usize, linear: LinearKind, quant: QuantType) -> Result<Option<Grid>> {
         self.check_layer(layer)?;
+        if self.names.transposed || self.shape.fold.linear_scale(linear) != 1.0 {
+            return Ok(None);
+        }
         let grid = self.weights.grid(&self.names.weight(layer, linear), quant)?;
+        let rows = rows(&self.shape, self.names, linear);
+        let own = rows.as_deref();
         Ok(grid.map(|g| Grid {
-            numbers: self.half_split(linear, g.numbers, g.cols),
-            scale: self.half_split(linear, g.scale, g.cols / GROUP),
-            min: self.half_split(linear, g.min, g.cols / GROUP),
+            numbers: gathered(g.numbers, g.cols, own),
+            scale: gathered(g.scale, g.cols / GROUP, own),
+            min: gathered(g.min, g.cols / GROUP, own),
             ..g
         }))
     }
 
-    /// Whether q, k and v have biases.
-    pub fn has_bias(&self) -> bool {
-        self.has_qkv_bias
+    /// Whether any linear of a group has a bias.
+    pub fn has_bias(&self, group: GroupKind) -> bool {
+        self.config().group_linears(group).iter().any(|&linear| self.biases[linear as usize])
     }
 
     /// The bias of a linear layer `[out]`, where it has one; ordered as [`Self::linear`]'s rows.
     pub fn bias(&self, layer: usize, linear: LinearKind) -> Result<Option<Vec<f32>>> {
         self.check_layer(layer)?;
-        if !(self.has_qkv_bias && may_have_bias(linear)) {
+        if !self.biases[linear as usize] {
             return Ok(None);
         }
         let data = self.weights.read(&self.names.bias(layer, linear))?;
-        Ok(Some(self.half_split(linear, data, 1)))
+        let mut data = gathered(data, 1, rows(&self.shape, self.names, linear).as_deref());
+        self.scale(linear, &mut data);
+        Ok(Some(data))
     }
 
-    /// The weights of a norm `[hidden]`.
-    pub fn norm(&self, which: Norm) -> Result<Vec<f32>> {
-        if let Norm::AttnNorm(layer) | Norm::MlpNorm(layer) = which {
+    /// Whether the model has a tensor that some of its shape lack.
+    pub fn has(&self, role: Role) -> bool {
+        match role {
+            Role::Bias(_, group) => self.has_bias(group),
+            Role::QkNorm(layer, linear, affine) => {
+                self.names.qk_norm(layer, linear, affine, 1).iter().any(|name| self.weights.get(name).is_some())
+            }
+            role => self.weights.get(&self.names.vector(role)).is_some(),
+        }
+    }
+
+    /// A vector of the model, or rows of them, in the order of [`Role::shape`]; `None` where the model has none.
+    pub fn vector(&self, role: Role) -> Result<Option<Vec<f32>>> {
+        let config = self.config();
+        if let Role::Norm(layer, ..) | Role::QkNorm(layer, ..) | Role::Bias(layer, _) = role {
             self.check_layer(layer)?;
         }
-        self.weights.read(&self.names.norm(which))
+        let values = match role {
+            Role::Rope(table) => self.shape.ropes.get(table).cloned(),
+            Role::Bias(layer, group) if self.has_bias(group) => {
+                let mut all = Vec::new();
+                for &linear in config.group_linears(group) {
+                    let outputs = config.linear_shape(linear).outputs;
+                    all.extend(self.bias(layer, linear)?.unwrap_or_else(|| vec![0.0; outputs]));
+                }
+                Some(all)
+            }
+            Role::QkNorm(layer, linear, affine) => self.qk_norm(layer, linear, affine)?,
+            Role::FinalNorm(affine) | Role::Norm(_, _, affine) => {
+                let stored = match self.names.weightless_norms {
+                    true => (affine == Affine::Gain).then(|| vec![1.0; config.hidden_size]),
+                    false => self.stored(role)?,
+                };
+                let offset = if affine == Affine::Gain { self.shape.fold.gain_offset } else { 0.0 };
+                let factor = if let Role::FinalNorm(_) = role { self.shape.fold.logit_scale } else { 1.0 };
+                stored.map(|values| values.into_iter().map(|x| (x + offset) * factor).collect())
+            }
+            Role::Positions | Role::LmHeadBias => self.stored(role)?,
+            Role::Embedding | Role::LmHead | Role::Matrix(..) | Role::Bias(..) => None,
+        };
+        Ok(values)
+    }
+
+    fn stored(&self, role: Role) -> Result<Option<Vec<f32>>> {
+        let name = self.names.vector(role);
+        if self.weights.get(&name).is_some() { self.weights.read(&name).map(Some) } else { Ok(None) }
+    }
+
+    /// For each output of a query or key projection.
+    fn qk_norm(&self, layer: usize, linear: LinearKind, affine: Affine) -> Result<Option<Vec<f32>>> {
+        let (dim, outputs) = (self.config().head_dim, self.config().linear_shape(linear).outputs);
+        let mut values = Vec::new();
+        for name in self.names.qk_norm(layer, linear, affine, outputs / dim) {
+            if self.weights.get(&name).is_some() {
+                values.extend(self.weights.read(&name)?);
+            }
+        }
+        if values.is_empty() {
+            return Ok(None);
+        }
+        let offset = if affine == Affine::Gain { self.shape.fold.gain_offset } else { 0.0 };
+        let order = self.shape.fold.head_order(dim);
+        let value = |at: usize| {
+            let (head, channel) = (at / dim, at % dim);
+            let source = head * dim + order.as_ref().map_or(channel, |order| order[channel]);
+            values[source % values.len()] + offset
+        };
+        Ok(Some((0..outputs).map(value).collect()))
+    }
+
+    /// Multiplies what is folded into a linear's weights.
+    fn scale(&self, linear: LinearKind, data: &mut [f32]) {
+        let factor = self.shape.fold.linear_scale(linear);
+        if factor != 1.0 {
+            data.iter_mut().for_each(|x| *x *= factor);
+        }
     }
 
     /// Rows of the token embedding `[vocab, hidden]`, row-major.
@@ -111,10 +201,10 @@ impl Checkpoint {
 
     /// Rows of the head `[vocab, hidden]`, row-major; `None` where it is the token embedding.
     pub fn lm_head_rows(&self, rows: Range<usize>) -> Result<Option<Vec<f32>>> {
-        if self.config.tie_word_embeddings {
+        if self.config().tie_word_embeddings {
             return Ok(None);
         }
-        self.weights.read_rows(self.names.lm_head, rows).map(Some)
+        self.weights.read_rows(&self.names.vector(Role::LmHead), rows).map(Some)
     }
 
     /// Rows of the token embedding as they are stored, as [`linear_grid`](Self::linear_grid).
@@ -125,29 +215,22 @@ impl Checkpoint {
     /// Rows of the head as they are stored, as [`linear_grid`](Self::linear_grid); `None` also where the head is the
     /// token embedding.
     pub fn lm_head_grid(&self, rows: Range<usize>, quant: QuantType) -> Result<Option<Grid>> {
-        if self.config.tie_word_embeddings {
+        if self.config().tie_word_embeddings {
             return Ok(None);
         }
-        self.weights.grid_rows(self.names.lm_head, rows, quant)
-    }
-
-    fn half_split<T: Copy>(&self, linear: LinearKind, data: Vec<T>, cols: usize) -> Vec<T> {
-        if self.interleaved && is_rotated(linear) {
-            return interleaved_to_half_split(&data, cols, self.config.head_dim);
-        }
-        data
+        self.weights.grid_rows(&self.names.vector(Role::LmHead), rows, quant)
     }
 
     fn check_layer(&self, layer: usize) -> Result<()> {
-        if layer < self.config.num_layers {
+        if layer < self.config().num_layers {
             return Ok(());
         }
-        Err(Error::new(Status::OutOfRange, format!("layer {layer} of a model with {}", self.config.num_layers)))
+        Err(Error::new(Status::OutOfRange, format!("layer {layer} of a model with {}", self.config().num_layers)))
     }
 }
 
 impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checkpoint").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Checkpoint").field("shape", &self.shape).finish_non_exhaustive()
     }
 }

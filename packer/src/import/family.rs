@@ -1,67 +1,20 @@
-//! What the importer knows of model families. To add one that computes as these do, add an entry to [`FAMILIES`].
+//! What there is to know of a family of models: the words of which the [registry](super::registry) is made.
 
-/// Names of a checkpoint's tensors in one source. A layer's tensor is `{layer}{index}.{part}.weight` or `.bias`.
-pub(crate) struct Names {
-    pub(crate) embedding: &'static str,
-    pub(crate) lm_head: &'static str,
-    pub(crate) final_norm: &'static str,
-    pub(crate) layer: &'static str,
-    pub(crate) attn_norm: &'static str,
-    pub(crate) mlp_norm: &'static str,
-    /// In the order of [`rasp::model::LinearKind::ALL`]: q, k, v, o, gate, up, down.
-    pub(crate) linears: [&'static str; 7],
-    /// Ends of names of tensors that hold nothing the configuration does not, and are passed over.
-    pub(crate) derived: &'static [&'static str],
-}
+use rasp::model::{LinearKind, NormKind, NormPlace, QkNorm};
 
-/// Names in GGUF files.
-pub(crate) const GGUF: Names = Names {
-    embedding: "token_embd.weight",
-    lm_head: "output.weight",
-    final_norm: "output_norm.weight",
-    layer: "blk.",
-    attn_norm: "attn_norm",
-    mlp_norm: "ffn_norm",
-    linears: ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"],
-    derived: &[],
-};
+use super::names::Names;
+use super::registry::FAMILIES;
 
-/// Names in Hugging Face checkpoints.
-pub(crate) const HF: Names = Names {
-    embedding: "model.embed_tokens.weight",
-    lm_head: "lm_head.weight",
-    final_norm: "model.norm.weight",
-    layer: "model.layers.",
-    attn_norm: "input_layernorm",
-    mlp_norm: "post_attention_layernorm",
-    linears: [
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-        "self_attn.o_proj",
-        "mlp.gate_proj",
-        "mlp.up_proj",
-        "mlp.down_proj",
-    ],
-    // Old checkpoints saved the frequencies, which every reader computes from the configuration.
-    derived: &[".self_attn.rotary_emb.inv_freq"],
-};
-
-/// Whether q, k and v have biases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QkvBias {
-    Always,
-    /// All of them in every layer, or none.
-    AllOrNone,
-}
-
-/// What `sliding_window` in a Hugging Face configuration means to a class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Window {
-    Ignored,
-    Active,
-    /// Active only with `use_sliding_window: true`.
-    Opt,
+/// A family of models: one way of computing, under the names that its classes have.
+pub(crate) struct Family {
+    /// What the packed file calls it.
+    pub(crate) name: &'static str,
+    /// Its classes in Hugging Face's transformers.
+    pub(crate) hf: &'static [HfClass],
+    /// Its `general.architecture` in GGUF files, if rasp reads those.
+    pub(crate) gguf: Option<Gguf>,
+    /// What a block of it computes beyond Llama's.
+    pub(crate) traits: Traits,
 }
 
 /// A Hugging Face class whose checkpoints are of a family.
@@ -70,52 +23,109 @@ pub(crate) struct HfClass {
     pub(crate) class: &'static str,
     /// In `model_type`.
     pub(crate) model_type: &'static str,
+    pub(crate) names: &'static Names,
+    pub(crate) defaults: Defaults,
+}
+
+/// What transformers takes for a key that is absent.
+#[derive(Clone, Copy)]
+pub(crate) struct Defaults {
+    /// `num_key_value_heads`; `None`: it has to be there, `Some(0)`: one for each query head.
+    pub(crate) kv_heads: Option<usize>,
+    /// `head_dim`; `None`: hidden_size / num_attention_heads.
+    pub(crate) head_dim: Option<usize>,
+    /// The norms' eps; `None`: it has to be there.
+    pub(crate) eps: Option<f64>,
+    pub(crate) theta: f64,
+    pub(crate) tied: bool,
+    /// `hidden_act`
+    pub(crate) activation: &'static str,
+}
+
+/// How a family's GGUF files differ from its own description.
+pub(crate) struct Gguf {
+    pub(crate) architecture: &'static str,
+    pub(crate) names: &'static Names,
+    /// Whether rotation pairs are interleaved there.
+    pub(crate) interleaved: bool,
+}
+
+/// What a family computes beyond what its configuration says of sizes.
+#[derive(Clone, Copy)]
+pub(crate) struct Traits {
+    pub(crate) norm: NormKind,
+    pub(crate) norm_place: NormPlace,
+    /// Whether attention and MLP take the same stream.
+    pub(crate) parallel: Parallel,
+    pub(crate) gated: bool,
+    pub(crate) qk_norm: Option<QkNorm>,
+    /// Added to the gains of all norms in Hugging Face's checkpoints (GGUF's have it in).
+    pub(crate) gain_offset: f32,
+    /// Whether `2i` and `2i + 1` turn together in Hugging Face's checkpoints.
+    pub(crate) interleaved: bool,
+    /// Share of a head's channels that turn where the configuration does not say.
+    pub(crate) partial_rotary: f64,
+    /// Linears that always have a bias, and others that may.
+    pub(crate) biases: (&'static [LinearKind], &'static [LinearKind]),
+    /// Which layers look back through a window.
     pub(crate) window: Window,
-    /// Whether a configuration without `num_key_value_heads` means one for each query head.
-    pub(crate) kv_heads_default: bool,
+    /// Which layers do not turn queries and keys.
+    pub(crate) unturned: Unturned,
+    /// Whether the embedding is multiplied by √hidden_size.
+    pub(crate) scaled_embedding: bool,
+    /// A base of rotary frequencies of its own for layers with a window: its key, and what it is without.
+    pub(crate) local_theta: Option<(&'static str, f64)>,
 }
 
-/// One family of models: pre-norm blocks of RMS norm, rotary attention and a SiLU-gated MLP.
-pub(crate) struct Family {
-    /// [`super::ModelConfig::architecture`], and `general.architecture` in a GGUF file.
-    pub(crate) name: &'static str,
-    pub(crate) hf: &'static [HfClass],
-    pub(crate) qkv_bias: QkvBias,
-    /// Whether GGUF files hold q and k with interleaved rotation pairs.
-    pub(crate) gguf_interleaved: bool,
-    /// A GGUF tensor that divides the rotary frequencies, where the family may have one.
-    pub(crate) gguf_rope_factors: Option<&'static str>,
+/// Whether attention and MLP take the same stream.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Parallel {
+    Never,
+    /// With one norm for both.
+    OneNorm,
+    /// As `use_parallel_residual` says, with one norm.
+    IfSaid,
+    /// As `use_parallel_residual` says (absent: so), with a norm each.
+    TwoNormsIfSaid,
+    /// Falcon's own keys say.
+    Falcon,
 }
 
-/// Every family.
-pub(crate) static FAMILIES: [Family; 2] = [
-    Family {
-        name: "llama",
-        hf: &[
-            HfClass { class: "LlamaForCausalLM", model_type: "llama", window: Window::Ignored, kv_heads_default: true },
-            HfClass {
-                class: "MistralForCausalLM",
-                model_type: "mistral",
-                window: Window::Active,
-                kv_heads_default: false,
-            },
-        ],
-        qkv_bias: QkvBias::AllOrNone,
-        gguf_interleaved: true,
-        gguf_rope_factors: Some("rope_freqs.weight"),
-    },
-    Family {
-        name: "qwen2",
-        hf: &[HfClass { class: "Qwen2ForCausalLM", model_type: "qwen2", window: Window::Opt, kv_heads_default: false }],
-        qkv_bias: QkvBias::Always,
-        gguf_interleaved: false,
-        gguf_rope_factors: None,
-    },
-];
+/// Which layers look back through a window of `sliding_window` positions only, where `layer_types` does not list them.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Window {
+    /// None; the key means nothing.
+    Never,
+    /// All, if the key is there; what its absence means.
+    All(Option<usize>),
+    /// From layer `max_window_layers` on, with `use_sliding_window: true`.
+    Qwen2,
+    /// None of itself, but `layer_types` may, with `use_sliding_window: true`.
+    IfListed,
+    /// All but every so manieth, which the second key can say; the third: what the window is without its key.
+    AllBut(usize, &'static str, Option<usize>),
+}
+
+/// Which layers do not turn queries and keys.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Unturned {
+    None,
+    /// Those without a window, where others have one.
+    Full,
+    /// `no_rope_layers` has a 0, or each so manieth.
+    Listed,
+}
+
+impl Family {
+    /// Whether a part of a head's channels may turn alone.
+    pub(crate) fn may_turn_in_part(&self) -> bool {
+        self.traits.partial_rotary < 1.0 || self.name == "phi3"
+    }
+}
 
 /// The family of a GGUF file's `general.architecture`.
-pub(crate) fn by_gguf_arch(arch: &str) -> Option<&'static Family> {
-    FAMILIES.iter().find(|f| f.name == arch)
+pub(crate) fn by_gguf_arch(arch: &str) -> Option<(&'static Family, &'static Gguf)> {
+    FAMILIES.iter().find_map(|f| f.gguf.as_ref().filter(|gguf| gguf.architecture == arch).map(|gguf| (f, gguf)))
 }
 
 /// The family and class that `pick` chooses among the Hugging Face classes.

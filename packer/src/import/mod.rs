@@ -5,8 +5,8 @@
 //! time, as `f32` or on the [grid](crate::Grid) they are stored on, so that a caller never holds more than the matrix it
 //! works on.
 //!
-//! The way of a file: `gguf` or `hf` (bytes to an inventory of `weights`, a [`ModelConfig`] and a [`TokenizerSource`])
-//! → `roles` (the inventory against the tensors that the `family` has) → [`Checkpoint`].
+//! The way of a file: `gguf` or `hf` (bytes to an inventory of `weights`, a [`Shape`] and a [`TokenizerSource`])
+//! → `roles` (the inventory against the tensors that the `family` has under its `names`) → [`Checkpoint`].
 
 mod checkpoint;
 mod config;
@@ -15,8 +15,11 @@ mod family;
 mod gguf;
 mod hf;
 mod mapped;
+mod names;
+mod registry;
 mod roles;
 mod rope;
+mod rows;
 mod stored;
 mod tokenizer;
 mod weights;
@@ -26,8 +29,7 @@ use std::path::Path;
 use rasp::{Error, Result, Status};
 
 pub use checkpoint::{Checkpoint, Dense};
-pub use config::ModelConfig;
-pub use roles::Norm;
+pub use config::Shape;
 pub use tokenizer::{GgufTokenizer, TokenizerSource};
 
 /// Opens a checkpoint: a `.gguf` file, or a directory in Hugging Face's layout (`config.json`, `tokenizer.json`,
@@ -35,9 +37,34 @@ pub use tokenizer::{GgufTokenizer, TokenizerSource};
 ///
 /// Everything that can be refused without reading the weights' values is refused here.
 pub fn open(path: &Path) -> Result<Checkpoint> {
+    open_for(path, None)
+}
+
+/// The same for a context of so many tokens: models whose rotary frequencies hang on it get those for it.
+pub fn open_for(path: &Path, context: Option<usize>) -> Result<Checkpoint> {
     let meta = std::fs::metadata(path).map_err(|e| io(path, &e))?;
-    let opened = if meta.is_dir() { hf::open(path) } else { gguf::open(path) };
+    let opened = if meta.is_dir() { hf::open(path, context) } else { gguf::open(path, context) };
     opened.map_err(|e| e.context(path.display()))
+}
+
+/// A family of models that can be opened.
+#[derive(Clone, Debug)]
+pub struct FamilyInfo {
+    /// What a packed file calls it.
+    pub name: &'static str,
+    /// Its classes in Hugging Face's transformers.
+    pub classes: Vec<&'static str>,
+    /// Its `general.architecture` in GGUF files, if those can be opened.
+    pub gguf: Option<&'static str>,
+}
+
+/// All families that can be opened.
+pub fn families() -> impl Iterator<Item = FamilyInfo> {
+    registry::FAMILIES.iter().map(|family| FamilyInfo {
+        name: family.name,
+        classes: family.hf.iter().map(|class| class.class).collect(),
+        gguf: family.gguf.as_ref().map(|gguf| gguf.architecture),
+    })
 }
 
 /// The file is not what it should be.

@@ -1,87 +1,63 @@
-//! The parts a model is made of, and the check that a checkpoint has exactly those.
+//! The check that a checkpoint has exactly the tensors that its configuration asks for.
 
 use std::collections::BTreeSet;
 
 use rasp::Result;
-use rasp::model::LinearKind;
+use rasp::model::{Affine, LinearKind, Role, tensors};
 
-use super::config::ModelConfig;
-use super::family::{Family, Names, QkvBias};
+use super::config::Shape;
+use super::family::Family;
+use super::names::Names;
+use super::rows::source_shape;
 use super::weights::Weights;
 use super::{bad, unsupported};
 
-/// Whether a bias may stand beside it.
-pub(crate) fn may_have_bias(linear: LinearKind) -> bool {
-    matches!(linear, LinearKind::Q | LinearKind::K | LinearKind::V)
-}
-
-/// Whether rotary position embedding turns its output.
-pub(crate) fn is_rotated(linear: LinearKind) -> bool {
-    matches!(linear, LinearKind::Q | LinearKind::K)
-}
-
-/// The norms of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Norm {
-    /// Before the attention of a layer.
-    AttnNorm(usize),
-    /// Before the MLP of a layer.
-    MlpNorm(usize),
-    /// Before the head.
-    Final,
-}
-
-impl Names {
-    pub(crate) fn weight(&self, layer: usize, linear: LinearKind) -> String {
-        format!("{}{layer}.{}.weight", self.layer, self.linears[linear as usize])
-    }
-
-    pub(crate) fn bias(&self, layer: usize, linear: LinearKind) -> String {
-        format!("{}{layer}.{}.bias", self.layer, self.linears[linear as usize])
-    }
-
-    pub(crate) fn norm(&self, norm: Norm) -> String {
-        match norm {
-            Norm::AttnNorm(layer) => format!("{}{layer}.{}.weight", self.layer, self.attn_norm),
-            Norm::MlpNorm(layer) => format!("{}{layer}.{}.weight", self.layer, self.mlp_norm),
-            Norm::Final => self.final_norm.to_string(),
-        }
-    }
-}
+/// Which linears have biases, in the order of [`LinearKind::ALL`].
+pub(crate) type Biases = [bool; LinearKind::ALL.len()];
 
 /// Checks that `weights` holds every tensor the configuration asks for, in its shape, and no other; `also` names
-/// tensors that were read before. Returns whether q, k and v have biases.
+/// tensors that were read before. Returns which linears have biases.
 pub(crate) fn check_inventory(
     weights: &Weights,
-    config: &ModelConfig,
+    shape: &Shape,
     family: &Family,
     names: &Names,
     also: &[&str],
-) -> Result<bool> {
+) -> Result<Biases> {
+    let config = &shape.config;
     let mut expected = Expected { weights, seen: also.iter().map(|n| n.to_string()).collect() };
-    let hidden = config.hidden_size;
-    expected.rows_of(names.embedding, config)?;
-    if !config.tie_word_embeddings {
-        expected.rows_of(names.lm_head, config)?;
+    let mut biases = [false; LinearKind::ALL.len()];
+    let (always, may) = family.traits.biases;
+    for &linear in config.linears() {
+        let said = weights.get(&names.bias(0, linear)).is_some();
+        biases[linear as usize] = always.contains(&linear) || (said && may.contains(&linear));
     }
-    expected.tensor(names.norm(Norm::Final), &[hidden])?;
-    let has_bias = match family.qkv_bias {
-        QkvBias::Always => true,
-        QkvBias::AllOrNone => weights.get(&names.bias(0, LinearKind::Q)).is_some(),
-    };
-    for layer in 0..config.num_layers {
-        expected.tensor(names.norm(Norm::AttnNorm(layer)), &[hidden])?;
-        expected.tensor(names.norm(Norm::MlpNorm(layer)), &[hidden])?;
-        for linear in LinearKind::ALL {
-            let (out, inp) = config.linear_shape(linear);
-            expected.tensor(names.weight(layer, linear), &[out, inp])?;
-            if has_bias && may_have_bias(linear) {
-                expected.tensor(names.bias(layer, linear), &[out])?;
+    for role in tensors(config) {
+        match role {
+            Role::Rope(_) | Role::Bias(..) => {}
+            Role::Embedding | Role::LmHead => expected.rows_of(&names.vector(role), shape)?,
+            Role::QkNorm(layer, linear, affine) => expected.qk_norm(shape, names, layer, linear, affine)?,
+            Role::Matrix(layer, group) => {
+                for &linear in config.group_linears(group) {
+                    let [out, inp] = source_shape(shape, names, linear);
+                    let shape = if names.transposed { [inp, out] } else { [out, inp] };
+                    expected.tensor(names.weight(layer, linear), &shape)?;
+                    if biases[linear as usize] {
+                        expected.tensor(names.bias(layer, linear), &[out])?;
+                    }
+                }
+            }
+            Role::FinalNorm(_) | Role::Norm(..) if names.weightless_norms => {}
+            Role::Positions | Role::LmHeadBias | Role::FinalNorm(_) | Role::Norm(..) => {
+                let name = names.vector(role);
+                if !role.is_optional() || weights.get(&name).is_some() {
+                    expected.tensor(name, &role.shape(config))?;
+                }
             }
         }
     }
-    expected.nothing_else(config, names)?;
-    Ok(has_bias)
+    expected.nothing_else(shape, names)?;
+    Ok(biases)
 }
 
 /// The tensors asked for so far.
@@ -105,32 +81,53 @@ impl Expected<'_> {
         Ok(())
     }
 
+    /// A norm of queries or keys: of one head for all, of all heads, or a tensor a head.
+    fn qk_norm(
+        &mut self,
+        shape: &Shape,
+        names: &Names,
+        layer: usize,
+        linear: LinearKind,
+        affine: Affine,
+    ) -> Result<()> {
+        let (dim, outputs) = (shape.config.head_dim, shape.config.linear_shape(linear).outputs);
+        for name in names.qk_norm(layer, linear, affine, outputs / dim) {
+            match self.weights.get(&name).map(|entry| entry.shape().to_vec()) {
+                None if affine == Affine::Bias => {}
+                Some(found) if found == [outputs] || found == [outputs / dim, dim] => self.tensor(name, &found)?,
+                _ => self.tensor(name, &[dim])?,
+            }
+        }
+        Ok(())
+    }
+
     /// An embedding or head: its rows must be the vocabulary.
-    fn rows_of(&mut self, name: &str, config: &ModelConfig) -> Result<()> {
-        let vocab = config.vocab_size;
+    fn rows_of(&mut self, name: &str, shape: &Shape) -> Result<()> {
+        let vocab = shape.config.vocab_size;
         match self.weights.get(name).map(|e| e.shape()) {
             Some([rows, _]) if *rows != vocab => {
                 Err(bad(format!("tensor `{name}` has {rows} rows, but the vocabulary has {vocab} tokens")))
             }
-            _ => self.tensor(name.to_string(), &[vocab, config.hidden_size]),
+            _ => self.tensor(name.to_string(), &[vocab, shape.config.hidden_size]),
         }
     }
 
     /// A tensor nobody asked for would be a part of the model that rasp leaves out.
-    fn nothing_else(self, config: &ModelConfig, names: &Names) -> Result<()> {
+    fn nothing_else(self, shape: &Shape, names: &Names) -> Result<()> {
         let extra: Vec<&str> = self
             .weights
             .names()
             .filter(|n| !self.seen.contains(*n))
             .filter(|n| !names.derived.iter().any(|end| n.ends_with(end)))
+            .filter(|n| !names.others.iter().any(|start| n.starts_with(start)))
             .collect();
         match extra.first() {
             None => Ok(()),
             Some(first) => Err(unsupported(format!(
                 "tensor `{first}` ({} such in all) is no part of a {} model of {} layers as rasp knows it",
                 extra.len(),
-                config.architecture,
-                config.num_layers
+                shape.config.architecture,
+                shape.config.num_layers
             ))),
         }
     }

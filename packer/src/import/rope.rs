@@ -1,14 +1,24 @@
-//! Rotary position embedding: the frequencies, and the order of the rows that they turn.
+//! Rotary position embedding: the frequencies of a table.
 
 use rasp::Result;
 
 use super::bad;
 
+/// A table of rotary frequencies as a source describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rope {
+    /// The base of the frequencies, before any scaling.
+    pub(crate) theta: f64,
+    pub(crate) scaling: Scaling,
+    /// Divide the frequencies, one a pair, where there are any.
+    pub(crate) factors: Option<Vec<f32>>,
+}
+
 /// How a model's context was stretched beyond what its frequencies were first made for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scaling {
     None,
-    /// Every frequency divided by one factor.
+    /// Every frequency divided by one factor (arXiv:2306.15595).
     Linear {
         factor: f64,
     },
@@ -19,39 +29,66 @@ pub(crate) enum Scaling {
         high_freq_factor: f64,
         original_context: f64,
     },
+    /// A larger base, for a context `stretch` times as long (NTK-aware; "dynamic" for the context that a file is packed
+    /// for).
+    Ntk {
+        stretch: f64,
+    },
+    /// YaRN (arXiv:2309.00071, section 3): as Llama 3.1's, over a ramp of pairs, and queries and keys are multiplied by
+    /// `gain`.
+    Yarn {
+        factor: f64,
+        original_context: f64,
+        beta_fast: f64,
+        beta_slow: f64,
+        truncate: bool,
+        gain: f64,
+    },
+    /// LongRoPE (arXiv:2402.13753): a divisor for each pair, and queries and keys are multiplied by `gain`.
+    Long {
+        factors: Vec<f32>,
+        gain: f64,
+    },
 }
 
-/// Frequencies `[head_dim / 2]`: `theta^(−2i/head_dim)`, scaled, then divided by `factors` where there are any.
-///
-/// Computed in `f64` and rounded once.
-pub(crate) fn inv_freq(head_dim: usize, theta: f64, scaling: &Scaling, factors: Option<&[f32]>) -> Result<Vec<f32>> {
-    if !(theta.is_finite() && theta > 1.0) {
-        return Err(bad(format!("config: rope theta is {theta}, expected above 1")));
-    }
-    scaling.check()?;
-    if let Some(factors) = factors {
-        if factors.len() != head_dim / 2 {
-            return Err(bad(format!("{} rope factors, expected head_dim / 2 = {}", factors.len(), head_dim / 2)));
+impl Rope {
+    /// Frequencies `[turned / 2]` of heads of which so many channels turn: `theta^(−2i/turned)`, scaled, then divided by
+    /// `factors` where there are any; and what turning multiplies queries and keys by.
+    ///
+    /// Computed in `f64` and rounded once.
+    pub(crate) fn table(&self, turned: usize) -> Result<(Vec<f32>, f64)> {
+        let theta = self.theta;
+        if !(theta.is_finite() && theta > 1.0) {
+            return Err(bad(format!("config: rope theta is {theta}, expected above 1")));
         }
-        if let Some(at) = factors.iter().position(|f| !(f.is_finite() && *f > 0.0)) {
-            return Err(bad(format!("rope factor {at} is {}, expected above 0", factors[at])));
+        self.scaling.check(turned)?;
+        check_factors(self.factors.as_deref(), turned)?;
+        let mut freqs = Vec::with_capacity(turned / 2);
+        for i in 0..turned / 2 {
+            let factor = self.factors.as_ref().map_or(1.0, |f| f64::from(f[i]));
+            let freq = (self.scaling.frequency(theta, i, turned) / factor) as f32;
+            if !(freq.is_finite() && freq > 0.0) {
+                return Err(bad(format!("config: rotary frequency {i} comes out as {freq}")));
+            }
+            freqs.push(freq);
         }
+        Ok((freqs, self.scaling.gain()))
     }
-    let mut freqs = Vec::with_capacity(head_dim / 2);
-    for i in 0..head_dim / 2 {
-        let plain = theta.powf(-((2 * i) as f64) / head_dim as f64);
-        let factor = factors.map_or(1.0, |f| f64::from(f[i]));
-        let freq = (scaling.apply(plain) / factor) as f32;
-        if !(freq.is_finite() && freq > 0.0) {
-            return Err(bad(format!("config: rotary frequency {i} comes out as {freq}")));
-        }
-        freqs.push(freq);
+}
+
+fn check_factors(factors: Option<&[f32]>, turned: usize) -> Result<()> {
+    let Some(factors) = factors else { return Ok(()) };
+    if factors.len() != turned / 2 {
+        return Err(bad(format!("{} rope factors, expected one for each of {} pairs", factors.len(), turned / 2)));
     }
-    Ok(freqs)
+    match factors.iter().position(|f| !(f.is_finite() && *f > 0.0)) {
+        Some(at) => Err(bad(format!("rope factor {at} is {}, expected above 0", factors[at]))),
+        None => Ok(()),
+    }
 }
 
 impl Scaling {
-    fn check(&self) -> Result<()> {
+    fn check(&self, turned: usize) -> Result<()> {
         let positive = |name: &str, v: f64| {
             if v.is_finite() && v > 0.0 {
                 return Ok(());
@@ -61,6 +98,7 @@ impl Scaling {
         match *self {
             Scaling::None => Ok(()),
             Scaling::Linear { factor } => positive("factor", factor),
+            Scaling::Ntk { stretch } => positive("factor", stretch),
             Scaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
                 positive("factor", factor)?;
                 positive("low_freq_factor", low_freq_factor)?;
@@ -73,10 +111,25 @@ impl Scaling {
                 }
                 Ok(())
             }
+            Scaling::Yarn { factor, original_context, beta_fast, beta_slow, gain, .. } => {
+                positive("factor", factor)?;
+                positive("original_max_position_embeddings", original_context)?;
+                positive("beta_fast", beta_fast)?;
+                positive("beta_slow", beta_slow)?;
+                positive("attention_factor", gain)
+            }
+            Scaling::Long { ref factors, gain } => {
+                check_factors(Some(factors), turned)?;
+                positive("attention_factor", gain)
+            }
         }
     }
 
-    fn apply(&self, freq: f64) -> f64 {
+    /// The frequency of pair `i` of `turned` channels.
+    fn frequency(&self, theta: f64, i: usize, turned: usize) -> f64 {
+        let dim = turned as f64;
+        let plain = |theta: f64| theta.powf(-((2 * i) as f64) / dim);
+        let freq = plain(theta);
         match *self {
             Scaling::None => freq,
             Scaling::Linear { factor } => freq / factor,
@@ -87,39 +140,63 @@ impl Scaling {
                 let keep = keep.clamp(0.0, 1.0);
                 keep * freq + (1.0 - keep) * freq / factor
             }
+            Scaling::Ntk { stretch } => plain(theta * stretch.powf(dim / (dim - 2.0))),
+            Scaling::Yarn { factor, original_context, beta_fast, beta_slow, truncate, .. } => {
+                // The pair that turns so many times within the original context.
+                let pair =
+                    |turns: f64| dim * (original_context / (turns * std::f64::consts::TAU)).ln() / (2.0 * theta.ln());
+                let (low, high) = (pair(beta_fast), pair(beta_slow));
+                let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+                let (low, high) = (low.max(0.0), high.min(dim - 1.0));
+                let high = if low == high { high + 0.001 } else { high };
+                let stretched = ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                freq / factor * stretched + freq * (1.0 - stretched)
+            }
+            Scaling::Long { ref factors, .. } => freq / f64::from(factors[i]),
+        }
+    }
+
+    /// What turning multiplies queries and keys by.
+    fn gain(&self) -> f64 {
+        match *self {
+            Scaling::Yarn { gain, .. } | Scaling::Long { gain, .. } => gain,
+            _ => 1.0,
         }
     }
 }
 
-/// Reorders the rows of one projection from the interleaved pairing, where a head's rows `2i` and `2i + 1` turn
-/// together, to the half-split one, where `i` and `i + head_dim/2` do. `cols` is 1 for a bias, and a row may as well be
-/// of what stands for its weights.
-///
-/// Llama's GGUF converters store q and k interleaved; this takes that back, head by head.
-pub(crate) fn interleaved_to_half_split<T: Copy>(rows: &[T], cols: usize, head_dim: usize) -> Vec<T> {
-    let half = head_dim / 2;
-    let mut out = Vec::with_capacity(rows.len());
-    for head in rows.chunks_exact(head_dim * cols) {
-        for (part, i) in (0..2).flat_map(|part| (0..half).map(move |i| (part, i))) {
-            out.extend_from_slice(&head[(2 * i + part) * cols..][..cols]);
-        }
-    }
-    out
+/// YaRN's gain for a factor (arXiv:2309.00071, equation 22), its slope times `mscale`.
+pub(crate) fn yarn_gain(factor: f64, mscale: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
+}
+
+/// LongRoPE's gain for a context `factor` times as long as the original one (arXiv:2404.14219, the model's own code).
+pub(crate) fn long_gain(factor: f64, original_context: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original_context.ln()).sqrt() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn table(theta: f64, scaling: Scaling, factors: Option<&[f32]>) -> Result<Vec<f32>> {
+        Rope { theta, scaling, factors: factors.map(<[f32]>::to_vec) }.table(8).map(|(table, _)| table)
+    }
+
     #[test]
     fn plain_frequencies() {
-        let freqs = inv_freq(8, 10000.0, &Scaling::None, None).unwrap();
-        assert_eq!(freqs, [1.0, 0.1, 0.01, 0.001]);
-        let freqs = inv_freq(8, 10000.0, &Scaling::Linear { factor: 4.0 }, None).unwrap();
-        assert_eq!(freqs, [0.25, 0.025, 0.0025, 0.00025]);
+        assert_eq!(table(10000.0, Scaling::None, None).unwrap(), [1.0, 0.1, 0.01, 0.001]);
+        let linear = Scaling::Linear { factor: 4.0 };
+        assert_eq!(table(10000.0, linear, None).unwrap(), [0.25, 0.025, 0.0025, 0.00025]);
         let factors = [1.0, 2.0, 4.0, 8.0];
-        let freqs = inv_freq(8, 10000.0, &Scaling::None, Some(&factors)).unwrap();
-        assert_eq!(freqs, [1.0, 0.05, 0.0025, 0.000125]);
+        let expected = [1.0, 0.05, 0.0025, 0.000125];
+        assert_eq!(table(10000.0, Scaling::None, Some(&factors)).unwrap(), expected);
+        let long =
+            Rope { theta: 10000.0, scaling: Scaling::Long { factors: factors.to_vec(), gain: 1.5 }, factors: None };
+        assert_eq!(long.table(8).unwrap(), (expected.to_vec(), 1.5));
+        // A base 16^(8/6) times as large leaves the first frequency and divides the last by 16.
+        let ntk = table(10000.0, Scaling::Ntk { stretch: 16.0 }, None).unwrap();
+        assert!(ntk[0] == 1.0 && (ntk[3] / (0.001 / 16.0) - 1.0).abs() < 1e-6, "{ntk:?}");
     }
 
     /// Llama 3.1's own numbers, head_dim 128: against the formula as Hugging Face's transformers states it, through
@@ -129,7 +206,7 @@ mod tests {
         let (factor, low, high, context) = (8.0, 1.0, 4.0, 8192.0);
         let scaling =
             Scaling::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_context: context };
-        let got = inv_freq(128, 500000.0, &scaling, None).unwrap();
+        let (got, _) = Rope { theta: 500000.0, scaling, factors: None }.table(128).unwrap();
         let mut seen = [0; 3];
         for (i, got) in got.into_iter().enumerate() {
             let freq = 500000f64.powf(-(i as f64) / 64.0);
@@ -150,87 +227,45 @@ mod tests {
         assert!(seen.iter().all(|n| *n > 3), "{seen:?}");
     }
 
+    /// High frequencies stay, low ones are divided, and the gains are the papers'.
+    #[test]
+    fn yarn_frequencies() {
+        let scaling = Scaling::Yarn {
+            factor: 4.0,
+            original_context: 32768.0,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            truncate: true,
+            gain: yarn_gain(4.0, 1.0),
+        };
+        let (got, gain) = Rope { theta: 1e6, scaling, factors: None }.table(128).unwrap();
+        assert!((gain - 1.138_629_436_111_989).abs() < 1e-12);
+        let ratio = |i: usize| f64::from(got[i]) / 1e6f64.powf(-(i as f64) / 64.0);
+        assert!((ratio(0) - 1.0).abs() < 1e-6 && (ratio(23) - 1.0).abs() < 1e-6);
+        assert!((ratio(63) - 0.25).abs() < 1e-6 && (ratio(40) - 0.25).abs() < 1e-6);
+        assert!((24..39).all(|i| ratio(i + 1) < ratio(i)));
+        assert_eq!(yarn_gain(1.0, 1.0), 1.0);
+        assert!((long_gain(32.0, 4096.0) - 1.190_238_071_423_809).abs() < 1e-6);
+    }
+
     #[test]
     fn senseless_scalings_are_refused() {
         for scaling in [
             Scaling::Linear { factor: 0.0 },
             Scaling::Linear { factor: f64::NAN },
             Scaling::Linear { factor: 1e300 },
+            Scaling::Ntk { stretch: -1.0 },
+            Scaling::Long { factors: vec![1.0; 3], gain: 1.0 },
+            Scaling::Long { factors: vec![1.0; 4], gain: f64::NAN },
             Scaling::Llama3 { factor: 8.0, low_freq_factor: 4.0, high_freq_factor: 4.0, original_context: 8192.0 },
         ] {
-            assert!(inv_freq(8, 10000.0, &scaling, None).is_err(), "{scaling:?}");
+            assert!(table(10000.0, scaling.clone(), None).is_err(), "{scaling:?}");
         }
         for theta in [0.0, 1.0, -5.0, f64::INFINITY, f64::NAN] {
-            assert!(inv_freq(8, theta, &Scaling::None, None).is_err(), "{theta}");
+            assert!(table(theta, Scaling::None, None).is_err(), "{theta}");
         }
         for factors in [&[1.0f32; 3][..], &[1.0, 1.0, 0.0, 1.0], &[1.0, f32::NAN, 1.0, 1.0]] {
-            assert!(inv_freq(8, 10000.0, &Scaling::None, Some(factors)).is_err(), "{factors:?}");
+            assert!(table(10000.0, Scaling::None, Some(factors)).is_err(), "{factors:?}");
         }
-    }
-
-    /// The converter's own way, an index at a time: `reshape(heads, 2, dim/2, in).swapaxes(1, 2)`.
-    fn interleave(rows: &[f32], cols: usize, dim: usize) -> Vec<f32> {
-        let heads = rows.len() / cols / dim;
-        let mut out = vec![0.0; rows.len()];
-        for head in 0..heads {
-            for i in 0..dim / 2 {
-                for part in 0..2 {
-                    for c in 0..cols {
-                        let to = ((head * dim / 2 + i) * 2 + part) * cols + c;
-                        let from = ((head * 2 + part) * (dim / 2) + i) * cols + c;
-                        out[to] = rows[from];
-                    }
-                }
-            }
-        }
-        out
-    }
-
-    #[test]
-    fn order_is_undone() {
-        let rows: Vec<f32> = (0..3 * 8 * 5).map(|v| v as f32).collect();
-        for cols in [1, 5] {
-            let stored = interleave(&rows, cols, 8);
-            assert_ne!(stored, rows);
-            assert_eq!(interleaved_to_half_split(&stored, cols, 8), rows);
-        }
-        // And spelt out for one head of 4, one column.
-        let half_split = interleaved_to_half_split(&[0.0, 1.0, 2.0, 3.0], 1, 4);
-        assert_eq!(half_split, [0.0, 2.0, 1.0, 3.0]);
-    }
-
-    /// What the order is for: attention scores. Stored rows with the interleaved rotation must score as the reordered
-    /// rows with the half-split rotation.
-    #[test]
-    fn scores_do_not_change() {
-        let (dim, cols) = (6, 3);
-        let freqs = inv_freq(dim, 100.0, &Scaling::None, None).unwrap();
-        let stored: [Vec<f32>; 2] =
-            [0, 1].map(|side| (0..dim * cols).map(|v| ((v * 37 + side * 11) % 17) as f32 / 8.0 - 1.0).collect());
-        let x = [[0.5f32, -1.0, 0.25], [1.5, 0.75, -0.5]];
-        let turn = |a: &mut f32, b: &mut f32, angle: f32| {
-            let (s, c) = angle.sin_cos();
-            (*a, *b) = (*a * c - *b * s, *a * s + *b * c);
-        };
-        let project = |rows: &[f32], x: &[f32]| -> Vec<f32> {
-            rows.chunks(cols).map(|r| r.iter().zip(x).map(|(r, x)| r * x).sum()).collect()
-        };
-        let score = |half_split: bool| {
-            let sides: Vec<Vec<f32>> = (0..2)
-                .map(|side| {
-                    let rows = &stored[side];
-                    let rows = if half_split { interleaved_to_half_split(rows, cols, dim) } else { rows.clone() };
-                    let mut v = project(&rows, &x[side]);
-                    for (i, freq) in freqs.iter().enumerate() {
-                        let (a, b) = if half_split { (i, i + dim / 2) } else { (2 * i, 2 * i + 1) };
-                        let (low, high) = v.split_at_mut(b);
-                        turn(&mut low[a], &mut high[0], freq * (3 + 4 * side) as f32);
-                    }
-                    v
-                })
-                .collect();
-            sides[0].iter().zip(&sides[1]).map(|(q, k)| q * k).sum::<f32>()
-        };
-        assert!((score(true) - score(false)).abs() < 1e-5);
     }
 }

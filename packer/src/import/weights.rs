@@ -110,6 +110,21 @@ impl Weights {
         Self { files, entries }
     }
 
+    /// Gives tensors whose names begin with the first of a pair the second in its place, unless that name is taken.
+    pub(crate) fn rename(&mut self, prefixes: &[(&str, &str)]) {
+        for (from, to) in prefixes {
+            let old: Vec<String> = self.entries.keys().filter(|name| name.starts_with(from)).cloned().collect();
+            for name in old {
+                let new = format!("{to}{}", &name[from.len()..]);
+                if !self.entries.contains_key(&new)
+                    && let Some(entry) = self.entries.remove(&name)
+                {
+                    self.entries.insert(new, entry);
+                }
+            }
+        }
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
     }

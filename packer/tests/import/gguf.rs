@@ -10,13 +10,13 @@ fn llama_in_every_plain_type() {
     for kind in [types::F32, types::F16, types::BF16, types::Q8_0] {
         let (_dir, path) = GgufFile::tiny("llama", kind).write();
         let c = import::open(&path).unwrap();
-        let config = &c.config;
+        let config = c.config();
         assert_eq!((config.architecture.as_str(), config.name.as_str()), ("llama", "Tiny"));
         assert_eq!((config.vocab_size, config.hidden_size, config.intermediate_size), (12, 32, 64));
         assert_eq!((config.num_layers, config.num_heads, config.num_kv_heads), (2, 4, 2));
         assert_eq!((config.head_dim, config.context_length), (8, 64));
-        assert_eq!((config.rms_norm_eps, config.rope_theta), (1e-5, 10000.0));
-        assert_eq!(config.rope_inv_freq, [1.0, 0.1, 0.01, 0.001]);
+        assert_eq!(config.rms_norm_eps, 1e-5);
+        assert_eq!(c.shape.ropes[0], [1.0, 0.1, 0.01, 0.001]);
         assert!(config.tie_word_embeddings);
         // The file's q and k are interleaved: what is handed out must not be.
         check_values(&c, false);
@@ -28,7 +28,7 @@ fn llama_in_every_plain_type() {
 fn qwen2_has_biases_and_its_own_order() {
     let (_dir, path) = GgufFile::tiny("qwen2", types::F16).write();
     let c = import::open(&path).unwrap();
-    assert_eq!(c.config.architecture, "qwen2");
+    assert_eq!(c.config().architecture, "qwen2");
     check_values(&c, true);
 }
 
@@ -42,7 +42,7 @@ fn untied_head_other_alignment_and_version() {
         file.add("output.weight", &[VOCAB, HIDDEN], types::Q8_0, &values("lm_head", VOCAB * HIDDEN));
         let (_dir, path) = file.write();
         let c = import::open(&path).unwrap();
-        assert!(!c.config.tie_word_embeddings);
+        assert!(!c.config().tie_word_embeddings);
         check_values(&c, false);
     }
 }
@@ -93,7 +93,7 @@ fn vocabulary_is_counted_where_the_file_does_not_say() {
     let mut file = GgufFile::tiny("llama", types::F16);
     file.unset("llama.vocab_size");
     let (_dir, path) = file.write();
-    assert_eq!(import::open(&path).unwrap().config.vocab_size, VOCAB);
+    assert_eq!(import::open(&path).unwrap().config().vocab_size, VOCAB);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn sizes_may_stand_once_for_every_layer() {
     let mut file = GgufFile::tiny("llama", types::F16);
     file.set("llama.feed_forward_length", Meta::I32s(vec![64; 2]));
     let (_dir, path) = file.write();
-    assert_eq!(import::open(&path).unwrap().config.intermediate_size, 64);
+    assert_eq!(import::open(&path).unwrap().config().intermediate_size, 64);
     file.set("llama.feed_forward_length", Meta::I32s(vec![64, 32]));
     let (_dir, path) = file.write();
     refuses(&path, Status::Unsupported, &["llama.feed_forward_length", "layer to layer"]);
@@ -113,15 +113,21 @@ fn rope_scalings() {
     file.set("llama.rope.scaling.type", "linear".into());
     file.set("llama.rope.scaling.factor", Meta::F32(4.0));
     let (_dir, path) = file.write();
-    assert_eq!(import::open(&path).unwrap().config.rope_inv_freq, [0.25, 0.025, 0.0025, 0.00025]);
+    assert_eq!(import::open(&path).unwrap().shape.ropes[0], [0.25, 0.025, 0.0025, 0.00025]);
 
     file.set("llama.rope.scaling.type", "none".into());
     let (_dir, path) = file.write();
-    assert_eq!(import::open(&path).unwrap().config.rope_inv_freq, [1.0, 0.1, 0.01, 0.001]);
+    assert_eq!(import::open(&path).unwrap().shape.ropes[0], [1.0, 0.1, 0.01, 0.001]);
 
     file.set("llama.rope.scaling.type", "yarn".into());
     let (_dir, path) = file.write();
-    refuses(&path, Status::Unsupported, &["yarn"]);
+    let stretched = import::open(&path).unwrap();
+    assert_eq!(stretched.shape.ropes[0][3], 0.00025);
+    assert!((stretched.config().block.rope_gains[0] - 1.138_629_4).abs() < 1e-6);
+
+    file.set("llama.rope.scaling.type", "longrope".into());
+    let (_dir, path) = file.write();
+    refuses(&path, Status::Unsupported, &["longrope"]);
 }
 
 #[test]
@@ -130,7 +136,7 @@ fn rope_factors() {
     file.add("rope_freqs.weight", &[4], types::F32, &[1.0, 2.0, 4.0, 8.0]);
     let (_dir, path) = file.write();
     let c = import::open(&path).unwrap();
-    assert_eq!(c.config.rope_inv_freq, [1.0, 0.05, 0.0025, 0.000125]);
+    assert_eq!(c.shape.ropes[0], [1.0, 0.05, 0.0025, 0.000125]);
 
     file.tensor("rope_freqs.weight").data[..4].copy_from_slice(&0f32.to_le_bytes());
     let (_dir, path) = file.write();

@@ -109,7 +109,7 @@ fn metadata() {
     case(InvalidUtf8, &["general.name"], |f| f.set("general.name", Meta::Str(vec![0xFF])));
     case(BadFile, &["general.architecture"], |f| f.unset("general.architecture"));
     case(BadFile, &["general.architecture"], |f| f.set("general.architecture", Meta::U32(1)));
-    case(Unsupported, &["`gemma3`", "llama, qwen2"], |f| f.set("general.architecture", "gemma3".into()));
+    case(Unsupported, &["`mamba`", "llama, qwen2"], |f| f.set("general.architecture", "mamba".into()));
     case(Unsupported, &["split"], |f| f.set("split.count", Meta::U32(2)));
     case(BadFile, &["general.alignment"], |f| f.set("general.alignment", Meta::U32(48)));
     case(BadFile, &["general.alignment"], |f| f.set("general.alignment", Meta::U32(0)));
@@ -222,14 +222,14 @@ fn tensors() {
 
 #[test]
 fn tensors_nobody_asked_for() {
-    for name in ["blk.0.attn_q_norm.weight", "blk.0.ffn_gate_exps.weight", "blk.0.attn_output.bias"] {
+    for name in ["blk.0.attn_q_norm.weight", "blk.0.ffn_gate_exps.weight", "blk.0.attn_norm.bias"] {
         case(Unsupported, &[name], |f| f.add(name, &[32], types::F32, &[0.0; 32]));
     }
     // Biases in one layer only, on q only, or missing where the family has them.
     case(Unsupported, &["blk.1.attn_q.bias"], |f| {
         f.add("blk.1.attn_q.bias", &[32], types::F32, &[0.0; 32]);
     });
-    case(BadFile, &["blk.0.attn_k.bias", "missing"], |f| {
+    case(BadFile, &["blk.1.attn_q.bias", "missing"], |f| {
         f.add("blk.0.attn_q.bias", &[32], types::F32, &[0.0; 32]);
     });
     case_of("qwen2", BadFile, &["blk.1.attn_v.bias", "missing"], |f| f.remove("blk.1.attn_v.bias"));

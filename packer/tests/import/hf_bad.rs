@@ -106,27 +106,25 @@ fn config_values() {
 fn variants() {
     config_case(
         Unsupported,
-        &["`GemmaForCausalLM`", "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM"],
-        &[("architectures", json!(["GemmaForCausalLM"]))],
+        &["`MixtralForCausalLM`", "LlamaForCausalLM, MistralForCausalLM"],
+        &[("architectures", json!(["MixtralForCausalLM"]))],
     );
-    config_case(Unsupported, &["gelu"], &[("hidden_act", json!("gelu"))]);
+    config_case(Unsupported, &["laplace"], &[("hidden_act", json!("laplace"))]);
     config_case(Unsupported, &["quantization_config"], &[("quantization_config", json!({"bits": 4}))]);
     config_case(Unsupported, &["partial_rotary"], &[("partial_rotary_factor", json!(0.5))]);
-    for kind in ["yarn", "dynamic", "longrope"] {
-        for key in ["type", "rope_type"] {
-            config_case(Unsupported, &[kind], &[("rope_scaling", json!({key: kind, "factor": 2.0}))]);
-        }
+    for key in ["type", "rope_type"] {
+        config_case(Unsupported, &["sinusoidal"], &[("rope_scaling", json!({key: "sinusoidal", "factor": 2.0}))]);
+        config_case(
+            BadFile,
+            &["longrope", "original_max"],
+            &[("rope_scaling", json!({key: "longrope", "factor": 2.0}))],
+        );
+        config_case(BadFile, &["factor"], &[("rope_scaling", json!({key: "yarn"}))]);
     }
+    config_case(Unsupported, &["`turns`"], &[("rope_scaling", json!({"type": "linear", "factor": 2.0, "turns": 3}))]);
     config_case(BadFile, &["factor"], &[("rope_scaling", json!({"type": "linear"}))]);
     config_case(BadFile, &["factor is 0"], &[("rope_scaling", json!({"type": "linear", "factor": 0}))]);
     config_case(BadFile, &["low_freq_factor"], &[("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0}))]);
-    for (class, use_it) in [("MistralForCausalLM", json!(null)), ("Qwen2ForCausalLM", json!(true))] {
-        case(Unsupported, &["sliding"], |hf| {
-            *hf = HfDir::tiny(class, Dtype::BF16, false);
-            hf.config["use_sliding_window"] = use_it;
-            hf.config["sliding_window"] = json!(CONTEXT - 1);
-        });
-    }
 }
 
 #[test]
@@ -142,9 +140,9 @@ fn tensors() {
     case(Unsupported, &["q_norm"], |hf| {
         hf.add("model.layers.0.self_attn.q_norm.weight", &[8], &[0.0; 8]);
     });
-    // `attention_bias` of llama puts one on o as well.
-    case(Unsupported, &["o_proj.bias"], |hf| {
-        for layer in 0..LAYERS {
+    // A bias of every layer, or of none.
+    case(BadFile, &["layers.1.self_attn.", "_proj.bias", "missing"], |hf| {
+        for layer in 0..1 {
             for (part, rows) in [("q", 32), ("k", 16), ("v", 16), ("o", 32)] {
                 let name = format!("model.layers.{layer}.self_attn.{part}_proj.bias");
                 hf.add(&name, &[rows], &vec![0.0; rows]);

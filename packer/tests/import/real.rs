@@ -5,7 +5,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use rasp::model::LinearKind;
-use rasp_packer::import::{self, Checkpoint, Norm, TokenizerSource};
+use rasp::model::{Affine, NormId, Role};
+use rasp_packer::import::{self, Checkpoint, TokenizerSource};
 
 /// `RASP_TEST_GGUF`, or where `make model` puts it.
 fn model() -> Checkpoint {
@@ -19,15 +20,15 @@ fn model() -> Checkpoint {
 #[test]
 fn config_and_tokenizer() {
     let c = model();
-    let config = &c.config;
+    let config = c.config();
     assert_eq!(config.architecture, "llama");
     assert_eq!((config.vocab_size, config.hidden_size, config.intermediate_size), (49152, 576, 1536));
     assert_eq!((config.num_layers, config.num_heads, config.num_kv_heads), (30, 9, 3));
     assert_eq!((config.head_dim, config.context_length), (64, 8192));
-    assert_eq!((config.rms_norm_eps, config.rope_theta), (1e-5, 1e5));
+    assert_eq!(config.rms_norm_eps, 1e-5);
     assert!(config.tie_word_embeddings);
-    assert_eq!((config.rope_inv_freq.len(), config.rope_inv_freq[0]), (32, 1.0));
-    assert_eq!(config.rope_inv_freq[31], 1e5f64.powf(-62.0 / 64.0) as f32);
+    assert_eq!((c.shape.ropes[0].len(), c.shape.ropes[0][0]), (32, 1.0));
+    assert_eq!(c.shape.ropes[0][31], 1e5f64.powf(-62.0 / 64.0) as f32);
     assert!(c.chat_template.as_deref().is_some_and(|t| t.contains("<|im_start|>")));
     let TokenizerSource::Gguf(t) = &c.tokenizer else { panic!() };
     assert_eq!((t.model.as_str(), t.pre.as_deref()), ("gpt2", Some("smollm")));
@@ -57,22 +58,24 @@ fn every_tensor_equals_the_reference() {
     };
     let mut one = |name: String, values: Vec<f32>| check(name, &mut std::iter::once(values));
 
+    let vector = |role| c.vector(role).unwrap().unwrap();
     let parts = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
-    for layer in 0..c.config.num_layers {
+    for layer in 0..c.config().num_layers {
         for (linear, part) in LinearKind::ALL.into_iter().zip(parts) {
             let dense = c.linear(layer, linear).unwrap();
             assert_eq!(dense.out * dense.inp, dense.data.len());
-            assert_eq!((dense.out, dense.inp), c.config.linear_shape(linear));
+            let shape = c.config().linear_shape(linear);
+            assert_eq!((dense.out, dense.inp), (shape.outputs, shape.inputs));
             one(format!("blk.{layer}.{part}.weight"), dense.data);
             assert_eq!(c.bias(layer, linear).unwrap(), None);
         }
-        one(format!("blk.{layer}.attn_norm.weight"), c.norm(Norm::AttnNorm(layer)).unwrap());
-        one(format!("blk.{layer}.ffn_norm.weight"), c.norm(Norm::MlpNorm(layer)).unwrap());
+        one(format!("blk.{layer}.attn_norm.weight"), vector(Role::Norm(layer, NormId::Attn, Affine::Gain)));
+        one(format!("blk.{layer}.ffn_norm.weight"), vector(Role::Norm(layer, NormId::Mlp, Affine::Gain)));
     }
-    one("output_norm.weight".into(), c.norm(Norm::Final).unwrap());
-    let mut embedding = (0..c.config.vocab_size)
+    one("output_norm.weight".into(), vector(Role::FinalNorm(Affine::Gain)));
+    let mut embedding = (0..c.config().vocab_size)
         .step_by(4096)
-        .map(|row| c.embedding_rows(row..c.config.vocab_size.min(row + 4096)).unwrap());
+        .map(|row| c.embedding_rows(row..c.config().vocab_size.min(row + 4096)).unwrap());
     check("token_embd.weight".into(), &mut embedding);
     assert_eq!(c.lm_head_rows(0..1).unwrap(), None);
     assert!(goldens.is_empty(), "never read: {goldens:?}");

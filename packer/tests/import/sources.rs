@@ -120,8 +120,16 @@ fn a_vocabulary_that_nobody_says_what_to_make_of_is_refused() {
 #[test]
 fn rope_parameters_by_kind_of_layer_are_not_passed_over() {
     let mut hf = HfDir::tiny("LlamaForCausalLM", Dtype::F16, true);
-    hf.config["rope_parameters"] = json!({"full_attention": {"rope_type": "default", "rope_theta": 500000.0}});
-    let error = import::open(hf.write()).unwrap_err();
-    assert_eq!(error.status(), Unsupported);
-    assert!(error.message().contains("full_attention"), "{error}");
+    let full = json!({"rope_type": "default", "rope_theta": 500000.0});
+    hf.config["rope_parameters"] = json!({"full_attention": full});
+    let c = import::open(hf.write()).unwrap();
+    assert_eq!(c.shape.ropes[0][1], 500000f64.powf(-0.25) as f32);
+    // One table for all layers cannot be two, and what stands beside them has a meaning that rasp does not know.
+    for (key, value) in
+        [("sliding_attention", json!({"rope_type": "default", "rope_theta": 10000.0})), ("linear_attention", json!({}))]
+    {
+        hf.config["rope_parameters"] = json!({"full_attention": full, key: value});
+        let error = import::open(hf.write()).unwrap_err();
+        assert!(error.status() == Unsupported && error.message().contains("rope_parameters"), "{error}");
+    }
 }

@@ -1,11 +1,14 @@
-//! A model's hyperparameters from GGUF metadata.
+//! A model's shape from GGUF metadata.
 
 use rasp::Result;
+use rasp::format::Config;
+use rasp::model::{Activation, Attention, Block, NormKind, Order};
 
 use super::value::Metadata;
-use crate::import::config::{ModelConfig, check_window};
-use crate::import::family::{FAMILIES, Family, by_gguf_arch};
-use crate::import::rope::Scaling;
+use crate::import::config::{Fold, Shape};
+use crate::import::family::{Family, Gguf, Parallel, Unturned, Window, by_gguf_arch};
+use crate::import::registry::FAMILIES;
+use crate::import::rope::{Rope, Scaling, long_gain, yarn_gain};
 use crate::import::{bad, unsupported};
 
 /// Keys under the architecture's prefix that this importer takes into account, or that change nothing in what a model
@@ -15,8 +18,10 @@ const KNOWN: &[&str] = &[
     "attention.head_count",
     "attention.head_count_kv",
     "attention.key_length",
+    "attention.layer_norm_epsilon",
     "attention.layer_norm_rms_epsilon",
     "attention.sliding_window",
+    "attention.sliding_window_pattern",
     "attention.value_length",
     "block_count",
     "context_length",
@@ -26,84 +31,201 @@ const KNOWN: &[&str] = &[
     "feed_forward_length",
     "rope.dimension_count",
     "rope.freq_base",
+    "rope.freq_base_swa",
     "rope.scale_linear",
+    "rope.scaling.attn_factor",
     "rope.scaling.factor",
     "rope.scaling.finetuned",
     "rope.scaling.original_context_length",
     "rope.scaling.type",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
+    "rope.scaling.yarn_log_multiplier",
     "tensor_data_layout",
     "vocab_size",
 ];
 
+/// Further keys of some families.
+fn is_known(family: &Family, key: &str) -> bool {
+    let own: &[&str] = match family.name {
+        "granite" => &[
+            "attention.scale",
+            "embedding_scale",
+            "expert_shared_feed_forward_length",
+            "logit_scale",
+            "residual_scale",
+        ],
+        "minicpm" => &["embedding_scale", "logit_scale", "residual_scale"],
+        "cohere" | "cohere2" => &["logit_scale"],
+        "gemma2" | "gemma3" => &["attention.scale", "attn_logit_softcapping", "final_logit_softcapping"],
+        "gpt_neox" | "stablelm" => &["use_parallel_residual"],
+        _ => &[],
+    };
+    // Keys of layers that a hybrid family's dense models do not have.
+    let of_other_layers = family.name == "granite" && key.starts_with("ssm.");
+    KNOWN.contains(&key) || own.contains(&key) || of_other_layers
+}
+
+/// Tensors that divide rotary frequencies: of all contexts, of short ones, of long ones.
+const ROPE_FACTORS: [&str; 3] = ["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"];
+
+/// Those of them that readers of the family apply.
+pub(super) fn rope_factors(family: &Family) -> &'static [&'static str] {
+    match family.name {
+        "llama" | "granite" | "minicpm" => &ROPE_FACTORS,
+        "exaone4" => &ROPE_FACTORS[..1],
+        "phi3" => &ROPE_FACTORS[1..],
+        _ => &[],
+    }
+}
+
+/// A model's shape, but for the values of the tensors that divide its rotary frequencies.
+pub(super) struct Draft {
+    config: Config,
+    fold: Fold,
+    layers: Vec<Attention>,
+    ropes: Vec<Rope>,
+    /// The tensor of LongRoPE's divisors, and their gain.
+    long: Option<(&'static str, f64)>,
+}
+
+impl Draft {
+    /// The shape; `read` gives the values of a tensor.
+    pub(super) fn finish(mut self, listed: &[&str], read: impl Fn(&str) -> Result<Vec<f32>>) -> Result<Shape> {
+        if let Some(rope) = self.ropes.first_mut() {
+            if let Some((name, gain)) = self.long {
+                rope.scaling = Scaling::Long { factors: read(name)?, gain };
+            }
+            if listed.contains(&ROPE_FACTORS[0]) {
+                rope.factors = Some(read(ROPE_FACTORS[0])?);
+            }
+        }
+        Shape::finish(self.config, self.fold, &self.ropes, &self.layers)
+    }
+}
+
 /// The family that the file names.
-pub(super) fn family(meta: &Metadata) -> Result<&'static Family> {
+pub(super) fn family(meta: &Metadata) -> Result<(&'static Family, &'static Gguf)> {
     let arch = meta.str("general.architecture")?.ok_or_else(|| bad("key `general.architecture` is missing"))?;
     by_gguf_arch(arch).ok_or_else(|| {
-        let known: Vec<_> = FAMILIES.iter().map(|f| f.name).collect();
+        let known: Vec<_> = FAMILIES.iter().filter_map(|f| f.gguf.as_ref().map(|g| g.architecture)).collect();
         unsupported(format!("architecture `{arch}`; rasp knows {}", known.join(", ")))
     })
 }
 
-/// Reads the hyperparameters, all but the rotary frequencies, and how those are scaled.
-pub(super) fn read(
-    meta: &Metadata,
-    family: &Family,
-    file_name: &str,
-    tied: bool,
-    tokens: usize,
-) -> Result<(ModelConfig, Scaling)> {
-    let prefix = format!("{}.", family.name);
-    let key = |name: &str| format!("{prefix}{name}");
-    // The smallest first, so that the same file always gives the same message.
-    if let Some(name) = meta.keys_under(&prefix).filter(|k| !KNOWN.contains(k)).min() {
-        return Err(unsupported(format!("key `{prefix}{name}`, whose meaning rasp does not know")));
-    }
-    refuse_variants(meta, &key)?;
+/// What a file says beside its metadata.
+pub(super) struct Beside<'a> {
+    pub(super) file_name: &'a str,
+    /// Whether there is no head of its own.
+    pub(super) tied: bool,
+    /// Whether a parallel block has a norm for each of attention and MLP.
+    pub(super) two_norms: bool,
+    /// Tokens of the tokenizer.
+    pub(super) tokens: usize,
+    /// Which of [`ROPE_FACTORS`] there are.
+    pub(super) factors: &'a [&'static str],
+    /// The context asked for.
+    pub(super) context: Option<usize>,
+}
 
-    let hidden_size = meta.need_size(&key("embedding_length"))?;
-    let num_heads = meta.need_size(&key("attention.head_count"))?;
-    let head_dim = match meta.size(&key("attention.key_length"))? {
+/// Metadata under an architecture's prefix.
+struct Keys<'a> {
+    meta: &'a Metadata<'a>,
+    prefix: String,
+}
+
+impl Keys<'_> {
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn size(&self, name: &str) -> Result<Option<usize>> {
+        self.meta.size(&self.key(name))
+    }
+
+    fn need_size(&self, name: &str) -> Result<usize> {
+        self.meta.need_size(&self.key(name))
+    }
+
+    fn float(&self, name: &str) -> Result<Option<f64>> {
+        self.meta.float(&self.key(name))
+    }
+}
+
+/// Reads a model's shape.
+pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside: Beside) -> Result<Draft> {
+    let keys = Keys { meta, prefix: format!("{}.", gguf.architecture) };
+    // The smallest first, so that the same file always gives the same message.
+    if let Some(name) = meta.keys_under(&keys.prefix).filter(|key| !is_known(family, key)).min() {
+        return Err(unsupported(format!("key `{}{name}`, whose meaning rasp does not know", keys.prefix)));
+    }
+    refuse_variants(meta, &keys)?;
+
+    let hidden_size = keys.need_size("embedding_length")?;
+    let num_heads = keys.need_size("attention.head_count")?;
+    let head_dim = match keys.size("attention.key_length")? {
         Some(dim) => dim,
         None if num_heads > 0 && hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
         None => {
             return Err(bad(format!("config: a hidden size of {hidden_size} does not divide among {num_heads} heads")));
         }
     };
-    for name in ["attention.value_length", "rope.dimension_count"] {
-        if let Some(dim) = meta.size(&key(name))?.filter(|d| *d != head_dim) {
-            return Err(unsupported(format!("`{}` is {dim} where heads are {head_dim} wide", key(name))));
+    if let Some(dim) = keys.size("attention.value_length")?.filter(|d| *d != head_dim) {
+        let key = keys.key("attention.value_length");
+        return Err(unsupported(format!("`{key}` is {dim} where heads are {head_dim} wide")));
+    }
+    let eps_name = match family.traits.norm {
+        NormKind::Rms => "attention.layer_norm_rms_epsilon",
+        NormKind::Layer => "attention.layer_norm_epsilon",
+    };
+    let eps = keys.float(eps_name)?.ok_or_else(|| bad(format!("key `{}` is missing", keys.key(eps_name))))?;
+    let trained = keys.need_size("context_length")?;
+    let mut config = Config {
+        architecture: family.name.to_string(),
+        name: meta.str("general.name")?.unwrap_or(beside.file_name).to_string(),
+        vocab_size: keys.size("vocab_size")?.unwrap_or(beside.tokens),
+        hidden_size,
+        intermediate_size: keys.need_size("feed_forward_length")?,
+        num_layers: keys.need_size("block_count")?,
+        num_heads,
+        num_kv_heads: keys.size("attention.head_count_kv")?.unwrap_or(num_heads),
+        head_dim,
+        context_length: trained,
+        rms_norm_eps: eps as f32,
+        tie_word_embeddings: beside.tied,
+        block: block(&keys, family, hidden_size, beside.two_norms)?,
+    };
+    let Turning { rope, long, reach } = rope(&keys, &beside, trained)?;
+    config.context_length = reach;
+    let mut layers = attention(&keys, family, &config)?;
+    let mut fold = Fold { interleaved: gguf.interleaved, ..Fold::none(&config) };
+    fold.rotary_dim = keys.size("rope.dimension_count")?.unwrap_or(head_dim);
+    if fold.rotary_dim != head_dim && !family.may_turn_in_part() {
+        let key = keys.key("rope.dimension_count");
+        return Err(unsupported(format!("`{key}` is {} where heads are {head_dim} wide", fold.rotary_dim)));
+    }
+    fold.residual_scale = keys.float("residual_scale")?.unwrap_or(1.0) as f32;
+    fold.logit_scale = logit_scale(&keys, family)?;
+    let mut ropes = Vec::new();
+    if family.name != "gpt2" {
+        // Gemma's is its own, OLMo 3's the model's, unstretched.
+        let default = if family.name == "gemma3" { 10000.0 } else { rope.theta };
+        ropes.push(rope);
+        if has_local_table(family, &layers) {
+            let theta = keys.float("rope.freq_base_swa")?.unwrap_or(default);
+            ropes.push(Rope { theta, scaling: Scaling::None, factors: None });
+            layers.iter_mut().filter(|l| l.window.is_some()).for_each(|l| l.rope = l.rope.map(|_| 1));
         }
     }
-    let eps_key = key("attention.layer_norm_rms_epsilon");
-    let eps = meta.float(&eps_key)?.ok_or_else(|| bad(format!("key `{eps_key}` is missing")))?;
-    let config = ModelConfig {
-        architecture: family.name.to_string(),
-        name: meta.str("general.name")?.unwrap_or(file_name).to_string(),
-        vocab_size: meta.size(&key("vocab_size"))?.unwrap_or(tokens),
-        hidden_size,
-        intermediate_size: meta.need_size(&key("feed_forward_length"))?,
-        num_layers: meta.need_size(&key("block_count"))?,
-        num_heads,
-        num_kv_heads: meta.size(&key("attention.head_count_kv"))?.unwrap_or(num_heads),
-        head_dim,
-        context_length: meta.need_size(&key("context_length"))?,
-        rms_norm_eps: eps as f32,
-        rope_theta: meta.float(&key("rope.freq_base"))?.unwrap_or(10000.0),
-        rope_inv_freq: Vec::new(),
-        tie_word_embeddings: tied,
-    };
-    if let Some(window) = meta.size(&key("attention.sliding_window"))? {
-        check_window(window, config.context_length, &key("attention.sliding_window"))?;
-    }
-    Ok((config, scaling(meta, &key)?))
+    Ok(Draft { config, fold, layers, ropes, long })
 }
 
 /// Variants of the architecture that rasp does not compute.
-fn refuse_variants(meta: &Metadata, key: &dyn Fn(&str) -> String) -> Result<()> {
-    if let Some(experts) = meta.size(&key("expert_count"))?.filter(|n| *n > 0) {
+fn refuse_variants(meta: &Metadata, keys: &Keys) -> Result<()> {
+    if let Some(experts) = keys.size("expert_count")?.filter(|n| *n > 0) {
         return Err(unsupported(format!("a mixture of {experts} experts")));
     }
-    if meta.bool(&key("attention.causal"))? == Some(false) {
+    if meta.bool(&keys.key("attention.causal"))? == Some(false) {
         return Err(unsupported("attention that is not causal"));
     }
     if let Some(parts) = meta.size("split.count")?.filter(|n| *n > 1) {
@@ -114,18 +236,169 @@ fn refuse_variants(meta: &Metadata, key: &dyn Fn(&str) -> String) -> Result<()> 
     Ok(())
 }
 
-fn scaling(meta: &Metadata, key: &dyn Fn(&str) -> String) -> Result<Scaling> {
-    let factor = match meta.float(&key("rope.scaling.factor"))? {
-        Some(factor) => Some(factor),
-        None => meta.float(&key("rope.scale_linear"))?,
+fn block(keys: &Keys, family: &Family, hidden: usize, two_norms: bool) -> Result<Block> {
+    let traits = &family.traits;
+    let embedding_scale = match keys.float("embedding_scale")? {
+        Some(scale) => scale as f32,
+        None if traits.scaled_embedding => (hidden as f64).sqrt() as f32,
+        None => 1.0,
     };
-    match meta.str(&key("rope.scaling.type"))? {
-        Some("none") => Ok(Scaling::None),
+    let logit_soft_cap = match family.name {
+        "gemma2" => Some(keys.float("final_logit_softcapping")?.unwrap_or(30.0) as f32),
+        _ => keys.float("final_logit_softcapping")?.map(|cap| cap as f32),
+    };
+    Ok(Block {
+        norm: traits.norm,
+        norm_place: traits.norm_place,
+        order: match (traits.parallel, keys.meta.bool(&keys.key("use_parallel_residual"))?) {
+            (Parallel::Never, _) | (Parallel::IfSaid, None | Some(false)) => Order::Sequential,
+            (Parallel::TwoNormsIfSaid, Some(false)) => Order::Sequential,
+            (Parallel::TwoNormsIfSaid, _) => Order::ParallelNorms,
+            (Parallel::Falcon, _) if two_norms => Order::ParallelNorms,
+            (Parallel::OneNorm | Parallel::IfSaid | Parallel::Falcon, _) => Order::Parallel,
+        },
+        qk_norm: traits.qk_norm,
+        // GGUF does not say: it is the architecture's.
+        activation: match family.name {
+            "gemma" | "gemma2" | "gemma3" | "gpt2" | "starcoder2" | "phi" => Activation::GeluTanh,
+            "falcon" | "gpt_neox" => Activation::GeluErf,
+            "nemotron" | "arcee" => Activation::Relu2,
+            _ => Activation::Silu,
+        },
+        gated: traits.gated,
+        positions: family.name == "gpt2",
+        embedding_scale,
+        logit_soft_cap,
+        ..Block::default()
+    })
+}
+
+fn logit_scale(keys: &Keys, family: &Family) -> Result<f32> {
+    match (family.name, keys.float("logit_scale")?) {
+        (_, None) => Ok(1.0),
+        // A divisor there, a factor in the others.
+        ("granite" | "minicpm", Some(scale)) if scale != 0.0 => Ok((1.0 / scale) as f32),
+        (_, Some(scale)) => Ok(scale as f32),
+    }
+}
+
+/// What each layer's attention sees, and which table turns it.
+fn attention(keys: &Keys, family: &Family, config: &Config) -> Result<Vec<Attention>> {
+    let traits = &family.traits;
+    if config.num_layers > 1 << 12 {
+        // Refused by name where sizes are checked.
+        return Ok(Vec::new());
+    }
+    let window = keys.size("attention.sliding_window")?.filter(|window| *window > 0);
+    let pattern = "attention.sliding_window_pattern";
+    let listed = keys.meta.bools(&keys.key(pattern))?;
+    if let Some(listed) = listed.as_ref().filter(|listed| listed.len() != config.num_layers) {
+        return Err(bad(format!("`{}` lists {} of {} layers", keys.key(pattern), listed.len(), config.num_layers)));
+    }
+    let every = match traits.window {
+        _ if listed.is_some() => usize::MAX,
+        Window::AllBut(every, ..) => keys.size(pattern)?.unwrap_or(every).max(1),
+        Window::All(_) => usize::MAX,
+        _ if window.is_some_and(|window| window < config.context_length) => {
+            let key = keys.key("attention.sliding_window");
+            return Err(unsupported(format!("`{key}`: which layers of a {} model have a window", family.name)));
+        }
+        _ => usize::MAX,
+    };
+    let own = |n: usize| every == usize::MAX || !(n + 1).is_multiple_of(every);
+    let local = |n: usize| window.is_some() && listed.as_ref().map_or_else(|| own(n), |listed| listed[n]);
+    // Granite 4 says so of models that were not trained with positions.
+    let unturned = family.name == "granite" && keys.meta.bool(&keys.key("rope.scaling.finetuned"))? == Some(false);
+    let turned = |n: usize| match traits.unturned {
+        Unturned::None => true,
+        Unturned::Full => local(n) || window.is_none(),
+        Unturned::Listed => !(n + 1).is_multiple_of(4),
+    };
+    let scale = match (family.name, keys.float("attention.scale")?) {
+        (_, Some(scale)) => Some(scale as f32),
+        // The largest Gemmas alone scale by the width of a query head's share of the residual stream.
+        ("gemma2" | "gemma3", None) if config.num_layers >= 46 && config.num_heads == 32 => {
+            Some((config.hidden_size as f64 / config.num_heads as f64).powf(-0.5) as f32)
+        }
+        _ => None,
+    };
+    let soft_cap = match family.name {
+        "gemma2" => Some(keys.float("attn_logit_softcapping")?.unwrap_or(50.0) as f32),
+        _ => keys.float("attn_logit_softcapping")?.map(|cap| cap as f32),
+    };
+    Ok((0..config.num_layers)
+        .map(|n| {
+            let rope = (turned(n) && !unturned && family.name != "gpt2").then_some(0);
+            Attention { window: window.filter(|_| local(n)), rope, scale, soft_cap }
+        })
+        .collect())
+}
+
+/// Whether layers with a window turn by a table of their own.
+fn has_local_table(family: &Family, layers: &[Attention]) -> bool {
+    // OLMo 3 is OLMo 2 with windows.
+    let windows = layers.iter().any(|layer| layer.window.is_some());
+    windows && (family.traits.local_theta.is_some() || family.name == "olmo2")
+}
+
+/// How a model turns queries and keys.
+struct Turning {
+    rope: Rope,
+    /// See [`Draft`].
+    long: Option<(&'static str, f64)>,
+    /// The context that the table is for.
+    reach: usize,
+}
+
+/// The model's table, that of layers without a window where those differ, and the context that it reaches.
+fn rope(keys: &Keys, beside: &Beside, trained: usize) -> Result<Turning> {
+    let theta = keys.float("rope.freq_base")?.unwrap_or(10000.0);
+    let factor = match keys.float("rope.scaling.factor")? {
+        Some(factor) => Some(factor),
+        None => keys.float("rope.scale_linear")?,
+    };
+    let original = keys.size("rope.scaling.original_context_length")?.unwrap_or(trained);
+    let (mut reach, mut long) = (trained, None);
+    let is_long = ROPE_FACTORS[1..].iter().all(|name| beside.factors.contains(name));
+    let scaling = match (keys.meta.str(&keys.key("rope.scaling.type"))?, is_long) {
+        (_, true) => {
+            // LongRoPE: divisors for texts within the original context, and others for longer ones.
+            reach = beside.context.unwrap_or(original.min(trained));
+            let gain = match keys.float("rope.scaling.attn_factor")? {
+                Some(gain) => gain,
+                None => long_gain(trained as f64 / original.max(1) as f64, original as f64),
+            };
+            long = Some((ROPE_FACTORS[if reach > original { 2 } else { 1 }], gain));
+            Scaling::None
+        }
+        (Some("none"), _) => Scaling::None,
         // A factor without a type is linear; writers put 0 for "no factor".
-        None | Some("linear") => Ok(match factor {
+        (None | Some("linear"), _) => match factor {
             None | Some(0.0) => Scaling::None,
             Some(factor) => Scaling::Linear { factor },
-        }),
-        Some(other) => Err(unsupported(format!("rope scaling `{other}`; rasp knows none and linear"))),
+        },
+        (Some("yarn"), _) => {
+            let factor = factor.ok_or_else(|| bad(format!("key `{}` is missing", keys.key("rope.scaling.factor"))))?;
+            let gain = keys.float("rope.scaling.attn_factor")?.unwrap_or(1.0);
+            Scaling::Yarn {
+                factor,
+                original_context: original as f64,
+                beta_fast: keys.float("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
+                beta_slow: keys.float("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
+                truncate: true,
+                gain: gain * yarn_gain(factor, 1.0),
+            }
+        }
+        (Some(other), _) => {
+            return Err(unsupported(format!("rope scaling `{other}`; rasp knows none, linear, yarn and longrope")));
+        }
+    };
+    let longest = reach.max(trained);
+    if let Some(context) = beside.context {
+        if context == 0 || context > longest {
+            return Err(bad(format!("a context of {context} tokens; this model takes 1 to {longest}")));
+        }
+        reach = context;
     }
+    Ok(Turning { rope: Rope { theta, scaling, factors: None }, long, reach })
 }

@@ -10,20 +10,22 @@ mod value;
 
 use std::path::Path;
 
+use rasp::model::Role;
 use rasp::{Error, Result, Status};
 
+use self::config::Beside;
 use self::cursor::Cursor;
 use self::value::Metadata;
 use super::checkpoint::{Checkpoint, Parts};
-use super::family;
 use super::mapped::Mapped;
+use super::names;
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
 use super::{bad, unsupported};
 
 const DEFAULT_ALIGNMENT: usize = 32;
 
-pub(super) fn open(path: &Path) -> Result<Checkpoint> {
+pub(super) fn open(path: &Path, context: Option<usize>) -> Result<Checkpoint> {
     let file = Mapped::open(path)?;
     let bytes = file.bytes();
     let mut c = Cursor::new(bytes);
@@ -42,37 +44,31 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint> {
         )));
     }
     // The metadata first: "architecture X is unknown" says more than what is odd about its tensors.
-    let family = config::family(&meta)?;
+    let (family, gguf) = config::family(&meta)?;
     let tokenizer = tokenizer::read(&meta)?;
     let entries = tensors::read(&mut c, tensor_count, alignment(&meta)?, bytes.len())?;
 
-    let names = &family::GGUF;
-    let tied = !entries.contains_key(names.lm_head);
+    let two_norms = entries.contains_key("blk.0.attn_norm_2.weight");
+    let names = if two_norms { &names::GGUF_FALCON_TWO_NORMS } else { gguf.names };
+    let tied = !entries.contains_key(&names.vector(Role::LmHead));
     let file_name = path.file_stem().map(|n| n.to_string_lossy()).unwrap_or_default();
-    let (config, scaling) = config::read(&meta, family, &file_name, tied, tokenizer.tokens.len())?;
-    if tokenizer.tokens.len() > config.vocab_size {
+    let factors = config::rope_factors(family).iter().copied();
+    let listed = factors.filter(|name| entries.contains_key(*name)).collect::<Vec<_>>();
+    let tokens = tokenizer.tokens.len();
+    let beside = Beside { file_name: &file_name, tied, two_norms, tokens, factors: &listed, context };
+    let draft = config::read(&meta, family, gguf, beside)?;
+    let chat_template = meta.str("tokenizer.chat_template")?.map(str::to_string);
+    let weights = Weights::new(vec![file], entries);
+    let shape = draft.finish(&listed, |name| weights.read(name))?;
+    if tokenizer.tokens.len() > shape.config.vocab_size {
         return Err(bad(format!(
             "the tokenizer has {} tokens, but the model's vocabulary only {}",
             tokenizer.tokens.len(),
-            config.vocab_size
+            shape.config.vocab_size
         )));
     }
-    let chat_template = meta.str("tokenizer.chat_template")?.map(str::to_string);
-
-    let rope_factors = family.gguf_rope_factors.filter(|name| entries.contains_key(*name));
-    let weights = Weights::new(vec![file], entries);
-    let factors = rope_factors.map(|name| weights.read(name)).transpose()?;
-    let config = config.finish(&scaling, factors.as_deref())?;
-    let parts = Parts {
-        config,
-        tokenizer: TokenizerSource::Gguf(tokenizer),
-        chat_template,
-        weights,
-        family,
-        names,
-        interleaved: family.gguf_interleaved,
-    };
-    Checkpoint::new(parts, rope_factors.as_slice())
+    let tokenizer = TokenizerSource::Gguf(tokenizer);
+    Checkpoint::new(Parts { shape, tokenizer, chat_template, weights, family, names }, &listed)
 }
 
 /// A file that is no GGUF file is often something a person may well have meant.

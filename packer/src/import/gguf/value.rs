@@ -236,6 +236,14 @@ impl<'a> Metadata<'a> {
         self.array(key, |v| if let Value::Int(i) = v { i32::try_from(i).ok() } else { None })
     }
 
+    /// An array of truth values; `None` also where the key is a number.
+    pub(super) fn bools(&self, key: &str) -> Result<Option<Vec<bool>>> {
+        if let Some(Value::Int(_)) = self.pairs.get(key) {
+            return Ok(None);
+        }
+        self.array(key, |v| if let Value::Bool(b) = v { Some(b) } else { None })
+    }
+
     pub(super) fn floats(&self, key: &str) -> Result<Option<Vec<f32>>> {
         self.array(key, |v| if let Value::Float(f) = v { Some(f as f32) } else { None })
     }

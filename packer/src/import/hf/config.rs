@@ -1,66 +1,70 @@
-//! A model's hyperparameters from `config.json`.
+//! A model's shape from `config.json`.
 
 use rasp::Result;
+use rasp::format::Config;
+use rasp::model::{Activation, Attention, Block, NormKind, NormPlace, Order, QkNorm, QkNormOver};
 
 use super::json::Object;
-use crate::import::config::{ModelConfig, check_window};
-use crate::import::family::{FAMILIES, Family, HfClass, Window, by_hf_class};
-use crate::import::rope::Scaling;
+use super::rope::{Source, ropes};
+use crate::import::config::{Fold, Shape};
+use crate::import::family::{Defaults, Family, HfClass, Parallel, Traits, Unturned, Window, by_hf_class};
+use crate::import::names::{self, Names};
+use crate::import::registry::FAMILIES;
 use crate::import::{bad, unsupported};
 
-/// What transformers takes for a model that does not say.
-const DEFAULT_THETA: f64 = 10000.0;
+/// What a configuration says, with the names of the tensors that it says it of.
+pub(super) struct Described {
+    pub(super) family: &'static Family,
+    pub(super) names: &'static Names,
+    pub(super) shape: Shape,
+}
 
-/// What may stand in `rope_parameters` or `rope_scaling`.
-const ROPE_KEYS: [&str; 8] = [
-    "rope_type",
-    "type",
-    "rope_theta",
-    "partial_rotary_factor",
-    "factor",
-    "low_freq_factor",
-    "high_freq_factor",
-    "original_max_position_embeddings",
-];
-
-/// Reads the hyperparameters, all but the rotary frequencies, and how those are scaled.
-pub(super) fn read(json: &Object, name: &str) -> Result<(&'static Family, ModelConfig, Scaling)> {
+/// Reads the shape of a model called `name`, for a context of `context` tokens if that is given.
+pub(super) fn read(json: &Object, name: &str, context: Option<usize>) -> Result<Described> {
     let (family, class) = class(json)?;
-    refuse_variants(json)?;
-    let hidden_size = json.need_size("hidden_size")?;
-    let num_heads = json.need_size("num_attention_heads")?;
-    let head_dim = match json.size("head_dim")? {
-        Some(dim) => dim,
-        None if num_heads > 0 && hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
-        None => {
-            return Err(bad(format!(
-                "config.json: a hidden_size of {hidden_size} does not divide among {num_heads} heads"
-            )));
-        }
-    };
-    let num_kv_heads = match json.size("num_key_value_heads")? {
-        None if class.kv_heads_default => num_heads,
-        _ => json.need_size("num_key_value_heads")?,
-    };
-    let (rope_theta, scaling) = rope(json)?;
-    let config = ModelConfig {
+    // Of a model that sees as well, the part that writes; what is tied is said outside.
+    let outer = *json;
+    let json = &json.object("text_config")?.unwrap_or(*json);
+    refuse_variants(json, family)?;
+    let (traits, defaults) = (&family.traits, &class.defaults);
+    let hidden_size = json.need_size_of(&["hidden_size", "n_embd"])?;
+    let num_heads = json.need_size_of(&["num_attention_heads", "n_head"])?;
+    let trained = json.need_size_of(&["max_position_embeddings", "n_positions"])?;
+    let mut config = Config {
         architecture: family.name.to_string(),
         name: name.to_string(),
         vocab_size: json.need_size("vocab_size")?,
         hidden_size,
-        intermediate_size: json.need_size("intermediate_size")?,
-        num_layers: json.need_size("num_hidden_layers")?,
+        intermediate_size: intermediate_size(json, hidden_size)?,
+        num_layers: json.need_size_of(&["num_hidden_layers", "n_layer"])?,
         num_heads,
-        num_kv_heads,
-        head_dim,
-        context_length: json.need_size("max_position_embeddings")?,
-        rms_norm_eps: json.need_float("rms_norm_eps")? as f32,
-        rope_theta,
-        rope_inv_freq: Vec::new(),
-        tie_word_embeddings: json.bool("tie_word_embeddings")?.unwrap_or(false),
+        num_kv_heads: kv_heads(json, family, defaults, num_heads)?,
+        head_dim: head_dim(json, defaults, hidden_size, num_heads)?,
+        context_length: trained,
+        rms_norm_eps: eps(json, traits, defaults)? as f32,
+        tie_word_embeddings: outer.bool("tie_word_embeddings")?.unwrap_or(defaults.tied),
+        block: block(json, family, defaults)?,
     };
-    check_attention(json, class, config.context_length)?;
-    Ok((family, config, scaling))
+    let layers = attention(json, family, &config)?;
+    let source = Source { json: *json, family, defaults, head_dim: config.head_dim, trained, context };
+    let (ropes, reach) = ropes(&source)?;
+    config.context_length = reach;
+    let mut fold = Fold { gain_offset: traits.gain_offset, interleaved: traits.interleaved, ..Fold::none(&config) };
+    fold.rotary_dim = source.rotary_dim()?;
+    fold_multipliers(json, family, &mut config, &mut fold)?;
+    if class.class == "GraniteMoeHybridForCausalLM" {
+        granite4(json, &mut config)?;
+    }
+    let layers: Vec<Attention> = layers.into_iter().map(|layer| scaled(json, family, layer)).collect::<Result<_>>()?;
+    let turned = family.name != "gpt2" && !unturned_everywhere(json, class)?;
+    let layers: Vec<Attention> =
+        layers.into_iter().map(|l| if turned { l } else { Attention { rope: None, ..l } }).collect();
+    let ropes = if turned { ropes } else { Vec::new() };
+    let names = match family.name {
+        "falcon" if falcon_has_two_norms(json)? => &names::HF_FALCON_TWO_NORMS,
+        _ => class.names,
+    };
+    Ok(Described { family, names, shape: Shape::finish(config, fold, &ropes, &layers)? })
 }
 
 /// By `architectures` where it is given, which names what was saved; else by `model_type`.
@@ -85,8 +89,9 @@ fn class(json: &Object) -> Result<(&'static Family, &'static HfClass)> {
     })
 }
 
-/// Variants of the classes that rasp does not compute. (Extra biases and norms show as tensors nobody asked for.)
-fn refuse_variants(json: &Object) -> Result<()> {
+/// Variants of the classes that rasp does not compute: each key, and what of it leaves the model what rasp knows. (Extra
+/// biases and norms show as tensors nobody asked for.)
+fn refuse_variants(json: &Object, family: &Family) -> Result<()> {
     if let Some(quantization) = json.object("quantization_config")? {
         let method = quantization.str("quant_method")?.unwrap_or("unnamed");
         // Whether weights of 8 bits have scales that rasp knows, their tensors say.
@@ -101,66 +106,274 @@ fn refuse_variants(json: &Object) -> Result<()> {
             )));
         }
     }
-    if let Some(act) = json.str("hidden_act")?.filter(|a| !matches!(*a, "silu" | "swish")) {
-        return Err(unsupported(format!("config.json: hidden_act `{act}`; rasp knows silu")));
-    }
-    Ok(())
-}
-
-fn check_attention(json: &Object, class: &HfClass, context: usize) -> Result<()> {
-    let active = match class.window {
-        Window::Ignored => false,
-        Window::Active => true,
-        Window::Opt => json.bool("use_sliding_window")?.unwrap_or(false),
-    };
-    if let Some(window) = json.size("sliding_window")?.filter(|_| active) {
-        check_window(window, context, "config.json: `sliding_window`")?;
-    }
-    Ok(())
-}
-
-/// `rope_theta` and `rope_scaling` stand beside each other in older checkpoints, together in `rope_parameters` in
-/// newer ones.
-fn rope(json: &Object) -> Result<(f64, Scaling)> {
-    let parameters = match json.object("rope_parameters")? {
-        Some(p) => Some(p),
-        None => json.object("rope_scaling")?,
-    };
-    for place in [Some(*json), parameters].into_iter().flatten() {
-        if let Some(part) = place.float("partial_rotary_factor")?.filter(|p| *p != 1.0) {
-            return Err(unsupported(format!("config.json: partial_rotary_factor {part}")));
+    for (key, why) in [
+        ("use_bidirectional_attention", "attention that looks ahead"),
+        ("alibi", "positions by biases of the scores (ALiBi)"),
+        ("scale_attn_by_inverse_layer_idx", "scores scaled by the layer's number"),
+        ("use_mla", "latent attention"),
+    ] {
+        if json.bool(key)?.unwrap_or(false) {
+            return Err(unsupported(format!("config.json: `{key}`: {why}")));
         }
     }
-    let theta = match parameters.map(|p| p.float("rope_theta")).transpose()?.flatten() {
-        Some(theta) => theta,
-        None => json.float("rope_theta")?.unwrap_or(DEFAULT_THETA),
+    if let Some(clip) = json.float("clip_qkv")? {
+        return Err(unsupported(format!("config.json: clip_qkv {clip}: queries, keys and values that are clipped")));
+    }
+    if let Some(experts) = json.size_of(&["num_local_experts", "num_experts"])?.filter(|n| *n > 0) {
+        return Err(unsupported(format!("config.json: a mixture of {experts} experts in a model of {}", family.name)));
+    }
+    Ok(())
+}
+
+fn intermediate_size(json: &Object, hidden: usize) -> Result<usize> {
+    // Models of GPT-2's line are four times as wide inside if they do not say.
+    let quadruple = json.value("n_embd").is_some() || json.value("new_decoder_architecture").is_some();
+    match json.size_of(&["intermediate_size", "ffn_hidden_size", "n_inner"])? {
+        Some(size) => Ok(size),
+        None if quadruple || json.str("model_type")? == Some("falcon") => Ok(4 * hidden),
+        None => json.need_size("intermediate_size"),
+    }
+}
+
+fn head_dim(json: &Object, defaults: &Defaults, hidden: usize, heads: usize) -> Result<usize> {
+    match json.size("head_dim")?.or(defaults.head_dim) {
+        Some(dim) => Ok(dim),
+        None if heads > 0 && hidden.is_multiple_of(heads) => Ok(hidden / heads),
+        None => Err(bad(format!("config.json: a hidden_size of {hidden} does not divide among {heads} heads"))),
+    }
+}
+
+fn kv_heads(json: &Object, family: &Family, defaults: &Defaults, heads: usize) -> Result<usize> {
+    if family.name == "falcon" {
+        // Two generations of keys: the newer one names the number, of the older one's heads all share, or none.
+        return match (json.bool("new_decoder_architecture")?, json.bool("multi_query")?) {
+            (Some(true), _) => Ok(json.size("num_kv_heads")?.unwrap_or(heads)),
+            (_, Some(false)) => Ok(heads),
+            _ => Ok(1),
+        };
+    }
+    match (json.size("num_key_value_heads")?, defaults.kv_heads) {
+        (Some(n), _) => Ok(n),
+        // `null`, where a class has a number of its own, means one for each query head.
+        (None, Some(_)) if json.has("num_key_value_heads") => Ok(heads),
+        (None, Some(0)) => Ok(heads),
+        (None, Some(n)) => Ok(n),
+        (None, None) => json.need_size("num_key_value_heads"),
+    }
+}
+
+fn eps(json: &Object, traits: &Traits, defaults: &Defaults) -> Result<f64> {
+    let keys: &[&str] = match traits.norm {
+        NormKind::Rms => &["rms_norm_eps"],
+        NormKind::Layer => &["layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"],
     };
-    let Some(p) = parameters else { return Ok((theta, Scaling::None)) };
-    let kind = match p.str("rope_type")? {
-        Some(kind) => kind,
-        None => p.str("type")?.unwrap_or("default"),
-    };
-    let scaling = match kind {
-        "default" => Scaling::None,
-        "linear" => Scaling::Linear { factor: p.need_float("factor")? },
-        "llama3" => Scaling::Llama3 {
-            factor: p.need_float("factor")?,
-            low_freq_factor: p.need_float("low_freq_factor")?,
-            high_freq_factor: p.need_float("high_freq_factor")?,
-            original_context: p.need_float("original_max_position_embeddings")?,
+    match (json.float_of(keys)?, defaults.eps) {
+        (Some(eps), _) | (None, Some(eps)) => Ok(eps),
+        (None, None) => json.need_float(keys[0]),
+    }
+}
+
+fn block(json: &Object, family: &Family, defaults: &Defaults) -> Result<Block> {
+    let traits = &family.traits;
+    let order = match traits.parallel {
+        Parallel::Never => Order::Sequential,
+        Parallel::OneNorm => Order::Parallel,
+        Parallel::IfSaid => match json.bool("use_parallel_residual")? {
+            Some(true) => Order::Parallel,
+            _ => Order::Sequential,
         },
-        other => {
-            return Err(unsupported(format!(
-                "config.json: rope scaling `{other}`; rasp knows default, linear and llama3"
-            )));
+        Parallel::TwoNormsIfSaid => match json.bool("use_parallel_residual")? {
+            Some(false) => Order::Sequential,
+            _ => Order::ParallelNorms,
+        },
+        Parallel::Falcon if falcon_has_two_norms(json)? => Order::ParallelNorms,
+        Parallel::Falcon => match (json.bool("new_decoder_architecture")?, json.bool("parallel_attn")?) {
+            (Some(true), _) => Order::Parallel,
+            (_, Some(false)) => Order::Sequential,
+            _ => Order::Parallel,
+        },
+    };
+    // Those of which only some have a norm of queries and keys, and then one of their own kind.
+    let said = json.bool_of(&["use_qk_norm", "qk_layernorm"])?.unwrap_or(false);
+    let layer_norm = QkNorm { kind: NormKind::Layer, over: QkNormOver::Head, after_rotation: false };
+    let qk_norm = match family.name {
+        "phi" | "stablelm" | "cohere" => said.then_some(layer_norm),
+        _ => traits.qk_norm,
+    };
+    let word = json.str_of(&["hidden_activation", "hidden_act", "activation_function", "activation"])?;
+    // Gemma 1's old configurations say `gelu` in `hidden_act`, and transformers takes them by their word.
+    let word = if family.name == "gemma" { json.str("hidden_act")?.or(word) } else { word };
+    Ok(Block {
+        norm: traits.norm,
+        norm_place: traits.norm_place,
+        order,
+        qk_norm,
+        activation: activation(word.unwrap_or(defaults.activation))?,
+        gated: traits.gated,
+        positions: family.name == "gpt2",
+        logit_soft_cap: match family.name {
+            "gemma2" | "gemma3" => json.float("final_logit_softcapping")?.map(|cap| cap as f32),
+            _ => None,
+        },
+        ..Block::default()
+    })
+}
+
+fn activation(word: &str) -> Result<Activation> {
+    match word {
+        "silu" | "swish" => Ok(Activation::Silu),
+        "gelu" => Ok(Activation::GeluErf),
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_tanh" => Ok(Activation::GeluTanh),
+        "relu" => Ok(Activation::Relu),
+        "relu2" | "relu_squared" => Ok(Activation::Relu2),
+        other => Err(unsupported(format!(
+            "config.json: hidden_act `{other}`; rasp knows silu, gelu, gelu_new, gelu_pytorch_tanh, relu and relu2"
+        ))),
+    }
+}
+
+fn falcon_has_two_norms(json: &Object) -> Result<bool> {
+    let new = json.bool("new_decoder_architecture")?.unwrap_or(false);
+    Ok(new && json.size("num_ln_in_parallel_attn")?.unwrap_or(2) == 2)
+}
+
+/// What each layer's attention sees, and which table turns it.
+fn attention(json: &Object, family: &Family, config: &Config) -> Result<Vec<Attention>> {
+    let (traits, layers) = (&family.traits, config.num_layers);
+    if layers > 1 << 12 {
+        // Refused by name where sizes are checked.
+        return Ok(Vec::new());
+    }
+    let size = |default: Option<usize>| match json.has("sliding_window") {
+        true => json.size("sliding_window"),
+        false => Ok(default),
+    };
+    let opted = json.bool("use_sliding_window")?.unwrap_or(false);
+    let listed = layer_types(json, layers)?;
+    let (window, own): (Option<usize>, Box<dyn Fn(usize) -> bool>) = match traits.window {
+        Window::Never => (None, Box::new(|_| false)),
+        Window::All(default) => (size(default)?, Box::new(|_| true)),
+        Window::IfListed => (size(None)?.filter(|_| opted), Box::new(|_| false)),
+        Window::Qwen2 => {
+            let from = json.size("max_window_layers")?.unwrap_or(28);
+            (size(Some(4096))?.filter(|_| opted), Box::new(move |n| n >= from))
+        }
+        Window::AllBut(every, key, default) => {
+            // A number; the one family with a string there lists its layers.
+            let said = if listed.is_none() && !key.is_empty() { json.size(key)? } else { None };
+            let every = said.unwrap_or(every).max(1);
+            (size(default)?, Box::new(move |n| (n + 1) % every != 0))
         }
     };
-    // Newer checkpoints may have parameters for each kind of layer, by its name.
-    if let Some(key) = p.keys().find(|key| !ROPE_KEYS.contains(key)) {
-        return Err(unsupported(format!(
-            "config.json: rope parameter `{key}`, whose meaning rasp does not know (it knows {})",
-            ROPE_KEYS.join(", ")
-        )));
+    // Mistral's configuration does not know the list.
+    let listed = listed.filter(|_| family.name != "mistral" && traits.window != Window::Never);
+    let local = |n: usize| window.is_some() && listed.as_ref().map_or_else(|| own(n), |listed| listed[n]);
+    let turned = unturned(json, traits, layers, window.is_some())?;
+    Ok((0..layers)
+        .map(|n| {
+            let table = usize::from(local(n) && traits.local_theta.is_some());
+            let rope = turned(n, local(n)).then_some(table);
+            Attention { window: window.filter(|_| local(n)), rope, ..Attention::default() }
+        })
+        .collect())
+}
+
+/// Which layers turn queries and keys, from their number and whether they have a window.
+fn unturned(json: &Object, traits: &Traits, layers: usize, windows: bool) -> Result<Box<dyn Fn(usize, bool) -> bool>> {
+    Ok(match traits.unturned {
+        Unturned::None => Box::new(|_, _| true),
+        // A model without any window has no such layers.
+        Unturned::Full => Box::new(move |_, local| local || !windows),
+        Unturned::Listed => match json.value("no_rope_layers") {
+            None => {
+                let every = json.size("no_rope_layer_interval")?.unwrap_or(4).max(1);
+                Box::new(move |n, _| (n + 1) % every != 0)
+            }
+            Some(list) => {
+                let list: Option<Vec<u64>> = list.as_array().and_then(|l| l.iter().map(|n| n.as_u64()).collect());
+                let list = list
+                    .filter(|list| list.len() == layers)
+                    .ok_or_else(|| bad(format!("config.json: `no_rope_layers` is no list of {layers} numbers")))?;
+                // A 0 says that there is none.
+                Box::new(move |n, _| list[n] != 0)
+            }
+        },
+    })
+}
+
+/// Whether each layer has a window, where `layer_types` says so.
+fn layer_types(json: &Object, layers: usize) -> Result<Option<Vec<bool>>> {
+    let Some(list) = json.value("layer_types") else { return Ok(None) };
+    let names: Option<Vec<&str>> = list.as_array().and_then(|list| list.iter().map(|name| name.as_str()).collect());
+    let names = names.filter(|names| names.len() == layers);
+    let names = names.ok_or_else(|| bad(format!("config.json: `layer_types` is no list of {layers} names")))?;
+    let kind = |name: &str| match name {
+        "full_attention" | "attention" => Ok(false),
+        "sliding_attention" => Ok(true),
+        other => Err(unsupported(format!(
+            "config.json: layer_types: `{other}`; rasp knows full_attention and sliding_attention"
+        ))),
+    };
+    names.into_iter().map(kind).collect::<Result<Vec<_>>>().map(Some)
+}
+
+/// The same with the family's scale and soft cap of scores.
+fn scaled(json: &Object, family: &Family, layer: Attention) -> Result<Attention> {
+    let scale = match family.name {
+        "gemma2" | "gemma3" => Some(json.float("query_pre_attn_scalar")?.unwrap_or(256.0).powf(-0.5)),
+        "granite" => Some(json.float("attention_multiplier")?.unwrap_or(1.0)),
+        _ => None,
+    };
+    let soft_cap = match family.name {
+        "gemma2" if json.has("attn_logit_softcapping") => json.float("attn_logit_softcapping")?,
+        "gemma2" => Some(50.0),
+        _ => None,
+    };
+    Ok(Attention { scale: scale.map(|x| x as f32), soft_cap: soft_cap.map(|x| x as f32), ..layer })
+}
+
+/// Multipliers of embedding, residual stream and logits, which weights take over, but for the embedding's.
+fn fold_multipliers(json: &Object, family: &Family, config: &mut Config, fold: &mut Fold) -> Result<()> {
+    let number = |key: &str, default: f64| json.float(key).map(|x| x.unwrap_or(default));
+    let (hidden, layers) = (config.hidden_size as f64, config.num_layers.max(1) as f64);
+    let (embedding, residual, logits) = match family.name {
+        "granite" => (
+            number("embedding_multiplier", 1.0)?,
+            number("residual_multiplier", 1.0)?,
+            1.0 / number("logits_scaling", 1.0)?,
+        ),
+        "minicpm" => (
+            number("scale_emb", 1.0)?,
+            number("scale_depth", 1.0)? / layers.sqrt(),
+            number("dim_model_base", 1.0)? / hidden,
+        ),
+        "cohere" | "cohere2" => (1.0, 1.0, number("logit_scale", 0.0625)?),
+        _ if family.traits.scaled_embedding => (hidden.sqrt(), 1.0, 1.0),
+        _ => (1.0, 1.0, 1.0),
+    };
+    for (name, value) in [("residual", residual), ("logits'", logits)] {
+        if !(value.is_finite() && value != 0.0) {
+            return Err(bad(format!("config.json: the {name} multiplier comes out as {value}")));
+        }
     }
-    Ok((theta, scaling))
+    config.block.embedding_scale = embedding as f32;
+    (fold.residual_scale, fold.logit_scale) = (residual as f32, logits as f32);
+    if family.name == "gemma2" && !json.has("final_logit_softcapping") {
+        config.block.logit_soft_cap = Some(30.0);
+    }
+    if config.block.norm_place != NormPlace::Before && residual != 1.0 {
+        return Err(unsupported("config.json: a residual multiplier behind a norm"));
+    }
+    Ok(())
+}
+
+/// The dense models among Granite 4: attention in every layer, one MLP.
+fn granite4(json: &Object, config: &mut Config) -> Result<()> {
+    config.intermediate_size = json.need_size("shared_intermediate_size")?;
+    Ok(())
+}
+
+/// Whether a hybrid's attention goes without positions.
+fn unturned_everywhere(json: &Object, class: &HfClass) -> Result<bool> {
+    Ok(class.class == "GraniteMoeHybridForCausalLM" && json.str("position_embedding_type")? != Some("rope"))
 }

@@ -39,9 +39,44 @@ impl<'a> Object<'a> {
         self.fields.get(key).filter(|v| !v.is_null())
     }
 
-    /// The names of its fields.
+    /// Whether the key stands there, be it with `null`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.fields.contains_key(key)
+    }
+
     pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
         self.fields.keys().map(String::as_str)
+    }
+
+    /// Whether another one has the same fields.
+    pub(super) fn same(&self, other: &Option<Object<'_>>) -> bool {
+        other.is_some_and(|other| self.fields == other.fields)
+    }
+
+    /// What the first of these keys that is there says.
+    fn first<T>(&self, keys: &[&str], read: impl Fn(&str) -> Result<Option<T>>) -> Result<Option<T>> {
+        keys.iter().find(|key| self.value(key).is_some()).map_or(Ok(None), |key| read(key))
+    }
+
+    pub(super) fn str_of(&self, keys: &[&str]) -> Result<Option<&'a str>> {
+        self.first(keys, |key| self.str(key))
+    }
+
+    pub(super) fn bool_of(&self, keys: &[&str]) -> Result<Option<bool>> {
+        self.first(keys, |key| self.bool(key))
+    }
+
+    pub(super) fn float_of(&self, keys: &[&str]) -> Result<Option<f64>> {
+        self.first(keys, |key| self.float(key))
+    }
+
+    pub(super) fn size_of(&self, keys: &[&str]) -> Result<Option<usize>> {
+        self.first(keys, |key| self.size(key))
+    }
+
+    /// The first key's name is what an error gives.
+    pub(super) fn need_size_of(&self, keys: &[&str]) -> Result<usize> {
+        self.size_of(keys)?.ok_or_else(|| self.missing(keys[0]))
     }
 
     /// An object inside this one; its errors name this one.

@@ -2,6 +2,7 @@
 
 mod config;
 mod json;
+mod rope;
 mod shards;
 mod tokenizer;
 
@@ -11,19 +12,20 @@ use std::path::Path;
 use rasp::{Error, Result, Status};
 use serde_json::Value;
 
+use self::config::Described;
 use self::json::Object;
 use super::checkpoint::{Checkpoint, Parts};
-use super::family;
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
 use super::{bad, io};
+use rasp::model::Role;
 
-pub(super) fn open(dir: &Path) -> Result<Checkpoint> {
+pub(super) fn open(dir: &Path, context: Option<usize>) -> Result<Checkpoint> {
     let Some(config_json) = json::read(&dir.join("config.json"))? else {
         return Err(no_config(dir));
     };
-    let (family, config, scaling) = config::read(&Object::new("config.json", &config_json)?, &name(dir))?;
-    let config = config.finish(&scaling, None)?;
+    let described = config::read(&Object::new("config.json", &config_json)?, &name(dir), context)?;
+    let Described { family, names, shape } = described;
 
     let tokenizer_config = json::read(&dir.join("tokenizer_config.json"))?;
     let chat_template = chat_template(dir, tokenizer_config.as_ref())?;
@@ -34,14 +36,15 @@ pub(super) fn open(dir: &Path) -> Result<Checkpoint> {
         config: config_json,
     };
 
-    let names = &family::HF;
-    let weights = shards::open(dir)?;
+    let mut weights = shards::open(dir)?;
+    weights.rename(names.prefixes);
+    let head = names.vector(Role::LmHead);
     let mut also = Vec::new();
-    if config.tie_word_embeddings && weights.get(names.lm_head).is_some() {
-        check_tied_head(&weights, names.embedding, names.lm_head)?;
-        also.push(names.lm_head);
+    if shape.config.tie_word_embeddings && weights.get(&head).is_some() {
+        check_tied_head(&weights, names.embedding, &head)?;
+        also.push(head.as_str());
     }
-    let parts = Parts { config, tokenizer, chat_template, weights, family, names, interleaved: false };
+    let parts = Parts { shape, tokenizer, chat_template, weights, family, names };
     Checkpoint::new(parts, &also)
 }
 

@@ -8,8 +8,9 @@ use std::io::Write;
 use std::path::Path;
 
 use rasp::model::LinearKind;
+use rasp::model::{Affine, NormId, Role, tensors};
 use rasp::{Error, Status};
-use rasp_packer::import::{self, Checkpoint, Norm};
+use rasp_packer::import::{self, Checkpoint};
 
 pub use gguf_file::{GgufFile, Meta, types};
 pub use hf_dir::{HfDir, Tensor as HfTensor};
@@ -66,17 +67,17 @@ pub fn check_values(c: &Checkpoint, has_bias: bool) {
                 .then(|| bias_values(layer, linear));
             assert_eq!(c.bias(layer, linear).unwrap(), want, "{layer} {linear:?}");
         }
-        let norms = [(Norm::AttnNorm(layer), "attn_norm"), (Norm::MlpNorm(layer), "mlp_norm")];
-        for (norm, part) in norms {
-            assert_eq!(c.norm(norm).unwrap(), values(&format!("{layer}.{part}"), HIDDEN));
+        for (norm, part) in [(NormId::Attn, "attn_norm"), (NormId::Mlp, "mlp_norm")] {
+            let gain = c.vector(Role::Norm(layer, norm, Affine::Gain)).unwrap();
+            assert_eq!(gain, Some(values(&format!("{layer}.{part}"), HIDDEN)));
         }
     }
-    assert_eq!(c.norm(Norm::Final).unwrap(), values("final_norm", HIDDEN));
+    assert_eq!(c.vector(Role::FinalNorm(Affine::Gain)).unwrap(), Some(values("final_norm", HIDDEN)));
     let embed = values("embed", VOCAB * HIDDEN);
     assert_eq!(c.embedding_rows(0..VOCAB).unwrap(), embed);
     assert_eq!(c.embedding_rows(3..5).unwrap(), embed[3 * HIDDEN..5 * HIDDEN]);
     assert!(c.embedding_rows(VOCAB..VOCAB).unwrap().is_empty());
-    let head = (!c.config.tie_word_embeddings).then(|| values("lm_head", VOCAB * HIDDEN));
+    let head = (!c.config().tie_word_embeddings).then(|| values("lm_head", VOCAB * HIDDEN));
     assert_eq!(c.lm_head_rows(0..VOCAB).unwrap(), head);
     let some = head.map(|h| h[HIDDEN..2 * HIDDEN].to_vec());
     assert_eq!(c.lm_head_rows(1..2).unwrap(), some);
@@ -87,7 +88,7 @@ pub fn check_ranges(c: &Checkpoint) {
     let out_of_range = |e: Error| assert_eq!(e.status(), Status::OutOfRange, "{e}");
     out_of_range(c.linear(LAYERS, LinearKind::Q).unwrap_err());
     out_of_range(c.bias(usize::MAX, LinearKind::Q).unwrap_err());
-    out_of_range(c.norm(Norm::MlpNorm(LAYERS)).unwrap_err());
+    out_of_range(c.vector(Role::Norm(LAYERS, NormId::Mlp, Affine::Gain)).unwrap_err());
     out_of_range(c.embedding_rows(0..VOCAB + 1).unwrap_err());
     #[allow(clippy::reversed_empty_ranges)]
     let backwards = 5..4;
@@ -96,17 +97,15 @@ pub fn check_ranges(c: &Checkpoint) {
 
 /// Reads everything a checkpoint has; only that it comes back matters.
 pub fn read_all(c: &Checkpoint) -> Result<(), Error> {
-    for layer in 0..c.config.num_layers {
+    for layer in 0..c.config().num_layers {
         for linear in LinearKind::ALL {
             c.linear(layer, linear)?;
             c.bias(layer, linear)?;
         }
-        c.norm(Norm::AttnNorm(layer))?;
-        c.norm(Norm::MlpNorm(layer))?;
     }
-    c.norm(Norm::Final)?;
-    c.embedding_rows(0..c.config.vocab_size)?;
-    c.lm_head_rows(0..c.config.vocab_size)?;
+    tensors(c.config()).try_for_each(|role| c.vector(role).map(|_| ()))?;
+    c.embedding_rows(0..c.config().vocab_size)?;
+    c.lm_head_rows(0..c.config().vocab_size)?;
     Ok(())
 }
 

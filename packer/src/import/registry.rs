@@ -1,0 +1,453 @@
+//! Every family of models that can be opened. To add one that computes what a [`Block`](rasp::model::Block) can say, add an
+//! entry here and, if its tensors have names of their own, those to `names.rs`; then its cases to `tests/families`.
+
+use rasp::model::{LinearKind, NormKind, NormPlace, QkNorm, QkNormOver};
+
+use super::family::{Defaults, Family, Gguf, HfClass, Parallel, Traits, Unturned, Window};
+use super::names;
+
+/// What Llama's block is.
+const LLAMA: Traits = Traits {
+    norm: NormKind::Rms,
+    norm_place: NormPlace::Before,
+    parallel: Parallel::Never,
+    gated: true,
+    qk_norm: None,
+    gain_offset: 0.0,
+    interleaved: false,
+    partial_rotary: 1.0,
+    biases: (&[], &[]),
+    window: Window::Never,
+    unturned: Unturned::None,
+    scaled_embedding: false,
+    local_theta: None,
+};
+
+const DEFAULTS: Defaults =
+    Defaults { kv_heads: Some(0), head_dim: None, eps: None, theta: 10000.0, tied: false, activation: "silu" };
+
+const QKV: &[LinearKind] = &[LinearKind::Q, LinearKind::K, LinearKind::V];
+const QKVO: &[LinearKind] = &[LinearKind::Q, LinearKind::K, LinearKind::V, LinearKind::O];
+const ALL: &[LinearKind] = &LinearKind::ALL;
+const HEAD_NORM: QkNorm = QkNorm { kind: NormKind::Rms, over: QkNormOver::Head, after_rotation: false };
+const VECTOR_NORM: QkNorm = QkNorm { over: QkNormOver::Vector, ..HEAD_NORM };
+const RMS_EPS: Option<f64> = Some(1e-6);
+const EPS: Option<f64> = Some(1e-5);
+
+const GEMMA: Traits = Traits { gain_offset: 1.0, scaled_embedding: true, biases: (&[], QKVO), ..LLAMA };
+const GEMMA_DEFAULTS: Defaults = Defaults {
+    kv_heads: Some(4),
+    head_dim: Some(256),
+    eps: RMS_EPS,
+    tied: true,
+    activation: "gelu_pytorch_tanh",
+    ..DEFAULTS
+};
+const LAYER_NORM: Traits = Traits { norm: NormKind::Layer, ..LLAMA };
+const GLM: Traits = Traits { interleaved: true, partial_rotary: 0.5, biases: (&[], QKV), ..LLAMA };
+
+/// Every family.
+pub(crate) static FAMILIES: &[Family] = &[
+    Family {
+        name: "llama",
+        hf: &[HfClass { class: "LlamaForCausalLM", model_type: "llama", names: &names::HF, defaults: DEFAULTS }],
+        gguf: Some(Gguf { architecture: "llama", names: &names::GGUF, interleaved: true }),
+        traits: Traits { biases: (&[], ALL), ..LLAMA },
+    },
+    Family {
+        name: "mistral",
+        hf: &[HfClass {
+            class: "MistralForCausalLM",
+            model_type: "mistral",
+            names: &names::HF,
+            defaults: Defaults { kv_heads: None, ..DEFAULTS },
+        }],
+        gguf: None,
+        traits: Traits { window: Window::All(Some(4096)), ..LLAMA },
+    },
+    Family {
+        name: "ministral",
+        hf: &[HfClass {
+            class: "MinistralForCausalLM",
+            model_type: "ministral",
+            names: &names::HF,
+            defaults: Defaults { kv_heads: Some(8), eps: RMS_EPS, ..DEFAULTS },
+        }],
+        gguf: None,
+        traits: Traits { window: Window::All(Some(4096)), ..LLAMA },
+    },
+    Family {
+        name: "qwen2",
+        hf: &[HfClass {
+            class: "Qwen2ForCausalLM",
+            model_type: "qwen2",
+            names: &names::HF,
+            defaults: Defaults { kv_heads: None, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "qwen2", names: &names::GGUF, interleaved: false }),
+        traits: Traits { biases: (QKV, QKV), window: Window::Qwen2, ..LLAMA },
+    },
+    Family {
+        name: "qwen3",
+        hf: &[HfClass {
+            class: "Qwen3ForCausalLM",
+            model_type: "qwen3",
+            names: &names::HF_QK_NORM,
+            defaults: Defaults { kv_heads: Some(32), head_dim: Some(128), eps: RMS_EPS, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "qwen3", names: &names::GGUF_QK_NORM, interleaved: false }),
+        traits: Traits { biases: (&[], QKVO), qk_norm: Some(HEAD_NORM), window: Window::Qwen2, ..LLAMA },
+    },
+    Family {
+        name: "gemma",
+        hf: &[HfClass {
+            class: "GemmaForCausalLM",
+            model_type: "gemma",
+            names: &names::HF,
+            defaults: Defaults { kv_heads: Some(16), ..GEMMA_DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "gemma", names: &names::GGUF, interleaved: false }),
+        traits: GEMMA,
+    },
+    Family {
+        name: "gemma2",
+        hf: &[HfClass {
+            class: "Gemma2ForCausalLM",
+            model_type: "gemma2",
+            names: &names::HF_GEMMA2,
+            defaults: GEMMA_DEFAULTS,
+        }],
+        gguf: Some(Gguf { architecture: "gemma2", names: &names::GGUF_GEMMA2, interleaved: false }),
+        traits: Traits { norm_place: NormPlace::Both, window: Window::AllBut(2, "", Some(4096)), ..GEMMA },
+    },
+    Family {
+        name: "gemma3",
+        hf: &[
+            HfClass {
+                class: "Gemma3ForCausalLM",
+                model_type: "gemma3_text",
+                names: &names::HF_GEMMA3,
+                defaults: Defaults { theta: 1e6, ..GEMMA_DEFAULTS },
+            },
+            HfClass {
+                class: "Gemma3ForConditionalGeneration",
+                model_type: "gemma3",
+                names: &names::HF_GEMMA3,
+                defaults: Defaults { theta: 1e6, ..GEMMA_DEFAULTS },
+            },
+        ],
+        gguf: Some(Gguf { architecture: "gemma3", names: &names::GGUF_GEMMA3, interleaved: false }),
+        traits: Traits {
+            norm_place: NormPlace::Both,
+            qk_norm: Some(HEAD_NORM),
+            window: Window::AllBut(6, "sliding_window_pattern", Some(4096)),
+            local_theta: Some(("rope_local_base_freq", 10000.0)),
+            ..GEMMA
+        },
+    },
+    Family {
+        name: "smollm3",
+        hf: &[HfClass {
+            class: "SmolLM3ForCausalLM",
+            model_type: "smollm3",
+            names: &names::HF,
+            defaults: Defaults { kv_heads: Some(4), eps: RMS_EPS, theta: 2e6, tied: true, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "smollm3", names: &names::GGUF, interleaved: true }),
+        traits: Traits { biases: (&[], ALL), window: Window::IfListed, unturned: Unturned::Listed, ..LLAMA },
+    },
+    Family {
+        name: "phi3",
+        hf: &[HfClass {
+            class: "Phi3ForCausalLM",
+            model_type: "phi3",
+            names: &names::HF_PHI3,
+            defaults: Defaults { eps: EPS, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "phi3", names: &names::GGUF_PHI3, interleaved: false }),
+        traits: Traits { window: Window::All(None), ..LLAMA },
+    },
+    Family {
+        name: "phi",
+        hf: &[HfClass {
+            class: "PhiForCausalLM",
+            model_type: "phi",
+            names: &names::HF_PHI,
+            defaults: Defaults { eps: EPS, activation: "gelu_new", ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "phi2", names: &names::GGUF_PHI, interleaved: false }),
+        traits: Traits {
+            parallel: Parallel::OneNorm,
+            gated: false,
+            partial_rotary: 0.5,
+            biases: (ALL, ALL),
+            ..LAYER_NORM
+        },
+    },
+    Family {
+        name: "granite",
+        hf: &[
+            HfClass {
+                class: "GraniteForCausalLM",
+                model_type: "granite",
+                names: &names::HF,
+                defaults: Defaults { eps: RMS_EPS, ..DEFAULTS },
+            },
+            HfClass {
+                class: "GraniteMoeHybridForCausalLM",
+                model_type: "granitemoehybrid",
+                names: &names::HF_GRANITE4,
+                defaults: Defaults { eps: RMS_EPS, ..DEFAULTS },
+            },
+        ],
+        gguf: Some(Gguf { architecture: "granite", names: &names::GGUF, interleaved: true }),
+        traits: Traits { biases: (&[], ALL), ..LLAMA },
+    },
+    Family {
+        name: "minicpm",
+        hf: &[HfClass {
+            class: "MiniCPMForCausalLM",
+            model_type: "minicpm",
+            names: &names::HF,
+            defaults: Defaults { eps: RMS_EPS, tied: true, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "minicpm", names: &names::GGUF, interleaved: true }),
+        traits: Traits { biases: (&[], ALL), ..LLAMA },
+    },
+    Family {
+        name: "olmo",
+        hf: &[HfClass {
+            class: "OlmoForCausalLM",
+            model_type: "olmo",
+            names: &names::HF_OLMO,
+            defaults: Defaults { eps: EPS, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "olmo", names: &names::GGUF_OLMO, interleaved: true }),
+        traits: Traits { biases: (&[], QKVO), ..LAYER_NORM },
+    },
+    Family {
+        name: "olmo2",
+        hf: &[HfClass {
+            class: "Olmo2ForCausalLM",
+            model_type: "olmo2",
+            names: &names::HF_OLMO2,
+            defaults: Defaults { eps: EPS, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "olmo2", names: &names::GGUF_OLMO2, interleaved: false }),
+        traits: Traits { norm_place: NormPlace::After, qk_norm: Some(VECTOR_NORM), biases: (&[], QKVO), ..LLAMA },
+    },
+    Family {
+        name: "olmo3",
+        hf: &[HfClass {
+            class: "Olmo3ForCausalLM",
+            model_type: "olmo3",
+            names: &names::HF_OLMO2,
+            defaults: Defaults { eps: EPS, ..DEFAULTS },
+        }],
+        gguf: None,
+        traits: Traits {
+            norm_place: NormPlace::After,
+            qk_norm: Some(VECTOR_NORM),
+            biases: (&[], QKVO),
+            window: Window::AllBut(4, "", Some(4096)),
+            // Scaling is that of layers without a window.
+            local_theta: Some(("rope_theta", 10000.0)),
+            ..LLAMA
+        },
+    },
+    Family {
+        name: "exaone4",
+        hf: &[HfClass {
+            class: "Exaone4ForCausalLM",
+            model_type: "exaone4",
+            names: &names::HF_OLMO2,
+            defaults: Defaults { kv_heads: Some(32), eps: EPS, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "exaone4", names: &names::GGUF_OLMO2, interleaved: false }),
+        traits: Traits {
+            norm_place: NormPlace::After,
+            qk_norm: Some(HEAD_NORM),
+            window: Window::AllBut(4, "sliding_window_pattern", Some(4096)),
+            unturned: Unturned::Full,
+            ..LLAMA
+        },
+    },
+    Family {
+        name: "ernie4_5",
+        hf: &[HfClass {
+            class: "Ernie4_5ForCausalLM",
+            model_type: "ernie4_5",
+            names: &names::HF,
+            defaults: Defaults { kv_heads: Some(2), head_dim: Some(128), eps: EPS, theta: 5e5, tied: true, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "ernie4_5", names: &names::GGUF, interleaved: true }),
+        traits: Traits { interleaved: true, biases: (&[], ALL), ..LLAMA },
+    },
+    Family {
+        name: "hunyuan",
+        hf: &[HfClass {
+            class: "HunYuanDenseV1ForCausalLM",
+            model_type: "hunyuan_v1_dense",
+            names: &names::HF_HUNYUAN,
+            defaults: Defaults { eps: EPS, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "hunyuan-dense", names: &names::GGUF_QK_NORM, interleaved: false }),
+        traits: Traits { qk_norm: Some(QkNorm { after_rotation: true, ..HEAD_NORM }), biases: (&[], QKVO), ..LLAMA },
+    },
+    Family {
+        name: "stablelm",
+        hf: &[HfClass {
+            class: "StableLmForCausalLM",
+            model_type: "stablelm",
+            names: &names::HF_STABLELM,
+            defaults: Defaults { kv_heads: Some(32), eps: EPS, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "stablelm", names: &names::GGUF, interleaved: false }),
+        traits: Traits { parallel: Parallel::IfSaid, partial_rotary: 0.25, biases: (&[], QKV), ..LAYER_NORM },
+    },
+    Family {
+        name: "starcoder2",
+        hf: &[HfClass {
+            class: "Starcoder2ForCausalLM",
+            model_type: "starcoder2",
+            names: &names::HF_STARCODER2,
+            defaults: Defaults { kv_heads: Some(2), eps: EPS, tied: true, activation: "gelu_pytorch_tanh", ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "starcoder2", names: &names::GGUF, interleaved: false }),
+        traits: Traits { gated: false, biases: (&[], ALL), window: Window::All(None), ..LAYER_NORM },
+    },
+    Family {
+        name: "falcon",
+        hf: &[HfClass {
+            class: "FalconForCausalLM",
+            model_type: "falcon",
+            names: &names::HF_FALCON,
+            defaults: Defaults { eps: EPS, tied: true, activation: "gelu", ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "falcon", names: &names::GGUF_FUSED, interleaved: false }),
+        traits: Traits { parallel: Parallel::Falcon, gated: false, biases: (&[], ALL), ..LAYER_NORM },
+    },
+    Family {
+        name: "gpt_neox",
+        hf: &[HfClass {
+            class: "GPTNeoXForCausalLM",
+            model_type: "gpt_neox",
+            names: &names::HF_NEOX,
+            defaults: Defaults { eps: EPS, activation: "gelu", ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "gptneox", names: &names::GGUF_FUSED, interleaved: false }),
+        traits: Traits {
+            parallel: Parallel::TwoNormsIfSaid,
+            gated: false,
+            partial_rotary: 0.25,
+            biases: (&[], ALL),
+            ..LAYER_NORM
+        },
+    },
+    Family {
+        name: "gpt2",
+        hf: &[HfClass {
+            class: "GPT2LMHeadModel",
+            model_type: "gpt2",
+            names: &names::HF_GPT2,
+            defaults: Defaults { eps: EPS, tied: true, activation: "gelu_new", ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "gpt2", names: &names::GGUF_GPT2, interleaved: false }),
+        traits: Traits { gated: false, biases: (ALL, ALL), ..LAYER_NORM },
+    },
+    Family {
+        name: "nemotron",
+        hf: &[HfClass {
+            class: "NemotronForCausalLM",
+            model_type: "nemotron",
+            names: &names::HF,
+            defaults: Defaults { eps: EPS, activation: "relu2", ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "nemotron", names: &names::GGUF, interleaved: false }),
+        traits: Traits { gated: false, gain_offset: 1.0, partial_rotary: 0.5, biases: (&[], ALL), ..LAYER_NORM },
+    },
+    Family {
+        name: "cohere",
+        hf: &[HfClass {
+            class: "CohereForCausalLM",
+            model_type: "cohere",
+            names: &names::HF_QK_NORM,
+            defaults: Defaults { eps: EPS, tied: true, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "command-r", names: &names::GGUF_QK_NORM, interleaved: true }),
+        traits: Traits { parallel: Parallel::OneNorm, interleaved: true, biases: (&[], QKVO), ..LAYER_NORM },
+    },
+    Family {
+        name: "cohere2",
+        hf: &[HfClass {
+            class: "Cohere2ForCausalLM",
+            model_type: "cohere2",
+            names: &names::HF,
+            defaults: Defaults { eps: EPS, tied: true, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "cohere2", names: &names::GGUF, interleaved: true }),
+        traits: Traits {
+            parallel: Parallel::OneNorm,
+            interleaved: true,
+            biases: (&[], QKVO),
+            window: Window::AllBut(4, "sliding_window_pattern", Some(4096)),
+            unturned: Unturned::Full,
+            ..LAYER_NORM
+        },
+    },
+    Family {
+        name: "glm",
+        hf: &[HfClass {
+            class: "GlmForCausalLM",
+            model_type: "glm",
+            names: &names::HF_GLM,
+            defaults: Defaults { kv_heads: Some(2), head_dim: Some(128), eps: Some(1.5625e-7), ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "chatglm", names: &names::GGUF_GLM, interleaved: true }),
+        traits: GLM,
+    },
+    Family {
+        name: "glm4",
+        hf: &[HfClass {
+            class: "Glm4ForCausalLM",
+            model_type: "glm4",
+            names: &names::HF_GLM4,
+            defaults: Defaults { kv_heads: Some(2), head_dim: Some(128), eps: Some(1.5625e-7), ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "glm4", names: &names::GGUF_GLM4, interleaved: true }),
+        traits: Traits { norm_place: NormPlace::Both, ..GLM },
+    },
+    Family {
+        name: "helium",
+        hf: &[HfClass {
+            class: "HeliumForCausalLM",
+            model_type: "helium",
+            names: &names::HF,
+            defaults: Defaults { kv_heads: Some(20), head_dim: Some(128), eps: Some(1e-8), theta: 1e5, ..DEFAULTS },
+        }],
+        gguf: None,
+        traits: Traits { interleaved: true, biases: (&[], ALL), ..LLAMA },
+    },
+    Family {
+        name: "arcee",
+        hf: &[HfClass {
+            class: "ArceeForCausalLM",
+            model_type: "arcee",
+            names: &names::HF,
+            defaults: Defaults { eps: EPS, activation: "relu2", ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "arcee", names: &names::GGUF, interleaved: true }),
+        traits: Traits { gated: false, biases: (&[], ALL), ..LLAMA },
+    },
+    Family {
+        name: "seed_oss",
+        hf: &[HfClass {
+            class: "SeedOssForCausalLM",
+            model_type: "seed_oss",
+            names: &names::HF,
+            defaults: Defaults { kv_heads: Some(8), head_dim: Some(128), eps: RMS_EPS, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "seed_oss", names: &names::GGUF_SEED_OSS, interleaved: false }),
+        traits: Traits { biases: (&[], ALL), ..LLAMA },
+    },
+];
