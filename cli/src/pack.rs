@@ -17,6 +17,10 @@ pub struct Args {
     /// The .rasp file to make; it appears, or is replaced, only once it is complete
     #[arg(short, long)]
     output: PathBuf,
+    /// The context to pack for, in tokens: less than the model was trained for, or, where its rotary frequencies are made for
+    /// a context (LongRoPE, dynamic NTK), another
+    #[arg(long, value_name = "TOKENS", value_parser = crate::parse_count)]
+    context: Option<usize>,
     /// How weights are stored: in 16 bits, or in whole numbers of 8 or 4 with a scale for every 32. q8 and q4 (8.5 and 5
     /// bits a weight) are GGUF's Q8_0 and Q4_1, which are taken over as they are, as is Q4_0; q4s (4.5 bits) is smaller and
     /// faster. The embedding has 8 bits in all of them
@@ -119,6 +123,7 @@ pub fn run(args: &Args) -> Result<()> {
     let options = PackOptions {
         input: args.input.clone(),
         output: args.output.clone(),
+        context: args.context,
         weight_type: match args.dtype {
             Dtype::Bf16 => WeightType::Bf16,
             Dtype::F16 => WeightType::F16,

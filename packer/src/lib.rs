@@ -1,4 +1,4 @@
-//! Turns a Llama-family checkpoint into one `.rasp` file: import, split off low ranks, calibrate, write.
+//! Turns a checkpoint into one `.rasp` file: import, split off low ranks, calibrate, write.
 
 mod allocate;
 mod block;
@@ -12,6 +12,7 @@ mod histogram;
 pub mod import;
 mod litter;
 mod measure;
+mod options;
 mod pack;
 mod plan;
 mod progress;
@@ -29,6 +30,7 @@ pub use allocate::Search;
 pub use compensate::Compensation;
 pub use grid::Grid;
 pub use litter::remove_temporary_files;
-pub use pack::{PackOptions, Rung, Summary, pack};
+pub use options::PackOptions;
+pub use pack::{Rung, Summary, pack};
 pub use plan::{RecipeRequest, Rule};
 pub use progress::{Progress, Silent};

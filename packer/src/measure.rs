@@ -3,7 +3,7 @@
 use crate::allocate::{self, Calibration};
 use crate::calibrate::{self, HELD_BACK, Windows};
 use crate::compensate::{Setting, compensate};
-use crate::pack::PackOptions;
+use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest, Rule};
 use crate::progress::Progress;
 use crate::quality::{self, Quality};

@@ -1,18 +1,17 @@
 //! From a checkpoint to a `.rasp` file.
 
-use crate::allocate::Search;
-use crate::compensate::Compensation;
 use crate::head_screen::HeadScreen;
 use crate::import;
 use crate::litter;
 use crate::measure::{Measured, measure, search_rho};
+use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
 use crate::scoring;
 use crate::stage::{self, Stage};
 use crate::tokenizer;
-use rasp::format::{Allocation, Bytes, Config, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
-use rasp::model::{LoadOptions, Model, WeightType};
+use rasp::format::{Allocation, Bytes, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
+use rasp::model::{LoadOptions, Model};
 use rasp::session::MAX_THREADS;
 use rasp::text::ChatTemplate;
 use rasp::{Error, Result, Status};
@@ -20,60 +19,6 @@ use rayon::ThreadPoolBuilder;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// What to pack, and how.
-#[derive(Clone, Debug)]
-pub struct PackOptions {
-    /// A GGUF file or a Hugging Face directory.
-    pub input: PathBuf,
-    /// The `.rasp` file to make. It appears, or is replaced, only once it is complete.
-    pub output: PathBuf,
-    /// Element type of the weight matrices.
-    pub weight_type: WeightType,
-    /// A text file to calibrate on. `None`: the model writes its own text.
-    pub calibration: Option<PathBuf>,
-    /// Tokens to calibrate on.
-    pub calibration_tokens: usize,
-    /// The ladder of sparsities, ascending. Empty: a dense file, which needs no calibration.
-    pub sparsity: Vec<f32>,
-    /// Share of every linear's budget that goes to input channels; the rest pays for a low rank.
-    pub rho: f32,
-    /// How a rung's sparsity is shared out among the linears.
-    pub allocation: Allocation,
-    /// A packed file of the same model whose scores are taken over, in place of measuring them: scores that took long to
-    /// tune serve every element type.
-    pub scores: Option<PathBuf>,
-    /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
-    pub search: Search,
-    /// Steps of gradient descent that fit the scores to what dropping channels does to the model's predictions; 0 for none;
-    /// for [`Allocation::Global`]. A window of 512 tokens a step: those calibrated on, then the text behind them as far as it
-    /// lasts, then from the beginning again.
-    pub tune: usize,
-    /// How long to search ρ of every linear, in place of [`rho`](PackOptions::rho).
-    pub search_rho: Search,
-    /// Positions at the beginning of a context whose tokens always pass densely. `None`: 1 with
-    /// [`Allocation::Global`], which prices no attention sink, else 0.
-    pub dense_prefix: Option<usize>,
-    /// Weights that make up for what one rung drops.
-    pub compensation: Option<Compensation>,
-    /// Exceptions from that, linear by linear.
-    pub recipe: RecipeRequest,
-    /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting becomes
-    /// the file's default.
-    pub quality: Option<f64>,
-    /// Whether the file gets a screen of its head, by which greedy tokens and small top k find the largest logits while
-    /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.
-    pub screen: bool,
-    /// Where to keep what long steps have found, so that an interrupted run can go on.
-    pub work: Option<PathBuf>,
-    /// Threads, the engine's and the packer's own.
-    pub threads: usize,
-}
-
-impl PackOptions {
-    /// Steps of [`tune`](PackOptions::tune) that give most of what there is to gain (`docs/quality.md`).
-    pub const TUNE: usize = 24;
-}
 
 /// What was made.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,7 +85,7 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
 fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
     let read = [Some(&options.input), options.calibration.as_ref(), options.scores.as_ref()];
     litter::check_apart(&options.output, read.into_iter().flatten().map(PathBuf::as_path))?;
-    let checkpoint = import::open(&options.input)?;
+    let checkpoint = import::open_for(&options.input, options.context)?;
     if let Some(Err(error)) = checkpoint.chat_template.as_deref().map(check_template) {
         progress.note(&format!("the chat template cannot be used; the model can, without chats: {}", error.message()));
     }
@@ -148,8 +93,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         0 => {}
         count => progress.note(&format!("removed {count} temporary files of runs that were killed")),
     }
-    let config = config(&checkpoint.config);
-    config.validate()?;
+    let config = checkpoint.config().clone();
     stage::check_shapes(&config, options.weight_type)?;
     let planned =
         |rho: f32, recipe: &RecipeRequest| Plan::new(&config, &options.sparsity, rho, options.allocation, recipe);
@@ -202,29 +146,14 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     };
     let metadata = metadata(&recipe(options, &plan, &measured))?;
     let model = Model::load(&staging.0, &LoadOptions::default())?;
-    let screen = options.screen.then(|| HeadScreen::new(model.clone(), options.threads)).transpose()?;
+    // A head with a bias has logits that no bound of its rows holds for.
+    let wanted = options.screen && model.lm_head_bias().is_none();
+    let screen = wanted.then(|| HeadScreen::new(model.clone(), options.threads)).transpose()?;
     // A head of few columns may be no larger than whole blocks of them.
     let screen = screen.filter(|screen| screen.bytes() < model.head_bytes());
     complete(&staging.0, &options.output, &metadata, tensors, screen.as_ref(), progress)?;
     let head_bytes = screen.map_or_else(|| model.head_bytes(), |screen| screen.bytes());
     summary(options, &plan, &measured, &model, head_bytes)
-}
-
-fn config(from: &import::ModelConfig) -> Config {
-    Config {
-        architecture: from.architecture.clone(),
-        name: from.name.clone(),
-        vocab_size: from.vocab_size,
-        hidden_size: from.hidden_size,
-        intermediate_size: from.intermediate_size,
-        num_layers: from.num_layers,
-        num_heads: from.num_heads,
-        num_kv_heads: from.num_kv_heads,
-        head_dim: from.head_dim,
-        context_length: from.context_length,
-        rms_norm_eps: from.rms_norm_eps,
-        tie_word_embeddings: from.tie_word_embeddings,
-    }
 }
 
 /// Fails if the template cannot be compiled, as every chat would.

@@ -1,6 +1,6 @@
 //! What was asked for, linear by linear: the recipe as a user states it, and the budget it gives each linear.
 
-use rasp::format::{Allocation, Config, ScoreKind};
+use rasp::format::{Allocation, Config, LinearShape, ScoreKind};
 use rasp::model::{LinearKind, WeightType};
 use rasp::{Error, Result, Status};
 use serde::Deserialize;
@@ -61,7 +61,7 @@ pub(crate) struct Plan {
     pub(crate) ladder: Vec<f32>,
     /// The rung whose budget fixes the ranks.
     pub(crate) rank_rung: usize,
-    /// Blocks in order, [`LinearKind::ALL`] within each.
+    /// In the order of [`rasp::model::Linear::index`].
     pub(crate) linears: Vec<LinearPlan>,
 }
 
@@ -144,7 +144,7 @@ impl Plan {
             return wrong(format!("rho {rho} lies outside 0 to 1"));
         }
         for rule in &request.rules {
-            check_rule(rule, ladder, config.num_layers).map_err(|e| e.context(format!("rule {:?}", rule.linears)))?;
+            check_rule(rule, ladder, config).map_err(|e| e.context(format!("rule {:?}", rule.linears)))?;
         }
         let rank_rung = match (request.rank_sparsity, ladder) {
             (_, []) => 0,
@@ -157,10 +157,10 @@ impl Plan {
                 (0..ladder.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
             }
         };
-        let mut linears = Vec::with_capacity(config.num_layers * LinearKind::ALL.len());
+        let mut linears = Vec::with_capacity(config.num_layers * config.linears().len());
         for layer in 0..config.num_layers {
-            for kind in LinearKind::ALL {
-                let (inputs, outputs) = config.linear_shape(kind);
+            for &kind in config.linears() {
+                let LinearShape { inputs, outputs } = config.linear_shape(kind);
                 let (channels, fixed) = (Vec::new(), false);
                 let mut linear = LinearPlan { layer, kind, inputs, outputs, rho, rank: 0, channels, fixed };
                 let mut sparsity = ladder.to_vec();
@@ -224,9 +224,10 @@ impl LinearPlan {
     }
 }
 
-fn check_rule(rule: &Rule, ladder: &[f32], layers: usize) -> Result<()> {
+fn check_rule(rule: &Rule, ladder: &[f32], config: &Config) -> Result<()> {
     let wrong = |message: String| Err(Error::new(Status::InvalidArgument, message));
-    let matched = (0..layers).any(|layer| LinearKind::ALL.iter().any(|&kind| matches(&rule.linears, layer, kind)));
+    let layers = config.num_layers;
+    let matched = (0..layers).any(|layer| config.linears().iter().any(|&kind| matches(&rule.linears, layer, kind)));
     if !matched {
         return wrong(format!("it matches no linear: they are layers.0.q to layers.{}.down", layers - 1));
     }
@@ -255,18 +256,12 @@ mod tests {
 
     fn config() -> Config {
         Config {
-            architecture: "llama".into(),
-            name: "test".into(),
-            vocab_size: 10,
             hidden_size: 576,
             intermediate_size: 1536,
-            num_layers: 2,
             num_heads: 9,
             num_kv_heads: 3,
             head_dim: 64,
-            context_length: 128,
-            rms_norm_eps: 1e-5,
-            tie_word_embeddings: true,
+            ..Config::example()
         }
     }
 

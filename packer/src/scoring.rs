@@ -3,7 +3,7 @@
 use crate::allocate::{self, Calibration, Course};
 use crate::calibrate::Windows;
 use crate::fisher::{self, Fisher};
-use crate::pack::PackOptions;
+use crate::options::PackOptions;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stage::{self, f32_bytes};

@@ -6,7 +6,7 @@ mod support;
 mod tiny;
 
 use rasp::format::{Allocation, ScoreKind};
-use rasp::model::WeightType;
+use rasp::model::{GroupKind, WeightType};
 use rasp::session::Scorer;
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use rasp_packer::{Compensation, PackOptions, Progress, RecipeRequest, Search, Silent, pack};
@@ -74,7 +74,7 @@ fn low_ranks_go_with_one_threshold() {
     let hf = checkpoint("Qwen2ForCausalLM", true);
     let summary = packed(&hf, |o| (o.allocation, o.rho) = (Allocation::Global, 0.6)).unwrap();
     assert!((summary.rungs[1].kept - 0.5).abs() < 0.02, "{summary:?}");
-    assert!(load(&output(&hf)).layers()[0].gate_up.linears()[0].rank() > 0);
+    assert!(load(&output(&hf)).layers()[0].group(GroupKind::GateUp).linears()[0].rank() > 0);
 }
 
 #[test]

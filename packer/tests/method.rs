@@ -5,11 +5,10 @@
 //! well; without either there is nothing to compare and the test says so.
 
 use rasp::format::Allocation;
-use rasp::model::WeightType;
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
 use rasp::{LoadOptions, Model};
-use rasp_packer::{PackOptions, RecipeRequest, Search, Silent, pack};
+use rasp_packer::{PackOptions, RecipeRequest, Silent, pack};
 use std::path::{Path, PathBuf};
 
 const WINDOW: usize = 512;
@@ -40,25 +39,15 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
     let output = folder.path().join("model.rasp");
     let ladder: Vec<f32> = rows.iter().map(|row| row.0).filter(|&s| s > 0.0).collect();
     let options = PackOptions {
-        input: checkpoint(),
-        output: output.clone(),
-        weight_type: WeightType::Bf16,
         calibration: Some(data.join("wikitext2_valid.txt")),
         calibration_tokens: 8 * WINDOW,
         sparsity: ladder,
         rho,
         allocation: Allocation::Uniform,
-        scores: None,
-        search: Search::NONE,
         tune: 0,
-        search_rho: Search::NONE,
-        dense_prefix: None,
-        compensation: None,
-        quality: None,
-        screen: true,
-        work: None,
         recipe: RecipeRequest::parse(recipe).unwrap(),
-        threads: 1, // The tests of this file run side by side.
+        // One thread: the tests of this file run side by side.
+        ..PackOptions::new(checkpoint(), &output)
     };
     pack(&options, &mut Silent).unwrap();
     let model = Model::load(&output, &LoadOptions { verify: true, ..Default::default() }).unwrap();

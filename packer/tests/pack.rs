@@ -6,10 +6,10 @@ mod support;
 mod tiny;
 
 use rasp::format::{Bytes, File, ScoreKind};
-use rasp::model::{LinearKind, WeightType};
+use rasp::model::{Affine, LinearKind, NormId, Role, WeightType};
 use rasp::session::Scorer;
 use rasp::{Error, LoadOptions, Model, Status};
-use rasp_packer::import::{self, Checkpoint, Norm};
+use rasp_packer::import::{self, Checkpoint};
 use rasp_packer::{PackOptions, RecipeRequest};
 use serde_json::json;
 use std::fs;
@@ -28,12 +28,12 @@ fn log_probs(path: &Path) -> Vec<f64> {
 
 /// The same by the shortest f64 code that follows the papers, from the checkpoint as imported.
 fn naive(c: &Checkpoint) -> Vec<f64> {
-    let config = &c.config;
+    let config = c.config();
     let (h, dim, heads) = (config.hidden_size, config.head_dim, config.num_heads);
     let wide = |x: Vec<f32>| x.into_iter().map(f64::from).collect::<Vec<f64>>();
     let norm = |x: &[f64], which| {
         let mean = x.iter().map(|x| x * x).sum::<f64>() / h as f64;
-        let weight = wide(c.norm(which).unwrap());
+        let weight = wide(c.vector(which).unwrap().unwrap());
         x.iter().zip(weight).map(|(x, w)| x / (mean + f64::from(config.rms_norm_eps)).sqrt() * w).collect::<Vec<_>>()
     };
     let linear = |x: &[f64], layer, kind| {
@@ -46,7 +46,7 @@ fn naive(c: &Checkpoint) -> Vec<f64> {
     let rotate = |x: &mut [f64], position: usize| {
         for head in x.chunks_exact_mut(dim) {
             for i in 0..dim / 2 {
-                let (sin, cos) = (position as f64 * f64::from(config.rope_inv_freq[i])).sin_cos();
+                let (sin, cos) = (position as f64 * f64::from(c.shape.ropes[0][i])).sin_cos();
                 let (a, b) = (head[i], head[i + dim / 2]);
                 (head[i], head[i + dim / 2]) = (a * cos - b * sin, b * cos + a * sin);
             }
@@ -60,7 +60,7 @@ fn naive(c: &Checkpoint) -> Vec<f64> {
     for (position, pair) in TOKENS.windows(2).enumerate() {
         let mut x = embedding[pair[0] as usize * h..][..h].to_vec();
         for layer in 0..config.num_layers {
-            let n = norm(&x, Norm::AttnNorm(layer));
+            let n = norm(&x, Role::Norm(layer, NormId::Attn, Affine::Gain));
             let mut q = linear(&n, layer, LinearKind::Q);
             let mut k = linear(&n, layer, LinearKind::K);
             rotate(&mut q, position);
@@ -78,13 +78,13 @@ fn naive(c: &Checkpoint) -> Vec<f64> {
                 );
             }
             x.iter_mut().zip(linear(&attention, layer, LinearKind::O)).for_each(|(x, o)| *x += o);
-            let n = norm(&x, Norm::MlpNorm(layer));
+            let n = norm(&x, Role::Norm(layer, NormId::Mlp, Affine::Gain));
             let gate = linear(&n, layer, LinearKind::Gate);
             let up = linear(&n, layer, LinearKind::Up);
             let act: Vec<f64> = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
             x.iter_mut().zip(linear(&act, layer, LinearKind::Down)).for_each(|(x, d)| *x += d);
         }
-        let n = norm(&x, Norm::Final);
+        let n = norm(&x, Role::FinalNorm(Affine::Gain));
         let logits: Vec<f64> = head.chunks_exact(h).map(|row| row.iter().zip(&n).map(|(w, x)| w * x).sum()).collect();
         let sum: f64 = logits.iter().map(|l| l.exp()).sum();
         result.push(logits[pair[1] as usize] - sum.ln());
@@ -205,7 +205,15 @@ fn a_weight_damaged_later_is_found_by_verify_and_by_the_logits() {
     // NaN in row 2, column 5 of [64, 32].
     let at = start + 2 * (2 * HIDDEN + 5);
     bytes[at..at + 2].copy_from_slice(&0x7fc0u16.to_le_bytes());
-    let load = |verify| Model::from_bytes(Bytes::copy(&bytes).unwrap(), &LoadOptions { verify, ..Default::default() });
+    let load = |bytes: &[u8], verify| {
+        Model::from_bytes(Bytes::copy(bytes).unwrap(), &LoadOptions { verify, ..Default::default() })
+    };
+    let error = load(&bytes, true).err().unwrap();
+    assert!(error.status() == Status::BadFile && error.message().contains("layers.1.down"), "{error}");
+    // A file that was packed before there were checksums.
+    let key = bytes.windows(10).position(|name| name == b"rasp.xxh64").unwrap();
+    bytes[key] = b'w';
+    let load = |verify| load(&bytes, verify);
     let error = load(true).err().unwrap();
     assert_eq!(error.status(), Status::NonFinite);
     assert!(error.message().contains("layers.1.down, row 2, column 5"), "{error}");
@@ -263,7 +271,7 @@ fn damaged_files_are_refused_and_never_crash() {
     change("format", "pt", Status::BadFile);
     change("rasp.version", "1", Status::UnsupportedVersion);
     change("rasp.config", "{", Status::BadFile);
-    change("rasp.config", &config.replace("qwen2", "mamba"), Status::Unsupported);
+    change("rasp.config", &config.replacen('{', "{\"block\":{\"experts\":8},", 1), Status::Unsupported);
     change("rasp.config", &config.replace("\"num_heads\":4", "\"num_heads\":3"), Status::BadFile);
     change("rasp.config", &config.replace("\"num_heads\":4", "\"num_heads\":0"), Status::BadFile);
     change("rasp.config", &config.replace("\"hidden_size\":32", "\"hidden_size\":99999999999"), Status::BadFile);

@@ -5,13 +5,13 @@
 mod support;
 
 use half::f16;
-use rasp::format::{Allocation, Bytes, Dtype, File, channel_rows};
+use rasp::format::{Allocation, Bytes, Dtype, File, LinearShape, channel_rows};
 use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use rasp_packer::import::{self, Checkpoint};
-use rasp_packer::{PackOptions, RecipeRequest, Search, Silent, Summary, pack};
+use rasp_packer::{PackOptions, Silent, Summary, pack};
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::*;
@@ -111,25 +111,12 @@ impl Gguf {
 
 fn options(input: &Path, output: &Path, weight_type: WeightType) -> PackOptions {
     PackOptions {
-        input: input.to_path_buf(),
-        output: output.to_path_buf(),
         weight_type,
-        calibration: None,
         calibration_tokens: 256,
         sparsity: vec![],
-        rho: 1.0,
         allocation: Allocation::Uniform,
-        scores: None,
-        search: Search::NONE,
         tune: 0,
-        search_rho: Search::NONE,
-        dense_prefix: None,
-        compensation: None,
-        quality: None,
-        screen: true,
-        work: None,
-        recipe: RecipeRequest::default(),
-        threads: 1,
+        ..PackOptions::new(input, output)
     }
 }
 
@@ -188,11 +175,13 @@ impl Packed {
 
     /// A linear's weights `[out, in]`.
     fn linear(&self, checkpoint: &Checkpoint, layer: usize, kind: LinearKind, quant: QuantType) -> Vec<f32> {
-        let group = GroupKind::ALL.into_iter().find(|g| g.linears().contains(&kind)).unwrap();
-        let shape = |kind| checkpoint.config.linear_shape(kind);
-        let width: usize = group.linears().iter().map(|&l| shape(l).0).sum();
-        let before = group.linears().iter().take_while(|&&l| l != kind).map(|&l| shape(l).0).sum::<usize>();
-        let (outputs, inputs) = shape(kind);
+        let config = checkpoint.config();
+        let group = GroupKind::ALL.into_iter().find(|g| config.group_linears(*g).contains(&kind)).unwrap();
+        let shape = |kind| config.linear_shape(kind);
+        let width = config.group_shape(group).outputs;
+        let before =
+            config.group_linears(group).iter().take_while(|&&l| l != kind).map(|&l| shape(l).outputs).sum::<usize>();
+        let LinearShape { inputs, outputs } = shape(kind);
         let name = format!("layers.{layer}.{}", group.name());
         let (dtype, packed) = if quant == QuantType::Q8 { (Dtype::I8, width) } else { (Dtype::U8, width / 2) };
         let described = self.file.describe(&name).unwrap();
@@ -323,7 +312,8 @@ fn what_is_packed_computes_what_went_in() {
         let worst = gguf.log_probs().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(worst < allowed, "{what}: {worst}");
     };
-    close(1e-3, "q8");
+    // Weights are as they were: what differs is that inputs have 8 bits, 15 where there is an outlier.
+    close(0.05, "q8");
     // With a low rank the residual is rounded, to 8 bits.
     let summary = gguf.pack(WeightType::Q8, |o| (o.sparsity, o.rho) = (vec![0.5], 0.6)).unwrap();
     close(0.1, "q8 with a low rank");
@@ -488,7 +478,7 @@ fn a_real_model_arrives_as_it_was() {
         assert!(packed.linear(&checkpoint, layer, linear, QuantType::Q4) == expected, "{layer} {linear:?}");
     }
     let found = packed.rows("embed_tokens");
-    let hidden = checkpoint.config.hidden_size;
+    let hidden = checkpoint.config().hidden_size;
     for start in [0, 4000, 49000] {
         let rows = start..start + 152;
         let expected = checkpoint.embedding_rows(rows.clone()).unwrap();

@@ -4,52 +4,40 @@ use super::{Stage, u16_bytes};
 use crate::quantize::quantize;
 use rasp::Result;
 use rasp::format::{Dtype, TensorSpec, Writer};
-use rasp::model::QuantType;
+use rasp::model::{QuantType, Role};
 use std::ops::Range;
 
 /// Rows in memory at once.
 const ROWS: usize = 4096;
 
 impl Stage<'_> {
-    /// In the order in which [`write_embeddings`](Stage::write_embeddings) writes them.
-    pub(super) fn embedding_tensors(&self) -> Vec<TensorSpec> {
-        let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
-        let matrices: &[&str] =
-            if self.config.tie_word_embeddings { &["embed_tokens"] } else { &["embed_tokens", "lm_head"] };
-        let mut specs = Vec::new();
-        let mut add = |name: String, dtype: Dtype, shape: &[usize]| specs.push(TensorSpec::new(name, dtype, shape));
-        if self.weight_type.quant().is_some() {
-            for name in matrices {
-                add(name.to_string(), Dtype::I8, &[vocab, hidden]);
-                add(format!("{name}.scale"), Dtype::F16, &[vocab, hidden / self.weight_type.block_unit()]);
-            }
-            return specs;
+    /// The tensors of the embedding or the head, in the order in which [`write_rows`](Stage::write_rows) writes them.
+    pub(super) fn row_tensors(&self, role: Role) -> Vec<TensorSpec> {
+        let (name, shape) = (role.name(self.config), role.shape(self.config));
+        if self.weight_type.quant().is_none() {
+            return vec![TensorSpec::new(name, self.weight_type.dtype(), &shape)];
         }
-        for name in matrices {
-            add(name.to_string(), self.weight_type.dtype(), &[vocab, hidden]);
-        }
-        specs
+        let scale =
+            TensorSpec::new(format!("{name}.scale"), Dtype::F16, &[shape[0], shape[1] / self.weight_type.block_unit()]);
+        vec![TensorSpec::new(name, Dtype::I8, &shape), scale]
     }
 
-    pub(super) fn write_embeddings(&self, writer: &mut Writer) -> Result<()> {
-        let c = self.checkpoint;
-        let tied = self.config.tie_word_embeddings;
+    pub(super) fn write_rows(&self, writer: &mut Writer, role: Role) -> Result<()> {
+        let (c, name) = (self.checkpoint, role.name(self.config));
         // `lm_head_rows` has them wherever the head is not tied.
-        let head = |rows: Range<usize>| Ok(c.lm_head_rows(rows)?.unwrap_or_default());
-        if self.weight_type.quant().is_some() {
-            // 8 bits in a file of 4 as well: the embedding costs a token nothing, and the head is where it shows.
-            let embedding_grid = |rows| c.embedding_grid(rows, QuantType::Q8);
-            self.write_whole(writer, "embed_tokens", embedding_grid, |rows| c.embedding_rows(rows))?;
-            if !tied {
-                self.write_whole(writer, "lm_head", |rows| c.lm_head_grid(rows, QuantType::Q8), head)?;
-            }
-            return Ok(());
+        let values = |rows: Range<usize>| match role {
+            Role::LmHead => Ok(c.lm_head_rows(rows)?.unwrap_or_default()),
+            _ => c.embedding_rows(rows),
+        };
+        if self.weight_type.quant().is_none() {
+            return self.write_float(writer, &name, values);
         }
-        self.write_float(writer, "embed_tokens", |rows| c.embedding_rows(rows))?;
-        if !tied {
-            self.write_float(writer, "lm_head", head)?;
-        }
-        Ok(())
+        // 8 bits in a file of 4 as well: the embedding costs a token nothing, and the head is where it shows.
+        let grid = |rows: Range<usize>| match role {
+            Role::LmHead => c.lm_head_grid(rows, QuantType::Q8),
+            _ => c.embedding_grid(rows, QuantType::Q8),
+        };
+        self.write_whole(writer, &name, grid, values)
     }
 
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> {

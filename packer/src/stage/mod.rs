@@ -6,7 +6,7 @@ mod linear;
 mod overwrite;
 
 use crate::grid::GROUP;
-use crate::import::{Checkpoint, Norm};
+use crate::import::Checkpoint;
 use crate::plan::{LinearPlan, Plan};
 use crate::progress::Progress;
 use crate::tokenizer::Compiled;
@@ -14,8 +14,8 @@ use columns::{Columns, nibbles, transposed};
 pub(crate) use linear::Weights;
 use linear::{Linear, StoredFactors};
 pub(crate) use overwrite::replaced;
-use rasp::format::{Config, Dtype, ScoreKind, TensorSpec, Writer, channel_rows};
-use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
+use rasp::format::{Config, Dtype, LinearShape, ScoreKind, TensorSpec, Writer, channel_rows};
+use rasp::model::{GroupKind, QuantType, Role, WeightType, tensors};
 use rasp::{Error, Result, Status};
 
 /// Everything that goes into a file besides the thresholds.
@@ -33,8 +33,8 @@ pub(crate) fn check_shapes(config: &Config, weight_type: WeightType) -> Result<(
         return Ok(());
     }
     let unit = weight_type.block_unit();
-    for kind in LinearKind::ALL {
-        let (inputs, outputs) = config.linear_shape(kind);
+    for &kind in config.linears() {
+        let LinearShape { inputs, outputs } = config.linear_shape(kind);
         for (side, channels) in [("in", inputs), ("out", outputs)] {
             if !channels.is_multiple_of(unit) {
                 return Err(Error::new(
@@ -54,53 +54,56 @@ pub(crate) fn check_shapes(config: &Config, weight_type: WeightType) -> Result<(
 impl Stage<'_> {
     /// The linears of one group of one block, in the order of their columns.
     fn group(&self, layer: usize, kind: GroupKind) -> impl Iterator<Item = &LinearPlan> {
-        let first = layer * LinearKind::ALL.len() + kind.linears()[0] as usize;
-        self.plan.linears[first..first + kind.linears().len()].iter()
+        let kinds = self.config.group_linears(kind);
+        let first = self.config.linear_index(layer, kinds[0]).expect("a linear of this model");
+        self.plan.linears[first..first + kinds.len()].iter()
     }
 
-    fn group_width(&self, layer: usize, kind: GroupKind) -> usize {
-        self.group(layer, kind).map(|l| l.outputs).sum()
+    /// The model's tensors that the checkpoint has, in the order in which the file has them.
+    fn roles(&self) -> impl Iterator<Item = Role> + '_ {
+        tensors(self.config).filter(|&role| !role.is_optional() || self.checkpoint.has(role))
     }
 
     /// All tensors, in the order in which [`write`](Stage::write) writes them.
     pub(crate) fn tensors(&self) -> Vec<TensorSpec> {
-        let (c, float) = (self.config, self.weight_type.float().dtype());
         let mut specs: Vec<TensorSpec> = self.tokenizer.tensors.iter().map(|(spec, _)| spec.clone()).collect();
-        specs.extend(self.embedding_tensors());
-        let mut add = |name: String, dtype: Dtype, shape: &[usize]| specs.push(TensorSpec::new(name, dtype, shape));
-        add("final_norm".into(), Dtype::F32, &[c.hidden_size]);
-        add("rope.inv_freq".into(), Dtype::F32, &[c.head_dim / 2]);
-        for layer in 0..c.num_layers {
-            add(format!("layers.{layer}.attn_norm"), Dtype::F32, &[c.hidden_size]);
-            add(format!("layers.{layer}.mlp_norm"), Dtype::F32, &[c.hidden_size]);
-            for kind in GroupKind::ALL {
-                for l in self.group(layer, kind) {
-                    if self.plan.score != ScoreKind::Magnitude {
-                        add(format!("{}.score", l.name()), Dtype::F32, &[l.inputs]);
-                    }
-                    let (b, a) = (format!("{}.low_rank.b", l.name()), format!("{}.low_rank.a", l.name()));
-                    if l.rank > 0 && self.weight_type.quant().is_some() {
-                        let ranks = self.weight_type.low_rank_rows(l.rank);
-                        add(b.clone(), Dtype::I8, &[l.rank, l.inputs]);
-                        add(format!("{b}.scale"), Dtype::F16, &[l.rank, l.inputs / GROUP]);
-                        add(a.clone(), Dtype::I8, &[ranks, l.outputs]);
-                        add(format!("{a}.scale"), Dtype::F16, &[ranks / GROUP, l.outputs]);
-                    } else if l.rank > 0 {
-                        add(b, float, &[l.rank, l.inputs]);
-                        add(a, float, &[l.rank, l.outputs]);
-                    }
-                }
-                let name = format!("layers.{layer}.{}", kind.name());
-                let (inputs, width) = (c.linear_shape(kind.linears()[0]).0, self.group_width(layer, kind));
-                if kind == GroupKind::Qkv && self.checkpoint.has_bias() {
-                    add(format!("{name}.bias"), Dtype::F32, &[width]);
-                }
-                let packed = self.weight_type.quant().map_or(width, |quant| quant.row_bytes(width));
-                add(name.clone(), self.weight_type.dtype(), &[inputs, packed]);
-                for (part, dtype) in shared_parts(self.weight_type) {
-                    add(format!("{name}.{part}"), *dtype, &[inputs / self.weight_type.block_unit(), width]);
-                }
+        for role in self.roles() {
+            match role {
+                Role::Embedding | Role::LmHead => specs.extend(self.row_tensors(role)),
+                Role::Matrix(layer, kind) => specs.extend(self.group_tensors(layer, kind)),
+                _ => specs.push(TensorSpec::new(role.name(self.config), Dtype::F32, &role.shape(self.config))),
             }
+        }
+        specs
+    }
+
+    /// Scores and factors of a group's linears, and the tensors of its matrix.
+    fn group_tensors(&self, layer: usize, kind: GroupKind) -> Vec<TensorSpec> {
+        let float = self.weight_type.float().dtype();
+        let mut specs = Vec::new();
+        let mut add = |name: String, dtype: Dtype, shape: &[usize]| specs.push(TensorSpec::new(name, dtype, shape));
+        for l in self.group(layer, kind) {
+            if self.plan.score != ScoreKind::Magnitude {
+                add(format!("{}.score", l.name()), Dtype::F32, &[l.inputs]);
+            }
+            let (b, a) = (format!("{}.low_rank.b", l.name()), format!("{}.low_rank.a", l.name()));
+            if l.rank > 0 && self.weight_type.quant().is_some() {
+                let ranks = self.weight_type.low_rank_rows(l.rank);
+                add(b.clone(), Dtype::I8, &[l.rank, l.inputs]);
+                add(format!("{b}.scale"), Dtype::F16, &[l.rank, l.inputs / GROUP]);
+                add(a.clone(), Dtype::I8, &[ranks, l.outputs]);
+                add(format!("{a}.scale"), Dtype::F16, &[ranks / GROUP, l.outputs]);
+            } else if l.rank > 0 {
+                add(b, float, &[l.rank, l.inputs]);
+                add(a, float, &[l.rank, l.outputs]);
+            }
+        }
+        let name = Role::Matrix(layer, kind).name(self.config);
+        let LinearShape { inputs, outputs: width } = self.config.group_shape(kind);
+        let packed = self.weight_type.quant().map_or(width, |quant| quant.row_bytes(width));
+        add(name.clone(), self.weight_type.dtype(), &[inputs, packed]);
+        for (part, dtype) in shared_parts(self.weight_type) {
+            add(format!("{name}.{part}"), *dtype, &[inputs / self.weight_type.block_unit(), width]);
         }
         specs
     }
@@ -111,27 +114,32 @@ impl Stage<'_> {
             writer.tensor(&spec.name, bytes)?;
         }
         progress.begin("writing weights", self.config.num_layers as u64 + 1);
-        self.write_embeddings(writer)?;
-        writer.tensor("final_norm", &f32_bytes(&self.checkpoint.norm(Norm::Final)?))?;
-        writer.tensor("rope.inv_freq", &f32_bytes(&self.checkpoint.config.rope_inv_freq))?;
-        progress.advance(1);
-        for layer in 0..self.config.num_layers {
-            let norm = |which| self.checkpoint.norm(which).map(|n| f32_bytes(&n));
-            writer.tensor(&format!("layers.{layer}.attn_norm"), &norm(Norm::AttnNorm(layer))?)?;
-            writer.tensor(&format!("layers.{layer}.mlp_norm"), &norm(Norm::MlpNorm(layer))?)?;
-            for kind in GroupKind::ALL {
-                self.write_group(writer, layer, kind)?;
+        for role in self.roles() {
+            match role {
+                Role::Embedding | Role::LmHead => self.write_rows(writer, role)?,
+                Role::Matrix(layer, kind) => {
+                    self.write_group(writer, layer, kind)?;
+                    if kind == GroupKind::Down {
+                        progress.advance(1);
+                    }
+                }
+                _ => {
+                    let name = role.name(self.config);
+                    let missing = || Error::new(Status::Internal, format!("the checkpoint has no {name}"));
+                    let values = self.checkpoint.vector(role)?.ok_or_else(missing)?;
+                    writer.tensor(&name, &f32_bytes(&values))?;
+                }
             }
-            progress.advance(1);
         }
+        progress.advance(1);
         progress.end();
         Ok(())
     }
 
     /// One group: scores and factors of its linears, then their weights side by side, input-channel-major.
     fn write_group(&self, writer: &mut Writer, layer: usize, kind: GroupKind) -> Result<()> {
-        let inputs = self.config.linear_shape(kind.linears()[0]).0;
-        let (mut matrices, mut bias) = (Vec::new(), Vec::new());
+        let inputs = self.config.group_shape(kind).inputs;
+        let mut matrices = Vec::new();
         for plan in self.group(layer, kind) {
             let name = plan.name();
             let Linear { weights, norms, factors } = self.linear(layer, plan)?;
@@ -161,15 +169,8 @@ impl Stage<'_> {
                 }
             }
             matrices.push(weights);
-            match self.checkpoint.bias(layer, plan.kind)? {
-                Some(own) => bias.extend(own),
-                None => bias.resize(bias.len() + plan.outputs, 0.0),
-            }
         }
-        let name = format!("layers.{layer}.{}", kind.name());
-        if kind == GroupKind::Qkv && self.checkpoint.has_bias() {
-            writer.tensor(&format!("{name}.bias"), &f32_bytes(&bias))?;
-        }
+        let name = Role::Matrix(layer, kind).name(self.config);
         let tensors = matrix_tensors(&name, self.weight_type).into_iter();
         for (name, bytes) in tensors.zip(matrix_bytes(matrices, inputs, self.weight_type)) {
             writer.tensor(&name, &bytes)?;
@@ -246,20 +247,7 @@ mod tests {
 
     #[test]
     fn whole_numbers_need_channels_by_32() {
-        let config = Config {
-            architecture: "llama".into(),
-            name: "test".into(),
-            vocab_size: 10,
-            hidden_size: 64,
-            intermediate_size: 96,
-            num_layers: 1,
-            num_heads: 4,
-            num_kv_heads: 2,
-            head_dim: 16,
-            context_length: 128,
-            rms_norm_eps: 1e-5,
-            tie_word_embeddings: true,
-        };
+        let config = Config::example();
         let check = |config: &Config| {
             assert!(WeightType::ALL[..2].iter().all(|&t| check_shapes(config, t).is_ok()));
             check_shapes(config, WeightType::Q4)

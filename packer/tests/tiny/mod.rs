@@ -2,8 +2,7 @@
 
 use crate::support::*;
 use rasp::format::Allocation;
-use rasp::model::WeightType;
-use rasp_packer::{PackOptions, RecipeRequest, Search, Silent, Summary, pack};
+use rasp_packer::{PackOptions, Silent, Summary, pack};
 use safetensors::Dtype;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -46,25 +45,12 @@ pub fn checkpoint(class: &str, tied: bool) -> HfDir {
 
 pub fn options(hf: &HfDir, output: &Path) -> PackOptions {
     PackOptions {
-        input: hf.path().to_path_buf(),
-        output: output.to_path_buf(),
-        weight_type: WeightType::Bf16,
         calibration: Some(hf.path().join("calibration.txt")),
         calibration_tokens: 256,
         sparsity: vec![0.3, 0.5],
-        rho: 1.0,
         allocation: Allocation::Uniform,
-        scores: None,
-        search: Search::NONE,
         tune: 0,
-        search_rho: Search::NONE,
-        dense_prefix: None,
-        compensation: None,
-        quality: None,
-        screen: true,
-        work: None,
-        recipe: RecipeRequest::default(),
-        threads: 1,
+        ..PackOptions::new(hf.path(), output)
     }
 }
 

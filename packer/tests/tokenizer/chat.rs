@@ -16,7 +16,7 @@ fn render(template: &str, messages: &[Message]) -> rasp::Result<String> {
 #[test]
 fn smollm2() {
     let model = real::model();
-    let tokenizer = open(&compile(&model.tokenizer, model.config.vocab_size).unwrap()).unwrap();
+    let tokenizer = open(&compile(&model.tokenizer, model.config().vocab_size).unwrap()).unwrap();
     let template = ChatTemplate::new(&model.chat_template.unwrap(), &tokenizer).unwrap();
     let system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n";
     assert_eq!(

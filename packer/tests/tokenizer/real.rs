@@ -22,7 +22,7 @@ fn smollm2() -> &'static Pair {
     static PAIR: OnceLock<Pair> = OnceLock::new();
     PAIR.get_or_init(|| {
         let model = model();
-        Pair::new(&model.tokenizer, model.config.vocab_size)
+        Pair::new(&model.tokenizer, model.config().vocab_size)
     })
 }
 

@@ -1,0 +1,94 @@
+//! What to pack, and how.
+
+use crate::allocate::Search;
+use crate::compensate::Compensation;
+use crate::plan::RecipeRequest;
+use rasp::format::Allocation;
+use rasp::model::WeightType;
+use std::path::PathBuf;
+
+/// What to pack, and how.
+#[derive(Clone, Debug)]
+pub struct PackOptions {
+    /// A GGUF file or a Hugging Face directory.
+    pub input: PathBuf,
+    /// The `.rasp` file to make. It appears, or is replaced, only once it is complete.
+    pub output: PathBuf,
+    /// The context that the model is packed for, where its rotary frequencies hang on that (LongRoPE, dynamic NTK), or to
+    /// promise less than it was trained for. `None`: what it was trained for, with LongRoPE the original context.
+    pub context: Option<usize>,
+    /// Element type of the weight matrices.
+    pub weight_type: WeightType,
+    /// A text file to calibrate on. `None`: the model writes its own text.
+    pub calibration: Option<PathBuf>,
+    /// Tokens to calibrate on.
+    pub calibration_tokens: usize,
+    /// The ladder of sparsities, ascending. Empty: a dense file, which needs no calibration.
+    pub sparsity: Vec<f32>,
+    /// Share of every linear's budget that goes to input channels; the rest pays for a low rank.
+    pub rho: f32,
+    /// How a rung's sparsity is shared out among the linears.
+    pub allocation: Allocation,
+    /// A packed file of the same model whose scores are taken over, in place of measuring them: scores that took long to
+    /// tune serve every element type.
+    pub scores: Option<PathBuf>,
+    /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
+    pub search: Search,
+    /// Steps of gradient descent that fit the scores to what dropping channels does to the model's predictions; 0 for none;
+    /// for [`Allocation::Global`]. A window of 512 tokens a step: those calibrated on, then the text behind them as far as it
+    /// lasts, then from the beginning again.
+    pub tune: usize,
+    /// How long to search ρ of every linear, in place of [`rho`](PackOptions::rho).
+    pub search_rho: Search,
+    /// Positions at the beginning of a context whose tokens always pass densely. `None`: 1 with
+    /// [`Allocation::Global`], which prices no attention sink, else 0.
+    pub dense_prefix: Option<usize>,
+    /// Weights that make up for what one rung drops.
+    pub compensation: Option<Compensation>,
+    /// Exceptions from that, linear by linear.
+    pub recipe: RecipeRequest,
+    /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting becomes
+    /// the file's default.
+    pub quality: Option<f64>,
+    /// Whether the file gets a screen of its head, by which greedy tokens and small top k find the largest logits while
+    /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.
+    pub screen: bool,
+    /// Where to keep what long steps have found, so that an interrupted run can go on.
+    pub work: Option<PathBuf>,
+    /// Threads, the engine's and the packer's own.
+    pub threads: usize,
+}
+
+impl PackOptions {
+    /// What `rasp pack INPUT -o OUTPUT` does, on one thread.
+    pub fn new(input: impl Into<PathBuf>, output: impl Into<PathBuf>) -> PackOptions {
+        PackOptions {
+            input: input.into(),
+            output: output.into(),
+            context: None,
+            weight_type: WeightType::Bf16,
+            calibration: None,
+            calibration_tokens: PackOptions::CALIBRATION_TOKENS,
+            sparsity: vec![0.3, 0.4, 0.5, 0.6, 0.7],
+            rho: 1.0,
+            allocation: Allocation::Global,
+            scores: None,
+            search: Search::NONE,
+            tune: PackOptions::TUNE,
+            search_rho: Search::NONE,
+            dense_prefix: None,
+            compensation: None,
+            recipe: RecipeRequest::default(),
+            quality: None,
+            screen: true,
+            work: None,
+            threads: 1,
+        }
+    }
+
+    /// Tokens to calibrate on that give most of what there is to gain.
+    pub const CALIBRATION_TOKENS: usize = 4096;
+
+    /// Steps of [`tune`](PackOptions::tune) that give most of what there is to gain (`docs/quality.md`).
+    pub const TUNE: usize = 24;
+}
