@@ -1,0 +1,89 @@
+//! Cases packed, and run through the engine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rasp::format::Allocation;
+use rasp::model::WeightType;
+use rasp::session::{KvType, Scorer};
+use rasp::{LoadOptions, Model, Result, Session, SessionOptions};
+use rasp_packer::{PackOptions, Silent, pack};
+
+use super::case::Case;
+
+/// What a sparse token may read in these tests.
+pub const SPARSITY: f32 = 0.5;
+/// Text enough to calibrate on.
+const TEXT: &str = "It was a bright cold day in April, and the clocks were striking thirteen. An owl sat on a fence \
+                    and thought of the rain, the wind and the long road to the sea. In the end nothing came of it. ";
+
+/// A case in a folder of its own, its packed file beside it.
+pub struct Packed {
+    pub case: Case,
+    pub model: Arc<Model>,
+}
+
+/// The folder of a case, empty.
+pub fn folder(test: &str, case: &Case) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("families").join(test).join(&case.name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// How every case is packed: dense, and for one sparsity.
+fn options(case: &Case, folder: &Path) -> PackOptions {
+    let weight_type = match case.weight_type.as_str() {
+        "bf16" => WeightType::Bf16,
+        "f16" => WeightType::F16,
+        other => panic!("{}: no weights of type {other}", case.name),
+    };
+    PackOptions {
+        context: case.context,
+        weight_type,
+        calibration: Some(folder.join("calibration.txt")),
+        calibration_tokens: 128,
+        sparsity: vec![SPARSITY],
+        allocation: Allocation::Uniform,
+        tune: 0,
+        ..PackOptions::new(folder, folder.join("out.rasp"))
+    }
+}
+
+impl Packed {
+    /// Writes the checkpoint and packs it as `change` says.
+    pub fn with(test: &str, case: Case, change: impl FnOnce(&mut PackOptions)) -> Result<Packed> {
+        let folder = folder(test, &case);
+        case.write(&folder);
+        fs::write(folder.join("calibration.txt"), TEXT.repeat(8)).unwrap();
+        let mut options = options(&case, &folder);
+        change(&mut options);
+        pack(&options, &mut Silent)?;
+        let model = Model::load(&options.output, &LoadOptions { verify: true, ..Default::default() })?;
+        Ok(Packed { case, model })
+    }
+
+    /// Room for the tokens of a case.
+    pub fn context(&self) -> usize {
+        self.model.config().context_length.min(64)
+    }
+
+    /// A session whose cache rounds nothing.
+    pub fn session(&self) -> Session {
+        let options = SessionOptions { context: self.context(), kv_type: KvType::F32, ..Default::default() };
+        Session::open(self.model.clone(), &options).unwrap()
+    }
+
+    /// The logits behind each token, in one pass: `[tokens, vocab]`, dense before token `sparse_from`.
+    pub fn logits(&self, sparsity: f32, sparse_from: usize) -> Result<Vec<Vec<f32>>> {
+        let mut scorer = Scorer::exact(self.model.clone(), self.context(), 1)?;
+        scorer.set_sparsity(sparsity)?;
+        let mut rows = Vec::new();
+        scorer.logits(&self.case.tokens, sparse_from, |_, logits| {
+            rows.push(logits.to_vec());
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+}
