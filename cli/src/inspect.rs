@@ -1,8 +1,8 @@
 //! `rasp inspect`: what a file holds.
 
 use crate::number;
-use rasp::format::{Bytes, Dtype, File, LinearRecipe};
-use rasp::model::{Linear, LinearKind, LoadOptions};
+use rasp::format::{Bytes, Dtype, File, LinearRecipe, LinearShape};
+use rasp::model::{Linear, LoadOptions};
 use rasp::{Model, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ impl Sizes {
             };
             let place = match of {
                 _ if name.starts_with("tokenizer.") => &mut sizes.tokenizer,
-                _ if name.starts_with("pad.") || name == "rope.inv_freq" => continue,
+                _ if name.starts_with("pad.") || name.starts_with("rope.") => continue,
                 _ if name.contains(".low_rank.") => &mut sizes.low_rank,
                 _ if last == "score" => &mut sizes.scores,
                 "embed_tokens" => &mut sizes.embedding,
@@ -86,7 +86,7 @@ impl Sizes {
 /// All linears in order, with their names, input channels and recipes.
 pub fn linears(model: &Model) -> impl Iterator<Item = (String, &Linear, usize, &LinearRecipe)> {
     model.layers().iter().enumerate().flat_map(move |(n, layer)| {
-        layer.groups().into_iter().flat_map(move |group| {
+        layer.groups().iter().flat_map(move |group| {
             group.linears().iter().filter_map(move |linear| {
                 let name = format!("layers.{n}.{}", linear.kind().name());
                 let recipe = model.recipe().linears.get(&name)?;
@@ -131,10 +131,14 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
     let (c, recipe, dtype) = (model.config(), model.recipe(), model.weight_type());
     let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
     let mut text = format!("{}\n\n", c.name);
-    let shapes = LinearKind::ALL.map(|kind| {
-        let (input, output) = c.linear_shape(kind);
-        format!("{} {input}→{output}", kind.name())
-    });
+    let shapes: Vec<String> = c
+        .linears()
+        .iter()
+        .map(|&kind| {
+            let LinearShape { inputs, outputs } = c.linear_shape(kind);
+            format!("{} {inputs}→{outputs}", kind.name())
+        })
+        .collect();
     let tied = if c.tie_word_embeddings { ", the head is the embedding" } else { "" };
     for (name, value) in [
         ("architecture", c.architecture.clone()),
@@ -193,11 +197,12 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
             text += &format!(", perplexity {:+.1}% on held-back text", loss * 100.0);
         }
         text += "\nlayer";
-        for kind in LinearKind::ALL {
+        for kind in c.linears() {
             text += &format!("{:>width$}", kind.name());
         }
+        let kinds = c.linears().len();
         for (place, (_, _, _, linear)) in linears(model).enumerate() {
-            let (layer, column) = (place / LinearKind::ALL.len(), place % LinearKind::ALL.len());
+            let (layer, column) = (place / kinds, place % kinds);
             if column == 0 {
                 text += &format!("\n{layer:>5}");
             }

@@ -55,8 +55,12 @@ pub(crate) fn text_tokens(model: &Model, text: &str, limit: usize) -> Result<Vec
     if tokens.is_empty() {
         return Err(Error::new(Status::InvalidArgument, "the calibration text is empty"));
     }
-    tokens.truncate(limit);
     let window = window_len(model);
+    if let (Some(bos), 2..) = (model.tokenizer().leading_bos(), window) {
+        // Each window passes alone, as a text of its own does.
+        tokens = tokens.chunks(window - 1).flat_map(|text| [bos].into_iter().chain(text.iter().copied())).collect();
+    }
+    tokens.truncate(limit);
     if tokens.len() > window {
         tokens.truncate(tokens.len() / window * window);
     }

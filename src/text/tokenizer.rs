@@ -227,6 +227,11 @@ impl Tokenizer {
         self.settings.bos
     }
 
+    /// The same, if it is put before every text.
+    pub fn leading_bos(&self) -> Option<u32> {
+        self.bos().filter(|bos| self.settings.prefix.first() == Some(bos))
+    }
+
     /// The token that ends a text, as the chat template names it.
     pub fn eos(&self) -> Option<u32> {
         self.settings.eos

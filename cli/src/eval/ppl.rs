@@ -5,14 +5,16 @@ use crate::progress::Reporter;
 use crate::{number, parse_count};
 use rasp::session::{KvType, Scorer};
 use rasp::text::EncodeOptions;
-use rasp::{Error, Result, SessionOptions, Status};
+use rasp::{Error, Model, Result, SessionOptions, Status};
 use rasp_packer::Progress;
 use serde_json::json;
 use std::path::PathBuf;
 
 /// The text is tokenized whole, without special tokens, and cut into windows `[ctx·i, ctx·i + ctx)`, each passed alone
-/// from position 0; a last piece shorter than a window is left out. All `ctx − 1` predictions of a window are scored
-/// under every protocol; for `decode` the first half of each window is the prompt.
+/// from position 0; a last piece shorter than a window is left out. Where the tokenizer puts a token before every text, it
+/// stands before every window as one of its `ctx` tokens (`--no-bos`: none does; `--bos`: fails where there is none). All
+/// `ctx − 1` predictions of a window are scored under every protocol, but for those before `--from`; for `decode` the first
+/// half of each window is the prompt.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model
@@ -26,6 +28,15 @@ pub struct Args {
     /// Windows to score (default: all)
     #[arg(long, value_name = "N", value_parser = parse_count)]
     windows: Option<usize>,
+    /// Put the beginning-of-text token before each window (default: if the tokenizer puts it before a text)
+    #[arg(long, overrides_with = "no_bos")]
+    bos: bool,
+    /// Put nothing before a window
+    #[arg(long)]
+    no_bos: bool,
+    /// Score what is predicted for positions from this one on, counted from 0 in each window
+    #[arg(long, value_name = "POSITION", default_value_t = 1, value_parser = parse_count)]
+    from: usize,
     /// Sparsity of sparse tokens
     #[arg(long, default_value_t = 0.0, value_parser = crate::parse_sparsity)]
     sparsity: f32,
@@ -48,10 +59,16 @@ pub fn run(args: &Args) -> Result<()> {
     if args.ctx < 2 {
         return Err(Error::new(Status::InvalidArgument, "--ctx must be at least 2: one token to predict another"));
     }
+    if args.from >= args.ctx {
+        let message = format!("--from {}: a window has positions 0 to {}", args.from, args.ctx - 1);
+        return Err(Error::new(Status::InvalidArgument, message));
+    }
     let mut tokens = Vec::new();
     let options = EncodeOptions { add_special: false, parse_special: false };
     model.tokenizer().encode(&crate::read_text(&args.text)?, options, &mut tokens)?;
-    let count = (tokens.len() / args.ctx).min(args.windows.unwrap_or(usize::MAX));
+    let bos = bos(&model, args)?;
+    let windows = windows(&tokens, args.ctx, bos);
+    let count = windows.len().min(args.windows.unwrap_or(usize::MAX));
     if count == 0 {
         let message = format!("{} has {} tokens, a window takes {}", args.text.display(), tokens.len(), args.ctx);
         return Err(Error::new(Status::InvalidArgument, message));
@@ -69,35 +86,57 @@ pub fn run(args: &Args) -> Result<()> {
         progress.note(&format!("the text has {count} whole windows, fewer than the {asked} asked for"));
     }
     progress.begin("scoring windows", count as u64);
-    let (nll, scored) = nll(&mut scorer, tokens.chunks_exact(args.ctx).take(count), sparse_from, &mut progress)?;
+    let (nll, scored) = nll(&mut scorer, windows.take(count), sparse_from, args.from, &mut progress)?;
     progress.end();
     let (ppl, kept) = (nll.exp(), kept(&mut scorer));
     if args.json {
         return crate::put_json(&json!({
             "ppl": ppl, "nll": nll, "tokens": scored, "windows": count, "ctx": args.ctx,
+            "bos": bos.is_some(), "from": args.from,
             "sparsity": number(args.sparsity), "kept": kept, "protocol": args.protocol.name(),
         }));
     }
     crate::put(&format!(
-        "perplexity {ppl:.3} over {scored} tokens in {count} windows of {}; sparsity {}, {}, {:.1}% of linear weights \
+        "perplexity {ppl:.3} over {scored} tokens in {count} windows of {}{}; sparsity {}, {}, {:.1}% of linear weights \
          read by sparse tokens\n",
         args.ctx,
+        if bos.is_some() { ", the beginning of a text before each" } else { "" },
         args.sparsity,
         args.protocol.name(),
         kept * 100.0
     ))
 }
 
-/// The mean negative log-likelihood of all predictions of these windows, and their number.
-pub fn nll<'a>(
+/// The token that stands before each window, if one does.
+fn bos(model: &Model, args: &Args) -> Result<Option<u32>> {
+    let tokenizer = model.tokenizer();
+    match (args.bos, args.no_bos) {
+        (true, _) => tokenizer.bos().map(Some).ok_or_else(|| {
+            Error::new(Status::InvalidArgument, "--bos: the tokenizer has no token for the beginning of a text")
+        }),
+        (false, true) => Ok(None),
+        (false, false) => Ok(tokenizer.leading_bos()),
+    }
+}
+
+/// Whole windows of `ctx` tokens of a text, `bos` in front of each.
+pub fn windows(tokens: &[u32], ctx: usize, bos: Option<u32>) -> impl ExactSizeIterator<Item = Vec<u32>> + '_ {
+    let texts = tokens.chunks_exact(ctx - usize::from(bos.is_some()));
+    texts.map(move |text| bos.iter().chain(text).copied().collect())
+}
+
+/// The mean negative log-likelihood of what is predicted for positions from `from` on of these windows, and how many that
+/// is.
+pub fn nll(
     scorer: &mut Scorer,
-    windows: impl Iterator<Item = &'a [u32]>,
+    windows: impl Iterator<Item = Vec<u32>>,
     sparse_from: usize,
+    from: usize,
     progress: &mut Reporter,
 ) -> Result<(f64, u64)> {
     let (mut sum, mut scored) = (0.0, 0u64);
     for window in windows {
-        for score in scorer.score(window, sparse_from)? {
+        for score in &scorer.score(&window, sparse_from)?[from - 1..] {
             sum -= score.log_prob;
             scored += 1;
         }

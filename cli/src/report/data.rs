@@ -3,7 +3,6 @@
 use crate::inspect::{Sizes, linears};
 use crate::number;
 use rasp::format::{Bytes, File};
-use rasp::model::LinearKind;
 use rasp::{Model, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -119,7 +118,7 @@ impl Report {
         let linears: Vec<Linear> = linears(model)
             .enumerate()
             .map(|(place, (_, linear, input, recipe))| Linear {
-                layer: place / LinearKind::ALL.len(),
+                layer: place / config.linears().len(),
                 kind: linear.kind().name(),
                 input,
                 output: linear.columns().len(),

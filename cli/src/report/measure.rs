@@ -53,7 +53,9 @@ pub fn quality(model: &Arc<Model>, report: &mut Report, path: &Path, windows: us
     let mut tokens = Vec::new();
     let options = EncodeOptions { add_special: false, parse_special: false };
     model.tokenizer().encode(&crate::read_text(path)?, options, &mut tokens)?;
-    let count = (tokens.len() / ctx).min(windows);
+    let bos = model.tokenizer().leading_bos();
+    let whole = || ppl::windows(&tokens, ctx, bos);
+    let count = whole().len().min(windows);
     if count == 0 {
         let message = format!("{} has {} tokens, a window takes {ctx}", path.display(), tokens.len());
         return Err(Error::new(Status::InvalidArgument, message));
@@ -64,7 +66,7 @@ pub fn quality(model: &Arc<Model>, report: &mut Report, path: &Path, windows: us
     for setting in &mut report.settings {
         scorer.set_sparsity(setting.sparsity as f32)?;
         let sparse_from = if setting.sparsity == 0.0 { ctx } else { 0 };
-        let (nll, _) = ppl::nll(&mut scorer, tokens.chunks_exact(ctx).take(count), sparse_from, &mut progress)?;
+        let (nll, _) = ppl::nll(&mut scorer, whole().take(count), sparse_from, 1, &mut progress)?;
         (setting.perplexity, setting.kept) = (Some(nll.exp()), Some(kept(&mut scorer)));
     }
     progress.end();

@@ -3,7 +3,6 @@
 use super::chart::{Axis, Point, chart};
 use super::data::{Linear, Report, Setting, trimmed};
 use super::html::escape;
-use rasp::model::LinearKind;
 
 /// Numbers that a table lacks.
 const NONE: &str = "–";
@@ -137,10 +136,13 @@ pub fn charts(report: &Report) -> String {
 
 /// A grid with a row a layer and a column a kind of linear.
 fn grid(report: &Report, caption: &str, cell: impl Fn(&Linear) -> String) -> String {
-    let heads: String = LinearKind::ALL.map(|kind| format!("<th scope=\"col\">{}</th>", kind.name())).concat();
+    // The first layer's linears are those of all.
+    let kinds = report.linears.iter().take_while(|linear| linear.layer == 0);
+    let heads: Vec<String> = kinds.map(|linear| format!("<th scope=\"col\">{}</th>", linear.kind)).collect();
+    let (width, heads) = (heads.len().max(1), heads.concat());
     let rows: String = report
         .linears
-        .chunks(LinearKind::ALL.len())
+        .chunks(width)
         .enumerate()
         .map(|(layer, linears)| {
             format!("<tr><th scope=\"row\">{layer}</th>{}</tr>\n", linears.iter().map(&cell).collect::<String>())

@@ -33,12 +33,21 @@ fn ppl(args: &[&str]) -> Value {
 #[test]
 fn ppl_has_exactly_the_keys_of_the_contract() {
     let dense = ppl(&[]);
-    assert_eq!(keys(&dense), ["ctx", "kept", "nll", "ppl", "protocol", "sparsity", "tokens", "windows"]);
+    assert_eq!(keys(&dense), ["bos", "ctx", "from", "kept", "nll", "ppl", "protocol", "sparsity", "tokens", "windows"]);
     // 640 bytes are 640 tokens.
     assert_eq!((&dense["windows"], &dense["tokens"], &dense["ctx"]), (&json!(10), &json!(630), &json!(64)));
     assert_eq!((&dense["kept"], &dense["sparsity"]), (&json!(1.0), &json!(0.0)));
     let (ppl, nll) = (dense["ppl"].as_f64().unwrap(), dense["nll"].as_f64().unwrap());
     assert!((ppl - nll.exp()).abs() < 1e-9 && (100.0..600.0).contains(&ppl), "{dense}");
+    assert_eq!((&dense["bos"], &dense["from"]), (&json!(false), &json!(1)));
+}
+
+#[test]
+fn windows_may_be_scored_in_part() {
+    let dense = ppl(&[]);
+    let late = ppl(&["--from", "33"]);
+    assert_eq!((&late["tokens"], &late["windows"], &late["from"]), (&json!(310), &dense["windows"], &json!(33)));
+    assert_eq!(ppl(&["--no-bos"])["ppl"], dense["ppl"]);
 }
 
 #[test]
@@ -75,6 +84,9 @@ fn ppl_of_wrong_input_says_what_is_wrong() {
     fails(&eval(&["--text", path, "--ctx", "64"]), 1, &["short.txt", "21 tokens", "64"]);
     fails(&eval(&["--text", path, "--ctx", "8", "--sparsity", "0.6"]), 1, &["sparsity 0.6", "0 to 0.5"]);
     fails(&eval(&["--text", path, "--ctx", "1"]), 1, &["--ctx"]);
+    fails(&eval(&["--text", path, "--ctx", "8", "--bos"]), 1, &["--bos", "no token"]);
+    fails(&eval(&["--text", path, "--ctx", "8", "--from", "8"]), 1, &["--from 8", "0 to 7"]);
+    fails(&eval(&["--text", path, "--from", "0"]), 2, &["--from"]);
     fails(&eval(&["--text", "nowhere.txt"]), 1, &["nowhere.txt"]);
     fails(&eval(&["--text", path, "--sparsity", "1.5"]), 2, &["--sparsity", "1.5"]);
     fails(&eval(&["--text", path, "--sparsity", "NaN"]), 2, &["--sparsity"]);
