@@ -68,14 +68,14 @@ control() { # TREE PACKAGE SECTION DEPENDS SYNOPSIS, and the description on stdi
     dpkg-deb --root-owner-group --build "$1" "$out" > /dev/null
 }
 control "$runtime" "librasp$abi" libs "$needs" "sparse language models for any program that can call C" << END
-rasp runs Llama-family language models on the CPU inside a game, a robot or
+rasp runs language models on the CPU inside a game, a robot or
 any other program. For each token it reads only the weights that matter.
 .
 This package is the shared library.
 END
 control "$development" librasp-dev libdevel "librasp$abi (= $version-1), libc6-dev" \
     "sparse language models for any program that can call C - development" << END
-rasp runs Llama-family language models on the CPU inside a game, a robot or
+rasp runs language models on the CPU inside a game, a robot or
 any other program. For each token it reads only the weights that matter.
 .
 This package has the headers for C and C++, the static library, and files for
