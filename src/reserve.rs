@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(outcome.err().unwrap().status(), Status::OutOfMemory);
         assert!(dropped.get() && CURRENT.get().is_null());
         assert_eq!(within(64, || Ok(5)).unwrap(), 5);
-        assert_eq!(within(usize::MAX / 4, || Ok(5)).err().unwrap().status(), Status::OutOfMemory);
+        assert_eq!(within(usize::MAX, || Ok(5)).err().unwrap().status(), Status::OutOfMemory);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Activation {
 }
 
 /// `2·√(2/π)`
-pub(crate) const GELU_LINEAR: f32 = 1.595_769_1;
+pub(crate) const GELU_LINEAR: f32 = 1.595_769_2;
 /// `2·√(2/π)·0.044715`
 pub(crate) const GELU_CUBE: f32 = 0.071_354_82;
 /// `0.3275911 / √2`

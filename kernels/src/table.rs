@@ -9,6 +9,11 @@ type Select = unsafe fn(&[f32], Option<&[f32]>, f32, &mut [u32]) -> usize;
 /// `y`, `x`, `score`, `threshold`; returns how many it kept.
 type Mask = unsafe fn(&mut [f32], &[f32], Option<&[f32]>, f32) -> usize;
 
+/// `y`, `x`, `weight`, `bias`, `eps`.
+type LayerNorm = unsafe fn(&mut [f32], &[f32], &[f32], Option<&[f32]>, f32);
+/// `y`, `x`, `up`.
+type Activate = unsafe fn(Activation, &mut [f32], &[f32], Option<&[f32]>);
+
 /// `y`, `x` in whole numbers, its scales, indices (`None`: all), `w`, whether to prefetch far ahead; returns how many groups it read.
 type GemvQ = unsafe fn(&mut [f32], &[i16], &[f32], Option<&[u32]>, Quantized<'_>, bool) -> usize;
 
@@ -29,9 +34,9 @@ pub(crate) struct Table {
     pub select: Select,
     pub mask: Mask,
     pub rms_norm: unsafe fn(&mut [f32], &[f32], &[f32], f32),
-    pub layer_norm: unsafe fn(&mut [f32], &[f32], &[f32], Option<&[f32]>, f32),
+    pub layer_norm: LayerNorm,
     pub softmax: unsafe fn(&mut [f32], f32),
-    pub activate: unsafe fn(Activation, &mut [f32], &[f32], Option<&[f32]>),
+    pub activate: Activate,
     pub soft_cap: unsafe fn(&mut [f32], f32),
     pub add: unsafe fn(&mut [f32], &[f32]),
     pub rope: unsafe fn(&mut [f32], &[f32], &[f32]),

@@ -99,11 +99,11 @@ static void loading(const char *path, const char *folder) {
     version[16] = '9';
     FAILS(rasp_load_bytes(data, size, NULL, &model, &error), RASP_ERROR_UNSUPPORTED_VERSION, "9");
     version[16] = '2';
-    char *family = strstr(data + 8, "\\\"llama\\\"");
-    CHECK(family != NULL);
-    family[2] = 'x';
-    FAILS(rasp_load_bytes(data, size, NULL, &model, &error), RASP_ERROR_UNSUPPORTED, "xlama");
-    family[2] = 'l';
+    char *heads = strstr(data + 8, "\\\"num_heads\\\"");
+    CHECK(heads != NULL);
+    heads[2] = 'x';
+    FAILS(rasp_load_bytes(data, size, NULL, &model, &error), RASP_ERROR_BAD_FILE, "num_heads");
+    heads[2] = 'n';
     CHECK(rasp_load_bytes(data, size, NULL, &model, &error) == RASP_OK);
     rasp_free(model);
     rasp_load_options_init(&options);
