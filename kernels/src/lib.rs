@@ -61,6 +61,19 @@ pub use screen::{SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenInput, ScreenRows
 
 use table::Table;
 
+/// The operations of that set, or `None` if this CPU (or this build) lacks it.
+fn table_of(isa: Isa) -> Option<&'static Table> {
+    match isa {
+        Isa::Scalar => Some(&scalar::TABLE),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni => x86_64::table(isa),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::NeonDot => aarch64::table(isa),
+        // Those of other processors.
+        _ => None,
+    }
+}
+
 /// The menu of operations, for one instruction set that this CPU has.
 #[derive(Clone, Copy)]
 pub struct Kernels {
@@ -72,21 +85,12 @@ pub struct Kernels {
 impl Kernels {
     /// The fastest set that this CPU has.
     pub fn best() -> Kernels {
-        Isa::ALL.into_iter().rev().find_map(Kernels::for_isa).unwrap_or(Kernels::new(&scalar::TABLE))
+        Isa::ALL.into_iter().rev().find_map(table_of).map_or_else(|| Kernels::new(&scalar::TABLE), Kernels::new)
     }
 
     /// That set, or `None` if this CPU (or this build) lacks it.
     pub fn for_isa(isa: Isa) -> Option<Kernels> {
-        let table = match isa {
-            Isa::Scalar => Some(&scalar::TABLE),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni => x86_64::table(isa),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::NeonDot => aarch64::table(isa),
-            // Those of other processors.
-            _ => None,
-        };
-        table.map(Kernels::new)
+        table_of(isa).map(Kernels::new)
     }
 
     fn new(table: &'static Table) -> Kernels {
@@ -99,7 +103,7 @@ impl Kernels {
 
     /// The sets that this CPU has, slowest first.
     pub fn available() -> impl Iterator<Item = Isa> {
-        Isa::ALL.into_iter().filter(|&isa| Kernels::for_isa(isa).is_some())
+        Isa::ALL.into_iter().filter(|&isa| table_of(isa).is_some())
     }
 
     /// Which set this is.
