@@ -9,50 +9,27 @@ use crate::activation::{Activation, ERF_P, ERF_POLYNOMIAL, GELU_CUBE, GELU_LINEA
 /// See [`crate::vector`]: those that are there are of one length.
 #[inline(always)]
 pub(crate) unsafe fn activate<S: Simd>(s: S, kind: Activation, y: &mut [f32], x: &[f32], up: Option<&[f32]>) {
-    // SAFETY: the same contract.
-    unsafe {
-        match kind {
-            Activation::Silu => each(
-                s,
-                y,
-                x,
-                up,
-                #[inline(always)]
-                |x| silu(s, x),
-            ),
-            Activation::GeluTanh => each(
-                s,
-                y,
-                x,
-                up,
-                #[inline(always)]
-                |x| gelu_tanh(s, x),
-            ),
-            Activation::GeluErf => each(
-                s,
-                y,
-                x,
-                up,
-                #[inline(always)]
-                |x| gelu_erf(s, x),
-            ),
-            Activation::Relu => each(
-                s,
-                y,
-                x,
-                up,
-                #[inline(always)]
-                |x| relu(s, x),
-            ),
-            Activation::Relu2 => each(
-                s,
-                y,
-                x,
-                up,
-                #[inline(always)]
-                |x| s.mul(relu(s, x), relu(s, x)),
-            ),
-        }
+    macro_rules! by {
+        (|$x:ident| $f:expr) => {
+            // SAFETY: the same contract.
+            unsafe {
+                each(
+                    s,
+                    y,
+                    x,
+                    up,
+                    #[inline(always)]
+                    |$x| $f,
+                )
+            }
+        };
+    }
+    match kind {
+        Activation::Silu => by!(|x| silu(s, x)),
+        Activation::GeluTanh => by!(|x| gelu_tanh(s, x)),
+        Activation::GeluErf => by!(|x| gelu_erf(s, x)),
+        Activation::Relu => by!(|x| relu(s, x)),
+        Activation::Relu2 => by!(|x| s.mul(relu(s, x), relu(s, x))),
     }
 }
 
