@@ -191,11 +191,7 @@ fn mask(y: &mut [f32], x: &[f32], score: Option<&[f32]>, threshold: f32) -> usiz
 }
 
 fn rms_norm(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
-    let mut lanes = [0.0; LANES];
-    for (k, &x) in x.iter().enumerate() {
-        lanes[k % LANES] = x.mul_add(x, lanes[k % LANES]);
-    }
-    let inverse = inverse_rms(fold(lanes), x.len(), eps);
+    let inverse = inverse_rms(dot(x, x, |x| x), x.len(), eps);
     for ((y, &x), &weight) in y.iter_mut().zip(x).zip(weight) {
         *y = x * inverse * weight;
     }

@@ -37,27 +37,9 @@ pub(super) fn fold<S: Simd>(s: S, mut lanes: Lanes<S>) -> f32 {
 pub(crate) unsafe fn rms_norm<S: Simd>(s: S, y: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
     let len = x.len();
     let (y, x, weight) = (y.as_mut_ptr(), x.as_ptr(), weight.as_ptr());
-    let mut lanes = zero_lanes(s);
     let full = len / S::LANES * S::LANES;
-    // The vector's place among the 32 lanes is counted by hand: blocks of 32, then what is left.
-    let blocks = len / LANES * LANES;
-    for i in (0..blocks).step_by(LANES) {
-        for v in 0..vectors::<S>() {
-            // SAFETY: the block's 32 elements lie within x.
-            let x = unsafe { s.load(x.add(i + v * S::LANES)) };
-            lanes[v] = s.fma(x, x, lanes[v]);
-        }
-    }
-    for v in 0..vectors::<S>() {
-        let i = blocks + v * S::LANES;
-        if i < len {
-            // SAFETY: min(LANES, len - i) elements from i on lie within x.
-            let x = unsafe { s.load_part(x.add(i), (len - i).min(S::LANES), 0.0) };
-            // The padding adds 0·0 to lanes that are +0 or greater, and leaves their bits alone.
-            lanes[v] = s.fma(x, x, lanes[v]);
-        }
-    }
-    let inverse = scalar::inverse_rms(fold(s, lanes), len, eps);
+    // SAFETY: x has `len` elements.
+    let inverse = scalar::inverse_rms(unsafe { sum_of_squares(s, x, len) }, len, eps);
     for i in (0..full).step_by(S::LANES) {
         // SAFETY: LANES elements from i on lie within all three, which are of one length.
         unsafe {
@@ -78,18 +60,42 @@ pub(crate) unsafe fn rms_norm<S: Simd>(s: S, y: &mut [f32], x: &[f32], weight: &
 #[inline(always)]
 unsafe fn sum_over<S: Simd>(s: S, x: *const f32, len: usize, fill: f32, add: impl Fn(S::V, S::V) -> S::V) -> f32 {
     let mut lanes = zero_lanes(s);
-    for i in (0..len).step_by(LANES) {
+    // The vector's place among the 32 lanes is counted by hand: blocks of 32, then what is left.
+    let blocks = len / LANES * LANES;
+    for i in (0..blocks).step_by(LANES) {
         for v in 0..vectors::<S>() {
-            let at = i + v * S::LANES;
-            if at < len {
-                let n = (len - at).min(S::LANES);
-                // SAFETY: n elements from `at` on lie within x, and they are LANES in the first case.
-                let x = unsafe { if n == S::LANES { s.load(x.add(at)) } else { s.load_part(x.add(at), n, fill) } };
-                lanes[v] = add(lanes[v], x);
-            }
+            // SAFETY: the block's 32 elements lie within x.
+            lanes[v] = add(lanes[v], unsafe { s.load(x.add(i + v * S::LANES)) });
+        }
+    }
+    for v in 0..vectors::<S>() {
+        let i = blocks + v * S::LANES;
+        if i < len {
+            // SAFETY: min(LANES, len - i) elements from i on lie within x.
+            lanes[v] = add(lanes[v], unsafe { s.load_part(x.add(i), (len - i).min(S::LANES), fill) });
         }
     }
     fold(s, lanes)
+}
+
+/// The sum of squares in the 32-lane order. What fills the last vector adds 0·0 to lanes that are +0 or greater, and
+/// leaves their bits alone.
+///
+/// # Safety
+/// As for [`sum_over`].
+#[inline(always)]
+pub(super) unsafe fn sum_of_squares<S: Simd>(s: S, x: *const f32, len: usize) -> f32 {
+    // SAFETY: by contract.
+    unsafe {
+        sum_over(
+            s,
+            x,
+            len,
+            0.0,
+            #[inline(always)]
+            |lane, x| s.fma(x, x, lane),
+        )
+    }
 }
 
 /// # Safety
