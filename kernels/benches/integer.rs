@@ -31,6 +31,7 @@ impl Memory {
         let layout = std::alloc::Layout::from_size_align(BYTES, 2 << 20).expect("a layout");
         // SAFETY: the layout has a size.
         let at = unsafe { std::alloc::alloc(layout) };
+        assert!(!at.is_null(), "no memory");
         #[cfg(target_os = "linux")]
         // SAFETY: the pages are this allocation's.
         unsafe {
@@ -87,7 +88,7 @@ impl Case {
         let lists = (0..7).map(|_| list()).collect();
         let x: Vec<f32> = (0..tokens * rows).map(|_| rng.unit() - 0.5).collect();
         let (mut whole, mut scale) = (vec![0; x.len()], vec![0.0; x.len() / QUANT_GROUP]);
-        quantize(menu, &mut whole, &mut scale, &x);
+        menu.quantize(&mut whole, &mut scale, &x, 4.0);
         Case { menu, quant, shape, share, tokens, lists, whole, scale, y: vec![0.0; tokens * shape.1] }
     }
 }
@@ -142,10 +143,6 @@ fn pass(case: &mut Case, data: &[u8]) -> usize {
     read
 }
 
-fn quantize(menu: Kernels, whole: &mut [i16], scale: &mut [f32], x: &[f32]) {
-    menu.quantize(whole, scale, x, 4.0);
-}
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let rounds = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(5);
@@ -182,7 +179,7 @@ fn main() {
                         continue;
                     }
                     // From cache: one block, again and again.
-                    let block = shape.0 / BLOCKS / QUANT_GROUP * QUANT_GROUP;
+                    let block = block_rows(shape);
                     let block = block * quant.row_bytes(shape.1) + 2 * (block / QUANT_GROUP * shape.1);
                     let (data, repeat) = match cache {
                         true => (&memory.bytes()[..block], (BYTES / 4 / block).max(1)),
