@@ -206,11 +206,11 @@ impl<'a> Quantized<'a> {
         if self.min.is_empty() { &[] } else { Self::of_group(self.min, g, self.width, self.cols) }
     }
 
-    /// Data, scales, minima, the width and the run: for the vector code. Dangling where there are none, but minima that are
-    /// within scales are null.
+    /// Data, scales, minima, the width and the run: for the vector code. Dangling where there are none, but minima are
+    /// null where there are none of their own.
     #[allow(dead_code)]
     pub(crate) fn parts(&self) -> (*const u8, *const u16, *const u16, usize, usize) {
-        let min = if self.quant == QuantType::Q4s { std::ptr::null() } else { self.min.as_ptr() };
+        let min = if self.quant == QuantType::Q4 { self.min.as_ptr() } else { std::ptr::null() };
         (self.data.as_ptr(), self.scale.as_ptr(), min, self.width, self.run)
     }
 

@@ -7,9 +7,4 @@ use crate::{Isa, MatMut, Quantized, QuantizedRef, table::Table, vector};
 /// NEON's operations, for a CPU that has `dotprod` too.
 pub(crate) static TABLE: Table = Table { isa: Isa::NeonDot, gemv_q, gemm_q, ..neon::OPERATIONS };
 
-vector::entries! { @each Neon<true>, "neon,dotprod";
-    gemv_q = vector::quantized::gemv::gemv_q(
-        y: &mut [f32], x: &[i16], x_scale: &[f32], active: Option<&[u32]>, w: Quantized<'_>, far: bool
-    ) -> usize;
-    gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool);
-}
+vector::entries! { @whole Neon<true>, "neon,dotprod" }

@@ -34,39 +34,36 @@ impl Neon<true> {
     pub(super) fn here() -> Self {
         Neon(())
     }
+}
 
-    /// Four products of i8 added to each lane. The intrinsic is not stable yet.
+impl<const DOT: bool> Neon<DOT> {
+    /// `sdot`: four products of i8 added to each lane. The intrinsic is not stable yet.
+    ///
+    /// # Safety
+    /// `DOT`: then self is the proof that the CPU has the instruction.
     #[inline(always)]
-    fn sdot(self, mut sums: int32x4_t, w: uint8x16_t, x: uint8x16_t) -> int32x4_t {
-        // SAFETY: self is the proof; the instruction touches registers alone.
+    unsafe fn dot(self, mut sums: int32x4_t, w: uint8x16_t, x: uint8x16_t) -> int32x4_t {
+        debug_assert!(DOT);
+        // SAFETY: by contract; the instruction touches registers alone.
         unsafe {
             asm!(".arch_extension dotprod", "sdot {sums:v}.4s, {w:v}.16b, {x:v}.16b", sums = inout(vreg) sums,
                  w = in(vreg) w, x = in(vreg) x, options(pure, nomem, nostack, preserves_flags));
         }
         sums
     }
-}
 
-impl<const DOT: bool> Neon<DOT> {
-    /// [`sdot`](Neon::sdot), where there is such.
+    /// Sums of 32 bits where two vectors of 16 are spoken of.
     #[inline(always)]
-    fn dot(self, sums: int32x4_t, w: uint8x16_t, x: uint8x16_t) -> int32x4_t {
-        debug_assert!(DOT);
-        Neon::<true>(self.0).sdot(sums, w, x)
+    fn from_sums(self, sums: int32x4_t) -> [int16x8_t; 2] {
+        // SAFETY: self is the proof; bits are taken as they are.
+        unsafe { [vreinterpretq_s16_s32(sums), vdupq_n_s16(0)] }
     }
-}
 
-/// Sums of 32 bits where two vectors of 16 are spoken of.
-#[inline(always)]
-fn from_sums(sums: int32x4_t) -> [int16x8_t; 2] {
-    // SAFETY: every CPU that this is compiled for has NEON; bits are taken as they are.
-    unsafe { [vreinterpretq_s16_s32(sums), vdupq_n_s16(0)] }
-}
-
-#[inline(always)]
-fn to_sums(sums: [int16x8_t; 2]) -> int32x4_t {
-    // SAFETY: as above.
-    unsafe { vreinterpretq_s32_s16(sums[0]) }
+    #[inline(always)]
+    fn to_sums(self, sums: [int16x8_t; 2]) -> int32x4_t {
+        // SAFETY: self is the proof.
+        unsafe { vreinterpretq_s32_s16(sums[0]) }
+    }
 }
 
 crate::vector::entries!(Isa::Neon, Neon<false>, "neon");
@@ -372,7 +369,8 @@ impl<const DOT: bool> Simd for Neon<DOT> {
     #[inline(always)]
     fn dot_u4(self, sums: [int16x8_t; 2], w: uint8x16_t, x: uint8x16_t) -> [int16x8_t; 2] {
         if DOT {
-            return from_sums(self.dot(to_sums(sums), w, x));
+            // SAFETY: DOT.
+            return self.from_sums(unsafe { self.dot(self.to_sums(sums), w, x) });
         }
         // SAFETY: self is the proof. Each lane has a row's products, eight of 15·127 at most.
         unsafe {
@@ -383,7 +381,7 @@ impl<const DOT: bool> Simd for Neon<DOT> {
     #[inline(always)]
     fn sums4(self, sums: [int16x8_t; 2]) -> int32x4_t {
         if DOT {
-            return to_sums(sums);
+            return self.to_sums(sums);
         }
         // SAFETY: self is the proof.
         unsafe { vpaddq_s32(vpaddlq_s16(sums[0]), vpaddlq_s16(sums[1])) }
@@ -395,7 +393,8 @@ impl<const DOT: bool> Simd for Neon<DOT> {
     #[inline(always)]
     fn dot_i8(self, sums: [int32x4_t; 2], w: uint8x16_t, x: uint8x16_t) -> [int32x4_t; 2] {
         if DOT {
-            return [self.dot(sums[0], w, x), sums[1]];
+            // SAFETY: DOT.
+            return [unsafe { self.dot(sums[0], w, x) }, sums[1]];
         }
         // SAFETY: self is the proof.
         unsafe {

@@ -1,6 +1,6 @@
 //! The truth for weights in whole numbers.
 
-use super::{LANES, fold};
+use super::dot;
 use crate::{MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE, scale_and_min};
 
 /// Lanes of a row-form sum of whole numbers: each takes two neighbours of a group.
@@ -29,11 +29,7 @@ pub(crate) fn factors(largest: u32, widest: f32) -> (f32, f32) {
 }
 
 pub(super) fn quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32) {
-    let mut lanes = [0.0; LANES];
-    for (k, &x) in x.iter().enumerate() {
-        lanes[k % LANES] = x.mul_add(x, lanes[k % LANES]);
-    }
-    let widest = widest(fold(lanes), x.len(), wide_from);
+    let widest = widest(dot(x, x, |x| x), x.len(), wide_from);
     for ((whole, scale), x) in whole.chunks_mut(QUANT_GROUP).zip(scale).zip(x.chunks(QUANT_GROUP)) {
         let largest = x.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0);
         let factor;

@@ -33,6 +33,8 @@ pub(crate) use simd::Simd;
 
 /// The entry points of one instruction set and the table of them.
 ///
+/// With `@whole`: those of the products in whole numbers alone.
+///
 /// `$token` must have an associated function `here`, enabling `$features`, that makes the token.
 macro_rules! entries {
     ($isa:expr, $token:ty, $features:literal) => {
@@ -88,12 +90,18 @@ macro_rules! entries {
             widen = vector::elementwise::widen(y: &mut [f32], x: Elems<'_>);
             narrow_f16 = vector::elementwise::narrow_f16(y: &mut [u16], x: &[f32]);
             quantize = vector::quantized::quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32);
+            dot_rows_q = vector::quantized::rows::dot_rows_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>);
+            dot_rows_many_q = vector::quantized::rows::dot_rows_many_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>);
+        }
+        $crate::vector::entries! { @whole $token, $features }
+    };
+    // Products in whole numbers, which some sets have others of.
+    (@whole $token:ty, $features:literal) => {
+        $crate::vector::entries! { @each $token, $features;
             gemv_q = vector::quantized::gemv::gemv_q(
                 y: &mut [f32], x: &[i16], x_scale: &[f32], active: Option<&[u32]>, w: Quantized<'_>, far: bool
             ) -> usize;
             gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool);
-            dot_rows_q = vector::quantized::rows::dot_rows_q(y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>);
-            dot_rows_many_q = vector::quantized::rows::dot_rows_many_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>);
         }
     };
     (@each $token:ty, $features:literal;

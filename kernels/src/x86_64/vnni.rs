@@ -12,21 +12,12 @@ pub(crate) static AVX: Table =
 pub(crate) static AVX512: Table =
     Table { isa: Isa::Avx512Vnni, gemv_q: avx512_vnni::gemv_q, gemm_q: avx512_vnni::gemm_q, ..avx512::OPERATIONS };
 
-/// The products in whole numbers, of one set.
-macro_rules! products {
-    ($module:ident, $token:ty, $features:literal) => {
-        mod $module {
-            use super::*;
-
-            vector::entries! { @each $token, $features;
-                gemv_q = vector::quantized::gemv::gemv_q(
-                    y: &mut [f32], x: &[i16], x_scale: &[f32], active: Option<&[u32]>, w: Quantized<'_>, far: bool
-                ) -> usize;
-                gemm_q = vector::quantized::gemm::gemm_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool);
-            }
-        }
-    };
+mod avx {
+    use super::*;
+    vector::entries! { @whole avx2::Avx2<true>, "avx2,fma,f16c,avxvnni" }
 }
 
-products!(avx, avx2::Avx2<true>, "avx2,fma,f16c,avxvnni");
-products!(avx512_vnni, avx512::Avx512<true>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni");
+mod avx512_vnni {
+    use super::*;
+    vector::entries! { @whole avx512::Avx512<true>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni" }
+}

@@ -108,10 +108,10 @@ unsafe fn tile<S: Simd, W: Whole>(s: S, tokens: &Tokens, w: &Columns, groups: us
     // SAFETY: groups are below their number; a step's bytes lie within the rows, its columns within the outputs.
     unsafe {
         this.read_group(w, 0, groups);
-        Ahead::new([this, this], w, bytes, 1, W::MIN, far).step(s, 0);
+        Ahead::new([this, this], w, bytes, 1, far).step(s, 0);
         for g in 0..groups {
             next.read_group(w, g + 1, groups);
-            let mut ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), W::MIN, far);
+            let mut ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), far);
             group.read(tokens, g);
             for done in (0..bytes).step_by(S::STEP) {
                 ahead.step(s, done);

@@ -24,40 +24,19 @@ pub(crate) unsafe fn gemv_q<S: Simd>(
     w: Quantized<'_>,
     far: bool,
 ) -> usize {
-    let Some(active) = active else {
-        // SAFETY: the shapes are the caller's.
-        unsafe { tiles(s, y, x, x_scale, None, w, far) };
-        return w.groups();
-    };
-    if y.is_empty() {
-        return active.chunk_by(|&a, &b| a as usize / QUANT_GROUP == b as usize / QUANT_GROUP).count();
+    if w.cols() == 0 {
+        // Nothing is read, but the count is the channels' all the same.
+        let group = |k: u32| k as usize / QUANT_GROUP;
+        return active.map_or(w.groups(), |active| active.chunk_by(|&a, &b| group(a) == group(b)).count());
     }
-    // SAFETY: the shapes are the caller's, as is that the indices are below the number of rows.
-    unsafe { tiles(s, y, x, x_scale, Some(active), w, far) }
-}
-
-/// The number of groups, if there are columns.
-///
-/// # Safety
-/// As for [`gemv_q`].
-#[inline(always)]
-unsafe fn tiles<S: Simd>(
-    s: S,
-    y: &mut [f32],
-    x: &[i16],
-    x_scale: &[f32],
-    active: Option<&[u32]>,
-    w: Quantized<'_>,
-    far: bool,
-) -> usize {
+    let list = List { active, rows: w.rows() };
     let mut groups = 0;
     let columns = TILE * 8 / w.quant().bits();
     for c in (0..w.cols()).step_by(columns) {
         let end = w.cols().min(c + columns);
         let columns = Columns::new(&w.columns(c..end));
-        let list = List { active, rows: w.rows() };
         let (y, x, x_scale) = (y[c..end].as_mut_ptr(), x.as_ptr(), x_scale.as_ptr());
-        // SAFETY: those columns are there; the rest is the caller's.
+        // SAFETY: those columns are there; the rest is the caller's, as is that indices are below the number of rows.
         unsafe {
             groups = match w.quant() {
                 QuantType::Q8 => tile::<S, Q8>(s, y, x, x_scale, list, &columns, far),
@@ -71,7 +50,7 @@ unsafe fn tiles<S: Simd>(
 /// The number of groups.
 ///
 /// # Safety
-/// As for [`tiles`].
+/// As for [`gemv_q`].
 #[inline(always)]
 unsafe fn tile<S: Simd, W: Whole>(
     s: S,
@@ -90,10 +69,10 @@ unsafe fn tile<S: Simd, W: Whole>(
     unsafe {
         let mut at = this.read(w, x, list, 0);
         // Nothing is computed yet while the first one comes.
-        Ahead::new([this, this], w, bytes, 1, W::MIN, far).step(s, 0);
+        Ahead::new([this, this], w, bytes, 1, far).step(s, 0);
         while !this.is_empty() {
             at = next.read(w, x, list, at);
-            let ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), W::MIN, far);
+            let ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), far);
             group::<S, W>(s, y, this, *x_scale.add(this.group), w, ahead);
             groups += 1;
             std::mem::swap(&mut this, &mut next);

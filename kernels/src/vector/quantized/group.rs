@@ -36,10 +36,12 @@ impl Places {
         x: [0; QUANT_GROUP],
     };
 
+    #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
+    #[inline(always)]
     pub(super) fn quads(&self) -> usize {
         self.count.div_ceil(4)
     }
@@ -120,6 +122,7 @@ impl Places {
         }
     }
 
+    #[inline(always)]
     pub(super) fn inputs(&self) -> Inputs {
         Inputs::new(&self.x)
     }
@@ -217,17 +220,10 @@ impl<'a> Ahead<'a> {
     /// While `bytes` of each row of `this` are computed in so many steps, the same of `next`, and what columns share of its
     /// group.
     #[inline(always)]
-    pub(super) fn new(
-        [this, next]: [&'a Places; 2],
-        w: &Columns,
-        bytes: usize,
-        steps: usize,
-        min: bool,
-        far: bool,
-    ) -> Ahead<'a> {
+    pub(super) fn new([this, next]: [&'a Places; 2], w: &Columns, bytes: usize, steps: usize, far: bool) -> Ahead<'a> {
         let at = w.group(next.group, 0);
         let own = if next.is_empty() { 0 } else { 2 * w.cols };
-        let shared = [(at.scale.cast(), own), (at.min.cast(), if min && !at.min.is_null() { own } else { 0 })];
+        let shared = [(at.scale.cast(), own), (at.min.cast(), if at.min.is_null() { 0 } else { own })];
         let lines = |bytes: usize| if bytes == 0 { 0 } else { bytes / LINE + 1 };
         let all = next.count * lines(bytes) + lines(shared[0].1) + lines(shared[1].1);
         let none = std::ptr::null();

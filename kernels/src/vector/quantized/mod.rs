@@ -11,16 +11,10 @@ pub(crate) mod rows;
 
 use std::mem::MaybeUninit;
 
-use super::{
-    Simd,
-    reduce::{fold, vectors, zero_lanes},
-};
+use super::{Simd, reduce::sum_of_squares};
 use crate::{
     QUANT_GROUP, Quantized,
-    scalar::{
-        LANES,
-        quantized::{factors, widest},
-    },
+    scalar::quantized::{factors, widest},
 };
 
 /// Quads of channels in a group.
@@ -32,15 +26,9 @@ const QUADS: usize = QUANT_GROUP / 4;
 pub(crate) unsafe fn quantize<S: Simd>(s: S, whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32) {
     // Adding this rounds to whole numbers, to nearest even, and leaves them in the low bits.
     const MAGIC: f32 = 12_582_912.0;
-    let mut lanes = zero_lanes(s);
-    for block in x.chunks_exact(LANES) {
-        for v in 0..vectors::<S>() {
-            // SAFETY: the block has 32 elements.
-            let x = unsafe { s.load(block.as_ptr().add(v * S::LANES)) };
-            lanes[v] = s.fma(x, x, lanes[v]);
-        }
-    }
-    let widest = widest(fold(s, lanes), x.len(), wide_from);
+    // SAFETY: the pointer and the length are those of the slice.
+    let squares = unsafe { sum_of_squares(s, x.as_ptr(), x.len()) };
+    let widest = widest(squares, x.len(), wide_from);
     let groups = whole.chunks_exact_mut(QUANT_GROUP).zip(x.chunks_exact(QUANT_GROUP));
     for ((whole, x), scale) in groups.zip(scale) {
         // Loops that the compiler turns into vectors. Magnitudes compare as integers.
@@ -98,7 +86,7 @@ impl Columns {
 #[derive(Clone, Copy)]
 struct Scales {
     scale: *const u16,
-    /// Means nothing where there are none. Null where they are within the scales ([`crate::QuantType::Q4s`]).
+    /// Null where there are none, or where they are within the scales ([`crate::QuantType::Q4s`]).
     min: *const u16,
 }
 
@@ -112,11 +100,12 @@ type Totals<S> = [<S as Simd>::I32; SUMS];
 trait Whole: Copy {
     /// Columns of a byte.
     const COLUMNS: usize;
-    const MIN: bool;
+    /// Whether columns have minima.
+    const MIN: bool = Self::COLUMNS == 2;
     /// Vectors of sums of a step.
     const SUMS: usize = 4 * Self::COLUMNS;
     /// Which of [`Simd::TOKENS`] counts.
-    const KIND: usize;
+    const KIND: usize = 2 - Self::COLUMNS;
     /// Sums of a step in the making.
     type Sums<S: Simd>: Copy;
     fn zero<S: Simd>(s: S) -> Self::Sums<S>;
@@ -147,8 +136,6 @@ struct Q4;
 
 impl Whole for Q8 {
     const COLUMNS: usize = 1;
-    const MIN: bool = false;
-    const KIND: usize = 1;
     type Sums<S: Simd> = [S::Sums8; 4];
     #[inline(always)]
     fn zero<S: Simd>(s: S) -> [S::Sums8; 4] {
@@ -193,8 +180,6 @@ impl Whole for Q8 {
 
 impl Whole for Q4 {
     const COLUMNS: usize = 2;
-    const MIN: bool = true;
-    const KIND: usize = 0;
     type Sums<S: Simd> = [[S::Sums4; 2]; 4];
     #[inline(always)]
     fn zero<S: Simd>(s: S) -> [[S::Sums4; 2]; 4] {
