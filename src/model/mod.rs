@@ -117,9 +117,10 @@ impl Layer {
         &self.ops
     }
 
-    /// One of its norms; `None` if it has no such.
-    pub fn norm(&self, id: NormId) -> Option<&Norm> {
-        self.norms.iter().find(|(other, _)| *other == id).map(|(_, norm)| norm)
+    /// One of its norms. Panics if its operations name none of this kind.
+    pub fn norm(&self, id: NormId) -> &Norm {
+        let found = self.norms.iter().find(|(other, _)| *other == id);
+        &found.expect("a layer has the norms of its operations").1
     }
 
     /// The norms of queries and of keys, if it has them.
