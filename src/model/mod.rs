@@ -273,10 +273,10 @@ impl Model {
             return Ok(vocabulary.clone());
         }
         // Tokens as words and as a tree, each while the other is made.
-        let reserve = (16 << 10) + 512 * self.config.vocab_size;
-        let vocabulary = crate::reserve::within(reserve, || {
-            Ok(Arc::new(Vocabulary::new(&self.tokenizer, self.config.vocab_size)?))
-        })?;
+        let reserve = self.config.vocab_size.saturating_mul(512).saturating_add(16 << 10);
+        let body = || Ok(Arc::new(Vocabulary::new(&self.tokenizer, self.config.vocab_size)?));
+        // SAFETY: what it makes is in the vocabulary.
+        let vocabulary = unsafe { crate::reserve::within(reserve, body) }?;
         Ok(made.insert(vocabulary).clone())
     }
 
@@ -330,7 +330,7 @@ impl Model {
         self.bytes.len()
     }
 
-    /// Bytes of the seven linears of all blocks, dense: what "traffic" and `kept` are shares of.
+    /// Bytes of the linears of all blocks, dense: what "traffic" and `kept` are shares of.
     pub fn linear_bytes(&self) -> u64 {
         self.groups().map(Group::bytes).sum()
     }

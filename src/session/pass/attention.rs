@@ -199,7 +199,7 @@ impl Head<'_> {
             if let Some((_, values)) = scales {
                 times(seen, &values[first..]);
             }
-            before[start.min(first)..].fill(0.0);
+            before[start..].fill(0.0);
             unseen.fill(0.0);
         }
     }
