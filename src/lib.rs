@@ -15,6 +15,10 @@ mod jobs;
 pub mod log;
 pub mod model;
 mod quiet;
+#[cfg(feature = "reserve")]
+mod reserve;
+#[cfg(not(feature = "reserve"))]
+#[path = "reserve/absent.rs"]
 mod reserve;
 pub mod sampling;
 pub mod session;

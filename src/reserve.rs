@@ -10,9 +10,7 @@
 //! crate without the feature `reserve`; then a failed allocation in such a call ends it, as elsewhere in Rust.
 
 use crate::{Error, Result};
-#[cfg(feature = "reserve")]
-use std::alloc::System;
-use std::alloc::{GlobalAlloc, Layout};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 /// Blocks of a reserve at most.
@@ -59,7 +57,6 @@ impl Reserve {
     }
 
     /// Sets `bytes` more aside.
-    #[cfg(feature = "reserve")]
     fn grow(&mut self, bytes: usize) -> Result<()> {
         let none = || Error::out_of_memory("what the call may need");
         let layout = Layout::from_size_align(bytes.max(LEAST), 64).map_err(|_| none())?;
@@ -120,9 +117,13 @@ impl Reserve {
     }
 }
 
-/// Runs `body` with `bytes` set aside. Whatever it gives must hold all that it has made: if memory ran out, it is dropped.
-#[cfg(feature = "reserve")]
-pub(crate) fn within<T>(bytes: usize, body: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs `body` with `bytes` set aside. If memory ran out meanwhile, what it gives is dropped, and an error takes its place.
+///
+/// # Safety
+/// What `body` allocates on this thread is freed by its end, or is owned by what it gives: nothing of it is left in a place
+/// that lasts longer (a variable of the caller's, a static, a thread-local), for it may lie in the reserve, which ends
+/// here. Code of others that `body` calls and that does not keep to this goes [`outside`].
+pub(crate) unsafe fn within<T>(bytes: usize, body: impl FnOnce() -> Result<T>) -> Result<T> {
     if !CURRENT.get().is_null() {
         return body();
     }
@@ -167,32 +168,36 @@ pub(crate) fn within<T>(bytes: usize, body: impl FnOnce() -> Result<T>) -> Resul
     outcome
 }
 
-#[cfg(not(feature = "reserve"))]
-pub(crate) fn within<T>(_: usize, body: impl FnOnce() -> Result<T>) -> Result<T> {
-    body()
+/// Runs code that may keep what it allocates, the host's for one, as if no reserve were there.
+pub(crate) fn outside<T>(foreign: impl FnOnce() -> T) -> T {
+    /// Puts the reserve back, also when `foreign` unwinds.
+    struct Back(*mut Reserve);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _back = Back(CURRENT.replace(std::ptr::null_mut()));
+    foreign()
 }
 
 /// Sets `bytes` more aside for the call under way, if it has a reserve.
 pub(crate) fn more(bytes: usize) -> Result<()> {
     let current = CURRENT.get();
-    #[cfg(feature = "reserve")]
-    if !current.is_null() {
-        // SAFETY: `within` keeps it in its place while the pointer is there, and the allocator is not at work.
-        return unsafe { (*current).grow(bytes) };
+    if current.is_null() {
+        return Ok(());
     }
-    let _ = (current, bytes);
-    Ok(())
+    // SAFETY: `within` keeps it in its place while the pointer is there, and the allocator is not at work.
+    unsafe { (*current).grow(bytes) }
 }
 
 /// What this library allocates with: the system's allocator, and where that has no memory, the reserve of the call under
 /// way.
-#[cfg(feature = "reserve")]
 pub struct Allocator;
 
 // SAFETY: pieces are the system's, which keeps the contract, or the reserve's of this thread: those are aligned, hold what
 // was asked for, are given out once, and are recognised by their address when they come back, which is before the reserve
-// ends.
-#[cfg(feature = "reserve")]
+// ends (the promise of `within`).
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise.
@@ -223,7 +228,8 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
         let reserve = CURRENT.get();
-        // SAFETY: as in `alloc`; a piece of the reserve's came from `take` with this layout.
+        // SAFETY: as in `alloc`; what lies in the reserve came from `take`, with this layout by the caller's promise, and
+        // everything else from the system with it.
         unsafe {
             if !reserve.is_null() && (*reserve).owns(piece) {
                 (*reserve).give(piece, layout);
@@ -235,20 +241,23 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let reserve = CURRENT.get();
-        // SAFETY: the caller's promise.
+        // SAFETY: as in `alloc`.
         let owned = !reserve.is_null() && unsafe { (*reserve).owns(piece) };
         if !owned {
-            // SAFETY: the caller's promise.
+            // SAFETY: the system's, since it is not the reserve's; the rest is the caller's promise.
             let moved = unsafe { System.realloc(piece, layout, size) };
             if !moved.is_null() || reserve.is_null() {
                 return moved;
             }
         } else if class(size) == class(layout.size()) {
+            // Pieces of a class are of one size.
             return piece;
         }
-        // SAFETY: the size is not zero and does not overflow when rounded up, by the caller's promise.
+        // SAFETY: the alignment is that of a layout, and the size does not overflow when rounded up to it, by the caller's
+        // promise.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        // SAFETY: as in `alloc`; both hold the lesser of the sizes, and are apart.
+        // SAFETY: the reserve is in its place, as in `alloc`. The new piece holds `size` bytes and the old one those of its
+        // layout; they are apart, since the old one was not given back yet. It is now, and nobody uses it any more.
         unsafe {
             let moved = (*reserve).take(new);
             if !moved.is_null() {
@@ -260,7 +269,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-#[cfg(all(test, feature = "reserve"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::Status;
@@ -285,22 +294,41 @@ mod tests {
                 self.0.set(true);
             }
         }
-        let outcome = within(4096, || {
+        let body = || {
             let mut bytes = from_reserve(100);
             // It grows from the reserve into the system's memory, or the reserve's.
             bytes.extend([8; 500]);
             assert_eq!((bytes[99], bytes[100], bytes.len()), (7, 8, 600));
             Ok(Tell(&dropped, bytes))
-        });
+        };
+        // SAFETY: all it makes is in what it gives.
+        let outcome = unsafe { within(4096, body) };
         assert_eq!(outcome.err().unwrap().status(), Status::OutOfMemory);
         assert!(dropped.get() && CURRENT.get().is_null());
-        assert_eq!(within(64, || Ok(5)).unwrap(), 5);
-        assert_eq!(within(usize::MAX, || Ok(5)).err().unwrap().status(), Status::OutOfMemory);
+        // SAFETY: nothing is made.
+        let five = |bytes| unsafe { within(bytes, || Ok(5)) };
+        assert_eq!(five(64).unwrap(), 5);
+        assert_eq!(five(usize::MAX).err().unwrap().status(), Status::OutOfMemory);
+    }
+
+    /// A log of the host's may keep what it allocates.
+    #[test]
+    fn outside_there_is_no_reserve_and_afterwards_there_is() {
+        let body = || {
+            let here = CURRENT.get();
+            assert!(!here.is_null());
+            assert!(outside(|| CURRENT.get()).is_null());
+            let unwound = std::panic::catch_unwind(|| outside(|| std::panic::resume_unwind(Box::new("on purpose"))));
+            assert!(unwound.is_err() && CURRENT.get() == here);
+            Ok(())
+        };
+        // SAFETY: what is made is dropped in it.
+        unsafe { within(64, body) }.unwrap();
     }
 
     #[test]
     fn pieces_are_apart_aligned_and_used_again() {
-        let _ = within(1 << 16, || {
+        let body = || {
             more(1 << 16)?;
             let mut held: Vec<(usize, Vec<u8>)> = Vec::new();
             for round in 0..400 {
@@ -320,6 +348,9 @@ mod tests {
             }
             assert!(reserve.take(Layout::array::<u8>(1 << 20).unwrap()).is_null());
             Ok(())
-        });
+        };
+        // SAFETY: what is made is dropped in it.
+        let outcome = unsafe { within(1 << 16, body) };
+        assert_eq!(outcome.unwrap_err().status(), Status::OutOfMemory, "the reserve was touched");
     }
 }

@@ -7,7 +7,7 @@
 use crate::float_env::FloatEnv;
 use crate::jobs::{HostJobs, Round};
 use crate::quiet::quietly;
-use crate::thread::{self, Start, Thread};
+use crate::thread::{self, Run, Thread};
 use crate::{Error, Result, Status};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -81,30 +81,29 @@ fn pin(_: usize) -> bool {
     false
 }
 
-/// A worker before it works.
+/// What a worker is started with.
 struct Post {
-    start: Start,
     shared: *const Shared,
     part: usize,
     own: Own,
 }
+
+// SAFETY: the pointer leads to what is `Sync`, and is followed by the worker alone, while the team keeps it.
+unsafe impl Send for Post {}
+// SAFETY: as above.
+unsafe impl Sync for Post {}
 
 /// A fixed number of parts, run side by side by threads of its own or by the host's job system.
 pub(crate) struct Team {
     /// One, where there are threads; they point to it, and it never moves.
     shared: Box<[Shared]>,
     /// What the workers were started with, one each; they point to it.
-    _posts: Box<[Post]>,
+    posts: Box<[Post]>,
     workers: Vec<Thread>,
     host: Option<Round>,
     /// The process that its threads are of.
     process: u32,
 }
-
-// SAFETY: the pointers in the posts are the workers' alone, and lead to what the team keeps until it has joined them.
-unsafe impl Send for Team {}
-// SAFETY: as above; whoever shares a team reads its size.
-unsafe impl Sync for Team {}
 
 /// `len` values, or an error where there is no memory for them.
 fn boxed<T>(len: usize, value: impl FnMut(usize) -> T) -> Result<Box<[T]>> {
@@ -124,7 +123,7 @@ impl Team {
     /// A team without threads of its own.
     fn alone(host: Option<Round>) -> Team {
         let (shared, posts) = (Box::default(), Box::default());
-        Team { shared, _posts: posts, workers: Vec::new(), host, process: std::process::id() }
+        Team { shared, posts, workers: Vec::new(), host, process: std::process::id() }
     }
 
     /// The same, its threads as `own` says.
@@ -146,23 +145,12 @@ impl Team {
             alarm: Condvar::new(),
         })?;
         let shared: *const Shared = &team.shared[0];
-        let mut posts = boxed(threads - 1, |index| Post {
-            start: Start { run: enter, data: std::ptr::null_mut() },
-            shared,
-            part: index + 1,
-            own,
-        })?;
+        team.posts = boxed(threads - 1, |index| Post { shared, part: index + 1, own })?;
         team.workers.try_reserve_exact(threads - 1).map_err(|_| Error::out_of_memory("the threads of a session"))?;
-        let first = posts.as_mut_ptr();
-        team._posts = posts;
-        for index in 0..threads - 1 {
-            // SAFETY: one of the posts, of which only pointers are used from here on.
-            let post = unsafe { first.add(index) };
-            // SAFETY: as above; the thread that reads it is started below.
-            unsafe { (*post).start.data = post.cast() };
-            // SAFETY: the posts and what they point to stay in their boxes until the team is dropped, which joins the
-            // threads first. Dropping the half-built team ends those that it has.
-            let worker = unsafe { Thread::start(&raw mut (*post).start, index + 1)? };
+        for post in &team.posts {
+            // SAFETY: the posts and what they point to stay in their boxes, and are not written, until the team is dropped,
+            // which joins the threads first. Dropping the half-built team ends those that it has.
+            let worker = unsafe { Thread::start(post, post.part)? };
             team.workers.push(worker);
         }
         // A thread may allocate while it starts; that must be over when the session is open.
@@ -311,22 +299,21 @@ fn wait_until(done: impl Fn() -> bool) {
     }
 }
 
-/// Where a worker starts.
-fn enter(data: *mut ()) {
-    // SAFETY: a post of a team, which keeps it and what it points to until this thread has been joined.
-    let (shared, part, own) = unsafe {
-        let post = &*data.cast::<Post>();
-        (&*post.shared, post.part, post.own)
-    };
-    // It lasts as long as the thread does: the host's own, which a new thread takes over, is not wanted here.
-    let _standard = FloatEnv::standard();
-    thread::name(part);
-    if let Some(cpu) = own.cpu_of(part)
-        && !pin(cpu)
-    {
-        shared.unpinned.store(true, Ordering::Relaxed);
+impl Run for Post {
+    fn run(&self) {
+        let Post { shared, part, own } = *self;
+        // SAFETY: a team keeps what its posts point to until the threads have been joined.
+        let shared = unsafe { &*shared };
+        // It lasts as long as the thread does: the host's own, which a new thread takes over, is not wanted here.
+        let _standard = FloatEnv::standard();
+        thread::name(part);
+        if let Some(cpu) = own.cpu_of(part)
+            && !pin(cpu)
+        {
+            shared.unpinned.store(true, Ordering::Relaxed);
+        }
+        work(shared, part, own.spin);
     }
-    work(shared, part, own.spin);
 }
 
 /// A worker's life: sleep, watch, work, until the team ends.

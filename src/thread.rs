@@ -5,8 +5,11 @@
 
 use crate::{Error, Result, Status};
 
-/// What a thread runs, and with what.
-pub(crate) type Run = fn(*mut ());
+/// What a thread runs.
+pub(crate) trait Run: Sync {
+    /// Does not unwind.
+    fn run(&self);
+}
 
 /// Bytes of a thread's stack: many times what a part of a pass takes.
 #[cfg(unix)]
@@ -20,23 +23,16 @@ pub(crate) struct Thread {
     native: std::thread::JoinHandle<()>,
 }
 
-/// What a thread begins with.
-pub(crate) struct Start {
-    pub(crate) run: Run,
-    pub(crate) data: *mut (),
-}
-
 #[cfg(unix)]
 impl Thread {
-    /// Starts a thread that calls `start.run(start.data)`, which must not unwind.
+    /// Starts a thread that runs `what`.
     ///
     /// # Safety
-    /// `start` stays where it is, and what it points to is good for `run` on another thread, until the thread is joined.
-    pub(crate) unsafe fn start(start: *mut Start, part: usize) -> Result<Thread> {
-        extern "C" fn enter(start: *mut libc::c_void) -> *mut libc::c_void {
+    /// `what` can be read, and nobody writes it, until the thread is joined.
+    pub(crate) unsafe fn start<T: Run>(what: *const T, part: usize) -> Result<Thread> {
+        extern "C" fn enter<T: Run>(what: *mut libc::c_void) -> *mut libc::c_void {
             // SAFETY: by the promise of `start`.
-            let Start { run, data } = unsafe { start.cast::<Start>().read() };
-            run(data);
+            unsafe { &*what.cast::<T>() }.run();
             std::ptr::null_mut()
         }
         let refused = |code: i32| {
@@ -55,7 +51,8 @@ impl Thread {
         let code = unsafe {
             // A size that the system does not take leaves it its own.
             let _ = libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK);
-            let code = libc::pthread_create(native.as_mut_ptr(), attributes.as_ptr(), enter, start.cast());
+            let code =
+                libc::pthread_create(native.as_mut_ptr(), attributes.as_ptr(), enter::<T>, what.cast_mut().cast());
             libc::pthread_attr_destroy(attributes.as_mut_ptr());
             code
         };
@@ -72,21 +69,15 @@ impl Thread {
 
 #[cfg(not(unix))]
 impl Thread {
-    /// Starts a thread that calls `start.run(start.data)`, which must not unwind.
+    /// Starts a thread that runs `what`.
     ///
     /// # Safety
-    /// `start` stays where it is, and what it points to is good for `run` on another thread, until the thread is joined.
-    pub(crate) unsafe fn start(start: *mut Start, part: usize) -> Result<Thread> {
-        struct Sent(*mut Start);
-        // SAFETY: by the promise of `start`.
-        unsafe impl Send for Sent {}
-        let sent = Sent(start);
-        let native = std::thread::Builder::new().spawn(move || {
-            let sent = sent;
-            // SAFETY: by the promise of `start`.
-            let Start { run, data } = unsafe { sent.0.read() };
-            run(data);
-        });
+    /// `what` can be read, and nobody writes it, until the thread is joined.
+    pub(crate) unsafe fn start<T: Run>(what: *const T, part: usize) -> Result<Thread> {
+        // SAFETY: by the promise of `start`; the lifetime is that of the thread.
+        let what: &'static T = unsafe { &*what };
+        // SAFETY: as above: the closure, and with it what it refers to, lives until the thread is joined.
+        let native = unsafe { std::thread::Builder::new().spawn_unchecked(move || what.run()) };
         let native =
             native.map_err(|why| Error::new(Status::OutOfMemory, format_args!("cannot start thread {part}: {why}")))?;
         Ok(Thread { native })

@@ -6,7 +6,7 @@ mod real_model;
 mod tiny;
 
 use rasp::Status;
-use rasp::format::Dtype;
+use rasp::format::{Dtype, TensorSpec};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -163,6 +163,21 @@ fn damaged_files_are_refused_by_name() {
     refused(Status::BadFile, "layers.0.o", &|t| t.tensor("layers.0.o").0.dtype = Dtype::I16);
     refused(Status::BadFile, "layers.1.qkv", &|t| t.tensor("layers.1.qkv").0.shape.reverse());
     refused(Status::BadFile, "layers.1.o", &|t| t.tensors.retain(|(spec, _)| spec.name != "layers.1.o"));
+    // Its bounds are of products alone: a bias would make other tokens the likeliest.
+    refused(Status::BadFile, "head_screen and lm_head.bias", &|t| {
+        let (vocab, hidden, hot) = (t.config.vocab_size, t.config.hidden_size, rasp::model::SCREEN_HOT);
+        let cold = (hidden - hot).next_multiple_of(rasp::model::SCREEN_BLOCK);
+        let row = rasp::model::ScreenRows::row_bytes(hot, cold);
+        let mut add = |name: &str, dtype, shape: &[usize], bytes| {
+            t.tensors.push((TensorSpec::new(name, dtype, shape), bytes));
+        };
+        add("head_screen", Dtype::U8, &[vocab, row], vec![0; vocab * row]);
+        add("head_screen.hot", Dtype::U32, &[hot], (0..hot as u32).flat_map(u32::to_le_bytes).collect());
+        add("head_screen.scale", Dtype::F32, &[vocab, 2], vec![0; 8 * vocab]);
+        add("head_screen.error", Dtype::F32, &[vocab], vec![0; 4 * vocab]);
+        add("head_screen.norm", Dtype::F32, &[vocab], vec![0; 4 * vocab]);
+        add("lm_head.bias", Dtype::F32, &[vocab], vec![0; 4 * vocab]);
+    });
     refused(Status::BadFile, "attention", &|t| t.config.block.attention.clear());
     refused(Status::BadFile, "num_heads", &|t| t.config.num_heads = 0);
     refused(Status::BadFile, "recipe", &|t| t.recipe.sparsity.reverse());

@@ -66,6 +66,7 @@ pub unsafe extern "C" fn rasp_constraint_new(
             let source = super::text(source, length, "source")?;
             Constraint::prepare(model)?;
             let bytes = RESERVE.saturating_add(source.len().saturating_mul(RESERVE_A_BYTE));
+            // Its memory is all in the constraint: the thread-locals of llguidance hold numbers and flags.
             let handle = crate::reserve::within(bytes, || {
                 Ok(Box::new(rasp_constraint { constraint: Arc::new(Constraint::new(model, kind, source)?) }))
             })?;

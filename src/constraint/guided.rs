@@ -66,6 +66,8 @@ pub struct Constraint {
 impl Constraint {
     /// Makes what all constraints of a model share. It outlives the call that does, and so it is made on its own.
     pub(crate) fn prepare(model: &Model) -> Result<()> {
+        // Its panic hook lasts as long as the process: it is made here, before memory is set aside for a constraint.
+        let _ = llguidance::panic_utils::catch_unwind(|| Ok(()));
         model.constraint_vocabulary().map(|_| ())
     }
 

@@ -148,10 +148,10 @@ impl Config {
         shapes.reduce(|all, one| LinearShape { outputs: all.outputs + one.outputs, ..all }).expect("no group is empty")
     }
 
-    /// The place of a layer's linear among all of the model; `None` if its layers have none of this kind.
-    pub fn linear_index(&self, layer: usize, kind: LinearKind) -> Option<usize> {
-        let place = self.linears().iter().position(|&other| other == kind)?;
-        Some(layer * self.linears().len() + place)
+    /// The place of a layer's linear among all of the model. Panics if its layers have none of this kind.
+    pub fn linear_index(&self, layer: usize, kind: LinearKind) -> usize {
+        let place = self.linears().iter().position(|&other| other == kind).expect("a linear of this model");
+        layer * self.linears().len() + place
     }
 
     /// Fails unless every number is one the engine can compute with.

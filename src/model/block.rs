@@ -338,6 +338,32 @@ mod tests {
         assert!(place(&ops, Op::HeadNorm(late)) > place(&ops, Op::Rotate(0)));
     }
 
+    /// What the engine takes for granted when it does an operation along with the projection before it.
+    #[test]
+    fn projections_read_and_are_followed_by_what_their_kind_says() {
+        for order in [Order::Sequential, Order::Parallel, Order::ParallelNorms] {
+            for norm_place in [NormPlace::Before, NormPlace::After, NormPlace::Both] {
+                let ops = layer(&config(Block { order, norm_place, ..Block::default() }), 0);
+                for (op, next) in ops.iter().zip(&ops[1..]) {
+                    match (*op, *next) {
+                        (Op::Project(GroupKind::Qkv, from), next) => {
+                            assert!(matches!(from, Stream::Residual | Stream::Normed));
+                            assert!(!matches!(next, Op::Activate(_)));
+                        }
+                        (Op::Project(GroupKind::GateUp, from), next) => {
+                            assert!(matches!(from, Stream::Residual | Stream::Normed));
+                            assert!(matches!(next, Op::Activate(_)));
+                        }
+                        (Op::Project(GroupKind::O, from), _) => assert_eq!(from, Stream::Attended),
+                        (Op::Project(GroupKind::Down, from), _) => assert_eq!(from, Stream::Activated),
+                        (op, Op::Activate(_)) => panic!("an activation after {op:?}"),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
     /// What a file says comes back, and what this library does not know is refused.
     #[test]
     fn a_block_goes_through_json() {

@@ -54,13 +54,13 @@ impl LinearKind {
 /// The four groups of a decoder block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupKind {
-    /// q, k, v on the normed residual.
+    /// q, k, v, which read the residual stream or a norm of it.
     Qkv,
-    /// o on the attention's output.
+    /// o, which reads the heads' outputs.
     O,
-    /// gate, up on the normed residual.
+    /// gate and up, or up alone where the MLP has no gate, which read the residual stream or a norm of it.
     GateUp,
-    /// down on the gated activation.
+    /// down, which reads the activations between the MLP's linears.
     Down,
 }
 

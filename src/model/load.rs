@@ -2,7 +2,7 @@
 
 use super::block::{NormKind, layer as layer_ops};
 use super::group::{Factors, Group, GroupKind, Linear, LinearKind, LowRank, Stored};
-use super::inventory::{Affine, Role, tensors};
+use super::inventory::{Affine, Role};
 use super::screen::{HeadScreen, MAX_COLD, MAX_HOT, cold_columns};
 use super::{FloatType, Layer, Model, Norm, Rows, WeightType};
 use crate::format::{Bytes, Config, Dtype, File, LinearShape, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key};
@@ -16,8 +16,9 @@ use std::sync::{Arc, OnceLock};
 /// How a model is loaded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
-    /// Reads every weight and fails on a NaN or infinity. The packer never writes one, so this is for files that may
-    /// have been damaged since; it costs a pass over the whole file.
+    /// Reads the whole file: fails if a checksum is not that of its bytes, or a weight is a NaN or infinity. The packer
+    /// writes none, so this is for files that may have been damaged since. A file from before there were checksums is
+    /// searched for such weights alone, and the log says so.
     pub verify: bool,
     /// Reads the whole file at once and keeps it in memory: no token waits for the disk, and other programs cannot push
     /// the weights out. For mapped files, where the system allows as much
@@ -63,7 +64,6 @@ impl Model {
         let weight_type = weight_type(&file)?;
         let loader = Loader { file: &file, config: &config, recipe: &recipe, weight_type, verify: options.verify };
         loader.check_dimensions()?;
-        loader.check_inventory()?;
         let embed_tokens = loader.rows(Role::Embedding)?;
         let lm_head = match config.tie_word_embeddings {
             true => None,
@@ -78,6 +78,12 @@ impl Model {
             false => None,
         };
         let lm_head_bias = loader.optional(Role::LmHeadBias)?;
+        if head_screen.is_some() && lm_head_bias.is_some() {
+            let message = "tensors head_screen and lm_head.bias: the first bounds products of the lm_head's rows alone, and \
+                           would leave out tokens that their biases make the likeliest; pack the model again with \
+                           --no-screen";
+            return Err(Error::new(Status::BadFile, message));
+        }
         let final_norm = loader.norm(config.block.norm, Role::FinalNorm)?;
         let ropes = (0..config.block.ropes()).map(|n| loader.vector(Role::Rope(n))).collect::<Result<Vec<_>>>()?;
         let layers = (0..config.num_layers).map(|n| loader.layer(n)).collect::<Result<Vec<_>>>()?;
@@ -221,12 +227,6 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Fails unless every tensor that a model of this shape needs is there.
-    fn check_inventory(&self) -> Result<()> {
-        let needed = tensors(self.config).filter(|role| !role.is_optional());
-        needed.map(|role| role.name(self.config)).try_for_each(|name| self.file.describe(&name).map(|_| ()))
-    }
-
     /// A tensor of f32, all of them finite.
     fn vector(&self, role: Role) -> Result<View<f32>> {
         self.file.finite(&role.name(self.config), &role.shape(self.config))
@@ -368,7 +368,7 @@ impl Loader<'_> {
             0 => None,
             rank => Some(LowRank { rank, factors: self.factors(&name, rank, input, columns.len())? }),
         };
-        let index = self.config.linear_index(layer, kind).expect("a linear of this model");
+        let index = self.config.linear_index(layer, kind);
         Ok(Linear {
             kind,
             index,

@@ -117,9 +117,10 @@ impl Layer {
         &self.ops
     }
 
-    /// One of its norms; `None` if it has no such.
-    pub fn norm(&self, id: NormId) -> Option<&Norm> {
-        self.norms.iter().find(|(other, _)| *other == id).map(|(_, norm)| norm)
+    /// One of its norms. Panics if its operations name none of this kind.
+    pub fn norm(&self, id: NormId) -> &Norm {
+        let found = self.norms.iter().find(|(other, _)| *other == id);
+        &found.expect("a layer has the norms of its operations").1
     }
 
     /// The norms of queries and of keys, if it has them.
@@ -272,10 +273,10 @@ impl Model {
             return Ok(vocabulary.clone());
         }
         // Tokens as words and as a tree, each while the other is made.
-        let reserve = (16 << 10) + 512 * self.config.vocab_size;
-        let vocabulary = crate::reserve::within(reserve, || {
-            Ok(Arc::new(Vocabulary::new(&self.tokenizer, self.config.vocab_size)?))
-        })?;
+        let reserve = self.config.vocab_size.saturating_mul(512).saturating_add(16 << 10);
+        let body = || Ok(Arc::new(Vocabulary::new(&self.tokenizer, self.config.vocab_size)?));
+        // SAFETY: what it makes is in the vocabulary.
+        let vocabulary = unsafe { crate::reserve::within(reserve, body) }?;
         Ok(made.insert(vocabulary).clone())
     }
 
@@ -329,7 +330,7 @@ impl Model {
         self.bytes.len()
     }
 
-    /// Bytes of the seven linears of all blocks, dense: what "traffic" and `kept` are shares of.
+    /// Bytes of the linears of all blocks, dense: what "traffic" and `kept` are shares of.
     pub fn linear_bytes(&self) -> u64 {
         self.groups().map(Group::bytes).sum()
     }

@@ -5,48 +5,16 @@
 //! step of its own. Whatever a session has to do that is not a pass of one token (finish a prompt, sample after one), it
 //! does by itself before.
 
-use super::budget::{Budget, Cancelled, Flow, Halt};
-use super::buffers::{HeadBuffers, Own};
-use super::engine::{Engine, Traffic, Unobserved};
-use super::head::{HeadRow, all_logits};
-use super::pass::{MAX_SEQS, Mode, Seq, Workspace};
-use super::screen::{Screened, screen};
-use super::step::{Job, Stage};
-use super::{Ready, Session};
-use crate::model::Model;
+use super::Session;
+use super::budget::{Budget, Cancelled, Halt};
+use super::job::{Job, Members, Stage, advance};
+use super::pass::MAX_SEQS;
 use crate::{Error, Result, Status};
 use std::array::from_fn;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Sessions that step together with the one that leads.
 type Guests<'a> = [Option<&'a mut Session>; MAX_SEQS];
-
-/// A session whose token passes with others: what the phases of the step touch of it.
-struct Member<'a> {
-    own: &'a mut Own,
-    head: &'a mut HeadBuffers,
-    cancel: &'a AtomicBool,
-    job: &'a mut Job,
-    /// What passes.
-    token: u32,
-    traffic: &'a mut Traffic,
-    head_bytes: &'a mut u64,
-    /// How many of the largest logits it wants, if not all.
-    deciding: Option<usize>,
-}
-
-/// The members of a pass, the first ones of the array.
-type Members<'a> = [Option<Member<'a>>; MAX_SEQS];
-
-/// The flags of all members: the pass stops when nobody wants it any more.
-struct Flags<'a>([Option<&'a AtomicBool>; MAX_SEQS]);
-
-impl Cancelled for Flags<'_> {
-    fn cancelled(&self) -> bool {
-        self.0.iter().flatten().all(|flag| flag.cancelled())
-    }
-}
 
 impl Session {
     /// [`step`](Session::step) of every one of these sessions, in which the weights are read once for all that have a token
@@ -113,7 +81,7 @@ impl Session {
             let (work, own) = self.member();
             let mut members = own.into_iter().chain(guests.iter_mut().flatten().filter_map(|guest| guest.member().1));
             let mut members: Members<'_> = from_fn(|_| members.next());
-            pass(&model, work, &mut members, &budget)
+            advance(&model, work, &mut members, &budget)
         };
         self.units += budget.units();
         let failed = outcome.err().map(|halt| match halt {
@@ -135,12 +103,9 @@ impl Session {
         if let Err(error) = self.begin_step() {
             return Some(Err(error));
         }
-        let sparsity = match &self.job {
-            Some(Job { stage: Stage::Blocks { .. }, sparsity, .. }) => *sparsity,
-            _ => return Some(self.step()),
-        };
-        // By itself it fails as it should.
-        if self.engine.cancel.cancelled() || self.load_thresholds(sparsity).is_err() {
+        let passes = matches!(self.job, Some(Job { stage: Stage::Blocks { .. }, .. }));
+        // By itself one that is cancelled fails as it should.
+        if !passes || self.engine.cancel.cancelled() {
             return Some(self.step());
         }
         self.pace_joins();
@@ -156,17 +121,6 @@ impl Session {
             None => self.step(),
         }
     }
-
-    /// The workspace, and if its token is to pass with others', what that needs.
-    fn member(&mut self) -> (&mut Workspace, Option<Member<'_>>) {
-        let deciding = self.deciding();
-        let Engine { own, head, work, traffic, head_bytes, cancel, .. } = &mut self.engine;
-        let member = self.job.as_mut().map(|job| {
-            let token = self.tokens[job.start];
-            Member { own, head, cancel, job, token, traffic, head_bytes, deciding }
-        });
-        (work, member)
-    }
 }
 
 /// The sessions of a step, counted as the caller counts them.
@@ -177,95 +131,4 @@ fn all<'a>(
 ) -> impl Iterator<Item = (usize, &'a mut Session)> {
     let guests = guests.iter_mut().flatten().map(|guest| &mut **guest);
     leads.then_some(leader).into_iter().chain(guests).enumerate()
-}
-
-/// All members' tokens through the blocks and the head, which leaves each job where its session goes on by itself.
-fn pass(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget) -> Flow {
-    let flags = Flags(from_fn(|n| members[n].as_ref().map(|member| member.cancel)));
-    work.begin(model, members.iter().flatten().map(|member| (member.token, member.job.start)));
-    let mut seqs: [Option<Seq<'_>>; MAX_SEQS] = {
-        let mut members = members.iter_mut().flatten();
-        from_fn(|_| members.next().map(|member| member.own.seq(member.job.start, member.job.sparsity != 0.0)))
-    };
-    work.advance(model, &mut seqs, budget, &flags, Mode::Decode { sparse: false }, &mut Unobserved)?;
-    let bytes = seqs.map(|seq| seq.map_or(0, |seq| seq.bytes.into_inner()));
-
-    let h = model.config().hidden_size;
-    for (row, (member, bytes)) in members.iter_mut().flatten().zip(bytes).enumerate() {
-        // One that is cancelled will be as it was.
-        if !member.cancel.cancelled() {
-            member.traffic.tokens += 1;
-            member.traffic.linear_bytes += bytes;
-        }
-        member.head.prepare(model, &work.buf.hidden[row * h..(row + 1) * h]);
-        member.job.stage = match model.head_screen().zip(member.deciding) {
-            None => Stage::Logits,
-            Some((screen, few)) if member.head.round(screen).is_ok() => Stage::Screen { few },
-            Some(_) => Stage::NonFinite,
-        };
-    }
-    largest(model, work, members, budget, &flags)?;
-    logits(model, work, members, budget, &flags)
-}
-
-/// The largest logits of those that want no more.
-fn largest(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
-    let Some(head_screen) = model.head_screen() else { return Ok(()) };
-    let mut wanting = members.iter_mut().flatten().filter_map(|m| match m.job.stage {
-        Stage::Screen { few } => Some((m.head.screened(model, few)?, &mut *m.job, &mut *m.head_bytes)),
-        _ => None,
-    });
-    let tokens: [Option<(Screened<'_>, &mut Job, &mut u64)>; MAX_SEQS] = from_fn(|_| wanting.next());
-    let (rows, ends) = split(tokens);
-    if rows[0].is_none() {
-        return Ok(());
-    }
-    work.restart();
-    screen(model, head_screen, &mut work.team(budget, flags), &rows)?;
-    for (row, (job, head_bytes)) in rows.iter().flatten().zip(ends.into_iter().flatten()) {
-        job.stage = match row.check() {
-            Ok(()) => {
-                *head_bytes += row.bytes(model, head_screen);
-                Stage::Sample { ready: Ready::Hidden }
-            }
-            Err(_) => Stage::NonFinite,
-        };
-    }
-    Ok(())
-}
-
-/// The logits of those that want them.
-fn logits(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
-    let mut reading = members.iter_mut().flatten().filter(|member| matches!(member.job.stage, Stage::Logits));
-    let tokens: [Option<(HeadRow<'_>, &mut Job, &mut u64)>; MAX_SEQS] =
-        from_fn(|_| reading.next().map(|m| (m.head.row(model), &mut *m.job, &mut *m.head_bytes)));
-    let (rows, ends) = split(tokens);
-    if rows[0].is_none() {
-        return Ok(());
-    }
-    work.restart();
-    all_logits(model, &mut work.team(budget, flags), &rows)?;
-    for (row, (job, head_bytes)) in rows.iter().flatten().zip(ends.into_iter().flatten()) {
-        job.stage = match row.check() {
-            Ok(()) => {
-                *head_bytes += model.head_bytes();
-                Stage::Sample { ready: Ready::Logits }
-            }
-            Err(_) => Stage::NonFinite,
-        };
-    }
-    Ok(())
-}
-
-/// What the head takes, apart from where its outcome goes.
-type Ends<'a> = [Option<(&'a mut Job, &'a mut u64)>; MAX_SEQS];
-
-fn split<'a, T>(mut tokens: [Option<(T, &'a mut Job, &'a mut u64)>; MAX_SEQS]) -> ([Option<T>; MAX_SEQS], Ends<'a>) {
-    let mut ends: Ends<'a> = [const { None }; MAX_SEQS];
-    let rows = from_fn(|n| {
-        let (row, job, head_bytes) = tokens[n].take()?;
-        ends[n] = Some((job, head_bytes));
-        Some(row)
-    });
-    (rows, ends)
 }

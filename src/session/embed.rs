@@ -45,7 +45,7 @@ impl Session {
         let h = model.config().hidden_size;
         let mut position = 0;
         for chunk in tokens.chunks(self.engine.batch()) {
-            self.engine.forward(chunk, position, Mode::Prompt, &mut Unobserved)?;
+            self.engine.forward(chunk, position, usize::MAX, Mode::Prompt, &mut Unobserved)?;
             let (buf, last) = (&mut self.engine.work.buf, &mut self.engine.head.last);
             if position == 0 {
                 last.fill(0.0);

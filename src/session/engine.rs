@@ -1,23 +1,17 @@
 //! What a session computes with: its model, what it has to itself, and a place for passes of tokens.
 
 use super::budget::{Budget, Cancelled, Flow, Halt};
-use super::buffers::{EngineMemory, HeadBuffers, Own};
-use super::pass::{Mode, Seq, Workspace};
+use super::pass::buffers::{EngineMemory, HeadBuffers, Own};
+use super::pass::{HeadRow, Mode, Seq, Shared, UNIT, Workspace, all_logits, share, view};
 use crate::arena::Buf;
-use crate::model::{GroupKind, Model};
+use crate::model::{GroupKind, Model, RowsRef};
 use crate::sampling::argmax;
 use crate::team::Team;
 use crate::{Error, Result, Status};
-use rasp_kernels::MatRef;
-use std::ops::Deref;
+use rasp_kernels::{MatRef, QUANT_GROUP, QuantizedRef};
+use std::ops::{Deref, Range};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// Columns and rows are shared out in units of this many: whole vectors and whole cache lines on every machine.
-pub(super) const UNIT: usize = 32;
-
-/// Queries whose attention is computed together, so that keys and values are read once for all of them.
-pub(super) const QUERY_TILE: usize = 8;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Watches a pass of tokens; calibration and the parity tests are made of it.
 pub trait Observer {
@@ -51,10 +45,6 @@ pub(crate) struct Engine {
     /// Bytes of the head that were read for tokens passed singly.
     pub(crate) head_bytes: u64,
     pub(crate) cancel: Cancel,
-    /// Of the pass in hand: the position of its first token, and the bytes of linear weights that the tokens that are
-    /// counted have read.
-    position: usize,
-    bytes: u64,
 }
 
 /// Stops the call in progress, or the next.
@@ -97,8 +87,6 @@ impl Engine {
             traffic: Traffic::default(),
             head_bytes: 0,
             cancel: Cancel { own: cancel, shared: None },
-            position: 0,
-            bytes: 0,
         }
     }
 
@@ -112,30 +100,45 @@ impl Engine {
         self.work.team.parts()
     }
 
-    /// Takes `tokens` through all blocks: [`begin`](Engine::begin), and all of [`advance`](Engine::advance).
+    /// Takes `tokens` (at most [`batch`](Engine::batch), ids checked), the first of which stands at `position`, through all
+    /// blocks; those from number `sparse_from` on are sparse. At the end their keys and values are in the cache, and their
+    /// last residuals stand in `work.buf.hidden`.
     pub(crate) fn forward(
         &mut self,
         tokens: &[u32],
         position: usize,
+        sparse_from: usize,
         mode: Mode<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        self.begin(tokens, position);
-        whole(self.advance(&Budget::unlimited(), mode, observer))
+        self.work.begin(&self.model, tokens.iter().copied().zip(position..));
+        let counted = match mode {
+            Mode::Prompt => 0,
+            Mode::Decode => 1,
+            Mode::Window { .. } => tokens.len().saturating_sub(sparse_from),
+        };
+        let mut seqs = [Some(self.own.seq(position, sparse_from, 0))];
+        let budget = Budget::unlimited();
+        whole(self.work.advance(&self.model, &mut seqs, &budget, &self.cancel, mode, observer))?;
+        if counted > 0 {
+            let [seq] = seqs;
+            self.traffic.tokens += counted as u64;
+            self.traffic.linear_bytes += seq.map_or(0, Seq::into_bytes);
+        }
+        Ok(())
     }
 
     /// The likeliest token after row `row` of the last pass.
     pub(crate) fn greedy(&mut self, row: usize) -> Result<u32> {
-        self.prepare_head(row);
-        whole(self.logits(&Budget::unlimited()))?;
+        let (model, budget) = (&*self.model, Budget::unlimited());
+        let h = model.config().hidden_size;
+        self.head.prepare(model, &self.work.buf.hidden[row * h..][..h]);
+        self.work.restart();
+        let token = [Some(self.head.row(model))];
+        whole(all_logits(model, &mut self.work.team(&budget, &self.cancel), &token))?;
+        token.iter().flatten().try_for_each(HeadRow::check)?;
+        self.head_bytes += model.head_bytes();
         Ok(argmax(&self.head.logits))
-    }
-
-    /// Begins a pass of `tokens` (at most [`batch`](Engine::batch), ids checked) from `position` on: their embeddings.
-    /// Whatever pass was under way is forgotten.
-    pub(crate) fn begin(&mut self, tokens: &[u32], position: usize) {
-        self.work.begin(&self.model, tokens.iter().copied().zip(position..));
-        (self.position, self.bytes) = (position, 0);
     }
 
     /// Counts tokens that passed densely where sparse ones are counted.
@@ -148,25 +151,41 @@ impl Engine {
         self.traffic.linear_bytes += tokens as u64 * bytes;
     }
 
-    /// Takes the pass as far through the blocks as the budget goes. At their end the tokens' keys and values are in the
-    /// cache, and their last residuals stand in `work.buf.hidden`. `mode` is the same at every call.
-    pub(crate) fn advance(&mut self, budget: &Budget, mode: Mode<'_>, observer: &mut dyn Observer) -> Flow {
-        let rows = self.work.rows();
-        let (counted, sparse) = match mode {
-            Mode::Prompt => (0, false),
-            Mode::Decode { sparse } => (1, sparse),
-            Mode::Window { sparse_from, .. } => (rows.saturating_sub(sparse_from), true),
-        };
-        let mut seqs = [Some(Seq { bytes: AtomicU64::new(self.bytes), ..self.own.seq(self.position, sparse) })];
-        let outcome = self.work.advance(&self.model, &mut seqs, budget, &self.cancel, mode, observer);
-        let [seq] = seqs;
-        self.bytes = seq.map_or(0, |seq| seq.bytes.into_inner());
-        outcome?;
-        if counted > 0 {
-            self.traffic.tokens += counted as u64;
-            self.traffic.linear_bytes += self.bytes;
+    /// Logits of `rows` of the last pass, into `out`: `[rows, vocab]`. Each row has the bits of
+    /// [`all_logits`].
+    pub(crate) fn head_many(&mut self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let model = &*self.model;
+        let kernels = model.kernels();
+        let h = model.config().hidden_size;
+        let buf = &mut self.work.buf;
+        for row in rows.clone() {
+            let span = row * h..(row + 1) * h;
+            model.final_norm().apply(kernels, &mut buf.normed[span.clone()], &buf.hidden[span], 0..h);
         }
-        Ok(())
+        let weights = model.lm_head();
+        let normed = view(&buf.normed[rows.start * h..], rows.len(), h);
+        let (whole, scale) = match weights {
+            RowsRef::Float(_) => (&mut [][..], &mut [][..]),
+            RowsRef::Quantized(_) => {
+                (&mut buf.whole[..rows.len() * h], &mut buf.whole_scale[..rows.len() * h / QUANT_GROUP])
+            }
+        };
+        if let RowsRef::Quantized(_) = weights {
+            kernels.quantize(whole, scale, &buf.normed[rows.start * h..rows.end * h], 0.0);
+        }
+        let whole_cols = if whole.is_empty() { 0 } else { h };
+        let whole = QuantizedRef::new(whole, scale, rows.len(), whole_cols).expect("buffers hold a batch");
+        let vocab = weights.rows();
+        let out = Shared::new(out);
+        let mut burst = self.work.team.burst();
+        let parts = burst.parts();
+        burst.run(&|part| {
+            let columns = share(vocab, UNIT, parts, part);
+            // SAFETY: shares of different parts do not overlap.
+            let mut out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };
+            weights.row_range(columns.clone()).multiply(kernels, out.reborrow(), normed, whole);
+            (0..rows.len()).for_each(|row| model.finish_logits(columns.clone(), out.row_mut(row)));
+        })
     }
 }
 
@@ -176,12 +195,4 @@ fn whole(outcome: Flow) -> Result<()> {
         Halt::Failed(error) => error,
         Halt::Pending => Error::new(Status::Internal, "a pass without a budget stopped"),
     })
-}
-
-impl Own {
-    /// What a pass touches of it; the first of its tokens stands at `position`.
-    pub(super) fn seq(&mut self, position: usize, sparse: bool) -> Seq<'_> {
-        let Own { kv, thresholds, scores } = self;
-        Seq { position, kv, scores, thresholds: sparse.then_some(&**thresholds), bytes: AtomicU64::new(0) }
-    }
 }

@@ -1,31 +1,23 @@
 //! A session: one text in the making over a shared model. All mutable state lives here.
 
 mod answer;
-mod attention;
 mod batch;
 mod budget;
-mod buffers;
 mod embed;
 mod engine;
 #[cfg(test)]
 mod forged;
 mod fork;
-mod head;
+mod job;
 mod kv_cache;
-mod linear;
-mod low_rank;
 mod open;
 mod pace;
 mod pass;
 mod score;
-mod screen;
-mod shared;
 mod shift;
 mod state;
 mod steer;
 mod step;
-mod tokens;
-mod work;
 
 pub use crate::arena::MemoryPlan;
 pub use crate::team::MAX_THREADS;
@@ -46,11 +38,11 @@ use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use budget::Time;
 use engine::Engine;
+use job::Job;
 use pace::Pace;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use step::Job;
 
 /// How a session is opened.
 #[derive(Clone, Copy, Debug, PartialEq)]

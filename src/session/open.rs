@@ -1,9 +1,9 @@
 //! Opening a session, and what it will take told before.
 
 use super::budget::Time;
-use super::buffers::EngineMemory;
 use super::engine::Engine;
 use super::pace::Pace;
+use super::pass::buffers::EngineMemory;
 use super::{Ready, Session, SessionOptions};
 use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};
 use crate::log::LogLevel;

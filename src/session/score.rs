@@ -3,10 +3,9 @@
 //! A window of tokens passes in batches, with each sparse token's dropped inputs zeroed. By the fixed order of sums
 //! (`docs/design.md`) the bits are those of decoding the window token by token.
 
-use super::buffers::EngineMemory;
 use super::engine::{Engine, Observer, Traffic, Unobserved};
-use super::head::non_finite;
-use super::pass::Mode;
+use super::pass::buffers::EngineMemory;
+use super::pass::{Mode, non_finite};
 use super::{KvType, SessionOptions};
 use crate::arena::{Arena, Memory};
 use crate::model::{Group, Model};
@@ -195,7 +194,8 @@ impl Scorer {
                 let message = format_args!("no room for another token; the scorer takes {}", self.context);
                 return Err(Error::new(Status::ContextFull, message));
             }
-            self.engine.forward(&[token], position, Mode::Decode { sparse: position >= dense }, &mut Unobserved)?;
+            let sparse_from = dense.saturating_sub(position);
+            self.engine.forward(&[token], position, sparse_from, Mode::Decode, &mut Unobserved)?;
             last = 0;
         }
         Ok(())
@@ -279,7 +279,7 @@ impl Scorer {
         for chunk in tokens[start..].chunks(self.engine.batch()) {
             let (masked, masked_whole) = (&mut *self.masked, &mut *self.masked_whole);
             let sparse = sparse_from.max(dense).saturating_sub(first);
-            self.engine.forward(chunk, first, Mode::Window { sparse_from: sparse, masked, masked_whole }, observer)?;
+            self.engine.forward(chunk, first, sparse, Mode::Window { masked, masked_whole }, observer)?;
             // What was asked to be sparse and may not be counts too.
             let asked = sparse_from.saturating_sub(first);
             self.engine.count_dense(sparse.min(chunk.len()).saturating_sub(asked));

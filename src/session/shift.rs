@@ -31,19 +31,19 @@ impl Session {
         self.steering.shift(&self.tokens, keep, discard);
         let (kernels, half) = (model.kernels(), model.config().head_dim / 2);
         let buf = &mut self.engine.work.buf;
+        let angles = |table: usize| table * half..(table + 1) * half;
+        for table in 0..model.ropes().len() {
+            let (cos, sin) = (&mut buf.cos[angles(table)], &mut buf.sin[angles(table)]);
+            // What turning multiplies by is in the keys.
+            rope_table(model.rope(table), 1.0, discard, cos, sin);
+            sin.iter_mut().for_each(|sin| *sin = -*sin);
+        }
         for (n, layer) in model.layers().iter().enumerate() {
-            let (cos, sin) = (&mut buf.cos[..half], &mut buf.sin[..half]);
             let table = model.config().block.attention(n).rope;
-            if let Some(table) = table {
-                // What turning multiplies by is in the keys.
-                rope_table(model.rope(table), 1.0, discard, cos, sin);
-                sin.iter_mut().for_each(|sin| *sin = -*sin);
-            }
             let gain = gain_of_turned(&model, layer);
             let turn = |head: usize, key: &mut [f32]| {
-                if table.is_none() {
-                    return;
-                }
+                let Some(table) = table else { return };
+                let (cos, sin) = (&buf.cos[angles(table)], &buf.sin[angles(table)]);
                 let gain = gain.map(|gain| &gain[head * key.len()..][..key.len()]);
                 if let Some(gain) = gain {
                     key.iter_mut().zip(gain).for_each(|(k, g)| *k /= g);

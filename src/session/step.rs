@@ -4,62 +4,14 @@
 //! taken back if it fails: an error, or a cancel, leaves the session as it was.
 
 use super::budget::{Budget, Clock, Flow, Halt, Time};
-use super::engine::Unobserved;
-use super::head::non_finite;
-use super::pass::Mode;
-use super::screen::MOST_DECIDING;
+use super::engine::Engine;
+use super::job::{Call, Job, Member, Members, Stage, advance};
+use super::pass::{MAX_SEQS, MOST_DECIDING, Workspace, non_finite};
 use super::{Ready, Session};
 use crate::{Error, Result, Status};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// A call under way: tokens pass through the blocks, then the last of them through the head, then the next is sampled.
-pub(super) struct Job {
-    call: Call,
-    pub(super) stage: Stage,
-    /// Tokens from `start` to `until` pass, prompts densely, others at this sparsity.
-    pub(super) start: usize,
-    until: usize,
-    pub(super) sparsity: f32,
-    /// Tokens before the call.
-    length: usize,
-    /// The token that the call has replaced, if it has.
-    replaced: Option<u32>,
-    /// Whether it passes and samples one token, no more and no less: what a deadline is for.
-    timed: bool,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Call {
-    Prefill,
-    Decode,
-    Step,
-    /// Logits of the last token that has passed.
-    Logits,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Stage {
-    /// The tokens from `first` to `end` pass through the blocks together; after them those from `end` on.
-    Blocks { first: usize, end: usize },
-    /// The largest logits, so many of them.
-    Screen { few: usize },
-    /// All logits.
-    Logits,
-    /// The logits are there, all or those that decide, and a step samples from them. What is left of them afterwards.
-    Sample { ready: Ready },
-    /// In a batch of sessions, which pass the blocks and the head together: there is none.
-    NonFinite,
-}
-
-impl Job {
-    /// A call on a session of `length` tokens that has those from `start` to `until` pass.
-    fn new(call: Call, length: usize, start: usize, until: usize, sparsity: f32) -> Job {
-        let stage = Stage::Blocks { first: start, end: start };
-        Job { call, stage, start, until, sparsity, length, replaced: None, timed: false }
-    }
-}
 
 impl Session {
     /// Appends prompt tokens, densely, many at a time. Afterwards the logits are those after the last one.
@@ -81,7 +33,7 @@ impl Session {
         // A sampled token that has not passed yet goes first.
         let first = self.tokens.len() - usize::from(self.pending);
         let length = self.tokens.len();
-        self.job = Some(Job::new(Call::Prefill, length, first, length + tokens.len(), 0.0));
+        self.begin(Job::new(Call::Prefill, length, first, length + tokens.len(), 0.0))?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
     }
@@ -151,13 +103,20 @@ impl Session {
             self.pace_begins();
         }
         let length = self.tokens.len();
-        self.job = Some(match self.pending {
+        let job = match self.pending {
             true => {
                 let sparsity = self.engine.model.sparsity_at(length - 1, self.sparsity);
                 Job { timed: true, ..Job::new(Call::Step, length, length - 1, length, sparsity) }
             }
             false => self.look(Call::Step),
-        });
+        };
+        self.begin(job)
+    }
+
+    /// Begins a job, with the thresholds of its sparsity at hand.
+    fn begin(&mut self, job: Job) -> Result<()> {
+        self.load_thresholds(job.sparsity)?;
+        self.job = Some(job);
         Ok(())
     }
 
@@ -168,9 +127,10 @@ impl Session {
         let sparsity = self.sparsities[passed - 1];
         let mut job = Job::new(call, self.tokens.len(), passed - 1, passed, sparsity);
         if self.ready != Ready::Cached {
-            self.engine.prepare_kept_head();
-            let sample = Stage::Sample { ready: Ready::Logits };
-            job.stage = if self.ready == Ready::Logits { sample } else { Stage::Logits };
+            self.engine.head.prepare_kept();
+            self.engine.work.restart();
+            let done = Stage::Done { ready: Ready::Logits };
+            job.stage = if self.ready == Ready::Logits { done } else { Stage::Logits };
         }
         job
     }
@@ -186,10 +146,10 @@ impl Session {
             self.room(1)?;
         }
         let replaced = self.tokens.get(first).copied();
+        let sparsity = self.engine.model.sparsity_at(first, self.sparsity);
+        self.begin(Job { replaced, ..Job::new(Call::Decode, first, first, first + 1, sparsity) })?;
         self.tokens.truncate(first);
         self.tokens.push(token);
-        let sparsity = self.engine.model.sparsity_at(first, self.sparsity);
-        self.job = Some(Job { replaced, ..Job::new(Call::Decode, first, first, first + 1, sparsity) });
         self.whole().map(|_| ())
     }
 
@@ -203,7 +163,8 @@ impl Session {
             }
             Ready::Logits => {}
             Ready::Hidden | Ready::Cached => {
-                self.job = Some(self.look(Call::Logits));
+                let job = self.look(Call::Logits);
+                self.begin(job)?;
                 self.whole()?;
             }
         }
@@ -241,28 +202,22 @@ impl Session {
     /// Goes on with the job as far as the budget goes. Once it is done, the token that it has sampled, if it has; `None`
     /// before. On an error the session is as it was before the job.
     fn go_on(&mut self, budget: &Budget) -> Result<Option<Option<u32>>> {
-        let Some(mut job) = self.job.take() else { return Ok(Some(None)) };
+        let Some(Job { call, timed, sparsity, .. }) = self.job else { return Ok(Some(None)) };
         let before = budget.units();
         let start = self.pace.is_on().then(|| self.clock.now());
-        let outcome = self.advance(&mut job, budget);
+        let outcome = self.advance(budget);
         self.units += budget.units() - before;
         if let Some(start) = start {
             self.pace.spent += self.clock.now().saturating_sub(start);
             // A step that passed a token, rather than one that samples after a prompt.
-            if outcome.is_ok() && job.call == Call::Step && job.timed {
-                self.pace_ends(job.sparsity);
+            if outcome.is_ok() && call == Call::Step && timed {
+                self.pace_ends(sparsity);
             }
         }
         match outcome {
             Ok(token) => Ok(Some(token)),
-            Err(Halt::Pending) => {
-                self.job = Some(job);
-                Ok(None)
-            }
-            Err(Halt::Failed(error)) => {
-                self.job = Some(job);
-                self.fail(error)
-            }
+            Err(Halt::Pending) => Ok(None),
+            Err(Halt::Failed(error)) => self.fail(error),
         }
     }
 
@@ -276,52 +231,43 @@ impl Session {
         outcome
     }
 
-    fn advance(&mut self, job: &mut Job, budget: &Budget) -> Flow<Option<u32>> {
-        loop {
-            job.stage = match job.stage {
-                Stage::Blocks { first, end } => {
-                    if end > first {
-                        let sparse = job.sparsity != 0.0;
-                        let mode = if job.call == Call::Prefill { Mode::Prompt } else { Mode::Decode { sparse } };
-                        self.engine.advance(budget, mode, &mut Unobserved)?;
-                    }
-                    if end < job.until {
-                        self.load_thresholds(job.sparsity)?;
-                        let next = job.until.min(end + self.engine.batch());
-                        self.engine.begin(&self.tokens[end..next], end);
-                        Stage::Blocks { first: end, end: next }
-                    } else {
-                        self.engine.prepare_head(end - first - 1);
-                        match self.deciding().filter(|_| job.call == Call::Step) {
-                            Some(few) => Stage::Screen { few },
-                            None => Stage::Logits,
-                        }
-                    }
-                }
-                Stage::Screen { few } => {
-                    self.engine.screen(few, budget)?;
-                    Stage::Sample { ready: Ready::Hidden }
-                }
-                Stage::Logits => {
-                    self.engine.logits(budget)?;
-                    if job.call != Call::Step {
-                        self.finish(job, Ready::Logits);
-                        if job.call == Call::Prefill {
-                            self.begin_answer();
-                        }
-                        return Ok(None);
-                    }
-                    Stage::Sample { ready: Ready::Logits }
-                }
-                Stage::NonFinite => return Err(Halt::Failed(non_finite())),
-                Stage::Sample { ready } => {
-                    budget.unit(&self.engine.cancel)?;
-                    let token = self.choose()?;
-                    self.finish(job, ready);
-                    return Ok(Some(self.append(token)));
-                }
-            };
+    /// A batch of one, and then what is the session's own: the token that it samples, if it does.
+    fn advance(&mut self, budget: &Budget) -> Flow<Option<u32>> {
+        let model = self.engine.model.clone();
+        let (work, member) = self.member();
+        let mut members: Members<'_> = [const { None }; MAX_SEQS];
+        members[0] = member;
+        advance(&model, work, &mut members, budget)?;
+        let Some(job) = self.job else { return Ok(None) };
+        let Stage::Done { ready } = job.stage else { return Err(Halt::Failed(non_finite())) };
+        if job.call == Call::Step {
+            budget.unit(&self.engine.cancel)?;
+            let token = self.choose()?;
+            self.finish(&job, ready);
+            return Ok(Some(self.append(token)));
         }
+        self.finish(&job, ready);
+        if job.call == Call::Prefill {
+            self.begin_answer();
+        }
+        Ok(None)
+    }
+
+    /// The workspace, and if a call is under way, what its phases touch.
+    pub(super) fn member(&mut self) -> (&mut Workspace, Option<Member<'_>>) {
+        let deciding = self.deciding();
+        let Engine { own, head, work, traffic, head_bytes, cancel, .. } = &mut self.engine;
+        let member = self.job.as_mut().map(|job| Member {
+            own,
+            head,
+            cancel,
+            job,
+            tokens: &self.tokens,
+            traffic,
+            head_bytes,
+            deciding,
+        });
+        (work, member)
     }
 
     /// How many of the largest logits decide on a step's token, if the head has a screen that finds so few.
@@ -336,6 +282,7 @@ impl Session {
         self.sparsities[job.start..job.until].fill(job.sparsity);
         self.pending = job.until < self.tokens.len();
         self.ready = ready;
+        self.job = None;
     }
 
     /// Appends a sampled token.

@@ -187,7 +187,7 @@ impl<'a> Block<'a> {
     }
 
     fn norm(&self, id: NormId) -> &'a Norm {
-        self.layer.norm(id).expect("a layer has the norms of its operations")
+        self.layer.norm(id)
     }
 
     fn rotate(&self, table: usize, qkv: &mut Mat, sign: f64) {

@@ -55,7 +55,7 @@ impl Stage<'_> {
     /// The linears of one group of one block, in the order of their columns.
     fn group(&self, layer: usize, kind: GroupKind) -> impl Iterator<Item = &LinearPlan> {
         let kinds = self.config.group_linears(kind);
-        let first = self.config.linear_index(layer, kinds[0]).expect("a linear of this model");
+        let first = self.config.linear_index(layer, kinds[0]);
         self.plan.linears[first..first + kinds.len()].iter()
     }
 

@@ -4,27 +4,26 @@
 //! [screen](crate::model::HeadScreen); the exact ones of the roughly largest, the least of which is a floor that so many
 //! reach; and the exact ones of all rows that may reach it too. The others become -∞.
 
-use super::budget::{Budget, Flow, Halt};
 use super::buffers::HeadBuffers;
-use super::engine::Engine;
-use super::head::{HeadRow, non_finite, rows_of_part};
+use super::lm_head::{HeadRow, non_finite, rows_of_part};
 use super::work::Work;
 use crate::Result;
 use crate::model::{HeadScreen, Model, Rounded, screen_input};
 use crate::sampling::argmax;
+use crate::session::budget::Flow;
 use rasp_kernels::ScreenInput;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// The most logits that a screen is used for: of more, so many rows can be one that reading all is the better way.
-pub(super) const MOST_DECIDING: usize = 64;
+pub(crate) const MOST_DECIDING: usize = 64;
 /// Rows that are compared together: the compiler turns them into vectors.
 const BLOCK: usize = 64;
 /// A unit of work is cut as if one row in so many were to be computed exactly.
 const RIVALS: usize = 16;
 
 /// A token on its way through the screen, as the parts of a job see it.
-pub(super) struct Screened<'a> {
+pub(crate) struct Screened<'a> {
     row: HeadRow<'a>,
     input: ScreenInput<'a>,
     rounded: Rounded,
@@ -37,13 +36,13 @@ pub(super) struct Screened<'a> {
 
 impl HeadBuffers {
     /// Rounds what was prepared for the screen; fails if it is no numbers.
-    pub(super) fn round(&mut self, screen: &HeadScreen) -> Result<()> {
+    pub(crate) fn round(&mut self, screen: &HeadScreen) -> Result<()> {
         self.rounded = screen.round(&self.coming, &mut self.hot, &mut self.cold);
         self.rounded.map(|_| ()).ok_or_else(non_finite)
     }
 
     /// What was prepared and rounded, for the `few` largest logits; `None` if it was not.
-    pub(super) fn screened(&mut self, model: &Model, few: usize) -> Option<Screened<'_>> {
+    pub(crate) fn screened(&mut self, model: &Model, few: usize) -> Option<Screened<'_>> {
         let rounded = self.rounded?;
         let HeadBuffers { coming, whole, scale, hot, cold, eights, floor, rivals, logits, .. } = self;
         Some(Screened {
@@ -94,19 +93,19 @@ impl Screened<'_> {
     }
 
     /// Fails if a logit was no number.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.row.check()
     }
 
     /// Bytes of the head that [`screen`] has read.
-    pub(super) fn bytes(&self, model: &Model, screen: &HeadScreen) -> u64 {
+    pub(crate) fn bytes(&self, model: &Model, screen: &HeadScreen) -> u64 {
         (screen.bytes() + self.rivals.load(Ordering::Relaxed) * model.lm_head().row_bytes()) as u64
     }
 }
 
 /// Leaves in each token's logits the exact ones of all rows that can be among its few, and -∞ elsewhere, as far as the
 /// budget goes.
-pub(super) fn screen(model: &Model, screen: &HeadScreen, work: &mut Work<'_>, tokens: &[Option<Screened<'_>>]) -> Flow {
+pub(crate) fn screen(model: &Model, screen: &HeadScreen, work: &mut Work<'_>, tokens: &[Option<Screened<'_>>]) -> Flow {
     let (kernels, rows, parts) = (model.kernels(), screen.rows(), work.parts());
     let (vocab, count) = (rows.rows(), tokens.iter().flatten().count());
     work.large(&|part, pieces| {
@@ -165,21 +164,5 @@ fn keep_rivals(model: &Model, screen: &HeadScreen, token: &Screened<'_>, rows: R
     for ((row, logit), lost) in rows.zip(logits).zip(lost) {
         *logit = if lost { f32::NEG_INFINITY } else { token.exact(model, row) };
         token.rivals.fetch_add(usize::from(!lost), Ordering::Relaxed);
-    }
-}
-
-impl Engine {
-    /// The `few` largest logits of what was prepared, ties included, into `head.logits`, each with the bits of
-    /// [`logits`](Engine::logits); of the others some, and else -∞. As far as the budget goes; for models with a screen.
-    pub(crate) fn screen(&mut self, few: usize, budget: &Budget) -> Flow {
-        let model = &*self.model;
-        let Some(head_screen) = model.head_screen() else { return self.logits(budget) };
-        self.head.round(head_screen).map_err(Halt::Failed)?;
-        let tokens = [self.head.screened(model, few)];
-        let outcome = screen(model, head_screen, &mut self.work.team(budget, &self.cancel), &tokens);
-        tokens.iter().flatten().try_for_each(Screened::check)?;
-        outcome?;
-        self.head_bytes += tokens.iter().flatten().map(|token| token.bytes(model, head_screen)).sum::<u64>();
-        Ok(())
     }
 }

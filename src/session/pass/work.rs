@@ -5,24 +5,11 @@
 //! the stage on, and what is done is passed over. So the code that computes is written once, as if nothing ever stopped
 //! it, and the order of every sum is that of the lists, wherever they are cut.
 
-use super::budget::{Budget, Cancelled, Flow};
 use super::shared::Shared;
 use crate::Result;
+use crate::session::budget::{Budget, Cancelled, Flow};
 use crate::team::Burst;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// A unit of work reads at most about so many bytes of weights, or of keys and values: 0.1 ms of one core that reads
-/// 10 GB/s.
-pub(super) const UNIT_BYTES: usize = 1 << 20;
-
-/// And it takes at most about so many multiply-adds: 0.3 ms of one core at 25 a nanosecond. This is what counts for a
-/// batch of tokens.
-pub(super) const UNIT_MACS: usize = 8 << 20;
-
-/// Where several tokens take the same weights one after the other, a unit reads so many bytes, which stay in the cache
-/// meanwhile: half of a small L2.
-pub(super) const SHARED_BYTES: usize = 256 << 10;
 
 /// `u32`s from one part's count to the next one's: a cache line each.
 const APART: usize = 16;
@@ -39,7 +26,7 @@ pub(crate) struct Place {
 }
 
 /// The team, for as long as one call lasts.
-pub(super) struct Work<'a> {
+pub(crate) struct Work<'a> {
     burst: Burst<'a>,
     budget: &'a Budget,
     cancel: &'a dyn Cancelled,
@@ -141,12 +128,6 @@ impl Pieces<'_> {
     }
 }
 
-/// A range in pieces of at most `most`, rounded down to whole `unit`s (one at least), counted from its start.
-pub(super) fn cut(range: Range<usize>, unit: usize, most: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    let step = (most / unit).max(1) * unit;
-    range.clone().step_by(step).map(move |start| start..range.end.min(start + step))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,15 +137,6 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, AtomicU64};
     use std::time::Duration;
-
-    #[test]
-    fn cuts_cover_a_range_once() {
-        let lens = |range, unit, most| cut(range, unit, most).map(|r| (r.start, r.end)).collect::<Vec<_>>();
-        assert_eq!(lens(3..10, 1, 3), [(3, 6), (6, 9), (9, 10)]);
-        assert_eq!(lens(0..100, 32, 70), [(0, 64), (64, 100)]);
-        assert_eq!(lens(0..40, 32, 1), [(0, 32), (32, 40)]);
-        assert_eq!(lens(5..5, 1, 1), []);
-    }
 
     /// Time stands still but for what is read of it.
     struct Ticks(AtomicU64);

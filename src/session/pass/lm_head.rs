@@ -1,19 +1,17 @@
 //! From the last hidden states to logits.
 
-use super::budget::{Budget, Flow};
 use super::buffers::HeadBuffers;
-use super::engine::{Engine, UNIT};
-use super::pass::view;
 use super::shared::{Shared, share};
-use super::work::{SHARED_BYTES, UNIT_BYTES, Work, cut};
+use super::tiles::{SHARED_BYTES, UNIT, UNIT_BYTES, cut};
+use super::work::Work;
 use crate::model::{Model, RowsRef};
+use crate::session::budget::Flow;
 use crate::{Error, Result, Status};
-use rasp_kernels::{QUANT_GROUP, QuantizedRef};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A token at the head, as the parts of a job see it.
-pub(super) struct HeadRow<'a> {
+pub(crate) struct HeadRow<'a> {
     x: &'a [f32],
     whole: &'a [i16],
     /// Of `whole`, one for every 32.
@@ -25,17 +23,22 @@ pub(super) struct HeadRow<'a> {
 
 impl HeadBuffers {
     /// Prepares a residual stream for the head.
-    pub(super) fn prepare(&mut self, model: &Model, hidden: &[f32]) {
+    pub(crate) fn prepare(&mut self, model: &Model, hidden: &[f32]) {
         model.final_norm().apply(model.kernels(), &mut self.coming, hidden, 0..hidden.len());
     }
 
+    /// Prepares what was kept once more.
+    pub(crate) fn prepare_kept(&mut self) {
+        self.coming.copy_from_slice(&self.last);
+    }
+
     /// Keeps what was prepared.
-    pub(super) fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         std::mem::swap(&mut self.last, &mut self.coming);
     }
 
     /// What was prepared, for all logits.
-    pub(super) fn row(&mut self, model: &Model) -> HeadRow<'_> {
+    pub(crate) fn row(&mut self, model: &Model) -> HeadRow<'_> {
         let HeadBuffers { coming, whole, scale, logits, .. } = self;
         HeadRow::new(model, coming, whole, scale, logits)
     }
@@ -71,7 +74,7 @@ impl<'a> HeadRow<'a> {
     }
 
     /// Fails if a logit was no number.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.finite.load(Ordering::Relaxed) { Ok(()) } else { Err(non_finite()) }
     }
 }
@@ -89,7 +92,7 @@ pub(super) fn rows_of_part(
 }
 
 /// All logits of these tokens, as far as the budget goes.
-pub(super) fn all_logits(model: &Model, work: &mut Work<'_>, tokens: &[Option<HeadRow<'_>>]) -> Flow {
+pub(crate) fn all_logits(model: &Model, work: &mut Work<'_>, tokens: &[Option<HeadRow<'_>>]) -> Flow {
     let (weights, parts) = (model.lm_head(), work.parts());
     let count = tokens.iter().flatten().count();
     work.large(&|part, pieces| {
@@ -101,70 +104,6 @@ pub(super) fn all_logits(model: &Model, work: &mut Work<'_>, tokens: &[Option<He
             }
         });
     })
-}
-
-impl Engine {
-    /// Prepares row `row` of the last pass for the head: [`logits`](Engine::logits) and [`screen`](Engine::screen)
-    /// are then of it, whatever passes meanwhile. Until [`HeadBuffers::keep`] what was kept before is there to return to.
-    pub(crate) fn prepare_head(&mut self, row: usize) {
-        let h = self.model.config().hidden_size;
-        self.head.prepare(&self.model, &self.work.buf.hidden[row * h..][..h]);
-        self.work.restart();
-    }
-
-    /// Prepares what was kept once more.
-    pub(crate) fn prepare_kept_head(&mut self) {
-        self.head.coming.copy_from_slice(&self.head.last);
-        self.work.restart();
-    }
-
-    /// All logits of what was prepared, into `head.logits`, as far as the budget goes.
-    pub(crate) fn logits(&mut self, budget: &Budget) -> Flow {
-        let model = &*self.model;
-        let tokens = [Some(self.head.row(model))];
-        let outcome = all_logits(model, &mut self.work.team(budget, &self.cancel), &tokens);
-        tokens.iter().flatten().try_for_each(HeadRow::check)?;
-        outcome?;
-        self.head_bytes += model.head_bytes();
-        Ok(())
-    }
-
-    /// Logits of `rows` of the last pass, into `out`: `[rows, vocab]`. Each row has the bits of
-    /// [`logits`](Engine::logits).
-    pub(crate) fn head_many(&mut self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let model = &*self.model;
-        let kernels = model.kernels();
-        let h = model.config().hidden_size;
-        let buf = &mut self.work.buf;
-        for row in rows.clone() {
-            let span = row * h..(row + 1) * h;
-            model.final_norm().apply(kernels, &mut buf.normed[span.clone()], &buf.hidden[span], 0..h);
-        }
-        let weights = model.lm_head();
-        let normed = view(&buf.normed[rows.start * h..], rows.len(), h);
-        let (whole, scale) = match weights {
-            RowsRef::Float(_) => (&mut [][..], &mut [][..]),
-            RowsRef::Quantized(_) => {
-                (&mut buf.whole[..rows.len() * h], &mut buf.whole_scale[..rows.len() * h / QUANT_GROUP])
-            }
-        };
-        if let RowsRef::Quantized(_) = weights {
-            kernels.quantize(whole, scale, &buf.normed[rows.start * h..rows.end * h], 0.0);
-        }
-        let whole_cols = if whole.is_empty() { 0 } else { h };
-        let whole = QuantizedRef::new(whole, scale, rows.len(), whole_cols).expect("buffers hold a batch");
-        let vocab = weights.rows();
-        let out = Shared::new(out);
-        let mut burst = self.work.team.burst();
-        let parts = burst.parts();
-        burst.run(&|part| {
-            let columns = share(vocab, UNIT, parts, part);
-            // SAFETY: shares of different parts do not overlap.
-            let mut out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };
-            weights.row_range(columns.clone()).multiply(kernels, out.reborrow(), normed, whole);
-            (0..rows.len()).for_each(|row| model.finish_logits(columns.clone(), out.row_mut(row)));
-        })
-    }
 }
 
 /// The error for logits that are no numbers.

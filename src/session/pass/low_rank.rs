@@ -1,10 +1,11 @@
 //! The low rank of a group's linears: `B·x`, and `A` times that, where the sum over input channels starts.
 
-use super::budget::Flow;
-use super::linear::{Pass, intersection, whole_ref};
+use super::context::Pass;
+use super::project::{intersection, whole_ref};
 use super::shared::{Shared, share};
-use super::work::{UNIT_BYTES, UNIT_MACS, cut};
+use super::tiles::{UNIT_BYTES, UNIT_MACS, cut};
 use crate::model::{Group, Weights};
+use crate::session::budget::Flow;
 use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, Quantized, QuantizedRef};
 use std::ops::Range;
 

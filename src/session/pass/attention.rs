@@ -1,14 +1,13 @@
 //! Attention over the KV cache.
 
-use super::budget::Flow;
-use super::engine::QUERY_TILE;
-use super::kv_cache::{KEY_BLOCK, KvCache};
-use super::linear::Pass;
-use super::pass::{MAX_SEQS, Seq};
+use super::context::{Pass, Seq};
 use super::shared::{Shared, share};
-use super::work::{Pieces, UNIT_BYTES, UNIT_MACS, cut};
+use super::tiles::{MAX_SEQS, QUERY_TILE, UNIT_BYTES, UNIT_MACS, cut};
+use super::work::Pieces;
 use crate::format::Config;
 use crate::model::{Attention, Model};
+use crate::session::budget::Flow;
+use crate::session::kv_cache::{KEY_BLOCK, KvCache};
 use rasp_kernels::{Kernels, MatMut, MatRef};
 
 impl Pass<'_, '_> {
@@ -200,7 +199,7 @@ impl Head<'_> {
             if let Some((_, values)) = scales {
                 times(seen, &values[first..]);
             }
-            before[start.min(first)..].fill(0.0);
+            before[start..].fill(0.0);
             unseen.fill(0.0);
         }
     }

@@ -1,20 +1,20 @@
 //! The memory of an engine, by whose business it is: a pass's scratch, what a session has to itself, and the head's.
 
-use super::engine::QUERY_TILE;
-use super::kv_cache::{KEY_BLOCK, KvCache, KvType};
-use super::linear::sums_len;
+use super::context::Seq;
+use super::tiles::{QUERY_TILE, sums_len};
 use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, GroupKind, Model, Rounded};
+use crate::session::kv_cache::{KEY_BLOCK, KvCache, KvType};
 use rasp_kernels::{QUANT_GROUP, ScreenInput};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
-/// The memory of an [`Engine`](super::engine::Engine).
+/// The memory of an [`Engine`](crate::session::engine::Engine).
 pub(crate) struct EngineMemory {
-    pub(super) buf: Buffers,
-    pub(super) own: Own,
-    pub(super) head: HeadBuffers,
-    pub(super) cancel: Buf<AtomicBool>,
+    pub(crate) buf: Buffers,
+    pub(crate) own: Own,
+    pub(crate) head: HeadBuffers,
+    pub(crate) cancel: Buf<AtomicBool>,
 }
 
 impl EngineMemory {
@@ -54,15 +54,22 @@ impl Own {
             kv: KvCache::cut(cutter, model.config(), kv_type, context),
         }
     }
+
+    /// What a pass touches of it: the first of the pass's tokens stands at `position`, the first sparse one is number
+    /// `sparse_from`, and they have read so many `bytes` of weights before.
+    pub(crate) fn seq(&mut self, position: usize, sparse_from: usize, bytes: u64) -> Seq<'_> {
+        let Own { kv, thresholds, scores } = self;
+        Seq { position, kv, scores, thresholds, sparse_from, bytes: AtomicU64::new(bytes) }
+    }
 }
 
 /// What the head takes and gives.
 pub(crate) struct HeadBuffers {
     /// What it takes, of the last token: `[H]`
-    pub(super) last: Buf<f32>,
+    pub(crate) last: Buf<f32>,
     /// The same of the token that is about to be the last, and in whole numbers
-    pub(super) coming: Buf<f32>,
-    pub(super) whole: Buf<i16>,
+    pub(crate) coming: Buf<f32>,
+    pub(crate) whole: Buf<i16>,
     /// One for every 32 elements, where the head is in whole numbers
     pub(super) scale: Buf<f32>,
     /// The same for the head's screen, its hot columns and its cold ones, and scratch
@@ -108,7 +115,7 @@ pub(crate) struct Buffers {
     /// The residual stream: `[T, H]`
     pub(crate) hidden: Buf<f32>,
     /// `[T, H]`
-    pub(super) normed: Buf<f32>,
+    pub(crate) normed: Buf<f32>,
     /// `[T, Q + 2K]`
     pub(super) qkv: Buf<f32>,
     /// `[T, Q]`
@@ -120,14 +127,14 @@ pub(crate) struct Buffers {
     /// `[T, I]`
     pub(super) act: Buf<f32>,
     /// A group's input in whole numbers: `[T, widest input]`, and its scales, one for every 32
-    pub(super) whole: Buf<i16>,
-    pub(super) whole_scale: Buf<f32>,
+    pub(crate) whole: Buf<i16>,
+    pub(crate) whole_scale: Buf<f32>,
     /// `B x` of all linears of a group: `[T, largest rank of a group]`
     pub(super) low_rank: Buf<f32>,
     /// Of each table of rotary frequencies, a token: `[tables, T, head_dim / 2]` each
-    pub(super) cos: Buf<f32>,
-    pub(super) sin: Buf<f32>,
-    /// Sums of blocks of input channels, see [`Pass::sums`](super::linear::Pass::sums)
+    pub(crate) cos: Buf<f32>,
+    pub(crate) sin: Buf<f32>,
+    /// Sums of blocks of input channels, see [`Pass::sums`](super::context::Pass::sums)
     pub(super) sums: Buf<f32>,
     /// Kept channels, a part: `[parts, widest input]`
     pub(super) active: Buf<u32>,

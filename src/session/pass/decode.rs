@@ -5,39 +5,20 @@
 //! arithmetic counts. So those are multiplied together, sparse ones with their dropped inputs zeroed in a copy, which gives
 //! the same bits (`docs/performance.md` has what the ways measure).
 
-use super::budget::Flow;
-use super::engine::UNIT;
-use super::linear::{Finish, Input, Pass, Slice, TILE, count, intersection, tile_len, whole_ref};
+use super::context::{Pass, Seq, count, view};
 use super::low_rank::start_sum;
-use super::pass::{Seq, view};
+use super::project::{Finish, Input, Slice, intersection, whole_ref};
 use super::shared::{Shared, share};
-use super::work::{SHARED_BYTES, UNIT_BYTES, cut};
+use super::tiles::{ALONE, COLUMNS, MANY, SHARED_BYTES, TILE, UNIT, UNIT_BYTES, cut, tile_len};
 use crate::format::BLOCKS;
 use crate::model::{Group, Weights};
+use crate::session::budget::Flow;
 use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, STREAMS};
 use std::ops::Range;
 
-/// Outputs of one token that are finished without waking anybody: less work than a fork.
-const ALONE: usize = 4096;
-
-/// Columns that one token's product takes together: what its kernel does anyway, to keep their sums in L1.
-const COLUMNS: usize = 6144;
-
-/// So many tokens are multiplied together from the start; of fewer the first goes by itself, since a product of one reads
-/// memory in longer streams. (Of whole numbers the product of several reads as that of one does.)
-const MANY: usize = 8;
-
 impl Pass<'_, '_> {
-    /// `y = group(x)` of a token, or of one of each of several texts. With `may_be_sparse` tokens are as sparse as their
-    /// texts say.
-    pub(super) fn tokens(
-        &mut self,
-        group: &Group,
-        x: MatRef<'_>,
-        y: Shared<'_, f32>,
-        may_be_sparse: bool,
-        finish: Finish<'_>,
-    ) -> Flow {
+    /// `y = group(x)` of a token, or of one of each of several texts, each as sparse as its text says.
+    pub(super) fn tokens(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) -> Flow {
         let (rows, tile) = (self.rows, tile_len(self.batch));
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, rows) };
         let (kernels, parts, width) = (self.kernels, self.work.parts(), group.output());
@@ -75,7 +56,7 @@ impl Pass<'_, '_> {
                     let first = group.block(block).start;
                     let channels = first + channels.start..first + channels.end;
                     let input = input.channels(channels.clone());
-                    let product = Product { kernels, group, columns, channels, weights, input, seqs, may_be_sparse };
+                    let product = Product { kernels, group, columns, channels, weights, input, seqs };
                     if rows == 1 {
                         return product.of_one(0, &mut out, scratch);
                     }
@@ -125,13 +106,12 @@ struct Product<'a, 's> {
     weights: Weights<'a>,
     input: Input<'a>,
     seqs: &'a [Option<Seq<'s>>],
-    may_be_sparse: bool,
 }
 
 impl Product<'_, '_> {
     /// One a linear; `None` for a dense token.
     fn thresholds(&self, row: usize) -> Option<&[f32]> {
-        self.seqs[row].as_ref().and_then(|seq| seq.thresholds).filter(|_| self.may_be_sparse)
+        self.seqs[row].as_ref().and_then(|seq| seq.thresholds(0))
     }
 
     /// Neighbours that are alike, dense or sparse, go together.

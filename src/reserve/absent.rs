@@ -1,0 +1,22 @@
+//! A library without the feature `reserve`: nothing is set aside, and a failed allocation ends the process, as elsewhere in
+//! Rust.
+
+use crate::Result;
+
+/// Runs `body`.
+///
+/// # Safety
+/// Nothing is asked for; where there is a reserve, something is.
+pub(crate) unsafe fn within<T>(_bytes: usize, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    body()
+}
+
+/// Sets nothing aside.
+pub(crate) fn more(_bytes: usize) -> Result<()> {
+    Ok(())
+}
+
+/// Runs `foreign`.
+pub(crate) fn outside<T>(foreign: impl FnOnce() -> T) -> T {
+    foreign()
+}

@@ -1,0 +1,177 @@
+//! Many tokens of one text: a prompt, or a text to be scored.
+//!
+//! Bound by arithmetic: threads share out columns, and each adds the blocks up tile by tile.
+
+use super::context::{Mode, Pass, count, view};
+use super::low_rank::start_sum;
+use super::project::{Finish, Input, Slice, whole_ref};
+use super::shared::{Shared, share};
+use super::tiles::{FINISH, STRIP, UNIT, UNIT_MACS, cut, tile_len};
+use crate::format::BLOCKS;
+use crate::model::Group;
+use crate::session::budget::Flow;
+use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP};
+use std::ops::Range;
+
+impl Pass<'_, '_> {
+    /// Many dense tokens.
+    pub(super) fn dense_batch(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) -> Flow {
+        let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, self.rows) };
+        let (kernels, rows, parts, low_rank) = (self.kernels, self.rows, self.work.parts(), &*self.low_rank);
+        let tile = tile_len(self.batch);
+        let sums = Shared::new(&mut *self.sums);
+        self.work.large(&|part, pieces| {
+            // SAFETY: each part has a tile of its own.
+            let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
+            let mut range = 0..0;
+            for linear in group.linears() {
+                range = share(linear.columns().len(), UNIT, parts, part);
+                let columns = linear.columns().start + range.start..linear.columns().start + range.end;
+                pieces.each(batch_pieces(group, rows, columns, tile.len()), |(rows, columns, block)| {
+                    // SAFETY: shares of different parts do not overlap, nor do the columns of different linears.
+                    let mut out = unsafe { y.matrix(rows.clone(), columns.clone(), group.output()) };
+                    if block == 0 {
+                        start_sum(kernels, group, &columns, rows.start, low_rank, &mut out);
+                    }
+                    add_block(kernels, group, block, columns, input.rows(rows), out, tile);
+                });
+            }
+            let most = FINISH / range.len().max(1);
+            pieces.each(cut(0..rows, 1, most), |rows| finish(Slice { rows, range: range.clone(), y }));
+        })
+    }
+
+    /// Many tokens, the later ones sparse: every linear's mask is applied to a copy of the input.
+    pub(super) fn masked_batch(
+        &mut self,
+        group: &Group,
+        x: MatRef<'_>,
+        y: Shared<'_, f32>,
+        finish: Finish<'_>,
+    ) -> Flow {
+        let first = self.sparse_from();
+        let Some(Some(thresholds)) = self.seqs.first().map(|seq| seq.as_ref().and_then(|seq| seq.thresholds(first)))
+        else {
+            return Ok(());
+        };
+        let Mode::Window { masked, masked_whole } = &mut *self.mode else { return Ok(()) };
+        let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
+        let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
+        let (seqs, low_rank, input) = (&*self.seqs, &*self.low_rank, group.input());
+        let tile = tile_len(self.batch);
+        let sums = Shared::new(&mut *self.sums);
+        for (columns, linear) in group.masks(thresholds) {
+            let shared = Shared::new(&mut masked[..rows * input]);
+            let shared_whole = Shared::new(masked_whole);
+            self.work.small(&|part| {
+                let mut read = 0;
+                for row in share(rows, 1, parts, part) {
+                    // SAFETY: shares of different parts do not overlap.
+                    let masked = unsafe { shared.slice(row * input..(row + 1) * input) };
+                    if row < first {
+                        masked.copy_from_slice(x.row(row));
+                    } else {
+                        let kept = kernels.mask(masked, x.row(row), linear.score(), thresholds[linear.index()]);
+                        let groups = match group.is_quantized() {
+                            true => masked.chunks(QUANT_GROUP).filter(|g| g.iter().any(|&x| x != 0.0)).count(),
+                            false => 0,
+                        };
+                        read += group.bytes_of(kept, groups, columns.len());
+                    }
+                    if group.is_quantized() {
+                        // SAFETY: as above.
+                        let own = unsafe { shared_whole.slice(row * input..(row + 1) * input) };
+                        for ((own, &whole), &x) in own.iter_mut().zip(whole.row(row).0).zip(&*masked) {
+                            *own = if x != 0.0 { whole } else { 0 };
+                        }
+                    }
+                }
+                count(seqs, read);
+            })?;
+
+            let masked =
+                Input { x: view(masked, rows, input), whole: whole_ref(group, masked_whole, self.whole_scale, rows) };
+            self.work.small(&|part| {
+                // SAFETY: each part has a tile of its own.
+                let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
+                let range = share(columns.len(), UNIT, parts, part);
+                let columns = columns.start + range.start..columns.start + range.end;
+                // SAFETY: shares of different parts do not overlap.
+                let mut out = unsafe { y.matrix(0..rows, columns.clone(), group.output()) };
+                start_sum(kernels, group, &columns, 0, low_rank, &mut out);
+                add_product(kernels, group, columns, masked, out, tile);
+            })?;
+        }
+        self.work.small(&|part| {
+            let width = group.linears().last().map_or(0, |linear| linear.columns().len());
+            finish(Slice { rows: 0..rows, range: share(width, UNIT, parts, part), y });
+        })?;
+        count(seqs, ((rows - first) * group.low_rank_bytes()) as u64);
+        Ok(())
+    }
+}
+
+/// `y += x·W`, for those columns of the group. A block's sum is taken in `tile`, some columns at a time.
+fn add_product(
+    kernels: Kernels,
+    group: &Group,
+    columns: Range<usize>,
+    input: Input<'_>,
+    mut y: MatMut<'_>,
+    tile: &mut [f32],
+) {
+    for piece in cut(columns.clone(), UNIT, tile.len() / y.rows()) {
+        let mut y = y.reborrow().columns(piece.start - columns.start..piece.end - columns.start);
+        for block in 0..BLOCKS {
+            add_block(kernels, group, block, piece.clone(), input, y.reborrow(), tile);
+        }
+    }
+}
+
+/// The same for one block: its sum is taken in `tile`, which holds as many elements as `y`, but for block 0, which goes
+/// on with what `y` holds.
+fn add_block(
+    kernels: Kernels,
+    group: &Group,
+    block: usize,
+    columns: Range<usize>,
+    input: Input<'_>,
+    mut y: MatMut<'_>,
+    tile: &mut [f32],
+) {
+    let (rows, width) = (y.rows(), columns.len());
+    let (input, weights) = (input.channels(group.block(block)), group.weights(block).columns(columns));
+    if block == 0 {
+        return weights.multiply(kernels, y, input.x, input.whole);
+    }
+    let tile = &mut tile[..rows * width];
+    tile.fill(0.0);
+    let out = MatMut::new(tile, rows, width, width).expect("a tile holds its rows");
+    weights.multiply(kernels, out, input.x, input.whole);
+    for (row, sum) in tile.chunks_exact(width).enumerate() {
+        kernels.add(y.row_mut(row), sum);
+    }
+}
+
+/// The units of work of a batch's product with those columns: rows, columns and a block. No more columns than find room in
+/// a tile.
+fn batch_pieces(
+    group: &Group,
+    rows: usize,
+    columns: Range<usize>,
+    tile: usize,
+) -> impl Iterator<Item = (Range<usize>, Range<usize>, usize)> {
+    let deepest = (0..BLOCKS).map(|n| group.block(n).len()).max().unwrap_or(0) + group.rank();
+    let macs = UNIT_MACS / deepest.max(1);
+    let strip = if group.is_quantized() { STRIP } else { UNIT };
+    let high = (macs / strip).clamp(1, rows);
+    let wide = (macs / high).min(tile / high);
+    cut(0..rows, 1, high).flat_map(move |rows| {
+        cut(columns.clone(), UNIT, wide).flat_map(move |columns| {
+            (0..BLOCKS).map({
+                let rows = rows.clone();
+                move |block| (rows.clone(), columns.clone(), block)
+            })
+        })
+    })
+}
