@@ -271,7 +271,7 @@ impl<'a> QuantizedRows<'a> {
         let (whole, scale) = self.row(n);
         assert!(y.len() == whole.len(), "widen: shapes");
         for ((y, q), &scale) in y.chunks_exact_mut(QUANT_GROUP).zip(whole.chunks_exact(QUANT_GROUP)).zip(scale) {
-            let scale = crate::scalar::f16_to_f32(scale);
+            let scale = crate::convert::f16_to_f32(scale);
             for (y, &q) in y.iter_mut().zip(q) {
                 *y = scale * f32::from(q);
             }
