@@ -41,8 +41,8 @@ mod aarch64;
 mod activation;
 mod activations;
 mod active;
-mod convert;
 mod exp;
+pub mod formats;
 mod isa;
 mod matrix;
 mod operations;
@@ -57,11 +57,10 @@ mod x86_64;
 pub use activation::Activation;
 pub use activations::{MatMut, MatRef};
 pub use active::Active;
+pub use formats::{QUANT_GROUP, QuantType, scale_and_min, with_scale_and_offset};
 pub use isa::Isa;
 pub use matrix::{Elems, Matrix, STREAMS, interleaved_place};
-pub use quantized::{
-    NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE, scale_and_min, with_scale_and_offset,
-};
+pub use quantized::{NARROW, Quantized, QuantizedRef, QuantizedRows, WIDE};
 pub use screen::{SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenInput, ScreenRows};
 
 use operations::{Table, methods, operations};

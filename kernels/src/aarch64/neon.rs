@@ -9,8 +9,8 @@ use std::arch::{aarch64::*, asm};
 use crate::{
     Isa,
     exp::MAGIC,
+    formats::q4s::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     operations::{Table, entry_points, operations, table_of, types::*},
-    quantized::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     vector::Simd,
 };
 

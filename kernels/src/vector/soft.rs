@@ -2,7 +2,10 @@
 //! with 16 lanes and many registers (as AVX-512 has), whatever CPU the tests run on.
 
 use super::Simd;
-use crate::{convert, exp::MAGIC};
+use crate::{
+    exp::MAGIC,
+    formats::{bf16, f16},
+};
 
 #[derive(Clone, Copy)]
 pub(super) struct Soft<const N: usize>;
@@ -45,7 +48,7 @@ impl<const N: usize> Simd for Soft<N> {
     #[inline(never)]
     unsafe fn load_f16(self, p: *const u16) -> [f32; N] {
         // SAFETY: by contract.
-        unsafe { Self::read(p) }.map(convert::f16_to_f32)
+        unsafe { Self::read(p) }.map(f16::to_f32)
     }
     #[inline(never)]
     unsafe fn load_scale_and_min(self, p: *const u16) -> [[f32; N]; 2] {
@@ -56,7 +59,7 @@ impl<const N: usize> Simd for Soft<N> {
     #[inline(never)]
     unsafe fn load_bf16(self, p: *const u16) -> [f32; N] {
         // SAFETY: by contract.
-        unsafe { Self::read(p) }.map(convert::bf16_to_f32)
+        unsafe { Self::read(p) }.map(bf16::to_f32)
     }
     #[inline(never)]
     unsafe fn load_i8(self, p: *const i8) -> [f32; N] {
@@ -71,7 +74,7 @@ impl<const N: usize> Simd for Soft<N> {
     #[inline(never)]
     unsafe fn store_f16(self, p: *mut u16, v: [f32; N]) {
         // SAFETY: by contract.
-        unsafe { p.cast::<[u16; N]>().write_unaligned(v.map(convert::f32_to_f16)) }
+        unsafe { p.cast::<[u16; N]>().write_unaligned(v.map(f16::from_f32)) }
     }
 
     #[inline(never)]

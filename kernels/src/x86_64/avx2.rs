@@ -5,8 +5,8 @@ use std::arch::x86_64::*;
 use crate::{
     Isa,
     exp::MAGIC,
+    formats::q4s::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     operations::{Table, entry_points, operations, table_of, types::*},
-    quantized::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     vector::Simd,
 };
 
