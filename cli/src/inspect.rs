@@ -2,7 +2,7 @@
 
 use crate::number;
 use rasp::format::{Bytes, Dtype, File, LinearRecipe, LinearShape};
-use rasp::model::{Linear, LoadOptions};
+use rasp::model::{Linear, LoadOptions, WeightType};
 use rasp::{Model, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -49,15 +49,19 @@ pub struct Sizes {
 impl Sizes {
     pub fn of(file: &File) -> Sizes {
         let mut sizes = Sizes { file: file.bytes().len() as u64, ..Default::default() };
+        let quant = WeightType::of(file).ok().and_then(WeightType::quant);
         for (name, dtype, shape) in file.tensors() {
             let elements: u64 = shape.iter().map(|&n| n as u64).product();
             let bytes = elements * dtype.bitsize() as u64 / 8;
             let last = name.rsplit('.').next().unwrap_or_default();
             // Scales and minima count as a part of the whole numbers they go with.
             let (of, shared) = match name.rsplit_once('.') {
-                Some((matrix, "scale" | "min")) if matches!(dtype, Dtype::F16 | Dtype::U16) => (matrix, true),
+                Some((matrix, part)) if quant.is_some_and(|q| q.format().shared.iter().any(|s| s.name == part)) => {
+                    (matrix, true)
+                }
                 _ => (name, false),
             };
+            let mut packed = None;
             let place = match of {
                 _ if name.starts_with("tokenizer.") => &mut sizes.tokenizer,
                 _ if name.starts_with("pad.") || name.starts_with("rope.") => continue,
@@ -68,13 +72,16 @@ impl Sizes {
                 _ if name.starts_with("head_screen") => &mut sizes.head_screen,
                 // Norms and biases are the only parameters that are never cut to 16 bits or less.
                 _ if dtype == Dtype::F32 => &mut sizes.other,
-                _ => &mut sizes.linears,
+                _ => {
+                    // Of the parameters these alone may lie several to a byte.
+                    packed = quant.filter(|_| !shared);
+                    &mut sizes.linears
+                }
             };
             *place += bytes;
             let derived = shared || name.contains(".low_rank.") || last == "score" || name.starts_with("head_screen");
             if !derived && !name.starts_with("tokenizer.") {
-                // Only numbers of 4 bits lie in bytes without a sign, two in each.
-                sizes.parameters += if dtype == Dtype::U8 { 2 * elements } else { elements };
+                sizes.parameters += packed.map_or(elements, |quant| 8 * bytes / quant.bits() as u64);
             }
         }
         let weights = sizes.embedding + sizes.head + sizes.head_screen + sizes.linears + sizes.low_rank;

@@ -1,8 +1,7 @@
 //! Weights in whole numbers, and the activations that meet them.
 //!
 //! [`QUANT_GROUP`] input channels share a scale for each output: `w[k, c] = scale[g, c]·q[k, c] + min[g, c]` with
-//! `g = k / 32`, the grids of GGUF's Q8_0 (8 bits, no minimum) and Q4_1 (4 bits). [`QuantType::Q4s`] writes the minimum in
-//! quarters of the scale, so that both fit 16 bits ([`scale_and_min`]).
+//! `g = k / 32` (`formats/` has them one by one).
 //!
 //! Activations are rounded to whole numbers too, a scale for each group of channels: `x[k] ≈ scale[g]·whole[k]`, of 8 bits
 //! ([`NARROW`] at most), but of 15 ([`WIDE`]) in groups that hold an outlier of their token. Sums within a group are then
@@ -16,76 +15,13 @@
 
 use std::ops::Range;
 
-/// Input channels that share a scale.
-pub const QUANT_GROUP: usize = 32;
+use crate::formats::{QUANT_GROUP, QuantType, f16};
 
 /// The largest whole number of an activation in a group of 8 bits.
 pub const NARROW: i16 = 127;
 
 /// The largest in a wide group: `128·127 + 63`, so that it is two limbs of -127 to 127, the low one of -64 to 63.
 pub const WIDE: i16 = 16_319;
-
-/// How wide whole numbers are, and what goes with them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuantType {
-    /// -128 to 127, a byte each; a scale.
-    Q8,
-    /// 0 to 15, two in a byte; a scale and a minimum. Of 32 neighbouring columns byte `i` holds column `i` in its low
-    /// bits and column `i + 16` in its high ones.
-    Q4,
-    /// As [`Q4`](QuantType::Q4), but scale and minimum share 16 bits: 4.5 bits a weight instead of 5.
-    Q4s,
-}
-
-/// Scale and minimum of [`QuantType::Q4s`] from the 16 bits they share: 5 bits of exponent and 5 of mantissa without a sign,
-/// `scale = 2^(e - 20)·(1 + m / 32)`, then 6 of offset, `min = -scale·offset / 4`. All bits mean something finite, exactly.
-pub fn scale_and_min(bits: u16) -> (f32, f32) {
-    let scale = f32::from_bits((u32::from(bits & SCALE_BITS) << SCALE_SHIFT) + SCALE_BIAS);
-    (scale, OFFSET_UNIT * scale * f32::from(bits & OFFSET_BITS))
-}
-
-/// The 16 bits whose scale is nearest to `scale`, no NaN, with an offset of 0 to 63 quarters. `None` if it lies beyond the
-/// largest.
-pub fn with_scale_and_offset(scale: f32, offset: u16) -> Option<u16> {
-    debug_assert!(offset <= OFFSET_BITS && !scale.is_nan());
-    // Bits of positive floats ascend as they do: half of what is cut off rounds.
-    const CUT: u32 = SCALE_SHIFT + OFFSET_BITS.count_ones();
-    let bits = scale.to_bits().clamp(SCALE_BIAS, i32::MAX.cast_unsigned()) - SCALE_BIAS;
-    let places = if scale > 0.0 { (bits + (1 << (CUT - 1))) >> CUT } else { 0 };
-    let scale = u16::try_from(places << OFFSET_BITS.count_ones()).ok()?;
-    Some(scale | offset)
-}
-
-/// Where offset and scale lie, what an offset of 1 is of the scale, and how far the scale's exponent is from an f32's place
-/// and from its bias.
-pub(crate) const OFFSET_BITS: u16 = 0x3f;
-pub(crate) const OFFSET_UNIT: f32 = -0.25;
-pub(crate) const SCALE_BITS: u16 = !OFFSET_BITS;
-pub(crate) const SCALE_SHIFT: u32 = 12;
-pub(crate) const SCALE_BIAS: u32 = (127 - 20) << 23;
-
-impl QuantType {
-    /// Bits of a number.
-    pub fn bits(self) -> usize {
-        match self {
-            QuantType::Q8 => 8,
-            QuantType::Q4 | QuantType::Q4s => 4,
-        }
-    }
-
-    /// Bytes of what an output has for each group of channels: scale, and minimum if it has one.
-    pub fn group_bytes(self) -> usize {
-        match self {
-            QuantType::Q8 | QuantType::Q4s => 2,
-            QuantType::Q4 => 4,
-        }
-    }
-
-    /// Bytes of the whole numbers of one channel.
-    pub fn row_bytes(self, cols: usize) -> usize {
-        cols * self.bits() / 8
-    }
-}
 
 /// A read-only matrix `[rows, cols]` in column form: rows are input channels, each of the columns an output.
 ///
@@ -106,7 +42,8 @@ pub struct Quantized<'a> {
 }
 
 impl<'a> Quantized<'a> {
-    /// `None` if a slice is not exactly as long as the shape says (`min` is empty but for [`QuantType::Q4`]), or if `rows`
+    /// `None` if a slice is not exactly as long as the shape says (`min` is empty but where the
+    /// type [has minima](QuantType::has_minima) of its own), or if `rows`
     /// or `cols` is no multiple of 32.
     pub fn new(
         quant: QuantType,
@@ -117,7 +54,7 @@ impl<'a> Quantized<'a> {
         cols: usize,
     ) -> Option<Self> {
         let groups = (rows / QUANT_GROUP).checked_mul(cols)?;
-        let mins = if quant == QuantType::Q4 { groups } else { 0 };
+        let mins = if quant.has_minima() { groups } else { 0 };
         let bytes = rows.checked_mul(quant.row_bytes(cols))?;
         let fits = data.len() == bytes && scale.len() == groups && min.len() == mins;
         let whole_groups = rows.is_multiple_of(QUANT_GROUP) && cols.is_multiple_of(32);
@@ -196,7 +133,7 @@ impl<'a> Quantized<'a> {
         &self.data[start..start + self.quant.row_bytes(self.cols)]
     }
 
-    /// Scales of group `g`, as f16, in [`QuantType::Q4s`] with their minima: one a column. Panics if there is no such group.
+    /// Scales of group `g`, as the type has them: one a column. Panics if there is no such group.
     pub fn scale(&self, g: usize) -> &'a [u16] {
         Self::of_group(self.scale, g, self.width, self.cols)
     }
@@ -206,11 +143,23 @@ impl<'a> Quantized<'a> {
         if self.min.is_empty() { &[] } else { Self::of_group(self.min, g, self.width, self.cols) }
     }
 
+    /// Row `k` as f32: `scale·q`, or `scale·q + min`, rounded once. Panics if there is none, or if `y` is not
+    /// [`cols`](Quantized::cols) long.
+    pub fn widen(&self, k: usize, y: &mut [f32]) {
+        let (row, scale, min) = (self.row(k), self.scale(k / QUANT_GROUP), self.min(k / QUANT_GROUP));
+        assert!(y.len() == self.cols, "widen: shapes");
+        let format = self.quant.format();
+        for (c, y) in y.iter_mut().enumerate() {
+            let (scale, min) = (format.scale_and_min)(scale[c], min.get(c).copied().unwrap_or(0));
+            *y = scale.mul_add(format.number((format.at)(row, c)), min);
+        }
+    }
+
     /// Data, scales, minima, the width and the run: for the vector code. Dangling where there are none, but minima are
     /// null where there are none of their own.
     #[allow(dead_code)]
     pub(crate) fn parts(&self) -> (*const u8, *const u16, *const u16, usize, usize) {
-        let min = if self.quant == QuantType::Q4 { self.min.as_ptr() } else { std::ptr::null() };
+        let min = if self.quant.has_minima() { self.min.as_ptr() } else { std::ptr::null() };
         (self.data.as_ptr(), self.scale.as_ptr(), min, self.width, self.run)
     }
 
@@ -271,7 +220,7 @@ impl<'a> QuantizedRows<'a> {
         let (whole, scale) = self.row(n);
         assert!(y.len() == whole.len(), "widen: shapes");
         for ((y, q), &scale) in y.chunks_exact_mut(QUANT_GROUP).zip(whole.chunks_exact(QUANT_GROUP)).zip(scale) {
-            let scale = crate::scalar::f16_to_f32(scale);
+            let scale = f16::to_f32(scale);
             for (y, &q) in y.iter_mut().zip(q) {
                 *y = scale * f32::from(q);
             }
@@ -379,34 +328,6 @@ mod tests {
         assert!(QuantizedRef::new(&[0; 64], &[0.0; 2], 2, 32).is_some());
         assert!(QuantizedRef::new(&[0; 64], &[0.0; 1], 2, 32).is_none());
         assert!(QuantizedRef::new(&[0; 66], &[0.0; 4], 2, 33).is_none());
-    }
-
-    #[test]
-    fn sixteen_bits_are_a_scale_and_a_minimum() {
-        for (bits, scale, min) in [
-            (0, f32::exp2(-20.0), 0.0),
-            (0x3f, f32::exp2(-20.0), -15.75 * f32::exp2(-20.0)),
-            (20 << 11, 1.0, 0.0),
-            (20 << 11 | 31 << 6 | 32, 1.96875, -8.0 * 1.96875),
-            (u16::MAX, 1.96875 * 2048.0, -15.75 * 1.96875 * 2048.0),
-        ] {
-            assert_eq!(scale_and_min(bits), (scale, min), "{bits:#x}");
-        }
-        let scale = |n: u16| scale_and_min(n << 6).0;
-        for n in 0..1023 {
-            let (this, next) = (scale(n), scale(n + 1));
-            assert!(this < next);
-            let nearest = |scale| with_scale_and_offset(scale, 21);
-            assert_eq!(nearest(this), Some(n << 6 | 21));
-            assert_eq!(nearest(this + 0.49 * (next - this)), Some(n << 6 | 21));
-            assert_eq!(nearest(this + 0.51 * (next - this)), Some((n + 1) << 6 | 21));
-        }
-        for (scale, bits) in
-            [(0.0, Some(63)), (-1.0, Some(63)), (1e-30, Some(63)), (4032.0, Some(u16::MAX)), (4070.0, None)]
-        {
-            assert_eq!(with_scale_and_offset(scale, 63), bits, "{scale}");
-        }
-        assert_eq!(with_scale_and_offset(f32::INFINITY, 0), None);
     }
 
     #[test]

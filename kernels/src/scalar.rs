@@ -1,57 +1,54 @@
 //! The readable truth: plain loops, against whose bits every other file is tested.
 //!
-//! Written for itself, on none of the vector code: where the two agree, neither is wrong alone.
+//! Written for itself, on none of the vector code, and used by none: where the two agree, neither is wrong alone. Hence
+//! [`TABLE`] is all that others see. Numbers are taken apart here as their formats define them.
 
-pub(crate) mod quantized;
-
-use half::f16;
+mod quantized;
 
 use crate::activation::{ERF_P, ERF_POLYNOMIAL, GELU_CUBE, GELU_LINEAR};
 use crate::{
-    Activation, Elems, Isa, MatMut, MatRef, Matrix, SCREEN_BLOCK, SCREEN_GROUP, ScreenInput, ScreenRows, exp as consts,
-    table::Table,
+    Isa, SCREEN_BLOCK, SCREEN_GROUP, exp as consts,
+    operations::{Table, operations, table_of, types::*},
 };
-use quantized::{dot_rows_many_q, dot_rows_q, gemm_q, gemv_q, quantize};
+use quantized::{dot_rows_many_q, dot_rows_q, gemm_quantized, gemv_quantized, quantize};
 
-pub(crate) static TABLE: Table = Table {
-    isa: Isa::Scalar,
-    gemv,
-    gemv_sparse,
-    gemm,
-    dot_rows,
-    dot_rows_many,
-    dot_rows_screen,
-    select,
-    mask,
-    rms_norm,
-    layer_norm,
-    softmax,
-    activate,
-    soft_cap,
-    add,
-    rope,
-    widen,
-    narrow_f16,
-    quantize,
-    gemv_q,
-    gemm_q,
-    dot_rows_q,
-    dot_rows_many_q,
-};
+/// The operations of every CPU.
+pub(crate) static TABLE: Table = operations! { table_of Isa::Scalar };
 
 /// Lanes of every row-form sum, whatever the vectors of the machine.
-pub(crate) const LANES: usize = 32;
+const LANES: usize = 32;
 
-pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
+/// bfloat16: the upper half of an f32.
+fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
-pub(crate) fn f16_to_f32(bits: u16) -> f32 {
-    f16::from_bits(bits).to_f32()
+/// IEEE binary16: a sign, 5 bits of exponent with a bias of 15, 10 of mantissa.
+fn f16_to_f32(bits: u16) -> f32 {
+    let (exponent, mantissa) = (u32::from(bits >> 10 & 31), u32::from(bits & 0x3ff));
+    let size = match exponent {
+        0 => mantissa as f32 * power_of_two(-24),
+        31 => f32::from_bits(0xff << 23 | mantissa << 13),
+        _ => f32::from_bits((exponent + 127 - 15) << 23 | mantissa << 13),
+    };
+    if bits >> 15 == 0 { size } else { -size }
 }
 
-pub(crate) fn f32_to_f16(value: f32) -> u16 {
-    f16::from_f32(value).to_bits()
+/// The nearest: so many steps of `2^(exponent - 10)`, of `2^-24` below `2^-14`, ties to even. From half a step above the
+/// largest on it is an infinity.
+fn f32_to_f16(value: f32) -> u16 {
+    let size = value.abs();
+    let exponent = ((size.to_bits() >> 23) as i32 - 127).max(-14);
+    let bits = if size.is_nan() {
+        0x7e00
+    } else if exponent > 15 {
+        0x7c00
+    } else {
+        // The first of the 1,024 to 2,047 steps of a number that is not subnormal counts its exponent up.
+        let steps = (size * power_of_two(10 - exponent)).round_ties_even() as u16;
+        (((exponent + 14) as u16) << 10) + steps
+    };
+    bits | ((value.to_bits() >> 31) as u16) << 15
 }
 
 /// Runs the body with `$data` the elements and `$at` their conversion, once for each format.
@@ -94,11 +91,11 @@ fn gemv(y: &mut [f32], x: &[f32], w: Matrix<'_>) {
     })
 }
 
-fn gemv_sparse(y: &mut [f32], x: &[f32], active: &[u32], w: Matrix<'_>) {
+fn gemv_sparse(y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) {
     if w.cols() == 0 {
         return;
     }
-    each_format!(w.elems(), |data, at| for &k in active {
+    each_format!(w.elems(), |data, at| for &k in active.as_slice() {
         let k = k as usize;
         accumulate(y, x[k], &data[w.place(k) * w.stride()..][..w.cols()], at);
     })
@@ -111,7 +108,7 @@ fn gemm(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
 }
 
 /// The sum of the lanes, folded in halves: lane `l` plus lane `l + half`.
-pub(crate) fn fold(mut lanes: [f32; LANES]) -> f32 {
+fn fold(mut lanes: [f32; LANES]) -> f32 {
     for half in [16, 8, 4, 2, 1] {
         for l in 0..half {
             lanes[l] += lanes[l + half];
@@ -144,7 +141,7 @@ fn dot_rows_many(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
 }
 
 fn dot_rows_screen(y: &mut [f32], x: ScreenInput<'_>, w: ScreenRows<'_>) {
-    let (hot, cold, _) = x.parts();
+    let (hot, cold, x_scale) = x.numbers();
     let (data, scale, bytes) = w.parts();
     for (n, y) in y.iter_mut().enumerate() {
         let (steps, rest) = data[n * bytes..][..bytes].split_at(cold.len() / SCREEN_GROUP);
@@ -158,18 +155,18 @@ fn dot_rows_screen(y: &mut [f32], x: ScreenInput<'_>, w: ScreenRows<'_>) {
             let product = (i32::from(q) - 8) * i32::from(x) * i32::from(steps[k / SCREEN_GROUP].cast_signed());
             sums[1] = sums[1].wrapping_add(product);
         }
-        *y = x.value(sums, [scale[2 * n], scale[2 * n + 1]]);
+        *y = sums[0] as f32 * scale[2 * n] * x_scale[0] + sums[1] as f32 * scale[2 * n + 1] * x_scale[1];
     }
 }
 
 /// The mask's one decision. Written as the negation of "not above", so that a NaN is kept, and
 /// seen, where a comparison would drop it in silence.
-pub(crate) fn kept(x: f32, score: f32, threshold: f32) -> bool {
+fn kept(x: f32, score: f32, threshold: f32) -> bool {
     let below = x.abs() * score <= threshold;
     !below
 }
 
-fn select(x: &[f32], score: Option<&[f32]>, threshold: f32, out: &mut [u32]) -> usize {
+fn select_into(x: &[f32], score: Option<&[f32]>, threshold: f32, out: &mut [u32]) -> usize {
     let mut count = 0;
     for (k, &x) in x.iter().enumerate() {
         if kept(x, score.map_or(1.0, |score| score[k]), threshold) {
@@ -215,7 +212,7 @@ fn layer_norm(y: &mut [f32], x: &[f32], weight: &[f32], bias: Option<&[f32]>, ep
 }
 
 /// `1 / sqrt(sum / n + eps)`.
-pub(crate) fn inverse_rms(sum_of_squares: f32, n: usize, eps: f32) -> f32 {
+fn inverse_rms(sum_of_squares: f32, n: usize, eps: f32) -> f32 {
     1.0 / (sum_of_squares / n as f32 + eps).sqrt()
 }
 
@@ -237,7 +234,7 @@ fn softmax(x: &mut [f32], scale: f32) {
 }
 
 /// exp, see [`crate::exp`].
-pub(crate) fn exp(x: f32) -> f32 {
+fn exp(x: f32) -> f32 {
     let x = if consts::HIGHEST < x { consts::HIGHEST } else { x };
     let x = if consts::LOWEST > x { consts::LOWEST } else { x };
     let z = x.mul_add(std::f32::consts::LOG2_E, consts::MAGIC);
@@ -316,7 +313,7 @@ fn rope(x: &mut [f32], cos: &[f32], sin: &[f32]) {
 }
 
 /// `(a + ib)·(cos + i sin)`.
-pub(crate) fn rotate(a: f32, b: f32, cos: f32, sin: f32) -> (f32, f32) {
+fn rotate(a: f32, b: f32, cos: f32, sin: f32) -> (f32, f32) {
     (a.mul_add(cos, -(b * sin)), b.mul_add(cos, a * sin))
 }
 
@@ -334,7 +331,36 @@ fn narrow_f16(y: &mut [u16], x: &[f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::exp;
+    use super::{exp, f16_to_f32, f32_to_f16};
+
+    /// Against the crate that the vector code takes: two ways to the same bits.
+    #[test]
+    fn sixteen_bits_are_those_of_the_standard() {
+        for bits in 0..=u16::MAX {
+            let (ours, theirs) = (f16_to_f32(bits), half::f16::from_bits(bits).to_f32());
+            assert!(
+                ours.to_bits() == theirs.to_bits() || (ours.is_nan() && theirs.is_nan()),
+                "{bits:#x}: {ours} {theirs}"
+            );
+            if !ours.is_nan() {
+                assert_eq!(f32_to_f16(ours), bits);
+            }
+        }
+        // Every 997th float, and those around the middle between two of 16 bits.
+        let middles = (0..0x7c00u16).flat_map(|bits| {
+            let middle = (f16_to_f32(bits) + f16_to_f32((bits + 1).min(0x7bff))) / 2.0;
+            [middle.to_bits() - u32::from(bits > 0), middle.to_bits(), middle.to_bits() + 1]
+        });
+        for bits in
+            (0..f32::INFINITY.to_bits()).step_by(997).chain(middles).chain([0x477f_efff, 0x477f_f000, 0x7f80_0000])
+        {
+            for bits in [bits, bits | 1 << 31] {
+                let value = f32::from_bits(bits);
+                assert_eq!(f32_to_f16(value), half::f16::from_f32(value).to_bits(), "{value}");
+            }
+        }
+        assert!(half::f16::from_bits(f32_to_f16(f32::NAN)).is_nan());
+    }
 
     /// Distance in units of the last place of the exact result, those of subnormals where it is one.
     fn ulps(got: f32, want: f64) -> f64 {

@@ -108,13 +108,20 @@ impl<'a> ScreenInput<'a> {
         Some(Self { hot, cold, eights, scale })
     }
 
-    /// Its numbers, hot and cold, and the scratch.
+    /// Its numbers, hot and cold, and their scales.
+    pub(crate) fn numbers(&self) -> (&'a [i16], &'a [i8], [f32; 2]) {
+        (self.hot, self.cold, self.scale)
+    }
+
+    /// Its numbers, hot and cold, and the scratch: for the vector code.
+    #[allow(dead_code)]
     #[inline(always)]
     pub(crate) fn parts(&self) -> (&'a [i16], &'a [i8], &'a [i16]) {
         (self.hot, self.cold, self.eights)
     }
 
-    /// The product with a row of these scales, from its two sums.
+    /// The product with a row of these scales, from its two sums: for the vector code.
+    #[allow(dead_code)]
     #[inline(always)]
     pub(crate) fn value(&self, [hot, cold]: [i32; 2], scale: [f32; 2]) -> f32 {
         hot as f32 * scale[0] * self.scale[0] + cold as f32 * scale[1] * self.scale[1]

@@ -1,10 +1,10 @@
 //! A matrix in whole numbers: what a checkpoint has stored, or what the quantizer has made of floating point.
 
 use half::f16;
-use rasp::model::{QuantType, scale_and_min};
+use rasp::model::QuantType;
 
-/// Neighbours in a row that share a scale (`rasp_kernels::QUANT_GROUP`).
-pub(crate) const GROUP: usize = 32;
+/// Neighbours in a row that share a scale.
+pub(crate) use rasp::model::QUANT_GROUP as GROUP;
 
 /// `[rows, cols]`, row-major; of every 32 neighbours in a row a value is `scale · number`, in 4 bits plus `min`.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,9 +13,9 @@ pub struct Grid {
     pub quant: QuantType,
     /// Length of a row, a multiple of 32.
     pub cols: usize,
-    /// A byte each: two's complement in [`QuantType::Q8`], 0 to 15 else.
+    /// A byte each: in 8 bits two's complement, in 4 bits 0 to 15.
     pub numbers: Vec<u8>,
-    /// `[rows, cols / 32]` as f16, all finite; in [`QuantType::Q4s`] [with minima](scale_and_min).
+    /// `[rows, cols / 32]` as f16, all finite; in [`QuantType::Q4s`] [with minima](rasp::model::scale_and_min).
     pub scale: Vec<u16>,
     /// `[rows, cols / 32]` as f16, all finite, in [`QuantType::Q4`]; else empty.
     pub min: Vec<u16>,
@@ -42,10 +42,7 @@ impl Group {
 impl Grid {
     /// Groups in the order of their rows.
     pub(crate) fn new(quant: QuantType, cols: usize, groups: &[Group]) -> Grid {
-        let min = match quant {
-            QuantType::Q8 | QuantType::Q4s => Vec::new(),
-            QuantType::Q4 => groups.iter().map(|g| g.min).collect(),
-        };
+        let min = if quant.has_minima() { groups.iter().map(|g| g.min).collect() } else { Vec::new() };
         Grid {
             quant,
             cols,
@@ -57,19 +54,11 @@ impl Grid {
 
     /// The values, row-major, rounded as the engine rounds them: the product, then the sum.
     pub fn values(&self) -> Vec<f32> {
-        let wide = |bits: u16| f16::from_bits(bits).to_f32();
+        let format = self.quant.format();
         let mut values = Vec::with_capacity(self.numbers.len());
         for (n, group) in self.numbers.chunks_exact(GROUP).enumerate() {
-            let (scale, min) = match self.quant {
-                QuantType::Q8 => {
-                    let scale = wide(self.scale[n]);
-                    values.extend(group.iter().map(|&q| scale * f32::from(q.cast_signed())));
-                    continue;
-                }
-                QuantType::Q4 => (wide(self.scale[n]), wide(self.min[n])),
-                QuantType::Q4s => scale_and_min(self.scale[n]),
-            };
-            values.extend(group.iter().map(|&q| scale * f32::from(q) + min));
+            let (scale, min) = (format.scale_and_min)(self.scale[n], self.min.get(n).copied().unwrap_or(0));
+            values.extend(group.iter().map(|&q| scale * format.number(q) + min));
         }
         values
     }

@@ -19,11 +19,7 @@ pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, quant: QuantType
     let quantized: Vec<Option<Group>> = groups.par_iter().map(to_group).collect();
     if let Some(at) = quantized.iter().position(Option::is_none) {
         let (low, high) = extremes(&groups[at]);
-        let (kind, what) = match quant {
-            QuantType::Q8 => ("q8", "scales are f16"),
-            QuantType::Q4 => ("q4", "scales and minima are f16"),
-            QuantType::Q4s => ("q4s", "scales end at 4032"),
-        };
+        let (kind, what) = (quant.format().name, quant.format().range);
         let message =
             format!("{name}: {GROUP} weights from {low} to {high} are beyond the range of {kind}: its {what}");
         return Err(Error::new(Status::OutOfRange, message));

@@ -8,16 +8,11 @@ use rasp::{Error, Result, Status};
 /// Rounds to the nearest, ties to even. `name` is what the numbers, all finite, belong to.
 pub(crate) fn round(name: &str, x: &[f32], to: FloatType) -> Result<Vec<u16>> {
     let mut bits = vec![0; x.len()];
-    let (infinite, label) = match to {
-        FloatType::Bf16 => {
-            bits[..].reinterpret_cast_mut::<bf16>().convert_from_f32_slice(x);
-            (0x7f80, "bf16")
-        }
-        FloatType::F16 => {
-            bits[..].reinterpret_cast_mut::<f16>().convert_from_f32_slice(x);
-            (0x7c00, "f16")
-        }
-    };
+    match to {
+        FloatType::Bf16 => bits[..].reinterpret_cast_mut::<bf16>().convert_from_f32_slice(x),
+        FloatType::F16 => bits[..].reinterpret_cast_mut::<f16>().convert_from_f32_slice(x),
+    }
+    let (infinite, label) = (to.format().exponent, to.format().name);
     match bits.iter().position(|bits| bits & infinite == infinite) {
         None => Ok(bits),
         Some(at) => Err(Error::new(Status::OutOfRange, format!("{name}: {} is beyond the range of {label}", x[at]))),
@@ -26,10 +21,7 @@ pub(crate) fn round(name: &str, x: &[f32], to: FloatType) -> Result<Vec<u16>> {
 
 /// The numbers that these bits stand for.
 pub(crate) fn widen(bits: &[u16], from: FloatType) -> Vec<f32> {
-    match from {
-        FloatType::Bf16 => bits.iter().map(|&b| bf16::from_bits(b).to_f32()).collect(),
-        FloatType::F16 => bits.iter().map(|&b| f16::from_bits(b).to_f32()).collect(),
-    }
+    bits.iter().copied().map(from.format().to_f32).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::format::{Bytes, Config, Dtype, File, LinearShape, Recipe, ScoreKind, 
 use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
-use rasp_kernels::{Isa, Kernels, QUANT_GROUP, QuantType, SCREEN_HOT, ScreenRows};
+use rasp_kernels::{Isa, Kernels, QUANT_GROUP, SCREEN_HOT, ScreenRows};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -61,7 +61,7 @@ impl Model {
         let recipe: Recipe = file.json(key::RECIPE)?;
         recipe.validate()?;
         let kernels = choose_kernels(options.isa)?;
-        let weight_type = weight_type(&file)?;
+        let weight_type = WeightType::of(&file)?;
         let loader = Loader { file: &file, config: &config, recipe: &recipe, weight_type, verify: options.verify };
         loader.check_dimensions()?;
         let embed_tokens = loader.rows(Role::Embedding)?;
@@ -172,23 +172,6 @@ fn told(options: &LoadOptions, outcome: Result<Arc<Model>>) -> Result<Arc<Model>
     outcome
 }
 
-/// The file's first matrix tells what all are.
-fn weight_type(file: &File) -> Result<WeightType> {
-    let (name, scale) = ("layers.0.qkv", "layers.0.qkv.scale");
-    let dtype = file.describe(name)?.0;
-    let mut types = WeightType::ALL.into_iter().filter(|t| t.dtype() == dtype).peekable();
-    let found = match types.peek() {
-        None => Err(format!("{name} is {dtype:?}; weights are BF16, F16, I8 or U8")),
-        Some(first) if first.scale_dtype().is_none() => return Ok(*first),
-        Some(_) => {
-            let dtype = file.describe(scale)?.0;
-            let fits = types.find(|t| t.scale_dtype() == Some(dtype));
-            fits.ok_or_else(|| format!("{scale} is {dtype:?}; scales are F16, or U16 beside U8"))
-        }
-    };
-    found.map_err(|message| Error::new(Status::Unsupported, message))
-}
-
 fn choose_kernels(isa: Option<Isa>) -> Result<Kernels> {
     let isa = match (isa, std::env::var_os("RASP_ISA")) {
         (Some(isa), _) => isa,
@@ -265,17 +248,16 @@ impl Loader<'_> {
         };
         let data = self.file.view(name, self.weight_type.dtype(), &[input, quant.row_bytes(output)])?;
         let shape = [input / QUANT_GROUP, output];
-        let scale_name = format!("{name}.scale");
-        let scale = match quant {
-            QuantType::Q8 | QuantType::Q4 => self.scales(&scale_name, &shape)?,
-            // No bits of these are anything but finite.
-            QuantType::Q4s => self.file.view(&scale_name, Dtype::U16, &shape)?,
-        };
-        let min = match quant {
-            QuantType::Q8 | QuantType::Q4s => None,
-            QuantType::Q4 => Some(self.scales(&format!("{name}.min"), &shape)?),
-        };
+        let mut shared =
+            self.weight_type.shared().map(|(part, dtype)| self.shared(&format!("{name}.{part}"), dtype, &shape));
+        let scale = shared.next().ok_or_else(|| Error::new(Status::Internal, "a format without scales"))??;
+        let min = shared.next().transpose()?;
         Ok(Stored::Quantized { quant, data, scale, min })
+    }
+
+    /// What a group's matrix shares. Whatever is no f16 is finite, whatever its bits.
+    fn shared(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<View<u16>> {
+        if dtype == Dtype::F16 { self.scales(name, shape) } else { self.file.view(name, dtype, shape) }
     }
 
     /// Scales or minima, all of them finite: they are few, and one that is not spoils 32 weights.
@@ -410,10 +392,7 @@ impl Loader<'_> {
 /// Fails on the first element that is no finite number.
 fn finite(name: &str, float: FloatType, shape: &[usize], bits: &[u16]) -> Result<()> {
     // All exponent bits set: an infinity or a NaN.
-    let exponent = match float {
-        FloatType::Bf16 => 0x7f80,
-        FloatType::F16 => 0x7c00,
-    };
+    let exponent = float.format().exponent;
     // Vectors first; the place only matters if there is one.
     if bits.iter().fold(false, |any, bits| any | (bits & exponent == exponent))
         && let Some(at) = bits.iter().position(|bits| bits & exponent == exponent)

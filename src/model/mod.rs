@@ -7,6 +7,7 @@ mod load;
 mod rows;
 mod screen;
 mod values;
+mod weight_type;
 
 pub use block::{
     Activation, Attention, Block, NormId, NormKind, NormPlace, Op, Order, QkNorm, QkNormOver, Stream,
@@ -18,15 +19,16 @@ pub use inventory::{Affine, Role, tensors};
 pub use load::LoadOptions;
 pub(crate) use rows::{Rows, RowsRef};
 pub(crate) use screen::{HeadScreen, Rounded, input as screen_input};
+pub use weight_type::{FloatType, WeightType};
 
-use crate::format::{Bytes, Config, Dtype, Recipe, View};
+use crate::format::{Bytes, Config, Recipe, View};
 use crate::hash::xxh64;
 use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
-use rasp_kernels::{Elems, Kernels, Matrix, QUANT_GROUP, STREAMS};
+use rasp_kernels::Kernels;
 pub use rasp_kernels::{
-    QuantType, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows, scale_and_min, with_scale_and_offset,
+    QUANT_GROUP, QuantType, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows, scale_and_min, with_scale_and_offset,
 };
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -136,130 +138,6 @@ impl Layer {
     /// The four groups, in the order of [`GroupKind::ALL`].
     pub fn groups(&self) -> &[Group; 4] {
         &self.groups
-    }
-}
-
-/// How the weights of a file are stored, named for its linears.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeightType {
-    /// 8 exponent bits, 7 of mantissa.
-    Bf16,
-    /// IEEE binary16: 5 exponent bits, 10 of mantissa.
-    F16,
-    /// Whole numbers of 8 bits with a scale (GGUF's Q8_0): 8.5 bits a weight. See [`rasp_kernels::Quantized`].
-    Q8,
-    /// Whole numbers of 4 bits with a scale and a minimum (GGUF's Q4_1): 5 bits a weight. Embedding and head are as in
-    /// [`Q8`](WeightType::Q8).
-    Q4,
-    /// As [`Q4`](WeightType::Q4), but scale and minimum are coarser and share 16 bits: 4.5 bits a weight.
-    Q4s,
-}
-
-impl WeightType {
-    /// All of them.
-    pub const ALL: [WeightType; 5] =
-        [WeightType::Bf16, WeightType::F16, WeightType::Q8, WeightType::Q4, WeightType::Q4s];
-
-    /// The dtype of the groups' matrices in the file.
-    pub fn dtype(self) -> Dtype {
-        match self {
-            WeightType::Bf16 => Dtype::BF16,
-            WeightType::F16 => Dtype::F16,
-            WeightType::Q8 => Dtype::I8,
-            WeightType::Q4 | WeightType::Q4s => Dtype::U8,
-        }
-    }
-
-    /// The dtype of the scales that stand beside the groups' matrices, if there are any.
-    pub fn scale_dtype(self) -> Option<Dtype> {
-        match self {
-            WeightType::Bf16 | WeightType::F16 => None,
-            WeightType::Q8 | WeightType::Q4 => Some(Dtype::F16),
-            WeightType::Q4s => Some(Dtype::U16),
-        }
-    }
-
-    /// `bf16`, `f16`, `q8`, `q4` or `q4s`.
-    pub fn name(self) -> &'static str {
-        match self {
-            WeightType::Bf16 => "bf16",
-            WeightType::F16 => "f16",
-            WeightType::Q8 => "q8",
-            WeightType::Q4 => "q4",
-            WeightType::Q4s => "q4s",
-        }
-    }
-
-    /// The type of weights that are not quantized; where they are, of what would be stored in 16 bits.
-    pub fn float(self) -> FloatType {
-        match self {
-            WeightType::Bf16 => FloatType::Bf16,
-            WeightType::F16 | WeightType::Q8 | WeightType::Q4 | WeightType::Q4s => FloatType::F16,
-        }
-    }
-
-    /// The whole numbers of the groups' matrices, if they are that.
-    pub fn quant(self) -> Option<QuantType> {
-        match self {
-            WeightType::Bf16 | WeightType::F16 => None,
-            WeightType::Q8 => Some(QuantType::Q8),
-            WeightType::Q4 => Some(QuantType::Q4),
-            WeightType::Q4s => Some(QuantType::Q4s),
-        }
-    }
-
-    /// Bits of one weight of a linear, its share of scales and minima included.
-    pub fn bits_per_weight(self) -> f64 {
-        match self.quant() {
-            None => 16.0,
-            Some(quant) => quant.bits() as f64 + 8.0 * quant.group_bytes() as f64 / QUANT_GROUP as f64,
-        }
-    }
-
-    /// How low-rank factors are stored beside such weights: in 8 bits, if they are whole numbers.
-    pub fn low_rank(self) -> WeightType {
-        self.quant().map_or(self, |_| WeightType::Q8)
-    }
-
-    /// Rows of the factor `A` in the file, for a rank: in whole numbers they come in groups, filled up with zeros.
-    pub fn low_rank_rows(self, rank: usize) -> usize {
-        self.quant().map_or(rank, |_| rank.next_multiple_of(QUANT_GROUP))
-    }
-
-    /// Input channels that stay together when a matrix is cut into blocks.
-    pub fn block_unit(self) -> usize {
-        if self.quant().is_some() { QUANT_GROUP } else { STREAMS }
-    }
-}
-
-/// 16-bit floating point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FloatType {
-    /// 8 exponent bits, 7 of mantissa.
-    Bf16,
-    /// IEEE binary16: 5 exponent bits, 10 of mantissa.
-    F16,
-}
-
-impl FloatType {
-    /// The dtype in the file.
-    pub fn dtype(self) -> Dtype {
-        match self {
-            FloatType::Bf16 => Dtype::BF16,
-            FloatType::F16 => Dtype::F16,
-        }
-    }
-
-    pub(crate) fn elems(self, bits: &[u16]) -> Elems<'_> {
-        match self {
-            FloatType::Bf16 => Elems::Bf16(bits),
-            FloatType::F16 => Elems::F16(bits),
-        }
-    }
-
-    /// A contiguous `[rows, cols]` matrix. Shapes were checked at load, so a misfit is a defect of this library.
-    pub(crate) fn matrix(self, bits: &[u16], rows: usize, cols: usize) -> Matrix<'_> {
-        Matrix::new(self.elems(bits), rows, cols, cols).expect("shape checked at load")
     }
 }
 

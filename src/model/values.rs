@@ -3,8 +3,7 @@
 
 use super::{Group, LowRank, Model, Weights};
 use crate::format::BLOCKS;
-use half::f16;
-use rasp_kernels::{Kernels, QUANT_GROUP, QuantType, Quantized, scale_and_min};
+use rasp_kernels::Kernels;
 
 impl Model {
     /// The residual stream of a token at a position before the first block, into `y`: `[hidden]`. Panics if there is no
@@ -63,27 +62,7 @@ impl Weights<'_> {
     fn widen(&self, kernels: Kernels, k: usize, y: &mut [f32]) {
         match self {
             Weights::Float(w) => kernels.widen(y, w.row(k)),
-            Weights::Quantized(w) => widen_quantized(w, k, y),
+            Weights::Quantized(w) => w.widen(k, y),
         }
-    }
-}
-
-/// Channel `k` of `w`: `scale·q`, or `scale·q + min`.
-fn widen_quantized(w: &Quantized<'_>, k: usize, y: &mut [f32]) {
-    let (row, scale, min) = (w.row(k), w.scale(k / QUANT_GROUP), w.min(k / QUANT_GROUP));
-    for (c, y) in y.iter_mut().enumerate() {
-        let whole = match w.quant() {
-            QuantType::Q8 => f32::from(row[c].cast_signed()),
-            // Of 32 columns, byte `i` holds column `i` in its low bits and `i + 16` in its high ones.
-            QuantType::Q4 | QuantType::Q4s => f32::from(row[c / 32 * 16 + c % 16] >> (c % 32 / 16 * 4) & 15),
-        };
-        let (scale, min) = match w.quant() {
-            QuantType::Q4s => scale_and_min(scale[c]),
-            QuantType::Q8 | QuantType::Q4 => {
-                let min = min.get(c).map_or(0.0, |&min| f16::from_bits(min).to_f32());
-                (f16::from_bits(scale[c]).to_f32(), min)
-            }
-        };
-        *y = scale.mul_add(whole, min);
     }
 }

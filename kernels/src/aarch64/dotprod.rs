@@ -2,9 +2,11 @@
 //! without it.
 
 use super::neon::{self, Neon};
-use crate::{Isa, MatMut, Quantized, QuantizedRef, table::Table, vector};
+use crate::{
+    Isa,
+    operations::{Table, entry_points, operations, table_of, types::*},
+};
 
 /// NEON's operations, for a CPU that has `dotprod` too.
-pub(crate) static TABLE: Table = Table { isa: Isa::NeonDot, gemv_q, gemm_q, ..neon::OPERATIONS };
-
-vector::entries! { @whole Neon<true>, "neon,dotprod" }
+pub(crate) static TABLE: Table = operations! { table_of Isa::NeonDot, neon::OPERATIONS };
+operations! { entry_points integer Neon<true>, "neon,dotprod" }

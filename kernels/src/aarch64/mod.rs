@@ -3,7 +3,7 @@
 mod dotprod;
 pub(crate) mod neon;
 
-use crate::{Isa, table::Table};
+use crate::{Isa, operations::Table};
 
 /// The table of that set, if this CPU has it (NEON every one but a few embedded cores does). The answer is cached by the
 /// standard library.

@@ -9,7 +9,8 @@ use std::arch::{aarch64::*, asm};
 use crate::{
     Isa,
     exp::MAGIC,
-    quantized::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    formats::q4s::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    operations::{Table, entry_points, operations, table_of, types::*},
     vector::Simd,
 };
 
@@ -66,7 +67,10 @@ impl<const DOT: bool> Neon<DOT> {
     }
 }
 
-crate::vector::entries!(Isa::Neon, Neon<false>, "neon");
+/// This instruction set's operations, for a CPU that has it.
+pub(crate) static TABLE: Table = OPERATIONS;
+pub(super) const OPERATIONS: Table = operations! { table_of Isa::Neon };
+operations! { entry_points Neon<false>, "neon" }
 
 /// For each set of lanes, their numbers, ascending, then zeros.
 static COMPRESS: [[u32; 4]; 16] = {

@@ -1,43 +1,36 @@
 //! The truth for weights in whole numbers.
 
-use super::dot;
-use crate::{MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE, scale_and_min};
+use super::{dot, power_of_two};
+use crate::{Active, MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE};
 
 /// Lanes of a row-form sum of whole numbers: each takes two neighbours of a group.
-pub(crate) const PAIR_LANES: usize = QUANT_GROUP / 2;
-
-/// From which magnitude on a group is wide: `wide_from` times the root mean square of `n` elements.
-#[inline(always)]
-pub(crate) fn widest(sum_of_squares: f32, n: usize, wide_from: f32) -> f32 {
-    wide_from * (sum_of_squares / n as f32).sqrt()
-}
-
-/// For the largest magnitude of a group, as bits, and from which on it is wide: what its values are multiplied by to become
-/// whole numbers, and the scale that takes that back. A group with a NaN or an infinity becomes NaNs. One whose largest
-/// value is so small that the factor would overflow (below 1e-34) becomes zeros.
-#[inline(always)]
-pub(crate) fn factors(largest: u32, widest: f32) -> (f32, f32) {
-    if largest >= f32::INFINITY.to_bits() {
-        return (0.0, f32::NAN);
-    }
-    let largest = f32::from_bits(largest);
-    // Where squares overflow nothing compares, and all is wide.
-    let narrow = largest <= widest;
-    let limit = f32::from(if narrow { NARROW } else { WIDE });
-    let factor = limit / largest;
-    if factor < f32::INFINITY { (factor, largest / limit) } else { (0.0, 0.0) }
-}
+const PAIR_LANES: usize = QUANT_GROUP / 2;
 
 pub(super) fn quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32) {
-    let widest = widest(dot(x, x, |x| x), x.len(), wide_from);
+    let widest = wide_from * (dot(x, x, |x| x) / x.len() as f32).sqrt();
     for ((whole, scale), x) in whole.chunks_mut(QUANT_GROUP).zip(scale).zip(x.chunks(QUANT_GROUP)) {
-        let largest = x.iter().map(|x| x.abs().to_bits()).max().unwrap_or(0);
-        let factor;
-        (factor, *scale) = factors(largest, widest);
-        for (whole, &x) in whole.iter_mut().zip(x) {
-            *whole = if factor == 0.0 { 0 } else { (x * factor).round_ties_even() as i16 };
+        whole.fill(0);
+        if x.iter().any(|x| !x.is_finite()) {
+            *scale = f32::NAN;
+            continue;
+        }
+        let largest = x.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
+        // Where squares overflow nothing compares, and all is wide.
+        let limit = f32::from(if largest <= widest { NARROW } else { WIDE });
+        // Nothing stands for values so small that what they are multiplied by would overflow.
+        let factor = limit / largest;
+        *scale = if factor.is_finite() { largest / limit } else { 0.0 };
+        if factor.is_finite() {
+            whole.iter_mut().zip(x).for_each(|(whole, &x)| *whole = (x * factor).round_ties_even() as i16);
         }
     }
+}
+
+/// Scale and minimum of [`QuantType::Q4s`] by its definition: 5 bits of exponent, 5 of mantissa, 6 of offset.
+fn small_scale_and_min(bits: u16) -> (f32, f32) {
+    let (exponent, mantissa, offset) = (i32::from(bits >> 11), f32::from(bits >> 6 & 31), f32::from(bits & 63));
+    let scale = power_of_two(exponent - 20) * (1.0 + mantissa / 32.0);
+    (scale, -scale * offset / 4.0)
 }
 
 /// The whole number in column `c` of a row.
@@ -62,7 +55,7 @@ fn group(y: &mut [f32], (x, x_scale): (&[i16], &[f32]), g: usize, channels: &[us
             QuantType::Q8 => (super::f16_to_f32(scale[c]), None),
             QuantType::Q4 => (super::f16_to_f32(scale[c]), Some(super::f16_to_f32(min[c]))),
             QuantType::Q4s => {
-                let (scale, min) = scale_and_min(scale[c]);
+                let (scale, min) = small_scale_and_min(scale[c]);
                 (scale, Some(min))
             }
         };
@@ -73,17 +66,17 @@ fn group(y: &mut [f32], (x, x_scale): (&[i16], &[f32]), g: usize, channels: &[us
     }
 }
 
-pub(super) fn gemv_q(
+pub(super) fn gemv_quantized(
     y: &mut [f32],
     x: &[i16],
     x_scale: &[f32],
-    active: Option<&[u32]>,
+    active: Option<Active<'_>>,
     w: Quantized<'_>,
     _: bool,
 ) -> usize {
     let mut read = 0;
     for g in 0..w.groups() {
-        let kept = |k: &usize| active.is_none_or(|active| active.binary_search(&(*k as u32)).is_ok());
+        let kept = |k: &usize| active.is_none_or(|active| active.as_slice().binary_search(&(*k as u32)).is_ok());
         let mut channels = [0; QUANT_GROUP];
         let mut len = 0;
         for k in (g * QUANT_GROUP..(g + 1) * QUANT_GROUP).filter(kept) {
@@ -98,10 +91,10 @@ pub(super) fn gemv_q(
     read
 }
 
-pub(super) fn gemm_q(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool) {
+pub(super) fn gemm_quantized(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool) {
     for m in 0..x.rows() {
         let (whole, scale) = x.row(m);
-        gemv_q(y.row_mut(m), whole, scale, None, w, far);
+        gemv_quantized(y.row_mut(m), whole, scale, None, w, far);
     }
 }
 

@@ -7,11 +7,11 @@
 //! stays in L1, one `W` row against a few `x` rows at a time.
 
 use super::{
-    Simd,
+    LANES, Simd,
     elem::{Elem, View, with_format},
     reduce::{Lanes, fold, vectors, zero_lanes},
 };
-use crate::{MatMut, MatRef, Matrix, scalar::LANES};
+use crate::{MatMut, MatRef, Matrix};
 
 /// Bytes of `x` rows that are kept in L1, and of `W` rows kept in L2.
 const L1_BYTES: usize = 16 << 10;

@@ -3,7 +3,11 @@
 use std::marker::PhantomData;
 
 use super::Simd;
-use crate::{Elems, Matrix, matrix, scalar};
+use crate::{
+    Elems, Matrix,
+    formats::{bf16, f16},
+    matrix,
+};
 
 /// A stored format.
 pub(super) trait Elem: Copy {
@@ -40,7 +44,7 @@ impl Elem for F16 {
     type Raw = u16;
     #[inline(always)]
     fn widen(raw: u16) -> f32 {
-        scalar::f16_to_f32(raw)
+        f16::to_f32(raw)
     }
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, p: *const u16) -> S::V {
@@ -53,7 +57,7 @@ impl Elem for Bf16 {
     type Raw = u16;
     #[inline(always)]
     fn widen(raw: u16) -> f32 {
-        scalar::bf16_to_f32(raw)
+        bf16::to_f32(raw)
     }
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, p: *const u16) -> S::V {

@@ -1,7 +1,7 @@
 //! Operations on each element alone. What is left of a vector at the end goes through a padded one.
 
 use super::{Simd, elem};
-use crate::{Elems, scalar};
+use crate::{Elems, formats::f16};
 
 /// Calls `body(i, n)` for each vector: `n` elements from `i` on, `n = LANES` but at the end.
 ///
@@ -89,6 +89,6 @@ pub(crate) unsafe fn narrow_f16<S: Simd>(s: S, y: &mut [u16], x: &[f32]) {
         unsafe { s.store_f16(y.as_mut_ptr().add(i), s.load(x.as_ptr().add(i))) }
     }
     for (y, &x) in y[vectors..].iter_mut().zip(&x[vectors..]) {
-        *y = scalar::f32_to_f16(x);
+        *y = f16::from_f32(x);
     }
 }

@@ -13,7 +13,7 @@ use super::{
     elem::{Elem, View, with_format},
     list::{All, Rows},
 };
-use crate::Matrix;
+use crate::{Active, Matrix};
 
 /// Rows of one pass over `y`. Eight x values and the chains of a group of columns fit 16 registers.
 const BATCH: usize = 8;
@@ -36,14 +36,14 @@ pub(crate) unsafe fn gemv<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix<'_>
 }
 
 /// # Safety
-/// See [`crate::vector`]: `y [cols]`, `x [rows]`, `active` below `rows`.
+/// See [`crate::vector`]: `y [cols]`, `x [rows]`, `active.bound() <= rows`.
 #[inline(always)]
-pub(crate) unsafe fn gemv_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], active: &[u32], w: Matrix<'_>) {
+pub(crate) unsafe fn gemv_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) {
     if y.is_empty() {
         return;
     }
     // SAFETY: the shapes are the caller's, as is that the indices are below the number of rows.
-    with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), active, w) })
+    with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), active.as_slice(), w) })
 }
 
 /// # Safety

@@ -1,7 +1,6 @@
 //! Operations with a sum over the whole row, in the 32-lane order.
 
-use super::Simd;
-use crate::scalar::{self, LANES};
+use super::{LANES, Simd};
 
 /// 32 lanes as vectors: the first `LANES / S::LANES` of these are used. (Eight are the most, of four
 /// lanes each; an array cannot take its length from the trait.)
@@ -39,7 +38,7 @@ pub(crate) unsafe fn rms_norm<S: Simd>(s: S, y: &mut [f32], x: &[f32], weight: &
     let (y, x, weight) = (y.as_mut_ptr(), x.as_ptr(), weight.as_ptr());
     let full = len / S::LANES * S::LANES;
     // SAFETY: x has `len` elements.
-    let inverse = scalar::inverse_rms(unsafe { sum_of_squares(s, x, len) }, len, eps);
+    let inverse = inverse_rms(unsafe { sum_of_squares(s, x, len) }, len, eps);
     for i in (0..full).step_by(S::LANES) {
         // SAFETY: LANES elements from i on lie within all three, which are of one length.
         unsafe {
@@ -51,6 +50,12 @@ pub(crate) unsafe fn rms_norm<S: Simd>(s: S, y: &mut [f32], x: &[f32], weight: &
         // SAFETY: i < len.
         unsafe { *y.add(i) = *x.add(i) * inverse * *weight.add(i) }
     }
+}
+
+/// `1 / sqrt(sum / n + eps)`.
+#[inline(always)]
+fn inverse_rms(sum_of_squares: f32, n: usize, eps: f32) -> f32 {
+    1.0 / (sum_of_squares / n as f32 + eps).sqrt()
 }
 
 /// The sum over `x` in the 32-lane order, each vector being put to its lane by `add`; the last one is filled up with `fill`.
@@ -136,7 +141,7 @@ pub(crate) unsafe fn layer_norm<S: Simd>(
             |lane, x| s.fma(s.sub(x, middle), s.sub(x, middle), lane),
         )
     };
-    let inverse = s.splat(scalar::inverse_rms(squares, len, eps));
+    let inverse = s.splat(inverse_rms(squares, len, eps));
     let bias = bias.map(<[f32]>::as_ptr);
     super::elementwise::each_vector(
         s,

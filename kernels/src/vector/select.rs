@@ -1,7 +1,6 @@
 //! The mask: which input channels are kept.
 
 use super::Simd;
-use crate::scalar;
 
 /// # Safety
 /// See [`crate::vector`]: `score` is as long as `x`, `out` no shorter, and the length fits a u32.
@@ -19,7 +18,7 @@ pub(crate) unsafe fn select<S: Simd>(s: S, x: &[f32], score: Option<&[f32]>, thr
         }
     }
     for (k, &x) in x.iter().enumerate().skip(full) {
-        if scalar::kept(x, score.map_or(1.0, |score| score[k]), threshold) {
+        if kept(x, score.map_or(1.0, |score| score[k]), threshold) {
             out[count] = k as u32;
             count += 1;
         }
@@ -43,11 +42,19 @@ pub(crate) unsafe fn mask<S: Simd>(s: S, y: &mut [f32], x: &[f32], score: Option
         }
     }
     for (k, (y, &x)) in y.iter_mut().zip(x).enumerate().skip(full) {
-        let kept = scalar::kept(x, score.map_or(1.0, |score| score[k]), threshold);
+        let kept = kept(x, score.map_or(1.0, |score| score[k]), threshold);
         *y = if kept { x } else { 0.0 };
         count += usize::from(kept);
     }
     count
+}
+
+/// The mask's decision for what is left of a vector. Written as the negation of "not above", so that a NaN is kept, and
+/// seen, where a comparison would drop it in silence.
+#[inline(always)]
+fn kept(x: f32, score: f32, threshold: f32) -> bool {
+    let below = x.abs() * score <= threshold;
+    !below
 }
 
 /// `|x|·score` of the vector at `i`.

@@ -2,7 +2,10 @@
 //! with 16 lanes and many registers (as AVX-512 has), whatever CPU the tests run on.
 
 use super::Simd;
-use crate::{exp::MAGIC, scalar};
+use crate::{
+    exp::MAGIC,
+    formats::{bf16, f16},
+};
 
 #[derive(Clone, Copy)]
 pub(super) struct Soft<const N: usize>;
@@ -45,7 +48,7 @@ impl<const N: usize> Simd for Soft<N> {
     #[inline(never)]
     unsafe fn load_f16(self, p: *const u16) -> [f32; N] {
         // SAFETY: by contract.
-        unsafe { Self::read(p) }.map(scalar::f16_to_f32)
+        unsafe { Self::read(p) }.map(f16::to_f32)
     }
     #[inline(never)]
     unsafe fn load_scale_and_min(self, p: *const u16) -> [[f32; N]; 2] {
@@ -56,7 +59,7 @@ impl<const N: usize> Simd for Soft<N> {
     #[inline(never)]
     unsafe fn load_bf16(self, p: *const u16) -> [f32; N] {
         // SAFETY: by contract.
-        unsafe { Self::read(p) }.map(scalar::bf16_to_f32)
+        unsafe { Self::read(p) }.map(bf16::to_f32)
     }
     #[inline(never)]
     unsafe fn load_i8(self, p: *const i8) -> [f32; N] {
@@ -71,7 +74,7 @@ impl<const N: usize> Simd for Soft<N> {
     #[inline(never)]
     unsafe fn store_f16(self, p: *mut u16, v: [f32; N]) {
         // SAFETY: by contract.
-        unsafe { p.cast::<[u16; N]>().write_unaligned(v.map(scalar::f32_to_f16)) }
+        unsafe { p.cast::<[u16; N]>().write_unaligned(v.map(f16::from_f32)) }
     }
 
     #[inline(never)]
@@ -273,10 +276,14 @@ impl<const N: usize> Simd for Soft<N> {
 
 // A feature that every x86-64 CPU has stands in for none.
 mod four {
-    super::super::entries!(crate::Isa::Scalar, super::Soft<4>, "sse2");
+    use crate::operations::{Table, entry_points, operations, table_of, types::*};
+    pub(super) static TABLE: Table = operations! { table_of crate::Isa::Scalar };
+    operations! { entry_points super::Soft<4>, "sse2" }
 }
 mod sixteen {
-    super::super::entries!(crate::Isa::Scalar, super::Soft<16>, "sse2");
+    use crate::operations::{Table, entry_points, operations, table_of, types::*};
+    pub(super) static TABLE: Table = operations! { table_of crate::Isa::Scalar };
+    operations! { entry_points super::Soft<16>, "sse2" }
 }
 
 mod tests {

@@ -5,7 +5,8 @@ use std::arch::x86_64::*;
 use crate::{
     Isa,
     exp::MAGIC,
-    quantized::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    formats::q4s::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    operations::{Table, entry_points, operations, table_of, types::*},
     vector::Simd,
 };
 
@@ -32,7 +33,10 @@ impl Avx2<true> {
     }
 }
 
-crate::vector::entries!(Isa::Avx2, Avx2<false>, "avx2,fma,f16c");
+/// This instruction set's operations, for a CPU that has it.
+pub(crate) static TABLE: Table = OPERATIONS;
+pub(super) const OPERATIONS: Table = operations! { table_of Isa::Avx2 };
+operations! { entry_points Avx2<false>, "avx2,fma,f16c" }
 
 /// For each set of lanes, their numbers, ascending, then zeros.
 static COMPRESS: [[u32; 8]; 256] = {

@@ -5,7 +5,8 @@ use std::arch::x86_64::*;
 use crate::{
     Isa,
     exp::MAGIC,
-    quantized::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    formats::q4s::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
+    operations::{Table, entry_points, operations, table_of, types::*},
     vector::Simd,
 };
 
@@ -32,7 +33,10 @@ impl Avx512<true> {
     }
 }
 
-crate::vector::entries!(Isa::Avx512, Avx512<false>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
+/// This instruction set's operations, for a CPU that has it.
+pub(crate) static TABLE: Table = OPERATIONS;
+pub(super) const OPERATIONS: Table = operations! { table_of Isa::Avx512 };
+operations! { entry_points Avx512<false>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c" }
 
 // In every method `self` proves that the CPU has the features, and the pointers are the caller's
 // promise: that is all that the intrinsics ask. None of them wants alignment.

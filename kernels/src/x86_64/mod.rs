@@ -4,7 +4,7 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 mod vnni;
 
-use crate::{Isa, table::Table};
+use crate::{Isa, operations::Table};
 
 /// The table of that set, if this CPU has it. The answer is cached by the standard library.
 pub(crate) fn table(isa: Isa) -> Option<&'static Table> {
@@ -18,9 +18,11 @@ pub(crate) fn table(isa: Isa) -> Option<&'static Table> {
     };
     match isa {
         Isa::Avx2 if avx2() => Some(&avx2::TABLE),
-        Isa::AvxVnni if avx2() && is_x86_feature_detected!("avxvnni") => Some(&vnni::AVX),
+        Isa::AvxVnni if avx2() && is_x86_feature_detected!("avxvnni") => Some(&vnni::avx::TABLE),
         Isa::Avx512 if avx2() && avx512() => Some(&avx512::TABLE),
-        Isa::Avx512Vnni if avx2() && avx512() && is_x86_feature_detected!("avx512vnni") => Some(&vnni::AVX512),
+        Isa::Avx512Vnni if avx2() && avx512() && is_x86_feature_detected!("avx512vnni") => {
+            Some(&vnni::avx512_vnni::TABLE)
+        }
         _ => None,
     }
 }

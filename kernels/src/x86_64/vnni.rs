@@ -2,22 +2,25 @@
 //! without them.
 
 use super::{avx2, avx512};
-use crate::{Isa, MatMut, Quantized, QuantizedRef, table::Table, vector};
+use crate::{
+    Isa,
+    operations::{Table, entry_points, operations, table_of, types::*},
+};
 
-/// AVX2's operations, for a CPU that has AVX-VNNI too.
-pub(crate) static AVX: Table =
-    Table { isa: Isa::AvxVnni, gemv_q: avx::gemv_q, gemm_q: avx::gemm_q, ..avx2::OPERATIONS };
-
-/// AVX-512's operations, for a CPU that has AVX-512 VNNI too.
-pub(crate) static AVX512: Table =
-    Table { isa: Isa::Avx512Vnni, gemv_q: avx512_vnni::gemv_q, gemm_q: avx512_vnni::gemm_q, ..avx512::OPERATIONS };
-
-mod avx {
+pub(super) mod avx {
     use super::*;
-    vector::entries! { @whole avx2::Avx2<true>, "avx2,fma,f16c,avxvnni" }
+
+    /// AVX2's operations, for a CPU that has AVX-VNNI too.
+    pub(crate) static TABLE: Table = operations! { table_of Isa::AvxVnni, avx2::OPERATIONS };
+    operations! { entry_points integer avx2::Avx2<true>, "avx2,fma,f16c,avxvnni" }
 }
 
-mod avx512_vnni {
+pub(super) mod avx512_vnni {
     use super::*;
-    vector::entries! { @whole avx512::Avx512<true>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni" }
+
+    /// AVX-512's operations, for a CPU that has AVX-512 VNNI too.
+    pub(crate) static TABLE: Table = operations! { table_of Isa::Avx512Vnni, avx512::OPERATIONS };
+    operations! {
+        entry_points integer avx512::Avx512<true>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni"
+    }
 }

@@ -119,6 +119,22 @@ mod tests {
         pairs
     }
 
+    /// A format that equals a GGUF type takes its blocks over, all of whose bits are then where they were.
+    #[test]
+    fn a_format_takes_over_the_type_it_equals() {
+        for format in QuantType::ALL.map(QuantType::format) {
+            let Some(equal) = format.gguf else { continue };
+            let dtype = [DType::Q8_0, DType::Q4_1].into_iter().find(|dtype| format!("{dtype:?}") == equal).unwrap();
+            let quant = QuantType::ALL.into_iter().find(|quant| quant.format().name == format.name).unwrap();
+            let (count, bytes) = dtype.block();
+            let block: Vec<u8> = (0..bytes as u8).map(|i| i.wrapping_mul(37) & 0x7b).collect();
+            let grid = grid(dtype, &block, count, quant).unwrap();
+            assert_eq!([count, bytes], [32, quant.row_bytes(32) + quant.group_bytes()], "{equal}");
+            let halves = grid.scale.iter().chain(&grid.min).flat_map(|half| half.to_le_bytes());
+            assert!(halves.chain((format.pack)(&grid.numbers)).eq(block), "{equal}");
+        }
+    }
+
     #[test]
     fn shared_grids_give_the_same_values() {
         for (dtype, quant, file) in [

@@ -54,13 +54,6 @@ pub(super) fn transposed<T: Copy + Default>(from: &[T], rows: usize, cols: usize
     columns.into_rows()
 }
 
-/// Numbers of 4 bits, two to a byte: of 32 neighbours byte `i` has number `i` in its low bits and `i + 16` in its high
-/// ones.
-pub(super) fn nibbles(numbers: &[u8]) -> Vec<u8> {
-    let (blocks, _) = numbers.as_chunks::<32>();
-    blocks.iter().flat_map(|block| std::array::from_fn::<u8, 16, _>(|i| block[i] | block[i + 16] << 4)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,16 +77,6 @@ mod tests {
             }
             let backwards = columns().into_placed_rows((0..cols).rev());
             assert!(backwards.chunks(width).rev().eq(to.chunks(width)));
-        }
-    }
-
-    #[test]
-    fn nibbles_of_a_block_are_16_apart() {
-        let numbers: Vec<u8> = (0..64).map(|i| (i * 7 % 16) as u8).collect();
-        let packed = nibbles(&numbers);
-        assert_eq!(packed.len(), 32);
-        for (i, &q) in numbers.iter().enumerate() {
-            assert_eq!(packed[i / 32 * 16 + i % 16] >> (i % 32 / 16 * 4) & 15, q);
         }
     }
 }

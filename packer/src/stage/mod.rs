@@ -10,12 +10,12 @@ use crate::import::Checkpoint;
 use crate::plan::{LinearPlan, Plan};
 use crate::progress::Progress;
 use crate::tokenizer::Compiled;
-use columns::{Columns, nibbles, transposed};
+use columns::{Columns, transposed};
 pub(crate) use linear::Weights;
 use linear::{Linear, StoredFactors};
 pub(crate) use overwrite::replaced;
 use rasp::format::{Config, Dtype, LinearShape, ScoreKind, TensorSpec, Writer, channel_rows};
-use rasp::model::{GroupKind, QuantType, Role, WeightType, tensors};
+use rasp::model::{GroupKind, Role, WeightType, tensors};
 use rasp::{Error, Result, Status};
 
 /// Everything that goes into a file besides the thresholds.
@@ -102,8 +102,8 @@ impl Stage<'_> {
         let LinearShape { inputs, outputs: width } = self.config.group_shape(kind);
         let packed = self.weight_type.quant().map_or(width, |quant| quant.row_bytes(width));
         add(name.clone(), self.weight_type.dtype(), &[inputs, packed]);
-        for (part, dtype) in shared_parts(self.weight_type) {
-            add(format!("{name}.{part}"), *dtype, &[inputs / self.weight_type.block_unit(), width]);
+        for (part, dtype) in self.weight_type.shared() {
+            add(format!("{name}.{part}"), dtype, &[inputs / self.weight_type.block_unit(), width]);
         }
         specs
     }
@@ -191,7 +191,7 @@ impl Stage<'_> {
 
 /// The tensors that hold a group's matrix.
 pub(crate) fn matrix_tensors(group: &str, weight_type: WeightType) -> Vec<String> {
-    let parts = shared_parts(weight_type).iter().map(|(part, _)| format!("{group}.{part}"));
+    let parts = weight_type.shared().map(|(part, _)| format!("{group}.{part}"));
     std::iter::once(group.to_string()).chain(parts).collect()
 }
 
@@ -215,22 +215,9 @@ pub(crate) fn matrix_bytes(linears: Vec<Weights>, inputs: usize, weight_type: We
     let places = channel_rows(inputs, weight_type.block_unit());
     let Some(quant) = weight_type.quant() else { return vec![u16_bytes(&floats.into_placed_rows(places))] };
     let numbers = numbers.into_placed_rows(places);
-    let numbers = match quant {
-        QuantType::Q8 => numbers,
-        QuantType::Q4 | QuantType::Q4s => nibbles(&numbers),
-    };
-    let shared = shared_parts(weight_type).iter().zip([scale, min]).map(|(_, shared)| u16_bytes(&shared.into_rows()));
+    let numbers = (quant.format().pack)(&numbers);
+    let shared = weight_type.shared().zip([scale, min]).map(|(_, shared)| u16_bytes(&shared.into_rows()));
     std::iter::once(numbers).chain(shared).collect()
-}
-
-/// The tensors that stand beside a group's matrix: what its groups of channels share.
-fn shared_parts(weight_type: WeightType) -> &'static [(&'static str, Dtype)] {
-    match weight_type.quant() {
-        None => &[],
-        Some(QuantType::Q8) => &[("scale", Dtype::F16)],
-        Some(QuantType::Q4) => &[("scale", Dtype::F16), ("min", Dtype::F16)],
-        Some(QuantType::Q4s) => &[("scale", Dtype::U16)],
-    }
 }
 
 pub(crate) fn f32_bytes(x: &[f32]) -> Vec<u8> {

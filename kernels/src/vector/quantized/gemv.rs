@@ -5,7 +5,7 @@
 //! on while a tile is computed.
 
 use super::{Columns, Q4, Q8, SUMS, Totals, Whole, finish, group::*, scale_and_min};
-use crate::{QUANT_GROUP, QuantType, Quantized, vector::Simd};
+use crate::{Active, QUANT_GROUP, QuantType, Quantized, vector::Simd};
 
 /// Bytes of each row that make up a tile at most: two tiles of 128 KiB fit a small L2.
 const TILE: usize = 4096;
@@ -13,17 +13,18 @@ const TILE: usize = 4096;
 /// The number of groups that channels are read of: of the `active` ones, or of all.
 ///
 /// # Safety
-/// See [`crate::vector`]: `y [cols]`, `x [rows]`, `x_scale [rows / 32]`, `active` below `rows`.
+/// See [`crate::vector`]: `y [cols]`, `x [rows]`, `x_scale [rows / 32]`, `active.bound() <= rows`.
 #[inline(always)]
 pub(crate) unsafe fn gemv_q<S: Simd>(
     s: S,
     y: &mut [f32],
     x: &[i16],
     x_scale: &[f32],
-    active: Option<&[u32]>,
+    active: Option<Active<'_>>,
     w: Quantized<'_>,
     far: bool,
 ) -> usize {
+    let active = active.map(|active| active.as_slice());
     if w.cols() == 0 {
         // Nothing is read, but the count is the channels' all the same.
         let group = |k: u32| k as usize / QUANT_GROUP;

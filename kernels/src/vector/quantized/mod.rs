@@ -12,10 +12,7 @@ pub(crate) mod rows;
 use std::mem::MaybeUninit;
 
 use super::{Simd, reduce::sum_of_squares};
-use crate::{
-    QUANT_GROUP, Quantized,
-    scalar::quantized::{factors, widest},
-};
+use crate::{NARROW, QUANT_GROUP, Quantized, WIDE};
 
 /// Quads of channels in a group.
 const QUADS: usize = QUANT_GROUP / 4;
@@ -28,7 +25,8 @@ pub(crate) unsafe fn quantize<S: Simd>(s: S, whole: &mut [i16], scale: &mut [f32
     const MAGIC: f32 = 12_582_912.0;
     // SAFETY: the pointer and the length are those of the slice.
     let squares = unsafe { sum_of_squares(s, x.as_ptr(), x.len()) };
-    let widest = widest(squares, x.len(), wide_from);
+    // From which magnitude on a group is wide.
+    let widest = wide_from * (squares / x.len() as f32).sqrt();
     let groups = whole.chunks_exact_mut(QUANT_GROUP).zip(x.chunks_exact(QUANT_GROUP));
     for ((whole, x), scale) in groups.zip(scale) {
         // Loops that the compiler turns into vectors. Magnitudes compare as integers.
@@ -43,6 +41,22 @@ pub(crate) unsafe fn quantize<S: Simd>(s: S, whole: &mut [i16], scale: &mut [f32
             *whole = (x * factor + MAGIC).to_bits() as i16;
         }
     }
+}
+
+/// For the largest magnitude of a group, as bits, and from which on it is wide: what its values are multiplied by to become
+/// whole numbers, and the scale that takes that back. A group with a NaN or an infinity becomes NaNs. One whose largest
+/// value is so small that the factor would overflow (below 1e-34) becomes zeros.
+#[inline(always)]
+fn factors(largest: u32, widest: f32) -> (f32, f32) {
+    if largest >= f32::INFINITY.to_bits() {
+        return (0.0, f32::NAN);
+    }
+    let largest = f32::from_bits(largest);
+    // Where squares overflow nothing compares, and all is wide.
+    let narrow = largest <= widest;
+    let limit = f32::from(if narrow { NARROW } else { WIDE });
+    let factor = limit / largest;
+    if factor < f32::INFINITY { (factor, largest / limit) } else { (0.0, 0.0) }
 }
 
 /// A [`Quantized`] as pointers.

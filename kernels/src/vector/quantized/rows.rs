@@ -1,7 +1,9 @@
 //! `y = W·x` in whole numbers, row form: 16 lanes to each sum (`crate::Kernels::dot_rows_q` has the order).
 
-use crate::{MatMut, QUANT_GROUP, QuantizedRef, QuantizedRows, scalar::quantized::PAIR_LANES, vector::Simd};
+use crate::{MatMut, QUANT_GROUP, QuantizedRef, QuantizedRows, vector::Simd};
 
+/// Lanes of a sum: each takes two neighbours of a group.
+const PAIR_LANES: usize = QUANT_GROUP / 2;
 /// How far ahead of the reading, in bytes, each row is prefetched.
 const AHEAD: usize = 512;
 /// The same for what goes into L2 first.

@@ -1,0 +1,148 @@
+//! How the weights of a file are stored: which of the formats (`rasp_kernels::formats`) it has, and what that means for its
+//! tensors.
+
+use crate::format::{Dtype, File};
+use crate::{Error, Result, Status};
+use rasp_kernels::formats::{FloatFormat, bf16, f16};
+use rasp_kernels::{Elems, Matrix, QUANT_GROUP, QuantType, STREAMS};
+
+/// How the weights of a file are stored, named for its linears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightType {
+    /// 8 exponent bits, 7 of mantissa.
+    Bf16,
+    /// IEEE binary16: 5 exponent bits, 10 of mantissa.
+    F16,
+    /// Whole numbers of 8 bits with a scale (GGUF's Q8_0): 8.5 bits a weight. See [`rasp_kernels::Quantized`].
+    Q8,
+    /// Whole numbers of 4 bits with a scale and a minimum (GGUF's Q4_1): 5 bits a weight. Embedding and head are as in
+    /// [`Q8`](WeightType::Q8).
+    Q4,
+    /// As [`Q4`](WeightType::Q4), but scale and minimum are coarser and share 16 bits: 4.5 bits a weight.
+    Q4s,
+}
+
+impl WeightType {
+    /// All of them.
+    pub const ALL: [WeightType; 5] =
+        [WeightType::Bf16, WeightType::F16, WeightType::Q8, WeightType::Q4, WeightType::Q4s];
+
+    /// That of a file: its first matrix tells what all are. Fails where no type is like it.
+    pub fn of(file: &File) -> Result<WeightType> {
+        let (name, scale) = ("layers.0.qkv", "layers.0.qkv.scale");
+        let dtype = file.describe(name)?.0;
+        let mut types = WeightType::ALL.into_iter().filter(|t| t.dtype() == dtype).peekable();
+        let found = match types.peek() {
+            None => Err(format!("{name} is {dtype:?}; weights are BF16, F16, I8 or U8")),
+            Some(first) if first.scale_dtype().is_none() => return Ok(*first),
+            Some(_) => {
+                let dtype = file.describe(scale)?.0;
+                let fits = types.find(|t| t.scale_dtype() == Some(dtype));
+                fits.ok_or_else(|| format!("{scale} is {dtype:?}; scales are F16, or U16 beside U8"))
+            }
+        };
+        found.map_err(|message| Error::new(Status::Unsupported, message))
+    }
+
+    /// The dtype of the groups' matrices in the file.
+    pub fn dtype(self) -> Dtype {
+        match self.quant() {
+            None => self.float().dtype(),
+            Some(quant) if quant.format().signed => Dtype::I8,
+            Some(_) => Dtype::U8,
+        }
+    }
+
+    /// The tensors that stand beside a group's matrix: what is put to its name, and their dtypes.
+    pub fn shared(self) -> impl Iterator<Item = (&'static str, Dtype)> {
+        let parts = self.quant().map_or(&[][..], |quant| quant.format().shared);
+        parts.iter().map(|part| (part.name, if part.f16 { Dtype::F16 } else { Dtype::U16 }))
+    }
+
+    /// The dtype of the scales that stand beside the groups' matrices, if there are any.
+    pub fn scale_dtype(self) -> Option<Dtype> {
+        self.shared().next().map(|(_, dtype)| dtype)
+    }
+
+    /// `bf16`, `f16`, `q8`, `q4` or `q4s`.
+    pub fn name(self) -> &'static str {
+        self.quant().map_or(self.float().format().name, |quant| quant.format().name)
+    }
+
+    /// The type of weights that are not quantized; where they are, of what would be stored in 16 bits.
+    pub fn float(self) -> FloatType {
+        match self {
+            WeightType::Bf16 => FloatType::Bf16,
+            WeightType::F16 | WeightType::Q8 | WeightType::Q4 | WeightType::Q4s => FloatType::F16,
+        }
+    }
+
+    /// The whole numbers of the groups' matrices, if they are that.
+    pub fn quant(self) -> Option<QuantType> {
+        match self {
+            WeightType::Bf16 | WeightType::F16 => None,
+            WeightType::Q8 => Some(QuantType::Q8),
+            WeightType::Q4 => Some(QuantType::Q4),
+            WeightType::Q4s => Some(QuantType::Q4s),
+        }
+    }
+
+    /// Bits of one weight of a linear, its share of scales and minima included.
+    pub fn bits_per_weight(self) -> f64 {
+        match self.quant() {
+            None => 16.0,
+            Some(quant) => quant.bits() as f64 + 8.0 * quant.group_bytes() as f64 / QUANT_GROUP as f64,
+        }
+    }
+
+    /// How low-rank factors are stored beside such weights: in 8 bits, if they are whole numbers.
+    pub fn low_rank(self) -> WeightType {
+        self.quant().map_or(self, |_| WeightType::Q8)
+    }
+
+    /// Rows of the factor `A` in the file, for a rank: in whole numbers they come in groups, filled up with zeros.
+    pub fn low_rank_rows(self, rank: usize) -> usize {
+        self.quant().map_or(rank, |_| rank.next_multiple_of(QUANT_GROUP))
+    }
+
+    /// Input channels that stay together when a matrix is cut into blocks.
+    pub fn block_unit(self) -> usize {
+        if self.quant().is_some() { QUANT_GROUP } else { STREAMS }
+    }
+}
+
+/// 16-bit floating point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloatType {
+    /// 8 exponent bits, 7 of mantissa.
+    Bf16,
+    /// IEEE binary16: 5 exponent bits, 10 of mantissa.
+    F16,
+}
+
+impl FloatType {
+    /// What it is.
+    pub fn format(self) -> &'static FloatFormat {
+        match self {
+            FloatType::Bf16 => &bf16::FORMAT,
+            FloatType::F16 => &f16::FORMAT,
+        }
+    }
+
+    /// The dtype in the file.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            FloatType::Bf16 => Dtype::BF16,
+            FloatType::F16 => Dtype::F16,
+        }
+    }
+
+    pub(crate) fn elems(self, bits: &[u16]) -> Elems<'_> {
+        (self.format().elems)(bits)
+    }
+
+    /// A contiguous `[rows, cols]` matrix. Shapes were checked at load, so a misfit is a defect of this library.
+    pub(crate) fn matrix(self, bits: &[u16], rows: usize, cols: usize) -> Matrix<'_> {
+        Matrix::new(self.elems(bits), rows, cols, cols).expect("shape checked at load")
+    }
+}
