@@ -197,11 +197,11 @@ $(QUANTIZED) $(SMALL): $(MODELS)/smollm2-%.rasp: $(GGUF) src/format/mod.rs | rel
 	target/release/rasp pack $< -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION))
 
 $(UNIFORM): $(GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION))
+	target/release/rasp pack $< -o $@ --dtype bf16 --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION))
 
 # Packed again when the format changes. Tuned scores lose less, and take three times as long to make.
 $(MODEL): $(GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --tune 0 $(if $(CALIBRATION),--calib $(CALIBRATION))
+	target/release/rasp pack $< -o $@ --dtype bf16 --tune 0 $(if $(CALIBRATION),--calib $(CALIBRATION))
 
 $(GGUF):
 	$(PYTHON) tests/models/fetch.py smollm2 $@
@@ -214,11 +214,12 @@ $(GEMMA_GGUF):
 
 # One rung and two steps of tuning: enough to run all that tuning runs.
 $(GEMMA): $(GEMMA_GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --sparsity 0.4 --tune 2 $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 1024
+	target/release/rasp pack $< -o $@ --dtype bf16 --sparsity 0.4 --tune 2 $(if $(CALIBRATION),--calib $(CALIBRATION)) \
+		--calib-tokens 1024
 
 $(QWEN_QUANTIZED): $(MODELS)/qwen2.5-coder-1.5b-%.rasp: $(QWEN_GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048
 
 $(QWEN): $(QWEN_GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048 \
-		$(if $(QWEN_LADDER),--sparsity $(QWEN_LADDER))
+	target/release/rasp pack $< -o $@ --dtype bf16 --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) \
+		--calib-tokens 2048 $(if $(QWEN_LADDER),--sparsity $(QWEN_LADDER))

@@ -8,7 +8,7 @@ use rasp::format;
 use rasp::model::WeightType;
 use rasp_packer::{Compensation, PackOptions, RecipeRequest, Search, Summary};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,8 +23,8 @@ pub struct Args {
     context: Option<usize>,
     /// How weights are stored: in 16 bits, or in whole numbers of 8 or 4 with a scale for every 32. q8 and q4 (8.5 and 5
     /// bits a weight) are GGUF's Q8_0 and Q4_1, which are taken over as they are, as is Q4_0; q4s (4.5 bits) is smaller and
-    /// faster. The embedding has 8 bits in all of them
-    #[arg(long, default_value = "bf16")]
+    /// faster. The embedding has 8 bits in all of them. auto: what is nearest to the checkpoint's own weights
+    #[arg(long, default_value = "auto")]
     dtype: Dtype,
     /// A text to calibrate on; without it the model writes its own
     #[arg(long, value_name = "FILE")]
@@ -100,6 +100,7 @@ struct Ladder(Vec<f32>);
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Dtype {
+    Auto,
     Bf16,
     F16,
     Q8,
@@ -125,11 +126,12 @@ pub fn run(args: &Args) -> Result<()> {
         output: args.output.clone(),
         context: args.context,
         weight_type: match args.dtype {
-            Dtype::Bf16 => WeightType::Bf16,
-            Dtype::F16 => WeightType::F16,
-            Dtype::Q8 => WeightType::Q8,
-            Dtype::Q4 => WeightType::Q4,
-            Dtype::Q4s => WeightType::Q4s,
+            Dtype::Auto => None,
+            Dtype::Bf16 => Some(WeightType::Bf16),
+            Dtype::F16 => Some(WeightType::F16),
+            Dtype::Q8 => Some(WeightType::Q8),
+            Dtype::Q4 => Some(WeightType::Q4),
+            Dtype::Q4s => Some(WeightType::Q4s),
         },
         calibration: args.calib.clone(),
         calibration_tokens: args.calib_tokens as usize,
@@ -153,7 +155,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     crate::signals::remove_temporary_files(&args.output);
     let summary = rasp_packer::pack(&options, &mut Reporter::new())?;
-    if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary)) }
+    if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary, &args.input)) }
 }
 
 fn parse_ladder(text: &str) -> Result<Ladder, String> {
@@ -181,16 +183,21 @@ fn as_json(s: &Summary) -> serde_json::Value {
         })
         .collect();
     json!({
-        "name": s.name, "architecture": s.architecture, "file_bytes": s.file_bytes, "linear_bytes": s.linear_bytes,
+        "name": s.name, "architecture": s.architecture, "dtype": s.weight_type.name(), "source": s.source,
+        "file_bytes": s.file_bytes, "linear_bytes": s.linear_bytes,
         "head_bytes": s.head_bytes, "calibration_tokens": s.calibration_tokens,
         "default_sparsity": number(s.default_sparsity), "rungs": rungs,
     })
 }
 
-fn as_text(s: &Summary) -> String {
+fn as_text(s: &Summary, input: &Path) -> String {
     let mb = |bytes: u64| bytes as f64 / 1e6;
     let dense = s.linear_bytes + s.head_bytes;
-    let mut text = format!(
+    let file =
+        input.file_name().map_or_else(|| input.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let mut text =
+        format!("{file} holds {}: packed as {}, {:.0} MB\n", s.source, s.weight_type.name(), mb(s.file_bytes));
+    text += &format!(
         "{} ({}): {:.1} MB in the file, {:.1} MB of linears, {:.1} MB of head\n",
         s.name,
         s.architecture,

@@ -61,7 +61,7 @@ pub(crate) fn measure(
         return Err(Error::new(Status::InvalidArgument, message));
     }
     // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
-    let source = source(options, windows, taken)?;
+    let source = source(options, &model, windows, taken)?;
     let asked = format!(
         "{source}, sparsity {:?}, {:?}, {:?}, tune {} on {}",
         plan.ladder,
@@ -140,7 +140,8 @@ pub(crate) fn search_rho(
     let windows = &text.calibration;
     // What is found on the way belongs to a model without low ranks.
     let folder = options.work.as_ref().map(|work| work.join("rho"));
-    let source = format!("{}, sparsity {:?}, {:?}", source(options, windows, taken)?, plan.ladder, options.search_rho);
+    let source =
+        format!("{}, sparsity {:?}, {:?}", source(options, &model, windows, taken)?, plan.ladder, options.search_rho);
     let work = Work::open(folder.as_deref(), source)?;
     if plan.score == ScoreKind::Fisher {
         (model, _) = Scoring { options, plan, staging, text: &text, taken }.score(model, &work, progress)?;
@@ -178,7 +179,7 @@ fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut 
 }
 
 /// What the findings of a work directory depend on, in words and checksums.
-fn source(options: &PackOptions, windows: &[&[u32]], taken: Option<&Scores>) -> Result<String> {
+fn source(options: &PackOptions, model: &Model, windows: &[&[u32]], taken: Option<&Scores>) -> Result<String> {
     let input = fs::metadata(&options.input)
         .map_err(|e| Error::new(Status::Io, format!("cannot read {}: {e}", options.input.display())))?;
     let tokens = windows.iter().copied().flatten().copied();
@@ -189,7 +190,7 @@ fn source(options: &PackOptions, windows: &[&[u32]], taken: Option<&Scores>) -> 
         "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {:016x}{scores}",
         options.input.display(),
         input.len(),
-        options.weight_type.name(),
+        model.weight_type().name(),
         options.rho,
         options.recipe,
         tokens.clone().count(),

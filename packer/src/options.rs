@@ -17,8 +17,12 @@ pub struct PackOptions {
     /// The context that the model is packed for, where its rotary frequencies hang on that (LongRoPE, dynamic NTK), or to
     /// promise less than it was trained for. `None`: what it was trained for, with LongRoPE the original context.
     pub context: Option<usize>,
-    /// Element type of the weight matrices.
-    pub weight_type: WeightType,
+    /// Element type of the weight matrices. `None`: the one nearest to what most of the checkpoint's weights are stored as.
+    /// Q8_0, Q6_K, Q5_0, Q5_1, Q5_K and F8_E4M3 become [`WeightType::Q8`]; fewer bits become [`WeightType::Q4`] or
+    /// [`WeightType::Q4s`], whichever loses less of these weights, but 4 of uneven steps (IQ4_NL, IQ4_XS, MXFP4) Q8; F16 and F32 become
+    /// [`WeightType::F16`], or Bf16 if a weight overflows; BF16 stays that. What has channels that are no multiple of 32, as
+    /// quantized weights need, is stored as if it were F16.
+    pub weight_type: Option<WeightType>,
     /// A text file to calibrate on. `None`: the model writes its own text.
     pub calibration: Option<PathBuf>,
     /// Tokens to calibrate on.
@@ -66,7 +70,7 @@ impl PackOptions {
             input: input.into(),
             output: output.into(),
             context: None,
-            weight_type: WeightType::Bf16,
+            weight_type: None,
             calibration: None,
             calibration_tokens: PackOptions::CALIBRATION_TOKENS,
             sparsity: vec![0.3, 0.4, 0.5, 0.6, 0.7],

@@ -4,6 +4,7 @@ use crate::head_screen::HeadScreen;
 use crate::import;
 use crate::litter;
 use crate::measure::{Measured, measure, search_rho};
+use crate::nearest::Choice;
 use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
@@ -11,7 +12,7 @@ use crate::scoring;
 use crate::stage::{self, Stage};
 use crate::tokenizer;
 use rasp::format::{Allocation, Bytes, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
-use rasp::model::{LoadOptions, Model};
+use rasp::model::{LoadOptions, Model, WeightType};
 use rasp::session::MAX_THREADS;
 use rasp::text::ChatTemplate;
 use rasp::{Error, Result, Status};
@@ -27,6 +28,10 @@ pub struct Summary {
     pub name: String,
     /// Its family.
     pub architecture: String,
+    /// How the file stores weights.
+    pub weight_type: WeightType,
+    /// What the checkpoint stores them as, in words: `Q4_1 weights`.
+    pub source: String,
     /// Size of the file in bytes.
     pub file_bytes: u64,
     /// Bytes of the blocks' linear weights, dense, with their scales and minima.
@@ -94,7 +99,13 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         count => progress.note(&format!("removed {count} temporary files of runs that were killed")),
     }
     let config = checkpoint.config().clone();
-    stage::check_shapes(&config, options.weight_type)?;
+    let choice = Choice::new(&checkpoint, options.weight_type)?;
+    let weight_type = choice.weight_type;
+    stage::check_shapes(&config, weight_type)?;
+    if choice.automatic {
+        let (file, source) = (file_name(&options.input), choice.source.words());
+        progress.note(&format!("{file} holds {source}: packing as {}", weight_type.name()));
+    }
     let planned =
         |rho: f32, recipe: &RecipeRequest| Plan::new(&config, &options.sparsity, rho, options.allocation, recipe);
     let mut plan = planned(options.rho, &options.recipe)?;
@@ -121,11 +132,11 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         }
         Ok(metadata)
     };
-    let (weight_type, undecided) = (options.weight_type, Measured::undecided(&plan));
+    let undecided = Measured::undecided(&plan);
     let staging = Temporary(staging_path(&options.output));
     let write = |plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
         let stage = Stage { checkpoint: &checkpoint, config: &config, tokenizer: &compiled, plan, weight_type };
-        let metadata = metadata(&recipe(options, plan, &undecided))?;
+        let metadata = metadata(&recipe(options, plan, weight_type, &undecided))?;
         let mut writer = Writer::create(&staging.0, &metadata, stage.tensors())?;
         stage.write(&mut writer, progress)?;
         writer.finish()?;
@@ -144,7 +155,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         true => Measured::undecided(&plan),
         false => measure(&found, &mut plan, &staging.0, taken.as_ref(), progress)?,
     };
-    let metadata = metadata(&recipe(options, &plan, &measured))?;
+    let metadata = metadata(&recipe(options, &plan, weight_type, &measured))?;
     let model = Model::load(&staging.0, &LoadOptions::default())?;
     // A head with a bias has logits that no bound of its rows holds for.
     let wanted = options.screen && model.lm_head_bias().is_none();
@@ -153,7 +164,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let screen = screen.filter(|screen| screen.bytes() < model.head_bytes());
     complete(&staging.0, &options.output, &metadata, tensors, screen.as_ref(), progress)?;
     let head_bytes = screen.map_or_else(|| model.head_bytes(), |screen| screen.bytes());
-    summary(options, &plan, &measured, &model, head_bytes)
+    summary(options, choice, &plan, &measured, &model, head_bytes)
 }
 
 /// Fails if the template cannot be compiled, as every chat would.
@@ -162,13 +173,13 @@ fn check_template(template: &str) -> Result<()> {
 }
 
 /// The recipe as the file states it.
-fn recipe(options: &PackOptions, plan: &Plan, measured: &Measured) -> Recipe {
+fn recipe(options: &PackOptions, plan: &Plan, weight_type: WeightType, measured: &Measured) -> Recipe {
     let linears = plan.linears.iter().enumerate().map(|(i, linear)| {
         let recipe = LinearRecipe {
             rho: linear.rho,
             rank: linear.rank,
             thresholds: measured.thresholds.get(i).cloned().unwrap_or_default(),
-            kept: (0..plan.ladder.len()).map(|rung| linear.kept(rung, options.weight_type) as f32).collect(),
+            kept: (0..plan.ladder.len()).map(|rung| linear.kept(rung, weight_type) as f32).collect(),
         };
         (linear.name(), recipe)
     });
@@ -185,6 +196,11 @@ fn recipe(options: &PackOptions, plan: &Plan, measured: &Measured) -> Recipe {
         compensated: measured.compensated,
         linears: linears.collect::<BTreeMap<_, _>>(),
     }
+}
+
+/// The last part of a path, for people.
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 fn staging_path(output: &Path) -> PathBuf {
@@ -216,13 +232,20 @@ fn complete(
     writer.finish()
 }
 
-fn summary(options: &PackOptions, plan: &Plan, measured: &Measured, model: &Model, head_bytes: u64) -> Result<Summary> {
+fn summary(
+    options: &PackOptions,
+    choice: Choice,
+    plan: &Plan,
+    measured: &Measured,
+    model: &Model,
+    head_bytes: u64,
+) -> Result<Summary> {
     let file_bytes = fs::metadata(&options.output)
         .map_err(|e| Error::new(Status::Io, format!("cannot read the size of {}: {e}", options.output.display())))?
         .len();
     let weights = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>();
-    let linear_bytes = (weights as f64 * options.weight_type.bits_per_weight() / 8.0) as u64;
-    let rungs = plan.ladder.iter().zip(plan.kept(options.weight_type)).enumerate().map(|(n, (&sparsity, kept))| Rung {
+    let linear_bytes = (weights as f64 * choice.weight_type.bits_per_weight() / 8.0) as u64;
+    let rungs = plan.ladder.iter().zip(plan.kept(choice.weight_type)).enumerate().map(|(n, (&sparsity, kept))| Rung {
         sparsity,
         kept,
         bytes_per_token: (kept * linear_bytes as f64) as u64 + head_bytes,
@@ -231,6 +254,8 @@ fn summary(options: &PackOptions, plan: &Plan, measured: &Measured, model: &Mode
     Ok(Summary {
         name: model.config().name.clone(),
         architecture: model.config().architecture.clone(),
+        weight_type: choice.weight_type,
+        source: choice.source.words(),
         file_bytes,
         linear_bytes,
         head_bytes,

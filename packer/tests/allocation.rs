@@ -134,7 +134,7 @@ fn fitted_weights_are_nearer_to_the_dense_model_at_their_rung() {
     for weight_type in [WeightType::Bf16, WeightType::F16] {
         let compensation = Some(Compensation { sparsity: 0.5, ridge: 0.1 });
         packed(&hf, |o| {
-            (o.allocation, o.compensation, o.weight_type) = (Allocation::Global, compensation, weight_type);
+            (o.allocation, o.compensation, o.weight_type) = (Allocation::Global, compensation, Some(weight_type));
         })
         .unwrap();
         let fitted = load(&output(&hf));
@@ -202,7 +202,7 @@ fn scores_found_once_serve_every_element_type() {
     let work = hf.path().join("work");
     let other = |options: &mut PackOptions| {
         options.allocation = Allocation::Global;
-        (options.weight_type, options.calibration_tokens) = (WeightType::F16, 128);
+        (options.weight_type, options.calibration_tokens) = (Some(WeightType::F16), 128);
         options.work = Some(work.clone());
     };
     packed(&hf, other).unwrap();
@@ -308,7 +308,7 @@ fn rho_is_searched_within_the_budget_and_goes_on_where_it_was() {
     for (allocation, weight_type) in [(Allocation::Global, WeightType::Bf16), (Allocation::Uniform, WeightType::F16)] {
         let hf = checkpoint("Qwen2ForCausalLM", true);
         let mut options = options(&hf, &output(&hf));
-        (options.allocation, options.weight_type) = (allocation, weight_type);
+        (options.allocation, options.weight_type) = (allocation, Some(weight_type));
         options.search_rho = Search { generations: 2, population: 5, seed: 1 };
         let mut stages = Stages(Vec::new());
         let summary = pack(&options, &mut stages).unwrap();

@@ -5,6 +5,7 @@
 //! well; without either there is nothing to compare and the test says so.
 
 use rasp::format::Allocation;
+use rasp::model::WeightType;
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
 use rasp::{LoadOptions, Model};
@@ -39,6 +40,7 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
     let output = folder.path().join("model.rasp");
     let ladder: Vec<f32> = rows.iter().map(|row| row.0).filter(|&s| s > 0.0).collect();
     let options = PackOptions {
+        weight_type: Some(WeightType::Bf16),
         calibration: Some(data.join("wikitext2_valid.txt")),
         calibration_tokens: 8 * WINDOW,
         sparsity: ladder,

@@ -103,7 +103,7 @@ fn what_comes_out_computes_what_went_in() {
         let hf = checkpoint(class, tied);
         let expected = naive(&import::open(hf.path()).unwrap());
         for weight_type in [WeightType::Bf16, WeightType::F16] {
-            packed(&hf, |o| o.weight_type = weight_type).unwrap();
+            packed(&hf, |o| o.weight_type = Some(weight_type)).unwrap();
             // The weights are exact in either type.
             assert_close(&log_probs(&output(&hf)), &expected, 2e-5, class);
         }
@@ -187,7 +187,7 @@ fn what_must_not_come_out_is_refused_and_leaves_nothing_behind() {
     numbers[HIDDEN + 3] = 1e6;
     hf.add(name, &[INNER, HIDDEN], &numbers);
     hf.write();
-    refused(&hf, |o| o.weight_type = WeightType::F16, Status::OutOfRange, &["layers.1.up", "f16"]);
+    refused(&hf, |o| o.weight_type = Some(WeightType::F16), Status::OutOfRange, &["layers.1.up", "f16"]);
     numbers[HIDDEN + 3] = f32::NAN;
     hf.add(name, &[INNER, HIDDEN], &numbers);
     hf.write();

@@ -52,6 +52,13 @@ pub struct LinearShape {
     pub outputs: usize,
 }
 
+impl LinearShape {
+    /// Its weights.
+    pub fn weights(self) -> usize {
+        self.inputs * self.outputs
+    }
+}
+
 /// Tables of rotary frequencies at most: known models have two.
 const MAX_ROPES: usize = 16;
 

@@ -8,10 +8,11 @@ use rasp::model::{Affine, GroupKind, LinearKind, QuantType, Role};
 use rasp::{Error, Result, Status};
 
 use super::config::Shape;
+use super::dequant::DType;
 use super::family::Family;
 use super::names::Names;
 use super::roles::{Biases, check_inventory};
-use super::rows::{gathered, rows, source_shape};
+use super::rows::{Rows, source_shape};
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
 use crate::grid::{GROUP, Grid};
@@ -68,39 +69,69 @@ impl Checkpoint {
     pub fn linear(&self, layer: usize, linear: LinearKind) -> Result<Dense> {
         self.check_layer(layer)?;
         let LinearShape { inputs: inp, outputs: out } = self.config().linear_shape(linear);
-        let data = self.weights.read(&self.names.weight(layer, linear))?;
-        let data = if self.names.transposed { self.transposed(data, linear) } else { data };
-        let mut data = gathered(data, inp, rows(&self.shape, self.names, linear).as_deref());
-        self.scale(linear, &mut data);
-        Ok(Dense { out, inp, data })
+        let rows = Rows::of(&self.shape, self.names, linear);
+        let data = self.linear_rows(layer, linear, 0..rows.span.len())?;
+        Ok(Dense { out, inp, data: rows.gathered(data, inp) })
     }
 
-    /// From `[inputs, outputs]`, all that is fused in the tensor.
-    fn transposed(&self, data: Vec<f32>, linear: LinearKind) -> Vec<f32> {
-        let [out, inp] = source_shape(&self.shape, self.names, linear);
-        (0..out).flat_map(|row| (0..inp).map(move |col| (row, col))).map(|(row, col)| data[col * out + row]).collect()
+    /// Rows of the part of a tensor that holds a linear, in the source's order.
+    pub(crate) fn linear_rows(&self, layer: usize, linear: LinearKind, rows: Range<usize>) -> Result<Vec<f32>> {
+        let (name, own) = (self.names.weight(layer, linear), Rows::of(&self.shape, self.names, linear));
+        let rows = own.span.start + rows.start..own.span.start + rows.end;
+        let mut data = match self.names.transposed {
+            true => {
+                let ([out, inp], data) = (source_shape(&self.shape, self.names, linear), self.weights.read(&name)?);
+                rows.flat_map(|row| (0..inp).map(move |col| (row, col)))
+                    .map(|(row, col)| data[col * out + row])
+                    .collect()
+            }
+            false => self.weights.read_rows(&name, rows)?,
+        };
+        self.scale(linear, &mut data);
+        Ok(data)
     }
 
     /// The same weights as they are stored, where the source has them on a grid of this kind. `None`: ask
     /// [`linear`](Self::linear), which also says what is wrong with values that are not finite.
     pub fn linear_grid(&self, layer: usize, linear: LinearKind, quant: QuantType) -> Result<Option<Grid>> {
         self.check_layer(layer)?;
-        if self.names.transposed || self.shape.fold.linear_scale(linear) != 1.0 {
-            return Ok(None);
-        }
-        let grid = self.weights.grid(&self.names.weight(layer, linear), quant)?;
-        let rows = rows(&self.shape, self.names, linear);
-        let own = rows.as_deref();
+        let rows = Rows::of(&self.shape, self.names, linear);
+        let grid = self.linear_grid_rows(layer, linear, 0..rows.span.len(), quant)?;
         Ok(grid.map(|g| Grid {
-            numbers: gathered(g.numbers, g.cols, own),
-            scale: gathered(g.scale, g.cols / GROUP, own),
-            min: gathered(g.min, g.cols / GROUP, own),
+            numbers: rows.gathered(g.numbers, g.cols),
+            scale: rows.gathered(g.scale, g.cols / GROUP),
+            min: rows.gathered(g.min, g.cols / GROUP),
             ..g
         }))
     }
 
+    /// [`linear_rows`](Self::linear_rows) as they are stored, as [`linear_grid`](Self::linear_grid).
+    pub(crate) fn linear_grid_rows(
+        &self,
+        layer: usize,
+        linear: LinearKind,
+        rows: Range<usize>,
+        quant: QuantType,
+    ) -> Result<Option<Grid>> {
+        if self.names.transposed || self.shape.fold.linear_scale(linear) != 1.0 {
+            return Ok(None);
+        }
+        let start = Rows::of(&self.shape, self.names, linear).span.start;
+        self.weights.grid_rows(&self.names.weight(layer, linear), start + rows.start..start + rows.end, quant)
+    }
+
+    /// What a linear's weights are stored as.
+    pub(crate) fn linear_type(&self, layer: usize, linear: LinearKind) -> DType {
+        self.weights.dtype(&self.names.weight(layer, linear)).unwrap_or(DType::F32)
+    }
+
+    /// Whether a linear's weights are f16, and nothing is folded into them.
+    pub(crate) fn is_f16(&self, layer: usize, linear: LinearKind) -> bool {
+        self.linear_type(layer, linear) == DType::F16 && self.shape.fold.linear_scale(linear) == 1.0
+    }
+
     /// Whether any linear of a group has a bias.
-    pub fn has_bias(&self, group: GroupKind) -> bool {
+    fn has_bias(&self, group: GroupKind) -> bool {
         self.config().group_linears(group).iter().any(|&linear| self.biases[linear as usize])
     }
 
@@ -110,8 +141,10 @@ impl Checkpoint {
         if !self.biases[linear as usize] {
             return Ok(None);
         }
+        let rows = Rows::of(&self.shape, self.names, linear);
+        // A vector is one row of its tensor.
         let data = self.weights.read(&self.names.bias(layer, linear))?;
-        let mut data = gathered(data, 1, rows(&self.shape, self.names, linear).as_deref());
+        let mut data = rows.gathered(data[rows.span.clone()].to_vec(), 1);
         self.scale(linear, &mut data);
         Ok(Some(data))
     }

@@ -35,6 +35,31 @@ pub(crate) enum DType {
 const SUPER: usize = 256;
 
 impl DType {
+    /// As llama.cpp and safetensors write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "F32",
+            DType::F16 => "F16",
+            DType::BF16 => "BF16",
+            DType::Q4_0 => "Q4_0",
+            DType::Q4_1 => "Q4_1",
+            DType::Q5_0 => "Q5_0",
+            DType::Q5_1 => "Q5_1",
+            DType::Q8_0 => "Q8_0",
+            DType::Q2K => "Q2_K",
+            DType::Q3K => "Q3_K",
+            DType::Q4K => "Q4_K",
+            DType::Q5K => "Q5_K",
+            DType::Q6K => "Q6_K",
+            DType::IQ4NL => "IQ4_NL",
+            DType::IQ4XS => "IQ4_XS",
+            DType::MXFP4 => "MXFP4",
+            DType::TQ1_0 => "TQ1_0",
+            DType::TQ2_0 => "TQ2_0",
+            DType::F8E4M3 => "F8_E4M3",
+        }
+    }
+
     /// `(values, bytes)` of one block.
     pub(crate) const fn block(self) -> (usize, usize) {
         match self {

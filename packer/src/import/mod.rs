@@ -30,6 +30,7 @@ use rasp::{Error, Result, Status};
 
 pub use checkpoint::{Checkpoint, Dense};
 pub use config::Shape;
+pub(crate) use dequant::DType;
 pub use tokenizer::{GgufTokenizer, TokenizerSource};
 
 /// Opens a checkpoint: a `.gguf` file, or a directory in Hugging Face's layout (`config.json`, `tokenizer.json`,

@@ -1,6 +1,8 @@
 //! Which rows of a checkpoint's tensor are a linear's, in the order in which the engine has them: fused tensors are taken
 //! apart, and the channels of each head are put where the engine's rotation wants them.
 
+use std::ops::Range;
+
 use rasp::format::LinearShape;
 use rasp::model::{GroupKind, LinearKind};
 
@@ -31,8 +33,39 @@ pub(crate) fn source_shape(shape: &Shape, names: &Names, linear: LinearKind) -> 
     [outputs, inputs]
 }
 
-/// The rows of that tensor that are the linear's; `None`: all of them, as they are.
-pub(crate) fn rows(shape: &Shape, names: &Names, linear: LinearKind) -> Option<Vec<usize>> {
+/// The rows of that tensor that are a linear's.
+pub(crate) struct Rows {
+    /// Where they lie, perhaps among others.
+    pub(crate) span: Range<usize>,
+    /// Each of them in the engine's order, counted from the span's first; `None`: the whole span as it is.
+    pub(crate) order: Option<Vec<usize>>,
+}
+
+impl Rows {
+    pub(crate) fn of(shape: &Shape, names: &Names, linear: LinearKind) -> Rows {
+        let Some(mut order) = order(shape, names, linear) else {
+            return Rows { span: 0..shape.config.linear_shape(linear).outputs, order: None };
+        };
+        let start = order.iter().copied().min().unwrap_or(0);
+        let end = order.iter().copied().max().map_or(start, |last| last + 1);
+        order.iter_mut().for_each(|row| *row -= start);
+        let as_it_is = order.iter().copied().eq(0..end - start);
+        Rows { span: start..end, order: (!as_it_is).then_some(order) }
+    }
+
+    /// A linear's rows of `cols` values out of its span; of none, none.
+    pub(crate) fn gathered<T: Copy>(&self, span: Vec<T>, cols: usize) -> Vec<T> {
+        match &self.order {
+            Some(order) if !span.is_empty() => {
+                order.iter().flat_map(|row| &span[row * cols..(row + 1) * cols]).copied().collect()
+            }
+            _ => span,
+        }
+    }
+}
+
+/// Their numbers in the tensor; `None`: all of them, as they are.
+fn order(shape: &Shape, names: &Names, linear: LinearKind) -> Option<Vec<usize>> {
     let config = &shape.config;
     let group = group(linear);
     let outputs = config.linear_shape(linear).outputs;
@@ -64,16 +97,6 @@ pub(crate) fn rows(shape: &Shape, names: &Names, linear: LinearKind) -> Option<V
     Some((0..outputs).map(|row| place(output(row))).collect())
 }
 
-/// Those rows of a row-major matrix, or of none.
-pub(crate) fn gathered<T: Copy>(data: Vec<T>, cols: usize, rows: Option<&[usize]>) -> Vec<T> {
-    match rows {
-        Some(rows) if !data.is_empty() => {
-            rows.iter().flat_map(|row| &data[row * cols..(row + 1) * cols]).copied().collect()
-        }
-        _ => data,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,30 +115,38 @@ mod tests {
     #[test]
     fn what_is_as_the_engine_has_it_is_left_alone() {
         let shape = shape(|_| (), true);
-        assert!(LinearKind::ALL.iter().all(|&linear| rows(&shape, &names::HF, linear).is_none()));
-        assert_eq!(gathered(vec![1, 2, 3], 1, None), [1, 2, 3]);
-        assert_eq!(gathered(vec![1, 2, 3, 4], 2, Some(&[1, 0])), [3, 4, 1, 2]);
+        for linear in LinearKind::ALL {
+            let rows = Rows::of(&shape, &names::HF, linear);
+            assert!(rows.order.is_none() && rows.span == (0..shape.config.linear_shape(linear).outputs));
+        }
+        assert_eq!(Rows { span: 0..3, order: None }.gathered(vec![1, 2, 3], 1), [1, 2, 3]);
+        let turned = Rows { span: 0..2, order: Some(vec![1, 0]) };
+        assert_eq!(turned.gathered(vec![1, 2, 3, 4], 2), [3, 4, 1, 2]);
         // A grid without minima has none for any row.
-        assert!(gathered(Vec::<u16>::new(), 2, Some(&[1, 0])).is_empty());
+        assert!(turned.gathered(Vec::<u16>::new(), 2).is_empty());
     }
 
     /// Four query heads of width 4 in two groups.
     #[test]
     fn fused_tensors_are_taken_apart() {
         let stacked = shape(|_| (), true);
-        let own = |linear| rows(&stacked, &names::HF_PHI3, linear).unwrap();
+        let own = |linear| order(&stacked, &names::HF_PHI3, linear).unwrap();
         assert_eq!(own(LinearKind::Q), (0..16).collect::<Vec<_>>());
         assert_eq!(own(LinearKind::K), (16..24).collect::<Vec<_>>());
         assert_eq!(own(LinearKind::V), (24..32).collect::<Vec<_>>());
         assert_eq!((own(LinearKind::Gate)[0], own(LinearKind::Up)[0]), (0, 96));
         assert_eq!(source_shape(&stacked, &names::HF_PHI3, LinearKind::K), [32, 64]);
+        let part = Rows::of(&stacked, &names::HF_PHI3, LinearKind::K);
+        assert!(part.span == (16..24) && part.order.is_none());
 
         let grouped = shape(|_| (), false);
-        let own = |linear| rows(&grouped, &names::HF_FALCON, linear).unwrap();
+        let own = |linear| order(&grouped, &names::HF_FALCON, linear).unwrap();
         // [q q k v | q q k v]
         assert_eq!(own(LinearKind::Q), [(0..8), (16..24)].into_iter().flatten().collect::<Vec<_>>());
         assert_eq!(own(LinearKind::K), [(8..12), (24..28)].into_iter().flatten().collect::<Vec<_>>());
         assert_eq!(own(LinearKind::V), [(12..16), (28..32)].into_iter().flatten().collect::<Vec<_>>());
+        let part = Rows::of(&grouped, &names::HF_FALCON, LinearKind::K);
+        assert_eq!((part.span.clone(), part.gathered((8..28).collect(), 1)), (8..28, own(LinearKind::K)));
     }
 
     /// Scores of a query and a key by the source's rotation and by the engine's, on reordered rows.

@@ -56,7 +56,8 @@ impl Entry {
         let rows = rows.ok_or_else(overflow)?;
         if !cols.is_multiple_of(dtype.block().0) {
             return Err(bad(format!(
-                "tensor `{name}`: rows of {cols} values are no whole number of {dtype:?} blocks of {}",
+                "tensor `{name}`: rows of {cols} values are no whole number of {} blocks of {}",
+                dtype.name(),
                 dtype.block().0
             )));
         }
@@ -133,9 +134,9 @@ impl Weights {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Whether there is such a tensor of this type.
-    pub(crate) fn is(&self, name: &str, dtype: DType) -> bool {
-        self.get(name).is_some_and(|entry| entry.dtype == dtype)
+    /// The type of a tensor, if there is such.
+    pub(crate) fn dtype(&self, name: &str) -> Option<DType> {
+        self.get(name).map(|entry| entry.dtype)
     }
 
     /// Makes the values of `by` the scales of the tensor `name`: one for all of it, one a row, or one for each `block`
@@ -187,13 +188,7 @@ impl Weights {
         self.decode(name, entry, rows)
     }
 
-    /// The whole tensor as it is stored, where that is a grid of this kind: see [`stored::grid`].
-    pub(crate) fn grid(&self, name: &str, quant: QuantType) -> Result<Option<Grid>> {
-        let entry = self.entry(name)?;
-        Ok(stored::grid(entry.dtype, self.bytes(entry), entry.cols(), quant))
-    }
-
-    /// Some rows of a tensor, as [`grid`](Weights::grid).
+    /// Some rows of a tensor as they are stored, where that is a grid of this kind: see [`stored::grid`].
     pub(crate) fn grid_rows(&self, name: &str, rows: Range<usize>, quant: QuantType) -> Result<Option<Grid>> {
         let entry = self.entry(name)?;
         check_rows(name, entry, &rows)?;

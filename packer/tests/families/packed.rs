@@ -41,7 +41,7 @@ fn options(case: &Case, folder: &Path) -> PackOptions {
     };
     PackOptions {
         context: case.context,
-        weight_type,
+        weight_type: Some(weight_type),
         calibration: Some(folder.join("calibration.txt")),
         calibration_tokens: 128,
         sparsity: vec![SPARSITY],

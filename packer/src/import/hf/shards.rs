@@ -46,7 +46,8 @@ const BLOCK: usize = 128;
 
 /// Gives weights of 8 bits their scales, which are then no tensors of their own any more.
 fn with_scales(mut weights: Weights) -> Result<Weights> {
-    let small: Vec<String> = weights.names().filter(|n| weights.is(n, DType::F8E4M3)).map(str::to_string).collect();
+    let small: Vec<String> =
+        weights.names().filter(|n| weights.dtype(n) == Some(DType::F8E4M3)).map(str::to_string).collect();
     for name in &small {
         let found = SCALES.iter().map(|end| format!("{name}{end}")).find(|scale| weights.get(scale).is_some());
         let Some(scale) = found else {

@@ -1,142 +1,24 @@
 //! Packing in whole numbers: what a checkpoint has on such a grid arrives as it was, anything else within its rounding.
 
-#[path = "import/support/mod.rs"]
+#[path = "../import/support/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod support;
 
+mod gguf;
+mod nearest;
+
+use gguf::{Gguf, blocks};
 use half::f16;
-use rasp::format::{Allocation, Bytes, Dtype, File, LinearShape, channel_rows};
+use rasp::format::{Bytes, Dtype, File, LinearShape, channel_rows};
 use rasp::model::{GroupKind, LinearKind, QuantType, WeightType};
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use rasp_packer::import::{self, Checkpoint};
-use rasp_packer::{PackOptions, Silent, Summary, pack};
+use rasp_packer::{Silent, pack};
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::*;
-
-/// GGUF's numbers of block types, with the values and the bytes of a block and where its f16 scales end.
-mod blocks {
-    pub const Q4_0: (u32, usize, usize, usize) = (2, 32, 18, 2);
-    pub const Q4_1: (u32, usize, usize, usize) = (3, 32, 20, 4);
-    pub const Q5_0: (u32, usize, usize, usize) = (6, 32, 22, 2);
-    pub const Q8_0: (u32, usize, usize, usize) = (8, 32, 34, 2);
-    pub const Q4_K: (u32, usize, usize, usize) = (12, 256, 144, 4);
-    pub const F32: (u32, usize, usize, usize) = (0, 1, 4, 0);
-}
-
-/// A checkpoint of one layer with matrices of random blocks, in a folder of its own.
-struct Gguf {
-    dir: tempfile::TempDir,
-}
-
-impl Gguf {
-    fn new(kind: (u32, usize, usize, usize), hidden: usize) -> Gguf {
-        Gguf::with(kind, hidden, |_| {})
-    }
-
-    /// `change` is the last to touch the file.
-    fn with(kind: (u32, usize, usize, usize), hidden: usize, change: impl FnOnce(&mut GgufFile)) -> Gguf {
-        let mut file = GgufFile::tiny("llama", types::F32);
-        file.tensors.clear();
-        for (key, value) in [("block_count", 1), ("embedding_length", hidden), ("feed_forward_length", 2 * hidden)] {
-            file.set(&format!("llama.{key}"), Meta::U32(value as u32));
-        }
-        let tokens = "abcdefghijk".chars().map(String::from).chain(["ab".to_string()]);
-        file.set("tokenizer.ggml.tokens", Meta::Strs(tokens.collect()));
-        file.set("tokenizer.ggml.merges", Meta::Strs(vec!["a b".into()]));
-        file.set("tokenizer.ggml.pre", "gpt-2".into());
-        let mut random = Random::new();
-        let mut matrix = |file: &mut GgufFile, name: &str, out: usize, inp: usize| {
-            file.add(name, &[out, inp], types::F32, &vec![0.0; out * inp]);
-            let tensor = file.tensor(name);
-            tensor.kind = kind.0;
-            tensor.data = random_blocks(&mut random, kind, out * inp);
-        };
-        let kv = hidden / HEADS * KV_HEADS;
-        matrix(&mut file, "token_embd.weight", VOCAB, hidden);
-        matrix(&mut file, "output.weight", VOCAB, hidden);
-        for (part, out, inp) in [
-            ("attn_q", hidden, hidden),
-            ("attn_k", kv, hidden),
-            ("attn_v", kv, hidden),
-            ("attn_output", hidden, hidden),
-            ("ffn_gate", 2 * hidden, hidden),
-            ("ffn_up", 2 * hidden, hidden),
-            ("ffn_down", hidden, 2 * hidden),
-        ] {
-            matrix(&mut file, &format!("blk.0.{part}.weight"), out, inp);
-        }
-        for norm in ["output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"] {
-            file.add(&format!("{norm}.weight"), &[hidden], types::F32, &vec![1.0; hidden]);
-        }
-        change(&mut file);
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("tiny.gguf"), file.bytes()).unwrap();
-        fs::write(dir.path().join("calibration.txt"), "abcdefghijk hijab badge cab jig ".repeat(40).replace(' ', "a"))
-            .unwrap();
-        Gguf { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn checkpoint(&self) -> Checkpoint {
-        import::open(&self.path("tiny.gguf")).unwrap()
-    }
-
-    /// Packs a dense file, unless `change` asks for more.
-    fn pack(&self, weight_type: WeightType, change: impl FnOnce(&mut PackOptions)) -> rasp::Result<Summary> {
-        let mut options = options(&self.path("tiny.gguf"), &self.path("out.rasp"), weight_type);
-        options.calibration = Some(self.path("calibration.txt"));
-        change(&mut options);
-        pack(&options, &mut Silent)
-    }
-
-    fn packed(&self, weight_type: WeightType) -> Packed {
-        self.pack(weight_type, |_| {}).unwrap();
-        Packed::open(&self.path("out.rasp"))
-    }
-
-    /// Log-probabilities of a few tokens from what was packed last.
-    fn log_probs(&self) -> Vec<f64> {
-        let model = Model::load(&self.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
-        let mut scorer = Scorer::exact(model, 16, 1).unwrap();
-        let tokens = [3, 1, 4, 1, 5, 9, 2, 6, 5, 11];
-        scorer.score(&tokens, usize::MAX).unwrap().iter().map(|s| s.log_prob).collect()
-    }
-}
-
-fn options(input: &Path, output: &Path, weight_type: WeightType) -> PackOptions {
-    PackOptions {
-        weight_type,
-        calibration_tokens: 256,
-        sparsity: vec![],
-        allocation: Allocation::Uniform,
-        tune: 0,
-        ..PackOptions::new(input, output)
-    }
-}
-
-/// Random bits; scales are small numbers, or powers of two where values must fit 16 bits of floating point.
-fn random_blocks(random: &mut Random, kind: (u32, usize, usize, usize), values: usize) -> Vec<u8> {
-    let (_, per_block, bytes, scales) = kind;
-    let mut data: Vec<u8> = (0..values / per_block * bytes).map(|_| random.below(256) as u8).collect();
-    for block in data.chunks_exact_mut(bytes) {
-        if kind == blocks::F32 {
-            block.copy_from_slice(&(random.below(20001) as f32 / 40000.0 - 0.25).to_le_bytes());
-        } else if kind == blocks::Q8_0 {
-            block[..2].copy_from_slice(&f16::from_f32([0.5f32, 0.25, 0.125][random.below(3)] / 256.0).to_le_bytes());
-        }
-        for scale in block[..scales].chunks_exact_mut(2).filter(|_| kind != blocks::Q8_0) {
-            let size = if kind == blocks::Q4_K { 0.001 } else { 0.02 };
-            scale.copy_from_slice(&f16::from_f32(size * (random.below(1000) as f32 / 1000.0 + 0.1)).to_le_bytes());
-        }
-    }
-    data
-}
 
 /// A packed file, read by nothing but its description.
 struct Packed {
@@ -144,6 +26,12 @@ struct Packed {
 }
 
 impl Packed {
+    /// What a checkpoint becomes.
+    fn of(gguf: &Gguf, weight_type: WeightType) -> Packed {
+        gguf.pack(weight_type, |_| {}).unwrap();
+        Packed::open(&gguf.path("out.rasp"))
+    }
+
     fn open(path: &Path) -> Packed {
         Packed { file: File::open(Bytes::map(path).unwrap()).unwrap() }
     }
@@ -227,7 +115,7 @@ fn what_lies_on_the_grid_arrives_as_it_was() {
         (blocks::Q4_1, WeightType::Q4),
     ] {
         let gguf = Gguf::new(kind, 64);
-        let (packed, checkpoint) = (gguf.packed(weight_type), gguf.checkpoint());
+        let (packed, checkpoint) = (Packed::of(&gguf, weight_type), gguf.checkpoint());
         for linear in LinearKind::ALL {
             let expected = checkpoint.linear(0, linear).unwrap().data;
             let found = packed.linear(&checkpoint, 0, linear, weight_type.quant().unwrap());
@@ -253,7 +141,7 @@ fn what_lies_on_the_grid_arrives_as_it_was() {
 #[test]
 fn q4_k_arrives_within_the_rounding_of_its_scales() {
     let gguf = Gguf::new(blocks::Q4_K, 256);
-    let (packed, checkpoint) = (gguf.packed(WeightType::Q4), gguf.checkpoint());
+    let (packed, checkpoint) = (Packed::of(&gguf, WeightType::Q4), gguf.checkpoint());
     for linear in LinearKind::ALL {
         let expected = checkpoint.linear(0, linear).unwrap().data;
         let found = packed.linear(&checkpoint, 0, linear, QuantType::Q4);
@@ -268,7 +156,7 @@ fn q4_k_arrives_within_the_rounding_of_its_scales() {
 fn grids_of_four_bits_nearly_fit_the_smaller_one() {
     for kind in [blocks::Q4_0, blocks::Q4_K] {
         let gguf = Gguf::new(kind, 256);
-        let (packed, checkpoint) = (gguf.packed(WeightType::Q4s), gguf.checkpoint());
+        let (packed, checkpoint) = (Packed::of(&gguf, WeightType::Q4s), gguf.checkpoint());
         let (mut lost, mut size) = (0.0, 0.0);
         for linear in LinearKind::ALL {
             let expected = checkpoint.linear(0, linear).unwrap().data;
@@ -289,7 +177,7 @@ fn anything_else_arrives_within_half_a_step() {
     let q8_step = 0.25 / 111.0;
     for (weight_type, step) in [(WeightType::Q8, q8_step), (WeightType::Q4, 0.5 / 15.0), (WeightType::Q4s, 0.5 / 15.0)]
     {
-        let packed = gguf.packed(weight_type);
+        let packed = Packed::of(&gguf, weight_type);
         for linear in LinearKind::ALL {
             let expected = checkpoint.linear(0, linear).unwrap().data;
             let found = packed.linear(&checkpoint, 0, linear, weight_type.quant().unwrap());
@@ -463,7 +351,7 @@ fn a_real_model_arrives_as_it_was() {
     let path = real_gguf();
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("smollm2.rasp");
-    pack(&options(&path, &output, WeightType::Q4), &mut Silent).unwrap();
+    pack(&gguf::options(&path, &output, Some(WeightType::Q4)), &mut Silent).unwrap();
     let (packed, checkpoint) = (Packed::open(&output), import::open(&path).unwrap());
     for (layer, linear) in [
         (0, LinearKind::Q),
@@ -492,9 +380,9 @@ fn a_real_model_in_four_and_a_half_bits_is_near() {
     let dir = tempfile::tempdir().unwrap();
     let mean = |weight_type: WeightType| {
         let output = dir.path().join(format!("{}.rasp", weight_type.name()));
-        pack(&options(&real_gguf(), &output, weight_type), &mut Silent).unwrap();
+        pack(&gguf::options(&real_gguf(), &output, Some(weight_type)), &mut Silent).unwrap();
         let model = Model::load(&output, &LoadOptions::default()).unwrap();
-        let (mut tokens, text) = (Vec::new(), include_str!("../../README.md"));
+        let (mut tokens, text) = (Vec::new(), include_str!("../../../README.md"));
         let encode = EncodeOptions { add_special: false, parse_special: false };
         model.tokenizer().encode(text, encode, &mut tokens).unwrap();
         tokens.truncate(512);
