@@ -120,7 +120,8 @@ bench: $(MODEL) target/demo/footprint
 	target/release/rasp bench $(MODEL) --threads 1
 	target/release/rasp bench $(MODEL) --threads 2
 
-## Tokens per second beside llama.cpp's, built under target/peers: same weights, alternating runs. PEER_FLAGS=--help for more.
+## Tokens per second beside llama.cpp's and ik_llama.cpp's, built under target/peers: same weights, alternating runs.
+## PEER_FLAGS=--help for more.
 bench-peers: $(GGUF) $(MODEL) $(QUANTIZED) $(SMALL)
 	for model in $(MODEL) $(QUANTIZED) $(SMALL); do $(PYTHON) tests/peers/bench_peers.py $< $$model $(PEER_FLAGS) || exit; done
 

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""rasp beside llama.cpp: the same weights, alternating runs, medians.
+"""rasp beside llama.cpp and ik_llama.cpp: the same weights, alternating runs, medians.
 
     python3 tests/peers/bench_peers.py GGUF RASP [--rounds N] [--threads 1,2] [--prompts 256,2048] [--write]
+    python3 tests/peers/bench_peers.py --build
 
-llama.cpp is built from the source distribution of `llama-cpp-python`, under target/peers; none of it enters this
-repository. Both engines get the weights of one GGUF file: llama.cpp through its own `llama-quantize`, in the formats that
-are nearest to RASP's, rasp as RASP, packed from it. A round runs every cell of the table once, first the one engine and then
-the other, each pinned to the same processors. `--write` replaces the section of docs/performance.md that bears the model's
-and the format's name.
+The peers are built from the source distributions of `llama-cpp-python` and `ik-llama-cpp-python`, under target/peers; none
+of them enters this repository. All engines get the weights of one GGUF file: the peers through llama.cpp's own
+`llama-quantize`, in the formats that are nearest to RASP's, rasp as RASP, packed from it. A round runs every cell of the
+table once, one engine after another, each pinned to the same processors. A cell's ratio is to the best of all peers and
+formats in it, which is named. `--write` replaces the section of docs/performance.md that bears the model's and the
+format's name.
 """
 
 import argparse
@@ -21,14 +23,14 @@ import statistics
 import subprocess
 import sys
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / "target" / "peers"
-SDIST = "llama-cpp-python==0.3.36"
 CMAKE_FLAGS = [
     "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_CURL=OFF",
-    "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=OFF",
+    "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF",
 ]
 # With GCC 12 the compiler may drop the stores that fill an AMX tile configuration, and the build dies with SIGILL.
 NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
@@ -40,29 +42,80 @@ def run(command, **options):
     return subprocess.run([str(part) for part in command], check=True, **options)
 
 
-def llama_cpp():
-    """The folder with llama.cpp's binaries, built if need be."""
-    bin_dir = PEERS / "build" / "bin"
-    if (bin_dir / "llama-bench").exists() and (bin_dir / "llama-quantize").exists():
-        return bin_dir
-    PEERS.mkdir(parents=True, exist_ok=True)
-    cmake = shutil.which("cmake")
-    if cmake is None:
-        run([sys.executable, "-m", "venv", PEERS / "venv"])
-        run([PEERS / "venv/bin/pip", "install", "--quiet", "cmake"])
-        cmake = PEERS / "venv/bin/cmake"
-    run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary",
-         "llama-cpp-python", "--dest", PEERS, SDIST])
-    archive = next(PEERS.glob("llama_cpp_python-*.tar.gz"))
-    with tarfile.open(archive) as tar:
-        tar.extractall(PEERS, filter="data")
-    source = next(PEERS.glob("llama_cpp_python-*/vendor/llama.cpp"))
-    amx = "amx_tile" in Path("/proc/cpuinfo").read_text()
-    flags = [f"-DCMAKE_C_FLAGS={NO_AMX}", f"-DCMAKE_CXX_FLAGS={NO_AMX}"] if amx else []
-    run([cmake, "-S", source, "-B", PEERS / "build", *CMAKE_FLAGS, *flags], stdout=subprocess.DEVNULL)
-    run([cmake, "--build", PEERS / "build", "--target", "llama-bench", "llama-quantize", "-j", os.cpu_count() or 1],
-        stdout=subprocess.DEVNULL)
-    return bin_dir
+@dataclass(frozen=True)
+class Peer:
+    """An engine that others use, and how it is built and asked."""
+
+    name: str
+    sdist: str
+    cmake_flags: tuple
+    targets: tuple
+    # How its llama-bench is told to time `{n}` tokens after 16, and what else it is told.
+    decode_flags: tuple
+    bench_flags: tuple
+
+    @property
+    def folder(self):
+        return PEERS / self.name
+
+    @property
+    def bin_dir(self):
+        return self.folder / "build" / "bin"
+
+    def build(self):
+        """Fetches and builds what is not there."""
+        if all((self.bin_dir / target).exists() for target in self.targets):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        package = self.sdist.split("==")[0]
+        run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", package, "--dest",
+             self.folder, self.sdist])
+        archive = next(self.folder.glob("*.tar.gz"))
+        with tarfile.open(archive) as tar:
+            tar.extractall(self.folder, filter="data")
+        source = next(self.folder.glob(f"*/vendor/{self.name}"))
+        amx = "amx_tile" in Path("/proc/cpuinfo").read_text()
+        flags = [f"-DCMAKE_C_FLAGS={NO_AMX}", f"-DCMAKE_CXX_FLAGS={NO_AMX}"] if amx else []
+        make = cmake()
+        run([make, "-S", source, "-B", self.folder / "build", *CMAKE_FLAGS, *self.cmake_flags, *flags],
+            stdout=subprocess.DEVNULL)
+        run([make, "--build", self.folder / "build", "--target", *self.targets, "-j", os.cpu_count() or 1],
+            stdout=subprocess.DEVNULL)
+
+    def decode(self, file, threads, n):
+        """Tokens per second, `n` of them after 16."""
+        return self.bench(file, threads, [str(part).format(n=n) for part in self.decode_flags])
+
+    def prefill(self, file, threads, prompt):
+        """A prompt's tokens per second."""
+        return self.bench(file, threads, ["-p", prompt, "-n", 0])
+
+    def bench(self, file, threads, what):
+        rows = read_json([self.bin_dir / "llama-bench", "-m", file, "-t", threads, *what, "-r", 1, "-o", "json",
+                          *self.bench_flags], threads)
+        (row,) = rows
+        return row["avg_ts"]
+
+
+LLAMA_CPP = Peer("llama.cpp", "llama-cpp-python==0.3.36", ("-DLLAMA_BUILD_EXAMPLES=OFF",),
+                 ("llama-bench", "llama-quantize"), ("-p", 0, "-n", "{n}", "-d", 16), ())
+# Its llama-bench is among its examples; the attention kernels for pairs of formats that nobody asks for take an hour to
+# build. `-rtr 1`: weights are interleaved at load, as its users do for speed.
+IK_LLAMA_CPP = Peer("ik_llama.cpp", "ik-llama-cpp-python==0.1.5",
+                    ("-DLLAMA_BUILD_EXAMPLES=ON", "-DGGML_IQK_FA_ALL_QUANTS=OFF"), ("llama-bench",),
+                    ("-p", 0, "-n", 0, "-gp", "16,{n}"), ("-rtr", 1))
+ALL_PEERS = [LLAMA_CPP, IK_LLAMA_CPP]
+
+
+def cmake():
+    """The program of that name, installed under target/ where the machine has none."""
+    found = shutil.which("cmake")
+    if found is None:
+        found = PEERS / "venv/bin/cmake"
+        if not found.exists():
+            run([sys.executable, "-m", "venv", PEERS / "venv"])
+            run([PEERS / "venv/bin/pip", "install", "--quiet", "cmake"])
+    return found
 
 
 # What a user would run instead of a file of each of our formats.
@@ -70,12 +123,12 @@ PEER_FORMATS = {"bf16": ["BF16"], "f16": ["F16"], "q8": ["Q8_0"], "q4": ["Q4_0",
                 "q4s": ["Q4_0", "Q4_K_M"]}
 
 
-def quantized(gguf, wanted, bin_dir):
+def quantized(gguf, wanted):
     """The same weights in another of llama.cpp's formats."""
     theirs = PEERS / f"{gguf.stem}.{wanted.lower()}.gguf"
     if not theirs.exists():
         partial = Path(f"{theirs}.part")
-        run([bin_dir / "llama-quantize", "--allow-requantize", gguf, partial, wanted], stdout=subprocess.DEVNULL,
+        run([LLAMA_CPP.bin_dir / "llama-quantize", "--allow-requantize", gguf, partial, wanted], stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
         partial.rename(theirs)
     return theirs
@@ -90,7 +143,9 @@ def pinned(threads):
 def read_json(command, threads):
     done = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, preexec_fn=pinned(threads))
-    return json.loads(done.stdout)
+    # One of the peers prints what it repacks before its JSON.
+    text = done.stdout.decode()
+    return json.loads(text[min(at for at in map(text.find, "[{") if at >= 0):])
 
 
 class Table:
@@ -117,14 +172,7 @@ def our_decode(file, threads, n, sparsities):
                       ",".join(map(str, sparsities)), "--json"], threads)
 
 
-def peer_decode(file, bin_dir, threads, n):
-    """llama.cpp's tokens per second after 16 tokens."""
-    peer = read_json([bin_dir / "llama-bench", "-m", file, "-t", threads, "-p", 0, "-n", n, "-d", 16, "-r", 1, "-o",
-                      "json"], threads)
-    return peer[0]["avg_ts"]
-
-
-def one_round(table, theirs, ours, bin_dir, threads, prompts, n, sparsities):
+def one_round(table, theirs, ours, threads, prompts, n, sparsities):
     """Decoding after 16 tokens, then prompts, each engine in turn."""
     decode = our_decode(ours, threads, n, sparsities)
     table.add("stream", decode["stream_gb_s"])
@@ -133,26 +181,31 @@ def one_round(table, theirs, ours, bin_dir, threads, prompts, n, sparsities):
         table.add(f"gb_s {row['sparsity']}", row["gb_s"])
         table.add(f"kept {row['sparsity']}", row["kept"])
         table.add(f"tail {row['sparsity']}", row["step_ms_p99"] / row["step_ms_p50"])
-    for name, file in theirs.items():
-        table.add(f"{name} decode", peer_decode(file, bin_dir, threads, n))
+    for dtype, file in theirs.items():
+        for peer in ALL_PEERS:
+            table.add(f"{peer.name} {dtype} decode", peer.decode(file, threads, n))
     for prompt in prompts:
         row = read_json([RASP, "bench", ours, "--threads", threads, "--prompt", prompt, "-n", 1, "--rounds", 1,
                          "--sparsity", 0, "--json"], threads)
         table.add(f"prefill {prompt}", row["results"][0]["prefill_tok_s"])
-        for name, file in theirs.items():
-            peer = read_json([bin_dir / "llama-bench", "-m", file, "-t", threads, "-p", prompt, "-n", 0, "-r", 1, "-o",
-                              "json"], threads)
-            table.add(f"{name} prefill {prompt}", peer[0]["avg_ts"])
+        for dtype, file in theirs.items():
+            for peer in ALL_PEERS:
+                table.add(f"{peer.name} {dtype} prefill {prompt}", peer.prefill(file, threads, prompt))
 
 
-def report(tables, peers, prompts, sparsities):
-    columns = ["threads", "what", "rasp"] + [c for p in peers for c in (f"llama.cpp {p}", "ratio")] + ["GB/s, of stream", "p99/p50"]
+def report(tables, formats, prompts, sparsities):
+    """A row for each cell: ours, the peers' in each format, and the ratio to the best of them."""
+    peers = [(peer.name, dtype) for peer in ALL_PEERS for dtype in formats]
+    columns = ["threads", "what", "rasp", *(" ".join(peer) for peer in peers), "rasp over the best", "GB/s, of stream",
+               "p99/p50"]
     row = lambda cells: "| " + " | ".join(cells) + " |"
     lines = [row(columns), row(["---"] * len(columns))]
     for threads, table in tables.items():
-        beside = lambda ours, theirs, digits: [
-            c for p in peers
-            for c in (table.cell(f"{p} {theirs}", digits), f"{table.ratio(ours, f'{p} {theirs}'):.2f}")]
+        def beside(ours, theirs, digits):
+            names = [f"{name} {dtype} {theirs}" for name, dtype in peers]
+            best = max(names, key=lambda name: statistics.median(table.samples[name]))
+            return [table.cell(name, digits) for name in names] + [
+                f"{table.ratio(ours, best):.2f} ({best.removesuffix(' ' + theirs)})"]
         stream = statistics.median(table.samples["stream"])
         for sparsity in sparsities:
             name = "dense" if sparsity == 0 else f"{round(100 * sparsity)}%, kept {statistics.median(table.samples[f'kept {sparsity}']):.3f}"
@@ -193,8 +246,9 @@ def write(page, name, text):
 def main():
     numbers = lambda text: [int(x) for x in text.split(",") if x]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("gguf", type=Path)
-    parser.add_argument("rasp", type=Path)
+    parser.add_argument("gguf", type=Path, nargs="?")
+    parser.add_argument("rasp", type=Path, nargs="?")
+    parser.add_argument("--build", action="store_true", help="build the peers and stop")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("-n", type=int, default=64, help="tokens to decode")
     parser.add_argument("--threads", type=numbers, default=[1, 2])
@@ -202,20 +256,26 @@ def main():
     parser.add_argument("--sparsity", type=lambda t: [float(x) for x in t.split(",")], default=[0.3, 0.5, 0.7])
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     args = parser.parse_args()
+    for peer in ALL_PEERS:
+        peer.build()
+    if args.build:
+        return
+    if args.gguf is None or args.rasp is None:
+        parser.error("GGUF and RASP are needed: the checkpoint, and the file packed from it")
     available = len(os.sched_getaffinity(0))
     threads = [t for t in args.threads if t <= available]
     sparsities = [0.0] + [s for s in args.sparsity if s > 0]
 
-    bin_dir, ours = llama_cpp(), args.rasp
+    ours = args.rasp
     dtype = read_json([RASP, "inspect", ours, "--json"], available)["dtype"]
-    theirs = {name: quantized(args.gguf, name, bin_dir) for name in PEER_FORMATS[dtype]}
+    theirs = {name: quantized(args.gguf, name) for name in PEER_FORMATS[dtype]}
     tables = {t: Table() for t in threads}
     for done in range(args.rounds):
         print(f"round {done + 1} of {args.rounds}", file=sys.stderr)
         for t, table in tables.items():
-            one_round(table, theirs, ours, bin_dir, t, args.prompts, args.n, sparsities)
+            one_round(table, theirs, ours, t, args.prompts, args.n, sparsities)
     digest = hashlib.sha256(args.gguf.read_bytes()).hexdigest()[:12]
-    text = (f"{args.gguf.name} (sha256 {digest}…) as {dtype}; {processor()}; {SDIST}; {args.rounds} rounds, {args.n} tokens "
+    text = (f"{args.gguf.name} (sha256 {digest}…) as {dtype}; {processor()}; {', '.join(peer.sdist for peer in ALL_PEERS)}; {args.rounds} rounds, {args.n} tokens "
             f"decoded; medians (least to most), ratios are medians of the rounds' ratios; tok/s.\n\n"
             + report(tables, list(theirs), args.prompts, sparsities))
     print(text)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Quality against speed: rasp's formats at every sparsity beside llama.cpp's formats, one picture.
+"""Quality against speed: rasp's formats at every sparsity beside llama.cpp's, in it and in ik_llama.cpp, one picture.
 
     python3 tests/peers/picture.py GGUF --calib TEXT --text TEXT [--rounds N] [--threads 1] [--windows 16] [--write]
 
@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench_peers import PEERS, RASP, ROOT, llama_cpp, our_decode, peer_decode, processor, quantized, run, write
+from bench_peers import ALL_PEERS, PEERS, RASP, ROOT, our_decode, processor, quantized, run, write
 
 OURS = ["bf16", "q8", "q4", "q4s"]
 THEIRS = ["BF16", "Q8_0", "Q4_K_M", "Q4_0"]
@@ -42,7 +42,9 @@ def perplexity(file, sparsity, args):
 
 def measure(args):
     """Points: engine, format, sparsity, kept, perplexity, tokens per second a round."""
-    bin_dir, stem = llama_cpp(), args.gguf.stem
+    for peer in ALL_PEERS:
+        peer.build()
+    stem = args.gguf.stem
     points, timed = [], []
     for dtype in args.ours:
         scores = ["--scores", timed[0][1]] if timed and "--scores" not in args.pack else []
@@ -52,9 +54,10 @@ def measure(args):
             points.append({"engine": "rasp", "format": dtype, "sparsity": sparsity, "kept": kept, "ppl": ppl, "tok_s": []})
         timed.append((dtype, file))
     for name in args.theirs:
-        file = quantized(args.gguf, name, bin_dir)
-        ppl, _ = perplexity(packed(file, f"{stem}.{name}.dense", "--sparsity", ""), 0, args)
-        points.append({"engine": "llama.cpp", "format": name, "sparsity": 0, "kept": 1, "ppl": ppl, "tok_s": []})
+        dense = packed(quantized(args.gguf, name), f"{stem}.{name}.dense", "--dtype", "bf16", "--sparsity", "")
+        ppl, _ = perplexity(dense, 0, args)
+        points += [{"engine": peer.name, "format": name, "sparsity": 0, "kept": 1, "ppl": ppl, "tok_s": []}
+                   for peer in ALL_PEERS]
     for done in range(args.rounds):
         print(f"round {done + 1} of {args.rounds}", file=sys.stderr)
         for dtype, file in timed:
@@ -63,9 +66,10 @@ def measure(args):
                 # The bench prints the sparsity as the f32 it is.
                 point = next(p for p in points if p["format"] == dtype and abs(p["sparsity"] - row["sparsity"]) < 1e-6)
                 point["tok_s"].append(row["decode_tok_s"])
-        for point in (p for p in points if p["engine"] == "llama.cpp"):
-            file = quantized(args.gguf, point["format"], bin_dir)
-            point["tok_s"].append(peer_decode(file, bin_dir, args.threads, args.n))
+        for point in points:
+            for peer in ALL_PEERS:
+                if point["engine"] == peer.name:
+                    point["tok_s"].append(peer.decode(quantized(args.gguf, point["format"]), args.threads, args.n))
     return points
 
 
@@ -94,10 +98,12 @@ for format in dict.fromkeys(p["format"] for p in points if p["engine"] == "rasp"
     for p in own:
         name = "dense" if p["sparsity"] == 0 else f"{round(100 * p['sparsity'])}%"
         axes.annotate(name, (middle(p["tok_s"]), p["ppl"]), textcoords="offset points", xytext=(5, 5), fontsize=8)
-theirs = [p for p in points if p["engine"] == "llama.cpp"]
-axes.plot([middle(p["tok_s"]) for p in theirs], [p["ppl"] for p in theirs], "s", color="#555555", label="llama.cpp")
-for p in theirs:
-    axes.annotate(p["format"], (middle(p["tok_s"]), p["ppl"]), textcoords="offset points", xytext=(-6, 7), fontsize=8, ha="right")
+for engine, marker in zip(dict.fromkeys(p["engine"] for p in points if p["engine"] != "rasp"), "sD^v"):
+    theirs = [p for p in points if p["engine"] == engine]
+    axes.plot([middle(p["tok_s"]) for p in theirs], [p["ppl"] for p in theirs], marker, color="#555555", label=engine)
+    for p in theirs:
+        axes.annotate(p["format"], (middle(p["tok_s"]), p["ppl"]), textcoords="offset points", xytext=(-6, 7), fontsize=8,
+                      ha="right")
 axes.set_xlabel("tokens per second, one sequence (right is faster)")
 axes.set_ylabel("perplexity (lower is better)")
 axes.set_title(title, fontsize=10)
