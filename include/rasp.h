@@ -179,6 +179,14 @@ typedef struct rasp_load_options {
     rasp_log_callback log;
     // Handed to log.
     void *log_context;
+    // Not 0: read the whole file into memory of this process's own, in pages of 2 MB where the system has some (Linux:
+    // /sys/kernel/mm/transparent_hugepage/enabled says always or madvise). It costs the file's size in memory, which no
+    // other process shares, and the time to read it; sparse rows are then read faster on some processors (`rasp bench
+    // --large-pages` measures what it gains), and what becomes of the file afterwards does not matter. OUT_OF_MEMORY if
+    // there is not as much; UNSUPPORTED for a model in memory of the host's.
+    uint32_t large_pages;
+    // Always 0.
+    uint32_t reserved;
 } rasp_load_options;
 
 // What a model is. Initialise with rasp_model_info_init, fill with rasp_model_get_info.
@@ -648,13 +656,24 @@ rasp_status rasp_embed(struct rasp_session *session,
 // any thread.
 const char *rasp_status_name(rasp_status status);
 
-// Sets options to their defaults. NULL is allowed and does nothing.
+// Sets options to their defaults, but for what came after log_context. NULL is allowed and does nothing.
+//
+// Programs that were compiled with a header in which log_context was the last field call this; those that are compiled with
+// this one call rasp_load_options_init_2, by a macro of this name.
+//
+// Threads: safe from any thread.
+//
+// Pointers:
+// options is NULL or points to a rasp_load_options, or to as much of one as ends with log_context.
+void rasp_load_options_init(struct rasp_load_options *options);
+
+// Sets options to their defaults; written rasp_load_options_init. NULL is allowed and does nothing.
 //
 // Threads: safe from any thread.
 //
 // Pointers:
 // options is NULL or points to a rasp_load_options.
-void rasp_load_options_init(struct rasp_load_options *options);
+void rasp_load_options_init_2(struct rasp_load_options *options);
 
 // Prepares info for rasp_model_get_info. NULL is allowed and does nothing.
 //
@@ -1262,3 +1281,6 @@ rasp_status rasp_chat_format(const struct rasp_model *model,
 #endif  // __cplusplus
 
 #endif  /* RASP_H */
+
+/* Structs have grown since their first header: programs that are compiled with this one fill in all of them. */
+#define rasp_load_options_init rasp_load_options_init_2

@@ -9,7 +9,7 @@ use crate::stream::Stream;
 use crate::{number, parse_count, say};
 use rasp::session::KvType;
 use rasp::text::EncodeOptions;
-use rasp::{Error, Model, Result, Session, SessionOptions, Status};
+use rasp::{Error, LoadOptions, Model, Result, Session, SessionOptions, Status};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +37,10 @@ pub struct Args {
     /// Decode with so many sessions at once, as one batch and in turn: a list of numbers
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = parse_count)]
     sessions: Option<Vec<usize>>,
+    /// Beside the file as it is mapped, the same read into memory in pages of 2 MB, round by round: what
+    /// `rasp_load_options.large_pages` would gain here. Takes as much memory as the file is large
+    #[arg(long, conflicts_with = "sessions")]
+    large_pages: bool,
     /// Rounds; medians are reported
     #[arg(long, default_value_t = 5, value_parser = parse_count)]
     rounds: usize,
@@ -53,6 +57,8 @@ const TEXT: &str = "The river had risen in the night, and by morning the lower r
 /// What one sparsity showed, a number a round.
 pub struct Samples {
     sparsity: f32,
+    /// The model was read into large pages.
+    large_pages: bool,
     pub kept: f64,
     pub bytes_per_token: f64,
     /// Tokens a second.
@@ -65,8 +71,8 @@ pub struct Samples {
 pub fn run(args: &Args) -> Result<()> {
     let model = crate::load(&args.model)?;
     let context = args.prompt.saturating_add(args.n).saturating_add(1);
-    let options = SessionOptions { context, threads: args.threads, kv_type: args.kv, ..Default::default() };
-    let mut session = Session::open(model.clone(), &options)?;
+    let session_options = SessionOptions { context, threads: args.threads, kv_type: args.kv, ..Default::default() };
+    let mut session = Session::open(model.clone(), &session_options)?;
     let prompt = prompt(&model, args.prompt)?;
     let sparsities = args.sparsity.clone().unwrap_or_else(|| {
         let mut list = vec![0.0];
@@ -78,24 +84,34 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(counts) = &args.sessions {
         return sessions::run(args, counts, &sparsities, &model);
     }
-    let mut samples: Vec<Samples> = sparsities.iter().map(|&sparsity| Samples::new(sparsity)).collect();
+    let mut sessions = vec![session];
+    if args.large_pages {
+        let options = LoadOptions { large_pages: true, ..Default::default() };
+        sessions.push(Session::open(Model::load(&args.model, &options)?, &session_options)?);
+    }
+    let mut samples: Vec<Samples> = Vec::new();
+    for &sparsity in &sparsities {
+        let kinds = (0..sessions.len()).map(|n| Samples { large_pages: n == 1, ..Samples::new(sparsity) });
+        samples.extend(kinds);
+    }
     let stream = Stream::new(args.threads)?;
     let mut bandwidth = Vec::new();
     // A round that is not counted: it brings the file into memory.
     for round in 0..=args.rounds {
         say(&format!("round {round} of {}{}", args.rounds, if round == 0 { " (to warm up)" } else { "" }));
         for s in &mut samples {
-            measure(&mut session, &prompt, args.n, s, round > 0)?;
+            measure(&mut sessions[usize::from(s.large_pages)], &prompt, args.n, s, round > 0)?;
         }
         if round > 0 {
             bandwidth.push(stream.gb_s());
         }
     }
     let bandwidth = Spread::of(&bandwidth);
+    let granted = large_page_bytes();
     if args.json {
         let results: Vec<_> = samples.iter().map(Samples::json).collect();
         return crate::put_json(&json!({
-            "stream_gb_s": bandwidth.median, "stream_gb_s_min": bandwidth.min, "stream_gb_s_max": bandwidth.max,
+            "large_page_bytes": granted, "stream_gb_s": bandwidth.median, "stream_gb_s_min": bandwidth.min, "stream_gb_s_max": bandwidth.max,
             "threads": args.threads, "prompt": args.prompt, "n": args.n, "rounds": args.rounds,
             "isa": model.isa().name(), "dtype": model.weight_type().name(), "results": results,
         }));
@@ -115,7 +131,7 @@ pub fn run(args: &Args) -> Result<()> {
         let (decode, prefill) = (Spread::of(&s.decode), Spread::of(&s.prefill));
         let gb_s = s.bytes_per_token * decode.median / 1e9;
         text += &format!(
-            "{:>8} {:>7.3}   {:>9.1} ({:.1} to {:.1}) {:>9.2} {:>18.1} {:>10.1} {:>7.1} {:>10.0}%\n",
+            "{:>8} {:>7.3}   {:>9.1} ({:.1} to {:.1}) {:>9.2} {:>18.1} {:>10.1} {:>7.1} {:>10.0}%{}\n",
             s.sparsity,
             s.kept,
             decode.median,
@@ -125,8 +141,15 @@ pub fn run(args: &Args) -> Result<()> {
             prefill.median,
             s.bytes_per_token / 1e6,
             gb_s,
-            100.0 * gb_s / bandwidth.median
+            100.0 * gb_s / bandwidth.median,
+            if s.large_pages { "   in large pages" } else { "" }
         );
+    }
+    if args.large_pages {
+        text += &match granted {
+            Some(bytes) => format!("\nThis process has {:.0} MB in large pages.\n", bytes as f64 / 1e6),
+            None => "\nThis system does not say how much it gave in large pages.\n".to_string(),
+        };
     }
     crate::put(&text)
 }
@@ -172,20 +195,35 @@ pub fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Sa
 
 impl Samples {
     pub fn new(sparsity: f32) -> Samples {
-        Samples { sparsity, kept: 1.0, bytes_per_token: 0.0, decode: vec![], prefill: vec![], steps: vec![] }
+        Samples {
+            sparsity,
+            large_pages: false,
+            kept: 1.0,
+            bytes_per_token: 0.0,
+            decode: vec![],
+            prefill: vec![],
+            steps: vec![],
+        }
     }
 
     fn json(&self) -> serde_json::Value {
         let (decode, prefill) = (Spread::of(&self.decode), Spread::of(&self.prefill));
         let gb = self.bytes_per_token / 1e9;
         json!({
-            "sparsity": number(self.sparsity), "kept": self.kept, "bytes_per_token": self.bytes_per_token,
+            "sparsity": number(self.sparsity), "large_pages": self.large_pages, "kept": self.kept, "bytes_per_token": self.bytes_per_token,
             "decode_tok_s": decode.median, "decode_tok_s_min": decode.min, "decode_tok_s_max": decode.max,
             "prefill_tok_s": prefill.median, "prefill_tok_s_min": prefill.min, "prefill_tok_s_max": prefill.max,
             "step_ms_p50": quantile(&self.steps, 0.5), "step_ms_p99": quantile(&self.steps, 0.99),
             "gb_s": gb * decode.median, "gb_s_min": gb * decode.min, "gb_s_max": gb * decode.max,
         })
     }
+}
+
+/// Bytes of this process that lie in large pages, where Linux says.
+fn large_page_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("AnonHugePages:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| 1024 * kilobytes)
 }
 
 /// The least sample that so large a share of them does not exceed. Of at least one sample.

@@ -84,9 +84,7 @@ fn nearest(checkpoint: &Checkpoint, dtype: DType) -> Result<WeightType> {
         DType::Q4_0 | DType::Q4_1 | DType::Q4K | DType::IQ4NL | DType::IQ4XS | DType::MXFP4 => {
             Some(of_four_bits(checkpoint, dtype, MOST_LOST)?)
         }
-        DType::Q3K | DType::Q2K | DType::TQ1_0 | DType::TQ2_0 => {
-            Some(of_four_bits(checkpoint, dtype, f64::INFINITY)?)
-        }
+        DType::Q3K | DType::Q2K | DType::TQ1_0 | DType::TQ2_0 => Some(of_four_bits(checkpoint, dtype, f64::INFINITY)?),
     };
     match quantized {
         // Channels that are no whole groups take floating point.

@@ -80,9 +80,17 @@ pub struct rasp_load_options {
     pub log: rasp_log_callback,
     /// Handed to log.
     pub log_context: *mut c_void,
+    /// Not 0: read the whole file into memory of this process's own, in pages of 2 MB where the system has some (Linux:
+    /// /sys/kernel/mm/transparent_hugepage/enabled says always or madvise). It costs the file's size in memory, which no
+    /// other process shares, and the time to read it; sparse rows are then read faster on some processors (`rasp bench
+    /// --large-pages` measures what it gains), and what becomes of the file afterwards does not matter. OUT_OF_MEMORY if
+    /// there is not as much; UNSUPPORTED for a model in memory of the host's.
+    pub large_pages: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
-// SAFETY: four u32s and two pointers: no padding, and what is not null is a function by the caller's promise.
+// SAFETY: six u32s, two at the end, and two pointers: no padding, and what is not null is a function by the caller's promise.
 unsafe impl Versioned for rasp_load_options {
     const NAME: &'static str = "rasp_load_options";
     const FIRST: usize = 16 + 2 * size_of::<usize>();
@@ -94,10 +102,12 @@ unsafe impl Versioned for rasp_load_options {
             log_level: RASP_LOG_INFO,
             log: None,
             log_context: std::ptr::null_mut(),
+            large_pages: 0,
+            reserved: 0,
         }
     }
 }
-const _: () = assert!(size_of::<rasp_load_options>() == <rasp_load_options as Versioned>::FIRST);
+const _: () = assert!(size_of::<rasp_load_options>() == <rasp_load_options as Versioned>::FIRST + 8);
 
 /// What a model is. Initialise with rasp_model_info_init, fill with rasp_model_get_info.
 #[repr(C)]
@@ -193,12 +203,29 @@ fn copy_name<const N: usize>(text: &str) -> [c_char; N] {
     name
 }
 
-/// Sets options to their defaults. NULL is allowed and does nothing.
+/// Sets options to their defaults, but for what came after log_context. NULL is allowed and does nothing.
+///
+/// Programs that were compiled with a header in which log_context was the last field call this; those that are compiled with
+/// this one call rasp_load_options_init_2, by a macro of this name.
+///
+/// # Safety
+/// options is NULL or points to a rasp_load_options, or to as much of one as ends with log_context.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_load_options_init(options: *mut rasp_load_options) {
+    if !options.is_null() {
+        let first = <rasp_load_options as Versioned>::FIRST;
+        let initial = rasp_load_options { struct_size: first as u32, ..rasp_load_options::initial() };
+        // SAFETY: by the caller's promise there is room for as much; ours is larger, and a copy of its own.
+        unsafe { std::ptr::copy_nonoverlapping((&raw const initial).cast::<u8>(), options.cast(), first) }
+    }
+}
+
+/// Sets options to their defaults; written rasp_load_options_init. NULL is allowed and does nothing.
 ///
 /// # Safety
 /// options is NULL or points to a rasp_load_options.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rasp_load_options_init(options: *mut rasp_load_options) {
+pub unsafe extern "C" fn rasp_load_options_init_2(options: *mut rasp_load_options) {
     if !options.is_null() {
         // SAFETY: by the caller's promise.
         unsafe { options.write(rasp_load_options::initial()) }
@@ -348,7 +375,11 @@ unsafe fn load_options(place: *const rasp_load_options) -> Result<LoadOptions> {
     })?;
     // SAFETY: by the caller's promise.
     let log = given.log.map(|function| unsafe { Log::new(level, function, given.log_context) });
-    Ok(LoadOptions { verify: given.verify != 0, lock: given.lock != 0, isa: None, log })
+    if given.reserved != 0 {
+        return Err(Error::new(Status::InvalidArgument, "rasp_load_options.reserved is not 0"));
+    }
+    let (verify, lock, large_pages) = (given.verify != 0, given.lock != 0, given.large_pages != 0);
+    Ok(LoadOptions { verify, lock, large_pages, isa: None, log })
 }
 
 /// Bytes set aside for loading a model before its file is looked at.

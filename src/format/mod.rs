@@ -13,6 +13,7 @@ mod recipe;
 mod writer;
 
 pub use blocks::{BLOCKS, block, channel_rows};
+pub(crate) use bytes::open_file;
 pub use bytes::{Bytes, Plain, View};
 pub use config::{Config, LinearShape};
 pub use header::{MAX_HEADER_BYTES, read_header};

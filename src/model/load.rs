@@ -5,6 +5,7 @@ use super::group::{Factors, Group, GroupKind, Linear, LinearKind, LowRank, Store
 use super::inventory::{Affine, Role};
 use super::screen::{HeadScreen, MAX_COLD, MAX_HOT, cold_columns};
 use super::{FloatType, Layer, Model, Norm, Rows, WeightType};
+use crate::format::open_file;
 use crate::format::{Bytes, Config, Dtype, File, LinearShape, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key};
 use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
@@ -24,6 +25,11 @@ pub struct LoadOptions {
     /// the weights out. For mapped files, where the system allows as much
     /// ([`Status::OutOfMemory`] names the limit otherwise).
     pub lock: bool,
+    /// Reads the whole file into memory of the process's own, in pages of 2 MB where the system has some. It costs the
+    /// file's size in memory, which no other process shares; scattered rows are then read faster where a processor looks
+    /// addresses up slowly (`rasp bench --large-pages` measures it). For files, not for bytes of the host's
+    /// ([`Status::Unsupported`]).
+    pub large_pages: bool,
     /// Computes with this instruction set. `None`: what `RASP_ISA` names (`scalar`, `avx2`, `avx_vnni`, `avx512`,
     /// `avx512_vnni`, `neon`, `neon_dotprod`), else the best
     /// the processor has.
@@ -35,18 +41,22 @@ pub struct LoadOptions {
 impl Model {
     /// Maps a `.rasp` file and checks it. Weights are read from disk as they are first used.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Arc<Model>> {
-        let build = |bytes| Model::build(bytes, options).map_err(|e| e.context(path.display()));
-        told(options, Bytes::map(path).and_then(build))
+        let build = |file| Model::build(part(&file, 0, 0, options)?, options);
+        told(options, open_file(path).and_then(build).map_err(|e| e.context(path.display())))
     }
 
     /// The same for `length` bytes of an open file from `offset` on, to its end if `length` is 0: a model inside an
     /// archive, not compressed. The file may be closed afterwards. The offset must be a multiple of 4; 64 is best.
     pub fn load_part(file: &std::fs::File, offset: u64, length: u64, options: &LoadOptions) -> Result<Arc<Model>> {
-        told(options, Bytes::map_part(file, offset, length).and_then(|bytes| Model::build(bytes, options)))
+        told(options, part(file, offset, length, options).and_then(|bytes| Model::build(bytes, options)))
     }
 
     /// Checks the bytes of a `.rasp` file and makes a model that uses them in place.
     pub fn from_bytes(bytes: Arc<Bytes>, options: &LoadOptions) -> Result<Arc<Model>> {
+        if options.large_pages {
+            let message = "large pages are for models in files: this one's bytes stay where the host has them";
+            return told(options, Err(Error::new(Status::Unsupported, message)));
+        }
         told(options, Model::build(bytes, options))
     }
 
@@ -157,6 +167,8 @@ fn told(options: &LoadOptions, outcome: Result<Arc<Model>>) -> Result<Arc<Model>
                 log.tell(LogLevel::Info, format_args!("{size} bytes are locked in memory"));
             } else if model.bytes.is_mapped() {
                 log.tell(LogLevel::Info, format_args!("weights are read from disk as they are first used"));
+            } else if options.large_pages {
+                log.tell(LogLevel::Info, format_args!("{size} bytes were read into memory"));
             }
             if model.head_screen.is_none() {
                 log.tell(
@@ -170,6 +182,17 @@ fn told(options: &LoadOptions, outcome: Result<Arc<Model>>) -> Result<Arc<Model>
         }
     }
     outcome
+}
+
+/// The bytes of a model in a file, mapped or read.
+fn part(file: &std::fs::File, offset: u64, length: u64, options: &LoadOptions) -> Result<Arc<Bytes>> {
+    let mapped = Bytes::map_part(file, offset, length)?;
+    if !options.large_pages {
+        return Ok(mapped);
+    }
+    // First, so that what is no model is not read.
+    File::open(mapped)?;
+    Bytes::read_part(file, offset, length)
 }
 
 fn choose_kernels(isa: Option<Isa>) -> Result<Kernels> {

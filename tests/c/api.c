@@ -56,8 +56,31 @@ static void loading(const char *path, const char *folder) {
     rasp_load_options_init(&options);
     CHECK(options.struct_size == sizeof options && options.verify == 0 && options.lock == 0);
     CHECK(options.log == NULL && options.log_context == NULL && options.log_level == RASP_LOG_INFO);
+    CHECK(options.large_pages == 0 && options.reserved == 0);
     options.struct_size = 3;
     FAILS(rasp_load(path, &options, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "struct_size");
+    options.struct_size = sizeof options;
+    options.reserved = 1;
+    FAILS(rasp_load(path, &options, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "reserved");
+    options.reserved = 0;
+    options.large_pages = 1;
+    CHECK(rasp_load(path, &options, &model, &error) == RASP_OK);
+    CHECK(rasp_free(model) == RASP_OK);
+    FAILS(rasp_load(folder, &options, &model, &error), RASP_ERROR_IO, "not a file");
+    /* An older program's: nothing is written behind it, and what it does not have is as it was. */
+    {
+        rasp_load_options older;
+        memset(&older, 0x55, sizeof older);
+#undef rasp_load_options_init
+        rasp_load_options_init(NULL);
+        rasp_load_options_init(&older);
+#define rasp_load_options_init rasp_load_options_init_2
+        CHECK(older.struct_size == offsetof(rasp_load_options, large_pages));
+        CHECK(older.verify == 0 && older.lock == 0 && older.log == NULL && older.log_level == RASP_LOG_INFO);
+        CHECK(older.large_pages == 0x55555555 && older.reserved == 0x55555555);
+        CHECK(rasp_load(path, &older, &model, &error) == RASP_OK);
+        CHECK(rasp_free(model) == RASP_OK);
+    }
     /* A newer program's struct: fine while what we do not know is zero. */
     struct {
         rasp_load_options known;
