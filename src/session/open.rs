@@ -2,6 +2,7 @@
 
 use super::budget::Time;
 use super::engine::Engine;
+use super::kv_cache::Extent;
 use super::pace::Pace;
 use super::pass::buffers::EngineMemory;
 use super::{Ready, Session, SessionOptions};
@@ -29,9 +30,10 @@ struct SessionMemory {
 impl SessionMemory {
     /// `options` are whole: see [`SessionOptions::complete`].
     fn cut(cutter: &mut Cutter, model: &Model, options: &SessionOptions) -> SessionMemory {
-        let &SessionOptions { context, threads, batch, kv_type, .. } = options;
+        let &SessionOptions { context, threads, batch, kv_type, windows_alone, .. } = options;
+        let extent = Extent { context, batch, windows_alone };
         SessionMemory {
-            engine: EngineMemory::cut(cutter, model, context, batch, threads, kv_type),
+            engine: EngineMemory::cut(cutter, model, extent, threads, kv_type),
             sampler: Sampler::cut(cutter, model.config().vocab_size),
             tokens: cutter.part(Part::Bookkeeping).list(context),
             sparsities: cutter.take(context),

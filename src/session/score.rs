@@ -4,6 +4,7 @@
 //! (`docs/design.md`) the bits are those of decoding the window token by token.
 
 use super::engine::{Engine, Observer, Traffic, Unobserved};
+use super::kv_cache::Extent;
 use super::pass::buffers::EngineMemory;
 use super::pass::{Mode, non_finite};
 use super::{KvType, SessionOptions};
@@ -86,8 +87,10 @@ impl Scorer {
         let logits = vec![0.0; LOGIT_ROWS * model.config().vocab_size];
         let SessionOptions { context, threads, kv_type, .. } = *options;
         let team = Team::new(threads)?;
+        // A window may begin anew anywhere.
+        let extent = Extent { context, batch, windows_alone: false };
         let (arena, memory) =
-            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, context, batch, threads, kv_type))?;
+            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, threads, kv_type))?;
         let engine = Engine::new(model, team, batch, memory);
         Ok(Scorer { engine, context, masked, masked_whole, logits, _arena: arena })
     }

@@ -115,6 +115,12 @@ impl Session {
 
     /// Begins a job, with the thresholds of its sparsity at hand.
     fn begin(&mut self, job: Job) -> Result<()> {
+        if let Stage::Blocks { first, .. } = job.stage {
+            match first {
+                0 => self.engine.own.kv.forget(),
+                first => self.check_reach(first)?,
+            }
+        }
         self.load_thresholds(job.sparsity)?;
         self.job = Some(job);
         Ok(())

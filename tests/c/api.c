@@ -397,9 +397,9 @@ static void sessions(rasp_model *model) {
     options.context = 9000;
     FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_OUT_OF_RANGE, "8192");
     options.context = 16;
-    options.reserved = 1;
-    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "reserved");
-    options.reserved = 0;
+    options.windows_alone = 2;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "windows_alone");
+    options.windows_alone = 0;
     CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
 
     uint32_t token = 77;

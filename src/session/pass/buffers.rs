@@ -5,7 +5,7 @@ use super::tiles::{QUERY_TILE, sums_len};
 use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, GroupKind, Model, Rounded};
-use crate::session::kv_cache::{KEY_BLOCK, KvCache, KvType};
+use crate::session::kv_cache::{Extent, KEY_BLOCK, KvCache, KvType};
 use rasp_kernels::{QUANT_GROUP, ScreenInput};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
@@ -21,15 +21,14 @@ impl EngineMemory {
     pub(crate) fn cut(
         cutter: &mut Cutter,
         model: &Model,
-        context: usize,
-        batch: usize,
+        extent: Extent,
         threads: usize,
         kv_type: KvType,
     ) -> EngineMemory {
         EngineMemory {
-            buf: Buffers::cut(cutter, model, batch, threads),
+            buf: Buffers::cut(cutter, model, extent.batch, threads),
             head: HeadBuffers::cut(cutter, model),
-            own: Own::cut(cutter, model, threads, context, kv_type),
+            own: Own::cut(cutter, model, threads, extent, kv_type),
             cancel: cutter.part(Part::Bookkeeping).take(1),
         }
     }
@@ -45,13 +44,13 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    fn cut(cutter: &mut Cutter, model: &Model, parts: usize, context: usize, kv_type: KvType) -> Own {
+    fn cut(cutter: &mut Cutter, model: &Model, parts: usize, extent: Extent, kv_type: KvType) -> Own {
         let linears = model.linears().count();
-        let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(context.next_multiple_of(KEY_BLOCK));
+        let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(extent.context.next_multiple_of(KEY_BLOCK));
         Own {
             thresholds: cutter.part(Part::Bookkeeping).take(linears),
             scores: cutter.part(Part::Activations).take(tile),
-            kv: KvCache::cut(cutter, model.config(), kv_type, context),
+            kv: KvCache::cut(cutter, model.config(), kv_type, extent),
         }
     }
 
