@@ -273,8 +273,8 @@ typedef struct rasp_session_options {
     // 0 (the default): every layer holds keys and values of all tokens. 1: layers that attend to a window (Gemma 3,
     // Mistral) hold those of their window alone, and of batch tokens more: less memory where the context is longer (ask
     // rasp_session_plan), and the same tokens and logits. What needs keys and values that are gone then returns
-    // OUT_OF_RANGE and changes nothing: a rasp_rewind by more than about batch tokens, a rasp_shift that keeps what no
-    // window reaches, and whatever goes on after a prompt of more than batch tokens was cancelled or failed (rewind to 0
+    // OUT_OF_RANGE and changes nothing: a rasp_session_rewind by more than about batch tokens, a
+    // rasp_session_shift that keeps tokens which windows still reach, and whatever goes on after a prompt of more than batch tokens was cancelled or failed (rewind to 0
     // and prefill anew). Forks must be opened alike, and states restored into a session opened alike. Models without such
     // layers are not affected. (Called reserved in headers before this was.)
     uint32_t windows_alone;
@@ -1000,7 +1000,8 @@ rasp_status rasp_session_shift(struct rasp_session *session,
 // Writes what a session holds to buffer: tokens, keys and values, sparsity, sampling, random numbers, and what the last
 // token's logits are computed from; and the bytes
 // that takes to *size, also if capacity is less (a NULL buffer of capacity 0 asks for no more than that). They are
-// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context.
+// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context (with
+// windows_alone, fewer).
 //
 // Logit biases, a logits callback, stop strings and a constraint are not among it: a session keeps those it has when it is
 // restored.

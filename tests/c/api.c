@@ -399,7 +399,14 @@ static void sessions(rasp_model *model) {
     options.context = 16;
     options.windows_alone = 2;
     FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "windows_alone");
+    // No layer of this model attends to a window: nothing changes.
+    rasp_memory_plan whole, windows;
+    rasp_memory_plan_init(&whole);
+    rasp_memory_plan_init(&windows);
     options.windows_alone = 0;
+    CHECK(rasp_session_plan(model, &options, &whole, &error) == RASP_OK);
+    options.windows_alone = 1;
+    CHECK(rasp_session_plan(model, &options, &windows, &error) == RASP_OK && windows.kv_cache == whole.kv_cache);
     CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
 
     uint32_t token = 77;
