@@ -43,10 +43,10 @@ pub struct rasp_session_options {
     /// 0 (the default): every layer holds keys and values of all tokens. 1: layers that attend to a window (Gemma 3,
     /// Mistral) hold those of their window alone, and of batch tokens more: less memory where the context is longer (ask
     /// rasp_session_plan), and the same tokens and logits. What needs keys and values that are gone then returns
-    /// OUT_OF_RANGE and changes nothing: a rasp_session_rewind by more than about batch tokens, a
-    /// rasp_session_shift that keeps tokens which windows still reach, and whatever goes on after a prompt of more than batch tokens was cancelled or failed (rewind to 0
-    /// and prefill anew). Forks must be opened alike, and states restored into a session opened alike. Models without such
-    /// layers are not affected. (Called reserved in headers before this was.)
+    /// OUT_OF_RANGE and changes nothing: a rasp_session_rewind by more than about batch tokens, a rasp_session_shift that
+    /// keeps tokens which windows still reach, and whatever goes on after a prompt of more than batch tokens was
+    /// cancelled or failed (rewind to 0 and prefill anew). Forks must be opened alike, and states restored into a session
+    /// opened alike. Models without such layers are not affected. (Called reserved in headers before this was.)
     pub windows_alone: u32,
     /// Memory of the host's that the session is to live in, aligned as rasp_session_plan says (whatever malloc gives is).
     /// It is the session's until that is closed; what it held does not matter. NULL: the session allocates its own.

@@ -55,11 +55,11 @@ pub struct SessionOptions {
     pub batch: usize,
     /// Element type of the cached keys and values.
     pub kv_type: KvType,
-    /// Layers that attend to a window (Gemma 3, Mistral) hold its keys and values alone, and those of a batch: less memory
-    /// where the context is longer, and the same bits. What asks for others is refused by name: a
-    /// [`rewind`](Session::rewind) by more than about a batch, a [`shift`](Session::shift) that keeps tokens which windows still
-    /// reach, and whatever goes on after a prompt of more than a batch has been cancelled. Without such layers it changes
-    /// nothing.
+    /// Layers that attend to a window (Gemma 3, Mistral) hold its keys and values alone, and those of a batch: less
+    /// memory where the context is longer, and the same bits. What asks for others is refused by name: a
+    /// [`rewind`](Session::rewind) by more than about a batch, a [`shift`](Session::shift) that keeps tokens which
+    /// windows still reach, and whatever goes on after a prompt of more than a batch has been cancelled. Without such
+    /// layers it changes nothing.
     pub windows_alone: bool,
     /// Runs the parts that work is cut into, as many as `threads`; then the session starts no threads of its own.
     pub jobs: Option<HostJobs>,
