@@ -20,7 +20,7 @@ mod steer;
 mod step;
 
 pub use crate::arena::MemoryPlan;
-pub use crate::team::MAX_THREADS;
+pub use crate::pool::MAX_THREADS;
 pub use answer::{Ended, TextStep};
 pub use budget::Clock;
 pub use embed::Pooling;
@@ -32,8 +32,8 @@ pub use score::{Scored, Scorer, Window};
 use crate::arena::{Arena, Buf, List};
 use crate::jobs::HostJobs;
 use crate::model::Model;
+use crate::pool::Own;
 use crate::sampling::{Sampler, Sampling, Steering};
-use crate::team::Own;
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use budget::Time;
@@ -264,7 +264,7 @@ impl Session {
 
     /// The process that the session's threads are in, if it has some of its own.
     pub(crate) fn process(&self) -> Option<u32> {
-        self.engine.work.team.process()
+        self.engine.work.pool.process()
     }
 
     /// Fails unless the windows of a token that passes at this position are held.

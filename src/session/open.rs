@@ -9,8 +9,8 @@ use super::{Ready, Session, SessionOptions};
 use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};
 use crate::log::LogLevel;
 use crate::model::Model;
+use crate::pool::ThreadPool;
 use crate::sampling::{Sampler, Steering};
-use crate::team::Team;
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use std::ptr::NonNull;
@@ -53,7 +53,7 @@ impl SessionOptions {
                 return Err(Error::new(Status::OutOfRange, message));
             }
         };
-        Team::check(self.threads)?;
+        ThreadPool::check(self.threads)?;
         let batch = if self.batch == 0 { DEFAULT_BATCH } else { self.batch }.min(context);
         Ok(SessionOptions { context, batch, ..*self })
     }
@@ -115,11 +115,11 @@ impl Session {
             ),
         );
         let sparsity = model.default_sparsity();
-        let team = match options.jobs {
-            Some(jobs) => Team::of_host(jobs, options.threads)?,
-            None => Team::of_own(options.threads, options.own)?,
+        let pool = match options.jobs {
+            Some(jobs) => ThreadPool::of_host(jobs, options.threads)?,
+            None => ThreadPool::of_own(options.threads, options.own)?,
         };
-        let engine = Engine::new(model, team, options.batch, engine);
+        let engine = Engine::new(model, pool, options.batch, engine);
         let mut session = Session {
             engine,
             sampler,

@@ -10,8 +10,8 @@ use super::pass::{Mode, non_finite};
 use super::{KvType, SessionOptions};
 use crate::arena::{Arena, Memory};
 use crate::model::{Group, Model};
+use crate::pool::ThreadPool;
 use crate::sampling::argmax;
-use crate::team::Team;
 use crate::{Error, Result, Status};
 use std::sync::Arc;
 
@@ -86,12 +86,12 @@ impl Scorer {
         let masked_whole = vec![0; if whole { masked.len() } else { 0 }];
         let logits = vec![0.0; LOGIT_ROWS * model.config().vocab_size];
         let SessionOptions { context, threads, kv_type, .. } = *options;
-        let team = Team::new(threads)?;
+        let pool = ThreadPool::new(threads)?;
         // A window may begin anew anywhere.
         let extent = Extent { context, batch, windows_alone: false };
         let (arena, memory) =
             Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, threads, kv_type))?;
-        let engine = Engine::new(model, team, batch, memory);
+        let engine = Engine::new(model, pool, batch, memory);
         Ok(Scorer { engine, context, masked, masked_whole, logits, _arena: arena })
     }
 

@@ -71,7 +71,7 @@ pub(crate) struct HeadBuffers {
     pub(crate) whole: Buf<i16>,
     /// One for every 32 elements, where the head is in whole numbers
     pub(super) scale: Buf<f32>,
-    /// The same for the head's screen, its hot columns and its cold ones, and scratch
+    /// The same for the lm_head's shortlist, its hot columns and its cold ones, and scratch
     pub(super) hot: Buf<i16>,
     pub(super) cold: Buf<i8>,
     pub(super) eights: Buf<i16>,
@@ -79,7 +79,7 @@ pub(crate) struct HeadBuffers {
     pub(super) rounded: Option<Rounded>,
     /// The bits of a logit that the largest is not below, and how many rows were looked into for theirs
     pub(super) floor: AtomicU32,
-    pub(super) rivals: AtomicUsize,
+    pub(super) candidates: AtomicUsize,
     /// `[vocab]`
     pub(crate) logits: Buf<f32>,
     /// The logits as biases and the host's callback leave them: `[vocab]`
@@ -90,7 +90,7 @@ impl HeadBuffers {
     fn cut(cutter: &mut Cutter, model: &Model) -> HeadBuffers {
         let c = model.config();
         let quantized = model.weight_type().quant().is_some();
-        let (hot, cold) = model.head_screen().map_or((0, 0), |screen| (screen.hot, screen.cold()));
+        let (hot, cold) = model.shortlist().map_or((0, 0), |shortlist| (shortlist.hot, shortlist.cold()));
         cutter.part(Part::Activations);
         HeadBuffers {
             last: cutter.take(c.hidden_size),
@@ -102,7 +102,7 @@ impl HeadBuffers {
             eights: cutter.take(ScreenInput::scratch(cold)),
             rounded: None,
             floor: AtomicU32::new(0),
-            rivals: AtomicUsize::new(0),
+            candidates: AtomicUsize::new(0),
             logits: cutter.part(Part::Sampling).take(c.vocab_size),
             steered: cutter.take(c.vocab_size),
         }
