@@ -949,7 +949,8 @@ rasp_status rasp_session_clear_stats(struct rasp_session *session,
 // sparsity at which it passed first: at the next rasp_step or rasp_logits, or not at all if rasp_prefill or rasp_decode
 // comes first. 0 tokens: as rasp_session_reset, but for the random numbers.
 //
-// Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are), INVALID_STATE, INVALID_ARGUMENT.
+// Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are, or beyond what a session with windows_alone
+// holds), INVALID_STATE, INVALID_ARGUMENT.
 //
 // Threads: one call at a time on a session.
 //

@@ -1,4 +1,4 @@
-//! A thread pool of threads that splits one job into equal parts and waits for all of them.
+//! A pool of threads that splits one job into equal parts and waits for all of them.
 //!
 //! A decoded token forks well over a hundred times, so a fork must cost about a microsecond: during a
 //! [`Region`] (one prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost

@@ -11,7 +11,8 @@ use super::*;
 /// sparsity at which it passed first: at the next rasp_step or rasp_logits, or not at all if rasp_prefill or rasp_decode
 /// comes first. 0 tokens: as rasp_session_reset, but for the random numbers.
 ///
-/// Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are), INVALID_STATE, INVALID_ARGUMENT.
+/// Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are, or beyond what a session with windows_alone
+/// holds), INVALID_STATE, INVALID_ARGUMENT.
 ///
 /// # Safety
 /// session is NULL or open; error is NULL or valid for writes.

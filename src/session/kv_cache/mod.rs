@@ -259,10 +259,9 @@ impl KvCache {
         let parts =
             [(keys, Order::Keys), (key_scales, Order::Scales), (values, Order::Values), (value_scales, Order::Scales)];
         for ((bytes, size), order) in parts.into_iter().filter(|((bytes, _), _)| !bytes.is_empty()) {
-            if places.has_windows() {
-                // No place is without a number, whatever goes round.
-                bytes.fill(0);
-            }
+            let width = size * if let Order::Scales = order { 1 } else { places.head_dim };
+            // No place is without a number, whatever goes round.
+            places.of_windows().for_each(|span| bytes[span.start * width..span.end * width].fill(0));
             runs(places, order, positions).for_each(|run| fill(&mut bytes[run.start * size..run.end * size]));
         }
     }

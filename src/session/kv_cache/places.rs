@@ -137,6 +137,12 @@ impl Places {
         self.layers.iter().any(|layer| layer.window > 0)
     }
 
+    /// Where all heads of each layer lie that holds a window alone, in positions.
+    pub(super) fn of_windows(&self) -> impl Iterator<Item = Range<usize>> {
+        let (heads, layers) = (self.num_kv_heads, self.layers.iter().filter(|layer| layer.window > 0));
+        layers.map(move |layer| layer.before * heads..(layer.before + layer.room) * heads)
+    }
+
     /// The first position that a layer holds.
     fn first_held(&self, layer: &Layer) -> usize {
         let last_block = self.top.saturating_sub(1) / KEY_BLOCK;
