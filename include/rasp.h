@@ -278,8 +278,14 @@ typedef struct rasp_session_options {
     uint32_t batch;
     // RASP_KV_F16, RASP_KV_F32 or RASP_KV_I8.
     uint32_t kv_type;
-    // Always 0.
-    uint32_t reserved;
+    // 0 (the default): every layer holds keys and values of all tokens. 1: layers that attend to a window (Gemma 3,
+    // Mistral) hold those of their window alone, and of batch tokens more: less memory where the context is longer (ask
+    // rasp_session_plan), and the same tokens and logits. What needs keys and values that are gone then returns
+    // OUT_OF_RANGE and changes nothing: a rasp_session_rewind by more than about batch tokens, a rasp_session_shift that
+    // keeps tokens which windows still reach, and whatever goes on after a prompt of more than batch tokens was
+    // cancelled or failed (rewind to 0 and prefill anew). Forks must be opened alike, and states restored into a session
+    // opened alike. Models without such layers are not affected. (Called reserved in headers before this was.)
+    uint32_t windows_alone;
     // Memory of the host's that the session is to live in, aligned as rasp_session_plan says (whatever malloc gives is).
     // It is the session's until that is closed; what it held does not matter. NULL: the session allocates its own.
     void *memory;
@@ -962,7 +968,8 @@ rasp_status rasp_session_clear_stats(struct rasp_session *session,
 // sparsity at which it passed first: at the next rasp_step or rasp_logits, or not at all if rasp_prefill or rasp_decode
 // comes first. 0 tokens: as rasp_session_reset, but for the random numbers.
 //
-// Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are), INVALID_STATE, INVALID_ARGUMENT.
+// Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are, or beyond what a session with windows_alone
+// holds), INVALID_STATE, INVALID_ARGUMENT.
 //
 // Threads: one call at a time on a session.
 //
@@ -1013,7 +1020,8 @@ rasp_status rasp_session_shift(struct rasp_session *session,
 // Writes what a session holds to buffer: tokens, keys and values, sparsity, sampling, random numbers, and what the last
 // token's logits are computed from; and the bytes
 // that takes to *size, also if capacity is less (a NULL buffer of capacity 0 asks for no more than that). They are
-// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context.
+// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context (with
+// windows_alone, fewer).
 //
 // Logit biases, a logits callback, stop strings and a constraint are not among it: a session keeps those it has when it is
 // restored.

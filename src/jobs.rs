@@ -5,8 +5,8 @@
 //! session's memory, so each is claimed once before it runs, and what nobody claimed is an error.
 
 use crate::float_env::FloatEnv;
+use crate::pool::MAX_THREADS;
 use crate::quiet::quietly;
-use crate::team::MAX_THREADS;
 use crate::{Error, Result, Status};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;

@@ -14,6 +14,7 @@ mod hash;
 mod jobs;
 pub mod log;
 pub mod model;
+mod pool;
 mod quiet;
 #[cfg(feature = "reserve")]
 mod reserve;
@@ -22,16 +23,15 @@ mod reserve;
 mod reserve;
 pub mod sampling;
 pub mod session;
-mod team;
 pub mod text;
 mod thread;
 
 pub use error::{Error, Result, Status};
 pub use jobs::{HostJobs, RunJob};
 pub use model::{LoadOptions, Model};
+pub use pool::Own as OwnThreads;
 pub use sampling::Sampling;
 pub use session::{Session, SessionOptions};
-pub use team::Own as OwnThreads;
 
 #[cfg(feature = "reserve")]
 #[global_allocator]

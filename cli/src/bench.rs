@@ -34,6 +34,9 @@ pub struct Args {
     /// Keys and values in f16, f32 or i8
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = crate::parse_kv)]
     kv: KvType,
+    /// Hold only a window's keys and values in layers that attend to one: less memory, the same tokens
+    #[arg(long)]
+    window_keys: bool,
     /// Decode with so many sessions at once, as one batch and in turn: a list of numbers
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = parse_count)]
     sessions: Option<Vec<usize>>,
@@ -71,7 +74,13 @@ pub struct Samples {
 pub fn run(args: &Args) -> Result<()> {
     let model = crate::load(&args.model)?;
     let context = args.prompt.saturating_add(args.n).saturating_add(1);
-    let session_options = SessionOptions { context, threads: args.threads, kv_type: args.kv, ..Default::default() };
+    let session_options = SessionOptions {
+        context,
+        threads: args.threads,
+        kv_type: args.kv,
+        windows_alone: args.window_keys,
+        ..Default::default()
+    };
     let mut session = Session::open(model.clone(), &session_options)?;
     let prompt = prompt(&model, args.prompt)?;
     let sparsities = args.sparsity.clone().unwrap_or_else(|| {

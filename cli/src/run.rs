@@ -49,6 +49,9 @@ pub struct Args {
     /// Keys and values in f16, f32 or i8
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = crate::parse_kv)]
     kv: KvType,
+    /// Hold only a window's keys and values in layers that attend to one: less memory, the same tokens
+    #[arg(long)]
+    window_keys: bool,
     /// Tokens there is room for; 0: what the prompt and -n need
     #[arg(long, default_value_t = 0)]
     ctx: usize,
@@ -69,7 +72,13 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::new(Status::ContextFull, message));
     }
     let context = if args.ctx == 0 { prompt.len().saturating_add(args.n).min(limit) } else { args.ctx };
-    let options = SessionOptions { context, threads: args.threads, kv_type: args.kv, ..Default::default() };
+    let options = SessionOptions {
+        context,
+        threads: args.threads,
+        kv_type: args.kv,
+        windows_alone: args.window_keys,
+        ..Default::default()
+    };
     let mut session = Session::open(model.clone(), &options)?;
     session.set_sparsity(args.sparsity.unwrap_or(model.default_sparsity()))?;
     session.set_sampling(Sampling {

@@ -1,4 +1,4 @@
-//! The head's screen: a rough copy by which greedy decoding finds the rows that can win (`rasp::model`, `screen.rs`, has the
+//! The head's screen: a rough copy by which greedy decoding finds the rows that can win (`rasp::model`, `shortlist.rs`, has the
 //! inequality, [`ScreenRows`] the layout).
 
 use crate::stage::f32_bytes;

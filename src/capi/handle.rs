@@ -2,8 +2,8 @@
 
 use super::turn::Turn;
 use super::*;
+use crate::pool::ThreadPool;
 use crate::session::Session;
-use crate::team::Team;
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
@@ -58,7 +58,7 @@ pub(super) unsafe fn with_session<R>(
 ) -> Result<R> {
     // SAFETY: by the caller's promise.
     let handle = unsafe { session(handle)? };
-    Team::check_process(handle.process)?;
+    ThreadPool::check_process(handle.process)?;
     // SAFETY: it is this call's turn, so no other one has the session.
     handle.turn.take(|| f(unsafe { &mut *handle.session.get() }))
 }
@@ -70,7 +70,7 @@ pub(super) unsafe fn with_session<R>(
 pub(super) unsafe fn close(handle: *mut rasp_session) -> Result<()> {
     // SAFETY: by the caller's promise.
     let living = unsafe { session(handle) }?;
-    Team::check_process(living.process)?;
+    ThreadPool::check_process(living.process)?;
     living.turn.last()?;
     live::gone(live::Kind::Session, handle);
     // SAFETY: `born` wrote it there, and it is not used afterwards by the caller's promise. It is moved out first, for the
@@ -93,7 +93,7 @@ pub(super) unsafe fn with_sessions<R>(
         let here = |error: Error| error.context(format_args!("session {n}"));
         // SAFETY: by the caller's promise.
         let session = unsafe { session(handle) }.map_err(here)?;
-        Team::check_process(session.process).map_err(here)?;
+        ThreadPool::check_process(session.process).map_err(here)?;
         session.turn.begin().map_err(|error| match handles[..n].iter().position(|&other| other == handle) {
             Some(first) => {
                 Error::new(Status::InvalidArgument, format_args!("session {n} is session {first} once more"))

@@ -40,8 +40,14 @@ pub struct rasp_session_options {
     pub batch: u32,
     /// RASP_KV_F16, RASP_KV_F32 or RASP_KV_I8.
     pub kv_type: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 0 (the default): every layer holds keys and values of all tokens. 1: layers that attend to a window (Gemma 3,
+    /// Mistral) hold those of their window alone, and of batch tokens more: less memory where the context is longer (ask
+    /// rasp_session_plan), and the same tokens and logits. What needs keys and values that are gone then returns
+    /// OUT_OF_RANGE and changes nothing: a rasp_session_rewind by more than about batch tokens, a rasp_session_shift that
+    /// keeps tokens which windows still reach, and whatever goes on after a prompt of more than batch tokens was
+    /// cancelled or failed (rewind to 0 and prefill anew). Forks must be opened alike, and states restored into a session
+    /// opened alike. Models without such layers are not affected. (Called reserved in headers before this was.)
+    pub windows_alone: u32,
     /// Memory of the host's that the session is to live in, aligned as rasp_session_plan says (whatever malloc gives is).
     /// It is the session's until that is closed; what it held does not matter. NULL: the session allocates its own.
     pub memory: *mut c_void,
@@ -73,7 +79,7 @@ unsafe impl Versioned for rasp_session_options {
             threads: 1,
             batch: 0,
             kv_type: RASP_KV_F16,
-            reserved: 0,
+            windows_alone: 0,
             memory: std::ptr::null_mut(),
             memory_size: 0,
             run: None,
@@ -91,8 +97,9 @@ const LONGEST_SPIN: u64 = 1_000_000_000;
 impl rasp_session_options {
     /// What they ask for, and where.
     pub(super) fn read(&self) -> Result<(SessionOptions, Memory)> {
-        if self.reserved != 0 {
-            return Err(Error::new(Status::InvalidArgument, "rasp_session_options.reserved is not 0"));
+        if self.windows_alone > 1 {
+            let message = format_args!("rasp_session_options.windows_alone is {}, not 0 or 1", self.windows_alone);
+            return Err(Error::new(Status::InvalidArgument, message));
         }
         if self.spin_ns > LONGEST_SPIN {
             let message = format_args!("spin_ns is {}; at most {LONGEST_SPIN}", self.spin_ns);
@@ -114,6 +121,7 @@ impl rasp_session_options {
             threads: self.threads as usize,
             batch: self.batch as usize,
             kv_type,
+            windows_alone: self.windows_alone == 1,
             own: OwnThreads { cpus: self.cpus, spin: Duration::from_nanos(self.spin_ns) },
             // SAFETY: what the header asks of a rasp_run_callback.
             jobs: self.run.map(|run| unsafe { HostJobs::new(run, self.run_context) }),

@@ -11,7 +11,8 @@ use super::*;
 /// sparsity at which it passed first: at the next rasp_step or rasp_logits, or not at all if rasp_prefill or rasp_decode
 /// comes first. 0 tokens: as rasp_session_reset, but for the random numbers.
 ///
-/// Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are), INVALID_STATE, INVALID_ARGUMENT.
+/// Does not allocate. Errors: OUT_OF_RANGE (more tokens than there are, or beyond what a session with windows_alone
+/// holds), INVALID_STATE, INVALID_ARGUMENT.
 ///
 /// # Safety
 /// session is NULL or open; error is NULL or valid for writes.
@@ -94,7 +95,8 @@ pub unsafe extern "C" fn rasp_session_shift(
 /// Writes what a session holds to buffer: tokens, keys and values, sparsity, sampling, random numbers, and what the last
 /// token's logits are computed from; and the bytes
 /// that takes to *size, also if capacity is less (a NULL buffer of capacity 0 asks for no more than that). They are
-/// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context.
+/// mostly keys and values: as many bytes a token as rasp_memory_plan.kv_cache has for each token of the context (with
+/// windows_alone, fewer).
 ///
 /// Logit biases, a logits callback, stop strings and a constraint are not among it: a session keeps those it has when it is
 /// restored.

@@ -3,7 +3,7 @@
 use super::block::{NormKind, layer as layer_ops};
 use super::group::{Factors, Group, GroupKind, Linear, LinearKind, LowRank, Stored};
 use super::inventory::{Affine, Role};
-use super::screen::{HeadScreen, MAX_COLD, MAX_HOT, cold_columns};
+use super::shortlist::{MAX_COLD, MAX_HOT, Shortlist, cold_columns};
 use super::{FloatType, Layer, Model, Norm, Rows, WeightType};
 use crate::format::open_file;
 use crate::format::{Bytes, Config, Dtype, File, LinearShape, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key};
@@ -79,8 +79,8 @@ impl Model {
             true => None,
             false => Some(loader.rows(Role::LmHead)?),
         };
-        let head_screen = match file.contains("head_screen") {
-            true => Some(loader.head_screen()?),
+        let shortlist = match file.contains("head_screen") {
+            true => Some(loader.shortlist()?),
             false => None,
         };
         let positions = match config.block.positions {
@@ -88,7 +88,7 @@ impl Model {
             false => None,
         };
         let lm_head_bias = loader.optional(Role::LmHeadBias)?;
-        if head_screen.is_some() && lm_head_bias.is_some() {
+        if shortlist.is_some() && lm_head_bias.is_some() {
             let message = "tensors head_screen and lm_head.bias: the first bounds products of the lm_head's rows alone, and \
                            would leave out tokens that their biases make the likeliest; pack the model again with \
                            --no-screen";
@@ -124,7 +124,7 @@ impl Model {
             chat_template,
             embed_tokens,
             lm_head,
-            head_screen,
+            shortlist,
             positions,
             lm_head_bias,
             final_norm,
@@ -170,10 +170,10 @@ fn told(options: &LoadOptions, outcome: Result<Arc<Model>>) -> Result<Arc<Model>
             } else if options.large_pages {
                 log.tell(LogLevel::Info, format_args!("{size} bytes were read into memory"));
             }
-            if model.head_screen.is_none() {
+            if model.shortlist.is_none() {
                 log.tell(
                     LogLevel::Info,
-                    format_args!("the file has no screen of its head: greedy tokens read it whole"),
+                    format_args!("the file has no shortlist of its lm_head: greedy tokens read it whole"),
                 );
             }
             if model.max_sparsity() == 0.0 {
@@ -290,7 +290,7 @@ impl Loader<'_> {
         Ok(view)
     }
 
-    fn head_screen(&self) -> Result<HeadScreen> {
+    fn shortlist(&self) -> Result<Shortlist> {
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
         let bad = |message: String| Err(Error::new(Status::BadFile, format!("tensor head_screen.hot {message}")));
         let &[hot] = self.file.describe("head_screen.hot")?.1 else { return bad("is no list".into()) };
@@ -308,7 +308,7 @@ impl Loader<'_> {
             }
         }
         let others = (0..hidden as u32).filter(|&column| !is_hot[column as usize]);
-        Ok(HeadScreen {
+        Ok(Shortlist {
             data: self.file.view("head_screen", Dtype::U8, &[vocab, ScreenRows::row_bytes(hot, cold)])?,
             scale: self.file.finite("head_screen.scale", &[vocab, 2])?,
             error: self.file.finite("head_screen.error", &[vocab])?,

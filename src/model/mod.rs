@@ -5,7 +5,7 @@ mod group;
 mod inventory;
 mod load;
 mod rows;
-mod screen;
+mod shortlist;
 mod values;
 mod weight_type;
 
@@ -18,7 +18,7 @@ pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};
 pub use inventory::{Affine, Role, tensors};
 pub use load::LoadOptions;
 pub(crate) use rows::{Rows, RowsRef};
-pub(crate) use screen::{HeadScreen, Rounded, input as screen_input};
+pub(crate) use shortlist::{Rounded, Shortlist, input as shortlist_input};
 pub use weight_type::{FloatType, WeightType};
 
 use crate::format::{Bytes, Config, Recipe, View};
@@ -47,7 +47,7 @@ pub struct Model {
     /// `[vocab, hidden]`, a row a token; `None` where the embedding serves.
     lm_head: Option<Rows>,
     /// What greedy tokens read of the head first, if the file has it.
-    head_screen: Option<HeadScreen>,
+    shortlist: Option<Shortlist>,
     /// `[context, hidden]`: added to the embedding of each position, where the model has that.
     positions: Option<View<f32>>,
     /// `[vocab]`: added to the logits, where the model has that.
@@ -218,10 +218,10 @@ impl Model {
         (self.config.vocab_size * self.lm_head().row_bytes()) as u64
     }
 
-    /// Bytes of the head that a greedy token reads: all of it, or its screen where the file has one. (Then a few exact
+    /// Bytes of the head that a greedy token reads: all of it, or its shortlist where the file has one. (Then a few exact
     /// rows besides: [`Stats::head_bytes`](crate::session::Stats::head_bytes) counts them.)
     pub fn greedy_head_bytes(&self) -> u64 {
-        self.head_screen.as_ref().map_or_else(|| self.head_bytes(), |screen| screen.bytes() as u64)
+        self.shortlist.as_ref().map_or_else(|| self.head_bytes(), |shortlist| shortlist.bytes() as u64)
     }
 
     /// Row `row` of the head as the file holds it, widened into `values`: `[hidden_size]`. Panics if there is no such row,
@@ -330,8 +330,8 @@ impl Model {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens).view(&self.config)
     }
 
-    pub(crate) fn head_screen(&self) -> Option<&HeadScreen> {
-        self.head_screen.as_ref()
+    pub(crate) fn shortlist(&self) -> Option<&Shortlist> {
+        self.shortlist.as_ref()
     }
 
     /// The norm before the head.

@@ -31,6 +31,7 @@ impl Session {
         }
         self.check(tokens)?;
         self.ready = Ready::Nothing;
+        self.engine.own.kv.forget();
         let outcome = self.pool(tokens, pooling);
         self.settle_cancelled(&outcome);
         outcome?;

@@ -5,8 +5,8 @@ use super::pass::buffers::{EngineMemory, HeadBuffers, Own};
 use super::pass::{HeadRow, Mode, Seq, Shared, UNIT, Workspace, all_logits, share, view};
 use crate::arena::Buf;
 use crate::model::{GroupKind, Model, RowsRef};
+use crate::pool::ThreadPool;
 use crate::sampling::argmax;
-use crate::team::Team;
 use crate::{Error, Result, Status};
 use rasp_kernels::{MatRef, QUANT_GROUP, QuantizedRef};
 use std::ops::{Deref, Range};
@@ -77,13 +77,13 @@ impl Cancelled for Cancel {
 
 impl Engine {
     /// An engine in `memory`, which was cut for as many tokens and threads.
-    pub(crate) fn new(model: Arc<Model>, team: Team, batch: usize, memory: EngineMemory) -> Engine {
+    pub(crate) fn new(model: Arc<Model>, pool: ThreadPool, batch: usize, memory: EngineMemory) -> Engine {
         let EngineMemory { buf, own, head, cancel } = memory;
         Engine {
             model,
             own,
             head,
-            work: Workspace::new(team, batch, buf),
+            work: Workspace::new(pool, batch, buf),
             traffic: Traffic::default(),
             head_bytes: 0,
             cancel: Cancel { own: cancel, shared: None },
@@ -97,7 +97,7 @@ impl Engine {
 
     /// Threads, the caller's included.
     pub(crate) fn parts(&self) -> usize {
-        self.work.team.parts()
+        self.work.pool.parts()
     }
 
     /// Takes `tokens` (at most [`batch`](Engine::batch), ids checked), the first of which stands at `position`, through all
@@ -135,7 +135,7 @@ impl Engine {
         self.head.prepare(model, &self.work.buf.hidden[row * h..][..h]);
         self.work.restart();
         let token = [Some(self.head.row(model))];
-        whole(all_logits(model, &mut self.work.team(&budget, &self.cancel), &token))?;
+        whole(all_logits(model, &mut self.work.pool(&budget, &self.cancel), &token))?;
         token.iter().flatten().try_for_each(HeadRow::check)?;
         self.head_bytes += model.head_bytes();
         Ok(argmax(&self.head.logits))
@@ -177,9 +177,9 @@ impl Engine {
         let whole = QuantizedRef::new(whole, scale, rows.len(), whole_cols).expect("buffers hold a batch");
         let vocab = weights.rows();
         let out = Shared::new(out);
-        let mut burst = self.work.team.burst();
-        let parts = burst.parts();
-        burst.run(&|part| {
+        let mut region = self.work.pool.region();
+        let parts = region.parts();
+        region.run(&|part| {
             let columns = share(vocab, UNIT, parts, part);
             // SAFETY: shares of different parts do not overlap.
             let mut out = unsafe { out.matrix(0..rows.len(), columns.clone(), vocab) };

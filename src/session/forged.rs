@@ -96,9 +96,16 @@ fn a_state_of_the_first_version_is_read() {
     bytes[8] = 1;
     seal(&mut bytes);
     assert!(session.restore(&bytes).unwrap_err().message().contains("which version 1 has not"));
-    bytes[8] = 3;
+    bytes[8] = 4;
     seal(&mut bytes);
     assert_eq!(session.restore(&bytes).unwrap_err().status(), Status::UnsupportedVersion);
+    // One of windows, which this session does not hold; and one that does not say so.
+    for (flags, word) in [(4 | 2, "windows alone"), (2, "windows alone")] {
+        (bytes[8], bytes[12]) = (3, flags);
+        seal(&mut bytes);
+        let error = session.restore(&bytes).unwrap_err();
+        assert!(error.status() == Status::BadState && error.message().contains(word), "{error}");
+    }
 }
 
 /// Every byte but those of the checksum, which is made right again: refused, or a session that can be used.

@@ -31,10 +31,16 @@ impl Session {
             let message = format_args!("the fork's cache is {its}, this session's {ours}: they must be of one type");
             return Err(Error::new(Status::InvalidArgument, message));
         }
+        if options.windows_alone != self.options.windows_alone {
+            let message = "one of the fork and this session holds windows alone, the other all keys and values: they must \
+                           be opened alike";
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
         if options.context < self.tokens.len() {
             let message = format_args!("{} tokens, and the fork has room for {}", self.tokens.len(), options.context);
             return Err(Error::new(Status::ContextFull, message));
         }
+        self.check_windows()?;
         let mut child = Session::open_behind(front, model.clone(), &options, memory)?;
         let passed = self.passed();
         let mut from = self.engine.own.kv.stretches(passed);

@@ -8,7 +8,7 @@ use super::Ready;
 use super::budget::{Budget, Cancelled, Flow};
 use super::engine::{Traffic, Unobserved};
 use super::pass::buffers::{HeadBuffers, Own};
-use super::pass::{HeadRow, MAX_SEQS, Mode, Screened, Seq, Workspace, all_logits, screen};
+use super::pass::{self, HeadRow, MAX_SEQS, Mode, Seq, Shortlisted, Workspace, all_logits};
 use crate::model::Model;
 use std::array::from_fn;
 use std::sync::atomic::AtomicBool;
@@ -119,8 +119,8 @@ impl Member<'_> {
             return;
         }
         self.head.prepare(model, hidden);
-        self.job.stage = match model.head_screen().zip(self.deciding) {
-            Some((screen, few)) if self.job.call == Call::Step => match self.head.round(screen) {
+        self.job.stage = match model.shortlist().zip(self.deciding) {
+            Some((shortlist, few)) if self.job.call == Call::Step => match self.head.round(shortlist) {
                 Ok(()) => Stage::Shortlist { few },
                 Err(_) => Stage::NonFinite,
             },
@@ -172,19 +172,19 @@ fn blocks(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget
 
 /// The largest logits of those that want no more.
 fn largest(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
-    let Some(head_screen) = model.head_screen() else { return Ok(()) };
+    let Some(shortlist) = model.shortlist() else { return Ok(()) };
     let mut wanting = members.iter_mut().flatten().filter_map(|m| match m.job.stage {
-        Stage::Shortlist { few } => Some((m.head.screened(model, few)?, &mut *m.job, &mut *m.head_bytes)),
+        Stage::Shortlist { few } => Some((m.head.shortlisted(model, few)?, &mut *m.job, &mut *m.head_bytes)),
         _ => None,
     });
-    let tokens: [Option<(Screened<'_>, &mut Job, &mut u64)>; MAX_SEQS] = from_fn(|_| wanting.next());
+    let tokens: [Option<(Shortlisted<'_>, &mut Job, &mut u64)>; MAX_SEQS] = from_fn(|_| wanting.next());
     let (rows, ends) = split(tokens);
     if rows[0].is_none() {
         return Ok(());
     }
-    let outcome = screen(model, head_screen, &mut work.team(budget, flags), &rows);
+    let outcome = pass::largest(model, shortlist, &mut work.pool(budget, flags), &rows);
     settle(rows.iter().flatten().map(|row| row.check().is_ok()), outcome, ends, Ready::Hidden, |n| {
-        rows[n].as_ref().map_or(0, |row| row.bytes(model, head_screen))
+        rows[n].as_ref().map_or(0, |row| row.bytes(model, shortlist))
     })?;
     work.restart();
     Ok(())
@@ -199,7 +199,7 @@ fn logits(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget
     if rows[0].is_none() {
         return Ok(());
     }
-    let outcome = all_logits(model, &mut work.team(budget, flags), &rows);
+    let outcome = all_logits(model, &mut work.pool(budget, flags), &rows);
     let finite = rows.iter().flatten().map(|row| row.check().is_ok());
     settle(finite, outcome, ends, Ready::Logits, |_| model.head_bytes())
 }

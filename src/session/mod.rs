@@ -20,7 +20,7 @@ mod steer;
 mod step;
 
 pub use crate::arena::MemoryPlan;
-pub use crate::team::MAX_THREADS;
+pub use crate::pool::MAX_THREADS;
 pub use answer::{Ended, TextStep};
 pub use budget::Clock;
 pub use embed::Pooling;
@@ -32,8 +32,8 @@ pub use score::{Scored, Scorer, Window};
 use crate::arena::{Arena, Buf, List};
 use crate::jobs::HostJobs;
 use crate::model::Model;
+use crate::pool::Own;
 use crate::sampling::{Sampler, Sampling, Steering};
-use crate::team::Own;
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use budget::Time;
@@ -55,6 +55,12 @@ pub struct SessionOptions {
     pub batch: usize,
     /// Element type of the cached keys and values.
     pub kv_type: KvType,
+    /// Layers that attend to a window (Gemma 3, Mistral) hold its keys and values alone, and those of a batch: less
+    /// memory where the context is longer, and the same bits. What asks for others is refused by name: a
+    /// [`rewind`](Session::rewind) by more than about a batch, a [`shift`](Session::shift) that keeps tokens which
+    /// windows still reach, and whatever goes on after a prompt of more than a batch has been cancelled. Without such
+    /// layers it changes nothing.
+    pub windows_alone: bool,
     /// Runs the parts that work is cut into, as many as `threads`; then the session starts no threads of its own.
     pub jobs: Option<HostJobs>,
     /// How threads of the session's own behave, if it has any.
@@ -63,7 +69,15 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { context: 0, threads: 1, batch: 0, kv_type: KvType::F16, jobs: None, own: Own::default() }
+        SessionOptions {
+            context: 0,
+            threads: 1,
+            batch: 0,
+            kv_type: KvType::F16,
+            windows_alone: false,
+            jobs: None,
+            own: Own::default(),
+        }
     }
 }
 
@@ -196,6 +210,10 @@ impl Session {
             return Err(Error::new(Status::OutOfRange, message));
         }
         if tokens < self.passed() {
+            // The last one kept may have to pass again.
+            if tokens > 0 {
+                self.check_reach(tokens - 1)?;
+            }
             self.ready = if tokens == 0 { Ready::Nothing } else { Ready::Cached };
         }
         if tokens < self.tokens.len() {
@@ -246,7 +264,24 @@ impl Session {
 
     /// The process that the session's threads are in, if it has some of its own.
     pub(crate) fn process(&self) -> Option<u32> {
-        self.engine.work.team.process()
+        self.engine.work.pool.process()
+    }
+
+    /// Fails unless the windows of a token that passes at this position are held.
+    fn check_reach(&self, position: usize) -> Result<()> {
+        if self.engine.own.kv.reaches(position) {
+            return Ok(());
+        }
+        let message = format_args!(
+            "the session holds the windows of its last tokens alone, and that of token {position} is gone: keep none and \
+             prefill anew, or open the session so that it holds all keys and values"
+        );
+        Err(Error::new(Status::OutOfRange, message))
+    }
+
+    /// Fails unless the windows of the tokens so far are held, so that the session can be gone on with elsewhere.
+    fn check_windows(&self) -> Result<()> {
+        self.passed().checked_sub(1).map_or(Ok(()), |last| self.check_reach(last))
     }
 
     fn check(&self, tokens: &[u32]) -> Result<()> {

@@ -2,14 +2,15 @@
 
 use super::budget::Time;
 use super::engine::Engine;
+use super::kv_cache::Extent;
 use super::pace::Pace;
 use super::pass::buffers::EngineMemory;
 use super::{Ready, Session, SessionOptions};
 use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};
 use crate::log::LogLevel;
 use crate::model::Model;
+use crate::pool::ThreadPool;
 use crate::sampling::{Sampler, Steering};
-use crate::team::Team;
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use std::ptr::NonNull;
@@ -29,9 +30,10 @@ struct SessionMemory {
 impl SessionMemory {
     /// `options` are whole: see [`SessionOptions::complete`].
     fn cut(cutter: &mut Cutter, model: &Model, options: &SessionOptions) -> SessionMemory {
-        let &SessionOptions { context, threads, batch, kv_type, .. } = options;
+        let &SessionOptions { context, threads, batch, kv_type, windows_alone, .. } = options;
+        let extent = Extent { context, batch, windows_alone };
         SessionMemory {
-            engine: EngineMemory::cut(cutter, model, context, batch, threads, kv_type),
+            engine: EngineMemory::cut(cutter, model, extent, threads, kv_type),
             sampler: Sampler::cut(cutter, model.config().vocab_size),
             tokens: cutter.part(Part::Bookkeeping).list(context),
             sparsities: cutter.take(context),
@@ -51,7 +53,7 @@ impl SessionOptions {
                 return Err(Error::new(Status::OutOfRange, message));
             }
         };
-        Team::check(self.threads)?;
+        ThreadPool::check(self.threads)?;
         let batch = if self.batch == 0 { DEFAULT_BATCH } else { self.batch }.min(context);
         Ok(SessionOptions { context, batch, ..*self })
     }
@@ -113,11 +115,11 @@ impl Session {
             ),
         );
         let sparsity = model.default_sparsity();
-        let team = match options.jobs {
-            Some(jobs) => Team::of_host(jobs, options.threads)?,
-            None => Team::of_own(options.threads, options.own)?,
+        let pool = match options.jobs {
+            Some(jobs) => ThreadPool::of_host(jobs, options.threads)?,
+            None => ThreadPool::of_own(options.threads, options.own)?,
         };
-        let engine = Engine::new(model, team, options.batch, engine);
+        let engine = Engine::new(model, pool, options.batch, engine);
         let mut session = Session {
             engine,
             sampler,

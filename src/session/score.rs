@@ -4,13 +4,14 @@
 //! (`docs/design.md`) the bits are those of decoding the window token by token.
 
 use super::engine::{Engine, Observer, Traffic, Unobserved};
+use super::kv_cache::Extent;
 use super::pass::buffers::EngineMemory;
 use super::pass::{Mode, non_finite};
 use super::{KvType, SessionOptions};
 use crate::arena::{Arena, Memory};
 use crate::model::{Group, Model};
+use crate::pool::ThreadPool;
 use crate::sampling::argmax;
-use crate::team::Team;
 use crate::{Error, Result, Status};
 use std::sync::Arc;
 
@@ -85,10 +86,12 @@ impl Scorer {
         let masked_whole = vec![0; if whole { masked.len() } else { 0 }];
         let logits = vec![0.0; LOGIT_ROWS * model.config().vocab_size];
         let SessionOptions { context, threads, kv_type, .. } = *options;
-        let team = Team::new(threads)?;
+        let pool = ThreadPool::new(threads)?;
+        // A window may begin anew anywhere.
+        let extent = Extent { context, batch, windows_alone: false };
         let (arena, memory) =
-            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, context, batch, threads, kv_type))?;
-        let engine = Engine::new(model, team, batch, memory);
+            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, threads, kv_type))?;
+        let engine = Engine::new(model, pool, batch, memory);
         Ok(Scorer { engine, context, masked, masked_whole, logits, _arena: arena })
     }
 

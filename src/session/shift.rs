@@ -28,6 +28,14 @@ impl Session {
         }
         let model = self.engine.model.clone();
         check_movable(&model)?;
+        // What is left has a window, and its last token may pass again.
+        if !self.engine.own.kv.can_shift(&(keep..keep + discard), passed) || self.check_windows().is_err() {
+            let message = format_args!(
+                "the session holds windows alone, and not the {keep} tokens to be kept: keep fewer, or open it so that it \
+                 holds all keys and values"
+            );
+            return Err(Error::new(Status::OutOfRange, message));
+        }
         self.steering.shift(&self.tokens, keep, discard);
         let (kernels, half) = (model.kernels(), model.config().head_dim / 2);
         let buf = &mut self.engine.work.buf;
@@ -55,6 +63,7 @@ impl Session {
             };
             self.engine.own.kv.shift(kernels, n, keep..keep + discard, passed, turn);
         }
+        self.engine.own.kv.shifted(passed - discard);
         self.tokens.copy_within(keep + discard.., keep);
         self.tokens.truncate(self.tokens.len() - discard);
         self.sparsities.copy_within(keep + discard..passed, keep);

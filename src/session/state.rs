@@ -5,7 +5,7 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | `RASPSESS` |
-//! | 4, 4 | version, 2; 1 if the last token was sampled and has not passed, plus 2 if what the head took is there |
+//! | 4, 4 | version, 2 or 3; 1 if the last token was sampled and has not passed, plus 2 if what the head took is there, plus 4 in version 3 |
 //! | 8, 8 | bytes of the whole; [`Model::fingerprint`] |
 //! | 4, 4 | type of the cache: 0 f16, 1 f32, 2 i8; tokens |
 //! | 4 | sparsity |
@@ -19,7 +19,8 @@
 //!
 //! The logits follow from what the head took; without it the last token passes once more before there are some. A shift
 //! leaves the logits as they were, and a second pass among the tokens that are left would give others: so it is saved.
-//! Version 1 had none of it, and is still read.
+//! Version 1 had none of it, and is still read. In version 3 a layer that holds its window alone has the positions of the
+//! last token's, from the beginning of a block of 32 on.
 //!
 //! [`Model::fingerprint`]: crate::Model::fingerprint
 //! [`KvCache::stretches`]: super::kv_cache::KvCache::stretches
@@ -31,11 +32,14 @@ use crate::{Error, Result, Sampling, Status};
 
 const MAGIC: &[u8; 8] = b"RASPSESS";
 const VERSION: u32 = 2;
+/// The version of states whose layers hold windows alone.
+const OF_WINDOWS: u32 = 3;
 /// The first version, in which no state had what the head took.
 const WITHOUT_HEAD: u32 = 1;
 /// Bits of the word after the version.
 const PENDING: u32 = 1;
 const HEAD: u32 = 2;
+const WINDOWS: u32 = 4;
 /// Bytes before the tokens.
 pub(super) const HEADER: usize = 8 + 8 + 16 + 8 + 4 + 6 * 4 + 8 + 4 * 8;
 const CHECKSUM: usize = 8;
@@ -89,6 +93,7 @@ impl Session {
     /// callback, constraint) or watches for (stop strings) is not: that is the session's own, whatever it holds.
     pub fn save(&self, buffer: &mut [u8]) -> Result<usize> {
         self.idle()?;
+        self.check_windows()?;
         let (size, given) = (self.state_size(), buffer.len());
         let Some(buffer) = buffer.get_mut(..size) else {
             let message = format_args!("the state has {size} bytes, the buffer {given}");
@@ -102,8 +107,10 @@ impl Session {
             rest = after;
         };
         put(MAGIC);
-        put(&VERSION.to_le_bytes());
+        let windows = self.engine.own.kv.has_windows();
+        put(&if windows { OF_WINDOWS } else { VERSION }.to_le_bytes());
         let flags = if self.pending { PENDING } else { 0 } | if self.has_head() { HEAD } else { 0 };
+        let flags = flags | if windows { WINDOWS } else { 0 };
         put(&flags.to_le_bytes());
         put(&(size as u64).to_le_bytes());
         put(&self.engine.model.fingerprint().to_le_bytes());
@@ -176,11 +183,13 @@ impl Session {
         let mut words = header[MAGIC.len()..].as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
         let mut word = || words.next().expect("the header has as many");
         let version = word();
-        if version != VERSION && version != WITHOUT_HEAD {
-            let message = format_args!("a state of version {version}; this library reads {WITHOUT_HEAD} and {VERSION}");
+        if !(WITHOUT_HEAD..=OF_WINDOWS).contains(&version) {
+            let message =
+                format_args!("a state of version {version}; this library reads {WITHOUT_HEAD} to {OF_WINDOWS}");
             return Err(Error::new(Status::UnsupportedVersion, message));
         }
         let flags = word();
+        let windows = version == OF_WINDOWS;
         let (pending, head) = (flags & PENDING, flags & HEAD != 0);
         let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let size = long(word(), word());
@@ -204,13 +213,22 @@ impl Session {
             let message = format_args!("the state's cache is {found}, the session's {}", self.options.kv_type.name());
             return Err(bad(message));
         }
+        if windows != self.engine.own.kv.has_windows() {
+            let (its, ours) = if windows { ("windows alone", "all") } else { ("all", "windows alone") };
+            let message = format_args!(
+                "the state has keys and values of {its}, the session holds {ours}: open one with windows_alone as it was"
+            );
+            return Err(bad(message));
+        }
         let count = word() as usize;
         if count > self.tokens.capacity() {
             let message = format_args!("the state has {count} tokens, the session room for {}", self.tokens.capacity());
             return Err(Error::new(Status::ContextFull, message));
         }
         // From here on a misfit is no damage, for the checksum is right, but a forgery.
-        if flags > if version == WITHOUT_HEAD { PENDING } else { PENDING | HEAD } {
+        let known = if version == WITHOUT_HEAD { PENDING } else { PENDING | HEAD };
+        let (known, needed) = if windows { (known | WINDOWS, WINDOWS) } else { (known, 0) };
+        if flags & !known != 0 || flags & needed != needed {
             return Err(bad(format_args!("the state has flags {flags:#x}, which version {version} has not")));
         }
         if pending as usize > count || head && pending as usize == count {

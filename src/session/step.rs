@@ -115,6 +115,12 @@ impl Session {
 
     /// Begins a job, with the thresholds of its sparsity at hand.
     fn begin(&mut self, job: Job) -> Result<()> {
+        if let Stage::Blocks { first, .. } = job.stage {
+            match first {
+                0 => self.engine.own.kv.forget(),
+                first => self.check_reach(first)?,
+            }
+        }
         self.load_thresholds(job.sparsity)?;
         self.job = Some(job);
         Ok(())
@@ -270,9 +276,9 @@ impl Session {
         (work, member)
     }
 
-    /// How many of the largest logits decide on a step's token, if the head has a screen that finds so few.
+    /// How many of the largest logits decide on a step's token, if the lm_head has a shortlist that finds so few.
     pub(super) fn deciding(&self) -> Option<usize> {
-        self.engine.model.head_screen()?;
+        self.engine.model.shortlist()?;
         if self.steering.is_idle() { self.sampler.deciding().filter(|&few| few <= MOST_DECIDING) } else { None }
     }
 

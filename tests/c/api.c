@@ -420,9 +420,16 @@ static void sessions(rasp_model *model) {
     options.context = 9000;
     FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_OUT_OF_RANGE, "8192");
     options.context = 16;
-    options.reserved = 1;
-    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "reserved");
-    options.reserved = 0;
+    options.windows_alone = 2;
+    FAILS(rasp_session_open(model, &options, &session, &error), RASP_ERROR_INVALID_ARGUMENT, "windows_alone");
+    // No layer of this model attends to a window: nothing changes.
+    rasp_memory_plan whole, windows;
+    rasp_memory_plan_init(&whole);
+    rasp_memory_plan_init(&windows);
+    options.windows_alone = 0;
+    CHECK(rasp_session_plan(model, &options, &whole, &error) == RASP_OK);
+    options.windows_alone = 1;
+    CHECK(rasp_session_plan(model, &options, &windows, &error) == RASP_OK && windows.kv_cache == whole.kv_cache);
     CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
 
     uint32_t token = 77;
@@ -592,9 +599,9 @@ static void states(rasp_model *model) {
     state[size / 2] ^= 4;
     FAILS(rasp_session_restore(other, state, size, &error), RASP_ERROR_BAD_STATE, "damaged");
     state[size / 2] ^= 4;
-    state[8]++;
-    FAILS(rasp_session_restore(other, state, size, &error), RASP_ERROR_UNSUPPORTED_VERSION, "version 3");
-    state[8]--;
+    state[8] += 2;
+    FAILS(rasp_session_restore(other, state, size, &error), RASP_ERROR_UNSUPPORTED_VERSION, "version 4");
+    state[8] -= 2;
     CHECK(rasp_session_rewind(other, 0, &error) == RASP_OK);
     CHECK(rasp_session_restore(other, state, size, &error) == RASP_OK);
     say(other, again, 10);

@@ -171,23 +171,25 @@ impl Head<'_> {
                 (0..rows).for_each(|row| out.row_mut(row).fill(0.0));
             }
             let weights = MatRef::new(scores, rows, len, stride).expect("scores hold a tile");
-            let values = self.kv.values(self.layer.layer, self.kv_head, len).row_range(positions.clone());
-            self.kernels.gemm(out.reborrow(), weights.columns(positions), values);
+            for (positions, values) in self.kv.values(self.layer.layer, self.kv_head, positions) {
+                self.kernels.gemm(out.reborrow(), weights.columns(positions), values);
+            }
         });
     }
 
     /// Scores, from position `start` on, to weights: the softmax of each row over the positions it sees, 0 elsewhere.
     fn weigh(&self, scores: &mut [f32], start: usize, limit: usize, step: usize, stride: usize) {
-        let len = limit + (scores.len() / stride - 1) * step;
-        let scales = self.kv.scales(self.layer.layer, self.kv_head, len);
-        let times = |row: &mut [f32], factors: &[f32]| row.iter_mut().zip(factors).for_each(|(x, f)| *x *= f);
+        let times = |row: &mut [f32], first: usize, which: usize| {
+            for (positions, scales) in self.kv.scales(self.layer.layer, self.kv_head, first..first + row.len()) {
+                let row = &mut row[positions.start - first..positions.end - first];
+                row.iter_mut().zip(scales[which]).for_each(|(x, f)| *x *= f);
+            }
+        };
         for (i, row) in scores.chunks_exact_mut(stride).enumerate() {
             let (seen, unseen) = row.split_at_mut(limit + i * step);
             let first = self.layer.first(seen.len());
             let (before, seen) = seen.split_at_mut(first);
-            if let Some((keys, _)) = scales {
-                times(seen, &keys[first..]);
-            }
+            times(seen, first, 0);
             match self.layer.soft_cap {
                 None => self.kernels.softmax(seen, self.layer.scale),
                 Some(cap) => {
@@ -196,9 +198,7 @@ impl Head<'_> {
                     self.kernels.softmax(seen, 1.0);
                 }
             }
-            if let Some((_, values)) = scales {
-                times(seen, &values[first..]);
-            }
+            times(seen, first, 1);
             before[start..].fill(0.0);
             unseen.fill(0.0);
         }

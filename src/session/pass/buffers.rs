@@ -5,7 +5,7 @@ use super::tiles::{QUERY_TILE, sums_len};
 use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, GroupKind, Model, Rounded};
-use crate::session::kv_cache::{KEY_BLOCK, KvCache, KvType};
+use crate::session::kv_cache::{Extent, KEY_BLOCK, KvCache, KvType};
 use rasp_kernels::{QUANT_GROUP, ScreenInput};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
@@ -21,15 +21,14 @@ impl EngineMemory {
     pub(crate) fn cut(
         cutter: &mut Cutter,
         model: &Model,
-        context: usize,
-        batch: usize,
+        extent: Extent,
         threads: usize,
         kv_type: KvType,
     ) -> EngineMemory {
         EngineMemory {
-            buf: Buffers::cut(cutter, model, batch, threads),
+            buf: Buffers::cut(cutter, model, extent.batch, threads),
             head: HeadBuffers::cut(cutter, model),
-            own: Own::cut(cutter, model, threads, context, kv_type),
+            own: Own::cut(cutter, model, threads, extent, kv_type),
             cancel: cutter.part(Part::Bookkeeping).take(1),
         }
     }
@@ -45,13 +44,13 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    fn cut(cutter: &mut Cutter, model: &Model, parts: usize, context: usize, kv_type: KvType) -> Own {
+    fn cut(cutter: &mut Cutter, model: &Model, parts: usize, extent: Extent, kv_type: KvType) -> Own {
         let linears = model.linears().count();
-        let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(context.next_multiple_of(KEY_BLOCK));
+        let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(extent.context.next_multiple_of(KEY_BLOCK));
         Own {
             thresholds: cutter.part(Part::Bookkeeping).take(linears),
             scores: cutter.part(Part::Activations).take(tile),
-            kv: KvCache::cut(cutter, model.config(), kv_type, context),
+            kv: KvCache::cut(cutter, model.config(), kv_type, extent),
         }
     }
 
@@ -72,7 +71,7 @@ pub(crate) struct HeadBuffers {
     pub(crate) whole: Buf<i16>,
     /// One for every 32 elements, where the head is in whole numbers
     pub(super) scale: Buf<f32>,
-    /// The same for the head's screen, its hot columns and its cold ones, and scratch
+    /// The same for the lm_head's shortlist, its hot columns and its cold ones, and scratch
     pub(super) hot: Buf<i16>,
     pub(super) cold: Buf<i8>,
     pub(super) eights: Buf<i16>,
@@ -80,7 +79,7 @@ pub(crate) struct HeadBuffers {
     pub(super) rounded: Option<Rounded>,
     /// The bits of a logit that the largest is not below, and how many rows were looked into for theirs
     pub(super) floor: AtomicU32,
-    pub(super) rivals: AtomicUsize,
+    pub(super) candidates: AtomicUsize,
     /// `[vocab]`
     pub(crate) logits: Buf<f32>,
     /// The logits as biases and the host's callback leave them: `[vocab]`
@@ -91,7 +90,7 @@ impl HeadBuffers {
     fn cut(cutter: &mut Cutter, model: &Model) -> HeadBuffers {
         let c = model.config();
         let quantized = model.weight_type().quant().is_some();
-        let (hot, cold) = model.head_screen().map_or((0, 0), |screen| (screen.hot, screen.cold()));
+        let (hot, cold) = model.shortlist().map_or((0, 0), |shortlist| (shortlist.hot, shortlist.cold()));
         cutter.part(Part::Activations);
         HeadBuffers {
             last: cutter.take(c.hidden_size),
@@ -103,7 +102,7 @@ impl HeadBuffers {
             eights: cutter.take(ScreenInput::scratch(cold)),
             rounded: None,
             floor: AtomicU32::new(0),
-            rivals: AtomicUsize::new(0),
+            candidates: AtomicUsize::new(0),
             logits: cutter.part(Part::Sampling).take(c.vocab_size),
             steered: cutter.take(c.vocab_size),
         }

@@ -1,6 +1,6 @@
 //! One pass of tokens through the decoder blocks.
 //!
-//! Walks the operations of each block (`model/block.rs`), an arm an operation. Every large one is a job that the team's
+//! Walks the operations of each block (`model/block.rs`), an arm an operation. Every large one is a job that the thread pool's
 //! threads share by outputs, so no sum is ever split and the bits do not depend on their number. A pass can stop after any
 //! unit of work and go on at a later call, see `work.rs`.
 //!
@@ -25,22 +25,22 @@ pub(crate) use context::{Mode, Seq, view};
 pub(crate) use lm_head::{HeadRow, all_logits, non_finite};
 pub(crate) use rows::rope_table;
 pub(crate) use shared::{Shared, share};
-pub(crate) use shortlist::{MOST_DECIDING, Screened, screen};
+pub(crate) use shortlist::{MOST_DECIDING, Shortlisted, largest};
 pub(crate) use tiles::{MAX_SEQS, UNIT};
 
 use super::budget::{Budget, Cancelled, Flow};
 use super::engine::Observer;
 use crate::format::BLOCKS;
 use crate::model::{GroupKind, Model, Op, Stream};
-use crate::team::Team;
+use crate::pool::ThreadPool;
 use buffers::Buffers;
 use context::Pass;
 use rows::angles;
 use work::{Place, Work};
 
-/// Where tokens pass: a team and its scratch. It belongs to a session, but tokens of others can pass in it as well.
+/// Where tokens pass: a thread pool and its scratch. It belongs to a session, but tokens of others can pass in it as well.
 pub(crate) struct Workspace {
-    pub(crate) team: Team,
+    pub(crate) pool: ThreadPool,
     pub(crate) buf: Buffers,
     /// Tokens of one pass at most.
     batch: usize,
@@ -59,8 +59,8 @@ struct PassPlace {
 }
 
 impl Workspace {
-    pub(crate) fn new(team: Team, batch: usize, buf: Buffers) -> Workspace {
-        Workspace { team, buf, batch, at: PassPlace::default(), place: Place::default() }
+    pub(crate) fn new(pool: ThreadPool, batch: usize, buf: Buffers) -> Workspace {
+        Workspace { pool, buf, batch, at: PassPlace::default(), place: Place::default() }
     }
 
     /// Tokens of one text in one pass, at most.
@@ -97,9 +97,9 @@ impl Workspace {
         self.buf.counts.fill(0);
     }
 
-    /// The team at work on something other than a pass.
-    pub(crate) fn team<'a>(&'a mut self, budget: &'a Budget, cancel: &'a dyn Cancelled) -> Work<'a> {
-        Work::new(self.team.burst(), budget, cancel, &mut self.place, &mut self.buf.counts)
+    /// The thread pool at work on something other than a pass.
+    pub(crate) fn pool<'a>(&'a mut self, budget: &'a Budget, cancel: &'a dyn Cancelled) -> Work<'a> {
+        Work::new(self.pool.region(), budget, cancel, &mut self.place, &mut self.buf.counts)
     }
 
     /// Takes the pass as far through the blocks as the budget goes. At their end the tokens' keys and values are in their
@@ -119,7 +119,7 @@ impl Workspace {
         let (rows, start) = (self.at.rows, self.at.layer);
         let (buf, at) = (&mut self.buf, &mut self.at);
         let mut pass = Pass {
-            work: Work::new(self.team.burst(), budget, cancel, &mut self.place, &mut buf.counts),
+            work: Work::new(self.pool.region(), budget, cancel, &mut self.place, &mut buf.counts),
             kernels: model.kernels(),
             rows,
             batch: self.batch,

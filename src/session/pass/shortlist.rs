@@ -1,29 +1,29 @@
 //! The few largest logits, without computing most of the others: all that a greedy token needs, or one drawn from the top k.
 //!
 //! Three passes over the vocabulary, none of which reads the head whole: rough logits from the head's
-//! [screen](crate::model::HeadScreen); the exact ones of the roughly largest, the least of which is a floor that so many
+//! [shortlist](crate::model::Shortlist); the exact ones of the roughly largest, the least of which is a floor that so many
 //! reach; and the exact ones of all rows that may reach it too. The others become -∞.
 
 use super::buffers::HeadBuffers;
 use super::lm_head::{HeadRow, non_finite, rows_of_part};
 use super::work::Work;
 use crate::Result;
-use crate::model::{HeadScreen, Model, Rounded, screen_input};
+use crate::model::{Model, Rounded, Shortlist, shortlist_input};
 use crate::sampling::argmax;
 use crate::session::budget::Flow;
 use rasp_kernels::ScreenInput;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// The most logits that a screen is used for: of more, so many rows can be one that reading all is the better way.
+/// The most logits that a shortlist is used for: of more, so many rows can be one that reading all is the better way.
 pub(crate) const MOST_DECIDING: usize = 64;
 /// Rows that are compared together: the compiler turns them into vectors.
 const BLOCK: usize = 64;
 /// A unit of work is cut as if one row in so many were to be computed exactly.
-const RIVALS: usize = 16;
+const CANDIDATES: usize = 16;
 
-/// A token on its way through the screen, as the parts of a job see it.
-pub(crate) struct Screened<'a> {
+/// A token on its way through the shortlist, as the parts of a job see it.
+pub(crate) struct Shortlisted<'a> {
     row: HeadRow<'a>,
     input: ScreenInput<'a>,
     rounded: Rounded,
@@ -31,32 +31,32 @@ pub(crate) struct Screened<'a> {
     few: usize,
     /// The bits of what the first part finds, and all read later.
     floor: &'a AtomicU32,
-    rivals: &'a AtomicUsize,
+    candidates: &'a AtomicUsize,
 }
 
 impl HeadBuffers {
-    /// Rounds what was prepared for the screen; fails if it is no numbers.
-    pub(crate) fn round(&mut self, screen: &HeadScreen) -> Result<()> {
-        self.rounded = screen.round(&self.coming, &mut self.hot, &mut self.cold);
+    /// Rounds what was prepared for the shortlist; fails if it is no numbers.
+    pub(crate) fn round(&mut self, shortlist: &Shortlist) -> Result<()> {
+        self.rounded = shortlist.round(&self.coming, &mut self.hot, &mut self.cold);
         self.rounded.map(|_| ()).ok_or_else(non_finite)
     }
 
     /// What was prepared and rounded, for the `few` largest logits; `None` if it was not.
-    pub(crate) fn screened(&mut self, model: &Model, few: usize) -> Option<Screened<'_>> {
+    pub(crate) fn shortlisted(&mut self, model: &Model, few: usize) -> Option<Shortlisted<'_>> {
         let rounded = self.rounded?;
-        let HeadBuffers { coming, whole, scale, hot, cold, eights, floor, rivals, logits, .. } = self;
-        Some(Screened {
+        let HeadBuffers { coming, whole, scale, hot, cold, eights, floor, candidates, logits, .. } = self;
+        Some(Shortlisted {
             row: HeadRow::new(model, coming, whole, scale, logits),
-            input: screen_input(hot, cold, eights, rounded),
+            input: shortlist_input(hot, cold, eights, rounded),
             rounded,
             few,
             floor,
-            rivals,
+            candidates,
         })
     }
 }
 
-impl Screened<'_> {
+impl Shortlisted<'_> {
     /// The logit of one row, to the bit. One that is no number is remembered.
     fn exact(&self, model: &Model, row: usize) -> f32 {
         let mut logit = [0.0];
@@ -97,19 +97,24 @@ impl Screened<'_> {
         self.row.check()
     }
 
-    /// Bytes of the head that [`screen`] has read.
-    pub(crate) fn bytes(&self, model: &Model, screen: &HeadScreen) -> u64 {
-        (screen.bytes() + self.rivals.load(Ordering::Relaxed) * model.lm_head().row_bytes()) as u64
+    /// Bytes of the head that [`largest`] has read.
+    pub(crate) fn bytes(&self, model: &Model, shortlist: &Shortlist) -> u64 {
+        (shortlist.bytes() + self.candidates.load(Ordering::Relaxed) * model.lm_head().row_bytes()) as u64
     }
 }
 
 /// Leaves in each token's logits the exact ones of all rows that can be among its few, and -∞ elsewhere, as far as the
 /// budget goes.
-pub(crate) fn screen(model: &Model, screen: &HeadScreen, work: &mut Work<'_>, tokens: &[Option<Screened<'_>>]) -> Flow {
-    let (kernels, rows, parts) = (model.kernels(), screen.rows(), work.parts());
+pub(crate) fn largest(
+    model: &Model,
+    shortlist: &Shortlist,
+    work: &mut Work<'_>,
+    tokens: &[Option<Shortlisted<'_>>],
+) -> Flow {
+    let (kernels, rows, parts) = (model.kernels(), shortlist.rows(), work.parts());
     let (vocab, count) = (rows.rows(), tokens.iter().flatten().count());
     work.large(&|part, pieces| {
-        pieces.each(rows_of_part(vocab, screen.bytes() / vocab, parts, part, count), |piece| {
+        pieces.each(rows_of_part(vocab, shortlist.bytes() / vocab, parts, part, count), |piece| {
             for token in tokens.iter().flatten() {
                 // SAFETY: shares of different parts do not overlap, and every token has logits of its own.
                 let logits = unsafe { token.row.logits.slice(piece.clone()) };
@@ -124,28 +129,31 @@ pub(crate) fn screen(model: &Model, screen: &HeadScreen, work: &mut Work<'_>, to
         for token in tokens.iter().flatten() {
             // SAFETY: only the first part is at work.
             let logits = &*unsafe { token.row.logits.slice(0..vocab) };
-            token.rivals.store(0, Ordering::Relaxed);
+            token.candidates.store(0, Ordering::Relaxed);
             token.floor.store(token.floor(model, logits).to_bits(), Ordering::Relaxed);
         }
     })?;
     work.large(&|part, pieces| {
-        pieces.each(rows_of_part(vocab, model.lm_head().row_bytes().div_ceil(RIVALS), parts, part, count), |piece| {
-            for token in tokens.iter().flatten() {
-                for start in piece.clone().step_by(BLOCK) {
-                    keep_rivals(model, screen, token, start..piece.end.min(start + BLOCK));
+        pieces.each(
+            rows_of_part(vocab, model.lm_head().row_bytes().div_ceil(CANDIDATES), parts, part, count),
+            |piece| {
+                for token in tokens.iter().flatten() {
+                    for start in piece.clone().step_by(BLOCK) {
+                        keep_candidates(model, shortlist, token, start..piece.end.min(start + BLOCK));
+                    }
                 }
-            }
-        });
+            },
+        );
     })
 }
 
 /// The last pass, for some rows.
-fn keep_rivals(model: &Model, screen: &HeadScreen, token: &Screened<'_>, rows: Range<usize>) {
+fn keep_candidates(model: &Model, shortlist: &Shortlist, token: &Shortlisted<'_>, rows: Range<usize>) {
     let floor = f32::from_bits(token.floor.load(Ordering::Relaxed));
     // SAFETY: shares of different parts do not overlap.
     let logits = unsafe { token.row.logits.slice(rows.clone()) };
-    let scale = screen.scale[2 * rows.start..2 * rows.end].as_chunks::<2>().0;
-    let columns = logits.iter().zip(scale).zip(&screen.error[rows.clone()]).zip(&screen.norm[rows.clone()]);
+    let scale = shortlist.scale[2 * rows.start..2 * rows.end].as_chunks::<2>().0;
+    let columns = logits.iter().zip(scale).zip(&shortlist.error[rows.clone()]).zip(&shortlist.norm[rows.clone()]);
     let mut most = [f32::NEG_INFINITY; BLOCK];
     for (most, (((&logit, scale), &error), &norm)) in most.iter_mut().zip(columns) {
         *most = logit + token.rounded.bound(scale[0], error, norm);
@@ -163,6 +171,6 @@ fn keep_rivals(model: &Model, screen: &HeadScreen, token: &Screened<'_>, rows: R
     }
     for ((row, logit), lost) in rows.zip(logits).zip(lost) {
         *logit = if lost { f32::NEG_INFINITY } else { token.exact(model, row) };
-        token.rivals.fetch_add(usize::from(!lost), Ordering::Relaxed);
+        token.candidates.fetch_add(usize::from(!lost), Ordering::Relaxed);
     }
 }

@@ -1,4 +1,4 @@
-//! The team at work within a budget, and what is remembered of work that was interrupted.
+//! The thread pool at work within a budget, and what is remembered of work that was interrupted.
 //!
 //! A pass is a list of stages, a stage a few forks, a fork a list of pieces for each part; a piece is one unit of work.
 //! How many stages, forks and pieces are done is all that is remembered. Whoever resumes walks the same lists again from
@@ -7,8 +7,8 @@
 
 use super::shared::Shared;
 use crate::Result;
+use crate::pool::Region;
 use crate::session::budget::{Budget, Cancelled, Flow};
-use crate::team::Burst;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `u32`s from one part's count to the next one's: a cache line each.
@@ -25,9 +25,9 @@ pub(crate) struct Place {
     forks: u32,
 }
 
-/// The team, for as long as one call lasts.
+/// The thread pool, for as long as one call lasts.
 pub(crate) struct Work<'a> {
-    burst: Burst<'a>,
+    region: Region<'a>,
     budget: &'a Budget,
     cancel: &'a dyn Cancelled,
     place: &'a mut Place,
@@ -39,18 +39,18 @@ pub(crate) struct Work<'a> {
 
 impl<'a> Work<'a> {
     pub(super) fn new(
-        burst: Burst<'a>,
+        region: Region<'a>,
         budget: &'a Budget,
         cancel: &'a dyn Cancelled,
         place: &'a mut Place,
         counts: &'a mut [u32],
     ) -> Work<'a> {
-        Work { burst, budget, cancel, place, counts, fork: 0 }
+        Work { region, budget, cancel, place, counts, fork: 0 }
     }
 
     /// How many parts a job is split into.
     pub(super) fn parts(&self) -> usize {
-        self.burst.parts()
+        self.region.parts()
     }
 
     /// The stage in hand is done.
@@ -63,7 +63,7 @@ impl<'a> Work<'a> {
     pub(super) fn small(&mut self, job: &(dyn Fn(usize) + Sync)) -> Result<()> {
         self.fork += 1;
         if self.fork > self.place.forks {
-            self.burst.run(job)?;
+            self.region.run(job)?;
             self.place.forks += 1;
         }
         Ok(())
@@ -78,7 +78,7 @@ impl<'a> Work<'a> {
         let counts = Shared::new(&mut *self.counts);
         let stopped = AtomicBool::new(false);
         let (budget, cancel) = (self.budget, self.cancel);
-        self.burst.run(&|part| {
+        self.region.run(&|part| {
             // SAFETY: each part has a count of its own.
             let done = unsafe { counts.slice(part * APART..part * APART + 1) };
             let mut pieces = Pieces { done: &mut done[0], at: 0, budget, cancel, stopped: false };
@@ -132,8 +132,8 @@ impl Pieces<'_> {
 mod tests {
     use super::*;
     use crate::Status;
+    use crate::pool::ThreadPool;
     use crate::session::budget::{Clock, Halt, Time};
-    use crate::team::Team;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, AtomicU64};
     use std::time::Duration;
@@ -152,14 +152,14 @@ mod tests {
     fn a_cancel_lets_each_part_begin_one_piece_at_most() {
         let budget = Budget::unlimited();
         for (parts, canceller) in [(1, 0), (2, 0), (3, 2)] {
-            let mut team = Team::new(parts).unwrap();
+            let mut pool = ThreadPool::new(parts).unwrap();
             for at in [0, 1, 70] {
                 let cancel = AtomicBool::new(false);
                 let (mut place, mut counts) = (Place::default(), vec![0; counts_len(parts)]);
                 let late: Vec<_> = (0..parts).map(|_| AtomicU32::new(0)).collect();
                 let units = budget.units();
                 let done = AtomicU32::new(0);
-                let mut work = Work::new(team.burst(), &budget, &cancel, &mut place, &mut counts);
+                let mut work = Work::new(pool.region(), &budget, &cancel, &mut place, &mut counts);
                 let outcome = work.large(&|part, pieces| {
                     pieces.each(0..100_000, |n| {
                         late[part].fetch_add(u32::from(cancel.load(Ordering::Relaxed)), Ordering::Relaxed);
@@ -185,7 +185,7 @@ mod tests {
         let cancel = AtomicBool::new(false);
         for parts in [1, 2, 3] {
             for time in [0, 1, 2, 5, 1000] {
-                let mut team = Team::new(parts).unwrap();
+                let mut pool = ThreadPool::new(parts).unwrap();
                 let (mut place, mut counts) = (Place::default(), vec![0; counts_len(parts)]);
                 let small = AtomicU32::new(0);
                 let seen: Vec<_> = (0..parts).map(|_| AtomicU32::new(0)).collect();
@@ -193,7 +193,7 @@ mod tests {
                 loop {
                     calls += 1;
                     let budget = Budget::within(&clock, Duration::from_nanos(time));
-                    let mut work = Work::new(team.burst(), &budget, &cancel, &mut place, &mut counts);
+                    let mut work = Work::new(pool.region(), &budget, &cancel, &mut place, &mut counts);
                     let expect = |part: usize, n: u32| {
                         assert_eq!(seen[part].fetch_add(1, Ordering::Relaxed), n, "part {part}");
                     };

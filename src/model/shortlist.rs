@@ -1,4 +1,4 @@
-//! The head's screen: its rows at little more than 4 bits a weight, and how far off they can be.
+//! The lm_head's shortlist: its rows at little more than 4 bits a weight, and how far off they can be.
 //!
 //! Greedy decoding asks only for the largest logit. With `w` a row of the head, `v` its rough copy, `h` the final hidden
 //! state, rounded to `h'`: by the triangle and the Cauchy-Schwarz inequalities, columns taken in two kinds,
@@ -24,8 +24,8 @@ pub(crate) const MAX_COLD: usize = 1 << 20;
 /// The largest product of a step of 8 bits and a number of 4.
 const LARGEST: usize = 128 * 8;
 
-/// The screen, as stored: `vocab` rows.
-pub(crate) struct HeadScreen {
+/// The shortlist, as stored: `vocab` rows.
+pub(crate) struct Shortlist {
     /// See [`ScreenRows`]: `[vocab, row bytes]`
     pub(crate) data: View<u8>,
     /// `[vocab, 2]`
@@ -34,7 +34,7 @@ pub(crate) struct HeadScreen {
     pub(crate) error: View<f32>,
     /// At least `‖w‖` and `‖v‖`: `[vocab]`
     pub(crate) norm: View<f32>,
-    /// The hidden state's columns in the screen's order, the hot ones first: `[hidden]`
+    /// The hidden state's columns in the shortlist's order, the hot ones first: `[hidden]`
     pub(crate) columns: Box<[u32]>,
     /// How many of them are hot.
     pub(crate) hot: usize,
@@ -56,7 +56,7 @@ pub(crate) fn cold_columns(hidden: usize, hot: usize) -> usize {
     hidden.saturating_sub(hot).next_multiple_of(SCREEN_BLOCK)
 }
 
-impl HeadScreen {
+impl Shortlist {
     /// Cold columns, those that fill the last block included.
     pub(crate) fn cold(&self) -> usize {
         cold_columns(self.columns.len(), self.hot)
@@ -84,7 +84,7 @@ impl HeadScreen {
         if !norm.is_finite() {
             return None;
         }
-        // An exact logit is the sum of 32 lanes and their fold, a rounding each (n/32 + 6, of 2^-24 each); the screen
+        // An exact logit is the sum of 32 lanes and their fold, a rounding each (n/32 + 6, of 2^-24 each); the shortlist
         // rounds six times. Twice that, to be safe. Heads of whole numbers take their input in 15 bits, each group of 32
         // by its largest: √32 · 0.502 / 16319 of the norm at most.
         let rounding = norm * ((h.len() as f64 / 32.0 + 16.0) * f64::from(f32::EPSILON) + 2e-4);
@@ -124,7 +124,7 @@ fn round(h: &[f32], columns: &[u32], limit: usize, mut put: impl FnMut(usize, f3
 }
 
 impl Rounded {
-    /// The most that the screen can be off at a row of this hot scale, cold error and norm.
+    /// The most that the shortlist can be off at a row of this hot scale, cold error and norm.
     #[inline]
     pub(crate) fn bound(&self, hot_scale: f32, error: f32, norm: f32) -> f32 {
         // The constant covers products that underflow.
@@ -132,9 +132,9 @@ impl Rounded {
     }
 }
 
-/// A hidden state as the screen takes it.
+/// A hidden state as the shortlist takes it.
 pub(crate) fn input<'a>(hot: &'a [i16], cold: &'a [i8], eights: &'a mut [i16], rounded: Rounded) -> ScreenInput<'a> {
-    ScreenInput::new(hot, cold, eights, rounded.scale).expect("buffers of the screen's shape")
+    ScreenInput::new(hot, cold, eights, rounded.scale).expect("buffers of the shortlist's shape")
 }
 
 #[cfg(test)]
@@ -191,7 +191,7 @@ mod tests {
                     let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt() as f32 * 1.0001;
                     let lost = |from: usize| norm(&mut w[from..].iter().zip(&rough[from..]).map(|(w, v)| w - v));
                     let (error, size) = (lost(hot), norm(&mut w.iter().copied()) + lost(0));
-                    let screen = HeadScreen {
+                    let screen = Shortlist {
                         data: view(bytes),
                         scale: floats(&scale),
                         error: floats(&[error]),
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn zeros_and_non_numbers() {
-        let screen = |hidden: u32, hot| HeadScreen {
+        let screen = |hidden: u32, hot| Shortlist {
             data: view(Vec::new()),
             scale: floats(&[]),
             error: floats(&[]),
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn no_sum_wraps() {
         for (hidden, limit) in [(576, 127), (16_384 + 64, 127), (40_000, 52), (MAX_COLD + 64, 1)] {
-            let screen = HeadScreen {
+            let screen = Shortlist {
                 data: view(Vec::new()),
                 scale: floats(&[]),
                 error: floats(&[]),

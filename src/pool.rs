@@ -1,8 +1,8 @@
-//! A team of threads that splits one job into equal parts and waits for all of them.
+//! A pool of threads that splits one job into equal parts and waits for all of them.
 //!
 //! A decoded token forks well over a hundred times, so a fork must cost about a microsecond: during a
-//! [`Burst`] (one prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost
-//! nothing. The thread that calls is part 0, so a team of one has no threads. Or the host's job system runs the parts.
+//! [`Region`] (one prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost
+//! nothing. The thread that calls is part 0, so a thread pool of one has no threads. Or the host's job system runs the parts.
 
 use crate::float_env::FloatEnv;
 use crate::jobs::{HostJobs, Round};
@@ -21,7 +21,7 @@ const LOOKS_BEFORE_YIELD: u32 = 2_000;
 /// Threads of a session at most: more than any machine this library is for; a guard against a garbage option.
 pub const MAX_THREADS: usize = 256;
 
-/// A job borrowed from the thread in [`Team::run`], its lifetime erased.
+/// A job borrowed from the thread in [`ThreadPool::run`], its lifetime erased.
 type Job = *const (dyn Fn(usize) + Sync);
 
 struct Shared {
@@ -31,7 +31,7 @@ struct Shared {
     round: AtomicU32,
     /// Workers that have not started yet, later those that have not finished the current round.
     busy: AtomicUsize,
-    /// True during a burst: workers watch instead of sleeping.
+    /// True during a parallel region: workers watch instead of sleeping.
     awake: AtomicBool,
     stop: AtomicBool,
     panicked: AtomicBool,
@@ -88,13 +88,13 @@ struct Post {
     own: Own,
 }
 
-// SAFETY: the pointer leads to what is `Sync`, and is followed by the worker alone, while the team keeps it.
+// SAFETY: the pointer leads to what is `Sync`, and is followed by the worker alone, while the thread pool keeps it.
 unsafe impl Send for Post {}
 // SAFETY: as above.
 unsafe impl Sync for Post {}
 
 /// A fixed number of parts, run side by side by threads of its own or by the host's job system.
-pub(crate) struct Team {
+pub(crate) struct ThreadPool {
     /// One, where there are threads; they point to it, and it never moves.
     shared: Box<[Shared]>,
     /// What the workers were started with, one each; they point to it.
@@ -114,26 +114,26 @@ fn boxed<T>(len: usize, value: impl FnMut(usize) -> T) -> Result<Box<[T]>> {
     Ok(values.into_boxed_slice())
 }
 
-impl Team {
-    /// A team of `threads` parts: the caller and `threads - 1` threads of its own.
-    pub(crate) fn new(threads: usize) -> Result<Team> {
-        Team::of_own(threads, Own::default())
+impl ThreadPool {
+    /// A thread pool of `threads` parts: the caller and `threads - 1` threads of its own.
+    pub(crate) fn new(threads: usize) -> Result<ThreadPool> {
+        ThreadPool::of_own(threads, Own::default())
     }
 
-    /// A team without threads of its own.
-    fn alone(host: Option<Round>) -> Team {
+    /// A thread pool without threads of its own.
+    fn alone(host: Option<Round>) -> ThreadPool {
         let (shared, posts) = (Box::default(), Box::default());
-        Team { shared, posts, workers: Vec::new(), host, process: std::process::id() }
+        ThreadPool { shared, posts, workers: Vec::new(), host, process: std::process::id() }
     }
 
     /// The same, its threads as `own` says.
-    pub(crate) fn of_own(threads: usize, own: Own) -> Result<Team> {
-        Team::check(threads)?;
-        let mut team = Team::alone(None);
+    pub(crate) fn of_own(threads: usize, own: Own) -> Result<ThreadPool> {
+        ThreadPool::check(threads)?;
+        let mut pool = ThreadPool::alone(None);
         if threads == 1 {
-            return Ok(team);
+            return Ok(pool);
         }
-        team.shared = boxed(1, |_| Shared {
+        pool.shared = boxed(1, |_| Shared {
             job: UnsafeCell::new(None),
             round: AtomicU32::new(0),
             busy: AtomicUsize::new(threads - 1),
@@ -144,17 +144,17 @@ impl Team {
             sleepers: Mutex::new(()),
             alarm: Condvar::new(),
         })?;
-        let shared: *const Shared = &team.shared[0];
-        team.posts = boxed(threads - 1, |index| Post { shared, part: index + 1, own })?;
-        team.workers.try_reserve_exact(threads - 1).map_err(|_| Error::out_of_memory("the threads of a session"))?;
-        for post in &team.posts {
-            // SAFETY: the posts and what they point to stay in their boxes, and are not written, until the team is dropped,
-            // which joins the threads first. Dropping the half-built team ends those that it has.
+        let shared: *const Shared = &pool.shared[0];
+        pool.posts = boxed(threads - 1, |index| Post { shared, part: index + 1, own })?;
+        pool.workers.try_reserve_exact(threads - 1).map_err(|_| Error::out_of_memory("the threads of a session"))?;
+        for post in &pool.posts {
+            // SAFETY: the posts and what they point to stay in their boxes, and are not written, until the thread pool is dropped,
+            // which joins the threads first. Dropping the half-built thread pool ends those that it has.
             let worker = unsafe { Thread::start(post, post.part)? };
-            team.workers.push(worker);
+            pool.workers.push(worker);
         }
         // A thread may allocate while it starts; that must be over when the session is open.
-        let shared = &team.shared[0];
+        let shared = &pool.shared[0];
         wait_until(|| shared.busy.load(Ordering::Acquire) == 0);
         if shared.unpinned.load(Ordering::Relaxed) {
             let message = format_args!("threads cannot be pinned to all of the processors {:#x}", own.cpus);
@@ -165,16 +165,16 @@ impl Team {
             };
             return Err(Error::new(status, message));
         }
-        Ok(team)
+        Ok(pool)
     }
 
-    /// A team of `parts` parts that the host runs; it has no threads of its own.
-    pub(crate) fn of_host(jobs: HostJobs, parts: usize) -> Result<Team> {
-        Team::check(parts)?;
-        Ok(Team::alone(Some(Round::new(jobs, parts))))
+    /// A thread pool of `parts` parts that the host runs; it has no threads of its own.
+    pub(crate) fn of_host(jobs: HostJobs, parts: usize) -> Result<ThreadPool> {
+        ThreadPool::check(parts)?;
+        Ok(ThreadPool::alone(Some(Round::new(jobs, parts))))
     }
 
-    /// Fails on a number of threads that no team has.
+    /// Fails on a number of threads that no thread pool has.
     pub(crate) fn check(threads: usize) -> Result<()> {
         if (1..=MAX_THREADS).contains(&threads) {
             return Ok(());
@@ -203,11 +203,11 @@ impl Team {
         Err(Error::new(Status::InvalidState, message))
     }
 
-    /// Calls the workers to attention; they watch for jobs until the burst is dropped.
-    pub(crate) fn burst(&mut self) -> Burst<'_> {
-        let here = Team::check_process(self.process());
+    /// Calls the workers to attention; they watch for jobs until the parallel region is dropped.
+    pub(crate) fn region(&mut self) -> Region<'_> {
+        let here = ThreadPool::check_process(self.process());
         if here.is_err() {
-            return Burst(self, here);
+            return Region(self, here);
         }
         if let Some(shared) = self.shared.first() {
             let guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,14 +215,14 @@ impl Team {
             drop(guard);
             shared.alarm.notify_all();
         }
-        Burst(self, here)
+        Region(self, here)
     }
 }
 
-/// A [`Team`] whose workers are awake: the time of one prefill or step. Or the error that nobody is there to wake.
-pub(crate) struct Burst<'a>(&'a mut Team, Result<()>);
+/// A [`ThreadPool`] whose workers are awake: the time of one prefill or step. Or the error that nobody is there to wake.
+pub(crate) struct Region<'a>(&'a mut ThreadPool, Result<()>);
 
-impl Drop for Burst<'_> {
+impl Drop for Region<'_> {
     fn drop(&mut self) {
         if let Some(shared) = self.0.shared.first() {
             shared.awake.store(false, Ordering::Release);
@@ -230,7 +230,7 @@ impl Drop for Burst<'_> {
     }
 }
 
-impl Burst<'_> {
+impl Region<'_> {
     /// How many parts a job is split into.
     pub(crate) fn parts(&self) -> usize {
         self.0.parts()
@@ -273,9 +273,9 @@ impl Burst<'_> {
     }
 }
 
-impl Drop for Team {
+impl Drop for ThreadPool {
     fn drop(&mut self) {
-        if Team::check_process(self.process()).is_err() {
+        if ThreadPool::check_process(self.process()).is_err() {
             // There is nobody to wait for, and whom a lock was left to is not known.
             return;
         }
@@ -302,7 +302,7 @@ fn wait_until(done: impl Fn() -> bool) {
 impl Run for Post {
     fn run(&self) {
         let Post { shared, part, own } = *self;
-        // SAFETY: a team keeps what its posts point to until the threads have been joined.
+        // SAFETY: a thread pool keeps what its posts point to until the threads have been joined.
         let shared = unsafe { &*shared };
         // It lasts as long as the thread does: the host's own, which a new thread takes over, is not wanted here.
         let _standard = FloatEnv::standard();
@@ -316,7 +316,7 @@ impl Run for Post {
     }
 }
 
-/// A worker's life: sleep, watch, work, until the team ends.
+/// A worker's life: sleep, watch, work, until the thread pool ends.
 fn work(shared: &Shared, part: usize, spin: Duration) {
     shared.busy.fetch_sub(1, Ordering::Release);
     let mut seen = 0;
@@ -362,18 +362,18 @@ mod tests {
     #[test]
     fn every_part_runs_once_a_round() {
         for threads in [1, 2, 3, 7] {
-            let mut team = Team::new(threads).unwrap();
-            assert_eq!(team.parts(), threads);
+            let mut pool = ThreadPool::new(threads).unwrap();
+            assert_eq!(pool.parts(), threads);
             let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
             for bracket in 0..20 {
-                let mut burst = team.burst();
+                let mut region = pool.region();
                 for _ in 0..50 {
-                    let outcome = burst.run(&|part| {
+                    let outcome = region.run(&|part| {
                         counts[part].fetch_add(1, Ordering::Relaxed);
                     });
                     outcome.unwrap();
                 }
-                drop(burst);
+                drop(region);
                 if bracket % 7 == 0 {
                     // Long enough for the workers to fall asleep.
                     std::thread::sleep(std::time::Duration::from_millis(2));
@@ -385,11 +385,11 @@ mod tests {
 
     #[test]
     fn a_panic_in_any_part_is_passed_on_and_the_team_lives() {
-        let mut team = Team::new(3).unwrap();
+        let mut pool = ThreadPool::new(3).unwrap();
         for culprit in 0..3 {
-            let mut burst = team.burst();
+            let mut region = pool.region();
             let caught = catch_unwind(AssertUnwindSafe(|| {
-                burst.run(&|part| {
+                region.run(&|part| {
                     if part == culprit {
                         std::panic::resume_unwind(Box::new("on purpose"));
                     }
@@ -397,7 +397,7 @@ mod tests {
             }));
             assert!(caught.is_err(), "part {culprit}");
             let ran = AtomicUsize::new(0);
-            let outcome = burst.run(&|_| {
+            let outcome = region.run(&|_| {
                 ran.fetch_add(1, Ordering::Relaxed);
             });
             outcome.unwrap();
@@ -410,10 +410,10 @@ mod tests {
         let own = Own { cpus: 0b1010_0000, spin: Duration::ZERO };
         assert_eq!([1, 2, 3].map(|part| own.cpu_of(part)), [Some(5), Some(7), Some(5)]);
         assert_eq!(Own::default().cpu_of(1), None);
-        let mut team = Team::of_own(3, Own { cpus: 0, spin: Duration::from_micros(200) }).unwrap();
+        let mut pool = ThreadPool::of_own(3, Own { cpus: 0, spin: Duration::from_micros(200) }).unwrap();
         for bracket in 0..40 {
             let ran = AtomicUsize::new(0);
-            let outcome = team.burst().run(&|_| _ = ran.fetch_add(1, Ordering::Relaxed));
+            let outcome = pool.region().run(&|_| _ = ran.fetch_add(1, Ordering::Relaxed));
             assert!(outcome.is_ok() && ran.into_inner() == 3);
             // Shorter and longer than they spin.
             std::thread::sleep(Duration::from_micros(if bracket % 2 == 0 { 20 } else { 1_000 }));
@@ -430,7 +430,7 @@ mod tests {
         // SAFETY: the index is below 64, and the set has 1024.
         let allowed = |cpu: usize| unsafe { libc::CPU_ISSET(cpu, &set) };
         let cpu = (0..64).find(|&cpu| allowed(cpu)).unwrap();
-        let mut team = Team::of_own(2, Own { cpus: 1 << cpu, spin: Duration::ZERO }).unwrap();
+        let mut pool = ThreadPool::of_own(2, Own { cpus: 1 << cpu, spin: Duration::ZERO }).unwrap();
         let place = AtomicUsize::new(usize::MAX);
         let job = |part: usize| {
             if part == 1 {
@@ -438,17 +438,17 @@ mod tests {
                 place.store(unsafe { libc::sched_getcpu() } as usize, Ordering::Relaxed);
             }
         };
-        team.burst().run(&job).unwrap();
+        pool.region().run(&job).unwrap();
         assert_eq!(place.into_inner(), cpu);
         if let Some(missing) = (0..64).rev().find(|&cpu| !allowed(cpu)) {
-            let error = Team::of_own(2, Own { cpus: 1 << missing, spin: Duration::ZERO }).err().unwrap();
+            let error = ThreadPool::of_own(2, Own { cpus: 1 << missing, spin: Duration::ZERO }).err().unwrap();
             assert!(error.status() == Status::InvalidArgument && error.message().contains("pinned"), "{error}");
         }
     }
 
     #[test]
     fn no_threads_or_absurdly_many_are_refused() {
-        assert_eq!(Team::new(0).err().unwrap().status(), Status::InvalidArgument);
-        assert_eq!(Team::new(MAX_THREADS + 1).err().unwrap().status(), Status::InvalidArgument);
+        assert_eq!(ThreadPool::new(0).err().unwrap().status(), Status::InvalidArgument);
+        assert_eq!(ThreadPool::new(MAX_THREADS + 1).err().unwrap().status(), Status::InvalidArgument);
     }
 }

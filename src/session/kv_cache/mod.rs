@@ -1,0 +1,355 @@
+//! Keys and values of the tokens so far, laid out so that attention is made of the engine's one matrix product.
+//!
+//! Keys lie in blocks of 32 positions, each block `[head_dim, 32]`: scores of 32 positions are a column-form product of
+//! the query with the block, without a horizontal sum. Values lie `[positions, head_dim]`: their weighted sum is a
+//! column-form product as well. Which positions there are, and where, is in `places.rs`.
+
+mod places;
+mod shift;
+
+use crate::arena::{Buf, Cutter, Part};
+use crate::format::Config;
+use places::Places;
+use rasp_kernels::{Elems, Kernels, Matrix};
+use std::ops::Range;
+
+/// Positions in a block of keys.
+pub(crate) const KEY_BLOCK: usize = 32;
+
+/// Element type of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KvType {
+    /// Half the memory and traffic of f32; rounding is far below that of the weights.
+    #[default]
+    F16,
+    /// Exact.
+    F32,
+    /// A quarter of f32: 8 bits, with a scale for each head and position.
+    I8,
+}
+
+impl KvType {
+    /// All of them.
+    pub const ALL: [KvType; 3] = [KvType::F16, KvType::F32, KvType::I8];
+
+    /// `f16`, `f32` or `i8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            KvType::F16 => "f16",
+            KvType::F32 => "f32",
+            KvType::I8 => "i8",
+        }
+    }
+}
+
+enum Store {
+    F16(Buf<u16>),
+    F32(Buf<f32>),
+    /// The scales: `[layers, kv_heads, room]`
+    I8(Buf<i8>, Buf<f32>),
+}
+
+impl Store {
+    fn elems(&self, range: Range<usize>) -> Elems<'_> {
+        match self {
+            Store::F16(data) => Elems::F16(&data[range]),
+            Store::F32(data) => Elems::F32(&data[range]),
+            Store::I8(data, _) => Elems::I8(&data[range]),
+        }
+    }
+
+    fn clear(&mut self, range: Range<usize>) {
+        match self {
+            Store::F16(data) => data[range].fill(0),
+            Store::F32(data) => data[range].fill(0.0),
+            Store::I8(data, _) => data[range].fill(0),
+        }
+    }
+
+    /// Its elements as bytes, and the bytes of one; then those of its scales.
+    fn bytes(&self) -> [(&[u8], usize); 2] {
+        match self {
+            Store::F16(data) => [(data.bytes(), 2), (&[], 4)],
+            Store::F32(data) => [(data.bytes(), 4), (&[], 4)],
+            Store::I8(data, scales) => [(data.bytes(), 1), (scales.bytes(), 4)],
+        }
+    }
+
+    fn bytes_mut(&mut self) -> [(&mut [u8], usize); 2] {
+        match self {
+            Store::F16(data) => [(data.bytes_mut(), 2), (&mut [], 4)],
+            Store::F32(data) => [(data.bytes_mut(), 4), (&mut [], 4)],
+            Store::I8(data, scales) => [(data.bytes_mut(), 1), (scales.bytes_mut(), 4)],
+        }
+    }
+}
+
+/// How the elements of a head lie.
+#[derive(Clone, Copy)]
+enum Order {
+    /// `[room / 32, head_dim, 32]`
+    Keys,
+    /// `[room, head_dim]`
+    Values,
+    /// `[room]`
+    Scales,
+}
+
+pub(crate) struct KvCache {
+    places: Places,
+    /// `[layers, kv_heads, room / 32, head_dim, 32]`, the room in positions being the layer's.
+    keys: Store,
+    /// `[layers, kv_heads, room, head_dim]`
+    values: Store,
+    /// One head's row on its way into a store: `[head_dim]`
+    narrow: Buf<u16>,
+    whole: Buf<i8>,
+    /// And on its way out of one.
+    wide: Buf<f32>,
+}
+
+/// How much a cache holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Extent {
+    /// Tokens there is room for.
+    pub(crate) context: usize,
+    /// Tokens that pass together at most.
+    pub(crate) batch: usize,
+    /// Whether layers that attend to a window hold that alone.
+    pub(crate) windows_alone: bool,
+}
+
+impl KvCache {
+    pub(crate) fn cut(cutter: &mut Cutter, config: &Config, kv_type: KvType, extent: Extent) -> KvCache {
+        let Extent { context, batch, windows_alone } = extent;
+        let positions = Places::positions(config, context, batch, windows_alone);
+        // A product beyond the address space saturates, and the arena then refuses it.
+        let size = config.kv_dim().saturating_mul(positions);
+        cutter.part(Part::KvCache);
+        // Not zeroed in the host's memory: what stands at a position is written when its token passes. Scores of
+        // positions beyond are computed along with their block, whatever lies there, and thrown away.
+        let mut store = || match kv_type {
+            KvType::F16 => Store::F16(cutter.take_any(size)),
+            KvType::F32 => Store::F32(cutter.take_any(size)),
+            KvType::I8 => Store::I8(cutter.take_any(size), cutter.take_any(size / config.head_dim)),
+        };
+        let (keys, values) = (store(), store());
+        let (narrow, whole) = (cutter.take(config.head_dim), cutter.take(config.head_dim));
+        let wide = cutter.take(config.head_dim);
+        KvCache {
+            places: Places::cut(cutter, config, context, batch, windows_alone),
+            keys,
+            values,
+            narrow,
+            whole,
+            wide,
+        }
+    }
+
+    /// Stores the key and value (`[kv_heads · head_dim]` each) of `position` in `layer`.
+    pub(crate) fn put(&mut self, kernels: Kernels, layer: usize, position: usize, key: &[f32], value: &[f32]) {
+        let dim = self.places.head_dim;
+        let place = position % self.places.room(layer);
+        for head in 0..self.places.num_kv_heads {
+            let start = self.head_start(layer, head);
+            self.put_key(kernels, start, place, &key[head * dim..][..dim]);
+            let value = &value[head * dim..][..dim];
+            let row = start + place * dim;
+            match &mut self.values {
+                Store::F16(values) => kernels.narrow_f16(&mut values[row..row + dim], value),
+                Store::F32(values) => values[row..row + dim].copy_from_slice(value),
+                Store::I8(values, scales) => {
+                    scales[start / dim + place] = round(&mut values[row..row + dim], value);
+                }
+            }
+        }
+        self.places.stored(position);
+    }
+
+    /// Where the keys or values of one head of one layer begin.
+    fn head_start(&self, layer: usize, head: usize) -> usize {
+        self.places.head(layer, head) * self.places.head_dim
+    }
+
+    /// Stores the key (`[head_dim]`) at a place of the head that begins at `start`.
+    fn put_key(&mut self, kernels: Kernels, start: usize, place: usize, key: &[f32]) {
+        let block = key_at(start, self.places.head_dim, place);
+        match &mut self.keys {
+            Store::F16(keys) => {
+                kernels.narrow_f16(&mut self.narrow, key);
+                let column = keys[block..].iter_mut().step_by(KEY_BLOCK);
+                column.zip(self.narrow.iter()).for_each(|(slot, &k)| *slot = k);
+            }
+            Store::F32(keys) => {
+                let column = keys[block..].iter_mut().step_by(KEY_BLOCK);
+                column.zip(key).for_each(|(slot, &k)| *slot = k);
+            }
+            Store::I8(keys, scales) => {
+                scales[start / self.places.head_dim + place] = round(&mut self.whole, key);
+                let column = keys[block..].iter_mut().step_by(KEY_BLOCK);
+                column.zip(self.whole.iter()).for_each(|(slot, &k)| *slot = k);
+            }
+        }
+    }
+
+    /// The key at a place of the head that begins at `start`, into `key`.
+    fn key(&mut self, kernels: Kernels, start: usize, place: usize, key: &mut [f32]) {
+        let block = key_at(start, self.places.head_dim, place);
+        match &self.keys {
+            Store::F16(keys) => {
+                let column = keys[block..].iter().step_by(KEY_BLOCK);
+                self.narrow.iter_mut().zip(column).for_each(|(k, &slot)| *k = slot);
+                kernels.widen(key, Elems::F16(&self.narrow));
+            }
+            Store::F32(keys) => {
+                let column = keys[block..].iter().step_by(KEY_BLOCK);
+                key.iter_mut().zip(column).for_each(|(k, &slot)| *k = slot);
+            }
+            Store::I8(keys, scales) => {
+                let scale = scales[start / self.places.head_dim + place];
+                let column = keys[block..].iter().step_by(KEY_BLOCK);
+                key.iter_mut().zip(column).for_each(|(k, &slot)| *k = f32::from(slot) * scale);
+            }
+        }
+    }
+
+    /// Whether the windows of a token at this position are held.
+    pub(crate) fn reaches(&self, position: usize) -> bool {
+        self.places.reaches(position)
+    }
+
+    /// Whether layers hold a window alone.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.places.has_windows()
+    }
+
+    /// Nothing is held any more.
+    pub(crate) fn forget(&mut self) {
+        self.places.forget();
+    }
+
+    /// Bytes of what is kept of the first `positions`.
+    pub(crate) fn bytes_of(&self, positions: usize) -> usize {
+        let Places { num_kv_heads, head_dim, .. } = self.places;
+        let row = match self.keys {
+            Store::F16(_) => 2 * head_dim,
+            Store::F32(_) => 4 * head_dim,
+            Store::I8(..) => head_dim + size_of::<f32>(),
+        };
+        let kept = (0..self.places.num_layers()).map(|layer| self.places.kept(layer, positions).len());
+        2 * row * kept.sum::<usize>() * num_kv_heads
+    }
+
+    /// The bytes of what is kept of the first `positions`, in stretches: the same ones for every capacity and batch.
+    pub(crate) fn stretches(&self, positions: usize) -> impl Iterator<Item = &[u8]> {
+        let places = &self.places;
+        let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes(), self.values.bytes()];
+        let parts =
+            [(keys, Order::Keys), (key_scales, Order::Scales), (values, Order::Values), (value_scales, Order::Scales)];
+        parts.into_iter().filter(|((bytes, _), _)| !bytes.is_empty()).flat_map(move |((bytes, size), order)| {
+            runs(places, order, positions).map(move |run| &bytes[run.start * size..run.end * size])
+        })
+    }
+
+    /// Calls `fill` with the same stretches, to be written: they are all that is held from then on.
+    pub(crate) fn fill_stretches(&mut self, positions: usize, mut fill: impl FnMut(&mut [u8])) {
+        let places = &mut self.places;
+        places.refill(positions);
+        let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes_mut(), self.values.bytes_mut()];
+        let parts =
+            [(keys, Order::Keys), (key_scales, Order::Scales), (values, Order::Values), (value_scales, Order::Scales)];
+        for ((bytes, size), order) in parts.into_iter().filter(|((bytes, _), _)| !bytes.is_empty()) {
+            let width = size * if let Order::Scales = order { 1 } else { places.head_dim };
+            // No place is without a number, whatever goes round.
+            places.of_windows().for_each(|span| bytes[span.start * width..span.end * width].fill(0));
+            runs(places, order, positions).for_each(|run| fill(&mut bytes[run.start * size..run.end * size]));
+        }
+    }
+
+    /// Keys of the 32 positions from `32 · block`: `[head_dim, 32]`.
+    pub(crate) fn key_block(&self, layer: usize, head: usize, block: usize) -> Matrix<'_> {
+        let size = KEY_BLOCK * self.places.head_dim;
+        let start = self.head_start(layer, head) + block % (self.places.room(layer) / KEY_BLOCK) * size;
+        dense(self.keys.elems(start..start + size), self.places.head_dim, KEY_BLOCK)
+    }
+
+    /// What the scores of these positions, and their weights in the sum of values, are to be multiplied by: stretches of
+    /// them, nothing where numbers need no scale.
+    pub(crate) fn scales(
+        &self,
+        layer: usize,
+        head: usize,
+        positions: Range<usize>,
+    ) -> impl Iterator<Item = (Range<usize>, [&[f32]; 2])> {
+        let start = self.places.head(layer, head);
+        let both = match (&self.keys, &self.values) {
+            (Store::I8(_, keys), Store::I8(_, values)) => Some([keys, values]),
+            _ => None,
+        };
+        both.into_iter().flat_map(move |both| {
+            self.places.stretches(layer, positions.clone()).map(move |(place, stretch)| {
+                let places = start + place..start + place + stretch.len();
+                (stretch, both.map(|scales| &scales[places.clone()]))
+            })
+        })
+    }
+
+    /// Values of these positions, in stretches: `[positions, head_dim]` each.
+    pub(crate) fn values(
+        &self,
+        layer: usize,
+        head: usize,
+        positions: Range<usize>,
+    ) -> impl Iterator<Item = (Range<usize>, Matrix<'_>)> {
+        let (start, dim) = (self.head_start(layer, head), self.places.head_dim);
+        self.places.stretches(layer, positions).map(move |(place, stretch)| {
+            let from = start + place * dim;
+            let values = self.values.elems(from..from + stretch.len() * dim);
+            let matrix = dense(values, stretch.len(), dim);
+            (stretch, matrix)
+        })
+    }
+}
+
+/// The elements of what is kept of the first `positions`, layer by layer and head by head, in stretches that do not depend
+/// on the room that there is.
+fn runs(places: &Places, order: Order, positions: usize) -> impl Iterator<Item = Range<usize>> {
+    let dim = places.head_dim;
+    let width = if let Order::Scales = order { 1 } else { dim };
+    let heads = move |layer: usize| (0..places.num_kv_heads).map(move |head| (layer, head));
+    (0..places.num_layers()).flat_map(heads).flat_map(move |(layer, head)| {
+        let (start, room, kept) = (places.head(layer, head) * width, places.room(layer), places.kept(layer, positions));
+        // From the first position on they lie one after the other; a window that begins later may go round.
+        let step = if kept.start == 0 { kept.len().max(1) } else { KEY_BLOCK };
+        kept.clone().step_by(step).flat_map(move |first| {
+            let count = step.min(kept.end - first);
+            // Of keys' last block, a part of every row.
+            let rest = if let Order::Keys = order { count % KEY_BLOCK } else { 0 };
+            let rows = if rest > 0 { dim } else { 0 };
+            let first = start + first % room * width;
+            let last = first + (count - rest) * width;
+            let parts = (0..rows).map(move |row| last + row * KEY_BLOCK..last + row * KEY_BLOCK + rest);
+            std::iter::once(first..last).chain(parts)
+        })
+    })
+}
+
+/// The first element of the key at a place of a head that begins at `start`; the others follow a block's width apart.
+fn key_at(start: usize, head_dim: usize, place: usize) -> usize {
+    start + place / KEY_BLOCK * KEY_BLOCK * head_dim + place % KEY_BLOCK
+}
+
+/// Rounds a head's row to whole numbers; returns the value of 1. A row that is not finite gets a scale that is not.
+fn round(whole: &mut [i8], row: &[f32]) -> f32 {
+    let largest = f32::from_bits(row.iter().fold(0, |largest, x| x.abs().to_bits().max(largest)));
+    let scale = largest / 127.0;
+    let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    for (whole, x) in whole.iter_mut().zip(row) {
+        *whole = (x * factor).round_ties_even() as i8;
+    }
+    scale
+}
+
+fn dense(elems: Elems<'_>, rows: usize, cols: usize) -> Matrix<'_> {
+    Matrix::new(elems, rows, cols, cols).expect("cut to this size")
+}
