@@ -108,7 +108,7 @@ impl<const DOT: bool> Simd for Neon<DOT> {
     const LANES: usize = 4;
     const ROWS: usize = 8;
     const MANY_REGISTERS: bool = true;
-    const TOKENS: [usize; 2] = [if DOT { 2 } else { 1 }, if DOT { 4 } else { 2 }];
+    const TOKENS: [usize; 2] = [if DOT { 4 } else { 2 }; 2];
 
     #[inline(always)]
     fn splat(self, value: f32) -> float32x4_t {
@@ -391,7 +391,7 @@ impl<const DOT: bool> Simd for Neon<DOT> {
         unsafe { vpaddq_s32(vpaddlq_s16(sums[0]), vpaddlq_s16(sums[1])) }
     }
     #[inline(always)]
-    fn zero8(self) -> [int32x4_t; 2] {
+    fn start8(self, _: i32) -> [int32x4_t; 2] {
         [self.zero_i32(); 2]
     }
     #[inline(always)]
