@@ -15,6 +15,7 @@ mod writer;
 pub use blocks::{BLOCKS, block, channel_rows};
 pub use bytes::{Bytes, Plain, View};
 pub use config::{Config, LinearShape};
+pub(crate) use header::header_end;
 pub use header::{MAX_HEADER_BYTES, read_header};
 pub use reader::File;
 pub use recipe::{Allocation, LinearRecipe, Recipe, ScoreKind};
