@@ -237,34 +237,25 @@ unsafe fn sums<S: Simd, W: Whole, const T: usize>(
     inputs: [&Inputs; T],
     wide: bool,
 ) -> [[S::I32; VECTORS]; T] {
-    let mut high = [[MaybeUninit::uninit(); VECTORS]; T];
-    let mut limb = 0;
-    loop {
-        let (mut x, mut total) = ([&inputs[0].limb[limb]; T], [0; T]);
+    let (mut x, mut total) = ([[&inputs[0].limb[0]; T]; 2], [[0; T]; 2]);
+    for limb in 0..2 {
         for t in 0..T {
-            (x[t], total[t]) = (&inputs[t].limb[limb], inputs[t].total[limb]);
+            (x[limb][t], total[limb][t]) = (&inputs[t].limb[limb], inputs[t].total[limb]);
         }
+    }
+    // Twice in the code, not a loop: the compiler would keep what both turns read, 32 registers, in memory beside it.
+    // SAFETY: by contract.
+    let mut sums = unsafe { products::<S, W, T>(s, quads, first, x[0], total[0]) };
+    if wide {
         // SAFETY: by contract.
-        let mut sums = unsafe { products::<S, W, T>(s, quads, first, x, total) };
-        if !wide {
-            return sums;
-        }
-        if limb == 1 {
-            for t in 0..T {
-                for v in 0..VECTORS {
-                    // SAFETY: filled when the first limb was done.
-                    sums[t][v] = s.limbs(unsafe { high[t][v].assume_init() }, sums[t][v]);
-                }
-            }
-            return sums;
-        }
+        let low = unsafe { products::<S, W, T>(s, quads, first, x[1], total[1]) };
         for t in 0..T {
             for v in 0..VECTORS {
-                high[t][v].write(sums[t][v]);
+                sums[t][v] = s.limbs(sums[t][v], low[t][v]);
             }
         }
-        limb = 1;
     }
+    sums
 }
 
 /// The same of one limb, from its inputs and their sum.
