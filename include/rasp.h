@@ -693,8 +693,8 @@ void rasp_model_info_init(struct rasp_model_info *info);
 // not be shortened or rewritten while the model lives (replace it by renaming a new one over it).
 //
 // options may be NULL for the defaults. The environment variable RASP_ISA (scalar, avx2, avx_vnni, avx512, avx512_vnni,
-// neon, neon_dotprod) forces an instruction set; the functions that load a model are the only ones that read the
-// environment.
+// neon, neon_dotprod, neon_i8mm) forces an instruction set; the functions that load a model are the only ones that read
+// the environment.
 //
 // On success *model is the new model, to be given back with rasp_free; on an error it is NULL. Allocates. Errors: IO,
 // BAD_FILE, UNSUPPORTED_VERSION, UNSUPPORTED, NON_FINITE, INVALID_ARGUMENT, OUT_OF_MEMORY.

@@ -151,6 +151,11 @@ impl Error {
     }
 }
 
+/// What is wrong with a file, or with a tensor or metadata of it.
+pub(crate) fn bad_file(message: impl Into<Message>) -> Error {
+    Error::new(Status::BadFile, message)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.status.name(), self.message())

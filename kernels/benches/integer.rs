@@ -1,12 +1,13 @@
-//! One token times matrices in whole numbers, cut as the engine cuts them, against the memory bandwidth of the same moment.
+//! One token, or several, times matrices in whole numbers, cut as the engine cuts them, against the memory bandwidth of
+//! the same moment.
 //!
 //! ```text
 //! cargo bench -p rasp-kernels --bench integer -- [ROUNDS] [SUBSTRING OF A CASE'S NAME]
 //! ```
 //!
 //! One thread. Matrices rotate through 768 MiB; `stream` is a plain read of as many bytes as the dense product's, eight
-//! places at once. Rounds alternate; medians are printed. `huge`: the same in pages of 2 MB, where the system has them. A
-//! thread's time does not count its waiting for a CPU.
+//! places at once. Rounds alternate; medians are printed. `huge`: the same in pages of 2 MB, where the system has them.
+//! A thread's time does not count its waiting for a CPU.
 
 mod common;
 
@@ -164,7 +165,7 @@ fn main() {
         ];
         for (kind, quant) in [("q4s", QuantType::Q4s), ("q8", QuantType::Q8)] {
             for (name, shape) in shapes {
-                let runs = [(1.0, 1), (0.7, 1), (0.5, 1), (0.3, 1), (1.0, 2), (1.0, 4), (1.0, 8)];
+                let runs = [(1.0, 1), (0.7, 1), (0.5, 1), (0.3, 1), (1.0, 2), (1.0, 4), (1.0, 8), (1.0, 64)];
                 for (cache, (share, tokens)) in [false, true].into_iter().flat_map(|c| runs.map(|r| (c, r))) {
                     let tokens_of = if tokens > 1 { format!(", {tokens} tokens") } else { format!(" {share}") };
                     let pages = if cache {

@@ -7,8 +7,8 @@
 //! relu(x)      = max(x, 0)          relu2(x) = max(x, 0)²
 //! ```
 //!
-//! `p` is formula 7.1.26 of Abramowitz and Stegun's *Handbook of Mathematical Functions*: within 1.5e-7 of erf. `exp` is
-//! [`crate::exp`]'s.
+//! `p` is formula 7.1.26 of Abramowitz and Stegun's *Handbook of Mathematical Functions*: within 1.5e-7 of erf. `exp`
+//! is [`crate::exp`]'s.
 
 /// What stands between the linears of an MLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

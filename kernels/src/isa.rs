@@ -20,15 +20,17 @@ pub enum Isa {
     Neon,
     /// [`Isa::Neon`] with `dotprod` (ARMv8.2), for weights in whole numbers.
     NeonDot,
+    /// [`Isa::NeonDot`] with `i8mm` (ARMv8.6), for weights in whole numbers and several tokens.
+    NeonI8mm,
 }
 
 impl Isa {
     /// Every set, slowest first. A CPU may lack some of them.
-    pub const ALL: [Isa; 7] =
-        [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon, Isa::NeonDot];
+    pub const ALL: [Isa; 8] =
+        [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon, Isa::NeonDot, Isa::NeonI8mm];
 
     /// The name that [`Isa::parse`] reads: `scalar`, `avx2`, `avx_vnni`, `avx512`, `avx512_vnni`,
-    /// `neon`, `neon_dotprod`.
+    /// `neon`, `neon_dotprod`, `neon_i8mm`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
@@ -38,6 +40,7 @@ impl Isa {
             Isa::Avx512Vnni => "avx512_vnni",
             Isa::Neon => "neon",
             Isa::NeonDot => "neon_dotprod",
+            Isa::NeonI8mm => "neon_i8mm",
         }
     }
 

@@ -25,11 +25,11 @@
 //!
 //! # An instruction set more
 //!
-//! Operations are listed once, in `operations.rs`; algorithms are written once, in `vector/`, over the trait `Simd`. A set is
-//! one file with one `Simd` implementation, whose type proves that the CPU has it, and two lines that make its entry points
-//! and their table. Then: a name in [`Isa`], an arm in the processor's `table`, and the tests run over it too.
-//! `scalar.rs` shares none of that code, and nothing else uses its: it is the truth that all are tested against, and an
-//! instruction set like others for processors without vectors.
+//! Operations are listed once, in `operations.rs`; algorithms are written once, in `vector/`, over the trait `Simd`. A
+//! set is one file with one `Simd` implementation, whose type proves that the CPU has it, and two lines that make its
+//! entry points and their table. Then: a name in [`Isa`], an arm in the processor's `table`, and the tests run over it
+//! too. `scalar.rs` shares none of that code, and nothing else uses its: it is the truth that all are tested against,
+//! and an instruction set like others for processors without vectors.
 //!
 //! # Manners
 //!
@@ -72,7 +72,7 @@ fn table_of(isa: Isa) -> Option<&'static Table> {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni => x86_64::table(isa),
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon | Isa::NeonDot => aarch64::table(isa),
+        Isa::Neon | Isa::NeonDot | Isa::NeonI8mm => aarch64::table(isa),
         // Those of other processors.
         _ => None,
     }
@@ -133,8 +133,8 @@ impl Kernels {
         _ = self.gemv_quantized(y, x, x_scale, None, w, self.far);
     }
 
-    /// As [`gemv_q`](Kernels::gemv_q) over the active channels alone; other rows' bytes are not read, nor are the scales
-    /// of groups without one. Returns how many groups have one.
+    /// As [`gemv_q`](Kernels::gemv_q) over the active channels alone; other rows' bytes are not read, nor are the
+    /// scales of groups without one. Returns how many groups have one.
     ///
     /// Shapes: as there, and `active.bound() <= rows`.
     pub fn gemv_sparse_q(

@@ -12,8 +12,8 @@
 //! ENTRY: #[doc] VIS fn NAME(ARGUMENT: TYPE, ..) -> RESULT = ALGORITHM where CONDITION, ..
 //! ```
 //!
-//! An instruction set that adds something for weights in whole numbers alone has `integer` entries of its own and another
-//! set's `general` ones.
+//! An instruction set that adds something for weights in whole numbers alone has `integer` entries of its own and
+//! another set's `general` ones.
 
 macro_rules! operations {
     ($make:ident $($how:tt)*) => { $make! { ($($how)*)
@@ -80,7 +80,8 @@ general {
     /// A NaN, a `+inf`, or nothing but `-inf` among the scaled values makes every result a NaN.
     pub fn softmax(x: &mut [f32], scale: f32) = reduce::softmax;
 
-    /// `y = f(x)·up`, or `f(x)` where there is no `up` ([`Activation`] has the formulas). Shapes: `y`, `x`, `up`: `[n]`.
+    /// `y = f(x)·up`, or `f(x)` where there is no `up` ([`Activation`] has the formulas). Shapes: `y`, `x`, `up`:
+    /// `[n]`.
     pub fn activate(kind: Activation, y: &mut [f32], x: &[f32], up: Option<&[f32]>) = activation::activate
         where y.len() == x.len(), up.is_none_or(|up| up.len() == x.len());
 
@@ -106,9 +107,9 @@ general {
         where y.len() == x.len();
 
     /// Activations in whole numbers: for each 32 of `x`, `scale = max|x| / largest` and `whole = x / scale`, to the
-    /// nearest, ties to even. `largest` is [`WIDE`] where `max|x|` exceeds `wide_from` times the root mean square of all
-    /// of `x`, and else [`NARROW`]; with a `wide_from` of 0 every group is wide. A NaN or an infinity makes its group's
-    /// scale a NaN.
+    /// nearest, ties to even. `largest` is [`WIDE`] where `max|x|` exceeds `wide_from` times the root mean square of
+    /// all of `x`, and else [`NARROW`]; with a `wide_from` of 0 every group is wide. A NaN or an infinity makes its
+    /// group's scale a NaN.
     ///
     /// Shapes: `whole`, `x`: `[n]`, `scale [n / 32]`, `n` a multiple of 32.
     pub fn quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32) = quantized::quantize
@@ -129,8 +130,8 @@ general {
         where y.rows() == x.rows(), y.cols() == w.rows(), x.cols() == w.cols();
 }
 integer {
-    /// [`Kernels::gemv_q`], or of the active channels alone [`Kernels::gemv_sparse_q`]. Returns how many groups it read.
-    /// `far`: whether what comes next is sent for into L2.
+    /// [`Kernels::gemv_q`], or of the active channels alone [`Kernels::gemv_sparse_q`]. Returns how many groups it
+    /// read. `far`: whether what comes next is sent for into L2.
     fn gemv_quantized(
         y: &mut [f32], x: &[i16], x_scale: &[f32], active: Option<Active<'_>>, w: Quantized<'_>, far: bool
     ) -> usize = quantized::gemv::gemv_q
@@ -161,9 +162,9 @@ macro_rules! table {
     )*})*) => {
         /// One instruction set's operations.
         ///
-        /// To call an entry is unsafe for two reasons: the CPU must have the instruction set, and the shapes must fit each
-        /// other. [`Kernels`](crate::Kernels) shows both: it is made only after the CPU was asked, and its methods assert
-        /// the shapes.
+        /// To call an entry is unsafe for two reasons: the CPU must have the instruction set, and the shapes must fit
+        /// each other. [`Kernels`](crate::Kernels) shows both: it is made only after the CPU was asked, and its methods
+        /// assert the shapes.
         pub(crate) struct Table {
             pub isa: crate::Isa,
             $($(pub $name: unsafe fn($($type),*) $(-> $result)?,)*)*

@@ -3,14 +3,15 @@
 //! [`QUANT_GROUP`] input channels share a scale for each output: `w[k, c] = scale[g, c]·q[k, c] + min[g, c]` with
 //! `g = k / 32` (`formats/` has them one by one).
 //!
-//! Activations are rounded to whole numbers too, a scale for each group of channels: `x[k] ≈ scale[g]·whole[k]`, of 8 bits
-//! ([`NARROW`] at most), but of 15 ([`WIDE`]) in groups that hold an outlier of their token. Sums within a group are then
-//! whole numbers, the same in any order, and fit an i32: 32 · 2^14 · 2^7 = 2^26. So it is all the same how a product takes
-//! the numbers: as they are, or as two limbs of 8 bits, `128·high + low`. Across groups sums are one chain in ascending
-//! order:
+//! Activations are rounded to whole numbers too, a scale for each group of channels: `x[k] ≈ scale[g]·whole[k]`, of 8
+//! bits ([`NARROW`] at most), but of 15 ([`WIDE`]) in groups that hold an outlier of their token. Sums within a group
+//! are then whole numbers, the same in any order, and fit an i32: 32 · 2^14 · 2^7 = 2^26. So it is all the same how a
+//! product takes the numbers: as they are, or as two limbs of 8 bits, `128·high + low`. Across groups sums are one
+//! chain in ascending order:
 //!
 //! ```text
-//! y = fma(x_scale[g]·scale[g, c], Σ_k whole[k]·q[k, c], y);   with a minimum:   y = fma(min[g, c], x_scale[g]·Σ_k whole[k], y)
+//! y = fma(x_scale[g]·scale[g, c], Σ_k whole[k]·q[k, c], y)
+//! y = fma(min[g, c], x_scale[g]·Σ_k whole[k], y)              where there is a minimum
 //! ```
 
 use std::ops::Range;
@@ -228,7 +229,8 @@ impl<'a> QuantizedRows<'a> {
     }
 }
 
-/// Activations in whole numbers: `[rows, cols]`, and for each row a scale for every 32 columns. `cols` is a multiple of 32.
+/// Activations in whole numbers: `[rows, cols]`, and for each row a scale for every 32 columns. `cols` is a multiple of
+/// 32.
 #[derive(Clone, Copy, Debug)]
 pub struct QuantizedRef<'a> {
     whole: &'a [i16],

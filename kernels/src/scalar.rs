@@ -34,8 +34,8 @@ fn f16_to_f32(bits: u16) -> f32 {
     if bits >> 15 == 0 { size } else { -size }
 }
 
-/// The nearest: so many steps of `2^(exponent - 10)`, of `2^-24` below `2^-14`, ties to even. From half a step above the
-/// largest on it is an infinity.
+/// The nearest: so many steps of `2^(exponent - 10)`, of `2^-24` below `2^-14`, ties to even. From half a step above
+/// the largest on it is an infinity.
 fn f32_to_f16(value: f32) -> u16 {
     let size = value.abs();
     let exponent = ((size.to_bits() >> 23) as i32 - 127).max(-14);

@@ -1,7 +1,8 @@
 //! A rough copy of a matrix in row form, at little more than 4 bits a number, and the input that meets it.
 //!
-//! It serves to find the few rows whose products can be large, without reading the matrix itself. Of the columns a few are
-//! "hot": those in which inputs are largest. They have 8 bits, the others 4, with a step for every [`SCREEN_GROUP`] of them:
+//! It serves to find the few rows whose products can be large, without reading the matrix itself. Of the columns a few
+//! are "hot": those in which inputs are largest. They have 8 bits, the others 4, with a step for every [`SCREEN_GROUP`]
+//! of them:
 //!
 //! ```text
 //! y = scale[n, 0]·x_scale[0]·Σ_hot q·x  +  scale[n, 1]·x_scale[1]·Σ_g step[n, g]·Σ_{cold in g} (q − 8)·x
@@ -20,8 +21,8 @@ pub const SCREEN_HOT: usize = 32;
 
 /// The rough rows.
 ///
-/// A row is its steps (`cold / 32` of i8), its hot numbers (`hot` of i8), then its cold ones (`cold / 2` bytes): of a block
-/// of 64 byte `i` holds number `i` in its low bits and number `32 + i` in its high ones.
+/// A row is its steps (`cold / 32` of i8), its hot numbers (`hot` of i8), then its cold ones (`cold / 2` bytes): of a
+/// block of 64 byte `i` holds number `i` in its low bits and number `32 + i` in its high ones.
 #[derive(Clone, Copy, Debug)]
 pub struct ScreenRows<'a> {
     data: &'a [u8],
@@ -38,8 +39,8 @@ impl<'a> ScreenRows<'a> {
         cold / SCREEN_GROUP + hot + cold / 2
     }
 
-    /// `scale [rows, 2]`: of the hot columns and of the cold ones. `None` if a slice is not exactly as long as the shape
-    /// says, or if `hot` is no multiple of 32 or `cold` none of 64.
+    /// `scale [rows, 2]`: of the hot columns and of the cold ones. `None` if a slice is not exactly as long as the
+    /// shape says, or if `hot` is no multiple of 32 or `cold` none of 64.
     pub fn new(data: &'a [u8], scale: &'a [f32], rows: usize, hot: usize, cold: usize) -> Option<Self> {
         let fits = cold.is_multiple_of(SCREEN_BLOCK)
             && hot.is_multiple_of(SCREEN_HOT)
@@ -81,8 +82,8 @@ impl<'a> ScreenRows<'a> {
 pub struct ScreenInput<'a> {
     hot: &'a [i16],
     cold: &'a [i8],
-    /// `-8·Σ x` of each group of cold columns, then zeros: times the steps, what makes numbers from -8 to 7 of those from
-    /// 0 to 15.
+    /// `-8·Σ x` of each group of cold columns, then zeros: times the steps, what makes numbers from -8 to 7 of those
+    /// from 0 to 15.
     eights: &'a [i16],
     scale: [f32; 2],
 }
@@ -93,8 +94,8 @@ impl<'a> ScreenInput<'a> {
         (cold / SCREEN_GROUP).next_multiple_of(SCREEN_HOT)
     }
 
-    /// `x ≈ scale[0]·hot` and `scale[1]·cold`; `eights` is [scratch](ScreenInput::scratch). `None` if it has another length,
-    /// or if there are other than whole blocks of cold columns, or of hot ones other than multiples of 32.
+    /// `x ≈ scale[0]·hot` and `scale[1]·cold`; `eights` is [scratch](ScreenInput::scratch). `None` if it has another
+    /// length, or if there are other than whole blocks of cold columns, or of hot ones other than multiples of 32.
     pub fn new(hot: &'a [i16], cold: &'a [i8], eights: &'a mut [i16], scale: [f32; 2]) -> Option<Self> {
         let whole = cold.len().is_multiple_of(SCREEN_BLOCK) && hot.len().is_multiple_of(SCREEN_HOT);
         if !whole || eights.len() != Self::scratch(cold.len()) {

@@ -1,8 +1,8 @@
 //! Checksums of a file's tensors and of its header: they find bits that have changed since it was packed.
 //!
-//! `__metadata__["rasp.xxh64"]` is `header:<16 digits>` and `;<tensor>:<16 digits>` for each tensor but the padding: XXH64
-//! with seed 0, in hexadecimal. The header's is that of its bytes, from the first brace to the last blank, with zeros for
-//! the digits of its own.
+//! `__metadata__["rasp.xxh64"]` is `header:<16 digits>` and `;<tensor>:<16 digits>` for each tensor but the padding:
+//! XXH64 with seed 0, in hexadecimal. The header's is that of its bytes, from the first brace to the last blank, with
+//! zeros for the digits of its own.
 
 use super::File;
 use crate::hash::{Xxh64, xxh64};
@@ -13,7 +13,8 @@ pub(super) const KEY: &str = "rasp.xxh64";
 const HEADER: &str = "header";
 const DIGITS: usize = 16;
 
-/// The list before anything is known: all zeros. `None` if a name has a sign of the list's own, or one that JSON escapes.
+/// The list before anything is known: all zeros. `None` if a name has a sign of the list's own, or one that JSON
+/// escapes.
 pub(super) fn blank<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut list = format!("{HEADER}:{:0DIGITS$}", 0);
     for name in names {
@@ -25,37 +26,40 @@ pub(super) fn blank<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> 
     Some(list)
 }
 
+/// Where in a header that has this list the digits of its own checksum begin, whatever they are.
+fn place(header: &[u8], list: &str) -> Option<usize> {
+    let own = list.as_bytes().get(..HEADER.len() + 1 + DIGITS)?;
+    let key = [b"\"", KEY.as_bytes(), b"\":\"", own].concat();
+    let found = header.windows(key.len()).position(|window| window == key)?;
+    Some(found + key.len() - DIGITS)
+}
+
 /// Checksums in the making, while a file is written.
-#[derive(Default)]
 pub(super) struct Sums {
     /// The header as it was written, with a blank list at the place.
     header: Vec<u8>,
-    /// Where in the header the digits of the next tensor begin.
-    place: usize,
     /// Where the digits of the header's own begin.
     own: usize,
+    /// Where the digits of the next tensor begin.
+    next: usize,
+    /// Of the tensor in hand.
     hash: Option<Xxh64>,
 }
 
 impl Sums {
     /// For a header that has this list.
     pub fn new(header: &[u8], list: &str) -> Result<Sums> {
-        let key = format!("\"{KEY}\":\"");
-        let found = header.windows(key.len()).position(|window| window == key.as_bytes());
-        let start = found.map(|at| at + key.len()).filter(|&at| header[at..].starts_with(list.as_bytes()));
-        let start =
-            start.ok_or_else(|| Error::new(Status::Internal, "the header's checksums are not where they belong"))?;
-        let own = start + HEADER.len() + 1;
-        Ok(Sums { header: header.to_vec(), place: own + DIGITS, own, hash: None })
+        let own = place(header, list);
+        let own =
+            own.ok_or_else(|| Error::new(Status::Internal, "the header's checksums are not where they belong"))?;
+        Ok(Sums { header: header.to_vec(), own, next: own + DIGITS, hash: None })
     }
 
     /// A tensor of this name begins.
     pub fn begin(&mut self, name: &str) {
         self.end();
-        if self.own > 0 {
-            self.place += name.len() + 2;
-            self.hash = Some(Xxh64::new(0));
-        }
+        self.next += name.len() + 2;
+        self.hash = Some(Xxh64::new(0));
     }
 
     /// Bytes of the tensor in hand.
@@ -66,10 +70,10 @@ impl Sums {
     }
 
     /// The tensor in hand is whole.
-    pub fn end(&mut self) {
+    fn end(&mut self) {
         if let Some(hash) = self.hash.take() {
-            self.put(self.place, hash.finish());
-            self.place += DIGITS;
+            self.put(self.next, hash.finish());
+            self.next += DIGITS;
         }
     }
 
@@ -80,13 +84,11 @@ impl Sums {
         }
     }
 
-    /// The header with all checksums; nothing if there are none.
+    /// The header with all checksums.
     pub fn header(mut self) -> Vec<u8> {
         self.end();
-        if self.own > 0 {
-            let hash = xxh64(&self.header, 0);
-            self.put(self.own, hash);
-        }
+        let hash = xxh64(&self.header, 0);
+        self.put(self.own, hash);
         self.header
     }
 }
@@ -97,8 +99,8 @@ impl File {
         self.metadata(KEY).is_some()
     }
 
-    /// Reads all tensors and the header and compares them with their checksums. False if the file has none: those packed
-    /// before there were any.
+    /// Reads all tensors and the header and compares them with their checksums. False if the file has none: those
+    /// packed before there were any.
     pub fn verify(&self) -> Result<bool> {
         let Some(list) = self.metadata(KEY) else { return Ok(false) };
         let damaged = |what: &str, found: u64, expected: u64| {
@@ -140,10 +142,10 @@ impl File {
 
     /// The hash of the header with zeros for the digits of its own.
     fn header_hash(&self, list: &str) -> Result<u64> {
-        let lost = || Error::new(Status::BadFile, "the header is damaged: its checksums are not where they belong");
         let header = self.header();
-        let own = [list.as_bytes().get(..HEADER.len() + 1 + DIGITS).ok_or_else(lost)?].concat();
-        let at = header.windows(own.len()).position(|window| window == own).ok_or_else(lost)? + HEADER.len() + 1;
+        let at = place(header, list).ok_or_else(|| {
+            Error::new(Status::BadFile, "the header is damaged: its checksums are not where they belong")
+        })?;
         let mut hash = Xxh64::new(0);
         hash.update(&header[..at]);
         hash.update(&[b'0'; DIGITS]);

@@ -1,6 +1,7 @@
 //! The header of a safetensors file, read without trusting it.
 
-use crate::{Error, Result, Status};
+use crate::Result;
+use crate::error::bad_file;
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use serde::de::{Error as _, SeqAccess, Visitor};
@@ -54,10 +55,6 @@ impl<'de> Deserialize<'de> for Dimensions {
     }
 }
 
-fn bad(message: impl Into<crate::error::Message>) -> Error {
-    Error::new(Status::BadFile, message)
-}
-
 /// The byte at which tensor data starts, and the header. Every tensor lies inside `bytes`, tensors follow each other
 /// without gaps to the end, and sizes fit shapes.
 ///
@@ -65,7 +62,7 @@ fn bad(message: impl Into<crate::error::Message>) -> Error {
 /// ones overflow (0.8); and "truncated" is a message worth giving with a tensor's name. So ends are compared first.
 pub fn read_header(bytes: &[u8]) -> Result<(usize, Metadata)> {
     let truncated =
-        |detail: std::fmt::Arguments<'_>| bad(format_args!("{detail}; not a safetensors file, or truncated"));
+        |detail: std::fmt::Arguments<'_>| bad_file(format_args!("{detail}; not a safetensors file, or truncated"));
     let Some(claimed) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
         return Err(truncated(format_args!("{} bytes are too few for a header", bytes.len())));
     };
@@ -74,27 +71,35 @@ pub fn read_header(bytes: &[u8]) -> Result<(usize, Metadata)> {
         return Err(truncated(format_args!("the header claims {claimed} bytes, {room} follow")));
     };
     if header_len > MAX_HEADER_BYTES {
-        return Err(bad(format_args!("the header has {header_len} bytes; {MAX_HEADER_BYTES} are the most")));
+        return Err(bad_file(format_args!("the header has {header_len} bytes; {MAX_HEADER_BYTES} are the most")));
     }
     crate::reserve::more(RESERVE_A_BYTE * header_len)?;
     let ends: HashMap<String, Ends> = serde_json::from_slice(&bytes[8..8 + header_len])
-        .map_err(|e| bad(format_args!("the header is not that of a safetensors file: {e}")))?;
+        .map_err(|e| bad_file(format_args!("the header is not that of a safetensors file: {e}")))?;
     let data_len = (room - header_len) as u64;
     let beyond = ends.iter().filter_map(|(name, ends)| Some((name, ends.data_offsets?)));
     // The least name, so that the same file always gives the same message.
     if let Some((name, (start, end))) = beyond.filter(|(_, (start, end))| *start.max(end) > data_len).min() {
-        return Err(bad(format_args!(
+        return Err(bad_file(format_args!(
             "tensor {name}: its bytes {start} to {end} lie beyond the {data_len} there are; the file is truncated"
         )));
     }
     let (_, metadata) =
-        SafeTensors::read_metadata(bytes).map_err(|e| bad(format_args!("the header is not valid: {e}")))?;
+        SafeTensors::read_metadata(bytes).map_err(|e| bad_file(format_args!("the header is not valid: {e}")))?;
     Ok((8 + header_len, metadata))
+}
+
+/// Where the header of a file ends that has passed [`read_header`]. Within its bytes even if somebody has overwritten
+/// them since.
+pub(crate) fn header_end(bytes: &[u8]) -> usize {
+    let length = bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length));
+    usize::try_from(length).unwrap_or(usize::MAX).saturating_add(8).min(bytes.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Status;
 
     fn file(header: &str, data: usize) -> Vec<u8> {
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();

@@ -16,6 +16,7 @@ pub use blocks::{BLOCKS, block, channel_rows};
 pub(crate) use bytes::open_file;
 pub use bytes::{Bytes, Plain, View};
 pub use config::{Config, LinearShape};
+pub(crate) use header::header_end;
 pub use header::{MAX_HEADER_BYTES, read_header};
 pub use reader::File;
 pub use recipe::{Allocation, LinearRecipe, Recipe, ScoreKind};

@@ -1,6 +1,7 @@
 //! Opening a `.rasp` file: the safetensors header, checked once.
 
-use super::{Bytes, Dtype, FORMAT_VERSIONS, Plain, View, key, read_header};
+use super::{Bytes, Dtype, FORMAT_VERSIONS, Plain, View, header_end, key, read_header};
+use crate::error::bad_file;
 use crate::{Error, Result, Status};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -22,12 +23,9 @@ struct Entry {
     end: usize,
 }
 
-fn bad(message: impl Into<crate::error::Message>) -> Error {
-    Error::new(Status::BadFile, message)
-}
-
 impl File {
-    /// Reads the header. Fails on anything that is not a complete `.rasp` file of this version.
+    /// Reads the header. Fails on anything that is no safetensors file, on one that was cut short, and on one that is
+    /// not of [`FORMAT_VERSIONS`]. What its tensors and metadata are is asked of each when it is read.
     pub fn open(bytes: Arc<Bytes>) -> Result<File> {
         let (data_start, header) = read_header(&bytes)?;
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -40,7 +38,7 @@ impl File {
                 ));
             }
             _ => {
-                return Err(bad("a safetensors file, but not a packed one: `rasp pack` makes .rasp files"));
+                return Err(bad_file("a safetensors file, but not a packed one: `rasp pack` makes .rasp files"));
             }
         }
         let mut tensors = HashMap::new();
@@ -64,8 +62,7 @@ impl File {
 
     /// The bytes of the header.
     pub(super) fn header(&self) -> &[u8] {
-        let len = self.bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length) as usize);
-        self.bytes.get(8..8 + len).unwrap_or_default()
+        self.bytes.get(8..header_end(&self.bytes)).unwrap_or_default()
     }
 
     /// A metadata string.
@@ -75,12 +72,12 @@ impl File {
 
     /// A metadata string that must be there.
     pub fn needed(&self, key: &str) -> Result<&str> {
-        self.metadata(key).ok_or_else(|| bad(format!("metadata {key} is missing")))
+        self.metadata(key).ok_or_else(|| bad_file(format!("metadata {key} is missing")))
     }
 
     /// A metadata string that must be there and hold JSON of `T`.
     pub fn json<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
-        serde_json::from_str(self.needed(key)?).map_err(|e| bad(format!("metadata {key}: {e}")))
+        serde_json::from_str(self.needed(key)?).map_err(|e| bad_file(format!("metadata {key}: {e}")))
     }
 
     /// Names, dtypes and shapes of all tensors, padding included, in no order.
@@ -100,7 +97,7 @@ impl File {
     }
 
     fn entry(&self, name: &str) -> Result<&Entry> {
-        self.tensors.get(name).ok_or_else(|| bad(format!("tensor {name} is missing")))
+        self.tensors.get(name).ok_or_else(|| bad_file(format!("tensor {name} is missing")))
     }
 
     /// The bytes of a tensor that must be there, whatever it holds.
@@ -118,7 +115,7 @@ impl File {
     pub fn view<T: Plain>(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<View<T>> {
         let entry = self.entry(name)?;
         if entry.dtype != dtype || entry.shape != shape {
-            return Err(bad(format!(
+            return Err(bad_file(format!(
                 "tensor {name} is {:?} {:?}, expected {dtype:?} {shape:?}",
                 entry.dtype, entry.shape
             )));
@@ -126,7 +123,7 @@ impl File {
         debug_assert_eq!(dtype.bitsize(), 8 * size_of::<T>());
         let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         len.and_then(|len| View::new(&self.bytes, entry.start, len))
-            .ok_or_else(|| bad(format!("tensor {name} does not lie aligned inside the file")))
+            .ok_or_else(|| bad_file(format!("tensor {name} does not lie aligned inside the file")))
     }
 
     /// An `F32` tensor whose every element must be finite.

@@ -44,8 +44,8 @@ pub struct Recipe {
     /// The sparsity that a session starts with; 0 is dense.
     #[serde(default)]
     pub default_sparsity: f32,
-    /// By how much each rung's perplexity was above the dense model's on held-back calibration text, every token sparse:
-    /// 0.02 is 2%. Empty if it was not measured.
+    /// By how much each rung's perplexity was above the dense model's on held-back calibration text, every token
+    /// sparse: 0.02 is 2%. Empty if it was not measured.
     #[serde(default)]
     pub loss: Vec<f32>,
     /// Positions at the beginning of a context whose tokens pass densely at any sparsity. Models keep an attention sink

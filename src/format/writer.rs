@@ -52,7 +52,8 @@ pub struct Writer {
     current: String,
     /// Bytes written so far, the header's included (it ends on the alignment as well).
     position: usize,
-    sums: Sums,
+    /// None where the names cannot be listed.
+    sums: Option<Sums>,
 }
 
 impl Writer {
@@ -91,7 +92,7 @@ impl Writer {
         let mut header = serde_json::to_vec(&header).map_err(|e| Error::new(Status::Internal, e.to_string()))?;
         header.resize((8 + header.len()).next_multiple_of(TENSOR_ALIGNMENT) - 8, b' ');
 
-        let sums = list.map_or(Ok(Sums::default()), |list| Sums::new(&header, &list))?;
+        let sums = list.map(|list| Sums::new(&header, &list)).transpose()?;
         let mut name = target.file_name().unwrap_or_default().to_os_string();
         if name.is_empty() {
             return Err(Error::new(Status::InvalidArgument, format!("{} names no file", target.display())));
@@ -134,7 +135,9 @@ impl Writer {
         self.end_tensor()?;
         match self.pending.next() {
             Some((spec, size)) if spec.name == name => {
-                self.sums.begin(name);
+                if let Some(sums) = &mut self.sums {
+                    sums.begin(name);
+                }
                 self.current = spec.name;
                 self.owed = size;
                 Ok(())
@@ -151,7 +154,9 @@ impl Writer {
         self.owed = self.owed.checked_sub(bytes.len()).ok_or_else(|| {
             Error::new(Status::InvalidState, format!("more bytes than announced for {}", self.current))
         })?;
-        self.sums.update(bytes);
+        if let Some(sums) = &mut self.sums {
+            sums.update(bytes);
+        }
         self.put(bytes)
     }
 
@@ -180,10 +185,12 @@ impl Writer {
             return Err(Error::new(Status::InvalidState, format!("{} was never written", spec.name)));
         }
         let Some(buffered) = self.file.take() else { return Ok(()) };
-        let header = std::mem::take(&mut self.sums).header();
+        let header = self.sums.take().map(Sums::header);
         let whole = buffered.into_inner().map_err(|e| e.into_error()).and_then(|mut file| {
-            file.seek(SeekFrom::Start(size_of::<u64>() as u64))?;
-            file.write_all(&header)?;
+            if let Some(header) = header {
+                file.seek(SeekFrom::Start(size_of::<u64>() as u64))?;
+                file.write_all(&header)?;
+            }
             Ok(file)
         });
         let synced = whole.and_then(|file| file.sync_all());

@@ -31,7 +31,7 @@ pub struct LoadOptions {
     /// ([`Status::Unsupported`]).
     pub large_pages: bool,
     /// Computes with this instruction set. `None`: what `RASP_ISA` names (`scalar`, `avx2`, `avx_vnni`, `avx512`,
-    /// `avx512_vnni`, `neon`, `neon_dotprod`), else the best
+    /// `avx512_vnni`, `neon`, `neon_dotprod`, `neon_i8mm`), else the best
     /// the processor has.
     pub isa: Option<Isa>,
     /// Hears of what is found and chosen, and of sessions that come and go. Nothing is printed either way.

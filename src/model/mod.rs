@@ -21,7 +21,7 @@ pub(crate) use rows::{Rows, RowsRef};
 pub(crate) use shortlist::{Rounded, Shortlist, input as shortlist_input};
 pub use weight_type::{FloatType, WeightType};
 
-use crate::format::{Bytes, Config, Recipe, View};
+use crate::format::{Bytes, Config, Recipe, View, header_end};
 use crate::hash::xxh64;
 use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
@@ -281,8 +281,7 @@ impl Model {
         const SAMPLE: usize = 64;
         *self.fingerprint.get_or_init(|| {
             let bytes = &**self.bytes;
-            let header = bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length) as usize);
-            let (header, data) = bytes.split_at((8 + header).min(bytes.len()));
+            let (header, data) = bytes.split_at(header_end(bytes));
             let step = (data.len() / SAMPLES).max(1);
             let samples = data.chunks(step).map(|part| &part[..part.len().min(SAMPLE)]);
             samples.fold(xxh64(header, bytes.len() as u64), |hash, sample| xxh64(sample, hash))

@@ -12,8 +12,8 @@ impl Model {
         self.embed(token, position, y);
     }
 
-    /// What the head takes of a residual stream after the last block, into `y`: `[hidden]`. Panics if either has another
-    /// length.
+    /// What the head takes of a residual stream after the last block, into `y`: `[hidden]`. Panics if either has
+    /// another length.
     pub fn final_normed(&self, x: &[f32], y: &mut [f32]) {
         self.final_norm().apply(self.kernels(), y, x, 0..x.len());
     }
@@ -23,8 +23,8 @@ impl Model {
         self.lm_head().widen(self.kernels(), token as usize, y);
     }
 
-    /// The weights of input channel `channel` of a group of this model, into `y`: `[output]`; of `R` where a linear has a
-    /// low rank, else of `W`. Panics if there is no such channel, or `y` has another length.
+    /// The weights of input channel `channel` of a group of this model, into `y`: `[output]`; of `R` where a linear has
+    /// a low rank, else of `W`. Panics if there is no such channel, or `y` has another length.
     pub fn channel_values(&self, group: &Group, channel: usize, y: &mut [f32]) {
         let block = (0..BLOCKS).find(|&block| group.block(block).contains(&channel));
         let block = block.expect("a channel of the group");

@@ -1,5 +1,5 @@
-//! How the weights of a file are stored: which of the formats (`rasp_kernels::formats`) it has, and what that means for its
-//! tensors.
+//! How the weights of a file are stored: which of the formats (`rasp_kernels::formats`) it has, and what that means for
+//! its tensors.
 
 use crate::format::{Dtype, File};
 use crate::{Error, Result, Status};

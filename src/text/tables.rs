@@ -1,15 +1,12 @@
 //! The vocabulary and the merges, in place in the file, checked once.
 
 use super::layout::{MAX_TOKEN_BYTES, NONE, PROBES, hash_bytes, hash_pair, kind, tensor};
+use crate::Result;
+pub(super) use crate::error::bad_file as bad;
 use crate::format::{Dtype, File, Plain, View};
-use crate::{Error, Result, Status};
 
 /// More tokens than any model has.
 const MAX_VOCAB: usize = 1 << 24;
-
-pub(super) fn bad(message: impl Into<crate::error::Message>) -> Error {
-    Error::new(Status::BadFile, message)
-}
 
 /// A tensor of one dimension and any length.
 pub(super) fn vector<T: Plain>(file: &File, name: &str, dtype: Dtype) -> Result<View<T>> {

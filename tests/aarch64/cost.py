@@ -6,7 +6,8 @@
 LIBRASP.so is the aarch64 library, not stripped (target/aarch64/aarch64-unknown-linux-gnu/release/librasp.so after
 `make test-aarch64`). Of each kernel the innermost loop is taken that reads the most weights, and llvm-mca says how many
 cycles one turn of it takes if all that it reads lies in L1. Bytes of weights a turn over cycles, times the clock, is what
-the core could eat; where memory gives less, memory is the bound. --tables prints the tables of docs/cross.md.
+the core could eat; where memory gives less, memory is the bound. --tables prints the tables of docs/cross.md. Products of
+several tokens with weights in whole numbers are bound by arithmetic: of those it says how many a cycle are done.
 
 Wants llvm-objdump and llvm-mca with a model of the Neoverse N1 (LLVM 16 or newer; Debian 12: apt-get install llvm-19).
 """
@@ -26,6 +27,14 @@ KERNELS = [
     ("dot_rows, bf16", "dot_rows", r"\bu?shll2?\b.*\.4s", 8),
     # Eight products of numbers of 4 bits.
     ("screen", "dot_rows_screen", r"\bsm(ull|lal)2?\s+v\d+\.8h", 4),
+]
+
+# Several tokens, weights in whole numbers: level of the instruction set, the entry point's module and name, what multiplies
+# and how many products that is, and the models of cores that have it (the Neoverse N2 is the Cortex-A710's core).
+TOKENS = [
+    ("neon", "4neon", r"\bsm(ull|lal)2?\s+v\d+\.8h", 8, ["cortex-a72", "neoverse-n1"]),
+    ("neon_dotprod", "3dot", r"\bsdot\b", 16, ["neoverse-n1", "neoverse-n2"]),
+    ("neon_i8mm", "4i8mm", r"\bsmmla\b", 32, ["neoverse-n2"]),
 ]
 
 # Processor: what llvm-mca is asked for. It has one model for Cortex-A57 and Cortex-A72, and uses that one for cortex-a76
@@ -57,15 +66,15 @@ def run(*command, text=None):
     return subprocess.run(command, input=text, check=True, capture_output=True, text=True).stdout
 
 
-def function(library, kernel):
-    """The instructions of a kernel's NEON entry: (address, text), in order."""
+def function(library, kernel, module="4neon"):
+    """The instructions of a kernel's entry: (address, text), in order."""
     symbols = run(tool("llvm-nm"), "--defined-only", library)
     # Mangled: the module's name, then the function's with its length before it.
-    wanted = re.compile(rf"\b(\S*rasp_kernels\S*4neon{len(kernel)}{kernel}(?:17h|E|$)\S*)$", re.M)
+    wanted = re.compile(rf"\b(\S*rasp_kernels\S*{module}{len(kernel)}{kernel}(?:17h|E|$)\S*)$", re.M)
     names = wanted.findall(symbols)
     if len(names) != 1:
         raise SystemExit(f"{kernel}: {len(names)} symbols; was the library stripped?")
-    code = run(tool("llvm-objdump"), "-d", "--no-show-raw-insn", f"--disassemble-symbols={names[0]}", library)
+    code = run(tool("llvm-objdump"), "-d", "--mattr=+all", "--no-show-raw-insn", f"--disassemble-symbols={names[0]}", library)
     lines = re.findall(r"^ *([0-9a-f]+):\s+(\S.*)$", code, re.M)
     return [(int(address, 16), re.sub(r"\s*//.*| <.*>", "", text)) for address, text in lines]
 
@@ -81,6 +90,16 @@ def innermost_loops(code):
                 loops.append((index[target], i))
     inside = lambda a, b: a != b and a[0] <= b[0] and b[1] <= a[1]
     return [[text for _, text in code[a : b + 1]] for a, b in loops if not any(inside((a, b), other) for other in loops)]
+
+
+def products(library):
+    """Level: (instructions, products, {cpu: cycles}) of the loop with most products."""
+    found = {}
+    for level, module, multiplies, size, cpus in TOKENS:
+        count = lambda loop: size * sum(bool(re.search(multiplies, text)) for text in loop)
+        loop = max(innermost_loops(function(library, "gemm_quantized", module)), key=count)
+        found[level] = (len(loop), count(loop), {cpu: mca(loop, cpu)[0] for cpu in cpus})
+    return found
 
 
 def mca(loop, cpu):
@@ -133,6 +152,12 @@ def main():
     for name, (count, weights, cycles) in found.items():
         print(f"| {name} | {count} | {weights} | {count / weights:.2f} |", end="")
         print("".join(f" {cycles[cpu][0] / weights:.3f} |" for cpu in cpus))
+
+    print("\n| several tokens, whole numbers | instructions a turn | products a turn | products a cycle |")
+    print("| --- | --- | --- | --- |")
+    for level, (count, total, cycles) in products(args.library).items():
+        each = ", ".join(f"{total / turn:.1f} (model {cpu})" for cpu, turn in cycles.items())
+        print(f"| {level} | {count} | {total} | {each} |")
 
     if not args.tables:
         return

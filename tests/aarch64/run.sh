@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds everything for aarch64 and runs it under qemu, on a Debian x86-64 machine: the kernels on two processors, the C
+# Builds everything for aarch64 and runs it under qemu, on a Debian x86-64 machine: the kernels on three processors, the C
 # API on the real model, and a C program whose text must be this machine's.
 #
 #     tests/aarch64/run.sh MODEL.rasp HELLO      HELLO: examples-c/hello.c, built for this machine
@@ -31,8 +31,8 @@ echo "== build"
 # shellcheck disable=SC2086 # several words
 cargo build --release ${PACKAGES:--p librasp} --target $triple
 
-echo "== kernels on a Cortex-A53, the oldest of its kind, and on a processor with everything"
-for cpu in cortex-a53 max; do
+echo "== kernels on a Cortex-A53, the oldest of its kind, on a Cortex-A76, which has dotprod, and on a processor with everything"
+for cpu in cortex-a53 cortex-a76 max; do
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -cpu $cpu" \
         cargo test --release -p rasp-kernels --target $triple
 done

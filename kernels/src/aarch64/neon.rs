@@ -1,8 +1,8 @@
 //! NEON, as every ARMv8.0 core for applications has it: 4 lanes, 32 registers.
 //!
-//! With `sdot` (ARMv8.2) where the CPU has it, for weights in whole numbers. Instructions for bf16 (`bfdot`, `bfmmla`) are not
-//! used: they round sums otherwise than a chain of fused multiply-adds does, so that the bits would differ from every other
-//! machine's.
+//! With `sdot` and `smmla` (ARMv8.2 and ARMv8.6) where the CPU has them, for weights in whole numbers. Instructions for
+//! bf16 (`bfdot`, `bfmmla`) are not used: they round sums otherwise than a chain of fused multiply-adds does, so that
+//! the bits would differ from every other machine's.
 
 use std::arch::{aarch64::*, asm};
 
@@ -11,17 +11,17 @@ use crate::{
     exp::MAGIC,
     formats::q4s::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     operations::{Table, entry_points, operations, table_of, types::*},
-    vector::Simd,
+    vector::{Quads, Simd},
 };
 
 /// Proof that the CPU has NEON.
 ///
-/// `DOT`: and `sdot` (ARMv8.2's `dotprod`).
+/// `DOT`: and `sdot` (ARMv8.2's `dotprod`). `MATRIX`: and `smmla` (ARMv8.6's `i8mm`).
 #[derive(Clone, Copy)]
-pub(crate) struct Neon<const DOT: bool>(());
+pub(crate) struct Neon<const DOT: bool, const MATRIX: bool>(());
 
 // Safe to call where the features are enabled, and nowhere else: hence the proof.
-impl Neon<false> {
+impl Neon<false, false> {
     #[inline]
     #[target_feature(enable = "neon")]
     fn here() -> Self {
@@ -29,7 +29,7 @@ impl Neon<false> {
     }
 }
 
-impl Neon<true> {
+impl Neon<true, false> {
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
     pub(super) fn here() -> Self {
@@ -37,7 +37,15 @@ impl Neon<true> {
     }
 }
 
-impl<const DOT: bool> Neon<DOT> {
+impl Neon<true, true> {
+    #[inline]
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+    pub(super) fn here() -> Self {
+        Neon(())
+    }
+}
+
+impl<const DOT: bool, const MATRIX: bool> Neon<DOT, MATRIX> {
     /// `sdot`: four products of i8 added to each lane. The intrinsic is not stable yet.
     ///
     /// # Safety
@@ -48,6 +56,22 @@ impl<const DOT: bool> Neon<DOT> {
         // SAFETY: by contract; the instruction touches registers alone.
         unsafe {
             asm!(".arch_extension dotprod", "sdot {sums:v}.4s, {w:v}.16b, {x:v}.16b", sums = inout(vreg) sums,
+                 w = in(vreg) w, x = in(vreg) x, options(pure, nomem, nostack, preserves_flags));
+        }
+        sums
+    }
+
+    /// `smmla`: adds to lane `2i + j` the eight products of `w`'s half `i` with `x`'s half `j`, all i8. The intrinsic
+    /// is not stable yet.
+    ///
+    /// # Safety
+    /// `MATRIX`: then self is the proof that the CPU has the instruction.
+    #[inline(always)]
+    unsafe fn matrix(self, mut sums: int32x4_t, w: uint8x16_t, x: uint8x16_t) -> int32x4_t {
+        debug_assert!(MATRIX);
+        // SAFETY: by contract; the instruction touches registers alone.
+        unsafe {
+            asm!(".arch_extension i8mm", "smmla {sums:v}.4s, {w:v}.16b, {x:v}.16b", sums = inout(vreg) sums,
                  w = in(vreg) w, x = in(vreg) x, options(pure, nomem, nostack, preserves_flags));
         }
         sums
@@ -70,7 +94,7 @@ impl<const DOT: bool> Neon<DOT> {
 /// This instruction set's operations, for a CPU that has it.
 pub(crate) static TABLE: Table = OPERATIONS;
 pub(super) const OPERATIONS: Table = operations! { table_of Isa::Neon };
-operations! { entry_points Neon<false>, "neon" }
+operations! { entry_points Neon<false, false>, "neon" }
 
 /// For each set of lanes, their numbers, ascending, then zeros.
 static COMPRESS: [[u32; 4]; 16] = {
@@ -94,7 +118,7 @@ static LANE_BITS: [u32; 4] = [1, 2, 4, 8];
 
 // In every method `self` proves that the CPU has NEON, and the pointers are the caller's promise: that
 // is all that the intrinsics ask. None of them wants more than an element's alignment.
-impl<const DOT: bool> Simd for Neon<DOT> {
+impl<const DOT: bool, const MATRIX: bool> Simd for Neon<DOT, MATRIX> {
     type V = float32x4_t;
     type M = uint32x4_t;
     type I16 = int16x8_t;
@@ -108,7 +132,7 @@ impl<const DOT: bool> Simd for Neon<DOT> {
     const LANES: usize = 4;
     const ROWS: usize = 8;
     const MANY_REGISTERS: bool = true;
-    const TOKENS: [usize; 2] = [if DOT { 2 } else { 1 }, if DOT { 4 } else { 2 }];
+    const TOKENS: [usize; 2] = [if DOT { 4 } else { 2 }; 2];
 
     #[inline(always)]
     fn splat(self, value: f32) -> float32x4_t {
@@ -391,7 +415,7 @@ impl<const DOT: bool> Simd for Neon<DOT> {
         unsafe { vpaddq_s32(vpaddlq_s16(sums[0]), vpaddlq_s16(sums[1])) }
     }
     #[inline(always)]
-    fn zero8(self) -> [int32x4_t; 2] {
+    fn start8(self, _: i32) -> [int32x4_t; 2] {
         [self.zero_i32(); 2]
     }
     #[inline(always)]
@@ -411,6 +435,62 @@ impl<const DOT: bool> Simd for Neon<DOT> {
     fn sums8(self, sums: [int32x4_t; 2], _: i32) -> int32x4_t {
         // SAFETY: self is the proof.
         if DOT { sums[0] } else { unsafe { vpaddq_s32(sums[0], sums[1]) } }
+    }
+    // Eight channels of two columns side by side.
+    #[inline(always)]
+    fn paired(self, even: uint8x16_t, odd: uint8x16_t) -> [uint8x16_t; 2] {
+        if !MATRIX {
+            return [even, odd];
+        }
+        // SAFETY: self is the proof.
+        unsafe {
+            let (even, odd) = (vreinterpretq_u32_u8(even), vreinterpretq_u32_u8(odd));
+            [vreinterpretq_u8_u32(vzip1q_u32(even, odd)), vreinterpretq_u8_u32(vzip2q_u32(even, odd))]
+        }
+    }
+    #[inline(always)]
+    unsafe fn matrix_products<const T: usize>(
+        self,
+        quads: &Quads<Self>,
+        first: usize,
+        x: [&[i32; 8]; T],
+    ) -> Option<[[int32x4_t; 4]; T]> {
+        if !MATRIX {
+            return None;
+        }
+        // Of each pair of tokens, and of each pair of columns: the sums of both columns with both tokens. An odd token
+        // is paired with itself.
+        let mut sums = [[[self.zero_i32(); 2]; 4]; T];
+        let pairs = T.div_ceil(2);
+        for q in [0, 2, 4, 6] {
+            let mut both = [self.splat_quad(0); T];
+            for p in 0..pairs {
+                let eight = |x: &[i32; 8]| u64::from(x[q].cast_unsigned()) | u64::from(x[q + 1].cast_unsigned()) << 32;
+                let (even, odd) = (eight(x[2 * p]), eight(x[(2 * p + 1).min(T - 1)]));
+                // SAFETY: self is the proof.
+                both[p] = unsafe { vcombine_u8(vcreate_u8(even), vcreate_u8(odd)) };
+            }
+            for v in 0..4 {
+                for half in 0..2 {
+                    // SAFETY: the register is filled by contract; MATRIX.
+                    unsafe {
+                        let w = quads[q + half][first + v].assume_init();
+                        for p in 0..pairs {
+                            sums[p][v][half] = self.matrix(sums[p][v][half], w, both[p]);
+                        }
+                    }
+                }
+            }
+        }
+        let mut each = [[self.zero_i32(); 4]; T];
+        for t in 0..T {
+            for v in 0..4 {
+                let [a, b] = sums[t / 2][v];
+                // SAFETY: self is the proof.
+                each[t][v] = unsafe { if t % 2 == 0 { vuzp1q_s32(a, b) } else { vuzp2q_s32(a, b) } };
+            }
+        }
+        Some(each)
     }
     #[inline(always)]
     fn limbs(self, high: int32x4_t, low: int32x4_t) -> int32x4_t {

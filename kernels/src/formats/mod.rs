@@ -1,7 +1,7 @@
 //! The formats that weights are stored in, one file each: its name, what its bits mean and how they lie.
 //!
-//! Whoever reads, writes or names a format asks for its description here. One more is a file, an entry in [`QuantType`] (and
-//! in the library's `WeightType`), and what the kernels and the packer do with its numbers.
+//! Whoever reads, writes or names a format asks for its description here. One more is a file, an entry in [`QuantType`]
+//! (and in the library's `WeightType`), and what the kernels and the packer do with its numbers.
 
 pub mod bf16;
 pub mod f16;

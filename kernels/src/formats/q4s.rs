@@ -1,7 +1,7 @@
 //! q4s: 0 to 15, two in a byte as in q4, with a scale and a minimum that share 16 bits: 4.5 bits a weight.
 //!
-//! From the highest on, 5 bits of exponent and 5 of mantissa, without a sign, `scale = 2^(e - 20)·(1 + m / 32)`, then 6 of
-//! offset, `min = -scale·offset / 4`. All bits mean something finite, exactly.
+//! From the highest on, 5 bits of exponent and 5 of mantissa, without a sign, `scale = 2^(e - 20)·(1 + m / 32)`, then 6
+//! of offset, `min = -scale·offset / 4`. All bits mean something finite, exactly.
 
 use super::{BITS_SCALE, QuantFormat, q4};
 
@@ -24,8 +24,8 @@ pub fn scale_and_min(bits: u16) -> (f32, f32) {
     (scale, OFFSET_UNIT * scale * f32::from(bits & OFFSET_BITS))
 }
 
-/// The 16 bits whose scale is nearest to `scale`, no NaN, with an offset of 0 to 63 quarters. `None` if it lies beyond the
-/// largest.
+/// The 16 bits whose scale is nearest to `scale`, no NaN, with an offset of 0 to 63 quarters. `None` if it lies beyond
+/// the largest.
 pub fn with_scale_and_offset(scale: f32, offset: u16) -> Option<u16> {
     debug_assert!(offset <= OFFSET_BITS && !scale.is_nan());
     // Bits of positive floats ascend as they do: half of what is cut off rounds.
@@ -36,8 +36,8 @@ pub fn with_scale_and_offset(scale: f32, offset: u16) -> Option<u16> {
     Some(scale | offset)
 }
 
-/// Where offset and scale lie, what an offset of 1 is of the scale, and how far the scale's exponent is from an f32's place
-/// and from its bias.
+/// Where offset and scale lie, what an offset of 1 is of the scale, and how far the scale's exponent is from an f32's
+/// place and from its bias.
 pub(crate) const OFFSET_BITS: u16 = 0x3f;
 pub(crate) const OFFSET_UNIT: f32 = -0.25;
 pub(crate) const SCALE_BITS: u16 = !OFFSET_BITS;

@@ -2,12 +2,13 @@
 //!
 //! A function here is `#[inline(always)]` and generic over [`Simd`]; an instruction set's file
 //! instantiates it within a function that enables the set's features, which is where the compiler
-//! may use them ([`entry_points`](crate::operations)). Nothing here is called from anywhere else. A closure that calls operations of [`Simd`] is not
-//! given to the standard library (`array::from_fn`, `map`) where it is more than a line or two: one that is not
-//! inlined is compiled without the features, and each operation is a call (`tests/abi/check.py` looks for that).
+//! may use them ([`entry_points`](crate::operations)). Nothing here is called from anywhere else. A closure that calls
+//! operations of [`Simd`] is not given to the standard library (`array::from_fn`, `map`) where it is more than a line
+//! or two: one that is not inlined is compiled without the features, and each operation is a call (`tests/abi/check.py`
+//! looks for that).
 //!
-//! The functions are unsafe since they go through pointers: their shapes are those documented and
-//! asserted by [`Kernels`](crate::Kernels), whose method of the same name is the only caller.
+//! The functions are unsafe since they go through pointers: their shapes are those that the list of operations states,
+//! whose methods ([`Kernels`](crate::Kernels)) assert them before they call an entry point.
 
 // Registers are arrays here, several indexed by one counter whose bound is a constant.
 #![allow(clippy::needless_range_loop)]
@@ -29,7 +30,7 @@ mod simd;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod soft;
 
-pub(crate) use simd::Simd;
+pub(crate) use simd::{Quads, Simd};
 
 /// Lanes of every row-form sum, whatever the vectors of the machine.
 const LANES: usize = 32;

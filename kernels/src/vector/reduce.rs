@@ -58,7 +58,8 @@ fn inverse_rms(sum_of_squares: f32, n: usize, eps: f32) -> f32 {
     1.0 / (sum_of_squares / n as f32 + eps).sqrt()
 }
 
-/// The sum over `x` in the 32-lane order, each vector being put to its lane by `add`; the last one is filled up with `fill`.
+/// The sum over `x` in the 32-lane order, each vector being put to its lane by `add`; the last one is filled up with
+/// `fill`.
 ///
 /// # Safety
 /// `x` is valid for reading `len` elements.

@@ -79,8 +79,8 @@ unsafe fn products<S: Simd, const R: usize>(s: S, x: ScreenInput<'_>, w: [*const
             }
         }
     }
-    // Beyond the steps the row goes on for at least half a block, 32 bytes, so that vectors and chunks of them can be read
-    // to their ends, whatever they are: `eights` has zeros there.
+    // Beyond the steps the row goes on for at least half a block, 32 bytes, so that vectors and chunks of them can be
+    // read to their ends, whatever they are: `eights` has zeros there.
     for k in (0..steps_len).step_by(2 * S::LANES) {
         // SAFETY: as said; `eights` comes in whole vectors.
         unsafe {

@@ -1,5 +1,11 @@
 //! What an algorithm may ask of an instruction set.
 
+use std::mem::MaybeUninit;
+
+/// A group's quads of channels as many tokens meet them: of each so many registers of [`Simd::Bytes`], one of bytes and
+/// two of numbers of 4 bits for each of [`Simd::quad`]'s, in order.
+pub(crate) type Quads<S> = [[MaybeUninit<<S as Simd>::Bytes>; 8]; 8];
+
 /// A proof that the CPU has an instruction set, and its f32 vectors.
 ///
 /// Arithmetic is IEEE binary32, rounded to nearest even, each method one operation: `fma` rounds
@@ -24,7 +30,7 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     /// Bytes of a row that are taken at a time.
     const STEP: usize = 4 * Self::LANES;
-    /// Tokens whose sums of a step stay in registers: of numbers of 4 bits (8 sums each), and of 8 (4 each).
+    /// Tokens, 1, 2 or 4, whose sums of four vectors of columns stay in registers: of numbers of 4 bits, and of 8.
     const TOKENS: [usize; 2];
     /// Rows of the matrix product's register tile, `ROWS × 2` vectors: at most 12.
     const ROWS: usize;
@@ -100,8 +106,8 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `w` is valid for reading `2·LANES` elements.
     unsafe fn add_products_i8(self, sums: Self::I32, x: Self::I16, w: *const i8) -> Self::I32;
-    /// To the lanes of `sums`, wrapping, in any order: for two groups of 32 numbers of 4 bits `step·Σ q·x`. Byte `i` of 32
-    /// holds number `i` (low) and `32 + i`; each group's step, an i8, comes twice, in the halves of an i32.
+    /// To the lanes of `sums`, wrapping, in any order: for two groups of 32 numbers of 4 bits `step·Σ q·x`. Byte `i` of
+    /// 32 holds number `i` (low) and `32 + i`; each group's step, an i8, comes twice, in the halves of an i32.
     ///
     /// # Safety
     /// `x` is valid for reading 64 elements, `w` for 32 bytes.
@@ -120,9 +126,9 @@ pub(crate) trait Simd: Copy {
     /// `w` is valid for reading `2·LANES` elements.
     unsafe fn pairs_i8(self, x: Self::I16, w: *const i8) -> Self::V;
 
-    /// Four rows' bytes, so that each four neighbours are one place of all four: those of places `4j..4j + 4` of the first
-    /// 16, of the second 16, … in register `j`. Products of them stand in that order too. Beyond the first `bytes`, a
-    /// multiple of 16, what stands there means nothing.
+    /// Four rows' bytes, so that each four neighbours are one place of all four: those of places `4j..4j + 4` of the
+    /// first 16, of the second 16, … in register `j`. Products of them stand in that order too. Beyond the first
+    /// `bytes`, a multiple of 16, what stands there means nothing.
     ///
     /// # Safety
     /// Each row is valid for reading so many bytes, at most [`Simd::STEP`].
@@ -143,8 +149,8 @@ pub(crate) trait Simd: Copy {
     /// eight quads at most.
     fn dot_u4(self, sums: Self::Sums4, w: Self::Bytes, x: Self::Bytes) -> Self::Sums4;
     fn sums4(self, sums: Self::Sums4) -> Self::I32;
-    /// A quad of bytes that hold two numbers of 4 bits each: to `low` and to `high`, in an order of the set's own, which
-    /// [`sums_of_nibbles`](Simd::sums_of_nibbles) takes back.
+    /// A quad of bytes that hold two numbers of 4 bits each: to `low` and to `high`, in an order of the set's own,
+    /// which [`sums_of_nibbles`](Simd::sums_of_nibbles) takes back.
     #[inline(always)]
     fn dot_nibbles(self, sums: [Self::Sums4; 2], w: Self::Bytes, x: Self::Bytes) -> [Self::Sums4; 2] {
         let [low, high] = self.nibbles(w);
@@ -156,11 +162,32 @@ pub(crate) trait Simd: Copy {
         [self.sums4(sums[0]), self.sums4(sums[1])]
     }
 
-    fn zero8(self) -> Self::Sums8;
+    /// Where products with inputs of that sum start.
+    fn start8(self, total: i32) -> Self::Sums8;
     /// As [`dot_u4`](Simd::dot_u4), for weights that are i8.
     fn dot_i8(self, sums: Self::Sums8, w: Self::Bytes, x: Self::Bytes) -> Self::Sums8;
-    /// `total`: the sum of all inputs that were multiplied.
+    /// `total`: the sum of all inputs that were multiplied, as it was at the [start](Simd::start8).
     fn sums8(self, sums: Self::Sums8, total: i32) -> Self::I32;
+
+    /// Two quads that are neighbours, as [`matrix_products`](Simd::matrix_products) takes them.
+    #[inline(always)]
+    fn paired(self, even: Self::Bytes, odd: Self::Bytes) -> [Self::Bytes; 2] {
+        [even, odd]
+    }
+    /// Sums over a group of the products with `T` tokens' inputs, for the vectors `first..first + 4` of its
+    /// [paired](Simd::paired) quads. `None` from a set that has no instruction for several tokens at once.
+    ///
+    /// # Safety
+    /// Those registers of each quad are filled.
+    #[inline(always)]
+    unsafe fn matrix_products<const T: usize>(
+        self,
+        _quads: &Quads<Self>,
+        _first: usize,
+        _x: [&[i32; 8]; T],
+    ) -> Option<[[Self::I32; 4]; T]> {
+        None
+    }
 
     /// `128·high + low`
     fn limbs(self, high: Self::I32, low: Self::I32) -> Self::I32;

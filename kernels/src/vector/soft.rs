@@ -34,7 +34,7 @@ impl<const N: usize> Simd for Soft<N> {
     const LANES: usize = N;
     const ROWS: usize = if N == 16 { 12 } else { 8 };
     const MANY_REGISTERS: bool = true;
-    const TOKENS: [usize; 2] = [2, 4];
+    const TOKENS: [usize; 2] = if N == 4 { [1, 2] } else { [2, 4] };
 
     #[inline(never)]
     fn splat(self, value: f32) -> [f32; N] {
@@ -246,7 +246,7 @@ impl<const N: usize> Simd for Soft<N> {
         sums.map(i32::from)
     }
     #[inline(never)]
-    fn zero8(self) -> [i32; N] {
+    fn start8(self, _: i32) -> [i32; N] {
         [0; N]
     }
     #[inline(never)]

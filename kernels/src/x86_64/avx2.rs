@@ -71,7 +71,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const LANES: usize = 8;
     const ROWS: usize = 6;
     const MANY_REGISTERS: bool = false;
-    const TOKENS: [usize; 2] = [1, if VNNI { 2 } else { 1 }];
+    const TOKENS: [usize; 2] = [2, if VNNI { 2 } else { 1 }];
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
@@ -372,8 +372,10 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         [if VNNI { unsafe { _mm256_sub_epi32(low, _mm256_slli_epi32::<4>(high)) } } else { low }, high]
     }
     #[inline(always)]
-    fn zero8(self) -> [__m256i; 2] {
-        [self.zero_i32(); 2]
+    fn start8(self, total: i32) -> [__m256i; 2] {
+        // With VNNI weights are multiplied with 128 more than they are.
+        let start = if VNNI { self.splat_quad(-128 * total) } else { self.zero_i32() };
+        [start, self.zero_i32()]
     }
     #[inline(always)]
     fn dot_i8(self, sums: [__m256i; 2], w: __m256i, x: __m256i) -> [__m256i; 2] {
@@ -385,11 +387,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
     #[inline(always)]
     fn sums8(self, sums: [__m256i; 2], total: i32) -> __m256i {
+        if VNNI {
+            return sums[0];
+        }
         // SAFETY: self is the proof. Weights were multiplied with 128 more than they are.
         unsafe {
-            let low = self.sums4(sums[0]);
-            let all = if VNNI { low } else { _mm256_add_epi32(low, _mm256_slli_epi32::<4>(self.sums4(sums[1]))) };
-            _mm256_sub_epi32(all, _mm256_set1_epi32(128 * total))
+            let all = _mm256_add_epi32(self.sums4(sums[0]), _mm256_slli_epi32::<4>(self.sums4(sums[1])));
+            _mm256_add_epi32(all, _mm256_set1_epi32(-128 * total))
         }
     }
     #[inline(always)]

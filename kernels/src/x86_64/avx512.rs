@@ -53,7 +53,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     const LANES: usize = 16;
     const ROWS: usize = 12;
     const MANY_REGISTERS: bool = true;
-    const TOKENS: [usize; 2] = [2, if VNNI { 4 } else { 2 }];
+    const TOKENS: [usize; 2] = [4, if VNNI { 4 } else { 2 }];
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -325,8 +325,10 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         [if VNNI { unsafe { _mm512_sub_epi32(low, _mm512_slli_epi32::<4>(high)) } } else { low }, high]
     }
     #[inline(always)]
-    fn zero8(self) -> [__m512i; 2] {
-        [self.zero_i32(); 2]
+    fn start8(self, total: i32) -> [__m512i; 2] {
+        // With VNNI weights are multiplied with 128 more than they are.
+        let start = if VNNI { self.splat_quad(-128 * total) } else { self.zero_i32() };
+        [start, self.zero_i32()]
     }
     #[inline(always)]
     fn dot_i8(self, sums: [__m512i; 2], w: __m512i, x: __m512i) -> [__m512i; 2] {
@@ -338,11 +340,13 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
     #[inline(always)]
     fn sums8(self, sums: [__m512i; 2], total: i32) -> __m512i {
+        if VNNI {
+            return sums[0];
+        }
         // SAFETY: self is the proof. Weights were multiplied with 128 more than they are.
         unsafe {
-            let low = self.sums4(sums[0]);
-            let all = if VNNI { low } else { _mm512_add_epi32(low, _mm512_slli_epi32::<4>(self.sums4(sums[1]))) };
-            _mm512_sub_epi32(all, _mm512_set1_epi32(128 * total))
+            let all = _mm512_add_epi32(self.sums4(sums[0]), _mm512_slli_epi32::<4>(self.sums4(sums[1])));
+            _mm512_add_epi32(all, _mm512_set1_epi32(-128 * total))
         }
     }
     #[inline(always)]

@@ -27,8 +27,9 @@ pub(crate) fn table(isa: Isa) -> Option<&'static Table> {
     }
 }
 
-/// Whether misses of prefetches into L2 wait there and not among the loads' own, of which a core has a dozen: AMD's do (a
-/// Zen 4 reads 22 GB/s so and 7 to 17 without), Intel's do not (9.5 and 13 GB/s: `docs/lab/2026-11-28-integer-decode.md`).
+/// Whether misses of prefetches into L2 wait there and not among the loads' own, of which a core has a dozen: AMD's do
+/// (a Zen 4 reads 22 GB/s so and 7 to 17 without), Intel's do not (9.5 and 13 GB/s:
+/// `docs/lab/2026-11-28-integer-decode.md`).
 pub(crate) fn waits_in_l2() -> bool {
     // The instruction traps in virtual machines, so this is asked once a menu. Every x86-64 has it.
     #[allow(unused_unsafe)] // safe since Rust 1.94

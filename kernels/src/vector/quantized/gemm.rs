@@ -1,16 +1,20 @@
 //! `Y += X·W`, many tokens: a step of a group's rows is taken apart once for all of them.
 //!
-//! Few tokens are bound by the bytes of `W`, as one is: they go through all columns of a group before the next one. Of more
-//! the outputs of some columns stay in cache while groups go by.
+//! Inputs of some groups are made ready once, whatever the number of columns. Then some columns at a time go through
+//! those groups, step by step: a step's rows, interleaved, wait in L1, where a few tokens at a time meet four vectors
+//! of columns in registers. Few tokens are bound by the bytes of `W`, as one is: they take long pieces of rows. Of more
+//! the outputs of a few columns stay in cache while groups go by.
 
 use std::mem::MaybeUninit;
 
-use super::{Columns, Q4, Q8, QUADS, SUMS, Whole, Widened, finish, group::*, widened};
+use super::{Columns, Q4, Q8, QUADS, Quads, SUMS, VECTORS, Whole, Widened, finish, group::*, widened};
 use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Simd};
 
 /// Tokens that meet a step's rows before the next one: their outputs fit L1.
-const TOKENS: usize = 64;
-/// So many at most are few.
+const TOKENS: usize = 32;
+/// Groups whose inputs are ready at a time: 22 KiB, on a stack that may be small.
+const GROUPS: usize = 8;
+/// So many tokens at most are few.
 const FEW: usize = 8;
 /// Bytes of each row that few tokens' tile has at most, and many tokens'.
 const TILE: [usize; 2] = [4096, 64];
@@ -22,62 +26,79 @@ pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_
     if y.rows() == 0 || w.cols() == 0 || w.rows() == 0 {
         return;
     }
-    let (stride, x_parts) = (y.stride(), x.parts());
+    let (x_whole, x_scale, x_strides) = x.parts();
+    let stride = y.stride();
+    let columns = TILE[usize::from(x.rows() > FEW)] * 8 / w.quant().bits();
+    let mut strip = [Group::NONE; GROUPS];
     for start in (0..x.rows()).step_by(TOKENS) {
-        let count = TOKENS.min(x.rows() - start);
-        let columns = TILE[usize::from(count > FEW)] * 8 / w.quant().bits();
-        for c in (0..w.cols()).step_by(columns) {
-            let end = w.cols().min(c + columns);
-            let part = Columns::new(&w.columns(c..end));
-            // SAFETY: those tokens and columns are there; the rest is the caller's.
-            unsafe {
-                let tokens = Tokens {
-                    x: x_parts.0.add(start * x_parts.2.0),
-                    scale: x_parts.1.add(start * x_parts.2.1),
-                    x_strides: x_parts.2,
-                    y: y.as_mut_ptr().add(start * stride + c),
-                    stride,
-                    count,
-                };
-                match w.quant() {
-                    QuantType::Q8 => tile::<S, Q8>(s, &tokens, &part, w.groups(), far),
-                    QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, &tokens, &part, w.groups(), far),
+        for first in (0..w.groups()).step_by(GROUPS) {
+            let strip = &mut strip[..GROUPS.min(w.groups() - first)];
+            // SAFETY: those tokens are there, and those groups of each.
+            let y = unsafe {
+                let (whole, scale) = (x_whole.add(start * x_strides.0), x_scale.add(start * x_strides.1));
+                let tokens = Tokens { x: whole, scale, strides: x_strides, count: TOKENS.min(x.rows() - start) };
+                for (n, group) in strip.iter_mut().enumerate() {
+                    group.read(&tokens, first + n);
+                }
+                y.as_mut_ptr().add(start * stride)
+            };
+            for c in (0..w.cols()).step_by(columns) {
+                let part = Columns::new(&w.columns(c..w.cols().min(c + columns)));
+                // SAFETY: those columns are there; the rest is the caller's.
+                unsafe {
+                    let y = Outputs { y: y.add(c), stride };
+                    match w.quant() {
+                        QuantType::Q8 => tile::<S, Q8>(s, y, strip, first, &part, far),
+                        QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, y, strip, first, &part, far),
+                    }
                 }
             }
         }
     }
 }
 
-/// Inputs of some tokens, their scales, and their outputs.
+/// Inputs of some tokens and their scales.
 struct Tokens {
     x: *const i16,
     scale: *const f32,
-    x_strides: (usize, usize),
-    y: *mut f32,
-    stride: usize,
+    /// From one token to the next.
+    strides: (usize, usize),
     count: usize,
 }
 
-/// A group's inputs of all tokens, those of narrow groups first.
+/// Their outputs, from some column on.
+#[derive(Clone, Copy)]
+struct Outputs {
+    y: *mut f32,
+    stride: usize,
+}
+
+/// A group's inputs of all tokens.
 struct Group {
     inputs: [Inputs; TOKENS],
     /// Scale, and that times the sum of the inputs.
     factors: [[f32; 2]; TOKENS],
+    /// Tokens, those first whose group is narrow.
     order: [u8; TOKENS],
     narrow: usize,
+    count: usize,
 }
 
 impl Group {
+    const NONE: Group =
+        Group { inputs: [Inputs::NONE; TOKENS], factors: [[0.0; 2]; TOKENS], order: [0; TOKENS], narrow: 0, count: 0 };
+
     /// # Safety
     /// Group `g` of all tokens is there.
     #[inline(always)]
     unsafe fn read(&mut self, tokens: &Tokens, g: usize) {
-        let (mut narrow, mut wide) = (0, tokens.count);
-        for m in 0..tokens.count.min(TOKENS) {
+        self.count = tokens.count.min(TOKENS);
+        let (mut narrow, mut wide) = (0, self.count);
+        for m in 0..self.count {
             // SAFETY: by contract.
             let (x, scale) = unsafe {
-                let x = tokens.x.add(m * tokens.x_strides.0 + g * QUANT_GROUP).cast::<[i16; QUANT_GROUP]>();
-                (&*x, *tokens.scale.add(m * tokens.x_strides.1 + g))
+                let x = tokens.x.add(m * tokens.strides.0 + g * QUANT_GROUP).cast::<[i16; QUANT_GROUP]>();
+                (&*x, *tokens.scale.add(m * tokens.strides.1 + g))
             };
             let inputs = Inputs::new(x);
             if inputs.wide {
@@ -94,46 +115,51 @@ impl Group {
     }
 }
 
-/// All groups for some tokens and columns.
+/// The groups of a strip, from `first` on, for its tokens and some columns.
 ///
 /// # Safety
-/// As for [`gemm_q`]; there are columns and tokens, at most [`TOKENS`].
+/// `w` has columns and those groups, `y` those tokens' outputs.
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Whole>(s: S, tokens: &Tokens, w: &Columns, groups: usize, far: bool) {
+unsafe fn tile<S: Simd, W: Whole>(s: S, y: Outputs, strip: &[Group], first: usize, w: &Columns, far: bool) {
     let bytes = w.cols / W::COLUMNS;
-    let mut group =
-        Group { inputs: [Inputs::NONE; TOKENS], factors: [[0.0; 2]; TOKENS], order: [0; TOKENS], narrow: 0 };
-    let (mut first, mut second) = (Places::NONE, Places::NONE);
-    let (mut this, mut next) = (&mut first, &mut second);
+    let (mut one, mut other) = (Places::NONE, Places::NONE);
+    let (mut this, mut next) = (&mut one, &mut other);
+    let end = first + strip.len();
     // SAFETY: groups are below their number; a step's bytes lie within the rows, its columns within the outputs.
     unsafe {
-        this.read_group(w, 0, groups);
+        this.read_group(w, first, end);
         Ahead::new([this, this], w, bytes, 1, far).step(s, 0);
-        for g in 0..groups {
-            next.read_group(w, g + 1, groups);
+        for (n, group) in strip.iter().enumerate() {
+            next.read_group(w, first + n + 1, end);
             let mut ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), far);
-            group.read(tokens, g);
             for done in (0..bytes).step_by(S::STEP) {
                 ahead.step(s, done);
-                let part = S::STEP.min(bytes - done);
-                let mut quads = [[MaybeUninit::<S::Bytes>::uninit(); SUMS]; QUADS];
-                for q in 0..QUADS {
+                let bytes = S::STEP.min(bytes - done);
+                let mut quads = [[MaybeUninit::uninit(); SUMS]; QUADS];
+                for q in (0..QUADS).step_by(2) {
                     let row = |r: usize| this.row[4 * q + r].wrapping_add(done);
-                    let apart = W::apart(s, s.quad([row(0), row(1), row(2), row(3)], part));
+                    let even = W::apart(s, s.quad([row(0), row(1), row(2), row(3)], bytes));
+                    let odd = W::apart(s, s.quad([row(4), row(5), row(6), row(7)], bytes));
                     for v in 0..W::SUMS {
-                        quads[q][v].write(apart[v]);
+                        let [even, odd] = s.paired(even[v], odd[v]);
+                        quads[q][v].write(even);
+                        quads[q + 1][v].write(odd);
                     }
                 }
                 let column = done * W::COLUMNS;
-                let shared = widened::<S, W>(s, w.group(g, column), part);
-                let step = Step { part, quads: &quads, shared: &shared };
-                let y = tokens.y.add(column);
-                let (narrow, wide) = group.order[..tokens.count].split_at(group.narrow);
-                for tokens_of in [(narrow, false), (wide, true)] {
-                    match S::TOKENS[W::KIND] {
-                        4 => all::<S, W, 4>(s, step, &group, tokens_of, y, tokens.stride),
-                        2 => all::<S, W, 2>(s, step, &group, tokens_of, y, tokens.stride),
-                        _ => all::<S, W, 1>(s, step, &group, tokens_of, y, tokens.stride),
+                let shared = widened::<S, W>(s, w.group(first + n, column), bytes);
+                let step = Step { bytes, quads: &quads, shared: &shared };
+                let y = Outputs { y: y.y.add(column), ..y };
+                let (narrow, wide) = group.order[..group.count].split_at(group.narrow);
+                for (tokens, wide) in [(narrow, false), (wide, true)] {
+                    if bytes == S::STEP {
+                        let most = S::TOKENS[W::KIND];
+                        let rest =
+                            if most == 4 { each::<S, W, 4, true>(s, step, group, tokens, wide, y) } else { tokens };
+                        let rest = if most >= 2 { each::<S, W, 2, true>(s, step, group, rest, wide, y) } else { rest };
+                        each::<S, W, 1, true>(s, step, group, rest, wide, y);
+                    } else {
+                        each::<S, W, 1, false>(s, step, group, tokens, wide, y);
                     }
                 }
             }
@@ -142,10 +168,10 @@ unsafe fn tile<S: Simd, W: Whole>(s: S, tokens: &Tokens, w: &Columns, groups: us
     }
 }
 
-/// A step of a group's rows, taken apart; `part` bytes of it count.
+/// A step of a group's rows, taken apart; so many bytes of each count.
 struct Step<'a, S: Simd> {
-    part: usize,
-    quads: &'a [[MaybeUninit<S::Bytes>; SUMS]; QUADS],
+    bytes: usize,
+    quads: &'a Quads<S>,
     shared: &'a Widened<S>,
 }
 
@@ -157,85 +183,118 @@ impl<S: Simd> Clone for Step<'_, S> {
 }
 impl<S: Simd> Copy for Step<'_, S> {}
 
-/// A step for those tokens, `T` at a time: narrow ones, or wide ones.
+/// A step for those tokens, narrow ones or wide ones, `T` at a time; returns those that are left. `FULL`: all bytes of
+/// the step count.
 ///
 /// # Safety
 /// The step is filled, each token's outputs have its columns.
 #[inline(always)]
-unsafe fn all<S: Simd, W: Whole, const T: usize>(
+unsafe fn each<'a, S: Simd, W: Whole, const T: usize, const FULL: bool>(
     s: S,
     step: Step<'_, S>,
     group: &Group,
-    (tokens, wide): (&[u8], bool),
-    y: *mut f32,
-    stride: usize,
-) {
-    for some in tokens.chunks(T) {
-        // Those that are missing are others once more, whose sums nobody wants.
-        let mut m = [0; T];
+    tokens: &'a [u8],
+    wide: bool,
+    y: Outputs,
+) -> &'a [u8] {
+    let mut rest = tokens;
+    while let Some((some, left)) = rest.split_first_chunk::<T>() {
+        rest = left;
+        let mut inputs = [&group.inputs[0]; T];
         for t in 0..T {
-            m[t] = usize::from(some[t.min(some.len() - 1)]) % TOKENS;
+            inputs[t] = &group.inputs[usize::from(some[t]) % TOKENS];
         }
-        let mut all = [[s.zero_i32(); SUMS]; T];
-        for n in 0..1 + usize::from(wide) {
-            let mut inputs = [(&group.inputs[0].limb[0], 0); T];
-            for t in 0..T {
-                inputs[t] = (&group.inputs[m[t]].limb[n], group.inputs[m[t]].total[n]);
-            }
+        for first in (0..W::SUMS).step_by(VECTORS) {
             // SAFETY: the step is filled by contract.
-            let now = unsafe { limb::<S, W, T>(s, step.quads, inputs) };
+            let sums = unsafe { sums::<S, W, T>(s, step.quads, first, inputs, wide) };
             for t in 0..T {
-                for v in 0..W::SUMS {
-                    all[t][v] = s.limbs(all[t][v], now[t][v]);
-                }
-            }
-        }
-        for t in 0..T {
-            if t >= some.len() {
-                break;
-            }
-            let factors = [s.splat(group.factors[m[t]][0]), s.splat(group.factors[m[t]][1])];
-            for v in 0..W::SUMS {
-                if v % 4 * S::LANES < step.part {
-                    // SAFETY: the vector's columns are there, and what they share is filled.
-                    unsafe {
-                        let y = y.add(m[t] * stride + W::column::<S>(v));
-                        finish::<S, W>(s, y, all[t][v], step.shared[v].assume_init(), factors);
+                let m = usize::from(some[t]) % TOKENS;
+                let factors = [s.splat(group.factors[m][0]), s.splat(group.factors[m][1])];
+                for v in 0..VECTORS {
+                    if FULL || v * S::LANES < step.bytes {
+                        // SAFETY: the vector's columns are there, and what they share is filled.
+                        unsafe {
+                            let y = y.y.add(m * y.stride + W::column::<S>(first + v));
+                            finish::<S, W>(s, y, sums[t][v], step.shared[first + v].assume_init(), factors);
+                        }
                     }
                 }
             }
         }
     }
+    rest
 }
 
-/// The sums of one limb of `T` tokens, from its inputs and their sum.
+/// A group's sums of `T` tokens for the vectors from `first` on.
 ///
 /// # Safety
 /// The first [`Whole::SUMS`] registers of each quad are filled.
 #[inline(always)]
-unsafe fn limb<S: Simd, W: Whole, const T: usize>(
+unsafe fn sums<S: Simd, W: Whole, const T: usize>(
     s: S,
-    quads: &[[MaybeUninit<S::Bytes>; SUMS]; QUADS],
-    inputs: [(&[i32; QUADS], i32); T],
-) -> [[S::I32; SUMS]; T] {
-    let mut sums = [[W::zero_sum(s); SUMS]; T];
-    for q in 0..QUADS {
-        let mut x = [s.splat_quad(0); T];
+    quads: &Quads<S>,
+    first: usize,
+    inputs: [&Inputs; T],
+    wide: bool,
+) -> [[S::I32; VECTORS]; T] {
+    let (mut x, mut total) = ([[&inputs[0].limb[0]; T]; 2], [[0; T]; 2]);
+    for limb in 0..2 {
         for t in 0..T {
-            x[t] = s.splat_quad(inputs[t].0[q]);
+            (x[limb][t], total[limb][t]) = (&inputs[t].limb[limb], inputs[t].total[limb]);
         }
-        for v in 0..W::SUMS {
-            // SAFETY: by contract.
-            let w = unsafe { quads[q][v].assume_init() };
-            for t in 0..T {
-                sums[t][v] = W::dot(s, sums[t][v], w, x[t]);
+    }
+    // Twice in the code, not a loop: the compiler would keep what both turns read, 32 registers, in memory beside it.
+    // SAFETY: by contract.
+    let mut sums = unsafe { products::<S, W, T>(s, quads, first, x[0], total[0]) };
+    if wide {
+        // SAFETY: by contract.
+        let low = unsafe { products::<S, W, T>(s, quads, first, x[1], total[1]) };
+        for t in 0..T {
+            for v in 0..VECTORS {
+                sums[t][v] = s.limbs(sums[t][v], low[t][v]);
             }
         }
     }
-    let mut totals = [[s.zero_i32(); SUMS]; T];
+    sums
+}
+
+/// The same of one limb, from its inputs and their sum.
+///
+/// # Safety
+/// As for [`sums`].
+#[inline(always)]
+unsafe fn products<S: Simd, W: Whole, const T: usize>(
+    s: S,
+    quads: &Quads<S>,
+    first: usize,
+    x: [&[i32; QUADS]; T],
+    total: [i32; T],
+) -> [[S::I32; VECTORS]; T] {
+    // SAFETY: by contract.
+    if let Some(sums) = unsafe { s.matrix_products(quads, first, x) } {
+        return sums;
+    }
+    let mut sums = [[W::start_sum(s, 0); VECTORS]; T];
     for t in 0..T {
-        for v in 0..W::SUMS {
-            totals[t][v] = W::total(s, sums[t][v], inputs[t].1);
+        sums[t] = [W::start_sum(s, total[t]); VECTORS];
+    }
+    for q in 0..QUADS {
+        let mut quad = [s.splat_quad(0); T];
+        for t in 0..T {
+            quad[t] = s.splat_quad(x[t][q]);
+        }
+        for v in 0..VECTORS {
+            // SAFETY: by contract.
+            let w = unsafe { quads[q][first + v].assume_init() };
+            for t in 0..T {
+                sums[t][v] = W::dot(s, sums[t][v], w, quad[t]);
+            }
+        }
+    }
+    let mut totals = [[s.zero_i32(); VECTORS]; T];
+    for t in 0..T {
+        for v in 0..VECTORS {
+            totals[t][v] = W::total(s, sums[t][v], total[t]);
         }
     }
     totals

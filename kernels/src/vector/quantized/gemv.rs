@@ -1,8 +1,8 @@
 //! `y += x·W`, one token: bound by the bytes of `W`.
 //!
-//! A tile is a group of channels and some columns. It is gone through step by step, a step being a register's bytes of each
-//! of its rows, whose sums never leave the registers. Meanwhile what comes next is sent for ([`Ahead`]), so that reading goes
-//! on while a tile is computed.
+//! A tile is a group of channels and some columns. It is gone through step by step, a step being a register's bytes of
+//! each of its rows, whose sums never leave the registers. Meanwhile what comes next is sent for ([`Ahead`]), so that
+//! reading goes on while a tile is computed.
 
 use super::{Columns, Q4, Q8, SUMS, Totals, Whole, finish, group::*, scale_and_min};
 use crate::{Active, QUANT_GROUP, QuantType, Quantized, vector::Simd};
@@ -121,7 +121,7 @@ unsafe fn totals<S: Simd, W: Whole>(s: S, this: &Places, inputs: &Inputs, done: 
     let mut all = [s.zero_i32(); SUMS];
     let mut limb = 0;
     loop {
-        let mut sums = W::zero(s);
+        let mut sums = W::start(s, inputs.total[limb]);
         for q in 0..this.quads() {
             let row = |r: usize| this.row[4 * q + r].wrapping_add(done);
             // SAFETY: by contract.

@@ -1,4 +1,5 @@
-//! A group of input channels on its way: where its rows are, what they are multiplied by, and what is sent for meanwhile.
+//! A group of input channels on its way: where its rows are, what they are multiplied by, and what is sent for
+//! meanwhile.
 
 use super::{Columns, QUADS};
 use crate::{NARROW, QUANT_GROUP, vector::Simd};
@@ -197,10 +198,10 @@ fn quads(x: &[i16; QUANT_GROUP]) -> [i32; QUADS] {
 
 /// What is sent for while a tile is computed.
 ///
-/// *Far*: the next tile's lines into L2, a few at each step: the rows' pieces in the order of their addresses, then scales,
-/// then minima. That is for processors on which such misses wait at L2. On others they wait where the loads' own do, and
-/// the CPU's prefetcher does better alone: *near*, a little of what each row goes on with, or begins with in the next tile,
-/// is sent for into L1.
+/// *Far*: the next tile's lines into L2, a few at each step: the rows' pieces in the order of their addresses, then
+/// scales, then minima. That is for processors on which such misses wait at L2. On others they wait where the loads'
+/// own do, and the CPU's prefetcher does better alone: *near*, a little of what each row goes on with, or begins with
+/// in the next tile, is sent for into L1.
 pub(super) struct Ahead<'a> {
     this: &'a Places,
     next: &'a Places,
@@ -217,8 +218,8 @@ pub(super) struct Ahead<'a> {
 }
 
 impl<'a> Ahead<'a> {
-    /// While `bytes` of each row of `this` are computed in so many steps, the same of `next`, and what columns share of its
-    /// group.
+    /// While `bytes` of each row of `this` are computed in so many steps, the same of `next`, and what columns share of
+    /// its group.
     #[inline(always)]
     pub(super) fn new([this, next]: [&'a Places; 2], w: &Columns, bytes: usize, steps: usize, far: bool) -> Ahead<'a> {
         let at = w.group(next.group, 0);

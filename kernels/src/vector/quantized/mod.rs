@@ -1,8 +1,9 @@
 //! Products of weights in whole numbers (`crate::quantized` has the formats and the order of sums).
 //!
-//! In column form four rows meet as a quad: their bytes are interleaved, so that one instruction multiplies four numbers
-//! of a column with four inputs of 8 bits and adds them up. The sums of a step (a register's bytes of every row) stay in
-//! registers through a group of input channels; a wide group is gone through twice, once for each limb of its inputs.
+//! In column form four rows meet as a quad: their bytes are interleaved, so that one instruction multiplies four
+//! numbers of a column with four inputs of 8 bits and adds them up. The sums of a step (a register's bytes of every
+//! row) stay in registers through a group of input channels; a wide group is gone through twice, once for each limb of
+//! its inputs.
 
 pub(crate) mod gemm;
 pub(crate) mod gemv;
@@ -11,7 +12,7 @@ pub(crate) mod rows;
 
 use std::mem::MaybeUninit;
 
-use super::{Simd, reduce::sum_of_squares};
+use super::{Quads, Simd, reduce::sum_of_squares};
 use crate::{NARROW, QUANT_GROUP, Quantized, WIDE};
 
 /// Quads of channels in a group.
@@ -43,9 +44,9 @@ pub(crate) unsafe fn quantize<S: Simd>(s: S, whole: &mut [i16], scale: &mut [f32
     }
 }
 
-/// For the largest magnitude of a group, as bits, and from which on it is wide: what its values are multiplied by to become
-/// whole numbers, and the scale that takes that back. A group with a NaN or an infinity becomes NaNs. One whose largest
-/// value is so small that the factor would overflow (below 1e-34) becomes zeros.
+/// For the largest magnitude of a group, as bits, and from which on it is wide: what its values are multiplied by to
+/// become whole numbers, and the scale that takes that back. A group with a NaN or an infinity becomes NaNs. One whose
+/// largest value is so small that the factor would overflow (below 1e-34) becomes zeros.
 #[inline(always)]
 fn factors(largest: u32, widest: f32) -> (f32, f32) {
     if largest >= f32::INFINITY.to_bits() {
@@ -107,6 +108,9 @@ struct Scales {
 /// The most sums of a step, a vector each.
 const SUMS: usize = 8;
 
+/// Vectors of sums that many tokens take at a time.
+const VECTORS: usize = 4;
+
 /// Sums of a step as vectors of 32-bit whole numbers, the first [`Whole::SUMS`] of them.
 type Totals<S> = [<S as Simd>::I32; SUMS];
 
@@ -122,10 +126,10 @@ trait Whole: Copy {
     const KIND: usize = 2 - Self::COLUMNS;
     /// Sums of a step in the making.
     type Sums<S: Simd>: Copy;
-    fn zero<S: Simd>(s: S) -> Self::Sums<S>;
+    /// `total`: the sum of all inputs to be added.
+    fn start<S: Simd>(s: S, total: i32) -> Self::Sums<S>;
     /// Adds a quad, as it was read.
     fn add<S: Simd>(s: S, sums: Self::Sums<S>, quad: [S::Bytes; 4], x: S::Bytes) -> Self::Sums<S>;
-    /// `total`: the sum of all inputs added.
     fn totals<S: Simd>(s: S, sums: Self::Sums<S>, total: i32) -> Totals<S>;
     /// The first column of vector `v` of totals, counted from the step's.
     #[inline(always)]
@@ -137,7 +141,7 @@ trait Whole: Copy {
     fn apart<S: Simd>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS];
     /// One register's sum.
     type Sum<S: Simd>: Copy;
-    fn zero_sum<S: Simd>(s: S) -> Self::Sum<S>;
+    fn start_sum<S: Simd>(s: S, total: i32) -> Self::Sum<S>;
     fn dot<S: Simd>(s: S, sum: Self::Sum<S>, w: S::Bytes, x: S::Bytes) -> Self::Sum<S>;
     fn total<S: Simd>(s: S, sum: Self::Sum<S>, total: i32) -> S::I32;
 }
@@ -152,8 +156,8 @@ impl Whole for Q8 {
     const COLUMNS: usize = 1;
     type Sums<S: Simd> = [S::Sums8; 4];
     #[inline(always)]
-    fn zero<S: Simd>(s: S) -> [S::Sums8; 4] {
-        [s.zero8(); 4]
+    fn start<S: Simd>(s: S, total: i32) -> [S::Sums8; 4] {
+        [s.start8(total); 4]
     }
     #[inline(always)]
     fn add<S: Simd>(s: S, mut sums: [S::Sums8; 4], quad: [S::Bytes; 4], x: S::Bytes) -> [S::Sums8; 4] {
@@ -179,8 +183,8 @@ impl Whole for Q8 {
     }
     type Sum<S: Simd> = S::Sums8;
     #[inline(always)]
-    fn zero_sum<S: Simd>(s: S) -> S::Sums8 {
-        s.zero8()
+    fn start_sum<S: Simd>(s: S, total: i32) -> S::Sums8 {
+        s.start8(total)
     }
     #[inline(always)]
     fn dot<S: Simd>(s: S, sum: S::Sums8, w: S::Bytes, x: S::Bytes) -> S::Sums8 {
@@ -196,7 +200,7 @@ impl Whole for Q4 {
     const COLUMNS: usize = 2;
     type Sums<S: Simd> = [[S::Sums4; 2]; 4];
     #[inline(always)]
-    fn zero<S: Simd>(s: S) -> [[S::Sums4; 2]; 4] {
+    fn start<S: Simd>(s: S, _: i32) -> [[S::Sums4; 2]; 4] {
         [[s.zero4(); 2]; 4]
     }
     #[inline(always)]
@@ -224,7 +228,7 @@ impl Whole for Q4 {
     }
     type Sum<S: Simd> = S::Sums4;
     #[inline(always)]
-    fn zero_sum<S: Simd>(s: S) -> S::Sums4 {
+    fn start_sum<S: Simd>(s: S, _: i32) -> S::Sums4 {
         s.zero4()
     }
     #[inline(always)]
