@@ -195,6 +195,10 @@ impl Workspace {
                             }
                         }
                     }
+                    Op::Clip(most) => {
+                        let width = q + 2 * config.kv_dim();
+                        buf.qkv[..rows * width].iter_mut().for_each(|x| *x = x.clamp(-most, most));
+                    }
                     Op::HeadNorm(norm) => pass.head_norm(model, layer, norm, &mut buf.qkv, &mut buf.attn),
                     Op::Rotate(table) => {
                         let (width, turned) = (q + 2 * config.kv_dim(), q + config.kv_dim());
