@@ -1,9 +1,9 @@
 //! SentencePiece's normalization (`precompiled_charsmap`), by tables of the file.
 //!
 //! It rewrites a cluster of characters (an extended grapheme cluster, UAX #29) as a whole where it is short and its
-//! beginning is known, else character by character: what Hugging Face's `tokenizers` does. Of clusters only those of 2 to 5
-//! bytes matter, which have a base, characters before it and marks after it; the table says which characters these are.
-//! (What is longer is rewritten character by character, so it is all one where it ends.)
+//! beginning is known, else character by character: what Hugging Face's `tokenizers` does. Of clusters only those of 2
+//! to 5 bytes matter, which have a base, characters before it and marks after it; the table says which characters these
+//! are. (What is longer is rewritten character by character, so it is all one where it ends.)
 
 use super::layout::tensor;
 use super::tables::{bad, vector};
@@ -22,7 +22,8 @@ const BEFORE: u32 = 2;
 const CONTROL: u32 = 3;
 
 pub(super) struct Charsmap {
-    /// Up to three characters, 0 where there are fewer; where in `chars` what they become begins, and its length. Sorted.
+    /// Up to three characters, 0 where there are fewer; where in `chars` what they become begins, and its length.
+    /// Sorted.
     rows: View<u32>,
     chars: View<u32>,
     /// First and last of some code points, and their class. Sorted.

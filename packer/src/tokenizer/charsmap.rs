@@ -1,10 +1,9 @@
-//! SentencePiece's `precompiled_charsmap` as tables: a trie of bytes (a double array as Darts-clone makes it), whose values are
-//! places in a text of strings that end in 0.
+//! SentencePiece's `precompiled_charsmap` as tables: a trie of bytes (a double array as Darts-clone makes it), whose
+//! values are places in a text of strings that end in 0.
 //!
-//! `tokenizers` rewrites extended grapheme clusters; rasp knows the short ones by three classes of characters. A map for
-//! which these do not suffice is refused.
+//! `tokenizers` rewrites extended grapheme clusters; rasp knows the short ones by three classes of characters. A map
+//! for which these do not suffice is refused.
 
-use super::rules::{MARK, unmark};
 use super::{bad, u32_bytes, unsupported};
 use rasp::Result;
 use rasp::format::{Dtype, TensorSpec};
@@ -21,8 +20,8 @@ const MAX_WAYS: usize = 1 << 18;
 /// What becomes of some characters.
 pub(super) type Charsmap = BTreeMap<String, String>;
 
-/// Reads a map in base64. `marks`: whether spaces of a text become marks later, so that rasp does not tell them apart.
-pub(super) fn read(base64: &str, marks: bool) -> Result<Charsmap> {
+/// Reads a map in base64.
+pub(super) fn read(base64: &str) -> Result<Charsmap> {
     let wrong = |what: &str| bad(format!("precompiled_charsmap: {what}"));
     let bytes = base64::decode(base64).map_err(|e| wrong(&e.to_string()))?;
     let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| wrong("it is cut short"))?;
@@ -39,8 +38,8 @@ pub(super) fn read(base64: &str, marks: bool) -> Result<Charsmap> {
         let value = value.split('\0').next().unwrap_or_default();
         // No cluster that is short enough has more characters.
         if key.chars().count() <= 3 {
-            check(&key, marks)?;
-            map.insert(key, if marks { unmark(value) } else { value.to_string() });
+            check(&key)?;
+            map.insert(key, value.to_string());
         }
     }
     Ok(map)
@@ -55,8 +54,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Finds the keys below the unit at `at`, to which the bytes `key` lead; `None` if any leads out of the trie, or there is
-    /// no end of them.
+    /// Finds the keys below the unit at `at`, to which the bytes `key` lead; `None` if any leads out of the trie, or
+    /// there is no end of them.
     fn from(&mut self, at: usize, key: &mut Vec<u8>) -> Option<()> {
         self.ways += 1;
         (self.ways <= MAX_WAYS).then_some(())?;
@@ -84,13 +83,10 @@ impl Walk<'_> {
 }
 
 /// Fails on a key whose clusters rasp does not tell as `tokenizers` does.
-fn check(key: &str, marks: bool) -> Result<()> {
+fn check(key: &str) -> Result<()> {
     let Some(first) = key.chars().next() else { return Ok(()) };
     let refuse = |what: &str| Err(unsupported(format!("precompiled_charsmap: it rewrites {key:?}, {what}")));
     let joined = |text: String| text.graphemes(true).count() == 1;
-    if marks && matches!(first, ' ' | MARK) {
-        return refuse("and rasp does not tell spaces from marks");
-    }
     if class(first) == Some(BEFORE) {
         return refuse("which belongs to what follows it");
     }

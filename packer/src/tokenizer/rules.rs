@@ -134,9 +134,10 @@ impl Rules {
                 ("NFC", ..) => self.normalizer.push(Rewrite::Nfc),
                 ("NFKC", ..) => self.normalizer.push(Rewrite::Nfkc),
                 ("Lowercase", ..) => self.normalizer.push(Rewrite::Lowercase),
-                ("Precompiled", ..) if self.charsmap.is_none() => {
+                // It tells marks from spaces, which rasp does not behind a step that writes them.
+                ("Precompiled", ..) if self.charsmap.is_none() && !(marks || self.writes_marks()) => {
                     let Some(map) = text(step, "precompiled_charsmap") else { return refuse("normalizer", step) };
-                    self.charsmap = Some(charsmap::read(map, chars)?);
+                    self.charsmap = Some(charsmap::read(map)?);
                     self.normalizer.push(Rewrite::Charsmap);
                 }
                 ("Prepend", _, _, Some(prefix)) => self.normalizer.push(Rewrite::Prepend(plain(prefix))),
@@ -153,10 +154,19 @@ impl Rules {
         Ok(marks)
     }
 
+    /// Whether a step may have written a mark, as which rasp writes a space.
+    fn writes_marks(&self) -> bool {
+        let writes = |step: &Rewrite| matches!(step, Rewrite::Prepend(_) | Rewrite::Replace { .. });
+        self.alphabet == Alphabet::Chars && self.normalizer.iter().any(writes)
+    }
+
+    /// Marks of a text become spaces: first of all, but behind a map of characters.
     fn unmark_text(&mut self) {
         let unmark = Rewrite::Replace { from: MARK.into(), to: " ".into() };
-        if self.normalizer.first() != Some(&unmark) {
-            self.normalizer.insert(0, unmark);
+        let map = self.normalizer.iter().position(|step| *step == Rewrite::Charsmap);
+        let at = map.map_or(0, |map| map + 1);
+        if self.normalizer.get(at) != Some(&unmark) {
+            self.normalizer.insert(at, unmark);
         }
     }
 
