@@ -42,7 +42,7 @@ pub struct Sizes {
     pub tokenizer: u64,
     /// The screen of the head, with its scales and bounds.
     pub head_screen: u64,
-    /// Norms, biases, rotary frequencies, the header and padding.
+    /// Norms, biases, positions, rotary frequencies, the header and padding.
     pub other: u64,
 }
 
@@ -70,7 +70,7 @@ impl Sizes {
                 "embed_tokens" => &mut sizes.embedding,
                 "lm_head" => &mut sizes.head,
                 _ if name.starts_with("head_screen") => &mut sizes.head_screen,
-                // Norms and biases are the only parameters that are never cut to 16 bits or less.
+                // Norms, biases and positions are never cut to 16 bits or less.
                 _ if dtype == Dtype::F32 => &mut sizes.other,
                 _ => {
                     // Of the parameters these alone may lie several to a byte.

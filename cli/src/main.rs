@@ -1,7 +1,7 @@
 //! The `rasp` command: pack, run, evaluate, measure, inspect and report on models.
 //!
-//! With `--json` exactly one JSON value goes to stdout; progress and diagnostics go to stderr always. The exit code is 0
-//! on success, 1 on an error and 2 on a wrong command line.
+//! With `--json` exactly one JSON value goes to stdout; progress and diagnostics go to stderr always. The exit code is
+//! 0 on success, 1 on an error and 2 on a wrong command line.
 
 mod bench;
 mod eval;

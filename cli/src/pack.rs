@@ -17,13 +17,14 @@ pub struct Args {
     /// The .rasp file to make; it appears, or is replaced, only once it is complete
     #[arg(short, long)]
     output: PathBuf,
-    /// The context to pack for, in tokens: less than the model was trained for, or, where its rotary frequencies are made for
-    /// a context (LongRoPE, dynamic NTK), another
+    /// The context to pack for, in tokens: less than the model was trained for, or, where its rotary frequencies are
+    /// made for a context (LongRoPE, dynamic NTK), another
     #[arg(long, value_name = "TOKENS", value_parser = crate::parse_count)]
     context: Option<usize>,
-    /// How weights are stored: in 16 bits, or in whole numbers of 8 or 4 with a scale for every 32. q8 and q4 (8.5 and 5
-    /// bits a weight) are GGUF's Q8_0 and Q4_1, which are taken over as they are, as is Q4_0; q4s (4.5 bits) is smaller and
-    /// faster. The embedding has 8 bits in all of them. auto: what is nearest to the checkpoint's own weights
+    /// How weights are stored: in 16 bits, or in whole numbers of 8 or 4 with a scale for every 32. q8 and q4 (8.5 and
+    /// 5 bits a weight) are GGUF's Q8_0 and Q4_1, which are taken over as they are, as is Q4_0; q4s (4.5 bits) is
+    /// smaller and faster. The embedding has 8 bits in all of them. auto: what is nearest to the checkpoint's own
+    /// weights
     #[arg(long, default_value = "auto")]
     dtype: Dtype,
     /// A text to calibrate on; without it the model writes its own
@@ -41,8 +42,8 @@ pub struct Args {
     /// How a rung's sparsity is shared out: by one threshold for the whole model, or equally
     #[arg(long, value_name = "HOW", default_value = "global")]
     allocation: Allocation,
-    /// A .rasp file of the same model to take the scores of channels from, in place of measuring and tuning them: what was
-    /// found once serves every --dtype
+    /// A .rasp file of the same model to take the scores of channels from, in place of measuring and tuning them: what
+    /// was found once serves every --dtype
     #[arg(long, value_name = "MODEL")]
     scores: Option<PathBuf>,
     /// Generations of an evolutionary search for a better allocation; 0: none

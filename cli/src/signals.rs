@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// From here on, SIGINT, SIGTERM and SIGHUP take the temporary files beside `output` away before they end the process.
-/// Called once, before other threads are started: those take over that the signals wait for the one that looks for them.
+/// Called once, before other threads are started: those take over that the signals wait for the one that looks for
+/// them.
 #[cfg(unix)]
 pub fn remove_temporary_files(output: &Path) {
     let output = output.to_path_buf();

@@ -15,12 +15,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let here = |e: rasp::Error| e.context(args.model.display());
-    let file = File::open(Bytes::map(&args.model)?).map_err(here)?;
+    // That its checksums are right, and that it is a model, every weight of which is a number.
+    Model::load(&args.model, &LoadOptions { verify: true, ..Default::default() })?;
+    let file = Bytes::map(&args.model).and_then(File::open).map_err(|e| e.context(args.model.display()))?;
     let tensors = file.tensors().filter(|(name, ..)| !name.starts_with("pad.")).count();
-    let checksums = file.verify().map_err(here)?;
-    // And that it is a model, every weight of which is a number.
-    Model::load(&args.model, &LoadOptions { verify: !checksums, ..Default::default() })?;
+    let checksums = file.has_checksums();
     if args.json {
         return crate::put_json(&json!({ "tensors": tensors, "checksums": checksums }));
     }

@@ -64,7 +64,8 @@ fn perplexity_is_that_of_the_reference() {
     let value = dense["ppl"].as_f64().unwrap();
     assert!((20.2..20.7).contains(&value), "{dense}");
     let sparse = ppl(&["--sparsity", "0.5"]);
-    // One threshold for the whole model: 1.19 times (uniform sparsity has 1.5), and the share kept is the one asked for.
+    // One threshold for the whole model: 1.19 times (uniform sparsity has 1.5), and the share kept is the one asked
+    // for.
     assert!((1.1 * value..1.3 * value).contains(&sparse["ppl"].as_f64().unwrap()), "{sparse}");
     assert!((0.48..0.52).contains(&sparse["kept"].as_f64().unwrap()), "{sparse}");
     let decode = ppl(&["--sparsity", "0.5", "--protocol", "decode"]);

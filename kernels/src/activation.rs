@@ -5,13 +5,14 @@
 //! gelu_tanh(x) = x / (1 + exp(-x·(GELU_CUBE·x² + GELU_LINEAR))), which is ½x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
 //! gelu_erf(x)  = max(x, 0) - |x|·tail, tail = ½·erfc(|x|/√2) = t·p(t)·exp(-x²/2), t = 1 / (1 + ERF_P·|x|)
 //! relu(x)      = max(x, 0)          relu2(x) = max(x, 0)²
+//! xielu(x)     = alpha_p·p² + alpha_n·(exp(n) - 1 - n) + beta·x, p = max(x, 0), n = min(x, 0)
 //! ```
 //!
 //! `p` is formula 7.1.26 of Abramowitz and Stegun's *Handbook of Mathematical Functions*: within 1.5e-7 of erf. `exp`
 //! is [`crate::exp`]'s.
 
 /// What stands between the linears of an MLP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Activation {
     /// `x·σ(x)` (arXiv:1702.03118).
     #[default]
@@ -24,14 +25,32 @@ pub enum Activation {
     Relu,
     /// `max(x, 0)²` (Primer, arXiv:2109.08668, section 3).
     Relu2,
+    /// `alpha_p·x² + beta·x` above 0, `alpha_n·(exp(x) - 1 - x) + beta·x` below (xIELU, arXiv:2411.13010, equation 11).
+    Xielu {
+        /// Of the square.
+        alpha_p: f32,
+        /// Of what lies below 0.
+        alpha_n: f32,
+        /// The slope at 0.
+        beta: f32,
+    },
 }
 
 impl Activation {
-    /// All of them.
-    pub const ALL: [Activation; 5] =
-        [Activation::Silu, Activation::GeluTanh, Activation::GeluErf, Activation::Relu, Activation::Relu2];
+    /// All of them, parameters as a model's are before it is trained.
+    pub const ALL: [Activation; 6] = [
+        Activation::Silu,
+        Activation::GeluTanh,
+        Activation::GeluErf,
+        Activation::Relu,
+        Activation::Relu2,
+        Activation::XIELU,
+    ];
 
-    /// `silu`, `gelu_tanh`, `gelu_erf`, `relu` or `relu2`.
+    /// xIELU as a model's is before it is trained.
+    pub const XIELU: Activation = Activation::Xielu { alpha_p: 0.8, alpha_n: 0.8, beta: 0.5 };
+
+    /// `silu`, `gelu_tanh`, `gelu_erf`, `relu`, `relu2` or `xielu`.
     pub fn name(self) -> &'static str {
         match self {
             Activation::Silu => "silu",
@@ -39,6 +58,7 @@ impl Activation {
             Activation::GeluErf => "gelu_erf",
             Activation::Relu => "relu",
             Activation::Relu2 => "relu2",
+            Activation::Xielu { .. } => "xielu",
         }
     }
 }

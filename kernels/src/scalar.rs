@@ -280,6 +280,11 @@ fn gelu_erf(x: f32) -> f32 {
     relu(x) - x.abs() * tail
 }
 
+fn xielu(x: f32, alpha_p: f32, alpha_n: f32, beta: f32) -> f32 {
+    let (above, below) = (relu(x), -relu(-x));
+    x.mul_add(beta, above * above * alpha_p + (exp(below) - 1.0 - below) * alpha_n)
+}
+
 fn activate(kind: Activation, y: &mut [f32], x: &[f32], up: Option<&[f32]>) {
     for (k, y) in y.iter_mut().enumerate() {
         let x = match kind {
@@ -288,6 +293,7 @@ fn activate(kind: Activation, y: &mut [f32], x: &[f32], up: Option<&[f32]>) {
             Activation::GeluErf => gelu_erf(x[k]),
             Activation::Relu => relu(x[k]),
             Activation::Relu2 => relu(x[k]) * relu(x[k]),
+            Activation::Xielu { alpha_p, alpha_n, beta } => xielu(x[k], alpha_p, alpha_n, beta),
         };
         *y = up.map_or(x, |up| x * up[k]);
     }

@@ -269,6 +269,12 @@ fn activations_and_caps_are_their_formulas() {
                 }
                 Activation::Relu => wide.max(0.0),
                 Activation::Relu2 => wide.max(0.0).powi(2),
+                Activation::Xielu { alpha_p, alpha_n, beta } => {
+                    let (above, below) = (wide.max(0.0), wide.min(0.0));
+                    f64::from(alpha_p) * above * above
+                        + f64::from(alpha_n) * (below.exp_m1() - below)
+                        + f64::from(beta) * wide
+                }
             };
             assert!((f64::from(y) - want).abs() <= 2e-6 * (1.0 + want.abs()), "{kind:?} of {x}: {y} is not {want}");
         }

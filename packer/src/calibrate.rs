@@ -34,8 +34,8 @@ pub(crate) struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// Cuts tokens into windows of `window`: calibration gets the first `limit` tokens or so. A text that has no more than a
-    /// few windows beyond those gives a fifth of all to quality, one of a few windows none.
+    /// Cuts tokens into windows of `window`: calibration gets the first `limit` tokens or so. A text that has no more
+    /// than a few windows beyond those gives a fifth of all to quality, one of a few windows none.
     pub(crate) fn new(tokens: &'a [u32], window: usize, limit: usize) -> Windows<'a> {
         let mut calibration: Vec<&[u32]> = tokens.chunks(window).collect();
         let wanted = limit.div_ceil(window);
@@ -82,7 +82,8 @@ const OPENINGS: [&str; 8] = [
 /// Windows that are written side by side: the weights are read once for all, and each is what it would be alone.
 const TOGETHER: usize = 8;
 
-/// About `limit` tokens written by the model itself, at temperature 1 from a fixed seed: calibration for want of a text.
+/// About `limit` tokens written by the model itself, at temperature 1 from a fixed seed: calibration for want of a
+/// text.
 pub(crate) fn own_tokens(
     model: &Arc<Model>,
     limit: usize,

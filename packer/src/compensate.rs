@@ -1,16 +1,16 @@
 //! Weights that make up for the channels a sparsity drops: regularised least squares, linear by linear.
 //!
 //! With the mask `m` of one setting, `R (x∘m)` lacks what the dropped channels would have added. Much of it can be
-//! predicted from the channels that are kept, so the weights `R'` nearest to `R` are sought whose sparse product is nearest
-//! to the dense one on calibration text, channel-major (`X` and `X∘M` hold a row a token):
+//! predicted from the channels that are kept, so the weights `R'` nearest to `R` are sought whose sparse product is
+//! nearest to the dense one on calibration text, channel-major (`X` and `X∘M` hold a row a token):
 //!
 //! ```text
 //! min ‖(X∘M)·R' − X·R‖² + λ‖R' − R‖²     (C + λ)·R' = (B + λ)·R     C = (X∘M)ᵀ(X∘M),  B = (X∘M)ᵀX
 //! ```
 //!
 //! which is METHOD's `W' = W·(C[x, x∘m]+λ)·(C[x∘m, x∘m]+λ)⁻¹`, `λ` relative to the mean of `C`'s diagonal. Inputs are
-//! those of tokens that are sparse, with compensated weights, in everything before. It costs nothing at run time, but the
-//! weights then suit one setting: `docs/quality.md` has what that means for the others and for dense prompts.
+//! those of tokens that are sparse, with compensated weights, in everything before. It costs nothing at run time, but
+//! the weights then suit one setting: `docs/quality.md` has what that means for the others and for dense prompts.
 
 use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, product};
 use crate::progress::Progress;
@@ -57,8 +57,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) ridge: f32,
 }
 
-/// Fits all weights of the staged model, block by block, in place, and gives the model anew. Takes the model as it was: its
-/// mapping must go before the file under it changes.
+/// Fits all weights of the staged model, block by block, in place, and gives the model anew. Takes the model as it was:
+/// its mapping must go before the file under it changes.
 pub(crate) fn compensate(
     staging: &Path,
     mut model: Arc<Model>,

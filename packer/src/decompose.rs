@@ -34,8 +34,8 @@ pub(crate) fn truncated_svd(w: &[f32], out: usize, inp: usize, rank: usize) -> R
 const OVERSAMPLED: usize = 16;
 const ITERATIONS: usize = 4;
 
-/// The same within the range of `(W·Wᵀ)^4·W·Ω`, `Ω` random (Halko, Martinsson and Tropp 2011, arXiv:0909.4061, algorithms
-/// 4.4 and 5.1). The same numbers every time.
+/// The same within the range of `(W·Wᵀ)^4·W·Ω`, `Ω` random (Halko, Martinsson and Tropp 2011, arXiv:0909.4061,
+/// algorithms 4.4 and 5.1). The same numbers every time.
 fn randomized_svd(w: &[f32], out: usize, inp: usize, rank: usize) -> Result<Factors> {
     let width = (rank + OVERSAMPLED).min(out).min(inp);
     let w = MatRef::from_row_major_slice(w, out, inp);
@@ -114,8 +114,8 @@ mod tests {
         }
     }
 
-    /// Of a matrix as flat as a trained one's the subspace leaves hardly more than the best one would, and the same bits
-    /// every time.
+    /// Of a matrix as flat as a trained one's the subspace leaves hardly more than the best one would, and the same
+    /// bits every time.
     #[test]
     fn a_random_subspace_is_nearly_the_best() {
         let (out, inp, rank) = (150, 120, 12);

@@ -1,5 +1,5 @@
-//! The head's screen: a rough copy by which greedy decoding finds the rows that can win (`rasp::model`, `shortlist.rs`, has the
-//! inequality, [`ScreenRows`] the layout).
+//! The head's screen: a rough copy by which greedy decoding finds the rows that can win (`rasp::model`, `shortlist.rs`,
+//! has the inequality, [`ScreenRows`] the layout).
 
 use crate::stage::f32_bytes;
 use rasp::Result;

@@ -1,14 +1,14 @@
 //! Files that a run of the packer writes beside its output while it works, and what becomes of them.
 //!
-//! Their names tell whose they are: the output's, a dot, the number of the process and `stage` or `tmp`. A run that ends,
-//! well or not, removes its own; one that is killed cannot, so the next run for the same output does it.
+//! Their names tell whose they are: the output's, a dot, the number of the process and `stage` or `tmp`. A run that
+//! ends, well or not, removes its own; one that is killed cannot, so the next run for the same output does it.
 
 use rasp::{Error, Result, Status};
 use std::fs;
 use std::path::Path;
 
-/// The process whose temporary file beside `output` this is the name of: `model.rasp.123.stage`, and while that is being
-/// written `model.rasp.123.stage.123.tmp`.
+/// The process whose temporary file beside `output` this is the name of: `model.rasp.123.stage`, and while that is
+/// being written `model.rasp.123.stage.123.tmp`.
 fn owner(output: &str, name: &str) -> Option<u32> {
     let rest = name.strip_prefix(output)?.strip_prefix('.')?;
     let (process, kind) = rest.split_once('.')?;

@@ -36,9 +36,9 @@ impl Measured {
     }
 }
 
-/// Calibrates the staged model: its scores where they take a model to know, its thresholds, weights that make up for what
-/// is dropped if they are asked for, and what each rung costs. Scores and weights go into the staging file, the shares kept
-/// into the plan. `taken` are scores to begin with.
+/// Calibrates the staged model: its scores where they take a model to know, its thresholds, weights that make up for
+/// what is dropped if they are asked for, and what each rung costs. Scores and weights go into the staging file, the
+/// shares kept into the plan. `taken` are scores to begin with.
 pub(crate) fn measure(
     options: &PackOptions,
     plan: &mut Plan,

@@ -40,9 +40,9 @@ const SAMPLED_ROWS: usize = 8;
 /// Rows of the embedding that are checked at once.
 const ROWS: usize = 4096;
 
-/// The most that 4 bits may take from weights that have 4 already, as a share of their root mean square, before they get 8.
-/// IQ4_NL and MXFP4, whose steps are uneven, would lose 6 and 7% of a normal distribution, after 7 and 9% that they took
-/// themselves. Fewer bits took so much more (Q3_K 14%, Q2_K 26%) that what 4 bits then take does not show.
+/// The most that 4 bits may take from weights that have 4 already, as a share of their root mean square, before they
+/// get 8. IQ4_NL and MXFP4, whose steps are uneven, would lose 6 and 7% of a normal distribution, after 7 and 9% that
+/// they took themselves. Fewer bits took so much more (Q3_K 14%, Q2_K 26%) that what 4 bits then take does not show.
 const MOST_LOST: f64 = 0.03;
 
 impl Choice {
@@ -69,13 +69,14 @@ fn linears(checkpoint: &Checkpoint) -> impl Iterator<Item = (usize, LinearKind)>
     (0..config.num_layers).flat_map(|layer| config.linears().iter().map(move |&linear| (layer, linear)))
 }
 
-/// What [`PackOptions::weight_type`](crate::PackOptions::weight_type) is if it is left to the packer: the weight type nearest
-/// to what most weights of a checkpoint's linears are stored as.
+/// What [`PackOptions::weight_type`](crate::PackOptions::weight_type) is if it is left to the packer: the weight type
+/// nearest to what most weights of a checkpoint's linears are stored as.
 pub fn nearest_weight_type(checkpoint: &Checkpoint) -> Result<WeightType> {
     Ok(Choice::new(checkpoint, None)?.weight_type)
 }
 
-/// The nearest weight type to one of a checkpoint's: of those with as many bits or the next more, the one that loses least.
+/// The nearest weight type to one of a checkpoint's: of those with as many bits or the next more, the one that loses
+/// least.
 fn nearest(checkpoint: &Checkpoint, dtype: DType) -> Result<WeightType> {
     let quantized = match dtype {
         DType::BF16 => return Ok(WeightType::Bf16),
@@ -94,8 +95,8 @@ fn nearest(checkpoint: &Checkpoint, dtype: DType) -> Result<WeightType> {
     }
 }
 
-/// The one of 4 bits that loses less, the smaller one where both lose as much; 8 bits where even that one loses more than
-/// `most`.
+/// The one of 4 bits that loses less, the smaller one where both lose as much; 8 bits where even that one loses more
+/// than `most`.
 fn of_four_bits(checkpoint: &Checkpoint, dtype: DType, most: f64) -> Result<WeightType> {
     let small = lost(checkpoint, dtype, QuantType::Q4s)?;
     let large = lost(checkpoint, dtype, QuantType::Q4)?;
@@ -106,8 +107,8 @@ fn of_four_bits(checkpoint: &Checkpoint, dtype: DType, most: f64) -> Result<Weig
     })
 }
 
-/// What storing the weights of one type as `quant` takes from them: the root mean square of the difference, as a share of
-/// their own, over some rows of each linear.
+/// What storing the weights of one type as `quant` takes from them: the root mean square of the difference, as a share
+/// of their own, over some rows of each linear.
 fn lost(checkpoint: &Checkpoint, dtype: DType, quant: QuantType) -> Result<f64> {
     let (mut error, mut size) = (0.0, 0.0);
     for (layer, linear) in linears(checkpoint) {

@@ -14,14 +14,14 @@ pub struct PackOptions {
     pub input: PathBuf,
     /// The `.rasp` file to make. It appears, or is replaced, only once it is complete.
     pub output: PathBuf,
-    /// The context that the model is packed for, where its rotary frequencies hang on that (LongRoPE, dynamic NTK), or to
-    /// promise less than it was trained for. `None`: what it was trained for, with LongRoPE the original context.
+    /// The context that the model is packed for, where its rotary frequencies hang on that (LongRoPE, dynamic NTK), or
+    /// to promise less than it was trained for. `None`: what it was trained for, with LongRoPE the original context.
     pub context: Option<usize>,
-    /// Element type of the weight matrices. `None`: the one nearest to what most of the checkpoint's weights are stored as.
-    /// Q8_0, Q6_K, Q5_0, Q5_1, Q5_K and F8_E4M3 become [`WeightType::Q8`]; fewer bits become [`WeightType::Q4`] or
-    /// [`WeightType::Q4s`], whichever loses less of these weights, but 4 of uneven steps (IQ4_NL, IQ4_XS, MXFP4) Q8; F16 and F32 become
-    /// [`WeightType::F16`], or Bf16 if a weight overflows; BF16 stays that. What has channels that are no multiple of 32, as
-    /// quantized weights need, is stored as if it were F16.
+    /// Element type of the weight matrices. `None`: the one nearest to what most of the checkpoint's weights are stored
+    /// as. Q8_0, Q6_K, Q5_0, Q5_1, Q5_K and F8_E4M3 become [`WeightType::Q8`]; fewer bits become [`WeightType::Q4`] or
+    /// [`WeightType::Q4s`], whichever loses less of these weights, but 4 of uneven steps (IQ4_NL, IQ4_XS, MXFP4) Q8;
+    /// F16 and F32 become [`WeightType::F16`], or Bf16 if a weight overflows; BF16 stays that. What has channels that
+    /// are no multiple of 32, as quantized weights need, is stored as if it were F16.
     pub weight_type: Option<WeightType>,
     /// A text file to calibrate on. `None`: the model writes its own text.
     pub calibration: Option<PathBuf>,
@@ -33,14 +33,14 @@ pub struct PackOptions {
     pub rho: f32,
     /// How a rung's sparsity is shared out among the linears.
     pub allocation: Allocation,
-    /// A packed file of the same model whose scores are taken over, in place of measuring them: scores that took long to
-    /// tune serve every element type.
+    /// A packed file of the same model whose scores are taken over, in place of measuring them: scores that took long
+    /// to tune serve every element type.
     pub scores: Option<PathBuf>,
     /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
     pub search: Search,
-    /// Steps of gradient descent that fit the scores to what dropping channels does to the model's predictions; 0 for none;
-    /// for [`Allocation::Global`]. A window of 512 tokens a step: those calibrated on, then the text behind them as far as it
-    /// lasts, then from the beginning again.
+    /// Steps of gradient descent that fit the scores to what dropping channels does to the model's predictions; 0 for
+    /// none; for [`Allocation::Global`]. A window of 512 tokens a step: those calibrated on, then the text behind them
+    /// as far as it lasts, then from the beginning again.
     pub tune: usize,
     /// How long to search ρ of every linear, in place of [`rho`](PackOptions::rho).
     pub search_rho: Search,
@@ -51,8 +51,8 @@ pub struct PackOptions {
     pub compensation: Option<Compensation>,
     /// Exceptions from that, linear by linear.
     pub recipe: RecipeRequest,
-    /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting becomes
-    /// the file's default.
+    /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting
+    /// becomes the file's default.
     pub quality: Option<f64>,
     /// Whether the file gets a screen of its head, by which greedy tokens and small top k find the largest logits while
     /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.

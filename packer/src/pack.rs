@@ -73,8 +73,8 @@ impl Drop for Temporary {
 ///
 /// All tensors are first written to a staging file beside the output, one layer in memory at a time. That file is
 /// already a working dense model: the engine itself runs it for calibration, so thresholds are of the very numbers it
-/// will compare with them. Then the tensors are copied behind a header that has the thresholds, and the head's screen goes
-/// with them.
+/// will compare with them. Then the tensors are copied behind a header that has the thresholds, and the head's screen
+/// goes with them.
 pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
     if !(1..=MAX_THREADS).contains(&options.threads) {
         let message = format!("{} threads; packing takes 1 to {MAX_THREADS}", options.threads);

@@ -95,8 +95,8 @@ impl LinearPlan {
         (self.rank * (self.inputs + self.outputs)) as f64 / self.weights() as f64
     }
 
-    /// The share of the dense linear's bytes that is read at a rung: the channels kept, all scales and minima (few groups
-    /// of channels have none that is kept), and the low rank.
+    /// The share of the dense linear's bytes that is read at a rung: the channels kept, all scales and minima (few
+    /// groups of channels have none that is kept), and the low rank.
     pub(crate) fn kept(&self, rung: usize, weight_type: WeightType) -> f64 {
         let dense = weight_type.bits_per_weight();
         let bits = weight_type.quant().map_or(FLOAT_BITS, |quant| quant.bits() as f64);
@@ -177,8 +177,8 @@ impl Plan {
         Ok(Plan { score, allocation, ladder: ladder.to_vec(), rank_rung, linears })
     }
 
-    /// The rung in the middle, nearest to 0.5, which stands for all where only one can be searched for; `None` without a
-    /// ladder.
+    /// The rung in the middle, nearest to 0.5, which stands for all where only one can be searched for; `None` without
+    /// a ladder.
     pub(crate) fn middle(&self) -> Option<usize> {
         let distance = |rung: &usize| (self.ladder[*rung] - 0.5).abs();
         (0..self.ladder.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)))

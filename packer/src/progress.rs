@@ -1,7 +1,7 @@
 //! How the packer tells what it is doing.
 
-/// Receives the packer's progress, on a thread of the packer's. A terminal draws bars with it, a log prints lines, a test
-/// ignores it.
+/// Receives the packer's progress, on a thread of the packer's. A terminal draws bars with it, a log prints lines, a
+/// test ignores it.
 pub trait Progress: Send {
     /// A stage of `total` units of work begins; the one before it has ended.
     fn begin(&mut self, what: &str, total: u64);

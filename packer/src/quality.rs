@@ -63,8 +63,8 @@ pub(crate) fn losses(
 /// How finely a sparsity is looked for.
 const STEP: f32 = 0.01;
 
-/// The sparsest setting, by hundredths, whose loss is at most `most`, thresholds between rungs being interpolated as the
-/// engine does; 0, dense, where even the first hundredth costs more. `ladder` has at least one rung.
+/// The sparsest setting, by hundredths, whose loss is at most `most`, thresholds between rungs being interpolated as
+/// the engine does; 0, dense, where even the first hundredth costs more. `ladder` has at least one rung.
 pub(crate) fn sparsest(
     quality: &mut Quality<'_>,
     ladder: &[f32],

@@ -6,8 +6,8 @@ use rasp::model::{QuantType, scale_and_min, with_scale_and_offset};
 use rasp::{Error, Result, Status};
 use rayon::prelude::*;
 
-/// A matrix with rows of `cols`, a multiple of 32, on the nearest grid that can be found. `name` is what the values, all
-/// finite, belong to.
+/// A matrix with rows of `cols`, a multiple of 32, on the nearest grid that can be found. `name` is what the values,
+/// all finite, belong to.
 pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, quant: QuantType) -> Result<Grid> {
     let to_group = match quant {
         QuantType::Q8 => q8,
@@ -32,8 +32,8 @@ fn extremes(w: &[f32; GROUP]) -> (f32, f32) {
     w.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &w| (low.min(w), high.max(w)))
 }
 
-/// The largest numbers that a group's largest value may become. 127 gives the finest step; a little less loses little and
-/// may suit the other values better. (Where they come from a grid of 4 bits, much better.)
+/// The largest numbers that a group's largest value may become. 127 gives the finest step; a little less loses little
+/// and may suit the other values better. (Where they come from a grid of 4 bits, much better.)
 const REACHES: std::ops::RangeInclusive<u8> = 111..=127;
 
 /// Every value within half a step: of some steps the one with the smallest squared error.
@@ -70,8 +70,8 @@ fn bytes(w: &[f32; GROUP], step: f32) -> [f32; GROUP] {
     w.map(|w| (w * steps).clamp(-127.0, 127.0) + WHOLE - WHOLE)
 }
 
-/// Shares of the values' range that a first guess leaves out at either end: few values lie there, and a finer step serves
-/// the others.
+/// Shares of the values' range that a first guess leaves out at either end: few values lie there, and a finer step
+/// serves the others.
 const LEFT_OUT: [f32; 5] = [0.0, 0.025, 0.05, 0.085, 0.13];
 
 /// Rounds of refinement of the best guess at most; two or three are usual.
@@ -100,10 +100,11 @@ fn q4(w: &[f32; GROUP]) -> Option<Group> {
     Group::new(numbers.map(|q| q as u8), best.scale, best.min)
 }
 
-/// The same for a scale and an offset that share 16 bits: of several guesses, each with the scale that suits its numbers
-/// best, the best goes from neighbour to neighbour, in scale and in offset, until none is better.
+/// The same for a scale and an offset that share 16 bits: of several guesses, each with the scale that suits its
+/// numbers best, the best goes from neighbour to neighbour, in scale and in offset, until none is better.
 fn q4s(w: &[f32; GROUP]) -> Option<Group> {
-    // The grid reaches from 15.75 steps below zero to 15 above: values that are all of one sign are no range of their own.
+    // The grid reaches from 15.75 steps below zero to 15 above: values that are all of one sign are no range of their
+    // own.
     let (low, high) = extremes(w);
     let (low, high) = (low.min(0.0), high.max(0.0));
     let guess = |scale: f32, low: f32| {
@@ -183,8 +184,8 @@ impl Fit {
         Fit { scale, min, error: squared_error(w, scale.to_f32(), min.to_f32()) }
     }
 
-    /// Becomes the scale and minimum with the smallest error for these numbers, if that is smaller than its own; whether
-    /// it was. `low` is near the values, so that differences from it are exact enough to be squared.
+    /// Becomes the scale and minimum with the smallest error for these numbers, if that is smaller than its own;
+    /// whether it was. `low` is near the values, so that differences from it are exact enough to be squared.
     fn improve(&mut self, w: &[f32; GROUP], low: f32, q: &[f32; GROUP]) -> bool {
         let n = GROUP as f32;
         let (sum_q, sum_w) = (sum(|i| q[i]), sum(|i| w[i] - low));

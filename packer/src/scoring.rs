@@ -1,4 +1,5 @@
-//! Scores that take a model to know: measured, or taken over from another file, then searched and tuned as was asked for.
+//! Scores that take a model to know: measured, or taken over from another file, then searched and tuned as was asked
+//! for.
 
 use crate::allocate::{self, Calibration, Course};
 use crate::calibrate::Windows;

@@ -105,8 +105,8 @@ fn a_text_too_short_to_measure_on_is_named() {
     assert!(error.message().contains("ladder"), "{error}");
 }
 
-/// How far sparse predictions are from the dense ones of another file: the mean of `|log p - log q|` over what `from` on
-/// passes sparsely.
+/// How far sparse predictions are from the dense ones of another file: the mean of `|log p - log q|` over what `from`
+/// on passes sparsely.
 fn distance(sparse: &Arc<Model>, dense: &Arc<Model>, text: &str, sparsity: f32) -> f64 {
     let mut tokens = Vec::new();
     dense.tokenizer().encode(text, rasp::text::EncodeOptions::default(), &mut tokens).unwrap();

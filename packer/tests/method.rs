@@ -1,5 +1,5 @@
-//! METHOD's table: perplexity and traffic of SmolLM2-135M-Instruct under the strict protocol, packed by this packer from
-//! the calibration text the table names.
+//! METHOD's table: perplexity and traffic of SmolLM2-135M-Instruct under the strict protocol, packed by this packer
+//! from the calibration text the table names.
 //!
 //! The text is not part of the repository. `RASP_DATA` names its folder, `../shared/data` beside the checkout serves as
 //! well; without either there is nothing to compare and the test says so.

@@ -199,6 +199,13 @@ impl Config {
         };
         positive("embedding_scale", Some(block.embedding_scale))?;
         positive("logit_soft_cap", block.logit_soft_cap)?;
+        positive("qkv_clip", block.qkv_clip)?;
+        if !(block.xielu.is_empty() || block.xielu.len() == self.num_layers) {
+            return Err(format!("block: xielu lists {} of {} layers", block.xielu.len(), self.num_layers));
+        }
+        if block.xielu.as_flattened().iter().any(|x| !x.is_finite()) {
+            return Err("block: xielu has parameters that are no finite numbers".into());
+        }
         block.rope_gains.iter().try_for_each(|gain| positive("rope_gains", Some(*gain)))?;
         if block.attention.is_empty() {
             return Err("block: attention is empty, expected a kind at least".into());
@@ -242,7 +249,7 @@ mod tests {
     fn what_a_newer_library_wrote_is_told_from_damage() {
         let json = serde_json::to_string(&Config::example()).unwrap();
         let with = |block: &str| json.replace('{', &format!("{{\"block\":{block},"));
-        for block in [r#"{"experts":8}"#, r#"{"activation":"xielu"}"#, "7"] {
+        for block in [r#"{"experts":8}"#, r#"{"activation":"mish"}"#, "7"] {
             let error = Config::parse(&with(block)).unwrap_err();
             assert!(error.status() == Status::Unsupported && error.message().contains("block"), "{error}");
         }
@@ -265,6 +272,9 @@ mod tests {
             (Block { layers: vec![0, 1], ..Block::default() }, "kind 1"),
             (Block { embedding_scale: 0.0, ..Block::default() }, "embedding_scale"),
             (Block { logit_soft_cap: Some(f32::INFINITY), ..Block::default() }, "logit_soft_cap"),
+            (Block { qkv_clip: Some(0.0), ..Block::default() }, "qkv_clip"),
+            (Block { xielu: vec![[1.0; 3]], ..Block::default() }, "xielu"),
+            (Block { xielu: vec![[1.0, f32::NAN, 1.0]; 2], ..Block::default() }, "xielu"),
         ] {
             let error = Config { block, ..Config::example() }.validate().unwrap_err();
             assert!(error.status() == Status::BadFile && error.message().contains(word), "{error}");

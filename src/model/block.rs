@@ -17,6 +17,8 @@ pub enum Op {
     Norm(NormId),
     /// The linears of one fused projection, `[tokens, inputs]` from a stream to where its kind writes.
     Project(GroupKind, Stream),
+    /// Queries, keys and values, each held between minus this and this (MPT; OLMo, arXiv:2402.00838, section 2.1).
+    Clip(f32),
     /// Norm of queries and keys, see [`QkNorm`].
     HeadNorm(QkNorm),
     /// Queries and keys turned by their position, by this table of frequencies (RoFormer, arXiv:2104.09864).
@@ -158,11 +160,17 @@ pub struct Block {
     pub norm_place: NormPlace,
     /// How attention and MLP follow each other.
     pub order: Order,
+    /// What queries, keys and values are held within; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qkv_clip: Option<f32>,
     /// A norm of queries and keys.
     pub qk_norm: Option<QkNorm>,
     /// What stands between the linears of the MLP.
     #[serde(with = "activation_name")]
     pub activation: Activation,
+    /// Each layer's `alpha_p`, `alpha_n` and `beta` of [`Activation::Xielu`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub xielu: Vec<[f32; 3]>,
     /// Whether the MLP has a gate.
     pub gated: bool,
     /// The kinds of attention that layers have.
@@ -186,8 +194,10 @@ impl Default for Block {
             norm: NormKind::Rms,
             norm_place: NormPlace::Before,
             order: Order::Sequential,
+            qkv_clip: None,
             qk_norm: None,
             activation: Activation::Silu,
+            xielu: Vec::new(),
             gated: true,
             attention: vec![Attention { rope: Some(0), ..Attention::default() }],
             layers: Vec::new(),
@@ -221,6 +231,14 @@ impl Block {
         self.attention.get(kind).copied().unwrap_or_default()
     }
 
+    /// What stands between the linears of the MLP in layer `n`.
+    pub fn activation(&self, n: usize) -> Activation {
+        match (self.activation, self.xielu.get(n)) {
+            (Activation::Xielu { .. }, Some(&[alpha_p, alpha_n, beta])) => Activation::Xielu { alpha_p, alpha_n, beta },
+            (activation, _) => activation,
+        }
+    }
+
     /// The norms that each layer has.
     pub fn norms(&self) -> impl Iterator<Item = NormId> + '_ {
         NormId::ALL.into_iter().filter(|id| match id {
@@ -244,9 +262,10 @@ pub fn layer(config: &Config, n: usize) -> Vec<Op> {
         ops.extend(has(post).then_some(Op::PostNorm(post)));
         ops.push(Op::Add);
     };
-    let mut ops = Vec::with_capacity(14);
+    let mut ops = Vec::with_capacity(15);
     normed(&mut ops, NormId::Attn);
     ops.push(Op::Project(GroupKind::Qkv, source));
+    ops.extend(block.qkv_clip.map(Op::Clip));
     ops.extend(block.qk_norm.filter(|norm| !norm.after_rotation).map(Op::HeadNorm));
     ops.extend(attention.rope.map(Op::Rotate));
     ops.extend(block.qk_norm.filter(|norm| norm.after_rotation).map(Op::HeadNorm));
@@ -255,7 +274,7 @@ pub fn layer(config: &Config, n: usize) -> Vec<Op> {
         add(&mut ops, GroupKind::O, Stream::Attended, NormId::AttnPost);
     }
     normed(&mut ops, NormId::Mlp);
-    ops.extend([Op::Project(GroupKind::GateUp, source), Op::Activate(block.activation)]);
+    ops.extend([Op::Project(GroupKind::GateUp, source), Op::Activate(block.activation(n))]);
     if block.order != Order::Sequential {
         // Only now: the MLP takes the residual stream as it was.
         add(&mut ops, GroupKind::O, Stream::Attended, NormId::AttnPost);
@@ -370,7 +389,9 @@ mod tests {
         let local = Attention { window: Some(512), rope: Some(1), scale: Some(0.0625), soft_cap: Some(50.0) };
         let block = Block {
             norm: NormKind::Layer,
-            activation: Activation::GeluTanh,
+            activation: Activation::XIELU,
+            xielu: vec![[1.0, 0.75, 0.5], [0.5, 2.0, 0.25]],
+            qkv_clip: Some(8.0),
             gated: false,
             attention: vec![Attention::default(), local],
             layers: vec![1, 0],
@@ -380,9 +401,13 @@ mod tests {
         let json = serde_json::to_string(&block).unwrap();
         assert_eq!(serde_json::from_str::<Block>(&json).unwrap(), block);
         assert_eq!((block.ropes(), block.attention(0), block.attention(1)), (2, local, Attention::default()));
+        assert_eq!(block.activation(1), Activation::Xielu { alpha_p: 0.5, alpha_n: 2.0, beta: 0.25 });
         assert_eq!(serde_json::from_str::<Block>("{}").unwrap(), Block::default());
+        // What older libraries do not know is not said where it is not there.
+        let json = serde_json::to_string(&Block::default()).unwrap();
+        assert!(!json.contains("xielu") && !json.contains("qkv_clip"), "{json}");
         for (json, word) in [
-            (r#"{"activation": "xielu"}"#, "xielu"),
+            (r#"{"activation": "mish"}"#, "mish"),
             (r#"{"experts": 8}"#, "experts"),
             (r#"{"norm": "group"}"#, "group"),
             (r#"{"attention": [{"alibi": true}]}"#, "alibi"),

@@ -51,6 +51,12 @@ pub mod tensor {
     pub const NFKC_ROWS: &str = "tokenizer.nfkc.rows";
     /// The characters of all compatibility decompositions.
     pub const NFKC_CHARS: &str = "tokenizer.nfkc.chars";
+    /// Up to three characters, where what they become begins, how long it is.
+    pub const CHARSMAP_ROWS: &str = "tokenizer.charsmap.rows";
+    /// What characters become.
+    pub const CHARSMAP_CHARS: &str = "tokenizer.charsmap.chars";
+    /// How characters form clusters.
+    pub const CHARSMAP_CLASSES: &str = "tokenizer.charsmap.classes";
 
     /// Scores of a Unigram model: the halves of an `f64`, low first.
     pub const SCORES: &str = "tokenizer.scores";
@@ -143,6 +149,10 @@ pub enum Rewrite {
     Nfc,
     /// Unicode normalization form KC.
     Nfkc,
+    /// SentencePiece's own, by a map of characters.
+    Charsmap,
+    /// Each character in lower case, whatever its neighbours.
+    Lowercase,
     /// Puts a string before any text that is not empty.
     Prepend(String),
     /// Replaces every occurrence.

@@ -37,12 +37,16 @@
 //! | `tokenizer.nfc.compositions` | U32 | `[n, 3]` | sorted: first, second, composite; no Hangul |
 //! | `tokenizer.nfkc.rows` | U32 | `[n, 3]` | sorted: code point, then where in `chars` its full compatibility decomposition begins and its length; only with NFKC |
 //! | `tokenizer.nfkc.chars` | U32 | `[n]` | the characters of those decompositions |
+//! | `tokenizer.charsmap.rows` | U32 | `[n, 5]` | sorted: three characters (0: fewer), then where in `chars` what they become begins and its length; only with SentencePiece's own normalization, as the next two |
+//! | `tokenizer.charsmap.chars` | U32 | `[n]` | the characters that they become |
+//! | `tokenizer.charsmap.classes` | U32 | `[n, 3]` | sorted: first and last code point, and how they form clusters: 1 with what is before, 2 with what is behind, 3 with nothing |
 //! | `tokenizer.scores` | U32 | `[V, 2]` | Unigram only: a token's score, an `f64` in halves, low first; not finite where it has none |
 //!
 //! Vocabularies of SentencePiece's making write a space as `▁`. The packer rewrites their tokens and rules to say the
 //! space itself, so that a token's bytes are always what it adds to a text.
 
 mod added;
+mod charsmap;
 mod chat;
 mod layout;
 mod merge;

@@ -1,5 +1,6 @@
 //! Rewriting text before it is split.
 
+use super::charsmap::Charsmap;
 use super::layout::Rewrite;
 use super::nfc::Nfc;
 use super::tables::bad;
@@ -10,16 +11,28 @@ use std::borrow::Cow;
 /// longer). It bounds the memory that settings can ask for.
 const GROWTH: usize = 16;
 
-/// The text after all rewrites, borrowed where they change nothing. `nfc` is there if they need it.
-pub(super) fn normalize<'t>(rewrites: &[Rewrite], nfc: Option<&Nfc>, text: &'t str) -> Result<Cow<'t, str>> {
+/// The tables that rewrites go by, where they need them.
+#[derive(Default)]
+pub(super) struct Forms {
+    pub nfc: Option<Nfc>,
+    pub charsmap: Option<Charsmap>,
+}
+
+/// The text after all rewrites, borrowed where they change nothing.
+pub(super) fn normalize<'t>(rewrites: &[Rewrite], forms: &Forms, text: &'t str) -> Result<Cow<'t, str>> {
     let limit = GROWTH * text.len() + 1024;
     let mut text = Cow::Borrowed(text);
     for rewrite in rewrites {
         let rewritten = match rewrite {
-            Rewrite::Nfc | Rewrite::Nfkc => match nfc {
+            Rewrite::Nfc | Rewrite::Nfkc => match &forms.nfc {
                 Some(nfc) => nfc.normalize(&text)?,
                 None => return Err(bad("there are no normalization tables")),
             },
+            Rewrite::Charsmap => match &forms.charsmap {
+                Some(charsmap) => charsmap.normalize(&text, limit)?,
+                None => return Err(bad("there is no map of characters")),
+            },
+            Rewrite::Lowercase => lowercase(&text, limit)?,
             Rewrite::Prepend(_) if text.is_empty() => None,
             Rewrite::Prepend(prefix) => {
                 let mut longer = with_capacity(text.len() + prefix.len(), limit)?;
@@ -46,6 +59,17 @@ fn with_capacity(len: usize, limit: usize) -> Result<String> {
     Ok(text)
 }
 
+/// No final sigma, no language's own rules.
+fn lowercase(text: &str, limit: usize) -> Result<Option<String>> {
+    let lower = || text.chars().flat_map(char::to_lowercase);
+    if lower().eq(text.chars()) {
+        return Ok(None);
+    }
+    let mut lowered = with_capacity(lower().map(char::len_utf8).sum(), limit)?;
+    lowered.extend(lower());
+    Ok(Some(lowered))
+}
+
 fn replace(text: &str, from: &str, to: &str, limit: usize) -> Result<Option<String>> {
     let count = text.matches(from).count();
     if count == 0 {
@@ -67,7 +91,7 @@ mod tests {
     use super::*;
 
     fn run(rewrites: &[Rewrite], text: &str) -> String {
-        normalize(rewrites, None, text).unwrap().into_owned()
+        normalize(rewrites, &Forms::default(), text).unwrap().into_owned()
     }
 
     #[test]
@@ -75,14 +99,18 @@ mod tests {
         let rewrites = [Rewrite::Prepend("_".into()), Rewrite::Replace { from: "_a".into(), to: "bb".into() }];
         assert_eq!(run(&rewrites, ""), "");
         assert_eq!(run(&rewrites, "a_ac"), "bbbbc");
-        assert!(matches!(normalize(&rewrites[1..], None, "plain").unwrap(), Cow::Borrowed(_)));
-        assert_eq!(normalize(&[Rewrite::Nfc], None, "a").unwrap_err().status(), Status::BadFile);
+        assert!(matches!(normalize(&rewrites[1..], &Forms::default(), "plain").unwrap(), Cow::Borrowed(_)));
+        for form in [Rewrite::Nfc, Rewrite::Charsmap] {
+            assert_eq!(normalize(&[form], &Forms::default(), "a").unwrap_err().status(), Status::BadFile);
+        }
+        assert_eq!(run(&[Rewrite::Lowercase], "ΣΑΣ İb ǅ"), "σασ i\u{307}b ǆ");
+        assert!(matches!(normalize(&[Rewrite::Lowercase], &Forms::default(), "plain").unwrap(), Cow::Borrowed(_)));
     }
 
     #[test]
     fn growth_is_bounded() {
         let double = Rewrite::Replace { from: "a".into(), to: "aaaaaaaa".into() };
         let rewrites = vec![double; 8];
-        assert_eq!(normalize(&rewrites, None, &"a".repeat(1000)).unwrap_err().status(), Status::BadFile);
+        assert_eq!(normalize(&rewrites, &Forms::default(), &"a".repeat(1000)).unwrap_err().status(), Status::BadFile);
     }
 }

@@ -1,10 +1,11 @@
 //! The tokenizer: text to ids and back.
 
 use super::added::{Added, Part};
+use super::charsmap::Charsmap;
 use super::layout::{Alphabet, Join, Rewrite, Settings, Stage, kind};
 use super::merge::{Model, Scratch, reserve};
 use super::nfc::Nfc;
-use super::normalize::normalize;
+use super::normalize::{Forms, normalize};
 use super::split::{Automaton, Text};
 use super::tables::{Merges, Vocabulary, bad};
 use super::unigram::{Scores, Unigram};
@@ -37,7 +38,7 @@ pub struct Tokenizer {
     settings: Settings,
     stages: Vec<Step>,
     /// There if a rewrite needs it.
-    nfc: Option<Nfc>,
+    forms: Forms,
     /// Added tokens that are looked for in the raw text.
     added: Added,
     /// Added tokens that are looked for in normalized text.
@@ -122,6 +123,10 @@ impl Tokenizer {
             true => Some(Nfc::open(file, forms[1]).map_err(|e| e.context("tokenizer"))?),
             false => None,
         };
+        let charsmap = match settings.normalizer.contains(&Rewrite::Charsmap) {
+            true => Some(Charsmap::open(file).map_err(|e| e.context("tokenizer"))?),
+            false => None,
+        };
         let (normalized, raw) = std::mem::take(&mut settings.added).into_iter().partition(|t| t.normalized);
         Ok(Tokenizer {
             vocabulary,
@@ -129,7 +134,7 @@ impl Tokenizer {
             scores,
             settings,
             stages,
-            nfc,
+            forms: Forms { nfc, charsmap },
             added: Added::new(raw, word.clone()),
             added_normalized: Added::new(normalized, word),
         })
@@ -285,7 +290,7 @@ impl Run<'_> {
     /// Text between added tokens.
     fn between(&mut self, raw: &str, at_start: bool, parse_special: bool) -> Result<()> {
         let tokenizer = self.tokenizer;
-        let text = normalize(&tokenizer.settings.normalizer, tokenizer.nfc.as_ref(), raw)?;
+        let text = normalize(&tokenizer.settings.normalizer, &tokenizer.forms, raw)?;
         let mut at_start = at_start;
         tokenizer.added_normalized.split(&text, parse_special, |part| {
             match part {
@@ -309,7 +314,7 @@ impl Run<'_> {
                 if piece.starts_with(' ') || (*first_only && !at_start) {
                     return self.stage(rest, piece, at_start);
                 }
-                let spaced = normalize(&[Rewrite::Prepend(" ".into())], None, piece)?;
+                let spaced = normalize(&[Rewrite::Prepend(" ".into())], &Forms::default(), piece)?;
                 self.stage(rest, &spaced, at_start)
             }
         }

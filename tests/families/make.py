@@ -10,7 +10,7 @@ it and run 50 tokens in f32 with eager attention, and writes
     data/CASE.json          config.json as it is to be written, the tensors, the tokens, what each trait changes
     data/CASE.safetensors   what transformers says: see GOLDENS
 
-The Rust test packer/tests/families.rs makes the same checkpoint from the JSON alone. No weight is committed.
+The Rust test packer/tests/families/ makes the same checkpoint from the JSON alone. No weight is committed.
 """
 
 import json

@@ -11,10 +11,10 @@ use serde_json::json;
 use std::path::PathBuf;
 
 /// The text is tokenized whole, without special tokens, and cut into windows `[ctx·i, ctx·i + ctx)`, each passed alone
-/// from position 0; a last piece shorter than a window is left out. Where the tokenizer puts a token before every text, it
-/// stands before every window as one of its `ctx` tokens (`--no-bos`: none does; `--bos`: fails where there is none). All
-/// `ctx − 1` predictions of a window are scored under every protocol, but for those before `--from`; for `decode` the first
-/// half of each window is the prompt.
+/// from position 0; a last piece shorter than a window is left out. Where the tokenizer puts a token before every text,
+/// it stands before every window as one of its `ctx` tokens (`--no-bos`: none does; `--bos`: fails where there is
+/// none). All `ctx − 1` predictions of a window are scored under every protocol, but for those before `--from`; for
+/// `decode` the first half of each window is the prompt.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model
@@ -125,8 +125,8 @@ pub fn windows(tokens: &[u32], ctx: usize, bos: Option<u32>) -> impl ExactSizeIt
     texts.map(move |text| bos.iter().chain(text).copied().collect())
 }
 
-/// The mean negative log-likelihood of what is predicted for positions from `from` on of these windows, and how many that
-/// is.
+/// The mean negative log-likelihood of what is predicted for positions from `from` on of these windows, and how many
+/// that is.
 pub fn nll(
     scorer: &mut Scorer,
     windows: impl Iterator<Item = Vec<u32>>,

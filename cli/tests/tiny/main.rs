@@ -244,7 +244,7 @@ fn whole_numbers_are_packed_inspected_and_run() {
         let result = json_of(&rasp().args(["eval", "ppl"]).arg(model).args(args).output().unwrap());
         (result["nll"].as_f64().unwrap(), result["kept"].as_f64().unwrap())
     };
-    let (_dir, exact, _) = even_model(&[]);
+    let (_dir, exact, _) = even_model(&["--dtype", "bf16"]);
     for (dtype, bits, allowed) in [("q8", 8.5, 0.02), ("q4", 5.0, 0.2)] {
         let (_dir, path, summary) = even_model(&["--dtype", dtype]);
         let output = rasp().arg("inspect").arg(&path).args(["--json", "--verify"]).output().unwrap();
@@ -354,7 +354,7 @@ fn pack_of_wrong_input_says_what_is_wrong() {
 
 #[test]
 fn scores_of_another_file_are_neither_measured_nor_tuned() {
-    let (dir, path, _) = even_model(&["--tune", "1"]);
+    let (dir, path, _) = even_model(&["--tune", "1", "--dtype", "bf16"]);
     let first = dir.path().join("first.rasp");
     std::fs::rename(&path, &first).unwrap();
     let again = |more: &[&str]| {

@@ -127,6 +127,9 @@ fn a_dense_file_has_a_page_too() {
     let source = model().parent().unwrap();
     let packed = rasp().args(["pack", "--sparsity", "", "-o"]).arg(&dense).arg(source).output().unwrap();
     assert!(packed.status.success(), "{packed:?}");
+    // The nearest to what the checkpoint holds, which is said.
+    let said = String::from_utf8(packed.stdout).unwrap();
+    assert!(said.contains("holds F32 weights: packed as f16, "), "{said}");
     let (page, data) = report(&dense, &["--no-speed"]);
     let page = parse(&page);
     let body = text(page.root_element());

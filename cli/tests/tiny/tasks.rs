@@ -51,7 +51,7 @@ impl Bench {
 #[test]
 fn many_settings_give_a_row_a_task_each_with_its_own() {
     let bench = Bench::new();
-    let (_dir, other, _) = even_model(&[]);
+    let (_dir, other, _) = even_model(&["--dtype", "bf16"]);
     let rows = json_of(&bench.eval(&[model(), &other], &["--json"]));
     let rows = rows.as_array().unwrap();
     // Two models, dense and two protocols, three tasks.

@@ -30,6 +30,7 @@ pub(crate) unsafe fn activate<S: Simd>(s: S, kind: Activation, y: &mut [f32], x:
         Activation::GeluErf => by!(|x| gelu_erf(s, x)),
         Activation::Relu => by!(|x| relu(s, x)),
         Activation::Relu2 => by!(|x| s.mul(relu(s, x), relu(s, x))),
+        Activation::Xielu { alpha_p, alpha_n, beta } => by!(|x| xielu(s, x, [alpha_p, alpha_n, beta])),
     }
 }
 
@@ -81,6 +82,14 @@ pub(crate) unsafe fn soft_cap<S: Simd>(s: S, x: &mut [f32], cap: f32) {
 fn relu<S: Simd>(s: S, x: S::V) -> S::V {
     // Zero first, so that a NaN comes through.
     s.max(s.splat(0.0), x)
+}
+
+#[inline(always)]
+fn xielu<S: Simd>(s: S, x: S::V, [alpha_p, alpha_n, beta]: [f32; 3]) -> S::V {
+    let (above, below) = (relu(s, x), s.neg(relu(s, s.neg(x))));
+    let above = s.mul(s.mul(above, above), s.splat(alpha_p));
+    let below = s.mul(s.sub(s.sub(exp(s, below), s.splat(1.0)), below), s.splat(alpha_n));
+    s.fma(x, s.splat(beta), s.add(above, below))
 }
 
 #[inline(always)]

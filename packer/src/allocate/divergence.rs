@@ -5,7 +5,8 @@ use crate::calibrate;
 use half::f16;
 use rasp::Result;
 
-/// The dense model's logits less their largest, `[vocab]` token after token of `windows`: in 16 bits, for there are many.
+/// The dense model's logits less their largest, `[vocab]` token after token of `windows`: in 16 bits, for there are
+/// many.
 pub(super) fn dense_logits(calibration: &Calibration<'_>, windows: &[&[u32]]) -> Result<Vec<f16>> {
     let mut scorer = calibrate::scorer(calibration.model, windows, calibration.threads)?;
     let mut dense = Vec::new();
@@ -37,8 +38,8 @@ pub(super) fn divergence(p: &[f16], q: &[f32]) -> f64 {
     along / sum_p - sum_p.ln() + sum_q.ln()
 }
 
-/// The same of logits in f32; leaves its gradient by the second, `q − p`, in it, and in `p` nothing of use. `None` if they
-/// are not finite.
+/// The same of logits in f32; leaves its gradient by the second, `q − p`, in it, and in `p` nothing of use. `None` if
+/// they are not finite.
 pub(super) fn with_gradient(p: &mut [f32], q: &mut [f32]) -> Option<f64> {
     let (largest_p, largest_q) = (largest(p), largest(q));
     let (mut sum_p, mut sum_q, mut along) = (0.0f64, 0.0f64, 0.0f64);

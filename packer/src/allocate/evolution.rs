@@ -46,7 +46,8 @@ impl Found {
     }
 }
 
-/// The best population found from `first` and members that `random` makes, or from what an interrupted search had found.
+/// The best population found from `first` and members that `random` makes, or from what an interrupted search had
+/// found.
 pub(super) fn evolution(
     first: Genes,
     random: impl Fn(&mut Xoshiro256PlusPlus) -> Genes,

@@ -82,8 +82,8 @@ pub(super) fn fixed_point(
     }
 }
 
-/// The threshold of every linear, given the model's: the same, times the linear's own of `factors` where there are such;
-/// but for linears whose share a rule has fixed.
+/// The threshold of every linear, given the model's: the same, times the linear's own of `factors` where there are
+/// such; but for linears whose share a rule has fixed.
 pub(super) fn spread(tails: &[Tail], plan: &Plan, rung: usize, threshold: f32, factors: &[f32]) -> Vec<f32> {
     let linears = plan.linears.iter().zip(tails).enumerate();
     linears

@@ -31,8 +31,8 @@ impl Observer for ScoreHistograms {
     }
 }
 
-/// The scores of every linear's channels on `windows`: of dense tokens, or with `thresholds` of tokens that are sparse in
-/// every linear before. `what` names the stage.
+/// The scores of every linear's channels on `windows`: of dense tokens, or with `thresholds` of tokens that are sparse
+/// in every linear before. `what` names the stage.
 pub(super) fn scores(
     calibration: &Calibration<'_>,
     windows: &[&[u32]],

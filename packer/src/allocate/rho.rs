@@ -1,8 +1,8 @@
 //! The paper's search (R-Sparse, arXiv:2504.19449, section 3.3): ρ of every linear, by evolution, at a fixed sparsity.
 //!
-//! Some blocks at a time evolve while the others keep what was found for them. A candidate passes the calibration text by
-//! METHOD's first form, `y = W (x∘m) + A B (x∘(1−m))`, whose factors are cut from one decomposition: no weights have to be
-//! written for it. The objective is the KL divergence from the dense predictions.
+//! Some blocks at a time evolve while the others keep what was found for them. A candidate passes the calibration text
+//! by METHOD's first form, `y = W (x∘m) + A B (x∘(1−m))`, whose factors are cut from one decomposition: no weights have
+//! to be written for it. The objective is the KL divergence from the dense predictions.
 
 use super::divergence::{dense_logits, divergence};
 use super::evolution::{Found, Search, evolution, normal};

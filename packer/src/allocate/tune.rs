@@ -1,6 +1,6 @@
-//! Scores fitted to what dropping really does: the Fisher information prices each channel as if it alone were dropped, but
-//! the errors of all that are add up, with signs. Which channels of a linear to keep is found here by gradient descent on
-//! the KL divergence from the dense model, at one sparsity; no weight changes.
+//! Scores fitted to what dropping really does: the Fisher information prices each channel as if it alone were dropped,
+//! but the errors of all that are add up, with signs. Which channels of a linear to keep is found here by gradient
+//! descent on the KL divergence from the dense model, at one sparsity; no weight changes.
 //!
 //! Channel `j` of a linear is kept where `|x_j|·c_j·exp(f_j) > τ`. A step function has no slope, so that of a logistic
 //! function of `ln(|x_j|·c_j·exp(f_j) / τ)` stands in for it (a straight-through estimator, arXiv:1308.3432):
@@ -9,10 +9,10 @@
 //! ∂L/∂f_j = Σ_t x_tj·h_tj·s_tj      ∂(share kept)/∂f_j ∝ Σ_t s_tj      h = the gradient by the linear's kept input
 //! ```
 //!
-//! Of the loss a multiple of the share is taken such that all slopes of a linear together are 0: channels compete within
-//! their linear, and how much each linear keeps stays as the Fisher information has it. (Slopes of whole linears were
-//! tried: they are biased, and make things worse, `docs/quality.md`.) The steps are Adam's (arXiv:1412.6980), with one
-//! second moment a linear.
+//! Of the loss a multiple of the share is taken such that all slopes of a linear together are 0: channels compete
+//! within their linear, and how much each linear keeps stays as the Fisher information has it. (Slopes of whole linears
+//! were tried: they are biased, and make things worse, `docs/quality.md`.) The steps are Adam's (arXiv:1412.6980), with
+//! one second moment a linear.
 
 use super::Calibration;
 use super::divergence::with_gradient;
@@ -80,8 +80,8 @@ struct Slopes {
     of: u64,
 }
 
-/// The model's scores, `scores`, fitted along a course. `known` is what an interrupted run had found; `save` hears of each
-/// step.
+/// The model's scores, `scores`, fitted along a course. `known` is what an interrupted run had found; `save` hears of
+/// each step.
 pub(crate) fn tune(
     calibration: &Calibration<'_>,
     plan: &Plan,
@@ -253,7 +253,8 @@ impl Pass<'_> {
         streams
     }
 
-    /// The divergence from the dense model, whose last stream is `dense`, in nats a token, and the slopes of every linear.
+    /// The divergence from the dense model, whose last stream is `dense`, in nats a token, and the slopes of every
+    /// linear.
     fn slopes(&self, dense: &Mat, scores: &[Vec<f32>], thresholds: &[f32]) -> Result<(f64, Vec<Slopes>)> {
         let prefix = self.model.recipe().dense_prefix;
         let masks = Masks::new(thresholds, prefix).with_scores(scores);
@@ -272,8 +273,8 @@ impl Pass<'_> {
     }
 }
 
-/// `Σ_t KL(p_t ‖ q_t)` and its gradient by the last residual stream `x` `[tokens, hidden]`: `q` is what the model predicts
-/// from `x`, `p` what it predicts from the stream `dense`.
+/// `Σ_t KL(p_t ‖ q_t)` and its gradient by the last residual stream `x` `[tokens, hidden]`: `q` is what the model
+/// predicts from `x`, `p` what it predicts from the stream `dense`.
 fn divergence_gradient(model: &Model, x: &Mat, dense: &Mat) -> Result<(f64, Mat)> {
     let dense = normed(dense, model.final_norm());
     let mut divergence = 0.0;

@@ -37,6 +37,9 @@ fn slope(kind: Activation, x: f32, y: f32) -> f32 {
         }
         Activation::Relu => f32::from(x > 0.0),
         Activation::Relu2 => 2.0 * x.max(0.0),
+        Activation::Xielu { alpha_p, alpha_n, beta } => {
+            2.0 * alpha_p * x.max(0.0) + alpha_n * (x.min(0.0).exp() - 1.0) + beta
+        }
     }
 }
 

@@ -51,8 +51,8 @@ impl Heads<'_> {
         (head * dim, q + shared * dim, q + kv + shared * dim)
     }
 
-    /// `softmax(scale · q Kᵀ)` of one head, causal: `[tokens, tokens]`; and what the gradient by each score that goes into
-    /// the softmax is to be multiplied by to be that by `q Kᵀ`, where it is not the scale alone.
+    /// `softmax(scale · q Kᵀ)` of one head, causal: `[tokens, tokens]`; and what the gradient by each score that goes
+    /// into the softmax is to be multiplied by to be that by `q Kᵀ`, where it is not the scale alone.
     fn weights(&self, qkv: &Mat, head: usize) -> (Mat, Option<Mat>) {
         let (q, k, _) = self.columns(head);
         let dim = self.config.head_dim;

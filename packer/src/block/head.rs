@@ -42,7 +42,8 @@ pub(crate) fn logits(model: &Model, normed: &Mat, mut each: impl FnMut(usize, Ma
 }
 
 /// The gradient of a loss by the last residual stream `x` `[tokens, hidden]`. `by_logits` is handed the logits
-/// `[rows, vocab]` of some tokens at a time, with the index of the first of them, and leaves the gradient by them there.
+/// `[rows, vocab]` of some tokens at a time, with the index of the first of them, and leaves the gradient by them
+/// there.
 pub(crate) fn head_gradient(
     model: &Model,
     x: &Mat,

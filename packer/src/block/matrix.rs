@@ -5,7 +5,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 /// `[rows, cols]`, row-major.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Mat {
     data: Vec<f32>,
     rows: usize,
@@ -92,8 +92,8 @@ impl Mat {
     }
 }
 
-/// Marks the upper halves of vector registers as unused. faer's kernels leave them in use, and scalar code behind them, which
-/// rustc writes in SSE, has to preserve them with each instruction: attention's softmax took five times as long.
+/// Marks the upper halves of vector registers as unused. faer's kernels leave them in use, and scalar code behind them,
+/// which rustc writes in SSE, has to preserve them with each instruction: attention's softmax took five times as long.
 fn clear_upper_halves() {
     #[cfg(target_arch = "x86_64")]
     {

@@ -1,9 +1,9 @@
 //! One decoder block, forward from its residual stream and back again, in f32: for what the engine cannot do.
 //!
-//! Walks the block's operations (`rasp::model::Op`), each forward and backward. The engine runs the model; this is a second
-//! way through one block, for gradients (`fisher`, `tune`) and for linears that
-//! are not the file's (`compensate`, `rho`). A test holds it to the engine's. It computes on the threads of the rayon pool it
-//! is called from, which is [`pack`](crate::pack())'s own.
+//! Walks the block's operations (`rasp::model::Op`), each forward and backward. The engine runs the model; this is a
+//! second way through one block, for gradients (`fisher`, `tune`) and for linears that
+//! are not the file's (`compensate`, `rho`). A test holds it to the engine's. It computes on the threads of the rayon
+//! pool it is called from, which is [`pack`](crate::pack())'s own.
 
 mod activation;
 mod attention;
@@ -25,11 +25,14 @@ pub(crate) use norm::{normed, normed_backward};
 use rasp::Result;
 use rasp::format::Config;
 use rasp::model::{Group, GroupKind, Layer, Linear, Model, Norm, NormId, Op, QkNorm, QkNormOver, Stream};
+use rasp_kernels::Kernels;
 use rayon::prelude::*;
 pub(crate) use sparse::{Masks, embedded};
+use std::mem;
 use std::ops::Range;
 
-/// Told of each linear its input `[tokens, in]` and the gradient by what it keeps of it, through its masked weights alone.
+/// Told of each linear its input `[tokens, in]` and the gradient by what it keeps of it, through its masked weights
+/// alone.
 pub(crate) type Told<'a> = &'a mut dyn FnMut(&Linear, &Mat, &Mat);
 
 /// Stands in for a group of linears: from its inputs, `[tokens, in]` a window, to its outputs, `[tokens, out]`.
@@ -92,8 +95,8 @@ impl<'a> Linears<'a> {
         y
     }
 
-    /// The gradient by `x`, masks staying as they are; `told` hears each linear's share of it that comes through `R`, of
-    /// channels that were dropped as well.
+    /// The gradient by `x`, masks staying as they are; `told` hears each linear's share of it that comes through `R`,
+    /// of channels that were dropped as well.
     fn backward(&self, x: &Mat, dy: &Mat, masks: Masks<'_>, told: Told<'_>) -> Mat {
         let mut dx = Mat::zeros(dy.rows(), self.group.input());
         for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
@@ -119,6 +122,7 @@ pub(crate) struct Block<'a> {
 }
 
 /// What a window's tokens are on their way through a block, `[tokens, width]` each; empty where nothing is there yet.
+#[derive(Default)]
 struct State {
     residual: Mat,
     normed: Mat,
@@ -131,16 +135,7 @@ struct State {
 
 impl State {
     fn new(residual: Mat) -> State {
-        let empty = || Mat::zeros(0, 0);
-        State {
-            residual,
-            normed: empty(),
-            qkv: empty(),
-            attended: empty(),
-            gate_up: empty(),
-            activated: empty(),
-            delta: empty(),
-        }
+        State { residual, ..State::default() }
     }
 
     fn stream(&mut self, stream: Stream) -> &mut Mat {
@@ -198,11 +193,13 @@ impl<'a> Block<'a> {
     fn apply(&self, op: Op, state: &mut State) {
         match op {
             Op::Norm(id) => state.normed = normed(&state.residual, self.norm(id)),
+            Op::Clip(most) => state.qkv.data_mut().iter_mut().for_each(|x| *x = x.clamp(-most, most)),
             Op::HeadNorm(norm) => {
-                let x = state.qkv.clone();
+                let (x, parts, kernels) = (state.qkv.clone(), self.normed_parts(norm), Kernels::best());
                 for row in 0..x.rows() {
-                    for (own, place, of) in self.normed_parts(norm) {
-                        norm_row(own, &x.row(row)[place.clone()], &mut state.qkv.row_mut(row)[place], of);
+                    for (own, place, of) in &parts {
+                        let y = &mut state.qkv.row_mut(row)[place.clone()];
+                        norm_row(kernels, own, &x.row(row)[place.clone()], y, of.clone());
                     }
                 }
             }
@@ -231,8 +228,7 @@ impl<'a> Block<'a> {
 
     /// The residual streams after the block, from those before it, one a window, with `apply` for the linears.
     pub(crate) fn forward(&self, streams: &mut [Mat], apply: Apply<'_>) -> Result<()> {
-        let take = |x: &mut Mat| std::mem::replace(x, Mat::zeros(0, 0));
-        let mut states: Vec<State> = streams.iter_mut().map(|x| State::new(take(x))).collect();
+        let mut states: Vec<State> = streams.iter_mut().map(|x| State::new(mem::take(x))).collect();
         let ops = self.layer.ops();
         for (n, &op) in ops.iter().enumerate() {
             if let Op::Project(kind, from) = op {
@@ -241,7 +237,7 @@ impl<'a> Block<'a> {
                 let keep = from == Stream::Residual || read_again;
                 let inputs: Vec<Mat> = states
                     .iter_mut()
-                    .map(|state| if keep { state.stream(from).clone() } else { take(state.stream(from)) })
+                    .map(|state| if keep { state.stream(from).clone() } else { mem::take(state.stream(from)) })
                     .collect();
                 let outputs = apply(self.layer.group(kind), &inputs)?;
                 states.iter_mut().zip(outputs).for_each(|(state, y)| *state.outputs(kind) = y);
@@ -291,7 +287,7 @@ impl<'a> Block<'a> {
             op => {
                 let tape = match op {
                     Op::Norm(_) => Tape::Input(state.residual.clone()),
-                    Op::HeadNorm(_) | Op::Attend(_) => Tape::Input(state.qkv.clone()),
+                    Op::Clip(_) | Op::HeadNorm(_) | Op::Attend(_) => Tape::Input(state.qkv.clone()),
                     Op::Activate(_) => Tape::Input(state.gate_up.clone()),
                     Op::PostNorm(_) => Tape::Input(state.delta.clone()),
                     Op::Rotate(_) | Op::Store | Op::Add | Op::Project(..) => Tape::None,
@@ -305,38 +301,42 @@ impl<'a> Block<'a> {
 
     /// An operation's way back: from the gradients by what it gives to those by what it takes.
     fn back(&self, op: Op, tape: Tape<'_>, gradient: &mut State, masks: Masks<'_>, told: Told<'_>) {
-        let take = |x: &mut Mat| std::mem::replace(x, Mat::zeros(0, 0));
         let (x, linears) = match tape {
-            Tape::None => (Mat::zeros(0, 0), None),
+            Tape::None => (Mat::default(), None),
             Tape::Input(x) => (x, None),
             Tape::Linears(x, linears) => (x, Some(linears)),
         };
         match op {
             Op::Norm(id) => {
-                let dy = take(&mut gradient.normed);
+                let dy = mem::take(&mut gradient.normed);
                 add_gradient(&mut gradient.residual, normed_backward(&x, self.norm(id), &dy));
             }
             Op::Project(kind, from) => {
-                let dy = take(gradient.outputs(kind));
+                let dy = mem::take(gradient.outputs(kind));
                 let linears = linears.expect("a projection leaves its weights");
                 add_gradient(gradient.stream(from), linears.backward(&x, &dy, masks, told));
             }
+            // What is held at the edge does not move.
+            Op::Clip(most) => {
+                let dx = gradient.qkv.data_mut().iter_mut().zip(x.data());
+                dx.for_each(|(dx, x)| *dx = if x.abs() <= most { *dx } else { 0.0 });
+            }
             Op::HeadNorm(norm) => {
-                let dy = gradient.qkv.clone();
+                let (dy, parts) = (gradient.qkv.clone(), self.normed_parts(norm));
                 for row in 0..dy.rows() {
-                    for (own, place, of) in self.normed_parts(norm) {
-                        let dx = &mut gradient.qkv.row_mut(row)[place.clone()];
-                        norm_row_backward(own, &x.row(row)[place.clone()], &dy.row(row)[place], dx, of);
+                    for (own, place, of) in &parts {
+                        let (x, dy) = (&x.row(row)[place.clone()], &dy.row(row)[place.clone()]);
+                        norm_row_backward(own, x, dy, &mut gradient.qkv.row_mut(row)[place.clone()], of.clone());
                     }
                 }
             }
             Op::Rotate(table) => self.rotate(table, &mut gradient.qkv, -1.0),
             Op::Attend(kind) => {
-                let dy = take(&mut gradient.attended);
+                let dy = mem::take(&mut gradient.attended);
                 gradient.qkv = Heads { config: self.config(), kind }.backward(&x, &dy);
             }
             Op::Activate(kind) => {
-                let dy = take(&mut gradient.activated);
+                let dy = mem::take(&mut gradient.activated);
                 gradient.gate_up = activated_backward(kind, &x, &dy);
             }
             Op::PostNorm(id) => gradient.delta = normed_backward(&x, self.norm(id), &gradient.delta),

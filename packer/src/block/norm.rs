@@ -18,19 +18,19 @@ fn mean(x: impl ExactSizeIterator<Item = f32>) -> f32 {
 
 /// `y = norm(x)`, with the gains and biases of these elements of the norm's width (arXiv:1910.07467, equation 4;
 /// arXiv:1607.06450, equation 4).
-pub(super) fn norm_row(norm: &Norm, x: &[f32], y: &mut [f32], of: Range<usize>) {
+pub(super) fn norm_row(kernels: Kernels, norm: &Norm, x: &[f32], y: &mut [f32], of: Range<usize>) {
     let (gain, eps) = (&norm.gain()[of.clone()], norm.eps());
     match norm.kind() {
         NormKind::Rms => {
             let r = inverse_rms(x, eps);
             y.iter_mut().zip(x).zip(gain).for_each(|((y, x), g)| *y = x * (r * g));
         }
-        NormKind::Layer => Kernels::best().layer_norm(y, x, gain, norm.bias().map(|bias| &bias[of]), eps),
+        NormKind::Layer => kernels.layer_norm(y, x, gain, norm.bias().map(|bias| &bias[of]), eps),
     }
 }
 
-/// The gradient by `x`, from `dy` by the norm, into `dx`. With `r = 1/√(mean(x²) + eps)`: `r·(g∘dy) − x·r³/n·Σ(g∘dy∘x)`;
-/// where the mean is taken off first, the same of what is left, less its own mean.
+/// The gradient by `x`, from `dy` by the norm, into `dx`. With `r = 1/√(mean(x²) + eps)`: `r·(g∘dy) −
+/// x·r³/n·Σ(g∘dy∘x)`; where the mean is taken off first, the same of what is left, less its own mean.
 pub(super) fn norm_row_backward(norm: &Norm, x: &[f32], dy: &[f32], dx: &mut [f32], of: Range<usize>) {
     dx.iter_mut().zip(dy).zip(&norm.gain()[of]).for_each(|((dx, dy), g)| *dx = dy * g);
     let centre = if norm.kind() == NormKind::Layer { mean(x.iter().copied()) } else { 0.0 };
@@ -44,8 +44,8 @@ pub(super) fn norm_row_backward(norm: &Norm, x: &[f32], dy: &[f32], dx: &mut [f3
 
 /// A norm of the residual stream, or of what is added to it, row by row.
 pub(crate) fn normed(x: &Mat, norm: &Norm) -> Mat {
-    let mut y = Mat::zeros(x.rows(), x.cols());
-    (0..x.rows()).for_each(|row| norm_row(norm, x.row(row), y.row_mut(row), 0..x.cols()));
+    let (mut y, kernels) = (Mat::zeros(x.rows(), x.cols()), Kernels::best());
+    (0..x.rows()).for_each(|row| norm_row(kernels, norm, x.row(row), y.row_mut(row), 0..x.cols()));
     y
 }
 

@@ -75,6 +75,17 @@ fn variants() -> Vec<(&'static str, model::Block)> {
             },
         ),
     ];
+    variants.push((
+        "no gate, xIELU of each layer, a clip that is felt (kinks, as of relu)",
+        model::Block {
+            qkv_clip: Some(0.5),
+            qk_norm: Some(HEAD),
+            activation: Activation::XIELU,
+            xielu: vec![[1.5, 0.6, 0.4], [0.3, 2.0, 0.7]],
+            gated: false,
+            ..block()
+        },
+    ));
     for (name, activation) in [("gated relu", Activation::Relu), ("gated relu2", Activation::Relu2)] {
         variants.push((name, model::Block { activation, ..block() }));
     }
@@ -89,8 +100,9 @@ fn name(op: &Op) -> String {
         Op::HeadNorm(norm) => format!("head norm {norm:?}"),
         Op::Rotate(table) => format!("rotate by {table}"),
         Op::Store => "store".into(),
+        Op::Clip(_) => "clip".into(),
         Op::Attend(kind) => format!("attend, window {}, cap {}", kind.window.is_some(), kind.soft_cap.is_some()),
-        Op::Activate(kind) => format!("activate {kind:?}"),
+        Op::Activate(kind) => format!("activate {}", kind.name()),
         Op::PostNorm(id) => format!("post norm {id:?}"),
         Op::Add => "add".into(),
     }
@@ -104,10 +116,11 @@ fn the_variants_have_every_operation() {
         seen.extend(model.layers().iter().flat_map(|layer| layer.ops()).map(name));
     }
     let missing = |wanted: &str| !seen.iter().any(|name| name.contains(wanted));
-    let mut wanted: Vec<String> = Activation::ALL.iter().map(|kind| format!("activate {kind:?}")).collect();
+    let mut wanted: Vec<String> = Activation::ALL.iter().map(|kind| format!("activate {}", kind.name())).collect();
     wanted.extend(model::NormId::ALL.iter().map(|id| format!("norm {id:?}")));
     wanted.extend(
-        ["window true", "cap true", "rotate by 1", "store", "add", "Residual", "Normed", "Vector"].map(String::from),
+        ["window true", "cap true", "rotate by 1", "store", "clip", "add", "Residual", "Normed", "Vector"]
+            .map(String::from),
     );
     wanted.extend(["after_rotation: true", "kind: Layer"].map(String::from));
     wanted.extend(GroupKind::ALL.iter().map(|kind| format!("project {kind:?}")));
@@ -165,6 +178,17 @@ fn sparse_logits_are_the_engines() {
             assert!((own - engine).abs() < 1e-4 * largest, "{name}, {at}: {own} for {engine}");
         }
     }
+}
+
+/// Some of what is clipped is, and not all of it.
+#[test]
+fn a_clip_is_felt() {
+    let clipped = variants().into_iter().map(|(_, block)| block).find(|block| block.qkv_clip.is_some()).unwrap();
+    let free = model::Block { qkv_clip: None, ..clipped.clone() };
+    let last = |block: model::Block| streams(&test_model::of(block)).pop().unwrap();
+    let shut = model::Block { qkv_clip: Some(1e-6), ..clipped.clone() };
+    let [own, free, shut] = [clipped, free, shut].map(last);
+    assert!(own != free && own != shut);
 }
 
 fn coefficients(len: usize) -> Vec<f32> {

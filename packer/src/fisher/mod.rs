@@ -3,8 +3,8 @@
 //! Dropping channel `j` of a linear changes its output by `-x_j·W[:, j]`, hence the loss by about `½·x_j²·F_j`, where
 //! `F_j = E[h_j²]` and `h_j = gᵀ·W[:, j]` is the gradient of the loss by `x_j` through that linear alone. With labels
 //! drawn from the model itself (not from the text) the first-order term has mean zero and the second is the exact
-//! Gauss-Newton one: the KL divergence from the dense model (Martens, arXiv:1412.1193, sections 5 and 8). So a channel's
-//! damage a weight saved is `x_j²·F_j / out`, comparable between all linears of the model: one threshold on
+//! Gauss-Newton one: the KL divergence from the dense model (Martens, arXiv:1412.1193, sections 5 and 8). So a
+//! channel's damage a weight saved is `x_j²·F_j / out`, comparable between all linears of the model: one threshold on
 //! `|x_j|·√(F_j / out)` says both which channels to drop and where.
 //!
 //! The engine runs the model forward and hands out each block's residual stream; the backward pass recomputes one block

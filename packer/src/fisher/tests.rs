@@ -60,8 +60,8 @@ fn the_gradient_is_that_of_finite_differences() {
     assert!(checked > 20);
 }
 
-/// The block's output with the channels dropped that are dropped from `inputs`, the groups' in order; fills them in if they
-/// are not there.
+/// The block's output with the channels dropped that are dropped from `inputs`, the groups' in order; fills them in if
+/// they are not there.
 fn with_masks_of(block: &Block<'_>, model: &Model, x: &Mat, masks: Masks<'_>, inputs: &mut Vec<Mat>) -> Mat {
     let mut streams = [x.clone()];
     let known = !inputs.is_empty();

@@ -1,12 +1,12 @@
-//! What a model is, apart from its weights: its [`Config`], its tables of rotary frequencies, and what is folded into its
-//! weights when they are read.
+//! What a model is, apart from its weights: its [`Config`], its tables of rotary frequencies, and what is folded into
+//! its weights when they are read.
 
 use rasp::Result;
 use rasp::format::Config;
-use rasp::model::{Attention, LinearKind};
+use rasp::model::{Attention, LinearKind, NormPlace};
 
-use super::bad;
 use super::rope::Rope;
+use super::{bad, unsupported};
 
 /// A model as a source describes it, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,19 @@ impl Fold {
             rotary_dim: config.head_dim,
             interleaved: false,
         }
+    }
+
+    /// Fails on a multiplier that leaves nothing, and on one that a norm would undo.
+    fn check(&self, config: &Config) -> Result<()> {
+        for (name, value) in [("residual", self.residual_scale), ("logits'", self.logit_scale)] {
+            if !(value.is_finite() && value != 0.0) {
+                return Err(bad(format!("config: the {name} multiplier comes out as {value}")));
+            }
+        }
+        if config.block.norm_place != NormPlace::Before && self.residual_scale != 1.0 {
+            return Err(unsupported("config: a residual multiplier behind a norm"));
+        }
+        Ok(())
     }
 
     /// Where the channels of a head stand in the source, in the order in which the engine has them: it turns `i` with
@@ -88,6 +101,7 @@ impl Shape {
     /// descriptions, `attention` each layer's.
     pub(crate) fn finish(mut config: Config, fold: Fold, ropes: &[Rope], attention: &[Attention]) -> Result<Shape> {
         check_sizes(&config)?;
+        fold.check(&config)?;
         let head_dim = config.head_dim;
         if !fold.rotary_dim.is_multiple_of(2) || !(2..=head_dim).contains(&fold.rotary_dim) {
             return Err(bad(format!(
@@ -107,6 +121,21 @@ impl Shape {
         set_attention(&mut config, attention);
         config.validate()?;
         Ok(Shape { config, ropes: tables, fold })
+    }
+}
+
+/// A layer's `alpha_p`, `alpha_n` and `beta` of xIELU, from what checkpoints have: `softplus(alpha_p)`,
+/// `beta + softplus(alpha_n)` (arXiv:2411.13010, section 3.2). `eps`, by which the exponential is held below 0, must be
+/// next to nothing, which rasp takes it for.
+pub(crate) fn xielu(alpha_p: f32, alpha_n: f32, beta: f32, eps: f32) -> Result<[f32; 3]> {
+    if !(-1e-4..=0.0).contains(&eps) {
+        return Err(unsupported(format!("xIELU with an eps of {eps}; rasp knows -0.0001 to 0")));
+    }
+    let softplus = |x: f32| f64::from(x).max(0.0) + (-f64::from(x).abs()).exp().ln_1p();
+    let parameters = [softplus(alpha_p) as f32, (f64::from(beta) + softplus(alpha_n)) as f32, beta];
+    match parameters.iter().all(|x| x.is_finite()) {
+        true => Ok(parameters),
+        false => Err(bad(format!("xIELU's parameters come out as {parameters:?}"))),
     }
 }
 
@@ -130,7 +159,7 @@ fn set_attention(config: &mut Config, layers: &[Attention]) {
 }
 
 /// Refuses numbers that no model has, before anything is sized by them.
-fn check_sizes(config: &Config) -> Result<()> {
+pub(crate) fn check_sizes(config: &Config) -> Result<()> {
     let sizes = [
         config.vocab_size,
         config.hidden_size,

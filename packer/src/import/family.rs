@@ -1,6 +1,6 @@
 //! What there is to know of a family of models: the words of which the [registry](super::registry) is made.
 
-use rasp::model::{LinearKind, NormKind, NormPlace, QkNorm};
+use rasp::model::{Activation, LinearKind, NormKind, NormPlace, QkNorm};
 
 use super::names::Names;
 use super::registry::FAMILIES;
@@ -38,8 +38,8 @@ pub(crate) struct Defaults {
     pub(crate) eps: Option<f64>,
     pub(crate) theta: f64,
     pub(crate) tied: bool,
-    /// `hidden_act`
-    pub(crate) activation: &'static str,
+    /// `hidden_act`, which GGUF files never say.
+    pub(crate) activation: Activation,
 }
 
 /// How a family's GGUF files differ from its own description.
@@ -65,6 +65,12 @@ pub(crate) struct Traits {
     pub(crate) interleaved: bool,
     /// Share of a head's channels that turn where the configuration does not say.
     pub(crate) partial_rotary: f64,
+    /// Whether the configuration may say another share.
+    pub(crate) may_turn_in_part: bool,
+    /// Whether the scaling of rotary frequencies is heeded.
+    pub(crate) scaled_rope: bool,
+    /// Whether a vector for each position is added to the embedding.
+    pub(crate) positions: bool,
     /// Linears that always have a bias, and others that may.
     pub(crate) biases: (&'static [LinearKind], &'static [LinearKind]),
     /// Which layers look back through a window.
@@ -110,6 +116,7 @@ pub(crate) enum Window {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Unturned {
     None,
+    All,
     /// Those without a window, where others have one.
     Full,
     /// `no_rope_layers` has a 0, or each so manieth.
@@ -117,9 +124,9 @@ pub(crate) enum Unturned {
 }
 
 impl Family {
-    /// Whether a part of a head's channels may turn alone.
-    pub(crate) fn may_turn_in_part(&self) -> bool {
-        self.traits.partial_rotary < 1.0 || self.name == "phi3"
+    /// The activation of its GGUF files.
+    pub(crate) fn activation(&self) -> Activation {
+        self.hf.first().map(|class| class.defaults.activation).unwrap_or_default()
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`open`] looks at everything but the weights' values: the configuration, the tokenizer's parts, and that exactly
 //! the expected tensors are there, in the expected shapes. What it returns hands out the weights by **role**, one at a
-//! time, as `f32` or on the [grid](crate::Grid) they are stored on, so that a caller never holds more than the matrix it
-//! works on.
+//! time, as `f32` or on the [grid](crate::Grid) they are stored on, so that a caller never holds more than the matrix
+//! it works on.
 //!
 //! The way of a file: `gguf` or `hf` (bytes to an inventory of `weights`, a [`Shape`] and a [`TokenizerSource`])
 //! → `roles` (the inventory against the tensors that the `family` has under its `names`) → [`Checkpoint`].

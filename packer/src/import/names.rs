@@ -1,4 +1,5 @@
-//! Names of a checkpoint's tensors, by source and family. A layer's tensor is `{layer}{index}.{part}.weight` or `.bias`.
+//! Names of a checkpoint's tensors, by source and family. A layer's tensor is `{layer}{index}.{part}.weight` or
+//! `.bias`.
 
 use rasp::model::{Affine, GroupKind, LinearKind, NormId, Role};
 
@@ -134,6 +135,20 @@ pub(crate) const HF_GRANITE4: Names = Names {
     ..HF
 };
 
+pub(crate) const HF_APERTUS: Names = Names {
+    norms: ["attention_layernorm", "", "feedforward_layernorm", ""],
+    linears: [
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    ],
+    ..HF_QK_NORM
+};
+
 pub(crate) const HF_PHI: Names = Names {
     final_norm: "model.final_layernorm",
     norms: ["input_layernorm", "", "", ""],
@@ -254,46 +269,43 @@ pub(crate) const GGUF_GPT2: Names = Names { positions: "position_embd.weight", .
 pub(crate) const GGUF_SEED_OSS: Names = Names { norms: ["attn_norm", "", "post_attention_norm", ""], ..GGUF };
 
 impl Names {
-    /// The tensor of a vector, or of rows of the vocabulary; empty where the family has none. Of a norm of queries or keys
-    /// with a tensor a head: head 0's.
+    /// The tensor of a vector, or of rows of the vocabulary; empty where the family has none. (Norms of queries and
+    /// keys may be several: see [`qk_norm`](Names::qk_norm).)
     pub(crate) fn vector(&self, role: Role) -> String {
-        let ending = |affine: Affine| match affine {
-            Affine::Gain => "weight",
-            Affine::Bias => "bias",
-        };
-        let part = |layer: usize, part: &str, ending: &str| match part {
-            "" => String::new(),
-            part => format!("{}{layer}.{part}.{ending}", self.layer),
-        };
         match role {
             Role::Embedding => self.embedding.into(),
             Role::Positions => self.positions.into(),
             Role::LmHead => format!("{}.weight", self.lm_head),
             Role::LmHeadBias => format!("{}.bias", self.lm_head),
             Role::FinalNorm(affine) => format!("{}.{}", self.final_norm, ending(affine)),
-            Role::Norm(layer, id, affine) => part(layer, self.norms[id as usize], ending(affine)),
-            Role::QkNorm(layer, kind, affine) => {
-                let name = self.qk_norms[usize::from(kind == LinearKind::K)];
-                part(layer, &name.replace("{}", "0"), ending(affine))
-            }
-            Role::Matrix(..) | Role::Bias(..) | Role::Rope(_) => String::new(),
+            Role::Norm(layer, id, affine) => self.part(layer, self.norms[id as usize], ending(affine)),
+            Role::QkNorm(..) | Role::Matrix(..) | Role::Bias(..) | Role::Rope(_) => String::new(),
         }
+    }
+
+    /// A layer's tensor; empty where the family has no such part.
+    fn part(&self, layer: usize, part: &str, ending: &str) -> String {
+        if part.is_empty() { String::new() } else { format!("{}{layer}.{part}.{ending}", self.layer) }
     }
 
     /// The tensors of a norm of queries or keys, one a head where each has its own.
     pub(crate) fn qk_norm(&self, layer: usize, kind: LinearKind, affine: Affine, heads: usize) -> Vec<String> {
         let name = self.qk_norms[usize::from(kind == LinearKind::K)];
-        let ending = if affine == Affine::Gain { "weight" } else { "bias" };
-        let of = |head: usize| format!("{}{layer}.{}.{ending}", self.layer, name.replace("{}", &head.to_string()));
+        let of = |head: usize| self.part(layer, &name.replace("{}", &head.to_string()), ending(affine));
         if name.contains("{}") { (0..heads).map(of).collect() } else { vec![of(0)] }
     }
 
     pub(crate) fn weight(&self, layer: usize, linear: LinearKind) -> String {
-        format!("{}{layer}.{}.weight", self.layer, self.linears[linear as usize])
+        self.part(layer, self.linears[linear as usize], ending(Affine::Gain))
     }
 
     pub(crate) fn bias(&self, layer: usize, linear: LinearKind) -> String {
-        format!("{}{layer}.{}.bias", self.layer, self.linears[linear as usize])
+        self.part(layer, self.linears[linear as usize], ending(Affine::Bias))
+    }
+
+    /// A parameter of a layer's xIELU.
+    pub(crate) fn xielu(&self, layer: usize, parameter: &str) -> String {
+        self.part(layer, "mlp.act_fn", parameter)
     }
 
     /// Whether the linears of a group are one tensor.
@@ -303,6 +315,13 @@ impl Names {
             GroupKind::GateUp => self.linears[4] == self.linears[5],
             GroupKind::O | GroupKind::Down => false,
         }
+    }
+}
+
+fn ending(affine: Affine) -> &'static str {
+    match affine {
+        Affine::Gain => "weight",
+        Affine::Bias => "bias",
     }
 }
 

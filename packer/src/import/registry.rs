@@ -1,7 +1,9 @@
-//! Every family of models that can be opened. To add one that computes what a [`Block`](rasp::model::Block) can say, add an
-//! entry here and, if its tensors have names of their own, those to `names.rs`; then its cases to `tests/families`.
+//! Every family of models that can be opened. To add one that computes what a [`Block`](rasp::model::Block) can say,
+//! add an entry here and, if its tensors have names of their own, those to `names.rs`; then its cases to
+//! `tests/families`. Keys that no other family has (multipliers, caps, Falcon's generations) are read by name in
+//! `hf/config.rs` and `gguf/config.rs`.
 
-use rasp::model::{LinearKind, NormKind, NormPlace, QkNorm, QkNormOver};
+use rasp::model::{Activation, LinearKind, NormKind, NormPlace, QkNorm, QkNormOver};
 
 use super::family::{Defaults, Family, Gguf, HfClass, Parallel, Traits, Unturned, Window};
 use super::names;
@@ -16,6 +18,9 @@ const LLAMA: Traits = Traits {
     gain_offset: 0.0,
     interleaved: false,
     partial_rotary: 1.0,
+    may_turn_in_part: false,
+    scaled_rope: true,
+    positions: false,
     biases: (&[], &[]),
     window: Window::Never,
     unturned: Unturned::None,
@@ -23,8 +28,14 @@ const LLAMA: Traits = Traits {
     local_theta: None,
 };
 
-const DEFAULTS: Defaults =
-    Defaults { kv_heads: Some(0), head_dim: None, eps: None, theta: 10000.0, tied: false, activation: "silu" };
+const DEFAULTS: Defaults = Defaults {
+    kv_heads: Some(0),
+    head_dim: None,
+    eps: None,
+    theta: 10000.0,
+    tied: false,
+    activation: Activation::Silu,
+};
 
 const QKV: &[LinearKind] = &[LinearKind::Q, LinearKind::K, LinearKind::V];
 const QKVO: &[LinearKind] = &[LinearKind::Q, LinearKind::K, LinearKind::V, LinearKind::O];
@@ -40,11 +51,12 @@ const GEMMA_DEFAULTS: Defaults = Defaults {
     head_dim: Some(256),
     eps: RMS_EPS,
     tied: true,
-    activation: "gelu_pytorch_tanh",
+    activation: Activation::GeluTanh,
     ..DEFAULTS
 };
 const LAYER_NORM: Traits = Traits { norm: NormKind::Layer, ..LLAMA };
-const GLM: Traits = Traits { interleaved: true, partial_rotary: 0.5, biases: (&[], QKV), ..LLAMA };
+const GLM: Traits =
+    Traits { interleaved: true, partial_rotary: 0.5, may_turn_in_part: true, biases: (&[], QKV), ..LLAMA };
 
 /// Every family.
 pub(crate) static FAMILIES: &[Family] = &[
@@ -165,7 +177,7 @@ pub(crate) static FAMILIES: &[Family] = &[
             defaults: Defaults { eps: EPS, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "phi3", names: &names::GGUF_PHI3, interleaved: false }),
-        traits: Traits { window: Window::All(None), ..LLAMA },
+        traits: Traits { may_turn_in_part: true, window: Window::All(None), ..LLAMA },
     },
     Family {
         name: "phi",
@@ -173,13 +185,14 @@ pub(crate) static FAMILIES: &[Family] = &[
             class: "PhiForCausalLM",
             model_type: "phi",
             names: &names::HF_PHI,
-            defaults: Defaults { eps: EPS, activation: "gelu_new", ..DEFAULTS },
+            defaults: Defaults { eps: EPS, activation: Activation::GeluTanh, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "phi2", names: &names::GGUF_PHI, interleaved: false }),
         traits: Traits {
             parallel: Parallel::OneNorm,
             gated: false,
             partial_rotary: 0.5,
+            may_turn_in_part: true,
             biases: (ALL, ALL),
             ..LAYER_NORM
         },
@@ -303,7 +316,13 @@ pub(crate) static FAMILIES: &[Family] = &[
             defaults: Defaults { kv_heads: Some(32), eps: EPS, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "stablelm", names: &names::GGUF, interleaved: false }),
-        traits: Traits { parallel: Parallel::IfSaid, partial_rotary: 0.25, biases: (&[], QKV), ..LAYER_NORM },
+        traits: Traits {
+            parallel: Parallel::IfSaid,
+            partial_rotary: 0.25,
+            may_turn_in_part: true,
+            biases: (&[], QKV),
+            ..LAYER_NORM
+        },
     },
     Family {
         name: "starcoder2",
@@ -311,7 +330,13 @@ pub(crate) static FAMILIES: &[Family] = &[
             class: "Starcoder2ForCausalLM",
             model_type: "starcoder2",
             names: &names::HF_STARCODER2,
-            defaults: Defaults { kv_heads: Some(2), eps: EPS, tied: true, activation: "gelu_pytorch_tanh", ..DEFAULTS },
+            defaults: Defaults {
+                kv_heads: Some(2),
+                eps: EPS,
+                tied: true,
+                activation: Activation::GeluTanh,
+                ..DEFAULTS
+            },
         }],
         gguf: Some(Gguf { architecture: "starcoder2", names: &names::GGUF, interleaved: false }),
         traits: Traits { gated: false, biases: (&[], ALL), window: Window::All(None), ..LAYER_NORM },
@@ -322,7 +347,7 @@ pub(crate) static FAMILIES: &[Family] = &[
             class: "FalconForCausalLM",
             model_type: "falcon",
             names: &names::HF_FALCON,
-            defaults: Defaults { eps: EPS, tied: true, activation: "gelu", ..DEFAULTS },
+            defaults: Defaults { eps: EPS, tied: true, activation: Activation::GeluErf, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "falcon", names: &names::GGUF_FUSED, interleaved: false }),
         traits: Traits { parallel: Parallel::Falcon, gated: false, biases: (&[], ALL), ..LAYER_NORM },
@@ -333,13 +358,14 @@ pub(crate) static FAMILIES: &[Family] = &[
             class: "GPTNeoXForCausalLM",
             model_type: "gpt_neox",
             names: &names::HF_NEOX,
-            defaults: Defaults { eps: EPS, activation: "gelu", ..DEFAULTS },
+            defaults: Defaults { eps: EPS, activation: Activation::GeluErf, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "gptneox", names: &names::GGUF_FUSED, interleaved: false }),
         traits: Traits {
             parallel: Parallel::TwoNormsIfSaid,
             gated: false,
             partial_rotary: 0.25,
+            may_turn_in_part: true,
             biases: (&[], ALL),
             ..LAYER_NORM
         },
@@ -350,10 +376,10 @@ pub(crate) static FAMILIES: &[Family] = &[
             class: "GPT2LMHeadModel",
             model_type: "gpt2",
             names: &names::HF_GPT2,
-            defaults: Defaults { eps: EPS, tied: true, activation: "gelu_new", ..DEFAULTS },
+            defaults: Defaults { eps: EPS, tied: true, activation: Activation::GeluTanh, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "gpt2", names: &names::GGUF_GPT2, interleaved: false }),
-        traits: Traits { gated: false, biases: (ALL, ALL), ..LAYER_NORM },
+        traits: Traits { gated: false, positions: true, unturned: Unturned::All, biases: (ALL, ALL), ..LAYER_NORM },
     },
     Family {
         name: "nemotron",
@@ -361,10 +387,18 @@ pub(crate) static FAMILIES: &[Family] = &[
             class: "NemotronForCausalLM",
             model_type: "nemotron",
             names: &names::HF,
-            defaults: Defaults { eps: EPS, activation: "relu2", ..DEFAULTS },
+            defaults: Defaults { eps: EPS, activation: Activation::Relu2, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "nemotron", names: &names::GGUF, interleaved: false }),
-        traits: Traits { gated: false, gain_offset: 1.0, partial_rotary: 0.5, biases: (&[], ALL), ..LAYER_NORM },
+        traits: Traits {
+            scaled_rope: false,
+            gated: false,
+            gain_offset: 1.0,
+            partial_rotary: 0.5,
+            may_turn_in_part: true,
+            biases: (&[], ALL),
+            ..LAYER_NORM
+        },
     },
     Family {
         name: "cohere",
@@ -434,10 +468,21 @@ pub(crate) static FAMILIES: &[Family] = &[
             class: "ArceeForCausalLM",
             model_type: "arcee",
             names: &names::HF,
-            defaults: Defaults { eps: EPS, activation: "relu2", ..DEFAULTS },
+            defaults: Defaults { eps: EPS, activation: Activation::Relu2, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "arcee", names: &names::GGUF, interleaved: true }),
         traits: Traits { gated: false, biases: (&[], ALL), ..LLAMA },
+    },
+    Family {
+        name: "apertus",
+        hf: &[HfClass {
+            class: "ApertusForCausalLM",
+            model_type: "apertus",
+            names: &names::HF_APERTUS,
+            defaults: Defaults { eps: EPS, theta: 1.2e7, activation: Activation::XIELU, ..DEFAULTS },
+        }],
+        gguf: Some(Gguf { architecture: "apertus", names: &names::GGUF_QK_NORM, interleaved: false }),
+        traits: Traits { gated: false, qk_norm: Some(HEAD_NORM), biases: (&[], QKVO), ..LLAMA },
     },
     Family {
         name: "seed_oss",

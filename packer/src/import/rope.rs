@@ -52,8 +52,8 @@ pub(crate) enum Scaling {
 }
 
 impl Rope {
-    /// Frequencies `[turned / 2]` of heads of which so many channels turn: `theta^(−2i/turned)`, scaled, then divided by
-    /// `factors` where there are any; and what turning multiplies queries and keys by.
+    /// Frequencies `[turned / 2]` of heads of which so many channels turn: `theta^(−2i/turned)`, scaled, then divided
+    /// by `factors` where there are any; and what turning multiplies queries and keys by.
     ///
     /// Computed in `f64` and rounded once.
     pub(crate) fn table(&self, turned: usize) -> Result<(Vec<f32>, f64)> {
@@ -163,6 +163,23 @@ impl Scaling {
             _ => 1.0,
         }
     }
+}
+
+/// The context that a file is packed for: the one `asked` for, if the model takes it, else the one that its frequencies
+/// `reach`.
+pub(crate) fn context(asked: Option<usize>, trained: usize, reach: usize) -> Result<usize> {
+    let longest = reach.max(trained);
+    match asked {
+        Some(context) if context == 0 || context > longest => {
+            Err(bad(format!("a context of {context} tokens; this model takes 1 to {longest}")))
+        }
+        asked => Ok(asked.unwrap_or(reach)),
+    }
+}
+
+/// How many times as long as its original context a model's context is.
+pub(crate) fn stretch(trained: usize, original: usize) -> f64 {
+    trained as f64 / original.max(1) as f64
 }
 
 /// YaRN's gain for a factor (arXiv:2309.00071, equation 22), its slope times `mscale`.

@@ -1,5 +1,5 @@
-//! Which rows of a checkpoint's tensor are a linear's, in the order in which the engine has them: fused tensors are taken
-//! apart, and the channels of each head are put where the engine's rotation wants them.
+//! Which rows of a checkpoint's tensor are a linear's, in the order in which the engine has them: fused tensors are
+//! taken apart, and the channels of each head are put where the engine's rotation wants them.
 
 use std::ops::Range;
 

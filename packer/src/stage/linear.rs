@@ -99,7 +99,8 @@ impl Stage<'_> {
         }
     }
 
-    /// The factors as the file will hold them, and the numbers that it then has: the residual makes up for their rounding.
+    /// The factors as the file will hold them, and the numbers that it then has: the residual makes up for their
+    /// rounding.
     fn factors(&self, name: &str, w: &[f32], plan: &LinearPlan, rank: usize) -> Result<(StoredFactors, Factors)> {
         let exact = truncated_svd(w, plan.outputs, plan.inputs, rank).map_err(|e| e.context(name))?;
         let (stored_as, a_cols) = (self.weight_type.low_rank(), self.weight_type.low_rank_rows(rank));

@@ -8,7 +8,8 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The staged model with other tensors. Takes the model as it was: its mapping must go before the file under it changes.
+/// The staged model with other tensors. Takes the model as it was: its mapping must go before the file under it
+/// changes.
 pub(crate) fn replaced(
     staging: &Path,
     model: Arc<Model>,

@@ -9,6 +9,7 @@
 mod added;
 mod ahead;
 mod automaton;
+mod charsmap;
 mod gguf;
 mod hostile;
 mod index;
@@ -124,6 +125,9 @@ fn compile_source(source: &TokenizerSource, vocab_size: usize) -> Result<Compile
     }
     if settings.normalizer.contains(&Rewrite::Nfkc) {
         tensors.extend(nfc::compatible_tensors());
+    }
+    if let Some(map) = &rules.charsmap {
+        tensors.extend(charsmap::tensors(map));
     }
     let settings_json = serde_json::to_string(&settings).map_err(|e| Error::new(Status::Internal, e.to_string()))?;
     Ok(Compiled { tensors, settings_json, left_out })

@@ -1,6 +1,7 @@
 //! Reads the rules of a `tokenizer.json`: normalizer, pre-tokenizer, post-processor, decoder.
 
 use super::automaton::{self, Automaton};
+use super::charsmap::{self, Charsmap};
 use super::pattern::{Pattern, Text};
 use super::{GPT2_PATTERN, unsupported};
 use rasp::Result;
@@ -25,6 +26,8 @@ pub(super) struct Rules {
     pub byte_tokens: bool,
     /// To `tokenizers`, normalized text has marks for spaces.
     pub marks: bool,
+    /// What [`Rewrite::Charsmap`] goes by.
+    pub charsmap: Option<Charsmap>,
 }
 
 /// The text with spaces for marks: how a token of SentencePiece's looks in a text.
@@ -79,6 +82,7 @@ pub(super) fn read(json: &Value) -> Result<Rules> {
         strip_space,
         byte_tokens,
         marks: false,
+        charsmap: None,
     };
     rules.marks = rules.read_normalizer(part("normalizer"))?;
     let split = rules.read_pre_tokenizer(part("pre_tokenizer"))?;
@@ -129,6 +133,13 @@ impl Rules {
             match (kind(step), literal(step), text(step, "content"), text(step, "prepend")) {
                 ("NFC", ..) => self.normalizer.push(Rewrite::Nfc),
                 ("NFKC", ..) => self.normalizer.push(Rewrite::Nfkc),
+                ("Lowercase", ..) => self.normalizer.push(Rewrite::Lowercase),
+                // It tells marks from spaces, which rasp does not behind a step that writes them.
+                ("Precompiled", ..) if self.charsmap.is_none() && !(marks || self.writes_marks()) => {
+                    let Some(map) = text(step, "precompiled_charsmap") else { return refuse("normalizer", step) };
+                    self.charsmap = Some(charsmap::read(map)?);
+                    self.normalizer.push(Rewrite::Charsmap);
+                }
                 ("Prepend", _, _, Some(prefix)) => self.normalizer.push(Rewrite::Prepend(plain(prefix))),
                 ("Replace", Some(" "), Some("▁"), _) if chars => marks = true,
                 ("Replace", Some(from), Some(to), _) if !(from.is_empty() || chars && from.contains([' ', MARK])) => {
@@ -143,10 +154,19 @@ impl Rules {
         Ok(marks)
     }
 
+    /// Whether a step may have written a mark, as which rasp writes a space.
+    fn writes_marks(&self) -> bool {
+        let writes = |step: &Rewrite| matches!(step, Rewrite::Prepend(_) | Rewrite::Replace { .. });
+        self.alphabet == Alphabet::Chars && self.normalizer.iter().any(writes)
+    }
+
+    /// Marks of a text become spaces: first of all, but behind a map of characters.
     fn unmark_text(&mut self) {
         let unmark = Rewrite::Replace { from: MARK.into(), to: " ".into() };
-        if self.normalizer.first() != Some(&unmark) {
-            self.normalizer.insert(0, unmark);
+        let map = self.normalizer.iter().position(|step| *step == Rewrite::Charsmap);
+        let at = map.map_or(0, |map| map + 1);
+        if self.normalizer.get(at) != Some(&unmark) {
+            self.normalizer.insert(at, unmark);
         }
     }
 

@@ -1,11 +1,10 @@
 //! A `tokenizer.json` in two readings: its rules, which are few, before its vocabulary, which may be 30 MB.
 
-use super::{bad, unsupported};
+use super::{bad, hostile, unsupported};
 use rasp::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use tokenizers::Tokenizer;
 
 /// All but the vocabulary. Unknown fields are read by `tokenizers`, later.
 #[derive(Deserialize)]
@@ -94,7 +93,7 @@ impl Rules {
             "normalizer": self.normalizer, "pre_tokenizer": self.pre_tokenizer, "post_processor": self.post_processor,
             "decoder": self.decoder, "model": {"type": "BPE", "vocab": {}, "merges": []}});
         let bytes = serde_json::to_vec(&bare).map_err(|e| bad(e.to_string()))?;
-        let read = Tokenizer::from_bytes(bytes).map_err(|e| bad(e.to_string()))?;
+        let read = hostile::read(&bytes)?;
         let canonical = read.to_string(false).map_err(|e| bad(e.to_string()))?;
         serde_json::from_str(&canonical).map_err(|e| bad(e.to_string()))
     }

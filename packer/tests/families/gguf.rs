@@ -6,17 +6,14 @@ use std::path::Path;
 
 use rasp::Status;
 use rasp_packer::import;
-use safetensors::Dtype;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::case::{self, Case, Tensor};
 use super::packed::{self, Packed};
 use super::pending::PENDING_GGUF;
-use super::{compare, tokenizer, weights};
-
-/// Where the file's parts are aligned.
-const ALIGNMENT: usize = 32;
+use super::support::{GgufFile, Meta, types};
+use super::{compare, tokenizer};
 
 /// What the converter writes of a case.
 #[derive(Deserialize)]
@@ -71,45 +68,27 @@ fn read(case: &Case) -> Option<Converted> {
     Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
 }
 
-/// GGUF's number of a type.
-fn type_number(name: &str) -> u32 {
-    let names = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "bool", "string", "array"];
-    names.iter().position(|n| *n == name).unwrap_or_else(|| panic!("no type {name}")) as u32
-}
-
-fn put_string(out: &mut Vec<u8>, text: &str) {
-    out.extend((text.len() as u64).to_le_bytes());
-    out.extend(text.as_bytes());
-}
-
-fn put_scalar(out: &mut Vec<u8>, kind: &str, value: &Value) {
-    match kind {
-        "uint32" => out.extend((value.as_u64().unwrap() as u32).to_le_bytes()),
-        "int32" => out.extend((value.as_i64().unwrap() as i32).to_le_bytes()),
-        "float32" => out.extend((value.as_f64().unwrap() as f32).to_le_bytes()),
-        "bool" => out.push(u8::from(value.as_bool().unwrap())),
-        "string" => put_string(out, value.as_str().unwrap()),
-        other => panic!("no encoder for {other}"),
+/// A metadata value; `kind` is a type's name, or `array` and that of its elements.
+fn meta(kind: &str, value: &Value) -> Meta {
+    fn list<T>(value: &Value, pick: impl Fn(&Value) -> Option<T>) -> Vec<T> {
+        value.as_array().unwrap().iter().map(|value| pick(value).unwrap()).collect()
     }
-}
-
-/// A metadata pair; `kind` is a type's name, or `array` and that of its elements.
-fn put_pair(out: &mut Vec<u8>, key: &str, kind: &str, value: &Value) {
-    put_string(out, key);
-    let Some(element) = kind.strip_prefix("array ") else {
-        out.extend(type_number(kind).to_le_bytes());
-        return put_scalar(out, kind, value);
-    };
-    let values = value.as_array().unwrap();
-    out.extend(type_number("array").to_le_bytes());
-    out.extend(type_number(element).to_le_bytes());
-    out.extend((values.len() as u64).to_le_bytes());
-    values.iter().for_each(|value| put_scalar(out, element, value));
+    match kind {
+        "uint32" => Meta::U32(value.as_u64().unwrap() as u32),
+        "float32" => Meta::F32(value.as_f64().unwrap() as f32),
+        "bool" => Meta::Bool(value.as_bool().unwrap()),
+        "string" => value.as_str().unwrap().into(),
+        "array string" => Meta::Strs(list(value, |v| v.as_str().map(str::to_string))),
+        "array int32" => Meta::I32s(list(value, |v| v.as_i64().map(|v| v as i32))),
+        "array float32" => Meta::F32s(list(value, |v| v.as_f64().map(|v| v as f32))),
+        "array bool" => Meta::Bools(list(value, |v| v.as_bool())),
+        other => panic!("no value of type {other}"),
+    }
 }
 
 /// The file: matrices in the type that is packed, vectors in f32.
 fn file(case: &Case, converted: &Converted) -> Vec<u8> {
-    let matrix = if case.weight_type == "f16" { (1u32, Dtype::F16) } else { (30, Dtype::BF16) };
+    let matrix = if case.weight_type == "f16" { types::F16 } else { types::BF16 };
     let checkpoint: BTreeMap<&str, (usize, Vec<f32>)> = case
         .tensors
         .iter()
@@ -118,35 +97,20 @@ fn file(case: &Case, converted: &Converted) -> Vec<u8> {
             (name.as_str(), (cols, case.values(t)))
         })
         .collect();
-    let tokenizer = tokenizer::gguf();
-    let pairs = converted.metadata.iter().map(|(key, typed)| {
+    let mut file = GgufFile::empty();
+    for (key, typed) in &converted.metadata {
         let [kind, value] = typed.as_array().unwrap().as_slice() else { panic!("{key}") };
-        (key.as_str(), kind.as_str().unwrap(), value.clone())
-    });
-    let pairs: Vec<(&str, &str, Value)> =
-        pairs.chain([("general.name", "string", json!("Tiny"))]).chain(tokenizer).collect();
-
-    let mut out = b"GGUF".to_vec();
-    out.extend(3u32.to_le_bytes());
-    out.extend((converted.tensors.len() as u64).to_le_bytes());
-    out.extend((pairs.len() as u64).to_le_bytes());
-    pairs.iter().for_each(|(key, kind, value)| put_pair(&mut out, key, kind, value));
-    let mut content = Vec::new();
-    for (name, shape, source) in &converted.tensors {
-        let values = source.values(&checkpoint);
-        assert_eq!(values.len(), shape.iter().product::<usize>(), "{name} of {}", case.name);
-        let (number, dtype) = if shape.len() > 1 { matrix } else { (0, Dtype::F32) };
-        put_string(&mut out, name);
-        out.extend((shape.len() as u32).to_le_bytes());
-        shape.iter().rev().for_each(|d| out.extend((*d as u64).to_le_bytes()));
-        out.extend(number.to_le_bytes());
-        out.extend((content.len() as u64).to_le_bytes());
-        content.extend(weights::encode(&values, dtype));
-        content.resize(content.len().next_multiple_of(ALIGNMENT), 0);
+        file.set(key, meta(kind.as_str().unwrap(), value));
     }
-    out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
-    out.extend(content);
-    out
+    file.set("general.name", "Tiny".into());
+    for (key, kind, value) in tokenizer::gguf() {
+        file.set(key, meta(kind, &value));
+    }
+    for (name, shape, source) in &converted.tensors {
+        let kind = if shape.len() > 1 { matrix } else { types::F32 };
+        file.add(name, shape, kind, &source.values(&checkpoint));
+    }
+    file.bytes()
 }
 
 /// Writes the case's GGUF file into a folder.

@@ -11,6 +11,9 @@ mod quantized;
 mod refusals;
 mod sessions;
 mod spellings;
+#[path = "../import/support/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod support;
 mod tokenizer;
 mod weights;
 

@@ -284,3 +284,16 @@ fn flipped_bytes_never_panic() {
     // Both outcomes must have been common, or the loop tests little.
     assert!(opened > ROUNDS / 20 && opened < ROUNDS * 19 / 20, "{opened} of {ROUNDS} opened");
 }
+
+/// Multipliers that leave nothing of what they multiply, or no number.
+#[test]
+fn multipliers_without_sense() {
+    for (key, values) in [("logit_scale", &[0.0, f32::NAN, f32::INFINITY][..]), ("residual_scale", &[0.0, f32::NAN])] {
+        for &value in values {
+            let mut file = GgufFile::tiny("granite", types::F32);
+            file.set(&format!("granite.{key}"), Meta::F32(value));
+            let (_dir, path) = file.write();
+            refuses(&path, BadFile, &["multiplier"]);
+        }
+    }
+}

@@ -321,3 +321,40 @@ fn flipped_bytes_never_panic() {
     }
     assert!(opened > 0 && opened < ROUNDS, "{opened} of {ROUNDS} opened");
 }
+
+/// A pipe that nobody writes to would be waited for, for ever.
+#[cfg(unix)]
+#[test]
+fn pipes_are_not_opened() {
+    for name in ["config.json", "tokenizer.json", "merges.txt", "chat_template.jinja"] {
+        let hf = tiny();
+        hf.write();
+        if name == "merges.txt" {
+            fs::remove_file(hf.path().join("tokenizer.json")).unwrap();
+            hf.file("vocab.json", "{}");
+            hf.file("tokenizer_config.json", r#"{"tokenizer_class": "GPT2Tokenizer"}"#);
+        }
+        let _ = fs::remove_file(hf.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(hf.path().join(name)).status().unwrap().success());
+        refuses(hf.path(), BadFile, &[name, "not a regular file"]);
+    }
+}
+
+/// What xIELU needs, and what of it would be computed otherwise.
+#[test]
+fn xielu_without_its_parameters() {
+    let xielu = |eps: Option<f32>| {
+        let mut hf = tiny();
+        hf.config["hidden_act"] = json!("xielu");
+        for layer in 0..LAYERS {
+            for (name, value) in [("alpha_p", Some(0.5)), ("alpha_n", Some(0.5)), ("beta", Some(0.5)), ("eps", eps)] {
+                let name = format!("model.layers.{layer}.mlp.act_fn.{name}");
+                value.iter().for_each(|value| hf.add(&name, &[1], &[*value]));
+            }
+        }
+        hf
+    };
+    assert!(import::open(xielu(Some(0.0)).write()).is_ok());
+    refuses(xielu(None).write(), BadFile, &["layers.0.mlp.act_fn.eps"]);
+    refuses(xielu(Some(-0.5)).write(), Unsupported, &["eps of -0.5"]);
+}

@@ -64,7 +64,7 @@ fn each_type_becomes_the_nearest() {
         (kind("Q5_1", 7, 32, 24, &[0, 2]), WeightType::Q8),
         (kind("Q8_0", 8, 32, 34, &[0]), WeightType::Q8),
         (kind("Q2_K", 10, 256, 84, &[80, 82]), WeightType::Q4),
-        (kind("Q3_K", 11, 256, 110, &[108]), WeightType::Q4),
+        (kind("Q3_K", 11, 256, 110, &[108]), WeightType::Q4s),
         (kind("Q4_K", 12, 256, 144, &[0, 2]), WeightType::Q4),
         (kind("Q5_K", 13, 256, 176, &[0, 2]), WeightType::Q8),
         (kind("Q6_K", 14, 256, 210, &[208]), WeightType::Q8),
@@ -98,12 +98,34 @@ fn floating_point_stays_in_range() {
     }
 }
 
+/// Weights of 8 bits with their scales, as Hugging Face's checkpoints have them.
+#[test]
+fn floats_of_eight_bits_become_whole_numbers() {
+    let mut hf = HfDir::tiny("LlamaForCausalLM", safetensors::Dtype::F32, true);
+    hf.config["num_key_value_heads"] = HEADS.into();
+    hf.config["quantization_config"] = serde_json::json!({"quant_method": "fp8"});
+    let linears: Vec<String> = hf.tensors.keys().filter(|name| name.contains("_proj")).cloned().collect();
+    for name in linears {
+        let (out, inp) = match &name {
+            name if name.contains("gate") || name.contains("up") => (INNER, HIDDEN),
+            name if name.contains("down") => (HIDDEN, INNER),
+            _ => (HIDDEN, HIDDEN),
+        };
+        let tensor =
+            HfTensor { dtype: safetensors::Dtype::F8_E4M3, shape: vec![out, inp], data: vec![0x31; out * inp] };
+        hf.tensors.insert(name.clone(), tensor);
+        hf.add(&format!("{name}_scale"), &[1], &[0.5]);
+    }
+    assert_eq!(nearest_weight_type(&import::open(hf.write()).unwrap()).unwrap(), WeightType::Q8);
+}
+
 /// 16 channels of keys are no whole group.
 #[test]
 fn what_has_no_whole_groups_is_stored_in_floating_point() {
     for block in [blocks::Q4_0, blocks::Q8_0] {
         assert_eq!(packed(&Gguf::new(block, 32), |_| {}).weight_type, WeightType::F16);
     }
+    assert_eq!(packed(&Gguf::new(blocks::F32, 64), |_| {}).weight_type, WeightType::F16);
 }
 
 #[test]

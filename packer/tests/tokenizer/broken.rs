@@ -1,5 +1,6 @@
 //! Tables and settings that no packer wrote: an error, or some tokens, but never a panic and never without end.
 
+use super::charsmap::{MAP, charsmap};
 use super::support::{Random, byte_level, file_with, open, source, trained, tricky, vocab_size};
 use rasp::format::{Bytes, File, key};
 use rasp::text::{EncodeOptions, NONE, Settings, Tokenizer, tensor};
@@ -41,6 +42,15 @@ fn scored_tokenizer() -> Compiled {
     compile(&source(&json), rows).unwrap()
 }
 
+/// A map of characters, then lower case.
+fn mapped_tokenizer() -> Compiled {
+    let map = json!({"type": "Precompiled", "precompiled_charsmap": charsmap(MAP)});
+    let rules = json!({"normalizer": {"type": "Sequence", "normalizers": [map, {"type": "Lowercase"}]},
+        "pre_tokenizer": byte_level(false, true), "decoder": byte_level(true, true)});
+    let json = trained(rules, &[AddedToken::from("<s>", true)], 300, &json!({}));
+    compile(&source(&json), vocab_size(&json)).unwrap()
+}
+
 /// Uses a tokenizer in every way. What comes out does not matter.
 fn use_all(tokenizer: &Tokenizer, texts: &[String]) {
     let size = tokenizer.vocab_size() as u32;
@@ -75,7 +85,7 @@ fn bits_flipped_anywhere() {
     texts.push("ab ".repeat(3000));
     texts.push("a".repeat(5000));
     let mut random = Random(99);
-    for good in [bytes_tokenizer(), chars_tokenizer(), scored_tokenizer()] {
+    for good in [bytes_tokenizer(), chars_tokenizer(), scored_tokenizer(), mapped_tokenizer()] {
         use_all(&open(&good).unwrap(), &texts);
         let (mut opened, mut refused) = (0, 0);
         // Unigram has no merges.
@@ -105,7 +115,7 @@ fn bits_flipped_anywhere() {
 
 #[test]
 fn tables_too_short_too_long_or_gone() {
-    for good in [bytes_tokenizer(), chars_tokenizer()] {
+    for good in [bytes_tokenizer(), chars_tokenizer(), mapped_tokenizer()] {
         for n in 0..good.tensors.len() {
             let mut gone = good.clone();
             let (spec, _) = gone.tensors.remove(n);

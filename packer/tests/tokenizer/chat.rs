@@ -30,7 +30,8 @@ fn smollm2() {
     );
 }
 
-/// What real templates use: whitespace control, namespaces, Python's methods, slices, `tools` undefined, a guarded clock.
+/// What real templates use: whitespace control, namespaces, Python's methods, slices, `tools` undefined, a guarded
+/// clock.
 #[test]
 fn what_templates_use() {
     let llama3 = "{%- if tools is defined and tools is not none %}{{ tools | tojson }}{%- endif %}\n\

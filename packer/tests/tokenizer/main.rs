@@ -2,6 +2,7 @@
 //! tables that are broken.
 
 mod broken;
+mod charsmap;
 mod chat;
 mod gguf;
 mod patterns;

@@ -9,7 +9,7 @@ const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-fn specials() -> Vec<AddedToken> {
+pub fn specials() -> Vec<AddedToken> {
     ["<s>", "</s>", "<|end|>", "<unk>"].map(|name| AddedToken::from(name, true)).to_vec()
 }
 
@@ -52,7 +52,7 @@ fn check_with(json: &Value, seed: u64, bytes: bool, rounds: usize) {
     pair.fuzz(seed, rounds);
 }
 
-fn byte_level_rules(pre_tokenizer: Value) -> Value {
+pub fn byte_level_rules(pre_tokenizer: Value) -> Value {
     json!({"pre_tokenizer": pre_tokenizer, "decoder": byte_level(true, true)})
 }
 

@@ -28,7 +28,7 @@ fn rules_that_are_not_known() {
         assert_eq!(error.status(), Status::Unsupported, "{error}");
         assert!(error.message().contains(names), "{error}");
     };
-    refuse(json!({"normalizer": {"type": "Lowercase"}}), "Lowercase");
+    refuse(json!({"normalizer": {"type": "StripAccents"}}), "StripAccents");
     refuse(json!({"normalizer": {"type": "Replace", "pattern": {"Regex": "a+"}, "content": "b"}}), "Regex");
     refuse(json!({"pre_tokenizer": {"type": "UnicodeScripts"}}), "UnicodeScripts");
     refuse(json!({"pre_tokenizer": null}), "ByteLevel");
@@ -57,10 +57,10 @@ fn rules_that_are_not_known() {
 #[test]
 fn rules_are_read_before_the_vocabulary() {
     let mut json = gpt2();
-    json["normalizer"] = json!({"type": "Lowercase"});
+    json["normalizer"] = json!({"type": "StripAccents"});
     json["model"]["vocab"] = json!("no vocabulary at all");
     let error = compile(&source(&json), 300).unwrap_err();
-    assert!(error.message().contains("Lowercase"), "{error}");
+    assert!(error.message().contains("StripAccents"), "{error}");
     json["normalizer"] = Value::Null;
     let error = compile(&source(&json), 300).unwrap_err();
     assert_eq!(error.status(), Status::BadFile, "{error}");

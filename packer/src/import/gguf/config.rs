@@ -5,10 +5,10 @@ use rasp::format::Config;
 use rasp::model::{Activation, Attention, Block, NormKind, Order};
 
 use super::value::Metadata;
-use crate::import::config::{Fold, Shape};
+use crate::import::config::{self, Fold, Shape, check_sizes};
 use crate::import::family::{Family, Gguf, Parallel, Unturned, Window, by_gguf_arch};
 use crate::import::registry::FAMILIES;
-use crate::import::rope::{Rope, Scaling, long_gain, yarn_gain};
+use crate::import::rope::{Rope, Scaling, context, long_gain, stretch, yarn_gain};
 use crate::import::{bad, unsupported};
 
 /// Keys under the architecture's prefix that this importer takes into account, or that change nothing in what a model
@@ -58,6 +58,7 @@ fn is_known(family: &Family, key: &str) -> bool {
         "minicpm" => &["embedding_scale", "logit_scale", "residual_scale"],
         "cohere" | "cohere2" => &["logit_scale"],
         "gemma2" | "gemma3" => &["attention.scale", "attn_logit_softcapping", "final_logit_softcapping"],
+        "olmo" => &["attention.clamp_kqv"],
         "gpt_neox" | "stablelm" => &["use_parallel_residual"],
         _ => &[],
     };
@@ -73,7 +74,7 @@ const ROPE_FACTORS: [&str; 3] = ["rope_freqs.weight", "rope_factors_short.weight
 pub(super) fn rope_factors(family: &Family) -> &'static [&'static str] {
     match family.name {
         "llama" | "granite" | "minicpm" => &ROPE_FACTORS,
-        "exaone4" => &ROPE_FACTORS[..1],
+        "exaone4" | "apertus" => &ROPE_FACTORS[..1],
         "phi3" => &ROPE_FACTORS[1..],
         _ => &[],
     }
@@ -134,7 +135,7 @@ struct Keys<'a> {
     prefix: String,
 }
 
-impl Keys<'_> {
+impl<'a> Keys<'a> {
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -150,6 +151,22 @@ impl Keys<'_> {
     fn float(&self, name: &str) -> Result<Option<f64>> {
         self.meta.float(&self.key(name))
     }
+
+    fn need_float(&self, name: &str) -> Result<f64> {
+        self.float(name)?.ok_or_else(|| bad(format!("key `{}` is missing", self.key(name))))
+    }
+
+    fn bool(&self, name: &str) -> Result<Option<bool>> {
+        self.meta.bool(&self.key(name))
+    }
+
+    fn bools(&self, name: &str) -> Result<Option<Vec<bool>>> {
+        self.meta.bools(&self.key(name))
+    }
+
+    fn str(&self, name: &str) -> Result<Option<&'a str>> {
+        self.meta.str(&self.key(name))
+    }
 }
 
 /// Reads a model's shape.
@@ -159,7 +176,7 @@ pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside
     if let Some(name) = meta.keys_under(&keys.prefix).filter(|key| !is_known(family, key)).min() {
         return Err(unsupported(format!("key `{}{name}`, whose meaning rasp does not know", keys.prefix)));
     }
-    refuse_variants(meta, &keys)?;
+    refuse_variants(&keys)?;
 
     let hidden_size = keys.need_size("embedding_length")?;
     let num_heads = keys.need_size("attention.head_count")?;
@@ -178,7 +195,7 @@ pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside
         NormKind::Rms => "attention.layer_norm_rms_epsilon",
         NormKind::Layer => "attention.layer_norm_epsilon",
     };
-    let eps = keys.float(eps_name)?.ok_or_else(|| bad(format!("key `{}` is missing", keys.key(eps_name))))?;
+    let eps = keys.need_float(eps_name)?;
     let trained = keys.need_size("context_length")?;
     let mut config = Config {
         architecture: family.name.to_string(),
@@ -195,21 +212,25 @@ pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside
         tie_word_embeddings: beside.tied,
         block: block(&keys, family, hidden_size, beside.two_norms)?,
     };
+    check_sizes(&config)?;
+    if let Activation::Xielu { .. } = config.block.activation {
+        config.block.xielu = xielu(meta, config.num_layers)?;
+    }
     let Turning { rope, long, reach } = rope(&keys, &beside, trained)?;
     config.context_length = reach;
     let mut layers = attention(&keys, family, &config)?;
     let mut fold = Fold { interleaved: gguf.interleaved, ..Fold::none(&config) };
     fold.rotary_dim = keys.size("rope.dimension_count")?.unwrap_or(head_dim);
-    if fold.rotary_dim != head_dim && !family.may_turn_in_part() {
+    if fold.rotary_dim != head_dim && !family.traits.may_turn_in_part {
         let key = keys.key("rope.dimension_count");
         return Err(unsupported(format!("`{key}` is {} where heads are {head_dim} wide", fold.rotary_dim)));
     }
     fold.residual_scale = keys.float("residual_scale")?.unwrap_or(1.0) as f32;
     fold.logit_scale = logit_scale(&keys, family)?;
     let mut ropes = Vec::new();
-    if family.name != "gpt2" {
+    if layers.iter().any(|layer| layer.rope.is_some()) {
         // Gemma's is its own, OLMo 3's the model's, unstretched.
-        let default = if family.name == "gemma3" { 10000.0 } else { rope.theta };
+        let default = family.traits.local_theta.map_or(rope.theta, |(_, theta)| theta);
         ropes.push(rope);
         if has_local_table(family, &layers) {
             let theta = keys.float("rope.freq_base_swa")?.unwrap_or(default);
@@ -221,14 +242,14 @@ pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside
 }
 
 /// Variants of the architecture that rasp does not compute.
-fn refuse_variants(meta: &Metadata, keys: &Keys) -> Result<()> {
+fn refuse_variants(keys: &Keys) -> Result<()> {
     if let Some(experts) = keys.size("expert_count")?.filter(|n| *n > 0) {
         return Err(unsupported(format!("a mixture of {experts} experts")));
     }
-    if meta.bool(&keys.key("attention.causal"))? == Some(false) {
+    if keys.bool("attention.causal")? == Some(false) {
         return Err(unsupported("attention that is not causal"));
     }
-    if let Some(parts) = meta.size("split.count")?.filter(|n| *n > 1) {
+    if let Some(parts) = keys.meta.size("split.count")?.filter(|n| *n > 1) {
         return Err(unsupported(format!(
             "one of {parts} files of a split model; merge them first (`llama-gguf-split --merge`)"
         )));
@@ -250,7 +271,7 @@ fn block(keys: &Keys, family: &Family, hidden: usize, two_norms: bool) -> Result
     Ok(Block {
         norm: traits.norm,
         norm_place: traits.norm_place,
-        order: match (traits.parallel, keys.meta.bool(&keys.key("use_parallel_residual"))?) {
+        order: match (traits.parallel, keys.bool("use_parallel_residual")?) {
             (Parallel::Never, _) | (Parallel::IfSaid, None | Some(false)) => Order::Sequential,
             (Parallel::TwoNormsIfSaid, Some(false)) => Order::Sequential,
             (Parallel::TwoNormsIfSaid, _) => Order::ParallelNorms,
@@ -258,15 +279,11 @@ fn block(keys: &Keys, family: &Family, hidden: usize, two_norms: bool) -> Result
             (Parallel::OneNorm | Parallel::IfSaid | Parallel::Falcon, _) => Order::Parallel,
         },
         qk_norm: traits.qk_norm,
-        // GGUF does not say: it is the architecture's.
-        activation: match family.name {
-            "gemma" | "gemma2" | "gemma3" | "gpt2" | "starcoder2" | "phi" => Activation::GeluTanh,
-            "falcon" | "gpt_neox" => Activation::GeluErf,
-            "nemotron" | "arcee" => Activation::Relu2,
-            _ => Activation::Silu,
-        },
+        // 0 is none.
+        qkv_clip: keys.float("attention.clamp_kqv")?.filter(|clip| *clip != 0.0).map(|clip| clip as f32),
+        activation: family.activation(),
         gated: traits.gated,
-        positions: family.name == "gpt2",
+        positions: traits.positions,
         embedding_scale,
         logit_soft_cap,
         ..Block::default()
@@ -274,43 +291,56 @@ fn block(keys: &Keys, family: &Family, hidden: usize, two_norms: bool) -> Result
 }
 
 fn logit_scale(keys: &Keys, family: &Family) -> Result<f32> {
-    match (family.name, keys.float("logit_scale")?) {
-        (_, None) => Ok(1.0),
-        // A divisor there, a factor in the others.
-        ("granite" | "minicpm", Some(scale)) if scale != 0.0 => Ok((1.0 / scale) as f32),
-        (_, Some(scale)) => Ok(scale as f32),
-    }
+    let scale = keys.float("logit_scale")?.unwrap_or(1.0);
+    // A divisor there, a factor in the others.
+    let is_divisor = matches!(family.name, "granite" | "minicpm");
+    Ok(if is_divisor { 1.0 / scale } else { scale } as f32)
+}
+
+/// Each layer's parameters of xIELU, of which files have what softplus makes positive (arXiv:2411.13010, section 3.2).
+fn xielu(meta: &Metadata, layers: usize) -> Result<Vec<[f32; 3]>> {
+    let list = |key: &str| {
+        let list = meta.floats(key)?.ok_or_else(|| bad(format!("key `{key}` is missing")))?;
+        match list.len() == layers {
+            true => Ok(list),
+            false => Err(bad(format!("`{key}` lists {} of {layers} layers", list.len()))),
+        }
+    };
+    let (alpha_p, alpha_n) = (list("xielu.alpha_p")?, list("xielu.alpha_n")?);
+    let (beta, eps) = (list("xielu.beta")?, list("xielu.eps")?);
+    (0..layers).map(|n| config::xielu(alpha_p[n], alpha_n[n], beta[n], eps[n])).collect()
 }
 
 /// What each layer's attention sees, and which table turns it.
 fn attention(keys: &Keys, family: &Family, config: &Config) -> Result<Vec<Attention>> {
     let traits = &family.traits;
-    if config.num_layers > 1 << 12 {
-        // Refused by name where sizes are checked.
-        return Ok(Vec::new());
-    }
     let window = keys.size("attention.sliding_window")?.filter(|window| *window > 0);
     let pattern = "attention.sliding_window_pattern";
-    let listed = keys.meta.bools(&keys.key(pattern))?;
+    let listed = keys.bools(pattern)?;
     if let Some(listed) = listed.as_ref().filter(|listed| listed.len() != config.num_layers) {
         return Err(bad(format!("`{}` lists {} of {} layers", keys.key(pattern), listed.len(), config.num_layers)));
     }
+    // Which layers have no window; none: all have one.
     let every = match traits.window {
-        _ if listed.is_some() => usize::MAX,
-        Window::AllBut(every, ..) => keys.size(pattern)?.unwrap_or(every).max(1),
-        Window::All(_) => usize::MAX,
+        _ if listed.is_some() => None,
+        Window::AllBut(every, ..) => Some(keys.size(pattern)?.unwrap_or(every).max(1)),
+        Window::All(_) => None,
         _ if window.is_some_and(|window| window < config.context_length) => {
             let key = keys.key("attention.sliding_window");
             return Err(unsupported(format!("`{key}`: which layers of a {} model have a window", family.name)));
         }
-        _ => usize::MAX,
+        _ => None,
     };
-    let own = |n: usize| every == usize::MAX || !(n + 1).is_multiple_of(every);
+    let own = |n: usize| every.is_none_or(|every| !(n + 1).is_multiple_of(every));
     let local = |n: usize| window.is_some() && listed.as_ref().map_or_else(|| own(n), |listed| listed[n]);
     // Granite 4 says so of models that were not trained with positions.
-    let unturned = family.name == "granite" && keys.meta.bool(&keys.key("rope.scaling.finetuned"))? == Some(false);
-    let turned = |n: usize| match traits.unturned {
+    let unturned = match family.name == "granite" && keys.bool("rope.scaling.finetuned")? == Some(false) {
+        true => Unturned::All,
+        false => traits.unturned,
+    };
+    let turned = |n: usize| match unturned {
         Unturned::None => true,
+        Unturned::All => false,
         Unturned::Full => local(n) || window.is_none(),
         Unturned::Listed => !(n + 1).is_multiple_of(4),
     };
@@ -328,7 +358,7 @@ fn attention(keys: &Keys, family: &Family, config: &Config) -> Result<Vec<Attent
     };
     Ok((0..config.num_layers)
         .map(|n| {
-            let rope = (turned(n) && !unturned && family.name != "gpt2").then_some(0);
+            let rope = turned(n).then_some(0);
             Attention { window: window.filter(|_| local(n)), rope, scale, soft_cap }
         })
         .collect())
@@ -360,15 +390,16 @@ fn rope(keys: &Keys, beside: &Beside, trained: usize) -> Result<Turning> {
     let original = keys.size("rope.scaling.original_context_length")?.unwrap_or(trained);
     let (mut reach, mut long) = (trained, None);
     let is_long = ROPE_FACTORS[1..].iter().all(|name| beside.factors.contains(name));
-    let scaling = match (keys.meta.str(&keys.key("rope.scaling.type"))?, is_long) {
+    let scaling = match (keys.str("rope.scaling.type")?, is_long) {
         (_, true) => {
             // LongRoPE: divisors for texts within the original context, and others for longer ones.
-            reach = beside.context.unwrap_or(original.min(trained));
+            reach = original.min(trained);
             let gain = match keys.float("rope.scaling.attn_factor")? {
                 Some(gain) => gain,
-                None => long_gain(trained as f64 / original.max(1) as f64, original as f64),
+                None => long_gain(stretch(trained, original), original as f64),
             };
-            long = Some((ROPE_FACTORS[if reach > original { 2 } else { 1 }], gain));
+            let is_longer = beside.context.unwrap_or(reach) > original;
+            long = Some((ROPE_FACTORS[if is_longer { 2 } else { 1 }], gain));
             Scaling::None
         }
         (Some("none"), _) => Scaling::None,
@@ -378,7 +409,7 @@ fn rope(keys: &Keys, beside: &Beside, trained: usize) -> Result<Turning> {
             Some(factor) => Scaling::Linear { factor },
         },
         (Some("yarn"), _) => {
-            let factor = factor.ok_or_else(|| bad(format!("key `{}` is missing", keys.key("rope.scaling.factor"))))?;
+            let factor = factor.map_or_else(|| keys.need_float("rope.scaling.factor"), Ok)?;
             let gain = keys.float("rope.scaling.attn_factor")?.unwrap_or(1.0);
             Scaling::Yarn {
                 factor,
@@ -393,12 +424,6 @@ fn rope(keys: &Keys, beside: &Beside, trained: usize) -> Result<Turning> {
             return Err(unsupported(format!("rope scaling `{other}`; rasp knows none, linear, yarn and longrope")));
         }
     };
-    let longest = reach.max(trained);
-    if let Some(context) = beside.context {
-        if context == 0 || context > longest {
-            return Err(bad(format!("a context of {context} tokens; this model takes 1 to {longest}")));
-        }
-        reach = context;
-    }
+    let reach = context(beside.context, trained, reach)?;
     Ok(Turning { rope: Rope { theta, scaling, factors: None }, long, reach })
 }

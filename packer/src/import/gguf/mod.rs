@@ -17,6 +17,7 @@ use self::config::Beside;
 use self::cursor::Cursor;
 use self::value::Metadata;
 use super::checkpoint::{Checkpoint, Parts};
+use super::family::Parallel;
 use super::mapped::Mapped;
 use super::names;
 use super::tokenizer::TokenizerSource;
@@ -48,7 +49,8 @@ pub(super) fn open(path: &Path, context: Option<usize>) -> Result<Checkpoint> {
     let tokenizer = tokenizer::read(&meta)?;
     let entries = tensors::read(&mut c, tensor_count, alignment(&meta)?, bytes.len())?;
 
-    let two_norms = entries.contains_key("blk.0.attn_norm_2.weight");
+    let falcon = family.traits.parallel == Parallel::Falcon;
+    let two_norms = falcon && entries.contains_key("blk.0.attn_norm_2.weight");
     let names = if two_norms { &names::GGUF_FALCON_TWO_NORMS } else { gguf.names };
     let tied = !entries.contains_key(&names.vector(Role::LmHead));
     let file_name = path.file_stem().map(|n| n.to_string_lossy()).unwrap_or_default();

@@ -2,15 +2,18 @@
 
 use rasp::Result;
 use rasp::format::Config;
-use rasp::model::{Activation, Attention, Block, NormKind, NormPlace, Order, QkNorm, QkNormOver};
+use rasp::model::{Activation, Attention, Block, NormKind, Order, QkNorm, QkNormOver};
 
 use super::json::Object;
 use super::rope::{Source, ropes};
-use crate::import::config::{Fold, Shape};
+use crate::import::config::{Fold, Shape, check_sizes};
 use crate::import::family::{Defaults, Family, HfClass, Parallel, Traits, Unturned, Window, by_hf_class};
 use crate::import::names::{self, Names};
 use crate::import::registry::FAMILIES;
 use crate::import::{bad, unsupported};
+
+/// The class of Granite 4, whose models may be hybrids.
+const GRANITE4: &str = "GraniteMoeHybridForCausalLM";
 
 /// What a configuration says, with the names of the tensors that it says it of.
 pub(super) struct Described {
@@ -35,7 +38,7 @@ pub(super) fn read(json: &Object, name: &str, context: Option<usize>) -> Result<
         name: name.to_string(),
         vocab_size: json.need_size("vocab_size")?,
         hidden_size,
-        intermediate_size: intermediate_size(json, hidden_size)?,
+        intermediate_size: intermediate_size(json, class, hidden_size)?,
         num_layers: json.need_size_of(&["num_hidden_layers", "n_layer"])?,
         num_heads,
         num_kv_heads: kv_heads(json, family, defaults, num_heads)?,
@@ -45,23 +48,18 @@ pub(super) fn read(json: &Object, name: &str, context: Option<usize>) -> Result<
         tie_word_embeddings: outer.bool("tie_word_embeddings")?.unwrap_or(defaults.tied),
         block: block(json, family, defaults)?,
     };
-    let layers = attention(json, family, &config)?;
+    check_sizes(&config)?;
+    let layers = attention(json, family, class, &config)?;
     let source = Source { json: *json, family, defaults, head_dim: config.head_dim, trained, context };
     let (ropes, reach) = ropes(&source)?;
+    let turned = layers.iter().any(|layer| layer.rope.is_some());
+    let ropes = if turned { ropes } else { Vec::new() };
     config.context_length = reach;
     let mut fold = Fold { gain_offset: traits.gain_offset, interleaved: traits.interleaved, ..Fold::none(&config) };
     fold.rotary_dim = source.rotary_dim()?;
     fold_multipliers(json, family, &mut config, &mut fold)?;
-    if class.class == "GraniteMoeHybridForCausalLM" {
-        granite4(json, &mut config)?;
-    }
-    let layers: Vec<Attention> = layers.into_iter().map(|layer| scaled(json, family, layer)).collect::<Result<_>>()?;
-    let turned = family.name != "gpt2" && !unturned_everywhere(json, class)?;
-    let layers: Vec<Attention> =
-        layers.into_iter().map(|l| if turned { l } else { Attention { rope: None, ..l } }).collect();
-    let ropes = if turned { ropes } else { Vec::new() };
-    let names = match family.name {
-        "falcon" if falcon_has_two_norms(json)? => &names::HF_FALCON_TWO_NORMS,
+    let names = match traits.parallel {
+        Parallel::Falcon if falcon_has_two_norms(json)? => &names::HF_FALCON_TWO_NORMS,
         _ => class.names,
     };
     Ok(Described { family, names, shape: Shape::finish(config, fold, &ropes, &layers)? })
@@ -69,13 +67,7 @@ pub(super) fn read(json: &Object, name: &str, context: Option<usize>) -> Result<
 
 /// By `architectures` where it is given, which names what was saved; else by `model_type`.
 fn class(json: &Object) -> Result<(&'static Family, &'static HfClass)> {
-    let architectures = match json.value("architectures") {
-        None => Vec::new(),
-        Some(v) => {
-            let names = v.as_array().map(|a| a.iter().map(|n| n.as_str()).collect::<Option<Vec<_>>>());
-            names.flatten().ok_or_else(|| bad("config.json: `architectures` is no list of names"))?
-        }
-    };
+    let architectures = json.list("architectures", "names", |name| name.as_str())?.unwrap_or_default();
     let model_type = json.str("model_type")?;
     let (found, said) = match (&architectures[..], model_type) {
         ([class], _) => (by_hf_class(|c| c.class == *class), class.to_string()),
@@ -89,8 +81,8 @@ fn class(json: &Object) -> Result<(&'static Family, &'static HfClass)> {
     })
 }
 
-/// Variants of the classes that rasp does not compute: each key, and what of it leaves the model what rasp knows. (Extra
-/// biases and norms show as tensors nobody asked for.)
+/// Variants of the classes that rasp does not compute: each key, and what of it leaves the model what rasp knows.
+/// (Extra biases and norms show as tensors nobody asked for.)
 fn refuse_variants(json: &Object, family: &Family) -> Result<()> {
     if let Some(quantization) = json.object("quantization_config")? {
         let method = quantization.str("quant_method")?.unwrap_or("unnamed");
@@ -116,8 +108,12 @@ fn refuse_variants(json: &Object, family: &Family) -> Result<()> {
             return Err(unsupported(format!("config.json: `{key}`: {why}")));
         }
     }
-    if let Some(clip) = json.float("clip_qkv")? {
+    // A family of its own has it.
+    if let Some(clip) = json.float("clip_qkv")?.filter(|_| family.name != "olmo") {
         return Err(unsupported(format!("config.json: clip_qkv {clip}: queries, keys and values that are clipped")));
+    }
+    if family.name == "apertus" && !json.has("rope_scaling") && !json.has("rope_parameters") {
+        return Err(bad("config.json: `rope_scaling` is missing; its class does not take that for none"));
     }
     if let Some(experts) = json.size_of(&["num_local_experts", "num_experts"])?.filter(|n| *n > 0) {
         return Err(unsupported(format!("config.json: a mixture of {experts} experts in a model of {}", family.name)));
@@ -125,12 +121,16 @@ fn refuse_variants(json: &Object, family: &Family) -> Result<()> {
     Ok(())
 }
 
-fn intermediate_size(json: &Object, hidden: usize) -> Result<usize> {
+fn intermediate_size(json: &Object, class: &HfClass, hidden: usize) -> Result<usize> {
+    if class.class == GRANITE4 {
+        // The dense models among them: attention in every layer, one MLP.
+        return json.need_size("shared_intermediate_size");
+    }
     // Models of GPT-2's line are four times as wide inside if they do not say.
     let quadruple = json.value("n_embd").is_some() || json.value("new_decoder_architecture").is_some();
     match json.size_of(&["intermediate_size", "ffn_hidden_size", "n_inner"])? {
         Some(size) => Ok(size),
-        None if quadruple || json.str("model_type")? == Some("falcon") => Ok(4 * hidden),
+        None if quadruple || json.str("model_type")? == Some("falcon") => Ok(hidden.saturating_mul(4)),
         None => json.need_size("intermediate_size"),
     }
 }
@@ -208,9 +208,10 @@ fn block(json: &Object, family: &Family, defaults: &Defaults) -> Result<Block> {
         norm_place: traits.norm_place,
         order,
         qk_norm,
-        activation: activation(word.unwrap_or(defaults.activation))?,
+        qkv_clip: json.float("clip_qkv")?.map(|clip| clip as f32),
+        activation: word.map_or(Ok(defaults.activation), activation)?,
         gated: traits.gated,
-        positions: family.name == "gpt2",
+        positions: traits.positions,
         logit_soft_cap: match family.name {
             "gemma2" | "gemma3" => json.float("final_logit_softcapping")?.map(|cap| cap as f32),
             _ => None,
@@ -226,8 +227,9 @@ fn activation(word: &str) -> Result<Activation> {
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_tanh" => Ok(Activation::GeluTanh),
         "relu" => Ok(Activation::Relu),
         "relu2" | "relu_squared" => Ok(Activation::Relu2),
+        "xielu" => Ok(Activation::XIELU),
         other => Err(unsupported(format!(
-            "config.json: hidden_act `{other}`; rasp knows silu, gelu, gelu_new, gelu_pytorch_tanh, relu and relu2"
+            "config.json: hidden_act `{other}`; rasp knows silu, gelu, gelu_new, gelu_pytorch_tanh, relu, relu2 and xielu"
         ))),
     }
 }
@@ -238,12 +240,8 @@ fn falcon_has_two_norms(json: &Object) -> Result<bool> {
 }
 
 /// What each layer's attention sees, and which table turns it.
-fn attention(json: &Object, family: &Family, config: &Config) -> Result<Vec<Attention>> {
+fn attention(json: &Object, family: &Family, class: &HfClass, config: &Config) -> Result<Vec<Attention>> {
     let (traits, layers) = (&family.traits, config.num_layers);
-    if layers > 1 << 12 {
-        // Refused by name where sizes are checked.
-        return Ok(Vec::new());
-    }
     let size = |default: Option<usize>| match json.has("sliding_window") {
         true => json.size("sliding_window"),
         false => Ok(default),
@@ -268,45 +266,43 @@ fn attention(json: &Object, family: &Family, config: &Config) -> Result<Vec<Atte
     // Mistral's configuration does not know the list.
     let listed = listed.filter(|_| family.name != "mistral" && traits.window != Window::Never);
     let local = |n: usize| window.is_some() && listed.as_ref().map_or_else(|| own(n), |listed| listed[n]);
-    let turned = unturned(json, traits, layers, window.is_some())?;
+    // A hybrid's dense models may go without positions.
+    let unturned = match class.class == GRANITE4 && json.str("position_embedding_type")? != Some("rope") {
+        true => Unturned::All,
+        false => traits.unturned,
+    };
+    let turned = turned(json, unturned, layers, window.is_some())?;
+    let (scale, soft_cap) = scores(json, family)?;
     Ok((0..layers)
         .map(|n| {
             let table = usize::from(local(n) && traits.local_theta.is_some());
             let rope = turned(n, local(n)).then_some(table);
-            Attention { window: window.filter(|_| local(n)), rope, ..Attention::default() }
+            Attention { window: window.filter(|_| local(n)), rope, scale, soft_cap }
         })
         .collect())
 }
 
 /// Which layers turn queries and keys, from their number and whether they have a window.
-fn unturned(json: &Object, traits: &Traits, layers: usize, windows: bool) -> Result<Box<dyn Fn(usize, bool) -> bool>> {
-    Ok(match traits.unturned {
+fn turned(json: &Object, unturned: Unturned, layers: usize, windows: bool) -> Result<Box<dyn Fn(usize, bool) -> bool>> {
+    Ok(match unturned {
         Unturned::None => Box::new(|_, _| true),
+        Unturned::All => Box::new(|_, _| false),
         // A model without any window has no such layers.
         Unturned::Full => Box::new(move |_, local| local || !windows),
-        Unturned::Listed => match json.value("no_rope_layers") {
+        Unturned::Listed => match json.list_of("no_rope_layers", layers, "numbers", |n| n.as_u64())? {
             None => {
                 let every = json.size("no_rope_layer_interval")?.unwrap_or(4).max(1);
                 Box::new(move |n, _| (n + 1) % every != 0)
             }
-            Some(list) => {
-                let list: Option<Vec<u64>> = list.as_array().and_then(|l| l.iter().map(|n| n.as_u64()).collect());
-                let list = list
-                    .filter(|list| list.len() == layers)
-                    .ok_or_else(|| bad(format!("config.json: `no_rope_layers` is no list of {layers} numbers")))?;
-                // A 0 says that there is none.
-                Box::new(move |n, _| list[n] != 0)
-            }
+            // A 0 says that there is none.
+            Some(list) => Box::new(move |n, _| list[n] != 0),
         },
     })
 }
 
 /// Whether each layer has a window, where `layer_types` says so.
 fn layer_types(json: &Object, layers: usize) -> Result<Option<Vec<bool>>> {
-    let Some(list) = json.value("layer_types") else { return Ok(None) };
-    let names: Option<Vec<&str>> = list.as_array().and_then(|list| list.iter().map(|name| name.as_str()).collect());
-    let names = names.filter(|names| names.len() == layers);
-    let names = names.ok_or_else(|| bad(format!("config.json: `layer_types` is no list of {layers} names")))?;
+    let Some(names) = json.list_of("layer_types", layers, "names", |name| name.as_str())? else { return Ok(None) };
     let kind = |name: &str| match name {
         "full_attention" | "attention" => Ok(false),
         "sliding_attention" => Ok(true),
@@ -317,8 +313,8 @@ fn layer_types(json: &Object, layers: usize) -> Result<Option<Vec<bool>>> {
     names.into_iter().map(kind).collect::<Result<Vec<_>>>().map(Some)
 }
 
-/// The same with the family's scale and soft cap of scores.
-fn scaled(json: &Object, family: &Family, layer: Attention) -> Result<Attention> {
+/// The scale and the soft cap of all layers' scores.
+fn scores(json: &Object, family: &Family) -> Result<(Option<f32>, Option<f32>)> {
     let scale = match family.name {
         "gemma2" | "gemma3" => Some(json.float("query_pre_attn_scalar")?.unwrap_or(256.0).powf(-0.5)),
         "granite" => Some(json.float("attention_multiplier")?.unwrap_or(1.0)),
@@ -329,7 +325,7 @@ fn scaled(json: &Object, family: &Family, layer: Attention) -> Result<Attention>
         "gemma2" => Some(50.0),
         _ => None,
     };
-    Ok(Attention { scale: scale.map(|x| x as f32), soft_cap: soft_cap.map(|x| x as f32), ..layer })
+    Ok((scale.map(|x| x as f32), soft_cap.map(|x| x as f32)))
 }
 
 /// Multipliers of embedding, residual stream and logits, which weights take over, but for the embedding's.
@@ -351,29 +347,10 @@ fn fold_multipliers(json: &Object, family: &Family, config: &mut Config, fold: &
         _ if family.traits.scaled_embedding => (hidden.sqrt(), 1.0, 1.0),
         _ => (1.0, 1.0, 1.0),
     };
-    for (name, value) in [("residual", residual), ("logits'", logits)] {
-        if !(value.is_finite() && value != 0.0) {
-            return Err(bad(format!("config.json: the {name} multiplier comes out as {value}")));
-        }
-    }
     config.block.embedding_scale = embedding as f32;
     (fold.residual_scale, fold.logit_scale) = (residual as f32, logits as f32);
     if family.name == "gemma2" && !json.has("final_logit_softcapping") {
         config.block.logit_soft_cap = Some(30.0);
     }
-    if config.block.norm_place != NormPlace::Before && residual != 1.0 {
-        return Err(unsupported("config.json: a residual multiplier behind a norm"));
-    }
     Ok(())
-}
-
-/// The dense models among Granite 4: attention in every layer, one MLP.
-fn granite4(json: &Object, config: &mut Config) -> Result<()> {
-    config.intermediate_size = json.need_size("shared_intermediate_size")?;
-    Ok(())
-}
-
-/// Whether a hybrid's attention goes without positions.
-fn unturned_everywhere(json: &Object, class: &HfClass) -> Result<bool> {
-    Ok(class.class == "GraniteMoeHybridForCausalLM" && json.str("position_embedding_type")? != Some("rope"))
 }

@@ -2,21 +2,37 @@
 
 use std::path::Path;
 
-use rasp::Result;
+use rasp::{Error, Result, Status};
 use serde_json::{Map, Value};
 
 use crate::import::{bad, io};
 
+/// The bytes of a file; `None` where there is none. What is no regular file (a pipe, which nobody may write to) is not
+/// opened.
+pub(super) fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_file() => std::fs::read(path).map(Some).map_err(|e| io(path, &e)),
+        Ok(_) => Err(bad(format!("{}: not a regular file", path.display()))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io(path, &e)),
+    }
+}
+
+/// The same of a text.
+pub(super) fn text(path: &Path) -> Result<Option<String>> {
+    let not_text = |e| Error::new(Status::InvalidUtf8, format!("{} is not UTF-8: {e}", path.display()));
+    bytes(path)?.map(|bytes| String::from_utf8(bytes).map_err(not_text)).transpose()
+}
+
 /// Parses a JSON file; `None` where there is none.
 pub(super) fn read(path: &Path) -> Result<Option<Value>> {
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.is_file() => {}
-        Ok(_) => return Err(bad(format!("{}: not a regular file", path.display()))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(io(path, &e)),
-    }
-    let bytes = std::fs::read(path).map_err(|e| io(path, &e))?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| bad(format!("{}: not valid JSON: {e}", path.display())))
+    let parsed = bytes(path)?.map(|bytes| serde_json::from_slice(&bytes));
+    parsed.transpose().map_err(|e| bad(format!("{}: not valid JSON: {e}", path.display())))
+}
+
+/// The text of a token: a string, or an object with its `content`.
+pub(super) fn content(token: &Value) -> Option<&str> {
+    token.as_str().or_else(|| token.get("content")?.as_str())
 }
 
 /// An object of a JSON file. A field that is `null` counts as absent, as it does for transformers.
@@ -91,6 +107,34 @@ impl<'a> Object<'a> {
     fn get<T>(&self, key: &str, expected: &str, pick: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>> {
         let Some(value) = self.value(key) else { return Ok(None) };
         pick(value).map(Some).ok_or_else(|| self.wrong(key, value, expected))
+    }
+
+    /// Of `expected`, such as `names`, each by `pick`.
+    pub(super) fn list<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        pick: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<Vec<T>>> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let list = value.as_array().and_then(|list| list.iter().map(pick).collect::<Option<Vec<T>>>());
+        list.map(Some).ok_or_else(|| bad(format!("{}: `{key}` is no list of {expected}", self.at)))
+    }
+
+    /// A list of one for each of so many layers.
+    pub(super) fn list_of<T>(
+        &self,
+        key: &str,
+        layers: usize,
+        expected: &str,
+        pick: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<Vec<T>>> {
+        match self.list(key, expected, pick)? {
+            Some(list) if list.len() != layers => {
+                Err(bad(format!("{}: `{key}` is no list of {layers} {expected}", self.at)))
+            }
+            list => Ok(list),
+        }
     }
 
     pub(super) fn str(&self, key: &str) -> Result<Option<&'a str>> {

@@ -14,18 +14,20 @@ use serde_json::Value;
 
 use self::config::Described;
 use self::json::Object;
+use super::bad;
 use super::checkpoint::{Checkpoint, Parts};
+use super::config::{Shape, xielu as config_xielu};
+use super::names::Names;
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
-use super::{bad, io};
-use rasp::model::Role;
+use rasp::model::{Activation, Role};
 
 pub(super) fn open(dir: &Path, context: Option<usize>) -> Result<Checkpoint> {
     let Some(config_json) = json::read(&dir.join("config.json"))? else {
         return Err(no_config(dir));
     };
     let described = config::read(&Object::new("config.json", &config_json)?, &name(dir), context)?;
-    let Described { family, names, shape } = described;
+    let Described { family, names, mut shape } = described;
 
     let tokenizer_config = json::read(&dir.join("tokenizer_config.json"))?;
     let chat_template = chat_template(dir, tokenizer_config.as_ref())?;
@@ -39,13 +41,41 @@ pub(super) fn open(dir: &Path, context: Option<usize>) -> Result<Checkpoint> {
     let mut weights = shards::open(dir)?;
     weights.rename(names.prefixes);
     let head = names.vector(Role::LmHead);
-    let mut also = Vec::new();
+    let parameters = xielu(&weights, names, &mut shape)?;
+    let mut also: Vec<&str> = parameters.iter().map(String::as_str).collect();
     if shape.config.tie_word_embeddings && weights.get(&head).is_some() {
         check_tied_head(&weights, names.embedding, &head)?;
         also.push(head.as_str());
     }
     let parts = Parts { shape, tokenizer, chat_template, weights, family, names };
     Checkpoint::new(parts, &also)
+}
+
+/// Puts each layer's parameters of xIELU, where that is the activation, from their tensors into the shape; those
+/// tensors' names.
+fn xielu(weights: &Weights, names: &Names, shape: &mut Shape) -> Result<Vec<String>> {
+    if !matches!(shape.config.block.activation, Activation::Xielu { .. }) {
+        return Ok(Vec::new());
+    }
+    let mut seen = Vec::new();
+    for layer in 0..shape.config.num_layers {
+        let mut scalar = |parameter: &str| {
+            let name = names.xielu(layer, parameter);
+            let values = weights.read(&name)?;
+            seen.push(name);
+            match values[..] {
+                [value] => Ok(value),
+                _ => Err(bad(format!(
+                    "tensor `{}`: {} values, expected one",
+                    names.xielu(layer, parameter),
+                    values.len()
+                ))),
+            }
+        };
+        let parameters = config_xielu(scalar("alpha_p")?, scalar("alpha_n")?, scalar("beta")?, scalar("eps")?)?;
+        shape.config.block.xielu.push(parameters);
+    }
+    Ok(seen)
 }
 
 /// Some tied checkpoints save the head all the same. As long as it is the embedding, nothing is lost.
@@ -83,12 +113,8 @@ fn no_config(dir: &Path) -> Error {
 /// A file of its own in newer checkpoints, a field of `tokenizer_config.json` in older ones: one template, or several
 /// by name.
 fn chat_template(dir: &Path, tokenizer_config: Option<&Value>) -> Result<Option<String>> {
-    let path = dir.join("chat_template.jinja");
-    if path.is_file() {
-        let bytes = std::fs::read(&path).map_err(|e| io(&path, &e))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|e| Error::new(Status::InvalidUtf8, format!("chat_template.jinja is not UTF-8: {e}")))?;
-        return Ok(Some(text));
+    if let Some(template) = json::text(&dir.join("chat_template.jinja"))? {
+        return Ok(Some(template));
     }
     let wrong = || bad("tokenizer_config.json: `chat_template` is no template and no list of them");
     match tokenizer_config.and_then(|c| c.get("chat_template")) {

@@ -7,7 +7,7 @@ use rasp::Result;
 
 use super::json::Object;
 use crate::import::family::{Defaults, Family};
-use crate::import::rope::{Rope, Scaling, long_gain, yarn_gain};
+use crate::import::rope::{Rope, Scaling, context, long_gain, stretch, yarn_gain};
 use crate::import::{bad, unsupported};
 
 /// A configuration, as far as rotation goes.
@@ -28,7 +28,7 @@ impl Source<'_> {
         let places = [Some(self.json), nested].into_iter().flatten();
         for place in places {
             if let Some(share) = place.float_of(&["partial_rotary_factor", "rotary_pct", "rope_pct"])? {
-                if share != 1.0 && !self.family.may_turn_in_part() {
+                if share != 1.0 && !self.family.traits.may_turn_in_part {
                     return Err(unsupported(format!("config.json: partial_rotary_factor {share}")));
                 }
                 let dim = self.head_dim as f64 * share;
@@ -54,26 +54,10 @@ fn parameters<'a>(json: &Object<'a>) -> Result<Option<Object<'a>>> {
 /// reach.
 pub(super) fn ropes(source: &Source) -> Result<(Vec<Rope>, usize)> {
     let json = &source.json;
-    let mut given = parameters(json)?;
-    let mut local = None;
-    if let Some(p) = given {
-        let kinds = ["full_attention", "sliding_attention"].map(|kind| p.object(kind));
-        let [full, sliding] = kinds;
-        let (full, sliding) = (full?, sliding?);
-        if full.is_some() || sliding.is_some() {
-            let other = p.keys().find(|key| !["full_attention", "sliding_attention"].contains(key));
-            if let Some(key) = other {
-                return Err(unsupported(format!(
-                    "config.json: rope_parameters: `{key}` beside objects for kinds of layers"
-                )));
-            }
-            local = sliding;
-            given = full.or(sliding);
-            if source.family.traits.local_theta.is_none() && full.is_some() && sliding.is_some_and(|s| !s.same(&full)) {
-                return Err(unsupported("config.json: rope_parameters that differ between kinds of layers"));
-            }
-        }
-    }
+    let (given, local) = match parameters(json)? {
+        None => (None, None),
+        Some(p) => by_layers(source, p)?,
+    };
     let theta = json.float_of(&["rope_theta", "rotary_emb_base"])?.unwrap_or(source.defaults.theta);
     let (rope, reach) = rope(source, given, theta)?;
     let mut tables = vec![rope];
@@ -89,27 +73,37 @@ pub(super) fn ropes(source: &Source) -> Result<(Vec<Rope>, usize)> {
     Ok((tables, reach))
 }
 
+/// The parameters of layers without a window and of those with one: an object for each, or one for all, which the
+/// latter may not share.
+fn by_layers<'a>(source: &Source, p: Object<'a>) -> Result<(Option<Object<'a>>, Option<Object<'a>>)> {
+    const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
+    let (full, sliding) = (p.object(KINDS[0])?, p.object(KINDS[1])?);
+    if full.is_none() && sliding.is_none() {
+        return Ok((Some(p), None));
+    }
+    if let Some(key) = p.keys().find(|key| !KINDS.contains(key)) {
+        return Err(unsupported(format!("config.json: rope_parameters: `{key}` beside objects for kinds of layers")));
+    }
+    let differ = full.is_some() && sliding.is_some_and(|sliding| !sliding.same(&full));
+    if differ && source.family.traits.local_theta.is_none() {
+        return Err(unsupported("config.json: rope_parameters that differ between kinds of layers"));
+    }
+    Ok((full.or(sliding), sliding))
+}
+
 /// One table, and the context that it reaches.
 fn rope(source: &Source, given: Option<Object>, theta: f64) -> Result<(Rope, usize)> {
     let theta = given.map(|p| p.float("rope_theta")).transpose()?.flatten().unwrap_or(theta);
     let (scaling, reach) = match given {
-        // Nemotron's class does not heed it.
-        Some(p) if source.family.name != "nemotron" => scaling(source, &p, theta)?,
+        Some(p) if source.family.traits.scaled_rope => scaling(source, &p)?,
         _ => (Scaling::None, source.trained),
     };
-    // A context that was asked for may be shorter than the model's, or longer where the frequencies are made for it.
-    let longest = reach.max(source.trained);
-    match source.context {
-        Some(context) if context == 0 || context > longest => {
-            Err(bad(format!("a context of {context} tokens; this model takes 1 to {longest}")))
-        }
-        Some(context) => Ok((Rope { theta, scaling, factors: None }, context)),
-        None => Ok((Rope { theta, scaling, factors: None }, reach)),
-    }
+    let reach = context(source.context, source.trained, reach)?;
+    Ok((Rope { theta, scaling, factors: None }, reach))
 }
 
 /// The scaling, and the context that it is for.
-fn scaling(source: &Source, p: &Object, _theta: f64) -> Result<(Scaling, usize)> {
+fn scaling(source: &Source, p: &Object) -> Result<(Scaling, usize)> {
     const KNOWN: &[&str] = &[
         "rope_type",
         "type",
@@ -198,13 +192,12 @@ fn longrope(source: &Source, p: &Object) -> Result<(Scaling, usize)> {
     };
     let factor = match (outer, p.float("factor")?) {
         (None, Some(factor)) => factor,
-        _ => source.trained as f64 / original.max(1) as f64,
+        _ => stretch(source.trained, original),
     };
-    let context = source.context.unwrap_or(original.min(source.trained));
-    let key = if context > original { "long_factor" } else { "short_factor" };
-    let list = p.value(key).and_then(|list| list.as_array());
-    let factors: Option<Vec<f32>> = list.and_then(|list| list.iter().map(|x| x.as_f64().map(|x| x as f32)).collect());
-    let factors = factors.ok_or_else(|| bad(format!("config.json: longrope: `{key}` is no list of numbers")))?;
+    let reach = original.min(source.trained);
+    let key = if source.context.unwrap_or(reach) > original { "long_factor" } else { "short_factor" };
+    let factors = p.list(key, "numbers", |x| x.as_f64().map(|x| x as f32))?;
+    let factors = factors.ok_or_else(|| bad(format!("config.json: longrope: `{key}` is missing")))?;
     let gain = p.float("attention_factor")?.unwrap_or_else(|| long_gain(factor, original as f64));
-    Ok((Scaling::Long { factors, gain }, context))
+    Ok((Scaling::Long { factors, gain }, reach))
 }

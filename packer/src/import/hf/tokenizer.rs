@@ -7,27 +7,27 @@ use std::path::Path;
 use rasp::{Error, Result, Status};
 use serde_json::{Map, Value, json};
 
-use super::json;
-use crate::import::{bad, io, unsupported};
+use super::json::{self, content};
+use crate::import::{bad, unsupported};
 use crate::tokenizer::pre;
 
 const VOCAB: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 
 pub(super) fn read(dir: &Path, config: Option<&Value>) -> Result<Vec<u8>> {
-    let path = dir.join("tokenizer.json");
-    match std::fs::metadata(&path) {
-        Ok(meta) if meta.is_file() => std::fs::read(&path).map_err(|e| io(&path, &e)),
-        Ok(_) => Err(bad("tokenizer.json: not a regular file")),
-        Err(_) if dir.join(VOCAB).exists() && dir.join(MERGES).exists() => {
-            let json = of_vocabulary(dir, config)?;
-            serde_json::to_vec(&json).map_err(|e| bad(e.to_string()))
-        }
-        Err(_) if dir.join("tokenizer.model").exists() => Err(unsupported(
+    if let Some(json) = json::bytes(&dir.join("tokenizer.json"))? {
+        return Ok(json);
+    }
+    if dir.join(VOCAB).exists() && dir.join(MERGES).exists() {
+        let json = of_vocabulary(dir, config)?;
+        return serde_json::to_vec(&json).map_err(|e| bad(e.to_string()));
+    }
+    match dir.join("tokenizer.model").exists() {
+        true => Err(unsupported(
             "tokenizer.json is missing and there is only tokenizer.model; \
              save the tokenizer with transformers' fast tokenizer first",
         )),
-        Err(e) => Err(io(&path, &e)),
+        false => Err(Error::new(Status::Io, "tokenizer.json: there is no such file")),
     }
 }
 
@@ -83,7 +83,7 @@ fn of_vocabulary(dir: &Path, config: Option<&Value>) -> Result<Value> {
         .map(|regex| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false}));
     let steps: Vec<Value> = split.into_iter().chain([byte_level(class.split.is_none())]).collect();
     // Of these classes only GPT-2's takes notice of the key.
-    let bos = config.and_then(|c| content(c, "bos_token")).unwrap_or(class.specials[0]);
+    let bos = config.and_then(|c| content(c.get("bos_token")?)).unwrap_or(class.specials[0]);
     let bos = (class.name == "GPT2Tokenizer" && flag("add_bos_token")).then_some(bos);
     let post_processor = bos.and_then(|bos| Some((bos, vocab.get(bos)?))).map(|(bos, id)| {
         json!({"type": "TemplateProcessing",
@@ -104,9 +104,7 @@ fn of_vocabulary(dir: &Path, config: Option<&Value>) -> Result<Value> {
 
 /// Pairs, best first; the first line of the file may say its version.
 fn merges(path: &Path) -> Result<Vec<[String; 2]>> {
-    let bytes = std::fs::read(path).map_err(|e| io(path, &e))?;
-    let text =
-        String::from_utf8(bytes).map_err(|e| Error::new(Status::InvalidUtf8, format!("{MERGES} is not UTF-8: {e}")))?;
+    let text = json::text(path)?.ok_or_else(|| Error::new(Status::Io, format!("{MERGES}: there is no such file")))?;
     let lines = text.split('\n').map(|line| line.trim_end_matches('\r')).enumerate();
     let lines = lines.filter(|(n, line)| !(line.is_empty() || *n == 0 && line.starts_with("#version")));
     lines
@@ -119,21 +117,15 @@ fn merges(path: &Path) -> Result<Vec<[String; 2]>> {
         .collect()
 }
 
-/// The text of a token: a string, or an object with its `content`.
-fn content<'v>(config: &'v Value, key: &str) -> Option<&'v str> {
-    let token = config.get(key)?;
-    token.as_str().or_else(|| token.get("content")?.as_str())
-}
-
 /// Added tokens: those of `tokenizer_config.json` with their flags, of `added_tokens.json` by name, and special ones
 /// that the vocabulary proper has.
 fn added(dir: &Path, config: Option<&Value>, class: &Class, vocab: &Map<String, Value>) -> Result<Vec<Value>> {
     let map = json::read(&dir.join("special_tokens_map.json"))?;
     let mut specials: Vec<&str> = class.specials.to_vec();
     for source in [config, map.as_ref()].into_iter().flatten() {
-        specials.extend(NAMES.iter().filter_map(|key| content(source, key)));
+        specials.extend(NAMES.iter().filter_map(|key| content(source.get(key)?)));
         let more = source.get("additional_special_tokens").and_then(Value::as_array);
-        specials.extend(more.into_iter().flatten().filter_map(|t| t.as_str().or_else(|| t.get("content")?.as_str())));
+        specials.extend(more.into_iter().flatten().filter_map(content));
     }
     let token = |id: u64, text: &str| {
         let special = specials.contains(&text);

@@ -29,6 +29,8 @@ pub enum Meta {
     Strs(Vec<String>),
     I32s(Vec<i32>),
     F32s(Vec<f32>),
+    #[allow(dead_code)] // Of the families.
+    Bools(Vec<bool>),
 }
 
 impl From<&str> for Meta {
@@ -62,9 +64,9 @@ pub struct GgufFile {
 const PARTS: [&str; 7] = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
 
 impl GgufFile {
-    /// The tiny model; `kind` is the element type of its matrices.
-    pub fn tiny(arch: &str, kind: u32) -> Self {
-        let mut file = Self {
+    /// A file of nothing.
+    pub fn empty() -> Self {
+        Self {
             magic: *b"GGUF",
             version: 3,
             alignment: 32,
@@ -72,7 +74,12 @@ impl GgufFile {
             pair_count: None,
             pairs: Vec::new(),
             tensors: Vec::new(),
-        };
+        }
+    }
+
+    /// The tiny model; `kind` is the element type of its matrices.
+    pub fn tiny(arch: &str, kind: u32) -> Self {
+        let mut file = Self::empty();
         file.set("general.architecture", arch.into());
         file.set("general.name", "Tiny".into());
         for (key, value) in [
@@ -218,6 +225,7 @@ fn pair_value(out: &mut Vec<u8>, value: &Meta) {
         Meta::Strs(v) => kind(8, Some(v.len())),
         Meta::I32s(v) => kind(5, Some(v.len())),
         Meta::F32s(v) => kind(6, Some(v.len())),
+        Meta::Bools(v) => kind(7, Some(v.len())),
     }
     match value {
         Meta::U32(v) => out.extend(v.to_le_bytes()),
@@ -229,6 +237,7 @@ fn pair_value(out: &mut Vec<u8>, value: &Meta) {
         Meta::Strs(v) => v.iter().for_each(|s| string(out, s.as_bytes())),
         Meta::I32s(v) => v.iter().for_each(|v| out.extend(v.to_le_bytes())),
         Meta::F32s(v) => v.iter().for_each(|v| out.extend(v.to_le_bytes())),
+        Meta::Bools(v) => out.extend(v.iter().map(|v| u8::from(*v))),
     }
 }
 
