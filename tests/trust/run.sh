@@ -25,12 +25,12 @@ echo "== every allocation fails"
 "$out/oom" "$out/tiny.rasp"
 "$out/oom" "$model" "$positions"
 echo "== hosts that do what hosts do"
-"$out/hosts" "$out/tiny.rasp"
-"$out/hosts" "$model"
+"$out/hosts" "$out/tiny.rasp" "$out"
+"$out/hosts" "$model" "$out"
 echo "== bits of a file that change"
 $python tests/trust/flips.py target/release/rasp "$out/tiny.rasp" "$out" 400
 echo "== instruction sets on a narrow model"
-for isa in scalar avx2 avx512 neon; do
+for isa in scalar avx2 avx_vnni avx512 avx512_vnni neon neon_dotprod; do
 	RASP_ISA=$isa target/release/rasp run "$out/tiny.rasp" -p abcdefgh -n 8 > "$out/$isa.txt" 2> "$out/$isa.err" ||
 		grep -q "this processor has no" "$out/$isa.err" || { cat "$out/$isa.err"; exit 1; }
 	grep -q "this processor has no" "$out/$isa.err" || cmp "$out/scalar.txt" "$out/$isa.txt"
