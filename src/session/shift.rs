@@ -28,7 +28,7 @@ impl Session {
         }
         let model = self.engine.model.clone();
         check_movable(&model)?;
-        self.steering.shift(&self.tokens, keep, discard);
+        self.steering.shift(&self.tokens, keep, discard)?;
         let (kernels, half) = (model.kernels(), model.config().head_dim / 2);
         let buf = &mut self.engine.work.buf;
         for (n, layer) in model.layers().iter().enumerate() {
