@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static long seen, first, every;
@@ -63,7 +64,9 @@ static int ours(int file) {
     static int (*real)(int, struct stat *);
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "fstat");
-    return file > 2 && real(file, &about) == 0 && S_ISREG(about.st_mode);
+    struct statfs system;
+    return file > 2 && real(file, &about) == 0 && S_ISREG(about.st_mode) && fstatfs(file, &system) == 0 &&
+           system.f_type != 0x9fa0 /* proc */ && system.f_type != 0x62656572 /* sysfs */;
 }
 
 static int named(const char *path) {

@@ -41,7 +41,10 @@ def main():
 
         def run(fault):
             environment = os.environ | {"LD_PRELOAD": shim, "RASP_IO": fault, "RASP_IO_COUNT": str(count)}
-            return subprocess.run(command, capture_output=True, env=environment, timeout=120)
+            try:
+                return subprocess.run(command, capture_output=True, env=environment, timeout=120)
+            except subprocess.TimeoutExpired as hang:
+                return subprocess.CompletedProcess(command, -1, b"", b"no end: " + (hang.stderr or b""))
 
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()

@@ -14,6 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
 enum { CONTEXT = 64, SESSIONS = 5, STATES = 4, LOG = 160, MOST = 12 };
 enum { PREFILL, STEP, DECODE, REWIND, SHIFT, SPARSITY, SAMPLING, KINDS };
 
@@ -113,9 +118,10 @@ static int judge(void) {
     for (;;) {
         for (at = 0; at < sizeof history; at += got)
             if ((got = (size_t)read(to_judge[0], (char *)&history + at, sizeof history - at)) == 0 || got > sizeof history)
-                return 0;
+                return rasp_free(plain) != RASP_OK;
         rasp_session *session = open_with(plain, history.kv_type, 1, 1);
-        struct answer answer = {0, 0};
+        struct answer answer;
+        memset(&answer, 0, sizeof answer); /* what pads it too */
         for (uint32_t i = 0; i < history.count; i++) {
             const struct deed *deed = &history.deeds[i];
             rasp_status status = RASP_OK;
@@ -207,13 +213,10 @@ static void fresh(struct slot *slot) {
     slot->session = open_with(model, slot->history.kv_type, 1 + below(3), 1 + below(9));
 }
 
-/* A token, in one of four ways. */
+/* A token, in one of three ways. */
 static void step(struct slot *slot) {
-    uint32_t token = 0, ended;
-    static char text[RASP_STEP_TEXT_SIZE];
-    size_t length;
+    uint32_t token = 0;
     rasp_status status;
-    rasp_stats stats;
     switch (below(3)) {
     case 0:
         status = rasp_step(slot->session, &token, &error);
@@ -223,7 +226,7 @@ static void step(struct slot *slot) {
             ;
         break;
     default: {
-        /* In a batch with all that have the same model: only this one's token counts, the others' are noted too. */
+        /* In a batch with all others, whose tokens are noted too. */
         rasp_session *all[SESSIONS];
         struct slot *whose[SESSIONS];
         uint32_t tokens[SESSIONS];
@@ -243,7 +246,6 @@ static void step(struct slot *slot) {
         return;
     }
     }
-    (void)text, (void)length, (void)ended, (void)stats;
     if (status == RASP_ERROR_INVALID_STATE)
         return; /* nothing to go on from yet */
     if (is_good(status, "step"))
@@ -432,8 +434,9 @@ int main(int argc, char **argv) {
         fail("descriptors are left open");
     if (threads != 1)
         fail("threads are left running");
-    /* 4 MiB: what an allocator may round up. */
-    if (most > resident + 1024)
+    /* 4 MiB: what an allocator may round up. (AddressSanitizer and valgrind keep what is freed.) */
+    const char *loaded = getenv("LD_PRELOAD");
+    if (!SANITIZED && !(loaded && strstr(loaded, "vgpreload")) && most > resident + 1024)
         fail("memory grows");
     close(to_judge[1]);
     int status;
