@@ -147,9 +147,9 @@ impl Api {
                     let status = sound(rasp_decode(session, token, &mut error), &error);
                     let after = held.stated_tokens();
                     // It may take the place of a sampled one.
-                    assert!(after == before || after == before + 1);
-                    let refusals =
-                        [refusing(INVALID_STATE, pending), refusing(CONTEXT_FULL, before == CONTEXT as usize)];
+                    assert!((after == before || after == before + 1) && after <= CONTEXT as usize);
+                    let full = before == CONTEXT as usize && (status < 0 || after > before);
+                    let refusals = [refusing(INVALID_STATE, pending), refusing(CONTEXT_FULL, full)];
                     held.judge(status, &refusals, after);
                 }
                 6 => {

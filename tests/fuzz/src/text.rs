@@ -99,7 +99,10 @@ impl Text {
                     if n == 0 { &[][..] } else { std::slice::from_raw_parts(bytes, n) }
                 };
                 together.extend_from_slice(piece);
-                push(&mut stream, piece, &mut shown);
+                // No bytes would end the text: a token that has none is no piece of it.
+                if !piece.is_empty() {
+                    push(&mut stream, piece, &mut shown);
+                }
             }
             push(&mut stream, &[], &mut shown);
             assert_eq!(String::from_utf8_lossy(&together).as_bytes(), shown);
