@@ -43,8 +43,9 @@ PREFIX ?= /usr/local
 export PREFIX DESTDIR LIBDIR INCLUDEDIR CARGO
 
 TRUST_POSITIONS ?= 400
+MINUTES ?= 60
 
-.PHONY: demo test test-trust test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
+.PHONY: demo test test-trust test-sanitizers soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-abi bless-abi examples \
 	bench bench-peers bench-peers-qwen model models reference header dist install uninstall deb clean
 
@@ -84,8 +85,22 @@ compare-tokenizers: release
 
 ## What docs/safety.md promises, in short: memory that fails, hosts that misbehave, bits that change, runs that are stopped.
 ## TRUST_POSITIONS=0: every allocation of every call.
-test-trust: $(MODEL)
+test-trust: $(MODEL) constrained
 	CC=$(CC) PYTHON=$(PYTHON) tests/trust/run.sh $(MODEL) $(TRUST_POSITIONS)
+
+## The C side under sanitizers, and valgrind where it is installed; after test-trust.
+test-sanitizers: test-trust
+	CC=$(CC) tests/trust/sanitizers.sh $(MODEL)
+
+## Sessions that do anything, for MINUTES, replayed by a second process.
+soak: test-trust
+	target/trust/soak target/trust/tiny.rasp $$(($(MINUTES) * 60))
+
+## Fuzzing, by libFuzzer: MINUTES of each target, FUZZ names some; with AddressSanitizer and 20,000 inputs of each, as in CI.
+fuzz: release
+	PYTHON=$(PYTHON) tests/fuzz/run.sh target/release/rasp -m $(MINUTES) $(FUZZ)
+fuzz-short: release
+	PYTHON=$(PYTHON) tests/fuzz/run.sh target/release/rasp -a -r 20000 $(FUZZ)
 
 ## The larger model against the reference. Fetches 1.1 GB, packs 3.6 GB.
 test-qwen: $(QWEN)

@@ -620,11 +620,11 @@ rasp_status rasp_constraint_free(struct rasp_constraint *constraint);
 //
 // It bounds the form of an answer, not its length: see to it that the source does, or end it yourself.
 //
-// Allocates, and so does every step while a constraint is set. Errors: INVALID_ARGUMENT, INVALID_STATE, UNSUPPORTED. A
-// step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it, or no text fits from here
-// on), UNSUPPORTED (it takes more
-// work than its limits allow) and INVALID_ARGUMENT (biases or the callback forbid all that it allows); nothing has been
-// appended then.
+// Allocates, and so do every step, shift and fork while a constraint is set. Errors: INVALID_ARGUMENT, INVALID_STATE,
+// UNSUPPORTED, OUT_OF_MEMORY. A step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it,
+// or no text fits from here on), UNSUPPORTED (it takes more work than its limits allow), INVALID_ARGUMENT (biases or the
+// callback forbid all that it allows) and OUT_OF_MEMORY; nothing has been appended then. For the time of a step it wants
+// some 32 MB of address space, more for a large constraint; memory of it is used only where the system has no other.
 //
 // Threads: one call at a time on a session.
 //
@@ -1002,11 +1002,13 @@ rasp_status rasp_session_fork(struct rasp_session *session,
 // Forgets discard tokens after the first keep; those after them move up, which makes room in a full context. Keys are
 // rotated to their new places, so the session goes on as if the tokens had stood there; what later tokens took from the
 // discarded ones when they passed stays in their keys and values. In a cache of RASP_KV_F16 or RASP_KV_I8 the moved keys
-// are rounded once more. The logits stay those of the last token. keep is for what a model must not lose: the first
+// are rounded once more. The logits stay those of the last token; after rasp_session_rewind they are computed first, if they
+// are not at hand. keep is for what a model must not lose: the first
 // token, a system prompt.
 //
 // Takes the time of reading and writing the cache once. Does not allocate. Errors: OUT_OF_RANGE (at least one token that
-// has passed must be left after the discarded ones), INVALID_STATE, INVALID_ARGUMENT.
+// has passed must be left after the discarded ones), INVALID_STATE, INVALID_ARGUMENT; where logits are computed CANCELLED and
+// NON_FINITE too.
 //
 // Threads: one call at a time on a session.
 //
@@ -1123,8 +1125,8 @@ rasp_status rasp_step(struct rasp_session *session,
 // cut. A game calls it once a frame.
 //
 // While it is pending the session takes rasp_step_within, rasp_step (which finishes the token), rasp_cancel (which makes
-// the next call take everything back), rasp_session_reset, rasp_session_get_stats, rasp_session_clear_stats and
-// rasp_session_close; other calls return INVALID_STATE. Does not allocate. Errors as for rasp_step.
+// the next call take everything back), rasp_session_reset, rasp_session_get_stats, rasp_session_clear_stats,
+// rasp_finish_text and rasp_session_close; other calls return INVALID_STATE. Does not allocate. Errors as for rasp_step.
 //
 // Threads: one call at a time on a session.
 //

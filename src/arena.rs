@@ -391,7 +391,8 @@ mod tests {
             // SAFETY: the words' bytes, which any bytes may be.
             let bytes: &mut [u8] =
                 unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * 8) };
-            let start = NonNull::from(&mut bytes[offset + 8]);
+            // Of all the bytes: a reference to the first would be to that alone.
+            let start = NonNull::from(&mut bytes[offset + 8..]).cast();
             let (arena, mut buffers) = Arena::cut(Memory::Host(start, size), 3, three).unwrap();
             check(&mut buffers);
             // SAFETY: three bytes were asked for.

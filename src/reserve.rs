@@ -38,6 +38,8 @@ struct Reserve {
     free: [*mut u8; CLASSES],
     /// Whether the system had no memory and a piece was taken from here.
     touched: bool,
+    /// Bytes that the call has asked for, less those that it has given back.
+    held: isize,
 }
 
 const EMPTY: Block = Block { start: std::ptr::null_mut(), size: 0, used: 0 };
@@ -53,7 +55,7 @@ fn class_size(class: usize) -> usize {
 
 impl Reserve {
     fn new() -> Reserve {
-        Reserve { blocks: [EMPTY; BLOCKS], count: 0, free: [std::ptr::null_mut(); CLASSES], touched: false }
+        Reserve { blocks: [EMPTY; BLOCKS], count: 0, free: [std::ptr::null_mut(); CLASSES], touched: false, held: 0 }
     }
 
     /// Sets `bytes` more aside.
@@ -181,6 +183,47 @@ pub(crate) fn outside<T>(foreign: impl FnOnce() -> T) -> T {
     foreign()
 }
 
+/// Runs `body` with `bytes` set aside, of which what it takes is never given back: for what is made once and stays.
+#[cfg_attr(not(feature = "constrained"), allow(dead_code))] // nothing is, then
+pub(crate) fn kept(bytes: usize, body: impl FnOnce()) -> Result<()> {
+    if !CURRENT.get().is_null() {
+        return Err(Error::new(crate::Status::Internal, "what stays is made in a call that may be undone"));
+    }
+    let place = std::cell::UnsafeCell::new(Reserve::new());
+    // SAFETY: nobody else has it yet.
+    unsafe { &mut *place.get() }.grow(bytes)?;
+    CURRENT.set(place.get());
+    let outcome = crate::quiet::quietly(body);
+    CURRENT.set(std::ptr::null_mut());
+    // SAFETY: nobody else has it any more.
+    let reserve = unsafe { &*place.get() };
+    if !reserve.touched {
+        for block in &reserve.blocks[..reserve.count] {
+            // SAFETY: allocated with this layout, which was one then; no piece of it was given out.
+            unsafe { System.dealloc(block.start, Layout::from_size_align_unchecked(block.size, 64)) };
+        }
+    }
+    outcome.unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+    Ok(())
+}
+
+/// Bytes that the call under way has asked for and not given back; 0 outside of a reserve.
+#[cfg_attr(not(feature = "constrained"), allow(dead_code))]
+pub(crate) fn held() -> usize {
+    let current = CURRENT.get();
+    // SAFETY: `within` keeps it in its place while the pointer is there, and the allocator is not at work.
+    if current.is_null() { 0 } else { usize::try_from(unsafe { (*current).held }).unwrap_or(0) }
+}
+
+/// Notes that the call under way holds `bytes` more.
+fn note(bytes: isize) {
+    let current = CURRENT.get();
+    if !current.is_null() {
+        // SAFETY: `within` keeps it in its place while the pointer is there; nothing else refers to it meanwhile.
+        unsafe { (*current).held = (*current).held.wrapping_add(bytes) };
+    }
+}
+
 /// Sets `bytes` more aside for the call under way, if it has a reserve.
 pub(crate) fn more(bytes: usize) -> Result<()> {
     let current = CURRENT.get();
@@ -200,6 +243,7 @@ pub struct Allocator;
 // ends (the promise of `within`).
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size() as isize);
         // SAFETY: the caller's promise.
         let piece = unsafe { System.alloc(layout) };
         if !piece.is_null() {
@@ -211,6 +255,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note(layout.size() as isize);
         // SAFETY: the caller's promise.
         let piece = unsafe { System.alloc_zeroed(layout) };
         let reserve = CURRENT.get();
@@ -227,6 +272,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
+        note(-(layout.size() as isize));
         let reserve = CURRENT.get();
         // SAFETY: as in `alloc`; what lies in the reserve came from `take`, with this layout by the caller's promise, and
         // everything else from the system with it.
@@ -246,11 +292,15 @@ unsafe impl GlobalAlloc for Allocator {
         if !owned {
             // SAFETY: the system's, since it is not the reserve's; the rest is the caller's promise.
             let moved = unsafe { System.realloc(piece, layout, size) };
+            if !moved.is_null() {
+                note(size as isize - layout.size() as isize);
+            }
             if !moved.is_null() || reserve.is_null() {
                 return moved;
             }
         } else if class(size) == class(layout.size()) {
             // Pieces of a class are of one size.
+            note(size as isize - layout.size() as isize);
             return piece;
         }
         // SAFETY: the alignment is that of a layout, and the size does not overflow when rounded up to it, by the caller's
@@ -261,6 +311,7 @@ unsafe impl GlobalAlloc for Allocator {
         unsafe {
             let moved = (*reserve).take(new);
             if !moved.is_null() {
+                note(size as isize);
                 moved.copy_from_nonoverlapping(piece, layout.size().min(size));
                 self.dealloc(piece, layout);
             }

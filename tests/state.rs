@@ -362,6 +362,22 @@ fn a_shifted_session_of_one_layer_never_held_the_discarded_tokens() {
 }
 
 #[test]
+fn a_shift_after_a_rewind_keeps_the_logits() {
+    let model = model("shift-rewound", |_| {});
+    let logits = |asked: bool| {
+        let mut session = open(&model, KvType::F32);
+        session.prefill(&PROMPT).unwrap();
+        session.rewind(PROMPT.len() - 2).unwrap();
+        let before = if asked { session.logits().unwrap().to_vec() } else { Vec::new() };
+        session.shift(1, 2).unwrap();
+        let after = session.logits().unwrap().to_vec();
+        assert!(!asked || before == after);
+        after
+    };
+    assert!(logits(true) == logits(false), "whether somebody looked at the logits changes them");
+}
+
+#[test]
 fn a_shift_makes_room_and_keeps_a_sampled_token() {
     let model = model("shift-room", |_| {});
     let mut session = open(&model, KvType::F16);

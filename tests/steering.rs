@@ -42,7 +42,7 @@ unsafe extern "C" fn callback(host: *mut c_void, logits: *mut f32, vocab: usize,
 fn listen(session: &mut Session, host: &mut Host) {
     let context = (host as *mut Host).cast();
     // SAFETY: the function is for a `Host`, and every test's outlives its session's last step.
-    unsafe { session.set_logits_callback(Some(LogitsCallback { function: callback, context })) };
+    unsafe { session.set_logits_callback(Some(LogitsCallback { function: callback, context })) }.unwrap();
 }
 
 #[test]

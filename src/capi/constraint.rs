@@ -25,10 +25,6 @@ pub const RASP_CONSTRAINT_REGEX: u32 = 1;
 /// rasp_constraint_new: a context-free grammar in llguidance's variant of Lark, whose rule start is the whole text.
 pub const RASP_CONSTRAINT_GRAMMAR: u32 = 2;
 
-/// What compiling a constraint may ask for, and what each byte of its source adds.
-const RESERVE: usize = 16 << 20;
-const RESERVE_A_BYTE: usize = 4 << 10;
-
 /// Compiles a constraint for a model: length bytes of UTF-8 at source, written in what kind says, one of RASP_CONSTRAINT_.
 /// The source is not kept.
 ///
@@ -64,12 +60,10 @@ pub unsafe extern "C" fn rasp_constraint_new(
                 other => return Err(Error::new(Status::InvalidArgument, format_args!("kind is {other}"))),
             };
             let source = super::text(source, length, "source")?;
-            Constraint::prepare(model)?;
-            let bytes = RESERVE.saturating_add(source.len().saturating_mul(RESERVE_A_BYTE));
-            // Its memory is all in the constraint: the thread-locals of llguidance hold numbers and flags.
-            let handle = crate::reserve::within(bytes, || {
-                Ok(Box::new(rasp_constraint { constraint: Arc::new(Constraint::new(model, kind, source)?) }))
-            })?;
+            let constraint = Constraint::new(model, kind, source)?;
+            let boxed = || Ok(Box::new(rasp_constraint { constraint: Arc::new(constraint) }));
+            // The box and what is in it are given.
+            let handle = crate::reserve::within(4 * size_of::<Constraint>() + 1024, boxed)?;
             let handle = Box::into_raw(handle);
             live::born(live::Kind::Constraint, handle);
             place.set(handle);
@@ -105,11 +99,11 @@ pub unsafe extern "C" fn rasp_constraint_free(constraint: *mut rasp_constraint) 
 ///
 /// It bounds the form of an answer, not its length: see to it that the source does, or end it yourself.
 ///
-/// Allocates, and so does every step while a constraint is set. Errors: INVALID_ARGUMENT, INVALID_STATE, UNSUPPORTED. A
-/// step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it, or no text fits from here
-/// on), UNSUPPORTED (it takes more
-/// work than its limits allow) and INVALID_ARGUMENT (biases or the callback forbid all that it allows); nothing has been
-/// appended then.
+/// Allocates, and so do every step, shift and fork while a constraint is set. Errors: INVALID_ARGUMENT, INVALID_STATE,
+/// UNSUPPORTED, OUT_OF_MEMORY. A step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it,
+/// or no text fits from here on), UNSUPPORTED (it takes more work than its limits allow), INVALID_ARGUMENT (biases or the
+/// callback forbid all that it allows) and OUT_OF_MEMORY; nothing has been appended then. For the time of a step it wants
+/// some 32 MB of address space, more for a large constraint; memory of it is used only where the system has no other.
 ///
 /// # Safety
 /// session is NULL or open; constraint is NULL or has not been freed; error is NULL or valid for writes.

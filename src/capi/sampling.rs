@@ -183,7 +183,7 @@ pub unsafe extern "C" fn rasp_session_set_logits_callback(
     unsafe {
         guard(error, || {
             with_session(session, |session| {
-                session.set_logits_callback(callback.map(|function| LogitsCallback { function, context }));
+                session.set_logits_callback(callback.map(|function| LogitsCallback { function, context }))?;
                 Ok(Status::Ok)
             })
         })

@@ -68,11 +68,13 @@ pub unsafe extern "C" fn rasp_session_fork(
 /// Forgets discard tokens after the first keep; those after them move up, which makes room in a full context. Keys are
 /// rotated to their new places, so the session goes on as if the tokens had stood there; what later tokens took from the
 /// discarded ones when they passed stays in their keys and values. In a cache of RASP_KV_F16 or RASP_KV_I8 the moved keys
-/// are rounded once more. The logits stay those of the last token. keep is for what a model must not lose: the first
+/// are rounded once more. The logits stay those of the last token; after rasp_session_rewind they are computed first, if they
+/// are not at hand. keep is for what a model must not lose: the first
 /// token, a system prompt.
 ///
 /// Takes the time of reading and writing the cache once. Does not allocate. Errors: OUT_OF_RANGE (at least one token that
-/// has passed must be left after the discarded ones), INVALID_STATE, INVALID_ARGUMENT.
+/// has passed must be left after the discarded ones), INVALID_STATE, INVALID_ARGUMENT; where logits are computed CANCELLED and
+/// NON_FINITE too.
 ///
 /// # Safety
 /// session is NULL or open; error is NULL or valid for writes.

@@ -111,8 +111,8 @@ pub unsafe extern "C" fn rasp_step(session: *mut rasp_session, token: *mut u32, 
 /// cut. A game calls it once a frame.
 ///
 /// While it is pending the session takes rasp_step_within, rasp_step (which finishes the token), rasp_cancel (which makes
-/// the next call take everything back), rasp_session_reset, rasp_session_get_stats, rasp_session_clear_stats and
-/// rasp_session_close; other calls return INVALID_STATE. Does not allocate. Errors as for rasp_step.
+/// the next call take everything back), rasp_session_reset, rasp_session_get_stats, rasp_session_clear_stats,
+/// rasp_finish_text and rasp_session_close; other calls return INVALID_STATE. Does not allocate. Errors as for rasp_step.
 ///
 /// # Safety
 /// session is NULL or open; token and error are NULL or valid for writes.

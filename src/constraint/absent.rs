@@ -9,10 +9,6 @@ use std::sync::Arc;
 pub enum Constraint {}
 
 impl Constraint {
-    pub(crate) fn prepare(_: &Model) -> Result<()> {
-        Ok(())
-    }
-
     /// Fails: this build has no constraints.
     pub fn new(_: &Model, _: ConstraintKind, _: &str) -> Result<Constraint> {
         let message = "this build of rasp has no constrained output: build it with the cargo feature `constrained`";
@@ -28,15 +24,15 @@ impl Constraint {
 pub(crate) enum Guide {}
 
 impl Guide {
-    pub(crate) fn new(constraint: Arc<Constraint>, _: usize) -> Result<Guide> {
+    pub(crate) fn new(constraint: Arc<Constraint>, _: usize) -> Result<Box<Guide>> {
         match *constraint {}
     }
 
-    pub(crate) fn fork(&self) -> Guide {
+    pub(crate) fn fork(&self) -> Result<Box<Guide>> {
         match *self {}
     }
 
-    pub(crate) fn shift(&mut self, _: &[u32], _: usize, _: usize) {
+    pub(crate) fn shift(&mut self, _: &[u32], _: usize, _: usize) -> Result<()> {
         match *self {}
     }
 

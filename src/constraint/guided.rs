@@ -1,17 +1,19 @@
 //! With the feature `constrained`: llguidance compiles the constraint and computes the masks.
 //!
 //! What it brings into the host's process: it allocates while stepping; once a process it puts a panic hook before the one
-//! there is, and in each thread that steps with a constraint it keeps a thread-local with a destructor (the backtrace of a
+//! there is, and in each thread that makes a constraint it keeps a thread-local with a destructor (the backtrace of a
 //! panic caught; the shared library stays loaded, so it never dangles). It starts no threads (its `rayon` is off), reads
 //! no environment, and its logs are off.
+//!
+//! It cannot be told that there is no memory, so whatever it does runs [`within`](crate::reserve::within) a reserve.
 
 use super::ConstraintKind;
 use crate::model::Model;
 use crate::text::Tokenizer;
-use crate::{Error, Result, Status};
-use llguidance::api::TopLevelGrammar;
+use crate::{Error, Result, Status, quiet, reserve};
+use llguidance::api::{StopReason, TopLevelGrammar};
 use llguidance::toktrie::{SimpleVob, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
-use llguidance::{Matcher, ParserFactory, TokenParser};
+use llguidance::{ParserFactory, TokenParser};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,20 +63,73 @@ pub struct Constraint {
     /// A parser that has parsed nothing. Behind a lock, since it may only be copied by one thread at a time.
     parser: Mutex<TokenParser>,
     vocabulary: Arc<Vocabulary>,
+    /// Bytes that the parser took.
+    size: usize,
+}
+
+/// What compiling a constraint may ask for, and what each byte of its source adds.
+const COMPILING: usize = 16 << 20;
+const COMPILING_A_BYTE: usize = 4 << 10;
+
+/// What parsing a token and finding those that may follow can ask for, besides what hangs on the parser's size: its limits
+/// allow 50,000 items (a few dozen bytes each) and as many states of its lexer as 200,000 units of work make.
+const STEPPING: usize = 24 << 20;
+
+/// What llguidance calls a panic of its own is an error of the constraint; the parser is not used any more.
+fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    quiet::quietly(body).unwrap_or_else(|payload| {
+        let words = quiet::message(&*payload);
+        Err(Error::new(Status::Unsupported, format_args!("the constraint is too much: llguidance panicked: {words}")))
+    })
+}
+
+fn too_much(error: impl std::fmt::Display) -> Error {
+    Error::new(Status::Unsupported, format_args!("the constraint is too much: {error:#}"))
+}
+
+/// The tokens that may come now; none if no text fits.
+fn next_mask(parser: &mut TokenParser) -> Result<SimpleVob> {
+    if parser.stopped() {
+        return Ok(parser.token_env.tok_trie().eos_token_set());
+    }
+    match parser.compute_mask() {
+        Ok(mask) => Ok(mask),
+        Err(_) if parser.stop_reason() == StopReason::NoExtensionBias => {
+            Err(Error::new(Status::InvalidState, "the constraint: no text fits from here on"))
+        }
+        Err(error) => Err(too_much(error)),
+    }
 }
 
 impl Constraint {
     /// Makes what all constraints of a model share. It outlives the call that does, and so it is made on its own.
     pub(crate) fn prepare(model: &Model) -> Result<()> {
-        // Its panic hook lasts as long as the process: it is made here, before memory is set aside for a constraint.
-        let _ = llguidance::panic_utils::catch_unwind(|| Ok(()));
+        // For what the C library notes of this thread's thread-locals, which it could not do without: it comes from what
+        // is given back here.
+        // SAFETY: nothing is allocated.
+        unsafe { reserve::within(4 << 10, || Ok(())) }?;
+        // llguidance's hook outlives every call.
+        reserve::kept(1 << 10, || {
+            let _ = llguidance::panic_utils::catch_unwind(|| Ok(()));
+        })?;
         model.constraint_vocabulary().map(|_| ())
     }
 
     /// Compiles a constraint. The first one of a model takes some milliseconds and megabytes more, for its vocabulary.
     pub fn new(model: &Model, kind: ConstraintKind, source: &str) -> Result<Constraint> {
+        Constraint::prepare(model)?;
+        let bytes = COMPILING.saturating_add(source.len().saturating_mul(COMPILING_A_BYTE));
+        // SAFETY: what llguidance makes is in what it gives: its hook was made before, its thread-local is emptied by the
+        // call that filled it.
+        unsafe { reserve::within(bytes, || Constraint::compile(model, kind, source)) }
+    }
+
+    fn compile(model: &Model, kind: ConstraintKind, source: &str) -> Result<Constraint> {
         let refused =
             |e: &dyn std::fmt::Display| Error::new(Status::InvalidArgument, format_args!("constraint: {e:#}"));
+        let vocabulary = model.constraint_vocabulary()?;
+        let tokens: Arc<dyn TokenizerEnv + Sync> = vocabulary.clone();
+        let before = reserve::held();
         let grammar = match kind {
             ConstraintKind::JsonSchema => {
                 let mut schema = serde_json::from_str(source).map_err(|e| refused(&e))?;
@@ -84,18 +139,21 @@ impl Constraint {
             ConstraintKind::Regex => TopLevelGrammar::from_regex(source),
             ConstraintKind::Grammar => TopLevelGrammar::from_lark(source.to_owned()),
         };
-        let vocabulary = model.constraint_vocabulary()?;
-        let tokens: Arc<dyn TokenizerEnv + Sync> = vocabulary.clone();
         let mut factory = ParserFactory::new(&tokens, Default::default(), &[]).map_err(|e| refused(&e))?;
         factory.quiet().limits_mut().verbose_errors = false;
-        let parser = factory.create_parser(grammar).map_err(|e| refused(&e))?;
+        let mut parser = factory.create_parser(grammar).map_err(|e| refused(&e))?;
+        parser.start_without_prompt();
         // One that nothing satisfies is wrong now, and not only once somebody waits for its text.
-        let mut first = Matcher::new(Ok(parser.deep_clone()));
-        let mask = first.compute_mask_or_eos().map_err(|e| refused(&e))?;
-        if mask.is_zero() && !first.is_stopped() {
+        let mut first = parser.deep_clone();
+        let mask = caught(|| next_mask(&mut first)).map_err(|e| match e.status() {
+            Status::InvalidState => Error::new(Status::InvalidArgument, "constraint: no text fits it"),
+            _ => e,
+        })?;
+        if mask.is_zero() && !first.stopped() {
             return Err(Error::new(Status::InvalidArgument, "constraint: no text fits it"));
         }
-        Ok(Constraint { parser: Mutex::new(parser), vocabulary })
+        let size = reserve::held().saturating_sub(before);
+        Ok(Constraint { parser: Mutex::new(parser), vocabulary, size })
     }
 
     /// Fails unless it was compiled for this model.
@@ -106,10 +164,10 @@ impl Constraint {
         Err(Error::new(Status::InvalidArgument, "the constraint was compiled for another model"))
     }
 
-    fn matcher(&self) -> Matcher {
+    /// A parser at the beginning. It is made within a reserve.
+    fn fresh(&self) -> TokenParser {
         // A parser that is only copied is whole whoever panicked meanwhile.
-        let parser = self.parser.lock().unwrap_or_else(PoisonError::into_inner).deep_clone();
-        Matcher::new(Ok(parser))
+        self.parser.lock().unwrap_or_else(PoisonError::into_inner).deep_clone()
     }
 }
 
@@ -125,37 +183,73 @@ fn compact(schema: &mut Value) {
 
 /// A constraint at work in one session.
 ///
-/// It follows the session's tokens by comparing them with those it has parsed, so that it need not be told of tokens that
+/// It follows the session's tokens by comparing them with those it has seen, so that it need not be told of tokens that
 /// were taken back or replaced.
 pub(crate) struct Guide {
     constraint: Arc<Constraint>,
-    matcher: Matcher,
+    /// Where the text is parsed to; `None` at its beginning, and where memory or a parse failed: then the text is parsed
+    /// again.
+    parser: Option<TokenParser>,
+    /// How many of `text` the parser has parsed.
+    parsed: usize,
+    /// The most bytes that the parser took.
+    size: usize,
     /// How many of the session's tokens came before the constrained text.
     from: usize,
-    /// The tokens of that text that have been parsed.
-    parsed: Vec<TokenId>,
-    /// Some of the text is no longer among the session's tokens, so that it cannot be parsed again.
+    /// All tokens of that text, also those that were shifted out of the session.
+    text: Vec<TokenId>,
+    /// Those that are among the session's.
+    seen: Vec<TokenId>,
+    /// Some of the text is no longer among the session's tokens, so that it is not known what another one would be.
     shifted: bool,
     /// What may come next.
     mask: SimpleVob,
 }
 
+/// Appends to a list, if there is memory.
+fn extend(list: &mut Vec<TokenId>, tokens: &[TokenId]) -> Result<()> {
+    list.try_reserve(tokens.len()).map_err(|_| Error::out_of_memory("the tokens of a constraint"))?;
+    list.extend_from_slice(tokens);
+    Ok(())
+}
+
 impl Guide {
     /// For the text after the first `from` tokens.
-    pub(crate) fn new(constraint: Arc<Constraint>, from: usize) -> Result<Guide> {
-        let matcher = constraint.matcher();
-        Ok(Guide { constraint, matcher, from, parsed: Vec::new(), shifted: false, mask: SimpleVob::new() })
+    pub(crate) fn new(constraint: Arc<Constraint>, from: usize) -> Result<Box<Guide>> {
+        let size = constraint.size;
+        let guide = Guide {
+            constraint,
+            parser: None,
+            parsed: 0,
+            size,
+            from,
+            text: Vec::new(),
+            seen: Vec::new(),
+            shifted: false,
+            mask: SimpleVob::new(),
+        };
+        // Sizes are rounded up to powers of two there.
+        // SAFETY: the box is given.
+        unsafe { reserve::within(4 * size_of::<Guide>() + (1 << 10), || Ok(Box::new(guide))) }
+    }
+
+    /// What a copy of the parser, or a step with it, can ask for.
+    fn reserve(&self) -> usize {
+        STEPPING.saturating_add(self.size.saturating_mul(8))
     }
 
     /// The same at the same place, for another session.
-    pub(crate) fn fork(&self) -> Guide {
-        Guide {
-            constraint: self.constraint.clone(),
-            matcher: self.matcher.deep_clone(),
-            parsed: self.parsed.clone(),
-            mask: SimpleVob::new(),
-            ..*self
+    pub(crate) fn fork(&self) -> Result<Box<Guide>> {
+        let mut fork = Guide::new(self.constraint.clone(), self.from)?;
+        extend(&mut fork.text, &self.text)?;
+        extend(&mut fork.seen, &self.seen)?;
+        if let Some(parser) = &self.parser {
+            let copy = || caught(|| Ok(parser.deep_clone()));
+            // SAFETY: as in `Constraint::new`; the copy shares nothing that grows with what it was copied from.
+            fork.parser = Some(unsafe { reserve::within(self.reserve(), copy) }?);
         }
+        (fork.parsed, fork.size, fork.shifted) = (self.parsed, self.size, self.shifted);
+        Ok(fork)
     }
 
     /// The constrained text begins anew, after the first `from` tokens.
@@ -166,28 +260,38 @@ impl Guide {
     }
 
     fn restart(&mut self) {
-        if !self.parsed.is_empty() || self.matcher.is_error() {
-            self.matcher = self.constraint.matcher();
-            self.parsed.clear();
+        if self.parsed > 0 {
+            self.forget_parser();
         }
+        self.text.clear();
+        self.seen.clear();
     }
 
-    /// Of `history` the `discard` tokens after the first `keep` are about to go; that is no change of the text.
-    pub(crate) fn shift(&mut self, history: &[u32], keep: usize, discard: usize) {
-        // An error shows at the next step.
-        let _ = self.parse(history);
+    fn forget_parser(&mut self) {
+        (self.parser, self.parsed) = (None, 0);
+    }
+
+    /// Of `history` the `discard` tokens after the first `keep` are about to go; that is no change of the text. On an error
+    /// nothing has changed but what has been seen.
+    pub(crate) fn shift(&mut self, history: &[u32], keep: usize, discard: usize) -> Result<()> {
+        match self.see(history) {
+            // It shows at the next step.
+            Err(error) if error.status() != Status::OutOfMemory => {}
+            outcome => outcome?,
+        }
         let (start, end) = (keep.max(self.from), (keep + discard).max(self.from));
         self.shifted |= start < end;
-        let len = self.parsed.len();
-        self.parsed.drain((start - self.from).min(len)..(end - self.from).min(len));
+        let len = self.seen.len();
+        self.seen.drain((start - self.from).min(len)..(end - self.from).min(len));
         self.from -= self.from.min(keep + discard).saturating_sub(keep);
+        Ok(())
     }
 
-    /// Parses what is new in `history`.
-    fn parse(&mut self, history: &[u32]) -> Result<()> {
+    /// Takes note of what is new in `history`.
+    fn see(&mut self, history: &[u32]) -> Result<()> {
         self.from = self.from.min(history.len());
         let text = &history[self.from..];
-        if !text.starts_with(&self.parsed) || self.matcher.is_error() {
+        if !text.starts_with(&self.seen) {
             if self.shifted {
                 let message =
                     "part of the constrained text was shifted out of the context: no other can be begun from it";
@@ -195,31 +299,50 @@ impl Guide {
             }
             self.restart();
         }
-        for (index, &token) in text.iter().enumerate().skip(self.parsed.len()) {
-            // After its end the text may only end again.
-            if !self.matcher.is_stopped() && self.matcher.consume_token(token).is_err() {
-                let message = format!("token {} of the text does not fit the constraint", index + 1);
-                return Err(Error::new(Status::InvalidState, message));
-            }
-            self.parsed.push(token);
-        }
-        Ok(())
+        let new = &text[self.seen.len()..];
+        let before = self.text.len();
+        extend(&mut self.text, new)?;
+        extend(&mut self.seen, new).inspect_err(|_| self.text.truncate(before))
     }
 
     /// Computes what may come after `history`.
     pub(crate) fn follow(&mut self, history: &[u32]) -> Result<()> {
-        self.parse(history)?;
-        let mask = self.matcher.compute_mask_or_eos();
-        self.mask =
-            mask.map_err(|e| Error::new(Status::Unsupported, format_args!("the constraint is too much: {e:#}")))?;
-        if self.mask.is_zero() && !self.matcher.is_stopped() {
+        self.see(history)?;
+        let (parser, parsed) = (self.parser.take(), std::mem::take(&mut self.parsed));
+        let (text, constraint) = (&self.text, &self.constraint);
+        let known = parser.is_some();
+        let step = || {
+            caught(|| {
+                let before = reserve::held();
+                let mut parser = parser.unwrap_or_else(|| constraint.fresh());
+                for (index, &token) in text.iter().enumerate().skip(parsed) {
+                    // After its end the text may only end again.
+                    let fits = |parser: &mut TokenParser| parser.consume_token(token).is_ok_and(|back| back == 0);
+                    if !parser.stopped() && !(fits(&mut parser) && parser.check_stop().is_ok()) {
+                        let message = format_args!("token {} of the text does not fit the constraint", index + 1);
+                        return Err(Error::new(Status::InvalidState, message));
+                    }
+                }
+                let mask = next_mask(&mut parser)?;
+                Ok((parser, mask, reserve::held().saturating_sub(before)))
+            })
+        };
+        // SAFETY: as in `Constraint::new`; the parser goes in and comes out, or ends in there.
+        let (parser, mask, grown) = unsafe { reserve::within(self.reserve(), step) }?;
+        self.size = if known { self.size.saturating_add(grown) } else { self.size.max(grown) };
+        (self.parser, self.parsed, self.mask) = (Some(parser), self.text.len(), mask);
+        if self.mask.is_zero() && !self.is_stopped() {
             return Err(Error::new(Status::InvalidState, "the constraint: no text fits from here on"));
         }
-        if self.matcher.is_stopped() {
+        if self.is_stopped() {
             let trie = self.constraint.vocabulary.tok_trie();
             trie.eos_tokens().iter().for_each(|&token| self.mask.allow_token(token));
         }
         Ok(())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.parser.as_ref().is_some_and(TokenParser::stopped)
     }
 
     /// Forbids what may not come.

@@ -40,16 +40,17 @@ impl Steering {
     }
 
     /// Of `history` the `discard` tokens after the first `keep` are about to go.
-    pub(crate) fn shift(&mut self, history: &[u32], keep: usize, discard: usize) {
-        if let Some(guide) = &mut self.guide {
-            guide.shift(history, keep, discard);
+    pub(crate) fn shift(&mut self, history: &[u32], keep: usize, discard: usize) -> Result<()> {
+        match &mut self.guide {
+            Some(guide) => guide.shift(history, keep, discard),
+            None => Ok(()),
         }
     }
 
     /// The same for a session that goes on from here, but for the callback: that is the host's business with this one.
-    pub(crate) fn fork(&self) -> Steering {
-        let guide = self.guide.as_ref().map(|guide| Box::new(guide.fork()));
-        Steering { bias: self.bias, guide, callback: None }
+    pub(crate) fn fork(&self) -> Result<Steering> {
+        let guide = self.guide.as_ref().map(|guide| guide.fork()).transpose()?;
+        Ok(Steering { bias: self.bias, guide, callback: None })
     }
 
     /// Changes the logits of the token after `history`.

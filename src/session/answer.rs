@@ -31,6 +31,7 @@ impl Session {
     /// Replaces the strings that end an answer: at most [`MAX_STOPS`](crate::text::MAX_STOPS), of together
     /// [`MAX_STOP_BYTES`](crate::text::MAX_STOP_BYTES), none to clear them. On an error the old ones stay.
     pub fn set_stops<'a>(&mut self, stops: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<()> {
+        self.idle()?;
         self.text.set_stops(stops)
     }
 

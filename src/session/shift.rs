@@ -1,7 +1,7 @@
 //! Making room in a full context by forgetting tokens in its middle.
 
-use super::Session;
 use super::pass::rope_table;
+use super::{Ready, Session};
 use crate::model::{Layer, Model, NormKind};
 use crate::{Error, Result, Status};
 
@@ -36,7 +36,11 @@ impl Session {
             );
             return Err(Error::new(Status::OutOfRange, message));
         }
-        self.steering.shift(&self.tokens, keep, discard);
+        // After a rewind the last token would pass once more, and among the tokens that are left give other logits.
+        if self.ready == Ready::Cached && !self.pending {
+            self.logits()?;
+        }
+        self.steering.shift(&self.tokens, keep, discard)?;
         let (kernels, half) = (model.kernels(), model.config().head_dim / 2);
         let buf = &mut self.engine.work.buf;
         let angles = |table: usize| table * half..(table + 1) * half;

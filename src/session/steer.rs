@@ -31,8 +31,10 @@ impl Session {
     /// Until another is set or the session is dropped, the function can be called with the context and what
     /// [`LogitsFunction`](crate::sampling::LogitsFunction) says, on every thread that uses the session; it returns and
     /// does not unwind.
-    pub unsafe fn set_logits_callback(&mut self, callback: Option<LogitsCallback>) {
+    pub unsafe fn set_logits_callback(&mut self, callback: Option<LogitsCallback>) -> Result<()> {
+        self.idle()?;
         self.steering.callback = callback;
+        Ok(())
     }
 
     /// Has every answer from now on obey a constraint of this session's model; `None` ends that. An answer begins now, and
@@ -40,15 +42,16 @@ impl Session {
     /// end, an end token comes. Tokens that are taken back are forgotten by the constraint as well.
     ///
     /// Allocates, and so do the steps that follow. A step fails and leaves the session as it was if the host's own tokens
-    /// do not fit ([`InvalidState`](crate::Status::InvalidState)) or the constraint costs more than llguidance's limits allow
-    /// ([`Unsupported`](crate::Status::Unsupported)).
+    /// do not fit or no text fits from here on ([`InvalidState`](crate::Status::InvalidState)), if the constraint costs more
+    /// than llguidance's limits allow ([`Unsupported`](crate::Status::Unsupported)) or if there is no memory
+    /// ([`OutOfMemory`](crate::Status::OutOfMemory)).
     pub fn set_constraint(&mut self, constraint: Option<Arc<Constraint>>) -> Result<()> {
         self.idle()?;
         self.steering.guide = match constraint {
             None => None,
             Some(constraint) => {
                 constraint.check(&self.engine.model)?;
-                Some(Box::new(Guide::new(constraint, self.tokens.len())?))
+                Some(Guide::new(constraint, self.tokens.len())?)
             }
         };
         Ok(())

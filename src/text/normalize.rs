@@ -11,6 +11,9 @@ use std::borrow::Cow;
 /// longer). It bounds the memory that settings can ask for.
 const GROWTH: usize = 16;
 
+/// No text is longer than its places can be told with 32 bits, [`NONE`](super::layout::NONE) left out.
+const MOST: usize = u32::MAX as usize - 1;
+
 /// The tables that rewrites go by, where they need them.
 #[derive(Default)]
 pub(super) struct Forms {
@@ -20,7 +23,7 @@ pub(super) struct Forms {
 
 /// The text after all rewrites, borrowed where they change nothing.
 pub(super) fn normalize<'t>(rewrites: &[Rewrite], forms: &Forms, text: &'t str) -> Result<Cow<'t, str>> {
-    let limit = GROWTH * text.len() + 1024;
+    let limit = text.len().saturating_mul(GROWTH).saturating_add(1024).min(MOST);
     let mut text = Cow::Borrowed(text);
     for rewrite in rewrites {
         let rewritten = match rewrite {
@@ -35,7 +38,7 @@ pub(super) fn normalize<'t>(rewrites: &[Rewrite], forms: &Forms, text: &'t str) 
             Rewrite::Lowercase => lowercase(&text, limit)?,
             Rewrite::Prepend(_) if text.is_empty() => None,
             Rewrite::Prepend(prefix) => {
-                let mut longer = with_capacity(text.len() + prefix.len(), limit)?;
+                let mut longer = with_capacity(text.len().saturating_add(prefix.len()), limit)?;
                 longer.push_str(prefix);
                 longer.push_str(&text);
                 Some(longer)
@@ -43,16 +46,19 @@ pub(super) fn normalize<'t>(rewrites: &[Rewrite], forms: &Forms, text: &'t str) 
             Rewrite::Replace { from, to } => replace(&text, from, to, limit)?,
         };
         if let Some(rewritten) = rewritten {
+            within(rewritten.len(), limit)?;
             text = Cow::Owned(rewritten);
         }
     }
     Ok(text)
 }
 
+fn within(len: usize, limit: usize) -> Result<()> {
+    if len > limit { Err(bad("the tokenizer's normalizer makes text many times longer")) } else { Ok(()) }
+}
+
 fn with_capacity(len: usize, limit: usize) -> Result<String> {
-    if len > limit {
-        return Err(bad("the tokenizer's normalizer makes text many times longer"));
-    }
+    within(len, limit)?;
     let mut text = String::new();
     text.try_reserve_exact(len)
         .map_err(|_| Error::new(Status::OutOfMemory, format_args!("no memory to normalize {len} bytes of text")))?;

@@ -125,7 +125,7 @@ impl Automaton {
     pub fn split<T: Text + ?Sized>(&self, text: &T, mut part: impl FnMut(Part) -> Result<()>) -> Result<()> {
         // A sound automaton reads a text a few times over. One made to read all the rest from every position would
         // not return for a long text.
-        let mut budget = 64 * text.size() + 4096;
+        let mut budget = text.size().saturating_mul(64).saturating_add(4096);
         let holds = self.look_ahead(text)?;
         let mut matched_to = 0;
         let mut at = 0;
@@ -150,7 +150,8 @@ impl Automaton {
         let Some(ahead) = &self.ahead else { return Ok(Vec::new()) };
         let ahead: &[u16] = ahead;
         let mut holds = Vec::new();
-        let full = |_| Error::new(Status::OutOfMemory, format!("no memory to split {} bytes of text", text.size()));
+        let full =
+            |_| Error::new(Status::OutOfMemory, format_args!("no memory to split {} bytes of text", text.size()));
         holds.try_reserve_exact(text.size() + 1).map_err(full)?;
         holds.resize(text.size() + 1, 0);
         let (mut state, mut at) = (0, text.size());

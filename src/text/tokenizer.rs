@@ -2,7 +2,7 @@
 
 use super::added::{Added, Part};
 use super::charsmap::Charsmap;
-use super::layout::{Alphabet, Join, Rewrite, Settings, Stage, kind};
+use super::layout::{Alphabet, Join, MAX_TOKEN_BYTES, Rewrite, Settings, Stage, kind};
 use super::merge::{Model, Scratch, reserve};
 use super::nfc::Nfc;
 use super::normalize::{Forms, normalize};
@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 /// Longer texts than this are refused; positions are kept in 32 bits, and no context is a thousandth as long.
 const MAX_TEXT: usize = 1 << 30;
+
+/// The longest text of an added token: a token's, however normalizing lengthens it.
+const MAX_PATTERN_BYTES: usize = 4 * MAX_TOKEN_BYTES;
 
 /// More stages, or rewrites, than any tokenizer has.
 const MAX_STEPS: usize = 8;
@@ -341,6 +344,11 @@ fn check(settings: &Settings, vocab: usize) -> Result<()> {
     }
     if settings.added.iter().any(|token| token.pattern.is_empty()) {
         return Err(bad("an added token has no text"));
+    }
+    // Every place of a text may be compared with one to its end.
+    if let Some(token) = settings.added.iter().find(|token| token.pattern.len() > MAX_PATTERN_BYTES) {
+        let (id, len) = (token.id, token.pattern.len());
+        return Err(bad(format!("the text of added token {id} has {len} bytes; {MAX_PATTERN_BYTES} are the most")));
     }
     if settings.normalizer.contains(&Rewrite::Nfc) && settings.normalizer.contains(&Rewrite::Nfkc) {
         return Err(bad("both normalization forms"));

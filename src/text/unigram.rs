@@ -66,7 +66,7 @@ pub(super) struct Unigram<'a> {
 impl Unigram<'_> {
     /// Appends the tokens of one piece.
     pub fn encode(&self, piece: &str, out: &mut Vec<u32>) -> Result<()> {
-        let full = |_| Error::new(Status::OutOfMemory, format!("no memory to tokenize {} bytes", piece.len()));
+        let full = |_| Error::new(Status::OutOfMemory, format_args!("no memory to tokenize {} bytes", piece.len()));
         let mut places: Vec<Place> = Vec::new();
         places.try_reserve_exact(piece.len() + 1).map_err(full)?;
         places.resize(piece.len() + 1, UNREACHED);

@@ -112,12 +112,16 @@ static void answers(rasp_session *session) {
 
     CHECK(rasp_session_reset(session, &error) == RASP_OK);
     CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);
-    FAILS(rasp_step_text(session, 0, text, RASP_STEP_TEXT_SIZE - 1, &length, &ended, &error), RASP_ERROR_BUFFER_TOO_SMALL, "4160");
+    FAILS(rasp_step_text(session, 0, text, RASP_STEP_TEXT_SIZE - 1, &length, &ended, &error),
+        RASP_ERROR_BUFFER_TOO_SMALL, "4160");
     CHECK(length == RASP_STEP_TEXT_SIZE);
     FAILS(rasp_step_text(session, 2, text, sizeof text, &length, &ended, &error), RASP_ERROR_INVALID_ARGUMENT, "flags");
-    FAILS(rasp_step_text(session, 0, NULL, sizeof text, &length, &ended, &error), RASP_ERROR_INVALID_ARGUMENT, "text is null");
-    FAILS(rasp_step_text(session, 0, text, sizeof text, NULL, &ended, &error), RASP_ERROR_INVALID_ARGUMENT, "length is null");
-    FAILS(rasp_step_text(NULL, 0, text, sizeof text, &length, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    FAILS(rasp_step_text(session, 0, NULL, sizeof text, &length, &ended, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "text is null");
+    FAILS(rasp_step_text(session, 0, text, sizeof text, NULL, &ended, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "length is null");
+    FAILS(rasp_step_text(NULL, 0, text, sizeof text, &length, NULL, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "session is null");
     FAILS(rasp_finish_text(NULL, text, sizeof text, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
     FAILS(rasp_finish_text(session, text, 10, &length, &error), RASP_ERROR_BUFFER_TOO_SMALL, "10 bytes");
     /* None of these took a step. */
@@ -128,7 +132,8 @@ static void answers(rasp_session *session) {
 static void embeddings(rasp_session *session) {
     float vector[576], unit[576];
     size_t size = 9;
-    FAILS(rasp_embed(session, PROMPT, 5, RASP_POOL_MEAN, 0, vector, 576, &size, &error), RASP_ERROR_INVALID_STATE, "reset it");
+    FAILS(rasp_embed(session, PROMPT, 5, RASP_POOL_MEAN, 0, vector, 576, &size, &error), RASP_ERROR_INVALID_STATE,
+        "reset it");
     CHECK(size == 0 && rasp_session_reset(session, &error) == RASP_OK);
     CHECK(rasp_embed(session, PROMPT, 5, RASP_POOL_MEAN, 0, vector, 576, &size, &error) == RASP_OK && size == 576);
     CHECK(rasp_embed(session, PROMPT, 5, RASP_POOL_MEAN, RASP_EMBED_NORMALISE, unit, 576, &size, &error) == RASP_OK);
@@ -141,15 +146,19 @@ static void embeddings(rasp_session *session) {
     CHECK(fabs(one - 1.0) < 1e-6 && fabs(product / sqrt(length) - 1.0) < 1e-6);
     CHECK(rasp_embed(session, PROMPT, 5, RASP_POOL_LAST, RASP_EMBED_NORMALISE, vector, 576, &size, &error) == RASP_OK);
     CHECK(memcmp(vector, unit, sizeof unit) != 0);
-    FAILS(rasp_embed(session, PROMPT, 5, RASP_POOL_MEAN, 0, vector, 575, &size, &error), RASP_ERROR_BUFFER_TOO_SMALL, "576");
+    FAILS(rasp_embed(session, PROMPT, 5, RASP_POOL_MEAN, 0, vector, 575, &size, &error), RASP_ERROR_BUFFER_TOO_SMALL,
+        "576");
     CHECK(size == 576);
     FAILS(rasp_embed(session, PROMPT, 5, 2, 0, vector, 576, &size, &error), RASP_ERROR_INVALID_ARGUMENT, "pooling");
     FAILS(rasp_embed(session, PROMPT, 5, 0, 2, vector, 576, &size, &error), RASP_ERROR_INVALID_ARGUMENT, "flags");
     FAILS(rasp_embed(session, PROMPT, 0, 0, 0, vector, 576, &size, &error), RASP_ERROR_INVALID_ARGUMENT, "no tokens");
-    FAILS(rasp_embed(session, NULL, 5, 0, 0, vector, 576, &size, &error), RASP_ERROR_INVALID_ARGUMENT, "tokens is null");
-    FAILS(rasp_embed(session, PROMPT, 5, 0, 0, NULL, 576, &size, &error), RASP_ERROR_INVALID_ARGUMENT, "buffer is null");
+    FAILS(rasp_embed(session, NULL, 5, 0, 0, vector, 576, &size, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "tokens is null");
+    FAILS(rasp_embed(session, PROMPT, 5, 0, 0, NULL, 576, &size, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "buffer is null");
     FAILS(rasp_embed(session, PROMPT, 5, 0, 0, vector, 576, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "size is null");
-    FAILS(rasp_embed(NULL, PROMPT, 5, 0, 0, vector, 576, &size, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    FAILS(rasp_embed(NULL, PROMPT, 5, 0, 0, vector, 576, &size, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "session is null");
     uint32_t wrong = 49152;
     FAILS(rasp_embed(session, &wrong, 1, 0, 0, vector, 576, &size, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
     rasp_cancel(session);

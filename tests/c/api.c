@@ -224,7 +224,8 @@ static void parts(const char *path, const char *folder) {
     CHECK(descriptor >= 0);
     FAILS(rasp_load_fd(descriptor, 5002, 0, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "multiple of 4");
     CHECK(model == NULL);
-    FAILS(rasp_load_fd(descriptor, 5000, size + 1, NULL, &model, &error), RASP_ERROR_OUT_OF_RANGE, "more than the file's");
+    FAILS(rasp_load_fd(descriptor, 5000, size + 1, NULL, &model, &error), RASP_ERROR_OUT_OF_RANGE,
+        "more than the file's");
     FAILS(rasp_load_fd(descriptor, 1 << 30, 0, NULL, &model, &error), RASP_ERROR_OUT_OF_RANGE, "more than the file's");
     FAILS(rasp_load_fd(descriptor, 5000 + size, 0, NULL, &model, &error), RASP_ERROR_BAD_FILE, "empty");
     FAILS(rasp_load_fd(descriptor, 4996, 0, NULL, &model, &error), RASP_ERROR_BAD_FILE, "safetensors");
@@ -280,13 +281,18 @@ static void text(const rasp_model *model) {
     size_t length;
     CHECK(rasp_detokenize(model, PROMPT, PROMPT_COUNT, 0, buffer, sizeof buffer, &length, &error) == RASP_OK);
     CHECK(length == strlen(france) && memcmp(buffer, france, length) == 0);
-    FAILS(rasp_detokenize(model, PROMPT, PROMPT_COUNT, 0, buffer, 3, &length, &error), RASP_ERROR_BUFFER_TOO_SMALL, "24");
+    FAILS(rasp_detokenize(model, PROMPT, PROMPT_COUNT, 0, buffer, 3, &length, &error), RASP_ERROR_BUFFER_TOO_SMALL,
+        "24");
     uint32_t wrong[] = {1, 49152};
-    FAILS(rasp_detokenize(model, wrong, 2, 0, buffer, sizeof buffer, &length, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
+    FAILS(rasp_detokenize(model, wrong, 2, 0, buffer, sizeof buffer, &length, &error), RASP_ERROR_OUT_OF_RANGE,
+        "49152");
     FAILS(rasp_detokenize(model, NULL, 2, 0, buffer, 9, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "tokens");
-    FAILS(rasp_detokenize(NULL, PROMPT, 1, 0, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
-    FAILS(rasp_detokenize(model, PROMPT, 1, 0, NULL, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "buffer is null");
-    FAILS(rasp_detokenize(model, PROMPT, 1, 0, buffer, 99, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "length is null");
+    FAILS(rasp_detokenize(NULL, PROMPT, 1, 0, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "model is null");
+    FAILS(rasp_detokenize(model, PROMPT, 1, 0, NULL, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "buffer is null");
+    FAILS(rasp_detokenize(model, PROMPT, 1, 0, buffer, 99, NULL, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "length is null");
     CHECK(rasp_detokenize(model, NULL, 0, 0, NULL, 0, &length, NULL) == RASP_OK && length == 0);
     FAILS(rasp_detokenize(model, PROMPT, 1, 2, buffer, 9, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "flags");
     CHECK(rasp_detokenize(model, wrong, 1, RASP_DETOKENIZE_SKIP_SPECIAL, buffer, 9, &length, &error) == RASP_OK);
@@ -294,33 +300,41 @@ static void text(const rasp_model *model) {
 
     /* A crab in four bytes, cut at every place a token may cut it. */
     const char *special = "<|im_end|>\xf0\x9f\xa6\x80";
-    CHECK(rasp_tokenize(model, special, strlen(special), RASP_TOKENIZE_PARSE_SPECIAL, tokens, 64, &count, &error) == RASP_OK);
+    CHECK(rasp_tokenize(model, special, strlen(special), RASP_TOKENIZE_PARSE_SPECIAL, tokens, 64, &count,
+        &error) == RASP_OK);
     CHECK(tokens[0] == 2 && rasp_token_is_special(model, 2) == 1 && rasp_token_is_end(model, 2) == 1);
     CHECK(rasp_token_is_special(model, 504) == 0 && rasp_token_is_end(model, 504) == 0);
-    CHECK(rasp_token_is_end(NULL, 2) == 0 && rasp_token_is_special(NULL, 2) == 0 && rasp_token_is_end(model, 99999) == 0);
+    CHECK(rasp_token_is_end(NULL, 2) == 0 && rasp_token_is_special(NULL, 2) == 0 &&
+        rasp_token_is_end(model, 99999) == 0);
     rasp_text_stream stream = {0};
     size_t total = 0;
     for (size_t i = 1; i < count; i++) {
         const uint8_t *bytes;
         size_t n;
         CHECK(rasp_token_bytes(model, tokens[i], &bytes, &n, &error) == RASP_OK);
-        CHECK(rasp_text_stream_push(&stream, bytes, n, buffer + total, sizeof buffer - total, &length, &error) == RASP_OK);
+        CHECK(rasp_text_stream_push(&stream, bytes, n, buffer + total, sizeof buffer - total, &length,
+            &error) == RASP_OK);
         total += length;
     }
     CHECK(total == 4 && memcmp(buffer, special + 10, 4) == 0);
-    CHECK(rasp_text_stream_push(&stream, (const uint8_t *)"\xf0\x9f", 2, buffer, 64, &length, &error) == RASP_OK && length == 0);
+    CHECK(rasp_text_stream_push(&stream, (const uint8_t *)"\xf0\x9f", 2, buffer, 64, &length, &error) == RASP_OK &&
+        length == 0);
     CHECK(rasp_text_stream_push(&stream, NULL, 0, buffer, 64, &length, &error) == RASP_OK);
     CHECK(length == 3 && memcmp(buffer, "\xef\xbf\xbd", 3) == 0);
-    FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, buffer, 11, &length, &error), RASP_ERROR_BUFFER_TOO_SMALL, "12");
-    FAILS(rasp_text_stream_push(NULL, (const uint8_t *)"a", 1, buffer, 64, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "stream");
+    FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, buffer, 11, &length, &error),
+        RASP_ERROR_BUFFER_TOO_SMALL, "12");
+    FAILS(rasp_text_stream_push(NULL, (const uint8_t *)"a", 1, buffer, 64, &length, &error),
+        RASP_ERROR_INVALID_ARGUMENT, "stream");
     FAILS(rasp_text_stream_push(&stream, NULL, 1, buffer, 64, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "bytes");
-    FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, NULL, 64, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "text");
+    FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, NULL, 64, &length, &error),
+        RASP_ERROR_INVALID_ARGUMENT, "text");
     const uint8_t *bytes;
     FAILS(rasp_token_bytes(model, 49152, &bytes, &length, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
     CHECK(bytes == NULL && length == 0);
     FAILS(rasp_token_bytes(NULL, 1, &bytes, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
     FAILS(rasp_token_bytes(model, 1, &bytes, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "length is null");
-    FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, buffer, 64, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "length is null");
+    FAILS(rasp_text_stream_push(&stream, (const uint8_t *)"a", 1, buffer, 64, NULL, &error),
+        RASP_ERROR_INVALID_ARGUMENT, "length is null");
     FAILS(rasp_token_bytes(model, 1, NULL, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "bytes is null");
 
     rasp_message messages[] = {{"user", "Hi"}};
@@ -328,9 +342,12 @@ static void text(const rasp_model *model) {
     buffer[length] = 0;
     CHECK(strstr(buffer, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n") != NULL);
     FAILS(rasp_chat_format(model, messages, 1, 1, NULL, 0, &length, &error), RASP_ERROR_BUFFER_TOO_SMALL, "needed");
-    FAILS(rasp_chat_format(NULL, messages, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
-    FAILS(rasp_chat_format(model, messages, 1, 1, buffer, 99, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "length is null");
-    FAILS(rasp_chat_format(model, messages, 1, 1, NULL, 999, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "buffer is null");
+    FAILS(rasp_chat_format(NULL, messages, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "model is null");
+    FAILS(rasp_chat_format(model, messages, 1, 1, buffer, 99, NULL, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "length is null");
+    FAILS(rasp_chat_format(model, messages, 1, 1, NULL, 999, &length, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "buffer is null");
     messages[0].role = NULL;
     FAILS(rasp_chat_format(model, messages, 1, 1, buffer, 99, &length, &error), RASP_ERROR_INVALID_ARGUMENT, "role");
     messages[0].role = "us\xff";
@@ -443,7 +460,8 @@ static void sessions(rasp_model *model) {
     uint32_t wrong[] = {1, 49152};
     FAILS(rasp_prefill(session, wrong, 2, &error), RASP_ERROR_OUT_OF_RANGE, "token 1 has id 49152");
     FAILS(rasp_prefill(session, PROMPT, (size_t)-1, &error), RASP_ERROR_INVALID_ARGUMENT, "length");
-    FAILS(rasp_prefill(session, (const uint32_t *)(const void *)((const char *)PROMPT + 1), 2, &error), RASP_ERROR_INVALID_ARGUMENT, "aligned");
+    FAILS(rasp_prefill(session, (const uint32_t *)(const void *)((const char *)PROMPT + 1), 2, &error),
+        RASP_ERROR_INVALID_ARGUMENT, "aligned");
     FAILS(rasp_decode(NULL, 1, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
     FAILS(rasp_decode(session, 49152, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
     CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);

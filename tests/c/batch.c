@@ -87,8 +87,10 @@ int main(int argc, char **argv) {
     rasp_model *foreign = load(argv[1]);
     rasp_session *stranger = open(foreign, 1);
     rasp_session *const wrong[][3] = {
-        {together[0], NULL, together[1]}, {together[0], together[1], together[0]}, {together[0], together[1], stranger}};
-    const char *const words[] = {"session 1: session is null", "session 2 is session 0 once more", "session 2 is of another model"};
+        {together[0], NULL, together[1]}, {together[0], together[1], together[0]},
+        {together[0], together[1], stranger}};
+    const char *const words[] = {"session 1: session is null", "session 2 is session 0 once more",
+        "session 2 is of another model"};
     uint32_t before = stats_of(together[0]).tokens;
     for (int i = 0; i < 3; i++) {
         FAILS(rasp_step_batch(wrong[i], 3, tokens, statuses, &error), RASP_ERROR_INVALID_ARGUMENT, words[i]);
@@ -107,7 +109,8 @@ int main(int argc, char **argv) {
     for (int n = 0; n < SESSIONS; n++) {
         tokens[n] = 77777;
     }
-    FAILS(rasp_step_batch(together, SESSIONS, tokens, statuses, &error), RASP_ERROR_INVALID_STATE, "session 1: a step before");
+    FAILS(rasp_step_batch(together, SESSIONS, tokens, statuses, &error), RASP_ERROR_INVALID_STATE,
+        "session 1: a step before");
     const rasp_status outcomes[SESSIONS] = {
         RASP_OK, RASP_ERROR_INVALID_STATE, RASP_ERROR_CONTEXT_FULL, RASP_OK, RASP_ERROR_CANCELLED, RASP_OK};
     for (int n = 0; n < SESSIONS; n++) {

@@ -74,6 +74,8 @@ int main(int argc, char **argv) {
     CHECK(rasp_step(session, &token, &error) == RASP_OK && token == expected[0]);
     CHECK(rasp_step_within(session, 0, &token, &error) == RASP_PENDING);
     REFUSED(rasp_decode(session, 1, &error), "step is under way");
+    REFUSED(rasp_session_set_stop(session, &(const char *){"x"}, 1, &error), "step is under way");
+    REFUSED(rasp_session_set_logits_callback(session, NULL, NULL, &error), "step is under way");
     CHECK(rasp_step(session, &token, &error) == RASP_OK && token == expected[1]);
     CHECK(rasp_session_set_deadline(session, 1, 0.0F, 0.9F, &error) == RASP_ERROR_OUT_OF_RANGE);
     CHECK(rasp_session_set_deadline(session, 1, 0.5F, 0.3F, &error) == RASP_ERROR_OUT_OF_RANGE);

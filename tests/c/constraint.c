@@ -77,7 +77,8 @@ static void with(rasp_model *model, rasp_session *session) {
     CHECK(bad == NULL);
     FAILS(rasp_constraint_new(model, 1, "(", 1, &bad, &error), RASP_ERROR_INVALID_ARGUMENT, "constraint");
     FAILS(rasp_constraint_new(model, 2, "start: missing", 14, &bad, &error), RASP_ERROR_INVALID_ARGUMENT, "missing");
-    FAILS(rasp_constraint_new(model, 0, "{\"type\":\"colour\"}", 17, &bad, &error), RASP_ERROR_INVALID_ARGUMENT, "colour");
+    FAILS(rasp_constraint_new(model, 0, "{\"type\":\"colour\"}", 17, &bad, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "colour");
     rasp_constraint_free(digits);
     rasp_constraint_free(verse);
 }
@@ -105,7 +106,8 @@ int main(int argc, char **argv) {
     if (strcmp(argv[2], "with") == 0) {
         with(model, session);
     } else {
-        FAILS(rasp_constraint_new(model, 0, SCHEMA, sizeof SCHEMA - 1, &constraint, &error), RASP_ERROR_UNSUPPORTED, "`constrained`");
+        FAILS(rasp_constraint_new(model, 0, SCHEMA, sizeof SCHEMA - 1, &constraint, &error), RASP_ERROR_UNSUPPORTED,
+            "`constrained`");
     }
     CHECK(rasp_session_close(session) == RASP_OK);
     rasp_free(model);

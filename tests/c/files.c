@@ -1,6 +1,6 @@
 /* Whole and damaged files.   files TINY.rasp { STATUS WORD FILE } ...
- * Each FILE must be refused with STATUS and a message that names WORD (if that is TEMPLATE, its chats); TINY.rasp must be refused when it is cut short
- * anywhere, and otherwise work to its end. */
+ * Each FILE must be refused with STATUS and a message that names WORD (if that is TEMPLATE, its chats); TINY.rasp must
+ * be refused when it is cut short anywhere, and otherwise work to its end. */
 #include "check.h"
 
 static rasp_error error;

@@ -130,7 +130,8 @@ int main(int argc, char **argv) {
         CHECK(rasp_session_close(session) == RASP_OK);
     }
 
-    /* A part left out or run twice fails the call; the session stays as it was, and goes on when the host does better. */
+    /* A part left out or run twice fails the call; the session stays as it was, and goes on when the host does
+     * better. */
     const rasp_run_callback bad[] = {forgets, repeats};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct host host = {0, 3};

@@ -49,7 +49,8 @@ int main(int argc, char **argv) {
     rasp_logit_bias biases[RASP_LOGIT_BIAS_MAX + 1] = {{7042, -INFINITY}, {99, 1.5F}};
     FAILS(rasp_session_set_logit_bias(NULL, biases, 1, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
     FAILS(rasp_session_set_logit_bias(session, NULL, 1, &error), RASP_ERROR_INVALID_ARGUMENT, "biases is null");
-    FAILS(rasp_session_set_logit_bias(session, biases, RASP_LOGIT_BIAS_MAX + 1, &error), RASP_ERROR_OUT_OF_RANGE, "257");
+    FAILS(rasp_session_set_logit_bias(session, biases, RASP_LOGIT_BIAS_MAX + 1, &error), RASP_ERROR_OUT_OF_RANGE,
+        "257");
     CHECK(rasp_session_set_logit_bias(session, biases, RASP_LOGIT_BIAS_MAX, &error) == RASP_OK);
     CHECK(rasp_session_set_logit_bias(session, biases, 2, &error) == RASP_OK);
     biases[1].bias = NAN;
@@ -75,7 +76,8 @@ int main(int argc, char **argv) {
     host self = {session, RASP_LOGITS_SAMPLE, 0.0F, 0, 0, 0, RASP_OK};
     CHECK(rasp_session_reset(session, &error) == RASP_OK);
     CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);
-    FAILS(rasp_session_set_logits_callback(NULL, listen, &self, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    FAILS(rasp_session_set_logits_callback(NULL, listen, &self, &error), RASP_ERROR_INVALID_ARGUMENT,
+        "session is null");
     CHECK(rasp_session_set_logits_callback(session, listen, &self, &error) == RASP_OK);
     CHECK(step(session) == 7042 && self.calls == 1 && self.last_count == PROMPT_COUNT && self.last_token == 314);
     CHECK(self.inner == RASP_ERROR_INVALID_STATE); /* the session is in use while it is called */

@@ -1,4 +1,5 @@
-/* A session is one thread's at a time, and any thread's to cancel; a model is everybody's.   threads MODEL.rasp OTHER.rasp */
+/* A session is one thread's at a time, and any thread's to cancel; a model is everybody's.
+ * threads MODEL.rasp OTHER.rasp */
 #include "check.h"
 
 #include <pthread.h>
@@ -165,7 +166,8 @@ int main(int argc, char **argv) {
     CHECK(memcmp(workers[1].said, workers[3].said, sizeof workers[1].said) == 0);
     CHECK(memcmp(workers[0].said, workers[1].said, sizeof workers[0].said) != 0);
 
-    /* Forks of one session, each gone on with by a thread of its own, after their parent and its model are given back. */
+    /* Forks of one session, each gone on with by a thread of its own, after their parent and its model are given
+     * back. */
     rasp_session *parent;
     uint32_t expected[SAID];
     CHECK(rasp_session_open(twin, NULL, &parent, &error) == RASP_OK);

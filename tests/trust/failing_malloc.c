@@ -1,5 +1,5 @@
-/* An allocator that fails: armed with n, the n-th allocation of the process, or all from the n-th on, is refused. Linked
- * before the C library, whose functions it takes the place of. */
+/* An allocator that fails: armed with n, the n-th allocation of the process, or all from the n-th on, is refused.
+ * Linked before the C library, whose functions it takes the place of. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stddef.h>

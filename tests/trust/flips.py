@@ -32,7 +32,14 @@ def main():
         for _ in range(count):
             start, end, name = chance.choice(spans)
             at, bit = chance.randrange(start, end), 1 << chance.randrange(8)
-            flip = lambda: (file.seek(at), byte := file.read(1)[0], file.seek(at), file.write(bytes([byte ^ bit])), file.flush())
+
+            def flip():
+                file.seek(at)
+                byte = file.read(1)[0]
+                file.seek(at)
+                file.write(bytes([byte ^ bit]))
+                file.flush()
+
             flip()
             outcome = verify()
             flip()

@@ -1,6 +1,7 @@
-"""interrupted.py RASP FOLDER: a run of `rasp pack` that is stopped leaves no files, and one that is killed leaves them to the
-next, which removes them. The old output stays whole each time; an output that is the input is refused; a bad template and
-a tokenizer that means harm are said before anything is written."""
+"""interrupted.py RASP FOLDER [KILLS]: a run of `rasp pack` that is stopped leaves no files, and one that is killed (KILLS times,
+8 if not said) leaves them to the next, which removes them. With `--work` the next goes on where it was, to the same bytes.
+The old output stays whole each time; an output that is the input is refused; a bad template and a tokenizer that means harm
+are said before anything is written."""
 
 import json
 import pathlib
@@ -38,17 +39,31 @@ def main():
     def others():
         return sorted(path.name for path in folder.iterdir() if path not in (source, output, text))
 
-    for number, stop in enumerate([signal.SIGINT, signal.SIGTERM, signal.SIGHUP] * 4 + [signal.SIGKILL] * 8):
+    def stopped(stop, *more):
+        """Whether the output was whole, and nothing left, after a run that was stopped somewhere."""
         output.write_bytes(b"old")
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(took * (0.05 + 0.85 * chance.random()))
+        run = subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(took * chance.random())
         run.send_signal(stop)
         run.wait()
-        ended = output.read_bytes()
-        litter = others()
-        if ended not in (b"old", reference) or (stop != signal.SIGKILL and (litter or run.returncode not in (0, -stop))):
-            print(f"{stop.name}: {len(ended)} bytes of output, status {run.returncode}, left {litter}")
+        ended, litter = output.read_bytes(), others()
+        if ended in (b"old", reference) and (stop == signal.SIGKILL or (not litter and run.returncode in (0, -stop))):
+            return 0
+        print(f"{stop.name}: {len(ended)} bytes of output, status {run.returncode}, left {litter}")
+        return 1
+
+    kills = int(sys.argv[3]) if len(sys.argv) > 3 else 8
+    for stop in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] * 4 + [signal.SIGKILL] * kills:
+        failures += stopped(stop)
+    work = folder / "work"
+    for _ in range(kills // 4):
+        shutil.rmtree(work, ignore_errors=True)
+        failures += stopped(signal.SIGKILL, "--work", str(work))
+        resumed = subprocess.run([*command, "--work", str(work)], capture_output=True, text=True)
+        if resumed.returncode != 0 or output.read_bytes() != reference or set(others()) - {work.name}:
+            print(f"--work after a kill: status {resumed.returncode}, left {others()}: {resumed.stderr[-300:]}")
             failures += 1
+    shutil.rmtree(work, ignore_errors=True)
     again = subprocess.run(command, capture_output=True, text=True)
     if again.returncode != 0 or output.read_bytes() != reference or others():
         print(f"the next run: status {again.returncode}, left {others()}: {again.stderr[-300:]}")
@@ -79,13 +94,14 @@ def main():
         failures += refused([source, "-o", output, "--sparsity", ""], words, status=0)
     (source / "tokenizer_config.json").write_text(json.dumps(settings))
     tokenizer = (source / "tokenizer.json").read_text()
-    for old, new in [('"decoder": {', '"decoder": {"type": NaN, "x": {'), ('"id": 256', '"id": 2147483648'), ("{", "[" * 100000)]:
+    decoder = ('"decoder": {', '"decoder": {"type": NaN, "x": {')
+    for old, new in [decoder, ('"id": 256', '"id": 2147483648'), ("{", "[" * 100000)]:
         changed = tokenizer.replace(old, new, 1)
         assert changed != tokenizer, old
         (source / "tokenizer.json").write_text(changed)
         failures += refused([source, "-o", output, "--sparsity", ""], "tokenizer")
     shutil.rmtree(folder)
-    print(f"20 runs stopped, {failures} failures")
+    print(f"{12 + kills + kills // 4} runs stopped, {failures} failures")
     return failures != 0
 
 

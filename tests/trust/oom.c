@@ -1,8 +1,9 @@
 /* oom MODEL [MOST]: every allocation of every call fails once, and all from each one on, each in a process of its own.
+ * Constraints too, where the library has them.
  *
- * Right is OUT_OF_MEMORY, or success where the call can do without; a signal, a word on stderr, another error or a session
- * that cannot be used afterwards is a failure. MOST: positions of a call that are tried at most, spread evenly; the first
- * and the last always. Calls whose words say that they do not allocate must not, also when they fail. */
+ * Right is OUT_OF_MEMORY, or success where the call can do without; a signal, a word on stderr, another error or a
+ * session that cannot be used afterwards is a failure. MOST: positions of a call that are tried at most, spread evenly;
+ * the first and the last always. Calls whose words say that they do not allocate must not, also when they fail. */
 #define _GNU_SOURCE
 #include "rasp.h"
 #include <fcntl.h>
@@ -27,26 +28,21 @@ static char text[1 << 16], longer[60000];
 static void *state;
 static size_t state_size;
 
-static const char *words = "Hello the thing's in 1234 \xc3\xa9 e\xcc\x81 \xea\xb0\x80 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+static const char *words =
+    "Hello the thing's in 1234 \xc3\xa9 e\xcc\x81 \xea\xb0\x80 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-static int load(void) {
-    rasp_model *loaded;
-    int status = rasp_load(path, NULL, &loaded, &error);
-    if (status == RASP_OK)
-        rasp_free(loaded);
-    return status;
-}
-
-static int load_verified(void) {
+static int load_with(uint32_t verify) {
     rasp_load_options options;
     rasp_load_options_init(&options);
-    options.verify = 1;
+    options.verify = verify;
     rasp_model *loaded;
     int status = rasp_load(path, &options, &loaded, &error);
     if (status == RASP_OK)
         rasp_free(loaded);
     return status;
 }
+static int load(void) { return load_with(0); }
+static int load_verified(void) { return load_with(1); }
 
 static int load_nothing(void) {
     rasp_model *loaded;
@@ -67,13 +63,14 @@ static int open_with(uint32_t threads) {
 static int open_one(void) { return open_with(1); }
 static int open_three(void) { return open_with(3); }
 
-static int fork_it(void) {
+static int fork_of(rasp_session *parent) {
     rasp_session *child;
-    int status = rasp_session_fork(session, NULL, &child, &error);
+    int status = rasp_session_fork(parent, NULL, &child, &error);
     if (status == RASP_OK)
         rasp_session_close(child);
     return status;
 }
+static int fork_it(void) { return fork_of(session); }
 
 static int tokenize(void) {
     size_t n;
@@ -117,6 +114,73 @@ static int prefill(void) { return rasp_prefill(session, tokens, 3, &error); }
 static int step(void) { return rasp_step(session, &(uint32_t){0}, &error); }
 static int shift(void) { return rasp_session_shift(session, 1, 1, &error); }
 
+/* Under a constraint: one session that has written some of a text, one that has not begun, one whose text is partly
+ * gone. */
+static rasp_constraint *constraint;
+static rasp_session *begun, *fresh, *shifted;
+static uint32_t next_of_begun, next_of_shifted;
+
+static int constrain(uint32_t kind, const char *source) {
+    rasp_constraint *made;
+    int status = rasp_constraint_new(model, kind, source, strlen(source), &made, &error);
+    if (status == RASP_OK)
+        rasp_constraint_free(made);
+    return status;
+}
+static const char *schema =
+    "{\"type\":\"object\",\"properties\":{\"colour\":{\"enum\":[\"red\",\"green\"]},\"say\":{\"type\":"
+                            "\"string\",\"maxLength\":40},\"count\":{\"type\":\"integer\",\"minimum\":1}},\"required\":"
+                            "[\"colour\",\"say\",\"count\"],\"additionalProperties\":false}";
+static int constrain_json(void) { return constrain(RASP_CONSTRAINT_JSON_SCHEMA, schema); }
+static int constrain_regex(void) { return constrain(RASP_CONSTRAINT_REGEX, "([a-z]{3,5}|[0-9]+)(-[A-Z]{1,40})*"); }
+static int constrain_grammar(void) {
+    return constrain(RASP_CONSTRAINT_GRAMMAR, "start: sum\nsum: NUMBER (\"+\" sum)?\nNUMBER: /[0-9]+/\n");
+}
+static int constrain_badly(void) { return constrain(RASP_CONSTRAINT_REGEX, "(["); }
+static int set_constraint(void) { return rasp_session_set_constraint(session, constraint, &error); }
+static int step_begun(void) { return rasp_step(begun, &(uint32_t){0}, &error); }
+static int step_fresh(void) { return rasp_step(fresh, &(uint32_t){0}, &error); }
+static int step_shifted(void) { return rasp_step(shifted, &(uint32_t){0}, &error); }
+static int fork_begun(void) { return fork_of(begun); }
+static int shift_begun(void) { return rasp_session_shift(begun, 1, 1, &error); }
+
+static rasp_session *constrained(int steps) {
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 64;
+    rasp_session *made;
+    if (rasp_session_open(model, &options, &made, &error) != RASP_OK || rasp_prefill(made, tokens, 3,
+        &error) != RASP_OK ||
+        rasp_session_set_constraint(made, constraint, &error) != RASP_OK)
+        return NULL;
+    while (steps--)
+        if (rasp_step(made, &(uint32_t){0}, &error) != RASP_OK)
+            return NULL;
+    return made;
+}
+
+/* Makes them; 0 where the library has no constraints. */
+static int constraints(void) {
+    int status = rasp_constraint_new(model, RASP_CONSTRAINT_JSON_SCHEMA, schema, strlen(schema), &constraint, &error);
+    if (status == RASP_ERROR_UNSUPPORTED)
+        return 0;
+    begun = constrained(6), fresh = constrained(0), shifted = constrained(8);
+    int good = begun && fresh && shifted && rasp_session_shift(shifted, 1, 5, &error) == RASP_OK;
+    /* What comes next, seen in forks. */
+    rasp_session *next;
+    good = good && rasp_session_fork(begun, NULL, &next, &error) == RASP_OK && rasp_step(next, &next_of_begun,
+        &error) >= 0;
+    rasp_session_close(next);
+    good = good && rasp_session_fork(shifted, NULL, &next, &error) == RASP_OK &&
+           rasp_step(next, &next_of_shifted, &error) >= 0;
+    rasp_session_close(next);
+    if (!good) {
+        printf("constraints: %s\n", error.message);
+        exit(2);
+    }
+    return 1;
+}
+
 /* Errors of calls that do not allocate. */
 static int prefill_unknown(void) { return rasp_prefill(session, &(uint32_t){UINT32_MAX}, 1, &error); }
 static int prefill_many(void) {
@@ -150,38 +214,49 @@ static int open_wrong(void) {
 static const struct {
     const char *name;
     int (*call)(void);
-    /* What it returns if nothing fails, and whether it may allocate. */
+    /* What it returns if nothing fails, whether it may allocate, and whether it wants constraints. */
     int status;
     int allocates;
+    int constrained;
 } calls[] = {
-    {"load", load, RASP_OK, 1},
-    {"load, verify", load_verified, RASP_OK, 1},
-    {"load of no file", load_nothing, RASP_ERROR_IO, 1},
-    {"open", open_one, RASP_OK, 1},
-    {"open, 3 threads", open_three, RASP_OK, 1},
-    {"fork", fork_it, RASP_OK, 1},
-    {"tokenize", tokenize, RASP_OK, 1},
-    {"tokenize 60 kB", tokenize_longer, RASP_OK, 1},
-    {"detokenize", detokenize, RASP_OK, 1},
-    {"chat_format", chat, RASP_OK, 1},
-    {"set_stop", stop, RASP_OK, 0},
-    {"save", save, RASP_OK, 0},
-    {"restore", restore, RASP_OK, 0},
-    {"prefill", prefill, RASP_OK, 0},
-    {"step", step, RASP_OK, 0},
-    {"shift", shift, RASP_OK, 0},
-    {"prefill of an unknown token", prefill_unknown, RASP_ERROR_OUT_OF_RANGE, 0},
-    {"prefill beyond the context", prefill_many, RASP_ERROR_CONTEXT_FULL, 0},
-    {"save to nowhere", save_nowhere, RASP_ERROR_BUFFER_TOO_SMALL, 0},
-    {"restore of nothing", restore_nothing, RASP_ERROR_BAD_STATE, 0},
-    {"rewind too far", rewind_far, RASP_ERROR_OUT_OF_RANGE, 0},
-    {"shift too far", shift_far, RASP_ERROR_OUT_OF_RANGE, 0},
-    {"sparsity of 2", sparsity_of_two, RASP_ERROR_OUT_OF_RANGE, 0},
-    {"prefill_within without a prompt", within_nothing, RASP_ERROR_INVALID_STATE, 0},
-    {"step after a cancel", cancelled, RASP_ERROR_CANCELLED, 0},
-    {"open of no model", null_model, RASP_ERROR_INVALID_ARGUMENT, 0},
-    {"sampling that cannot be", sampling_wrong, RASP_ERROR_INVALID_ARGUMENT, 0},
-    {"open, wrong kv_type", open_wrong, RASP_ERROR_INVALID_ARGUMENT, 0},
+    {"load", load, RASP_OK, 1, 0},
+    {"load, verify", load_verified, RASP_OK, 1, 0},
+    {"load of no file", load_nothing, RASP_ERROR_IO, 1, 0},
+    {"open", open_one, RASP_OK, 1, 0},
+    {"open, 3 threads", open_three, RASP_OK, 1, 0},
+    {"fork", fork_it, RASP_OK, 1, 0},
+    {"tokenize", tokenize, RASP_OK, 1, 0},
+    {"tokenize 60 kB", tokenize_longer, RASP_OK, 1, 0},
+    {"detokenize", detokenize, RASP_OK, 1, 0},
+    {"chat_format", chat, RASP_OK, 1, 0},
+    {"set_stop", stop, RASP_OK, 0, 0},
+    {"save", save, RASP_OK, 0, 0},
+    {"restore", restore, RASP_OK, 0, 0},
+    {"prefill", prefill, RASP_OK, 0, 0},
+    {"step", step, RASP_OK, 0, 0},
+    {"shift", shift, RASP_OK, 0, 0},
+    {"prefill of an unknown token", prefill_unknown, RASP_ERROR_OUT_OF_RANGE, 0, 0},
+    {"prefill beyond the context", prefill_many, RASP_ERROR_CONTEXT_FULL, 0, 0},
+    {"save to nowhere", save_nowhere, RASP_ERROR_BUFFER_TOO_SMALL, 0, 0},
+    {"restore of nothing", restore_nothing, RASP_ERROR_BAD_STATE, 0, 0},
+    {"rewind too far", rewind_far, RASP_ERROR_OUT_OF_RANGE, 0, 0},
+    {"shift too far", shift_far, RASP_ERROR_OUT_OF_RANGE, 0, 0},
+    {"sparsity of 2", sparsity_of_two, RASP_ERROR_OUT_OF_RANGE, 0, 0},
+    {"prefill_within without a prompt", within_nothing, RASP_ERROR_INVALID_STATE, 0, 0},
+    {"step after a cancel", cancelled, RASP_ERROR_CANCELLED, 0, 0},
+    {"open of no model", null_model, RASP_ERROR_INVALID_ARGUMENT, 0, 0},
+    {"sampling that cannot be", sampling_wrong, RASP_ERROR_INVALID_ARGUMENT, 0, 0},
+    {"open, wrong kv_type", open_wrong, RASP_ERROR_INVALID_ARGUMENT, 0, 0},
+    {"constraint, JSON schema", constrain_json, RASP_OK, 1, 1},
+    {"constraint, regex", constrain_regex, RASP_OK, 1, 1},
+    {"constraint, grammar", constrain_grammar, RASP_OK, 1, 1},
+    {"constraint, wrong", constrain_badly, RASP_ERROR_INVALID_ARGUMENT, 1, 1},
+    {"set_constraint", set_constraint, RASP_OK, 1, 1},
+    {"step under a constraint", step_begun, RASP_OK, 1, 1},
+    {"the first of them", step_fresh, RASP_OK, 1, 1},
+    {"one after a shift", step_shifted, RASP_OK, 1, 1},
+    {"fork under a constraint", fork_begun, RASP_OK, 1, 1},
+    {"shift under a constraint", shift_begun, RASP_OK, 1, 1},
 };
 
 /* What a call returned in a process of its own with its n-th allocation refused, and how many it made. */
@@ -191,7 +266,7 @@ struct outcome {
 };
 
 /* 0: as it should be. */
-static int run(int (*call)(void), long n, long every, struct outcome *outcome) {
+static int run(int (*call)(void), int with_constraints, long n, long every, struct outcome *outcome) {
     int out[2], words_of[2];
     if (pipe(out) || pipe(words_of))
         exit(2);
@@ -204,9 +279,16 @@ static int run(int (*call)(void), long n, long every, struct outcome *outcome) {
         found.made = failing_disarm();
         if (write(out[1], &found, sizeof found) != sizeof found)
             _exit(3);
-        /* The session is as good as before. */
-        int status = rasp_step(session, &(uint32_t){0}, NULL);
-        _exit(status < 0 ? 4 : 0);
+        /* The session is as good as before; and where a step failed, the next one gives what it should have. */
+        int bad = call != set_constraint && rasp_step(session, &(uint32_t){0}, NULL) < 0;
+        uint32_t next = 0;
+        if (with_constraints) {
+            int again = call == step_begun && found.status == RASP_OK;
+            bad |= !again && (rasp_step(begun, &next, NULL) < 0 || (call != shift_begun && next != next_of_begun));
+            again = call == step_shifted && found.status == RASP_OK;
+            bad |= !again && (rasp_step(shifted, &next, NULL) < 0 || next != next_of_shifted);
+        }
+        _exit(bad ? 4 : 0);
     }
     close(out[1]);
     close(words_of[1]);
@@ -243,10 +325,13 @@ int main(int argc, char **argv) {
     rasp_session_save(session, NULL, 0, &state_size, NULL);
     state = malloc(state_size += 1 << 20);
 
+    int with_constraints = constraints();
     long tried = 0, failures = 0;
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        if (calls[i].constrained && !with_constraints)
+            continue;
         struct outcome outcome = {0, 0};
-        int wrong = run(calls[i].call, 0, 0, &outcome);
+        int wrong = run(calls[i].call, calls[i].constrained, 0, 0, &outcome);
         long made = outcome.made;
         if (wrong || outcome.status != calls[i].status || (!calls[i].allocates && made != 0)) {
             printf("%s: status %d, not %d; %ld allocations\n", calls[i].name, outcome.status, calls[i].status, made);
@@ -256,14 +341,15 @@ int main(int argc, char **argv) {
         long stride = made > most ? made / most : 1, refused = 0, positions = 0;
         for (int every = 0; every < 2; every++) {
             for (long n = 1; n <= made; n = n < made && n + stride > made ? made : n + stride) {
-                wrong = run(calls[i].call, n, every, &outcome);
+                wrong = run(calls[i].call, calls[i].constrained, n, every, &outcome);
                 tried++;
                 positions++;
                 refused += outcome.status == RASP_ERROR_OUT_OF_MEMORY;
                 int status = outcome.status;
                 if (wrong || (status != RASP_ERROR_OUT_OF_MEMORY && status != calls[i].status)) {
                     printf("%s: allocation %ld of %ld%s: %s, status %d\n", calls[i].name, n, made,
-                           every ? " and all after it" : "", wrong ? "a signal, a word or a broken session" : "wrong", status);
+                           every ? " and all after it" : "", wrong ? "a signal, a word or a broken session" : "wrong",
+                               status);
                     failures++;
                 }
             }

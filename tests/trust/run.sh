@@ -1,5 +1,6 @@
 #!/bin/sh
-# What docs/safety.md promises, tried in short: tests/trust/run.sh MODEL [POSITIONS], the library built in target/release.
+# What docs/safety.md promises, tried in short: tests/trust/run.sh MODEL [POSITIONS], the library built in target/release,
+# and with the feature `constrained` in target/constrained/release.
 # POSITIONS: allocations that fail one by one, a call (default 400; 0: every one).
 set -eu
 cd "$(dirname "$0")/../.."
@@ -15,28 +16,39 @@ $cc -shared -fPIC -O1 -Wall -Wextra -fno-builtin -o "$out/libfailing.so" tests/t
 # The failing allocator first, so that its functions are those of the process.
 $cc $flags -o "$out/oom" tests/trust/oom.c -L"$out" -lfailing $link
 $cc $flags -o "$out/hosts" tests/trust/hosts.c $link
+$cc $flags -o "$out/soak" tests/trust/soak.c $link
+constrained="-Ltarget/constrained/release -lrasp -pthread -lm -Wl,-rpath,$PWD/target/constrained/release -Wl,-rpath,$PWD/$out"
+$cc $flags -o "$out/oom-constrained" tests/trust/oom.c -L"$out" -lfailing $constrained
+$cc $flags -o "$out/hosts-constrained" tests/trust/hosts.c $constrained
+$cc -shared -fPIC -O1 -Wall -Wextra -D_LARGEFILE64_SOURCE -o "$out/libfailing_io.so" tests/trust/failing_io.c -ldl
 python=${PYTHON:-python3}
-# A tiny model, with a ladder, in whole numbers: all of its allocations are tried.
-$python tests/trust/checkpoint.py "$out/checkpoint"
-yes "A tiny model reads a tiny text, again and again." | head -n 100 > "$out/text.txt"
-target/release/rasp pack "$out/checkpoint" -o "$out/tiny.rasp" --dtype q8 --sparsity 0.3,0.5 --calib "$out/text.txt" \
-	--calib-tokens 256 --tune 0 --threads 1 > /dev/null 2>&1
+# All allocations of the tiny model are tried.
+tests/trust/tiny.sh target/release/rasp "$out"
 echo "== every allocation fails"
 "$out/oom" "$out/tiny.rasp"
 "$out/oom" "$model" "$positions"
+echo "== under constraints too"
+"$out/oom-constrained" "$out/tiny.rasp" "$positions"
 echo "== hosts that do what hosts do"
-"$out/hosts" "$out/tiny.rasp"
-"$out/hosts" "$model"
+"$out/hosts" "$out/tiny.rasp" "$out"
+"$out/hosts" "$model" "$out"
+"$out/hosts-constrained" "$out/tiny.rasp" "$out"
+echo "== sessions against a second process"
+"$out/soak" "$out/tiny.rasp" 10
+echo "== every read and write fails"
+$python tests/trust/io.py target/release/rasp "$PWD/$out/libfailing_io.so" "$out" 4
 echo "== bits of a file that change"
 $python tests/trust/flips.py target/release/rasp "$out/tiny.rasp" "$out" 400
 echo "== instruction sets on a narrow model"
-for isa in scalar avx2 avx512 neon; do
+for isa in scalar avx2 avx_vnni avx512 avx512_vnni neon neon_dotprod; do
 	RASP_ISA=$isa target/release/rasp run "$out/tiny.rasp" -p abcdefgh -n 8 > "$out/$isa.txt" 2> "$out/$isa.err" ||
 		grep -q "this processor has no" "$out/$isa.err" || { cat "$out/$isa.err"; exit 1; }
 	grep -q "this processor has no" "$out/$isa.err" || cmp "$out/scalar.txt" "$out/$isa.txt"
 done
 echo "== packing that is interrupted"
 $python tests/trust/interrupted.py target/release/rasp "$out"
+echo "== dependencies"
+$python tests/trust/dependencies.py
 echo "== unsafe code"
 $python tests/trust/unsafe.py > "$out/unsafe.txt" || { cat "$out/unsafe.txt"; exit 1; }
 tail -n 1 "$out/unsafe.txt"

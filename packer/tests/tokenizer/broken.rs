@@ -238,6 +238,7 @@ fn settings_that_cannot_be() {
     let added = |id: u32, pattern: &str| json!({"id": id, "pattern": pattern, "special": true, "lstrip": false, "rstrip": false, "normalized": false});
     case("added", json!([added(1 << 20, "x")]));
     case("added", json!([added(0, "")]));
+    case("added", json!([added(0, &"x".repeat(4097))]));
     for text in cases {
         refuses(open_with(&[(key::TOKENIZER, text)]));
     }

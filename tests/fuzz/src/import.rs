@@ -1,0 +1,142 @@
+//! Checkpoints: GGUF files, and the files of Hugging Face's folders, one at a time.
+
+use crate::Target;
+use crate::base::{path, read};
+use rasp::model::LinearKind;
+use rasp_packer::import::{self, Checkpoint};
+use rasp_packer::tokenizer;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// All that packing asks of a checkpoint before it writes, and some weights.
+fn look(path: &Path) {
+    let checkpoint = match import::open(path) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    use_checkpoint(&checkpoint);
+}
+
+fn use_checkpoint(checkpoint: &Checkpoint) {
+    let config = checkpoint.config();
+    // Weights are in the file, so no more than it holds is ever read.
+    for layer in 0..config.num_layers.min(2) {
+        for linear in [LinearKind::Q, LinearKind::V, LinearKind::Down] {
+            if let Ok(dense) = checkpoint.linear(layer, linear) {
+                assert_eq!(dense.data.len(), dense.out * dense.inp);
+            }
+            let _ = checkpoint.bias(layer, linear);
+        }
+    }
+    let _ = checkpoint.embedding_rows(0..config.vocab_size.min(4));
+    let _ = checkpoint.lm_head_rows(0..config.vocab_size.min(4));
+    // 2^24 ids are the most; as many as are asked for are made, which takes seconds.
+    if config.vocab_size <= 1 << 12 {
+        match tokenizer::compile(&checkpoint.tokenizer, config.vocab_size) {
+            Ok(compiled) => assert!(!compiled.tensors.is_empty()),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+/// A file in memory, for what wants a path.
+fn in_memory() -> (File, PathBuf) {
+    let name = format!("/dev/shm/rasp-fuzz-{}", std::process::id());
+    let file =
+        File::options().read(true).write(true).create(true).truncate(true).open(&name).expect("a file in memory");
+    std::fs::remove_file(&name).expect("its name is ours");
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    (file, path)
+}
+
+/// Zeros for weights.
+const WEIGHTS: u64 = 256 << 10;
+
+/// Input: a GGUF file up to its weights, which are zeros; if it begins with a zero, what follows is a whole one.
+pub struct Gguf {
+    file: File,
+    path: PathBuf,
+}
+
+impl Gguf {
+    pub fn new() -> Gguf {
+        let (file, path) = in_memory();
+        Gguf { file, path }
+    }
+}
+
+impl Target for Gguf {
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        vec![read("tiny.gguf")]
+    }
+
+    fn run(&mut self, input: &[u8]) {
+        let (input, room) = match input.split_first() {
+            Some((0, whole)) => (whole, 0),
+            _ => (input, WEIGHTS),
+        };
+        if input.is_empty() {
+            return;
+        }
+        self.file.set_len(0).expect("a file in memory");
+        self.file.write_all_at(input, 0).expect("a file in memory");
+        self.file.set_len(input.len() as u64 + room).expect("a file in memory");
+        look(&self.path);
+    }
+}
+
+/// Input: one file of a folder in Hugging Face's layout; of `model.safetensors` the header's JSON.
+pub struct Folder {
+    folder: PathBuf,
+    name: &'static str,
+    original: Vec<u8>,
+}
+
+impl Folder {
+    pub fn new(name: &'static str) -> Folder {
+        let folder = PathBuf::from(format!("/dev/shm/rasp-fuzz-{}-{}", name.len(), std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder in memory");
+        for entry in std::fs::read_dir(path("bytes.hf")).expect("base.py has made it") {
+            let entry = entry.expect("a file");
+            std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("a copy");
+        }
+        let original = std::fs::read(folder.join(name)).expect("base.py has made it");
+        Folder { folder, name, original }
+    }
+
+    fn is_weights(&self) -> bool {
+        self.name == "model.safetensors"
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Target for Folder {
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        if self.is_weights() {
+            let length = u64::from_le_bytes(self.original[..8].try_into().expect("eight bytes")) as usize;
+            return vec![self.original[8..8 + length].to_vec()];
+        }
+        let other = path("unigram.hf").join(self.name);
+        vec![self.original.clone(), std::fs::read(other).expect("base.py has made it")]
+    }
+
+    fn run(&mut self, input: &[u8]) {
+        let file = File::options().write(true).truncate(true).open(self.folder.join(self.name)).expect("it is there");
+        if self.is_weights() {
+            file.write_all_at(&(input.len() as u64).to_le_bytes(), 0).expect("a file in memory");
+            file.write_all_at(input, 8).expect("a file in memory");
+            file.set_len(8 + input.len() as u64 + WEIGHTS).expect("a file in memory");
+        } else {
+            file.write_all_at(input, 0).expect("a file in memory");
+        }
+        drop(file);
+        look(&self.folder);
+    }
+}
