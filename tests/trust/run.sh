@@ -40,7 +40,7 @@ $python tests/trust/io.py target/release/rasp "$PWD/$out/libfailing_io.so" "$out
 echo "== bits of a file that change"
 $python tests/trust/flips.py target/release/rasp "$out/tiny.rasp" "$out" 400
 echo "== instruction sets on a narrow model"
-for isa in scalar avx2 avx_vnni avx512 avx512_vnni neon neon_dotprod; do
+for isa in scalar avx2 avx_vnni avx512 avx512_vnni neon neon_dotprod neon_i8mm; do
 	RASP_ISA=$isa target/release/rasp run "$out/tiny.rasp" -p abcdefgh -n 8 > "$out/$isa.txt" 2> "$out/$isa.err" ||
 		grep -q "this processor has no" "$out/$isa.err" || { cat "$out/$isa.err"; exit 1; }
 	grep -q "this processor has no" "$out/$isa.err" || cmp "$out/scalar.txt" "$out/$isa.txt"
