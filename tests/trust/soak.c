@@ -20,7 +20,7 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 enum { CONTEXT = 64, SESSIONS = 5, STATES = 4, LOG = 160, MOST = 12 };
-enum { PREFILL, STEP, DECODE, REWIND, SHIFT, SPARSITY, SAMPLING, KINDS };
+enum { PREFILL, STEP, DECODE, REWIND, SHIFT, SPARSITY, SAMPLING, LOGITS };
 
 /* What a session has done that counts. */
 struct deed {
@@ -134,6 +134,7 @@ static int judge(void) {
             case REWIND: status = rasp_session_rewind(session, deed->a, &error); break;
             case SHIFT: status = rasp_session_shift(session, deed->a, deed->b, &error); break;
             case SPARSITY: status = rasp_session_set_sparsity(session, deed->sparsity, &error); break;
+            case LOGITS: (void)hash_logits(session); break;
             case SAMPLING:
                 sample_with(&sampling, deed->a);
                 status = rasp_session_set_sampling(session, &sampling, &error);
@@ -147,6 +148,11 @@ static int judge(void) {
         if (write(from_judge[1], &answer, sizeof answer) != sizeof answer)
             return 2;
     }
+}
+
+static void note(struct slot *slot, struct deed deed) {
+    if (slot->history.count < LOG)
+        slot->history.deeds[slot->history.count++] = deed;
 }
 
 static void compare(struct slot *slot) {
@@ -174,11 +180,9 @@ static void compare(struct slot *slot) {
                    (int32_t)i + 1 == answer.wrong ? " <-" : "");
         }
     }
-}
-
-static void note(struct slot *slot, struct deed deed) {
-    if (slot->history.count < LOG)
-        slot->history.deeds[slot->history.count++] = deed;
+    /* To ask counts too: a token that is to pass again, after a rewind, has passed then, at the sparsity of that time. */
+    if (ours)
+        note(slot, (struct deed){.what = LOGITS});
 }
 
 /* A thread that cancels whatever is under way. */
