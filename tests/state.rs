@@ -377,6 +377,27 @@ fn a_shift_after_a_rewind_keeps_the_logits() {
     assert!(logits(true) == logits(false), "whether somebody looked at the logits changes them");
 }
 
+/// A token that passes again after a shift would leave other keys than those it had, since it sees fewer tokens. Whether it
+/// has, because somebody asked for its logits or for a step that was cancelled, must not show in what follows.
+#[test]
+fn a_second_pass_leaves_keys_and_values_as_they_are() {
+    for kv_type in [KvType::F32, KvType::F16, KvType::I8] {
+        let model = model("second-pass", |_| {});
+        let logits = |asked: bool| {
+            let mut session = open(&model, kv_type);
+            session.prefill(&PROMPT).unwrap();
+            session.shift(1, 20).unwrap();
+            session.rewind(15).unwrap();
+            if asked {
+                session.logits().unwrap();
+            }
+            session.decode(7).unwrap();
+            session.logits().unwrap().to_vec()
+        };
+        assert!(logits(true) == logits(false), "{kv_type:?}");
+    }
+}
+
 #[test]
 fn a_shift_makes_room_and_keeps_a_sampled_token() {
     let model = model("shift-room", |_| {});

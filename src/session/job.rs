@@ -24,6 +24,8 @@ pub(super) struct Job {
     pub(super) sparsity: f32,
     /// Tokens before the call.
     pub(super) length: usize,
+    /// The tokens that pass have passed before: their keys and values stay as they are.
+    pub(super) again: bool,
     /// The token that the call has replaced, if it has.
     pub(super) replaced: Option<u32>,
     /// Whether it passes and samples one token, no more and no less: what a deadline is for.
@@ -59,7 +61,7 @@ impl Job {
     /// A call on a session of `length` tokens that has those from `start` to `until` pass.
     pub(super) fn new(call: Call, length: usize, start: usize, until: usize, sparsity: f32) -> Job {
         let stage = Stage::Blocks { first: start, end: start };
-        Job { call, stage, start, until, sparsity, length, replaced: None, timed: false, bytes: 0 }
+        Job { call, stage, start, until, sparsity, length, again: false, replaced: None, timed: false, bytes: 0 }
     }
 }
 
@@ -103,7 +105,8 @@ impl Member<'_> {
     fn seq(&mut self) -> Option<Seq<'_>> {
         let Stage::Blocks { first, .. } = self.job.stage else { return None };
         let sparse_from = if self.job.sparsity == 0.0 { usize::MAX } else { 0 };
-        Some(self.own.seq(first, sparse_from, self.job.bytes))
+        let seq = self.own.seq(first, sparse_from, self.job.bytes);
+        Some(if self.job.again { seq.held() } else { seq })
     }
 
     /// The tokens under way have passed, the last of them to this residual stream.

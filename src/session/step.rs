@@ -117,7 +117,7 @@ impl Session {
     fn begin(&mut self, job: Job) -> Result<()> {
         if let Stage::Blocks { first, .. } = job.stage {
             match first {
-                0 => self.engine.own.kv.forget(),
+                0 if !job.again => self.engine.own.kv.forget(),
                 first => self.check_reach(first)?,
             }
         }
@@ -127,11 +127,11 @@ impl Session {
     }
 
     /// A call that begins from the last token that has passed, with what there is of it. If nothing but its keys and
-    /// values is left, it passes once more, as it did then.
+    /// values is left, it passes once more, as it did then, and looks at these.
     fn look(&mut self, call: Call) -> Job {
         let passed = self.passed();
         let sparsity = self.sparsities[passed - 1];
-        let mut job = Job::new(call, self.tokens.len(), passed - 1, passed, sparsity);
+        let mut job = Job { again: true, ..Job::new(call, self.tokens.len(), passed - 1, passed, sparsity) };
         if self.ready != Ready::Cached {
             self.engine.head.prepare_kept();
             self.engine.work.restart();

@@ -58,7 +58,7 @@ impl Own {
     /// `sparse_from`, and they have read so many `bytes` of weights before.
     pub(crate) fn seq(&mut self, position: usize, sparse_from: usize, bytes: u64) -> Seq<'_> {
         let Own { kv, thresholds, scores } = self;
-        Seq { position, kv, scores, thresholds, sparse_from, bytes: AtomicU64::new(bytes) }
+        Seq { position, kv, scores, thresholds, sparse_from, stores: true, bytes: AtomicU64::new(bytes) }
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Seq<'a> {
     pub(super) thresholds: &'a [f32],
     /// Of its tokens in this pass, the first sparse one: those before it are dense.
     pub(super) sparse_from: usize,
+    /// Whether its tokens' keys and values are stored; else they are there.
+    pub(super) stores: bool,
     /// Bytes of linear weights read, as if its tokens had passed by themselves.
     pub(super) bytes: AtomicU64,
 }
@@ -24,6 +26,12 @@ impl<'a> Seq<'a> {
     /// The thresholds that token `n` of this pass goes by, one a linear; `None` for a dense one.
     pub(super) fn thresholds(&self, n: usize) -> Option<&'a [f32]> {
         (n >= self.sparse_from).then_some(self.thresholds)
+    }
+
+    /// The same for a token that passes again, whose keys and values are held: they stay, for among tokens that were
+    /// shifted since others would come of it, and a call that is cancelled must leave them.
+    pub(crate) fn held(self) -> Seq<'a> {
+        Seq { stores: false, ..self }
     }
 
     /// Bytes of linear weights read so far.

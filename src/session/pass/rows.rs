@@ -61,7 +61,9 @@ impl Pass<'_, '_> {
         for (row, qkv) in qkv.chunks_exact(q + 2 * kv).take(self.rows).enumerate() {
             let own = if self.is_of_many() { row } else { 0 };
             let (key, value) = qkv[q..].split_at(kv);
-            if let Some(Some(seq)) = self.seqs.get_mut(own) {
+            if let Some(Some(seq)) = self.seqs.get_mut(own)
+                && seq.stores
+            {
                 seq.kv.put(self.kernels, layer, seq.position + row - own, key, value);
             }
         }
