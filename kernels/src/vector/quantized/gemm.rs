@@ -12,8 +12,8 @@ use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Sim
 
 /// Tokens that meet a step's rows before the next one: their outputs fit L1.
 const TOKENS: usize = 32;
-/// Groups whose inputs are ready at a time: 22 KiB, on a stack that may be small.
-const GROUPS: usize = 8;
+/// Groups whose inputs are ready at a time: 11 KiB, on a stack that may have 64 in all. (With 8 it overflowed there.)
+const GROUPS: usize = 4;
 /// So many tokens at most are few.
 const FEW: usize = 8;
 /// Bytes of each row that few tokens' tile has at most, and many tokens'.
