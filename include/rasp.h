@@ -1292,5 +1292,5 @@ rasp_status rasp_chat_format(const struct rasp_model *model,
 
 #endif  /* RASP_H */
 
-/* Structs have grown since their first header: programs that are compiled with this one fill in all of them. */
+// Sets options to their defaults, all that this header has (rasp_load_options has grown since the first one).
 #define rasp_load_options_init rasp_load_options_init_2
