@@ -74,6 +74,12 @@ class Peer:
         with tarfile.open(archive) as tar:
             tar.extractall(self.folder, filter="data")
         source = next(self.folder.glob(f"*/vendor/{self.name}"))
+        # A script that one sdist leaves out though its build runs it, in the top folder: it writes the build's number.
+        script = source / "common" / "cmake" / "build-info-gen-cpp.cmake"
+        if not script.exists() and (source / "common" / "build-info.cpp.in").exists():
+            script.parent.mkdir(exist_ok=True)
+            script.write_text("set(BUILD_NUMBER 0)\nset(BUILD_COMMIT unknown)\nset(BUILD_COMPILER unknown)\n"
+                              "set(BUILD_TARGET unknown)\nconfigure_file(common/build-info.cpp.in common/build-info.cpp)\n")
         amx = "amx_tile" in Path("/proc/cpuinfo").read_text()
         flags = [f"-DCMAKE_C_FLAGS={NO_AMX}", f"-DCMAKE_CXX_FLAGS={NO_AMX}"] if amx else []
         make = cmake()
