@@ -109,19 +109,22 @@ impl Api {
         let held = &mut sessions[which];
         let (session, before, pending) = (held.session, held.tokens, held.pending);
         let refusing = |status: i32, met: bool| (met, status);
+        let prompt_refusals = |tokens: &[u32]| {
+            let unknown = tokens.iter().any(|&token| token >= VOCABULARY);
+            [
+                refusing(INVALID_STATE, pending),
+                refusing(INVALID_ARGUMENT, tokens.is_empty()),
+                refusing(OUT_OF_RANGE, unknown),
+                refusing(CONTEXT_FULL, before + tokens.len() > CONTEXT as usize),
+            ]
+        };
         // SAFETY: the session is open, and all else are places of our own.
         unsafe {
             match what {
                 0 => drop(sessions.swap_remove(which)),
                 1 | 2 => {
                     let tokens = Api::tokens(source, if what == 1 { 12 } else { 4 });
-                    let unknown = tokens.iter().any(|&token| token >= VOCABULARY);
-                    let refusals = [
-                        refusing(INVALID_STATE, pending),
-                        refusing(INVALID_ARGUMENT, tokens.is_empty()),
-                        refusing(OUT_OF_RANGE, unknown),
-                        refusing(CONTEXT_FULL, before + tokens.len() > CONTEXT as usize),
-                    ];
+                    let refusals = prompt_refusals(&tokens);
                     let status = rasp_prefill(session, tokens.as_ptr(), tokens.len(), &mut error);
                     held.judge(sound(status, &error), &refusals, before + tokens.len());
                 }
@@ -203,13 +206,7 @@ impl Api {
                 }
                 13 => {
                     let tokens = Api::tokens(source, 12);
-                    let unknown = tokens.iter().any(|&token| token >= VOCABULARY);
-                    let refusals = [
-                        refusing(INVALID_STATE, pending),
-                        refusing(INVALID_ARGUMENT, tokens.is_empty()),
-                        refusing(OUT_OF_RANGE, unknown),
-                        refusing(CONTEXT_FULL, before + tokens.len() > CONTEXT as usize),
-                    ];
+                    let refusals = prompt_refusals(&tokens);
                     let status = rasp_prefill_begin(session, tokens.as_ptr(), tokens.len(), &mut error);
                     let after = held.stated_tokens();
                     if held.judge(sound(status, &error), &refusals, after) {
