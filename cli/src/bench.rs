@@ -52,6 +52,19 @@ pub struct Args {
     json: bool,
 }
 
+impl Args {
+    /// Of every session: room for the prompt, the tokens, and the one that is sampled from the prompt.
+    fn session_options(&self) -> SessionOptions {
+        SessionOptions {
+            context: self.prompt.saturating_add(self.n).saturating_add(1),
+            threads: self.threads,
+            kv_type: self.kv,
+            windows_alone: self.window_keys,
+            ..Default::default()
+        }
+    }
+}
+
 /// The prompt's text, repeated as often as it takes.
 const TEXT: &str = "The river had risen in the night, and by morning the lower road was gone. People stood along the \
                     bank and talked in low voices about the year of the great flood, when the water reached the \
@@ -73,15 +86,7 @@ pub struct Samples {
 
 pub fn run(args: &Args) -> Result<()> {
     let model = crate::load(&args.model)?;
-    let context = args.prompt.saturating_add(args.n).saturating_add(1);
-    let session_options = SessionOptions {
-        context,
-        threads: args.threads,
-        kv_type: args.kv,
-        windows_alone: args.window_keys,
-        ..Default::default()
-    };
-    let mut session = Session::open(model.clone(), &session_options)?;
+    let mut session = Session::open(model.clone(), &args.session_options())?;
     let prompt = prompt(&model, args.prompt)?;
     let sparsities = args.sparsity.clone().unwrap_or_else(|| {
         let mut list = vec![0.0];
@@ -96,13 +101,10 @@ pub fn run(args: &Args) -> Result<()> {
     let mut sessions = vec![session];
     if args.large_pages {
         let options = LoadOptions { large_pages: true, ..Default::default() };
-        sessions.push(Session::open(Model::load(&args.model, &options)?, &session_options)?);
+        sessions.push(Session::open(Model::load(&args.model, &options)?, &args.session_options())?);
     }
-    let mut samples: Vec<Samples> = Vec::new();
-    for &sparsity in &sparsities {
-        let kinds = (0..sessions.len()).map(|n| Samples { large_pages: n == 1, ..Samples::new(sparsity) });
-        samples.extend(kinds);
-    }
+    let each = |&sparsity| (0..sessions.len()).map(move |n| Samples { large_pages: n == 1, ..Samples::new(sparsity) });
+    let mut samples: Vec<Samples> = sparsities.iter().flat_map(each).collect();
     let stream = Stream::new(args.threads)?;
     let mut bandwidth = Vec::new();
     // A round that is not counted: it brings the file into memory.
@@ -120,8 +122,8 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json {
         let results: Vec<_> = samples.iter().map(Samples::json).collect();
         return crate::put_json(&json!({
-            "large_page_bytes": granted, "stream_gb_s": bandwidth.median, "stream_gb_s_min": bandwidth.min, "stream_gb_s_max": bandwidth.max,
-            "threads": args.threads, "prompt": args.prompt, "n": args.n, "rounds": args.rounds,
+            "stream_gb_s": bandwidth.median, "stream_gb_s_min": bandwidth.min, "stream_gb_s_max": bandwidth.max,
+            "large_page_bytes": granted, "threads": args.threads, "prompt": args.prompt, "n": args.n, "rounds": args.rounds,
             "isa": model.isa().name(), "dtype": model.weight_type().name(), "results": results,
         }));
     }
@@ -219,7 +221,8 @@ impl Samples {
         let (decode, prefill) = (Spread::of(&self.decode), Spread::of(&self.prefill));
         let gb = self.bytes_per_token / 1e9;
         json!({
-            "sparsity": number(self.sparsity), "large_pages": self.large_pages, "kept": self.kept, "bytes_per_token": self.bytes_per_token,
+            "sparsity": number(self.sparsity), "large_pages": self.large_pages, "kept": self.kept,
+            "bytes_per_token": self.bytes_per_token,
             "decode_tok_s": decode.median, "decode_tok_s_min": decode.min, "decode_tok_s_max": decode.max,
             "prefill_tok_s": prefill.median, "prefill_tok_s_min": prefill.min, "prefill_tok_s_max": prefill.max,
             "step_ms_p50": quantile(&self.steps, 0.5), "step_ms_p99": quantile(&self.steps, 0.99),

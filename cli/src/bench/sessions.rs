@@ -3,7 +3,7 @@
 use super::{Args, Spread, TEXT};
 use crate::{number, say};
 use rasp::text::EncodeOptions;
-use rasp::{Error, Model, Result, Session, SessionOptions, Status};
+use rasp::{Error, Model, Result, Session, Status};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,14 +18,7 @@ struct Samples {
 }
 
 pub fn run(args: &Args, counts: &[usize], sparsities: &[f32], model: &Arc<Model>) -> Result<()> {
-    let context = args.prompt.saturating_add(args.n).saturating_add(1);
-    let options = SessionOptions {
-        context,
-        threads: args.threads,
-        kv_type: args.kv,
-        windows_alone: args.window_keys,
-        ..Default::default()
-    };
+    let options = args.session_options();
     let most = counts.iter().copied().max().unwrap_or(0);
     let mut sessions = (0..most).map(|_| Session::open(model.clone(), &options)).collect::<Result<Vec<_>>>()?;
     let prompts = (0..most).map(|n| prompt(model, args.prompt, n)).collect::<Result<Vec<_>>>()?;
