@@ -124,11 +124,11 @@ impl Budget {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A clock that goes on by one at every reading.
-    struct Ticks(AtomicU64);
+    pub(crate) struct Ticks(pub(crate) AtomicU64);
 
     impl Clock for Ticks {
         fn now(&self) -> u64 {

@@ -133,19 +133,11 @@ mod tests {
     use super::*;
     use crate::Status;
     use crate::pool::ThreadPool;
-    use crate::session::budget::{Clock, Halt, Time};
+    use crate::session::budget::tests::Ticks;
+    use crate::session::budget::{Halt, Time};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, AtomicU64};
     use std::time::Duration;
-
-    /// Time stands still but for what is read of it.
-    struct Ticks(AtomicU64);
-
-    impl Clock for Ticks {
-        fn now(&self) -> u64 {
-            self.0.fetch_add(1, Ordering::Relaxed)
-        }
-    }
 
     /// Without a budget: each part may have asked before the cancel came, and begins no more than that one piece.
     #[test]
