@@ -117,6 +117,17 @@ impl Reserve {
         unsafe { piece.cast::<*mut u8>().write(self.free[class]) };
         self.free[class] = piece;
     }
+
+    /// Gives the blocks back to the system.
+    ///
+    /// # Safety
+    /// No piece of them is used any more.
+    unsafe fn end(&self) {
+        for block in &self.blocks[..self.count] {
+            // SAFETY: allocated with this layout, which was one then; nobody's by contract.
+            unsafe { System.dealloc(block.start, Layout::from_size_align_unchecked(block.size, 64)) };
+        }
+    }
 }
 
 /// Runs `body` with `bytes` set aside. If memory ran out meanwhile, what it gives is dropped, and an error takes its place.
@@ -134,12 +145,8 @@ pub(crate) unsafe fn within<T>(bytes: usize, body: impl FnOnce() -> Result<T>) -
     impl Drop for Leave {
         fn drop(&mut self) {
             CURRENT.set(std::ptr::null_mut());
-            // SAFETY: it is still in its place, and nobody's any more.
-            let reserve = unsafe { &*self.0 };
-            for block in &reserve.blocks[..reserve.count] {
-                // SAFETY: allocated with this layout, which was one then.
-                unsafe { System.dealloc(block.start, Layout::from_size_align_unchecked(block.size, 64)) };
-            }
+            // SAFETY: it is still in its place, and nobody's any more, nor is a piece of it.
+            unsafe { (*self.0).end() };
         }
     }
     let place = std::cell::UnsafeCell::new(Reserve::new());
@@ -198,10 +205,8 @@ pub(crate) fn kept(bytes: usize, body: impl FnOnce()) -> Result<()> {
     // SAFETY: nobody else has it any more.
     let reserve = unsafe { &*place.get() };
     if !reserve.touched {
-        for block in &reserve.blocks[..reserve.count] {
-            // SAFETY: allocated with this layout, which was one then; no piece of it was given out.
-            unsafe { System.dealloc(block.start, Layout::from_size_align_unchecked(block.size, 64)) };
-        }
+        // SAFETY: no piece was given out.
+        unsafe { reserve.end() };
     }
     outcome.unwrap_or_else(|payload| std::panic::resume_unwind(payload));
     Ok(())
