@@ -166,10 +166,7 @@ impl Workspace {
                             _ => pass.linears(layer.group(kind), x, &mut buf.delta)?,
                         }
                     }
-                    Op::Clip(most) => {
-                        let width = q + 2 * config.kv_dim();
-                        buf.qkv[..rows * width].iter_mut().for_each(|x| *x = x.clamp(-most, most));
-                    }
+                    Op::Clip(most) => pass.clip(config, most, &mut buf.qkv),
                     Op::HeadNorm(norm) => pass.head_norm(model, layer, norm, &mut buf.qkv, &mut buf.attn),
                     Op::Rotate(table) => pass.rotate(config, table, &mut buf.qkv, &buf.cos, &buf.sin),
                     Op::Store => pass.store(config, n, &buf.qkv),

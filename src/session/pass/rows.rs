@@ -25,6 +25,12 @@ impl Pass<'_, '_> {
         })
     }
 
+    /// Queries, keys and values held between minus `most` and `most`.
+    pub(super) fn clip(&self, config: &Config, most: f32, qkv: &mut [f32]) {
+        let width = config.q_dim() + 2 * config.kv_dim();
+        qkv[..self.rows * width].iter_mut().for_each(|x| *x = x.clamp(-most, most));
+    }
+
     /// Queries and keys normed in place; `scratch` takes a token's queries.
     pub(super) fn head_norm(&self, model: &Model, layer: &Layer, norm: QkNorm, qkv: &mut [f32], scratch: &mut [f32]) {
         let (config, Some(norms)) = (model.config(), layer.qk_norm()) else { return };
