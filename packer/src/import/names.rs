@@ -40,6 +40,11 @@ pub(crate) enum Fused {
     Groups,
 }
 
+/// The linears of a block whose attention has four by the usual names, and whose MLP has these: gate, up and down.
+const fn separate(gate: &'static str, up: &'static str, down: &'static str) -> [&'static str; 7] {
+    ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", gate, up, down]
+}
+
 /// Names in Hugging Face checkpoints.
 pub(crate) const HF: Names = Names {
     embedding: "model.embed_tokens.weight",
@@ -49,15 +54,7 @@ pub(crate) const HF: Names = Names {
     layer: "model.layers.",
     norms: ["input_layernorm", "", "post_attention_layernorm", ""],
     qk_norms: ["", ""],
-    linears: [
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-        "self_attn.o_proj",
-        "mlp.gate_proj",
-        "mlp.up_proj",
-        "mlp.down_proj",
-    ],
+    linears: separate("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
     fused: Fused::Stacked,
     transposed: false,
     weightless_norms: false,
@@ -122,30 +119,12 @@ pub(crate) const HF_GLM4: Names = Names {
     ..HF_GLM
 };
 
-pub(crate) const HF_GRANITE4: Names = Names {
-    linears: [
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-        "self_attn.o_proj",
-        "shared_mlp.input_linear",
-        "shared_mlp.input_linear",
-        "shared_mlp.output_linear",
-    ],
-    ..HF
-};
+pub(crate) const HF_GRANITE4: Names =
+    Names { linears: separate("shared_mlp.input_linear", "shared_mlp.input_linear", "shared_mlp.output_linear"), ..HF };
 
 pub(crate) const HF_APERTUS: Names = Names {
     norms: ["attention_layernorm", "", "feedforward_layernorm", ""],
-    linears: [
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-        "self_attn.o_proj",
-        "",
-        "mlp.up_proj",
-        "mlp.down_proj",
-    ],
+    linears: separate("", "mlp.up_proj", "mlp.down_proj"),
     ..HF_QK_NORM
 };
 
@@ -160,18 +139,7 @@ pub(crate) const HF_PHI: Names = Names {
 pub(crate) const HF_STABLELM: Names =
     Names { qk_norms: ["self_attn.q_layernorm.norms.{}", "self_attn.k_layernorm.norms.{}"], ..HF };
 
-pub(crate) const HF_STARCODER2: Names = Names {
-    linears: [
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-        "self_attn.o_proj",
-        "",
-        "mlp.c_fc",
-        "mlp.c_proj",
-    ],
-    ..HF
-};
+pub(crate) const HF_STARCODER2: Names = Names { linears: separate("", "mlp.c_fc", "mlp.c_proj"), ..HF };
 
 const FALCON_QKV: &str = "self_attention.query_key_value";
 
