@@ -5,8 +5,9 @@ use super::group::{Factors, Group, GroupKind, Linear, LinearKind, LowRank, Store
 use super::inventory::{Affine, Role};
 use super::shortlist::{MAX_COLD, MAX_HOT, Shortlist, cold_columns};
 use super::{FloatType, Layer, Model, Norm, Rows, WeightType};
-use crate::format::open_file;
-use crate::format::{Bytes, Config, Dtype, File, LinearShape, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key};
+use crate::format::{
+    Bytes, Config, Dtype, File, LinearShape, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key, open_file,
+};
 use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::{Error, Result, Status};
