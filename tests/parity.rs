@@ -88,13 +88,13 @@ fn the_greedy_continuation_is_the_references() {
 
 fn thresholds(sparsity: f64) -> Vec<f32> {
     let goldens = goldens();
-    let rung = numbers(&goldens["sparsity"]).iter().position(|&s| s == sparsity).unwrap();
+    let level = numbers(&goldens["sparsity"]).iter().position(|&s| s == sparsity).unwrap();
     let model = load_uniform();
     let linears = model.layers().iter().enumerate().flat_map(|(n, layer)| {
         let kinds = layer.groups().iter().flat_map(|g| g.linears()).map(|l| l.kind());
         kinds.map(move |kind| format!("layers.{n}.{}", kind.name())).collect::<Vec<_>>()
     });
-    linears.map(|name| numbers(&goldens["thresholds"][name])[rung] as f32).collect()
+    linears.map(|name| numbers(&goldens["thresholds"][name])[level] as f32).collect()
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn sparsity_can_change_between_tokens_and_the_traffic_shows_it() {
     let (sparse, between, sparser) = (kept(0.3), kept(0.4), kept(0.5));
     assert!((0.6..0.8).contains(&sparse) && (0.35..0.6).contains(&sparser), "{sparse} {sparser}");
     assert!(sparser < between && between < sparse, "{sparse} {between} {sparser}");
-    // Half the way to the first rung.
+    // Half the way to the first level.
     let little = kept(0.15);
     assert!((sparse..1.0).contains(&little), "{little}");
 }

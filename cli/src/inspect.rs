@@ -179,7 +179,7 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
     }
     text += &format!("a dense, greedy token reads {:>10}\n", mb(model.linear_bytes() + model.greedy_head_bytes()));
     if recipe.sparsity.is_empty() {
-        return text + "\nDense: packed without a ladder of sparsities.\n";
+        return text + "\nDense: packed without sparsity levels.\n";
     }
     text +=
         "\nShare of linear traffic kept on the calibration text (rank and rho where there is a low rank), score by ";
@@ -193,14 +193,14 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
         1 => text += "the first token of a context always passes densely\n",
         n => text += &format!("the first {n} tokens of a context always pass densely\n"),
     }
-    if let Some(rung) = recipe.compensated {
-        text += &format!("weights fitted to sparsity {rung}\n");
+    if let Some(level) = recipe.compensated {
+        text += &format!("weights fitted to sparsity {level}\n");
     }
     // Room for `0.500 r1536 ρ0.950` where there are ranks.
     let width = if linears(model).any(|(_, _, _, linear)| linear.rank > 0) { 20 } else { 8 };
-    for (rung, sparsity) in recipe.sparsity.iter().enumerate() {
+    for (level, sparsity) in recipe.sparsity.iter().enumerate() {
         text += &format!("\nsparsity {sparsity}");
-        if let Some(loss) = recipe.loss.get(rung) {
+        if let Some(loss) = recipe.loss.get(level) {
             text += &format!(", perplexity {:+.1}% on held-back text", loss * 100.0);
         }
         text += "\nlayer";
@@ -214,7 +214,7 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
                 text += &format!("\n{layer:>5}");
             }
             let rank = if linear.rank > 0 { format!(" r{} ρ{:.3}", linear.rank, linear.rho) } else { String::new() };
-            text += &format!("{:>width$}", format!("{:.3}{rank}", linear.kept[rung]));
+            text += &format!("{:>width$}", format!("{:.3}{rank}", linear.kept[level]));
         }
         text.push('\n');
     }

@@ -33,13 +33,13 @@ pub struct Args {
     /// Tokens to calibrate on
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
     calib_tokens: u32,
-    /// The ladder of sparsities the file can be run at, ascending; "" for a dense file
-    #[arg(long, value_name = "S,…", default_value = "0.3,0.4,0.5,0.6,0.7", value_parser = parse_ladder)]
-    sparsity: Ladder,
+    /// The sparsity levels the file can be run at, ascending; "" for a dense file
+    #[arg(long, value_name = "S,…", default_value = "0.3,0.4,0.5,0.6,0.7", value_parser = parse_levels)]
+    sparsity: Levels,
     /// Share of each linear's budget that goes to input channels; the rest pays for a low rank
     #[arg(long, default_value_t = 1.0, conflicts_with = "search_rho")]
     rho: f32,
-    /// How a rung's sparsity is shared out: by one threshold for the whole model, or equally
+    /// How a level's sparsity is shared out: by one threshold for the whole model, or equally
     #[arg(long, value_name = "HOW", default_value = "global")]
     allocation: Allocation,
     /// A .rasp file of the same model to take the scores of channels from, in place of measuring and tuning them: what
@@ -67,7 +67,7 @@ pub struct Args {
     /// where sparsity is shared out equally)
     #[arg(long, value_name = "N")]
     dense_prefix: Option<u16>,
-    /// Fit the weights to what this rung drops (least squares on the calibration text): better there, worse elsewhere
+    /// Fit the weights to what this level drops (least squares on the calibration text): better there, worse elsewhere
     #[arg(long, value_name = "SPARSITY", value_parser = crate::parse_sparsity)]
     compensate: Option<f32>,
     /// How strongly fitted weights are held to the checkpoint's, relative to the mean square of a kept input
@@ -97,7 +97,7 @@ pub struct Args {
 
 /// What `--sparsity` lists.
 #[derive(Clone, Debug, PartialEq)]
-struct Ladder(Vec<f32>);
+struct Levels(Vec<f32>);
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Dtype {
@@ -159,11 +159,11 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary, &args.input)) }
 }
 
-fn parse_ladder(text: &str) -> Result<Ladder, String> {
+fn parse_levels(text: &str) -> Result<Levels, String> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let ladder: Vec<f32> = parts.map(crate::parse_sparsity).collect::<Result<_, _>>()?;
-    match ladder.first().is_none_or(|&s| s > 0.0) && ladder.is_sorted_by(|a, b| a < b) {
-        true => Ok(Ladder(ladder)),
+    let levels: Vec<f32> = parts.map(crate::parse_sparsity).collect::<Result<_, _>>()?;
+    match levels.first().is_none_or(|&s| s > 0.0) && levels.is_sorted_by(|a, b| a < b) {
+        true => Ok(Levels(levels)),
         false => Err("sparsities must ascend, all above 0 (dense is always there)".into()),
     }
 }
@@ -176,8 +176,8 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 }
 
 fn as_json(s: &Summary) -> serde_json::Value {
-    let rungs: Vec<_> = s
-        .rungs
+    let levels: Vec<_> = s
+        .levels
         .iter()
         .map(|r| {
             json!({"sparsity": number(r.sparsity), "kept": r.kept, "bytes_per_token": r.bytes_per_token, "loss": r.loss})
@@ -187,7 +187,7 @@ fn as_json(s: &Summary) -> serde_json::Value {
         "name": s.name, "architecture": s.architecture, "dtype": s.weight_type.name(), "source": s.source,
         "file_bytes": s.file_bytes, "linear_bytes": s.linear_bytes,
         "head_bytes": s.head_bytes, "calibration_tokens": s.calibration_tokens,
-        "default_sparsity": number(s.default_sparsity), "rungs": rungs,
+        "default_sparsity": number(s.default_sparsity), "levels": levels,
     })
 }
 
@@ -209,13 +209,13 @@ fn as_text(s: &Summary, input: &Path) -> String {
     text += &format!("calibrated on {} tokens\n\n", s.calibration_tokens);
     text += "sparsity   linears read   MB a token   of dense   perplexity\n";
     text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%\n", "dense", 100.0, mb(dense), 100.0);
-    for r in &s.rungs {
+    for r in &s.levels {
         let share = r.bytes_per_token as f64 / dense as f64;
         let row = (r.sparsity, r.kept * 100.0, mb(r.bytes_per_token), share * 100.0);
         let loss = r.loss.map_or(String::new(), |loss| format!("   {:>+9.1}%", loss * 100.0));
         text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%{loss}\n", row.0, row.1, row.2, row.3);
     }
-    if s.rungs.iter().any(|r| r.loss.is_some()) {
+    if s.levels.iter().any(|r| r.loss.is_some()) {
         text += "\nperplexity on held-back calibration text, every token sparse\n";
     }
     if s.default_sparsity > 0.0 {
@@ -229,11 +229,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ladder_ascends_from_above_zero() {
-        assert_eq!(parse_ladder("0.3, 0.5,0.7"), Ok(Ladder(vec![0.3, 0.5, 0.7])));
-        assert_eq!(parse_ladder(""), Ok(Ladder(vec![])));
+    fn levels_ascend_from_above_zero() {
+        assert_eq!(parse_levels("0.3, 0.5,0.7"), Ok(Levels(vec![0.3, 0.5, 0.7])));
+        assert_eq!(parse_levels(""), Ok(Levels(vec![])));
         for wrong in ["0,0.5", "0.5,0.3", "0.5,0.5", "1", "half", "0.3;0.5", "-0.1", "NaN"] {
-            assert!(parse_ladder(wrong).is_err(), "{wrong}");
+            assert!(parse_levels(wrong).is_err(), "{wrong}");
         }
     }
 }

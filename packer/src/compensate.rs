@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// What to make up for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Compensation {
-    /// The rung of the ladder whose masks the weights are fitted to.
+    /// The sparsity level whose masks the weights are fitted to.
     pub sparsity: f32,
     /// λ, relative to the mean square of a kept input: above 0. The larger, the nearer the weights stay.
     pub ridge: f32,
@@ -36,15 +36,15 @@ impl Compensation {
     /// The ridge that loses least on text that it was not fitted to (`docs/quality.md`).
     pub const RIDGE: f32 = 0.3;
 
-    /// The place of its sparsity in the ladder.
-    pub(crate) fn rung(&self, ladder: &[f32]) -> Result<usize> {
+    /// The place of its sparsity among the levels.
+    pub(crate) fn level(&self, levels: &[f32]) -> Result<usize> {
         let wrong = |message| Err(Error::new(Status::InvalidArgument, message));
         if !(self.ridge > 0.0 && self.ridge.is_finite()) {
             return wrong(format!("ridge {}: it must be above 0", self.ridge));
         }
-        match ladder.iter().position(|&rung| rung == self.sparsity) {
-            Some(rung) => Ok(rung),
-            None => wrong(format!("weights fitted to {}: it is none of the sparsities {ladder:?}", self.sparsity)),
+        match levels.iter().position(|&level| level == self.sparsity) {
+            Some(level) => Ok(level),
+            None => wrong(format!("weights fitted to {}: it is none of the sparsities {levels:?}", self.sparsity)),
         }
     }
 }
@@ -192,13 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rung_and_a_ridge_are_checked() {
-        let rung = |sparsity, ridge| Compensation { sparsity, ridge }.rung(&[0.3, 0.5]);
-        assert_eq!(rung(0.5, 0.3).unwrap(), 1);
+    fn a_level_and_a_ridge_are_checked() {
+        let level = |sparsity, ridge| Compensation { sparsity, ridge }.level(&[0.3, 0.5]);
+        assert_eq!(level(0.5, 0.3).unwrap(), 1);
         for (sparsity, ridge, words) in
             [(0.4, 0.3, "none of the sparsities"), (0.5, 0.0, "ridge"), (0.5, f32::NAN, "ridge")]
         {
-            let error = rung(sparsity, ridge).unwrap_err();
+            let error = level(sparsity, ridge).unwrap_err();
             assert!(error.status() == Status::InvalidArgument && error.message().contains(words), "{error}");
         }
     }

@@ -33,6 +33,6 @@ pub use grid::Grid;
 pub use litter::remove_temporary_files;
 pub use nearest::nearest_weight_type;
 pub use options::PackOptions;
-pub use pack::{Rung, Summary, pack};
+pub use pack::{Level, Summary, pack};
 pub use plan::{RecipeRequest, Rule};
 pub use progress::{Progress, Silent};

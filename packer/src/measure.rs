@@ -1,4 +1,4 @@
-//! What calibration tells: scores, thresholds, weights that make up for what is dropped, and what each rung costs.
+//! What calibration tells: scores, thresholds, weights that make up for what is dropped, and what each level costs.
 
 use crate::allocate::{self, Calibration};
 use crate::calibrate::{self, HELD_BACK, Windows};
@@ -19,25 +19,25 @@ use std::sync::Arc;
 /// What calibration tells.
 pub(crate) struct Measured {
     pub(crate) tokens: usize,
-    /// One a linear, each one a rung
+    /// One a linear, each one a level
     pub(crate) thresholds: Vec<Vec<f32>>,
-    /// One a rung, or none
+    /// One a level, or none
     pub(crate) losses: Vec<f64>,
     pub(crate) default_sparsity: f32,
-    /// The rung that the weights were fitted to
+    /// The level that the weights were fitted to
     pub(crate) compensated: Option<f32>,
 }
 
 impl Measured {
     /// Nothing yet.
     pub(crate) fn undecided(plan: &Plan) -> Measured {
-        let thresholds = vec![vec![0.0; plan.ladder.len()]; plan.linears.len()];
+        let thresholds = vec![vec![0.0; plan.levels.len()]; plan.linears.len()];
         Measured { tokens: 0, thresholds, losses: Vec::new(), default_sparsity: 0.0, compensated: None }
     }
 }
 
 /// Calibrates the staged model: its scores where they take a model to know, its thresholds, weights that make up for
-/// what is dropped if they are asked for, and what each rung costs. Scores and weights go into the staging file, the
+/// what is dropped if they are asked for, and what each level costs. Scores and weights go into the staging file, the
 /// shares kept into the plan. `taken` are scores to begin with.
 pub(crate) fn measure(
     options: &PackOptions,
@@ -64,7 +64,7 @@ pub(crate) fn measure(
     let source = source(options, &model, windows, taken)?;
     let asked = format!(
         "{source}, sparsity {:?}, {:?}, {:?}, tune {} on {}",
-        plan.ladder,
+        plan.levels,
         plan.allocation,
         options.search,
         options.tune,
@@ -86,21 +86,21 @@ pub(crate) fn measure(
         }
     }
 
-    let rungs = |model: &Arc<Model>, work: &Work, name: &str, progress: &mut dyn Progress| {
+    let levels = |model: &Arc<Model>, work: &Work, name: &str, progress: &mut dyn Progress| {
         let calibration = Calibration { model, windows, threads };
         let known = work.load(name)?.unwrap_or_default();
-        allocate::rungs(&calibration, plan, known, |rungs| work.save(name, &rungs), progress)
+        allocate::levels(&calibration, plan, known, |levels| work.save(name, &levels), progress)
     };
-    let mut found = rungs(&model, &work, "rungs", progress)?;
+    let mut found = levels(&model, &work, "levels", progress)?;
     let dense = quality::dense(&model, held_back, threads)?;
     if let Some(compensation) = options.compensation {
-        let rung = compensation.rung(&plan.ladder)?;
+        let level = compensation.level(&plan.levels)?;
         let ridge = compensation.ridge;
-        let setting = Setting { windows, thresholds: &found[rung].thresholds, ridge };
+        let setting = Setting { windows, thresholds: &found[level].thresholds, ridge };
         let work = Work::open(options.work.as_deref(), format!("{asked}, {compensation:?}"))?;
         model = compensate(staging, model, &setting, &work, progress)?;
-        // Other weights leave other inputs to those behind them: what a rung keeps is found anew.
-        found = rungs(&model, &work, "rungs-compensated", progress)?;
+        // Other weights leave other inputs to those behind them: what a level keeps is found anew.
+        found = levels(&model, &work, "levels-compensated", progress)?;
     }
 
     let (mut losses, mut default_sparsity) = (Vec::new(), 0.0);
@@ -108,12 +108,12 @@ pub(crate) fn measure(
         let mut quality = Quality::new(&model, held_back, dense, threads)?;
         losses = quality::losses(&mut quality, &found, progress)?;
         if let Some(most) = options.quality {
-            default_sparsity = quality::sparsest(&mut quality, &plan.ladder, &found, &losses, most, progress)?;
+            default_sparsity = quality::sparsest(&mut quality, &plan.levels, &found, &losses, most, progress)?;
         }
     }
     let mut thresholds = vec![Vec::new(); plan.linears.len()];
-    for (n, rung) in found.into_iter().enumerate() {
-        for (linear, (threshold, share)) in rung.thresholds.into_iter().zip(rung.channels).enumerate() {
+    for (n, level) in found.into_iter().enumerate() {
+        for (linear, (threshold, share)) in level.thresholds.into_iter().zip(level.channels).enumerate() {
             thresholds[linear].push(threshold);
             plan.linears[linear].channels[n] = share;
         }
@@ -141,7 +141,7 @@ pub(crate) fn search_rho(
     // What is found on the way belongs to a model without low ranks.
     let folder = options.work.as_ref().map(|work| work.join("rho"));
     let source =
-        format!("{}, sparsity {:?}, {:?}", source(options, &model, windows, taken)?, plan.ladder, options.search_rho);
+        format!("{}, sparsity {:?}, {:?}", source(options, &model, windows, taken)?, plan.levels, options.search_rho);
     let work = Work::open(folder.as_deref(), source)?;
     if plan.score == ScoreKind::Fisher {
         (model, _) = Scoring { options, plan, staging, text: &text, taken }.score(model, &work, progress)?;
@@ -154,7 +154,7 @@ pub(crate) fn search_rho(
     };
     let calibration = Calibration { model: &model, windows, threads };
     let planned = |rho: &[f32]| planned(1.0, &recipe(rho));
-    let rho = allocate::search_rho(&calibration, &planned, plan.rank_rung, options.search_rho, &work, progress)?;
+    let rho = allocate::search_rho(&calibration, &planned, plan.rank_level, options.search_rho, &work, progress)?;
     Ok(recipe(&rho))
 }
 

@@ -27,11 +27,11 @@ pub struct PackOptions {
     pub calibration: Option<PathBuf>,
     /// Tokens to calibrate on.
     pub calibration_tokens: usize,
-    /// The ladder of sparsities, ascending. Empty: a dense file, which needs no calibration.
+    /// The sparsity levels, ascending. Empty: a dense file, which needs no calibration.
     pub sparsity: Vec<f32>,
     /// Share of every linear's budget that goes to input channels; the rest pays for a low rank.
     pub rho: f32,
-    /// How a rung's sparsity is shared out among the linears.
+    /// How a level's sparsity is shared out among the linears.
     pub allocation: Allocation,
     /// A packed file of the same model whose scores are taken over, in place of measuring them: scores that took long
     /// to tune serve every element type.
@@ -47,7 +47,7 @@ pub struct PackOptions {
     /// Positions at the beginning of a context whose tokens always pass densely. `None`: 1 with
     /// [`Allocation::Global`], which prices no attention sink, else 0.
     pub dense_prefix: Option<usize>,
-    /// Weights that make up for what one rung drops.
+    /// Weights that make up for what one level drops.
     pub compensation: Option<Compensation>,
     /// Exceptions from that, linear by linear.
     pub recipe: RecipeRequest,

@@ -42,13 +42,13 @@ pub struct Summary {
     pub calibration_tokens: usize,
     /// The sparsity that a session starts with.
     pub default_sparsity: f32,
-    /// The ladder, and the share of linear traffic each rung is expected to keep.
-    pub rungs: Vec<Rung>,
+    /// The sparsity levels, and the share of linear traffic each level is expected to keep.
+    pub levels: Vec<Level>,
 }
 
-/// One rung of the ladder.
+/// One sparsity level.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rung {
+pub struct Level {
     /// The model-level sparsity asked for.
     pub sparsity: f32,
     /// Share of the linear weight bytes that the calibration text would have read: the channels kept, all scales and
@@ -109,11 +109,11 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let planned =
         |rho: f32, recipe: &RecipeRequest| Plan::new(&config, &options.sparsity, rho, options.allocation, recipe);
     let mut plan = planned(options.rho, &options.recipe)?;
-    if options.quality.is_some() && plan.ladder.is_empty() {
-        return Err(Error::new(Status::InvalidArgument, "a quality to be met needs a ladder of sparsities"));
+    if options.quality.is_some() && plan.levels.is_empty() {
+        return Err(Error::new(Status::InvalidArgument, "a quality to be met needs sparsity levels"));
     }
     if let Some(compensation) = &options.compensation {
-        compensation.rung(&plan.ladder)?;
+        compensation.level(&plan.levels)?;
     }
     let taken = options.scores.as_ref().map(|path| scoring::taken_over(path, &config, &plan)).transpose()?;
     let compiled = tokenizer::compile(&checkpoint.tokenizer, config.vocab_size)?;
@@ -151,7 +151,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         plan = planned(1.0, &found.recipe)?;
     }
     let tensors = write(&plan, progress)?;
-    let measured = match plan.ladder.is_empty() {
+    let measured = match plan.levels.is_empty() {
         true => Measured::undecided(&plan),
         false => measure(&found, &mut plan, &staging.0, taken.as_ref(), progress)?,
     };
@@ -179,13 +179,13 @@ fn recipe(options: &PackOptions, plan: &Plan, weight_type: WeightType, measured:
             rho: linear.rho,
             rank: linear.rank,
             thresholds: measured.thresholds.get(i).cloned().unwrap_or_default(),
-            kept: (0..plan.ladder.len()).map(|rung| linear.kept(rung, weight_type) as f32).collect(),
+            kept: (0..plan.levels.len()).map(|level| linear.kept(level, weight_type) as f32).collect(),
         };
         (linear.name(), recipe)
     });
     Recipe {
         score: plan.score,
-        sparsity: plan.ladder.clone(),
+        sparsity: plan.levels.clone(),
         allocation: plan.allocation,
         default_sparsity: measured.default_sparsity,
         loss: measured.losses.iter().map(|&loss| loss as f32).collect(),
@@ -245,12 +245,13 @@ fn summary(
         .len();
     let weights = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>();
     let linear_bytes = (weights as f64 * choice.weight_type.bits_per_weight() / 8.0) as u64;
-    let rungs = plan.ladder.iter().zip(plan.kept(choice.weight_type)).enumerate().map(|(n, (&sparsity, kept))| Rung {
-        sparsity,
-        kept,
-        bytes_per_token: (kept * linear_bytes as f64) as u64 + head_bytes,
-        loss: measured.losses.get(n).copied(),
-    });
+    let levels =
+        plan.levels.iter().zip(plan.kept(choice.weight_type)).enumerate().map(|(n, (&sparsity, kept))| Level {
+            sparsity,
+            kept,
+            bytes_per_token: (kept * linear_bytes as f64) as u64 + head_bytes,
+            loss: measured.losses.get(n).copied(),
+        });
     Ok(Summary {
         name: model.config().name.clone(),
         architecture: model.config().architecture.clone(),
@@ -261,6 +262,6 @@ fn summary(
         head_bytes,
         calibration_tokens: measured.tokens,
         default_sparsity: measured.default_sparsity,
-        rungs: rungs.collect(),
+        levels: levels.collect(),
     })
 }

@@ -5,7 +5,7 @@ use rasp::model::{LinearKind, WeightType};
 use rasp::{Error, Result, Status};
 use serde::Deserialize;
 
-/// The sparsity whose budget fixes the ranks of a file with several rungs, unless the recipe says otherwise.
+/// The sparsity whose budget fixes the ranks of a file with several levels, unless the recipe says otherwise.
 const DEFAULT_RANK_SPARSITY: f32 = 0.5;
 
 /// Bits of a weight, and of a number of a low rank, in floating point.
@@ -24,7 +24,7 @@ pub struct RecipeRequest {
     /// How channels are scored; if absent `fisher`, or `weight_norm` where the sparsity is shared out uniformly.
     #[serde(default)]
     pub score: Option<ScoreKind>,
-    /// The rung whose budget fixes the ranks; the one nearest to 0.5 if absent.
+    /// The level whose budget fixes the ranks; the one nearest to 0.5 if absent.
     #[serde(default)]
     pub rank_sparsity: Option<f32>,
     /// Exceptions from the uniform setting.
@@ -41,7 +41,7 @@ pub struct Rule {
     /// Their ρ, in 0 to 1.
     #[serde(default)]
     pub rho: Option<f32>,
-    /// Their own sparsity at each rung of the ladder, in 0 to 1.
+    /// Their own sparsity at each sparsity level, in 0 to 1.
     #[serde(default)]
     pub sparsity: Option<Vec<f32>>,
 }
@@ -53,14 +53,14 @@ impl RecipeRequest {
     }
 }
 
-/// The ladder and, for each linear, what it may keep at each rung.
+/// The sparsity levels and, for each linear, what it may keep at each level.
 pub(crate) struct Plan {
     pub(crate) score: ScoreKind,
     pub(crate) allocation: Allocation,
     /// Strictly ascending, in (0, 1).
-    pub(crate) ladder: Vec<f32>,
-    /// The rung whose budget fixes the ranks.
-    pub(crate) rank_rung: usize,
+    pub(crate) levels: Vec<f32>,
+    /// The level whose budget fixes the ranks.
+    pub(crate) rank_level: usize,
     /// In the order of [`rasp::model::Linear::index`].
     pub(crate) linears: Vec<LinearPlan>,
 }
@@ -74,7 +74,7 @@ pub(crate) struct LinearPlan {
     pub(crate) outputs: usize,
     pub(crate) rho: f32,
     pub(crate) rank: usize,
-    /// The share of input channels kept, a rung: what was asked for, later what was found.
+    /// The share of input channels kept, a level: what was asked for, later what was found.
     pub(crate) channels: Vec<f64>,
     /// True if a rule says how much is kept, whatever the allocation.
     pub(crate) fixed: bool,
@@ -95,12 +95,12 @@ impl LinearPlan {
         (self.rank * (self.inputs + self.outputs)) as f64 / self.weights() as f64
     }
 
-    /// The share of the dense linear's bytes that is read at a rung: the channels kept, all scales and minima (few
+    /// The share of the dense linear's bytes that is read at a level: the channels kept, all scales and minima (few
     /// groups of channels have none that is kept), and the low rank.
-    pub(crate) fn kept(&self, rung: usize, weight_type: WeightType) -> f64 {
+    pub(crate) fn kept(&self, level: usize, weight_type: WeightType) -> f64 {
         let dense = weight_type.bits_per_weight();
         let bits = weight_type.quant().map_or(FLOAT_BITS, |quant| quant.bits() as f64);
-        (self.channels[rung] * bits + (dense - bits) + self.rank_bits(weight_type) / self.weights() as f64) / dense
+        (self.channels[level] * bits + (dense - bits) + self.rank_bits(weight_type) / self.weights() as f64) / dense
     }
 
     /// Bits of the low-rank factors as they are stored.
@@ -119,10 +119,10 @@ fn rank(sparsity: f64, rho: f64, inputs: usize, outputs: usize) -> usize {
 }
 
 impl Plan {
-    /// The budget of every linear for this ladder, ρ and recipe.
+    /// The budget of every linear for these levels, ρ and recipe.
     pub(crate) fn new(
         config: &Config,
-        ladder: &[f32],
+        levels: &[f32],
         rho: f32,
         allocation: Allocation,
         request: &RecipeRequest,
@@ -137,24 +137,24 @@ impl Plan {
                 return wrong(message.into());
             }
         };
-        if !ladder.iter().all(|s| *s > 0.0 && *s < 1.0) || !ladder.windows(2).all(|w| w[0] < w[1]) {
-            return wrong(format!("sparsities {ladder:?}: they must ascend and lie between 0 and 1"));
+        if !levels.iter().all(|s| *s > 0.0 && *s < 1.0) || !levels.windows(2).all(|w| w[0] < w[1]) {
+            return wrong(format!("sparsities {levels:?}: they must ascend and lie between 0 and 1"));
         }
         if !(0.0..=1.0).contains(&rho) {
             return wrong(format!("rho {rho} lies outside 0 to 1"));
         }
         for rule in &request.rules {
-            check_rule(rule, ladder, config).map_err(|e| e.context(format!("rule {:?}", rule.linears)))?;
+            check_rule(rule, levels, config).map_err(|e| e.context(format!("rule {:?}", rule.linears)))?;
         }
-        let rank_rung = match (request.rank_sparsity, ladder) {
+        let rank_level = match (request.rank_sparsity, levels) {
             (_, []) => 0,
-            (Some(s), _) => match ladder.iter().position(|&rung| rung == s) {
-                Some(rung) => rung,
-                None => return wrong(format!("rank_sparsity {s} is none of the sparsities {ladder:?}")),
+            (Some(s), _) => match levels.iter().position(|&level| level == s) {
+                Some(level) => level,
+                None => return wrong(format!("rank_sparsity {s} is none of the sparsities {levels:?}")),
             },
             (None, _) => {
-                let distance = |rung: &usize| (ladder[*rung] - DEFAULT_RANK_SPARSITY).abs();
-                (0..ladder.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
+                let distance = |level: &usize| (levels[*level] - DEFAULT_RANK_SPARSITY).abs();
+                (0..levels.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
             }
         };
         let mut linears = Vec::with_capacity(config.num_layers * config.linears().len());
@@ -163,55 +163,55 @@ impl Plan {
                 let LinearShape { inputs, outputs } = config.linear_shape(kind);
                 let (channels, fixed) = (Vec::new(), false);
                 let mut linear = LinearPlan { layer, kind, inputs, outputs, rho, rank: 0, channels, fixed };
-                let mut sparsity = ladder.to_vec();
+                let mut sparsity = levels.to_vec();
                 for rule in request.rules.iter().filter(|r| matches(&r.linears, layer, kind)) {
                     linear.rho = rule.rho.unwrap_or(linear.rho);
                     if let Some(own) = &rule.sparsity {
                         (sparsity, linear.fixed) = (own.clone(), true);
                     }
                 }
-                linear.spend(&sparsity, rank_rung)?;
+                linear.spend(&sparsity, rank_level)?;
                 linears.push(linear);
             }
         }
-        Ok(Plan { score, allocation, ladder: ladder.to_vec(), rank_rung, linears })
+        Ok(Plan { score, allocation, levels: levels.to_vec(), rank_level, linears })
     }
 
-    /// The rung in the middle, nearest to 0.5, which stands for all where only one can be searched for; `None` without
-    /// a ladder.
+    /// The level in the middle, nearest to 0.5, which stands for all where only one can be searched for; `None` without
+    /// sparsity levels.
     pub(crate) fn middle(&self) -> Option<usize> {
-        let distance = |rung: &usize| (self.ladder[*rung] - 0.5).abs();
-        (0..self.ladder.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        let distance = |level: &usize| (self.levels[*level] - 0.5).abs();
+        (0..self.levels.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)))
     }
 
-    /// The share of linear traffic kept at each rung, weighted by size: what the calibration text would have read.
+    /// The share of linear traffic kept at each level, weighted by size: what the calibration text would have read.
     pub(crate) fn kept(&self, weight_type: WeightType) -> Vec<f64> {
         let total: usize = self.linears.iter().map(LinearPlan::weights).sum();
-        let rung = |r: usize| {
+        let level = |r: usize| {
             let kept = |l: &LinearPlan| l.kept(r, weight_type) * l.weights() as f64;
             self.linears.iter().map(kept).sum::<f64>() / total as f64
         };
-        (0..self.ladder.len()).map(rung).collect()
+        (0..self.levels.len()).map(level).collect()
     }
 }
 
 impl LinearPlan {
-    /// Splits the budget of each rung between the low rank, fixed by one rung, and input channels.
-    fn spend(&mut self, sparsity: &[f32], rank_rung: usize) -> Result<()> {
-        let Some(&fixing) = sparsity.get(rank_rung) else { return Ok(()) };
+    /// Splits the budget of each level between the low rank, fixed by one level, and input channels.
+    fn spend(&mut self, sparsity: &[f32], rank_level: usize) -> Result<()> {
+        let Some(&fixing) = sparsity.get(rank_level) else { return Ok(()) };
         let rho = f64::from(self.rho);
         self.rank = rank(f64::from(fixing), rho, self.inputs, self.outputs);
-        for (rung, &s) in sparsity.iter().enumerate() {
+        for (level, &s) in sparsity.iter().enumerate() {
             let budget = 1.0 - f64::from(s);
             // Where the rank was fixed the share is METHOD's, to the letter; elsewhere the channels get what the
             // rank leaves.
-            let share = if rung == rank_rung { budget * rho } else { budget - self.rank_share() };
+            let share = if level == rank_level { budget * rho } else { budget - self.rank_share() };
             if share < 0.0 {
                 return Err(Error::new(
                     Status::InvalidArgument,
                     format!(
                         "{}: at sparsity {s} the low rank alone ({:.3} of the traffic, rank {}) exceeds the budget; \
-                         raise rho, or leave that rung to a file of its own",
+                         raise rho, or leave that level to a file of its own",
                         self.name(),
                         self.rank_share(),
                         self.rank
@@ -224,7 +224,7 @@ impl LinearPlan {
     }
 }
 
-fn check_rule(rule: &Rule, ladder: &[f32], config: &Config) -> Result<()> {
+fn check_rule(rule: &Rule, levels: &[f32], config: &Config) -> Result<()> {
     let wrong = |message: String| Err(Error::new(Status::InvalidArgument, message));
     let layers = config.num_layers;
     let matched = (0..layers).any(|layer| config.linears().iter().any(|&kind| matches(&rule.linears, layer, kind)));
@@ -235,8 +235,8 @@ fn check_rule(rule: &Rule, ladder: &[f32], config: &Config) -> Result<()> {
         return wrong("its rho lies outside 0 to 1".into());
     }
     match &rule.sparsity {
-        Some(own) if own.len() != ladder.len() => {
-            wrong(format!("it has {} sparsities for a ladder of {}", own.len(), ladder.len()))
+        Some(own) if own.len() != levels.len() => {
+            wrong(format!("it has {} sparsities for {} levels", own.len(), levels.len()))
         }
         Some(own) if !own.iter().all(|s| (0.0..=1.0).contains(s)) => wrong("its sparsities must lie in 0 to 1".into()),
         _ => Ok(()),
@@ -265,8 +265,8 @@ mod tests {
         }
     }
 
-    fn plan(ladder: &[f32], rho: f32, json: &str) -> Result<Plan> {
-        Plan::new(&config(), ladder, rho, Allocation::Uniform, &RecipeRequest::parse(json).unwrap())
+    fn plan(levels: &[f32], rho: f32, json: &str) -> Result<Plan> {
+        Plan::new(&config(), levels, rho, Allocation::Uniform, &RecipeRequest::parse(json).unwrap())
     }
 
     #[test]
@@ -289,9 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn rungs_beside_the_fixing_one_keep_what_the_rank_leaves() {
+    fn levels_beside_the_fixing_one_keep_what_the_rank_leaves() {
         let plan = plan(&[0.3, 0.5, 0.7], 0.9, "{}").unwrap();
-        for (kept, s) in plan.kept(WeightType::Bf16).iter().zip(&plan.ladder) {
+        for (kept, s) in plan.kept(WeightType::Bf16).iter().zip(&plan.levels) {
             assert!((kept - (1.0 - f64::from(*s))).abs() < 2e-3, "{kept} at {s}");
         }
         let error = self::plan(&[0.5, 0.9], 0.5, "{}").err().unwrap();
@@ -337,17 +337,17 @@ mod tests {
 
     #[test]
     fn wrong_requests_are_named() {
-        for (ladder, rho, json, word) in [
+        for (levels, rho, json, word) in [
             (&[0.5, 0.3][..], 1.0, "{}", "ascend"),
             (&[0.0], 1.0, "{}", "between 0 and 1"),
             (&[f32::NAN], 1.0, "{}", "ascend"),
             (&[0.5], 1.5, "{}", "rho"),
             (&[0.5], 1.0, r#"{"rank_sparsity": 0.4}"#, "rank_sparsity"),
             (&[0.5], 1.0, r#"{"rules": [{"linears": "layers.7.q"}]}"#, "matches no linear"),
-            (&[0.5], 1.0, r#"{"rules": [{"linears": "layers.*.q", "sparsity": [0.1, 0.2]}]}"#, "ladder of 1"),
+            (&[0.5], 1.0, r#"{"rules": [{"linears": "layers.*.q", "sparsity": [0.1, 0.2]}]}"#, "for 1 levels"),
             (&[0.5], 1.0, r#"{"rules": [{"linears": "layers.*.q", "rho": -1}]}"#, "rho"),
         ] {
-            let error = plan(ladder, rho, json).err().unwrap();
+            let error = plan(levels, rho, json).err().unwrap();
             assert!(error.message().contains(word), "{error} lacks {word}");
         }
         assert!(RecipeRequest::parse(r#"{"rule": []}"#).is_err());

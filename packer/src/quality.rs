@@ -1,4 +1,4 @@
-//! What a rung costs: perplexity on calibration text that nothing was made from.
+//! What a level costs: perplexity on calibration text that nothing was made from.
 
 use crate::calibrate;
 use crate::progress::Progress;
@@ -44,16 +44,16 @@ impl<'a> Quality<'a> {
     }
 }
 
-/// The loss of every rung.
+/// The loss of every level.
 pub(crate) fn losses(
     quality: &mut Quality<'_>,
-    rungs: &[crate::allocate::Rung],
+    allocated: &[crate::allocate::Allocated],
     progress: &mut dyn Progress,
 ) -> Result<Vec<f64>> {
-    progress.begin("measuring quality", rungs.len() as u64);
+    progress.begin("measuring quality", allocated.len() as u64);
     let mut losses = Vec::new();
-    for rung in rungs {
-        losses.push(quality.loss(&rung.thresholds)?);
+    for level in allocated {
+        losses.push(quality.loss(&level.thresholds)?);
         progress.advance(1);
     }
     progress.end();
@@ -63,26 +63,26 @@ pub(crate) fn losses(
 /// How finely a sparsity is looked for.
 const STEP: f32 = 0.01;
 
-/// The sparsest setting, by hundredths, whose loss is at most `most`, thresholds between rungs being interpolated as
-/// the engine does; 0, dense, where even the first hundredth costs more. `ladder` has at least one rung.
+/// The sparsest setting, by hundredths, whose loss is at most `most`, thresholds between levels being interpolated as
+/// the engine does; 0, dense, where even the first hundredth costs more. `levels` has at least one.
 pub(crate) fn sparsest(
     quality: &mut Quality<'_>,
-    ladder: &[f32],
-    rungs: &[crate::allocate::Rung],
+    levels: &[f32],
+    allocated: &[crate::allocate::Allocated],
     losses: &[f64],
     most: f64,
     progress: &mut dyn Progress,
 ) -> Result<f32> {
-    // The last rung that is good enough bounds the search from below.
+    // The last level that is good enough bounds the search from below.
     let good = losses.iter().rposition(|&loss| loss <= most);
     let above = good.map_or(0, |g| g + 1);
-    let Some(rung) = rungs.get(above) else { return Ok(ladder[above - 1]) };
-    let low = good.map_or((0.0, vec![0.0; rung.thresholds.len()]), |g| (ladder[g], rungs[g].thresholds.clone()));
+    let Some(level) = allocated.get(above) else { return Ok(levels[above - 1]) };
+    let low = good.map_or((0.0, vec![0.0; level.thresholds.len()]), |g| (levels[g], allocated[g].thresholds.clone()));
     let at = |sparsity: f32| -> Vec<f32> {
-        let t = (sparsity - low.0) / (ladder[above] - low.0);
-        low.1.iter().zip(&rung.thresholds).map(|(a, b)| a + t * (b - a)).collect()
+        let t = (sparsity - low.0) / (levels[above] - low.0);
+        low.1.iter().zip(&level.thresholds).map(|(a, b)| a + t * (b - a)).collect()
     };
-    let steps = ((ladder[above] - low.0) / STEP).round() as usize;
+    let steps = ((levels[above] - low.0) / STEP).round() as usize;
     let (mut first, mut end) = (0, steps);
     progress.begin("finding the sparsest setting", (usize::BITS - steps.leading_zeros()).into());
     while end - first > 1 {

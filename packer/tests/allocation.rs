@@ -45,10 +45,10 @@ fn one_threshold_keeps_the_share_asked_for_where_it_matters() {
     let recipe = model.recipe();
     assert_eq!((recipe.score, recipe.allocation), (ScoreKind::Fisher, Allocation::Global));
     let text = fs::read_to_string(hf.path().join("calibration.txt")).unwrap();
-    for (rung, &sparsity) in summary.rungs.iter().zip(&recipe.sparsity) {
+    for (level, &sparsity) in summary.levels.iter().zip(&recipe.sparsity) {
         let found = kept(&model, &text, sparsity);
         assert!((found - f64::from(1.0 - sparsity)).abs() < 0.03, "{found} kept at {sparsity}");
-        assert!((rung.kept - found).abs() < 0.03, "{} promised, {found} found", rung.kept);
+        assert!((level.kept - found).abs() < 0.03, "{} promised, {found} found", level.kept);
     }
     // One threshold, many shares.
     let shares: Vec<f32> = recipe.linears.values().map(|l| l.kept[1]).collect();
@@ -73,7 +73,7 @@ fn a_rule_holds_beside_the_one_threshold() {
 fn low_ranks_go_with_one_threshold() {
     let hf = checkpoint("Qwen2ForCausalLM", true);
     let summary = packed(&hf, |o| (o.allocation, o.rho) = (Allocation::Global, 0.6)).unwrap();
-    assert!((summary.rungs[1].kept - 0.5).abs() < 0.02, "{summary:?}");
+    assert!((summary.levels[1].kept - 0.5).abs() < 0.02, "{summary:?}");
     assert!(load(&output(&hf)).layers()[0].group(GroupKind::GateUp).linears()[0].rank() > 0);
 }
 
@@ -85,12 +85,12 @@ fn a_quality_becomes_the_files_default() {
             (o.allocation, o.quality, o.calibration_tokens) = (Allocation::Global, Some(most), 128);
         });
         let summary = summary.unwrap();
-        assert!(summary.rungs.iter().all(|rung| rung.loss.is_some_and(f64::is_finite)), "{summary:?}");
+        assert!(summary.levels.iter().all(|level| level.loss.is_some_and(f64::is_finite)), "{summary:?}");
         let session = Session::open(load(&output(&hf)), &SessionOptions::default()).unwrap();
         assert_eq!(session.sparsity(), summary.default_sparsity);
         summary.default_sparsity
     };
-    // Any loss is allowed: the sparsest rung. None is: something between dense and it.
+    // Any loss is allowed: the sparsest level. None is: something between dense and it.
     assert_eq!(make(1e6), 0.5);
     assert!(make(-1.0) < 0.02);
 }
@@ -102,7 +102,7 @@ fn a_text_too_short_to_measure_on_is_named() {
     let error = packed(&hf, |o| (o.allocation, o.quality) = (Allocation::Global, Some(0.02))).unwrap_err();
     assert!(error.status() == Status::InvalidArgument && error.message().contains("hold some of it back"), "{error}");
     let error = packed(&hf, |o| (o.sparsity, o.quality) = (vec![], Some(0.02))).unwrap_err();
-    assert!(error.message().contains("ladder"), "{error}");
+    assert!(error.message().contains("levels"), "{error}");
 }
 
 /// How far sparse predictions are from the dense ones of another file: the mean of `|log p - log q|` over what `from`
@@ -124,7 +124,7 @@ fn distance(sparse: &Arc<Model>, dense: &Arc<Model>, text: &str, sparsity: f32) 
 }
 
 #[test]
-fn fitted_weights_are_nearer_to_the_dense_model_at_their_rung() {
+fn fitted_weights_are_nearer_to_the_dense_model_at_their_level() {
     let hf = checkpoint("Qwen2ForCausalLM", true);
     let text = fs::read_to_string(hf.path().join("calibration.txt")).unwrap();
     packed(&hf, |o| o.allocation = Allocation::Global).unwrap();
@@ -216,9 +216,9 @@ fn scores_found_once_serve_every_element_type() {
     let model = load(&output(&hf));
     assert!(model.weight_type() == WeightType::F16 && scores_of(&model) == found);
     // Thresholds are found anew, and not by the scores of others: those say so in the work folder.
-    assert!(work.join("rungs.json").exists() && !work.join("fisher.json").exists());
+    assert!(work.join("levels.json").exists() && !work.join("fisher.json").exists());
     let error = packed(&hf, other).unwrap_err();
-    assert!(error.message().contains("rungs.json was made from"), "{error}");
+    assert!(error.message().contains("levels.json was made from"), "{error}");
     fs::remove_dir_all(&work).unwrap();
     // They can be tuned further.
     packed(&hf, |o| {
@@ -312,7 +312,7 @@ fn rho_is_searched_within_the_budget_and_goes_on_where_it_was() {
         options.search_rho = Search { generations: 2, population: 5, seed: 1 };
         let mut stages = Stages(Vec::new());
         let summary = pack(&options, &mut stages).unwrap();
-        assert!((summary.rungs[1].kept - 0.5).abs() < 0.02, "{summary:?}");
+        assert!((summary.levels[1].kept - 0.5).abs() < 0.02, "{summary:?}");
         let whole = fs::read(output(&hf)).unwrap();
         let linears = load(&output(&hf)).recipe().linears.clone();
         assert!(linears.values().all(|l| (0.7..=1.0).contains(&l.rho) && (l.rank > 0) <= (l.rho < 1.0)));
@@ -342,10 +342,10 @@ fn an_interrupted_run_goes_on_and_ends_the_same() {
     fs::remove_file(output(&hf)).unwrap();
 
     options.work = Some(work.clone());
-    // The second rung is not reached.
+    // The second level is not reached.
     let run = std::panic::AssertUnwindSafe(|| pack(&options, &mut Interrupted::new("0.50", 0)));
     assert!(std::panic::catch_unwind(run).is_err());
-    assert!(!output(&hf).exists() && work.join("fisher.json").exists() && work.join("rungs.json").exists());
+    assert!(!output(&hf).exists() && work.join("fisher.json").exists() && work.join("levels.json").exists());
     let mut stages = Stages(Vec::new());
     pack(&options, &mut stages).unwrap();
     assert!(fs::read(output(&hf)).unwrap() == whole);

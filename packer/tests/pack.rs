@@ -122,7 +122,7 @@ fn a_low_rank_and_its_residual_are_the_whole() {
         assert_eq!(file.contains("layers.0.q.score"), score != ScoreKind::Magnitude);
         // Dense, only the rounding of A, B and R to bf16 remains.
         assert_close(&log_probs(&output(&hf)), &expected, 2e-2, "low rank");
-        assert!((summary.rungs[1].kept - 0.5).abs() < 0.04, "{summary:?}");
+        assert!((summary.levels[1].kept - 0.5).abs() < 0.04, "{summary:?}");
     }
 }
 
@@ -140,7 +140,7 @@ fn the_same_input_gives_the_same_file_also_with_the_models_own_text() {
 fn a_dense_file_needs_no_text_and_refuses_sparsity() {
     let hf = checkpoint("LlamaForCausalLM", true);
     let summary = packed(&hf, |o| (o.sparsity, o.calibration) = (vec![], None)).unwrap();
-    assert_eq!((summary.rungs.len(), summary.calibration_tokens), (0, 0));
+    assert_eq!((summary.levels.len(), summary.calibration_tokens), (0, 0));
     let model = Model::load(&output(&hf), &LoadOptions::default()).unwrap();
     assert_eq!(model.max_sparsity(), 0.0);
     let error = Scorer::exact(model, 16, 1).unwrap().set_sparsity(0.3).unwrap_err();

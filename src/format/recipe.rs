@@ -1,4 +1,4 @@
-//! Where the sparsity goes: per linear its rank and thresholds, for a ladder of sparsities.
+//! Where the sparsity goes: per linear its rank and thresholds, for each sparsity level.
 
 use crate::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,11 @@ pub enum ScoreKind {
     Fisher,
 }
 
-/// How the sparsity of a rung is shared out among the linears.
+/// How the sparsity of a level is shared out among the linears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Allocation {
-    /// Every linear has the sparsity of the rung.
+    /// Every linear has the sparsity of the level.
     #[default]
     Uniform,
     /// One threshold for the whole model decides where the sparsity goes.
@@ -36,15 +36,15 @@ pub enum Allocation {
 pub struct Recipe {
     /// How channels are scored.
     pub score: ScoreKind,
-    /// The ladder: model-level sparsities, strictly ascending, each in (0, 1). Empty for a dense file.
+    /// The sparsity levels of the whole model, strictly ascending, each in (0, 1). Empty for a dense file.
     pub sparsity: Vec<f32>,
-    /// How a rung's sparsity is shared out.
+    /// How a level's sparsity is shared out.
     #[serde(default)]
     pub allocation: Allocation,
     /// The sparsity that a session starts with; 0 is dense.
     #[serde(default)]
     pub default_sparsity: f32,
-    /// By how much each rung's perplexity was above the dense model's on held-back calibration text, every token
+    /// By how much each level's perplexity was above the dense model's on held-back calibration text, every token
     /// sparse: 0.02 is 2%. Empty if it was not measured.
     #[serde(default)]
     pub loss: Vec<f32>,
@@ -52,7 +52,7 @@ pub struct Recipe {
     /// there (arXiv:2309.17453), which every later token looks at.
     #[serde(default)]
     pub dense_prefix: usize,
-    /// The rung whose masks the weights were fitted to; they are the checkpoint's if absent.
+    /// The level whose masks the weights were fitted to; they are the checkpoint's if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensated: Option<f32>,
     /// One entry a linear, by name (`layers.0.q`).
@@ -66,20 +66,20 @@ pub struct LinearRecipe {
     pub rho: f32,
     /// Rank `r` of `A·B`; 0 for none.
     pub rank: usize,
-    /// One threshold a rung: a channel is kept if its score is greater.
+    /// One threshold a level: a channel is kept if its score is greater.
     pub thresholds: Vec<f32>,
-    /// Share of this linear's dense weight traffic that was kept on the calibration text, low rank included, a rung.
+    /// Share of this linear's dense weight traffic that was kept on the calibration text, low rank included, a level.
     pub kept: Vec<f32>,
 }
 
 impl Recipe {
-    /// Fails unless the ladder ascends and every linear has a finite threshold for each rung.
+    /// Fails unless the levels ascend and every linear has a finite threshold for each level.
     pub fn validate(&self) -> Result<()> {
         let bad = |message: String| Err(Error::new(Status::BadFile, format!("recipe: {message}")));
         let mut last = 0.0;
         for &s in &self.sparsity {
             if !(s > last && s < 1.0) {
-                return bad(format!("sparsity ladder {:?} does not ascend within 0 to 1", self.sparsity));
+                return bad(format!("sparsity levels {:?} do not ascend within 0 to 1", self.sparsity));
             }
             last = s;
         }
@@ -88,17 +88,17 @@ impl Recipe {
         }
         let measured = self.loss.is_empty() || self.loss.len() == self.sparsity.len();
         if !measured || !self.loss.iter().all(|loss| loss.is_finite()) {
-            return bad(format!("losses {:?} for {} rungs", self.loss, self.sparsity.len()));
+            return bad(format!("losses {:?} for {} levels", self.loss, self.sparsity.len()));
         }
-        if let Some(rung) = self.compensated
-            && !self.sparsity.contains(&rung)
+        if let Some(level) = self.compensated
+            && !self.sparsity.contains(&level)
         {
-            return bad(format!("compensated {rung} is none of {:?}", self.sparsity));
+            return bad(format!("compensated {level} is none of {:?}", self.sparsity));
         }
         for (name, linear) in &self.linears {
             if linear.thresholds.len() != self.sparsity.len() || linear.kept.len() != self.sparsity.len() {
                 return bad(format!(
-                    "{name} has {} thresholds and {} shares for {} rungs",
+                    "{name} has {} thresholds and {} shares for {} levels",
                     linear.thresholds.len(),
                     linear.kept.len(),
                     self.sparsity.len()
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ladder_must_ascend_and_be_complete() {
+    fn levels_must_ascend_and_be_complete() {
         assert!(recipe(&[0.3, 0.5], &[1.0, 2.0]).validate().is_ok());
         assert!(recipe(&[], &[]).validate().is_ok());
         for (s, t) in [
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_and_losses_must_belong_to_the_ladder() {
+    fn defaults_and_losses_must_belong_to_the_levels() {
         let whole = recipe(&[0.3, 0.5], &[1.0, 2.0]);
         assert!(
             Recipe { default_sparsity: 0.4, loss: Vec::new(), compensated: Some(0.3), ..whole.clone() }

@@ -250,7 +250,7 @@ pub struct Linear {
     /// True if the linear before it in the group has the same score.
     pub(super) score_of_previous: bool,
     pub(super) low_rank: Option<LowRank>,
-    /// One a rung of the recipe's ladder.
+    /// One a sparsity level of the recipe.
     pub(super) thresholds: Vec<f32>,
 }
 
@@ -275,7 +275,7 @@ impl Linear {
         self.low_rank.as_ref().map_or(0, |l| l.rank)
     }
 
-    /// One threshold a rung.
+    /// One threshold a level.
     pub fn thresholds(&self) -> &[f32] {
         &self.thresholds
     }

@@ -178,7 +178,7 @@ fn told(options: &LoadOptions, outcome: Result<Arc<Model>>) -> Result<Arc<Model>
                 );
             }
             if model.max_sparsity() == 0.0 {
-                log.tell(LogLevel::Info, format_args!("the file is dense: it has no ladder of sparsities"));
+                log.tell(LogLevel::Info, format_args!("the file is dense: it has no sparsity levels"));
             }
         }
     }

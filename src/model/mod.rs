@@ -247,12 +247,12 @@ impl Model {
 
     /// The threshold of every linear at `sparsity`, in the order of [`Linear::index`].
     ///
-    /// Between two rungs of the ladder thresholds are interpolated linearly; below the first rung, between 0 and it.
+    /// Between two sparsity levels thresholds are interpolated linearly; below the first level, between 0 and it.
     pub(crate) fn thresholds(&self, sparsity: f32, out: &mut [f32]) -> Result<()> {
-        let ladder = &self.recipe.sparsity;
+        let levels = &self.recipe.sparsity;
         // Not `>`: NaN must fail as well.
         if !(0.0..=self.max_sparsity()).contains(&sparsity) {
-            return Err(match ladder.last() {
+            return Err(match levels.last() {
                 None => {
                     let message = format_args!("sparsity {sparsity}; this file is dense: pack it with --sparsity");
                     Error::new(Status::OutOfRange, message)
@@ -265,9 +265,9 @@ impl Model {
         }
         let linears = self.linears();
         for (threshold, linear) in out.iter_mut().zip(linears) {
-            let rung = ladder.iter().position(|&s| s >= sparsity).unwrap_or(0);
-            let below = if rung == 0 { (0.0, 0.0) } else { (ladder[rung - 1], linear.thresholds()[rung - 1]) };
-            let above = (ladder[rung], linear.thresholds()[rung]);
+            let level = levels.iter().position(|&s| s >= sparsity).unwrap_or(0);
+            let below = if level == 0 { (0.0, 0.0) } else { (levels[level - 1], linear.thresholds()[level - 1]) };
+            let above = (levels[level], linear.thresholds()[level]);
             let t = (sparsity - below.0) / (above.0 - below.0);
             *threshold = if t == 1.0 { above.1 } else { below.1 + t * (above.1 - below.1) };
         }

@@ -117,7 +117,7 @@ def main():
             config = json.loads((source / "config.json").read_text())
             config |= {"bos_token_id": VOCABULARY - 2, "eos_token_id": VOCABULARY - 1}
             (source / "config.json").write_text(json.dumps(config))
-        # A ladder and a low rank are in the one, whole numbers in the other.
+        # Sparsity levels and a low rank are in the one, whole numbers in the other.
         dtype = ["--dtype", "q8"] if name == "unigram" else []
         text = source / "text.txt"
         text.write_text("A tiny model reads a tiny text, again and again. " * 40)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A tiny model, with a ladder, in whole numbers: tests/trust/tiny.sh RASP FOLDER packs FOLDER/tiny.rasp.
+# A tiny model, with sparsity levels, in whole numbers: tests/trust/tiny.sh RASP FOLDER packs FOLDER/tiny.rasp.
 set -eu
 python=${PYTHON:-python3}
 mkdir -p "$2"

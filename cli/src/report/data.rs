@@ -29,7 +29,7 @@ pub struct Report {
     pub isa: &'static str,
     pub threads: usize,
     pub version: &'static str,
-    /// How a rung's sparsity is shared out, by its name in the recipe in words.
+    /// How a level's sparsity is shared out, by its name in the recipe in words.
     pub allocation: String,
     /// The sparsity that sessions start with.
     pub default_sparsity: f64,
@@ -41,7 +41,7 @@ pub struct Report {
     pub quality: Option<QualitySource>,
     /// The prompt of the settings' texts.
     pub prompt: String,
-    /// Dense first, then the ladder.
+    /// Dense first, then the sparsity levels.
     pub settings: Vec<Setting>,
     pub linears: Vec<Linear>,
 }
@@ -54,7 +54,7 @@ pub struct QualitySource {
     pub ctx: usize,
 }
 
-/// Dense, or a rung of the ladder.
+/// Dense, or a sparsity level.
 #[derive(Default, Serialize)]
 pub struct Setting {
     pub sparsity: f64,
@@ -91,9 +91,9 @@ pub struct Linear {
     pub output: usize,
     pub rho: f64,
     pub rank: usize,
-    /// One a rung.
+    /// One a level.
     pub thresholds: Vec<f32>,
-    /// Share of its bytes read on the calibration text, a rung.
+    /// Share of its bytes read on the calibration text, a level.
     pub kept: Vec<f64>,
 }
 
@@ -128,17 +128,17 @@ impl Report {
                 kept: recipe.kept.iter().map(|&kept| number(kept)).collect(),
             })
             .collect();
-        let rungs = recipe.sparsity.iter().enumerate().map(|(rung, &sparsity)| {
+        let levels = recipe.sparsity.iter().enumerate().map(|(level, &sparsity)| {
             // All linears have the same bits a weight.
             let weights = |linear: &Linear| (linear.input * linear.output) as f64;
-            let kept: f64 = linears.iter().map(|linear| linear.kept[rung] * weights(linear)).sum();
+            let kept: f64 = linears.iter().map(|linear| linear.kept[level] * weights(linear)).sum();
             let kept_calibration = kept / linears.iter().map(weights).sum::<f64>();
-            let loss_calibration = recipe.loss.get(rung).map(|&loss| number(loss));
+            let loss_calibration = recipe.loss.get(level).map(|&loss| number(loss));
             Setting { sparsity: number(sparsity), kept_calibration, loss_calibration, ..Default::default() }
         });
         let loss_calibration = (!recipe.loss.is_empty()).then_some(0.0);
         let dense = Setting { kept_calibration: 1.0, loss_calibration, ..Default::default() };
-        let settings = std::iter::once(dense).chain(rungs).collect();
+        let settings = std::iter::once(dense).chain(levels).collect();
         let bytes = [
             ("linears", sizes.linears),
             ("low rank", sizes.low_rank),

@@ -10,12 +10,12 @@ const STYLE: &str = include_str!("style.css");
 pub fn page(report: &Report, data: &Value) -> String {
     let title = escape(&report.name);
     let mut style = STYLE.to_string();
-    // Which panel of the heat map is shown needs no script: each rung's radio button shows its own.
-    for rung in 0..report.settings.len() {
-        style += &format!("#rung-{rung}:checked~.panels .rung-{rung}{{display:block}}\n");
+    // Which panel of the heat map is shown needs no script: each level's radio button shows its own.
+    for level in 0..report.settings.len() {
+        style += &format!("#level-{level}:checked~.panels .level-{level}{{display:block}}\n");
     }
     let body: String = [
-        sections::ladder(report),
+        sections::settings(report),
         sections::charts(report),
         sections::heat_map(report),
         sections::low_rank(report),
@@ -43,11 +43,11 @@ pub fn page(report: &Report, data: &Value) -> String {
 }
 
 fn facts(report: &Report) -> String {
-    let rungs: Vec<String> = report.settings[1..].iter().map(|setting| setting.name()).collect();
+    let names: Vec<String> = report.settings[1..].iter().map(|setting| setting.name()).collect();
     let file: u64 = report.bytes.iter().map(|(_, bytes)| bytes).sum();
-    let ladder = match &rungs[..] {
+    let levels = match &names[..] {
         [] => "none: packed dense".to_string(),
-        rungs => rungs.join(", "),
+        names => names.join(", "),
     };
     let start = match report.default_sparsity {
         0.0 => "dense".to_string(),
@@ -63,12 +63,12 @@ fn facts(report: &Report) -> String {
         ("Heads, KV heads, width", format!("{}, {}, {}", report.heads, report.kv_heads, report.head_dim)),
         ("Vocabulary", format!("{} tokens", report.vocabulary)),
         ("Context", format!("{} tokens", report.context)),
-        ("Ladder of sparsities", ladder),
+        ("Sparsity levels", levels),
         ("Score, allocation", format!("{}, {}", report.score, report.allocation)),
         ("Sessions start", start),
     ];
     // Of a dense file there is no more to say than that.
-    let shown = if rungs.is_empty() { facts.len() - 2 } else { facts.len() };
+    let shown = if names.is_empty() { facts.len() - 2 } else { facts.len() };
     let rows =
         facts[..shown].iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(value)));
     format!("<dl class=\"facts\">\n{}</dl>\n", rows.collect::<String>())

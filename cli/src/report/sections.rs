@@ -36,7 +36,7 @@ fn table(caption: &str, heads: &[String], rows: impl Iterator<Item = Vec<String>
 }
 
 /// What each setting gives and costs, in numbers.
-pub fn ladder(report: &Report) -> String {
+pub fn settings(report: &Report) -> String {
     let source = match &report.quality {
         Some(q) => format!(
             "Perplexity and traffic are of the first {} window{} of {} tokens of <code>{}</code>, every token sparse.",
@@ -81,7 +81,7 @@ pub fn ladder(report: &Report) -> String {
         ]
     });
     let table = table("Quality, traffic and speed of every setting", &heads.map(String::from), rows);
-    section("ladder", "What each setting gives and costs", &format!("<p>{source} {speed}</p>\n{table}"))
+    section("settings", "What each setting gives and costs", &format!("<p>{source} {speed}</p>\n{table}"))
 }
 
 /// Quality against traffic and speed, as far as they were measured.
@@ -154,35 +154,35 @@ fn grid(report: &Report, caption: &str, cell: impl Fn(&Linear) -> String) -> Str
     )
 }
 
-/// How much of each linear is left unread, a panel a rung.
+/// How much of each linear is left unread, a panel a level.
 pub fn heat_map(report: &Report) -> String {
-    let rungs = report.settings.len() - 1;
-    if rungs == 0 {
-        return section("heat", "Where the sparsity goes", "<p>This file is dense: it has no ladder.</p>\n");
+    let levels = report.settings.len() - 1;
+    if levels == 0 {
+        return section("heat", "Where the sparsity goes", "<p>This file is dense: it has no sparsity levels.</p>\n");
     }
-    // The middle rung is the most telling one to begin with.
-    let first = rungs / 2;
+    // The middle level is the most telling one to begin with.
+    let first = levels / 2;
     let mut content = "<p>Share of each linear's weights that a token leaves unread, in percent, on the calibration \
-                       text.</p>\n<div class=\"rungs\" role=\"radiogroup\" aria-label=\"Sparsity\">\n"
+                       text.</p>\n<div class=\"levels\" role=\"radiogroup\" aria-label=\"Sparsity\">\n"
         .to_string();
-    for (rung, setting) in report.settings[1..].iter().enumerate() {
-        let checked = if rung == first { " checked=\"checked\"" } else { "" };
+    for (level, setting) in report.settings[1..].iter().enumerate() {
+        let checked = if level == first { " checked=\"checked\"" } else { "" };
         content += &format!(
-            "<input type=\"radio\" name=\"rung\" id=\"rung-{rung}\"{checked}/><label for=\"rung-{rung}\">{}</label>\n",
+            "<input type=\"radio\" name=\"level\" id=\"level-{level}\"{checked}/><label for=\"level-{level}\">{}</label>\n",
             setting.name()
         );
     }
     content += "<div class=\"legend\" aria-hidden=\"true\"><span>0% unread</span><i></i><span>100%</span></div>\n\
                 <div class=\"panels\">\n";
-    for (rung, setting) in report.settings[1..].iter().enumerate() {
+    for (level, setting) in report.settings[1..].iter().enumerate() {
         let caption =
             format!("{}: {} of all linear weights unread", setting.name(), percent(1.0 - setting.kept_calibration));
         let map = grid(report, &caption, |linear| {
-            let unread = (100.0 * (1.0 - linear.kept[rung])).clamp(0.0, 100.0);
+            let unread = (100.0 * (1.0 - linear.kept[level])).clamp(0.0, 100.0);
             let dark = if unread > 55.0 { " class=\"dark\"" } else { "" };
             format!("<td{dark} style=\"--v:{unread:.0}%\">{unread:.0}</td>")
         });
-        content += &format!("<div class=\"panel rung-{rung}\">\n{map}</div>\n");
+        content += &format!("<div class=\"panel level-{level}\">\n{map}</div>\n");
     }
     section("heat", "Where the sparsity goes", &(content + "</div>\n</div>\n"))
 }
@@ -270,7 +270,7 @@ pub fn thresholds(report: &Report) -> String {
         let name = format!("{}.{}", linear.layer, linear.kind);
         std::iter::once(name).chain(linear.thresholds.iter().map(|t| format!("{t:.5}"))).collect()
     });
-    let table = table("Threshold of every linear at every rung", &heads, rows);
+    let table = table("Threshold of every linear at every level", &heads, rows);
     let content = format!(
         "<p>A token reads an input channel of a linear if its score, {}, exceeds the threshold.</p>\n\
          <details><summary>{} linears</summary>\n{table}</details>\n",

@@ -189,7 +189,7 @@ fn bench_reports_medians_with_their_spread() {
     }
     let rows = result["results"].as_array().unwrap();
     assert_eq!(rows.iter().map(|r| r["sparsity"].as_f64().unwrap()).collect::<Vec<_>>(), [0.0, 0.3, 0.5]);
-    for (row, rung) in rows.iter().zip([0.0, 0.3, 0.5]) {
+    for (row, level) in rows.iter().zip([0.0, 0.3, 0.5]) {
         for key in ["decode_tok_s", "prefill_tok_s", "gb_s"] {
             let number = |suffix: &str| row[format!("{key}{suffix}")].as_f64().unwrap();
             assert!(0.0 < number("_min") && number("_min") <= number("") && number("") <= number("_max"), "{row}");
@@ -200,9 +200,9 @@ fn bench_reports_medians_with_their_spread() {
         let size = |key: &str| inspected["bytes"][key].as_f64().unwrap();
         let head = bytes - kept * size("linears");
         assert!(size("greedy_head") < head && head < size("greedy_head") + size("head") + 1.0, "{row}");
-        assert!(if rung == 0.0 { kept == 1.0 } else { (0.2..0.95).contains(&kept) }, "{row}");
+        assert!(if level == 0.0 { kept == 1.0 } else { (0.2..0.95).contains(&kept) }, "{row}");
     }
-    // By default dense and what the file's ladder reaches.
+    // By default dense and what the file's levels reach.
     let result = json_of(&run(&["bench"], &["--prompt", "4", "-n", "2", "--rounds", "1", "--json"]));
     assert_eq!(result["results"].as_array().unwrap().len(), 3);
     fails(&run(&["bench"], &["--prompt", "8", "--sparsity", "0,0.9"]), 1, &["sparsity 0.9"]);

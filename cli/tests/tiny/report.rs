@@ -1,4 +1,4 @@
-//! The report: a page that a strict parser reads, that holds every rung, and that no text can break out of.
+//! The report: a page that a strict parser reads, that holds every level, and that no text can break out of.
 
 use super::support::*;
 use roxmltree::{Document, Node, ParsingOptions};
@@ -54,7 +54,7 @@ fn a_page_shows_every_setting_and_what_was_measured() {
     }
     assert_eq!(data["quality"], json!({"text": "sample <1>.txt", "windows": 2, "ctx": CONTEXT}));
 
-    // Each setting has a row in the ladder, a card with its text, and a point in both charts.
+    // Each setting has a row in the table of levels, a card with its text, and a point in both charts.
     let rows: Vec<_> = named(&page, "th").filter(|th| th.attribute("scope") == Some("row")).map(text).collect();
     let cards: Vec<_> = named(&page, "article").map(text).collect();
     for (n, name) in ["dense", "30%", "50%"].into_iter().enumerate() {
@@ -63,7 +63,7 @@ fn a_page_shows_every_setting_and_what_was_measured() {
         let points = named(&page, "text").filter(|t| t.attribute("class") == Some("name") && text(*t) == name);
         assert_eq!(points.count(), 2, "{name}");
     }
-    // A panel a rung, each with all linears; one is shown.
+    // A panel a level, each with all linears; one is shown.
     let maps: Vec<_> = named(&page, "table").filter(|t| t.attribute("class") == Some("grid-map")).collect();
     let cells = |map: &Node<'_, '_>| map.descendants().filter(|n| n.tag_name().name() == "td").count();
     assert_eq!(maps.iter().map(cells).collect::<Vec<_>>(), [14, 14]);
@@ -101,7 +101,7 @@ fn what_was_not_measured_is_said() {
     let body = text(page.root_element());
     assert!(body.contains("No text was given") && body.contains("Speed was not measured"));
     assert!(data["quality"].is_null() && data["settings"][1]["speed"].is_null());
-    // The file itself says what its rungs lose on calibration text.
+    // The file itself says what its levels lose on calibration text.
     assert!(data["settings"][2]["loss_calibration"].is_number(), "{data}");
     assert_eq!(named(&page, "svg").count(), 1, "quality against traffic");
     let (page, _) = report(model(), &[]);

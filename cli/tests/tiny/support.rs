@@ -26,7 +26,7 @@ pub fn model() -> &'static Path {
         checkpoint(dir.path(), KV_HEADS);
         // Scores as they are: what tuning does to a model that predicts nothing is chance.
         let (path, summary) = pack(dir.path(), &["--tune", "0", "--dtype", "bf16"]);
-        assert_eq!(summary["rungs"][0]["sparsity"], 0.3, "{summary}");
+        assert_eq!(summary["levels"][0]["sparsity"], 0.3, "{summary}");
         (dir, path)
     });
     path

@@ -1,12 +1,12 @@
-//! One threshold for the whole model: scores are comparable between linears, so each rung keeps the channels whose
+//! One threshold for the whole model: scores are comparable between linears, so each level keeps the channels whose
 //! dropping would cost most for the bytes saved, wherever they are.
 //!
 //! Sparse linears upstream change what enters those below (smaller inputs, mostly), so that thresholds made from the
-//! dense model's inputs keep less than they should. So the threshold of a rung is a fixed point: with it, tokens that
+//! dense model's inputs keep less than they should. So the threshold of a level is a fixed point: with it, tokens that
 //! are sparse everywhere keep just the share asked for.
 
 use super::observe::scores;
-use super::{Calibration, Rung};
+use super::{Allocated, Calibration};
 use crate::histogram::{Histogram, Tail};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -14,27 +14,27 @@ use rasp::Result;
 
 /// Windows of a sparse pass: enough to know the share kept to a thousandth.
 const WINDOWS: usize = 4;
-/// Sparse passes for a rung at most.
+/// Sparse passes for a level at most.
 const PASSES: usize = 4;
-/// The share of the model's weights by which a rung may keep more or less than asked for.
+/// The share of the model's weights by which a level may keep more or less than asked for.
 const TOLERANCE: f64 = 0.002;
 
-pub(super) fn rungs(
+pub(super) fn levels(
     calibration: &Calibration<'_>,
     plan: &Plan,
-    mut known: Vec<Rung>,
-    mut found: impl FnMut(&[Rung]) -> Result<()>,
+    mut known: Vec<Allocated>,
+    mut found: impl FnMut(&[Allocated]) -> Result<()>,
     progress: &mut dyn Progress,
-) -> Result<Vec<Rung>> {
+) -> Result<Vec<Allocated>> {
     let dense = dense(calibration, progress)?;
-    // How much lower a rung's threshold is than the dense inputs say; much the same from one rung to the next.
+    // How much lower a level's threshold is than the dense inputs say; much the same from one level to the next.
     let mut lower = 1.0;
-    for rung in known.len()..plan.ladder.len() {
-        let point = fixed_point(calibration, plan, rung, &dense, lower, progress)?;
-        lower = point.threshold / threshold(&dense, plan, rung, 1.0 - f64::from(plan.ladder[rung]), &[]);
+    for level in known.len()..plan.levels.len() {
+        let point = fixed_point(calibration, plan, level, &dense, lower, progress)?;
+        lower = point.threshold / threshold(&dense, plan, level, 1.0 - f64::from(plan.levels[level]), &[]);
         let thresholds = point.thresholds;
         let channels = point.tails.iter().zip(&thresholds).map(|(tail, &t)| tail.share_above(t)).collect();
-        known.push(Rung { thresholds, channels });
+        known.push(Allocated { thresholds, channels });
         found(&known)?;
     }
     Ok(known)
@@ -46,7 +46,7 @@ pub(super) fn dense(calibration: &Calibration<'_>, progress: &mut dyn Progress) 
     Ok(histograms.iter().map(Histogram::tail).collect())
 }
 
-/// A rung's threshold, and the scores that it is of.
+/// A level's threshold, and the scores that it is of.
 pub(super) struct Point {
     pub(super) threshold: f32,
     /// One a linear
@@ -54,41 +54,41 @@ pub(super) struct Point {
     pub(super) tails: Vec<Tail>,
 }
 
-/// The threshold with which sparse tokens keep just what the rung asks for. The first guess is `lower` times that of
+/// The threshold with which sparse tokens keep just what the level asks for. The first guess is `lower` times that of
 /// the dense inputs.
 pub(super) fn fixed_point(
     calibration: &Calibration<'_>,
     plan: &Plan,
-    rung: usize,
+    level: usize,
     dense: &[Tail],
     lower: f32,
     progress: &mut dyn Progress,
 ) -> Result<Point> {
-    let goal = 1.0 - f64::from(plan.ladder[rung]);
-    let mut guess = lower * threshold(dense, plan, rung, goal, &[]);
-    let mut thresholds = spread(dense, plan, rung, guess, &[]);
+    let goal = 1.0 - f64::from(plan.levels[level]);
+    let mut guess = lower * threshold(dense, plan, level, goal, &[]);
+    let mut thresholds = spread(dense, plan, level, guess, &[]);
     let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
     let mut pass = 1;
     loop {
-        let what = format!("calibrating {:.2}, pass {pass}", plan.ladder[rung]);
+        let what = format!("calibrating {:.2}, pass {pass}", plan.levels[level]);
         let histograms = scores(calibration, windows, Some(&thresholds), &what, progress)?;
         let tails: Vec<Tail> = histograms.iter().map(Histogram::tail).collect();
         if (kept(&tails, plan, &thresholds) - goal).abs() < TOLERANCE || pass == PASSES {
             return Ok(Point { threshold: guess, thresholds, tails });
         }
-        guess = threshold(&tails, plan, rung, goal, &[]);
-        thresholds = spread(&tails, plan, rung, guess, &[]);
+        guess = threshold(&tails, plan, level, goal, &[]);
+        thresholds = spread(&tails, plan, level, guess, &[]);
         pass += 1;
     }
 }
 
 /// The threshold of every linear, given the model's: the same, times the linear's own of `factors` where there are
 /// such; but for linears whose share a rule has fixed.
-pub(super) fn spread(tails: &[Tail], plan: &Plan, rung: usize, threshold: f32, factors: &[f32]) -> Vec<f32> {
+pub(super) fn spread(tails: &[Tail], plan: &Plan, level: usize, threshold: f32, factors: &[f32]) -> Vec<f32> {
     let linears = plan.linears.iter().zip(tails).enumerate();
     linears
         .map(|(n, (linear, tail))| match linear.fixed {
-            true => bisect(|t| tail.share_above(t) > linear.channels[rung]),
+            true => bisect(|t| tail.share_above(t) > linear.channels[level]),
             false => threshold * factors.get(n).unwrap_or(&1.0),
         })
         .collect()
@@ -111,8 +111,8 @@ pub(super) fn share_kept(plan: &Plan, channels: impl Iterator<Item = f64>) -> f6
 }
 
 /// The threshold that keeps the share `goal` of the model's weights; `factors` as for [`spread`].
-pub(super) fn threshold(tails: &[Tail], plan: &Plan, rung: usize, goal: f64, factors: &[f32]) -> f32 {
-    bisect(|t| kept(tails, plan, &spread(tails, plan, rung, t, factors)) > goal)
+pub(super) fn threshold(tails: &[Tail], plan: &Plan, level: usize, goal: f64, factors: &[f32]) -> f32 {
+    bisect(|t| kept(tails, plan, &spread(tails, plan, level, t, factors)) > goal)
 }
 
 /// The least number, to the last bits, that is not `below` any more.

@@ -1,4 +1,4 @@
-//! Where the sparsity goes: the thresholds of every linear at every rung.
+//! Where the sparsity goes: the thresholds of every linear at every level.
 
 mod divergence;
 mod evolution;
@@ -22,9 +22,9 @@ use rasp::format::Allocation;
 use rasp::model::Model;
 use std::sync::Arc;
 
-/// What was found for one rung.
+/// What one sparsity level allocates: found, not asked for.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Rung {
+pub(crate) struct Allocated {
     /// One a linear, in the order of [`rasp::model::Linear::index`].
     pub(crate) thresholds: Vec<f32>,
     /// The share of each linear's input channels that they keep on the calibration text.
@@ -38,20 +38,20 @@ pub(crate) struct Calibration<'a> {
     pub(crate) threads: usize,
 }
 
-/// The thresholds of every rung of the plan's ladder. `known` are those of the first rungs, found before; `found` hears
+/// The thresholds of each of the plan's sparsity levels. `known` are those of the first levels, found before; `found` hears
 /// all that are.
-pub(crate) fn rungs(
+pub(crate) fn levels(
     calibration: &Calibration<'_>,
     plan: &Plan,
-    known: Vec<Rung>,
-    found: impl FnMut(&[Rung]) -> Result<()>,
+    known: Vec<Allocated>,
+    found: impl FnMut(&[Allocated]) -> Result<()>,
     progress: &mut dyn Progress,
-) -> Result<Vec<Rung>> {
-    if known.len() == plan.ladder.len() {
+) -> Result<Vec<Allocated>> {
+    if known.len() == plan.levels.len() {
         return Ok(known);
     }
     match plan.allocation {
-        Allocation::Uniform => uniform::rungs(calibration, plan, progress),
-        Allocation::Global => global::rungs(calibration, plan, known, found, progress),
+        Allocation::Uniform => uniform::levels(calibration, plan, progress),
+        Allocation::Global => global::levels(calibration, plan, known, found, progress),
     }
 }

@@ -35,21 +35,21 @@ fn rho(gene: f32, least: f32) -> f32 {
     (1.0 - (gene.abs() - NONE).max(0.0)).max(least)
 }
 
-/// The least ρ whose rank leaves half of the sparsest rung's budget to channels.
-fn least(ladder: &[f32], rung: usize) -> f32 {
-    let sparsest = ladder.last().copied().unwrap_or_default();
-    LEAST.max(1.0 - 0.5 * (1.0 - sparsest) / (1.0 - ladder[rung]))
+/// The least ρ whose rank leaves half of the sparsest level's budget to channels.
+fn least(levels: &[f32], level: usize) -> f32 {
+    let sparsest = levels.last().copied().unwrap_or_default();
+    LEAST.max(1.0 - 0.5 * (1.0 - sparsest) / (1.0 - levels[level]))
 }
 
 /// The plan that gives each linear a ρ of its own, in the order of [`rasp::model::Linear::index`].
 pub(crate) type Planned<'a> = &'a dyn Fn(&[f32]) -> Result<Plan>;
 
-/// Finds ρ for every linear. `rung` is the place in the ladder whose budget fixes the ranks, at which candidates are
+/// Finds ρ for every linear. `level` is the place among the levels whose budget fixes the ranks, at which candidates are
 /// compared.
 pub(crate) fn search_rho(
     calibration: &Calibration<'_>,
     plan: Planned<'_>,
-    rung: usize,
+    level: usize,
     options: Search,
     work: &Work,
     progress: &mut dyn Progress,
@@ -60,15 +60,15 @@ pub(crate) fn search_rho(
     let whole = plan(&vec![1.0; layers * kinds])?;
     let dense = dense(calibration, progress)?;
     let tails = match whole.allocation {
-        Allocation::Global => fixed_point(calibration, &whole, rung, &dense, 1.0, progress)?.tails,
+        Allocation::Global => fixed_point(calibration, &whole, level, &dense, 1.0, progress)?.tails,
         Allocation::Uniform => dense,
     };
-    let least = least(&whole.ladder, rung);
+    let least = least(&whole.levels, level);
     let most = plan(&vec![least; layers * kinds])?;
     let factors = factors(model, &most, progress)?;
     let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
     let dense = dense_logits(calibration, windows)?;
-    let objective = Objective { model, windows, tails, factors, rung, dense };
+    let objective = Objective { model, windows, tails, factors, level, dense };
 
     let mut found = vec![1.0; layers * kinds];
     let bands = GROUPS.min(layers);
@@ -132,20 +132,20 @@ struct Objective<'a> {
     windows: &'a [&'a [u32]],
     tails: Vec<Tail>,
     factors: Vec<Factors>,
-    rung: usize,
+    level: usize,
     /// The dense model's logits less their largest, token after token
     dense: Vec<f16>,
 }
 
 impl Objective<'_> {
     fn cost(&self, plan: &Plan) -> Result<f64> {
-        let goal = 1.0 - f64::from(plan.ladder[self.rung]);
+        let goal = 1.0 - f64::from(plan.levels[self.level]);
         let thresholds = match plan.allocation {
             Allocation::Global => {
-                let threshold = threshold(&self.tails, plan, self.rung, goal, &[]);
-                spread(&self.tails, plan, self.rung, threshold, &[])
+                let threshold = threshold(&self.tails, plan, self.level, goal, &[]);
+                spread(&self.tails, plan, self.level, threshold, &[])
             }
-            Allocation::Uniform => uniform::thresholds(&self.tails, plan, self.rung),
+            Allocation::Uniform => uniform::thresholds(&self.tails, plan, self.level),
         };
         let vocab = self.model.config().vocab_size;
         let (mut sum, mut tokens) = (0.0, 0usize);

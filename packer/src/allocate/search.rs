@@ -37,11 +37,10 @@ pub(crate) fn search(
     mut save: impl FnMut(&Found) -> Result<()>,
     progress: &mut dyn Progress,
 ) -> Result<Vec<f32>> {
-    let rung =
-        plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "a search needs a ladder of sparsities"))?;
+    let level = plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "a search needs sparsity levels"))?;
     let tails = dense(calibration, progress)?;
-    let point = fixed_point(calibration, plan, rung, &tails, 1.0, progress)?;
-    let mut objective = Objective::new(calibration, plan, rung, point)?;
+    let point = fixed_point(calibration, plan, level, &tails, 1.0, progress)?;
+    let mut objective = Objective::new(calibration, plan, level, point)?;
     let (layers, kinds) = (calibration.model.layers().len(), calibration.model.config().linears());
 
     progress.begin("searching", ((options.generations + 1) * options.population) as u64);
@@ -84,7 +83,7 @@ struct Objective<'a> {
     scorer: Scorer,
     windows: &'a [&'a [u32]],
     plan: &'a Plan,
-    rung: usize,
+    level: usize,
     point: Point,
     /// The dense model's logits less their largest, token after token
     dense: Vec<f16>,
@@ -93,13 +92,13 @@ struct Objective<'a> {
 }
 
 impl<'a> Objective<'a> {
-    fn new(calibration: &Calibration<'a>, plan: &'a Plan, rung: usize, point: Point) -> Result<Objective<'a>> {
+    fn new(calibration: &Calibration<'a>, plan: &'a Plan, level: usize, point: Point) -> Result<Objective<'a>> {
         let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
         let scorer = calibrate::scorer(calibration.model, windows, calibration.threads)?;
         let dense = dense_logits(calibration, windows)?;
-        let mut objective = Objective { scorer, windows, plan, rung, point, dense, traffic: (0.0, 0.0) };
+        let mut objective = Objective { scorer, windows, plan, level, point, dense, traffic: (0.0, 0.0) };
         let linears = plan.linears.len();
-        let goal = 1.0 - f64::from(plan.ladder[rung]);
+        let goal = 1.0 - f64::from(plan.levels[level]);
         let at = objective.measure(&vec![1.0; linears], goal)?;
         let more = objective.measure(&vec![1.0; linears], (goal + MORE_TRAFFIC).min(1.0))?;
         // Reading more cannot cost more; where the two cannot be told apart traffic has no price.
@@ -110,7 +109,7 @@ impl<'a> Objective<'a> {
 
     /// What a candidate costs, as if it read what the scores alone read.
     fn cost(&mut self, factors: &[f32]) -> Result<f64> {
-        let goal = 1.0 - f64::from(self.plan.ladder[self.rung]);
+        let goal = 1.0 - f64::from(self.plan.levels[self.level]);
         let (divergence, traffic) = self.measure(factors, goal)?;
         Ok(divergence * (self.traffic.1 * (self.traffic.0 - traffic)).exp())
     }
@@ -118,8 +117,8 @@ impl<'a> Objective<'a> {
     /// The divergence and the share of bytes read.
     fn measure(&mut self, factors: &[f32], goal: f64) -> Result<(f64, f64)> {
         let (tails, plan) = (&self.point.tails, self.plan);
-        let threshold = threshold(tails, plan, self.rung, goal, factors);
-        self.scorer.set_thresholds(&spread(tails, plan, self.rung, threshold, factors))?;
+        let threshold = threshold(tails, plan, self.level, goal, factors);
+        self.scorer.set_thresholds(&spread(tails, plan, self.level, threshold, factors))?;
         self.scorer.take_traffic();
         let vocab = self.scorer.model().config().vocab_size;
         let (mut sum, mut dense) = (0.0, self.dense.chunks_exact(vocab));

@@ -91,16 +91,15 @@ pub(crate) fn tune(
     mut save: impl FnMut(&Tuned) -> Result<()>,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Vec<f32>>> {
-    let rung =
-        plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "tuning needs a ladder of sparsities"))?;
+    let level = plan.middle().ok_or_else(|| Error::new(Status::InvalidArgument, "tuning needs sparsity levels"))?;
     let mut tuned = match known {
         Some(known) => known,
         None => {
             let tails = dense(calibration, progress)?;
-            Tuned::new(scores, fixed_point(calibration, plan, rung, &tails, 1.0, progress)?)
+            Tuned::new(scores, fixed_point(calibration, plan, level, &tails, 1.0, progress)?)
         }
     };
-    let goal = 1.0 - f64::from(plan.ladder[rung]);
+    let goal = 1.0 - f64::from(plan.levels[level]);
     let windows: Vec<_> = calibration.windows.iter().chain(more).copied().take(steps).collect();
     let mut scorer = calibrate::scorer(calibration.model, &windows, calibration.threads)?;
     // The dense model's last stream of each window, while it will be needed again.

@@ -214,7 +214,7 @@ fn what_is_packed_computes_what_went_in() {
     assert_eq!((described("a.scale").0, described("a.scale").1), (Dtype::F16, &[1, 128][..]));
     let a = packed.file.raw("layers.0.gate.low_rank.a").unwrap();
     assert!(a[..8 * 128].iter().any(|&q| q != 0) && a[8 * 128..].iter().all(|&q| q == 0));
-    assert!((0.3 * 8.0 + 0.5..0.5 * 16.0).contains(&(summary.rungs[0].kept * 8.5)), "{summary:?}");
+    assert!((0.3 * 8.0 + 0.5..0.5 * 16.0).contains(&(summary.levels[0].kept * 8.5)), "{summary:?}");
 }
 
 /// Factors in whole numbers: the same bits for a prompt in one batch or token by token, for one thread or three.
@@ -257,7 +257,7 @@ fn the_summary_counts_what_the_engine_counts() {
         let kept = (0.5 * f64::from(weight_type.quant().unwrap().bits() as u32)
             + (bits - weight_type.quant().unwrap().bits() as f64))
             / bits;
-        assert!((summary.rungs[1].kept - kept).abs() < 1e-6, "{summary:?}");
+        assert!((summary.levels[1].kept - kept).abs() < 1e-6, "{summary:?}");
         assert!((f64::from(model.recipe().linears["layers.0.q"].kept[1]) - kept).abs() < 1e-6);
         assert!(gguf.log_probs().iter().all(|p| p.is_finite()));
     }
