@@ -67,6 +67,8 @@ type Model struct{ handle *C.rasp_model }
 type LoadOptions struct {
 	Verify bool // read every weight and refuse damaged ones
 	Lock   bool // keep the file in memory
+	// LargePages read the file into memory of this process's own, in pages of 2 MB where there are some.
+	LargePages bool
 }
 
 // Info is what a model is; sizes in bytes.
@@ -95,7 +97,7 @@ func flag(set bool, value C.uint32_t) C.uint32_t {
 func Load(path string, options LoadOptions) (*Model, error) {
 	var o C.rasp_load_options
 	C.rasp_load_options_init(&o)
-	o.verify, o.lock = flag(options.Verify, 1), flag(options.Lock, 1)
+	o.verify, o.lock, o.large_pages = flag(options.Verify, 1), flag(options.Lock, 1), flag(options.LargePages, 1)
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
 	var m Model
@@ -234,6 +236,9 @@ type SessionOptions struct {
 	Threads uint32 // that work during a call, the caller's included
 	Batch   uint32 // prompt tokens that pass through the model together
 	KV      KV
+	// WindowsAlone has layers that attend to a window hold its keys and values alone: less memory, and no way back to
+	// what is gone.
+	WindowsAlone bool
 }
 
 // Session is one text in the making.
@@ -247,6 +252,7 @@ func (m *Model) Open(options SessionOptions) (*Session, error) {
 	var o C.rasp_session_options
 	C.rasp_session_options_init(&o)
 	o.context, o.batch, o.kv_type = C.uint32_t(options.Context), C.uint32_t(options.Batch), C.uint32_t(options.KV)
+	o.windows_alone = flag(options.WindowsAlone, 1)
 	if options.Threads != 0 {
 		o.threads = C.uint32_t(options.Threads)
 	}

@@ -18,7 +18,7 @@ func open(t *testing.T) (*Session, []uint32) {
 		t.Fatal(err)
 	}
 	defer model.Close()
-	session, err := model.Open(SessionOptions{Context: 128, Threads: 2, KV: F32})
+	session, err := model.Open(SessionOptions{Context: 128, Threads: 2, KV: F32, WindowsAlone: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestModel(t *testing.T) {
 		!strings.Contains(err.Error(), "/no/such/file") {
 		t.Fatal(err)
 	}
-	model, err := Load(os.Getenv("RASP_TEST_MODEL"), LoadOptions{Verify: true})
+	model, err := Load(os.Getenv("RASP_TEST_MODEL"), LoadOptions{Verify: true, LargePages: true})
 	if err != nil {
 		t.Fatal(err)
 	}

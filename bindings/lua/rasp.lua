@@ -13,7 +13,11 @@ ffi.cdef [[
 typedef struct rasp_model rasp_model;
 typedef struct rasp_session rasp_session;
 typedef struct { int32_t code; char message[252]; } rasp_error;
-typedef struct { uint32_t struct_size, verify, lock; } rasp_load_options;
+typedef struct {
+    uint32_t struct_size, verify, lock, log_level;
+    void *log, *log_context;
+    uint32_t large_pages, reserved;
+} rasp_load_options;
 typedef struct {
     uint32_t struct_size, vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim,
         context_length, weight_type;
@@ -23,7 +27,7 @@ typedef struct {
     uint64_t file_size, linear_bytes, head_bytes;
     char architecture[32], name[96];
 } rasp_model_info;
-typedef struct { uint32_t struct_size, context, threads, batch, kv_type; } rasp_session_options;
+typedef struct { uint32_t struct_size, context, threads, batch, kv_type, windows_alone; } rasp_session_options;
 typedef struct {
     uint32_t struct_size;
     float temperature;
@@ -45,7 +49,7 @@ typedef struct { const char *role, *content; } rasp_message;
 const char *rasp_version(void);
 uint32_t rasp_abi_version(void);
 const char *rasp_status_name(int32_t);
-void rasp_load_options_init(void *);
+void rasp_load_options_init_2(void *);
 void rasp_model_info_init(void *);
 void rasp_session_options_init(void *);
 void rasp_sampling_init(void *);
@@ -92,10 +96,13 @@ local function call(name, ...)
     return status
 end
 
+-- A struct that has grown has an initialiser of its own; else it is rasp_NAME_init.
+local INIT = { load_options = 'rasp_load_options_init_2' }
+
 -- A struct with its defaults and some fields set, in room for any size that a library may say.
 local function made(name, values)
     local room = ffi.new 'uint64_t[512]'
-    lib['rasp_' .. name .. '_init'](room)
+    lib[INIT[name] or 'rasp_' .. name .. '_init'](room)
     local struct = ffi.cast('rasp_' .. name .. ' *', room)
     for field, value in pairs(values or {}) do
         if type(value) == 'boolean' then value = value and 1 or 0 end
@@ -137,7 +144,7 @@ local rasp = {}
 function rasp.version() return ffi.string(lib.rasp_version()) end
 function rasp.abi_version() return lib.rasp_abi_version() end
 
--- options: verify, lock
+-- options: verify, lock, large_pages
 function rasp.load(path, options)
     local out = ffi.new 'rasp_model *[1]'
     local struct, room = made('load_options', options)
@@ -194,12 +201,12 @@ function Model:chat_format(messages, add_generation_prompt)
         add_generation_prompt == false and 0 or 1))
 end
 
--- options: context, threads, batch, kv ('f16', 'f32' or 'i8')
+-- options: context, threads, batch, kv ('f16', 'f32' or 'i8'), windows_alone
 function Model:open(options)
     options = options or {}
     local struct, room = made('session_options', {
         context = options.context, threads = options.threads, batch = options.batch,
-        kv_type = assert(KV[options.kv or 'f16'], 'kv is f16, f32 or i8'),
+        kv_type = assert(KV[options.kv or 'f16'], 'kv is f16, f32 or i8'), windows_alone = options.windows_alone,
     })
     local out = ffi.new 'rasp_session *[1]'
     call('rasp_session_open', self.handle, struct, out)

@@ -19,6 +19,7 @@ assert(model:is_special(model:tokenize(chat, { parse_special = true })[1]))
 fails('threads', model.open, model, { threads = 1000 })
 
 local session = model:open { context = 128, threads = 2, kv = 'f32' }
+fails('windows_alone', model.open, model, { windows_alone = 2 })
 model:close()
 model:close()
 collectgarbage()
@@ -44,6 +45,6 @@ fails('cancelled', session.step, session)
 session:close()
 session:close()
 -- Collected without close: the session first or the model first, both hold.
-do local again = rasp.load(arg[1]); again:open { context = 16 } end
+do local again = rasp.load(arg[1], { large_pages = true }); again:open { context = 16, windows_alone = true } end
 collectgarbage()
 print 'ok'

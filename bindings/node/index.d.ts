@@ -37,8 +37,9 @@ export function abiVersion(): number;
 
 /** A loaded model, shared by any number of sessions; they keep what they need of it when it is closed. */
 export class Model {
-    /** verify: read every weight and refuse damaged ones. lock: keep the file in memory. */
-    constructor(path: string, options?: { verify?: boolean; lock?: boolean });
+    /** verify: read every weight and refuse damaged ones. lock: keep the file in memory. largePages: read it into
+     *  memory of this process's own, in pages of 2 MB where there are some. */
+    constructor(path: string, options?: { verify?: boolean; lock?: boolean; largePages?: boolean });
     readonly info: ModelInfo;
     tokenize(text: string, options?: { addSpecial?: boolean; parseSpecial?: boolean }): number[];
     /** Bytes: those of generated tokens may end inside a character. */
@@ -57,6 +58,8 @@ export interface SessionOptions {
     threads?: number;
     batch?: number;
     kv?: 'f16' | 'f32' | 'i8';
+    /** Layers that attend to a window hold its keys and values alone: less memory, and no way back to what is gone. */
+    windowsAlone?: boolean;
 }
 
 export interface Sampling {

@@ -69,9 +69,10 @@ export const abiVersion = () => rasp.rasp_abi_version();
 export class Model {
     #handle;
 
-    constructor(path, { verify = false, lock = false } = {}) {
+    constructor(path, { verify = false, lock = false, largePages = false } = {}) {
         const out = [null];
-        call('rasp_load', path, made('load_options', { verify: Number(verify), lock: Number(lock) }), out);
+        const flags = { verify: Number(verify), lock: Number(lock), largePages: Number(largePages) };
+        call('rasp_load', path, made('load_options', flags), out);
         this.#handle = out[0];
         models.register(this, this.#handle, this);
     }
@@ -121,11 +122,13 @@ export class Session {
     #handle;
     #model;
 
-    constructor(model, { context, threads, batch, kv = 'f16' } = {}) {
+    constructor(model, { context, threads, batch, kv = 'f16', windowsAlone = false } = {}) {
         if (!(kv in KV_TYPES)) throw new TypeError(`kv is ${kv}, not f16, f32 or i8`);
         const out = [null];
         call('rasp_session_open', model.handle,
-            made('session_options', { context, threads, batch, kvType: KV_TYPES[kv] }), out);
+            made('session_options', {
+                context, threads, batch, kvType: KV_TYPES[kv], windowsAlone: Number(windowsAlone),
+            }), out);
         this.#handle = out[0];
         // Tokens become text by the model: a reference of the session's own, so that the caller may close his.
         rasp.rasp_model_retain(model.handle);

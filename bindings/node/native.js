@@ -36,8 +36,10 @@ const functions = {
     rasp_cancel: ['void', [session]],
     rasp_text_stream_push: ['int32_t', ['void *', 'void *', 'size_t', 'void *', 'size_t', size, error]],
 };
+// A struct that has grown has an initialiser of its own.
+const init = (name) => (name === 'load_options' ? 'rasp_load_options_init_2' : `rasp_${name}_init`);
 for (const name of ['load_options', 'model_info', 'session_options', 'sampling', 'stats']) {
-    functions[`rasp_${name}_init`] = ['void', ['void *']];
+    functions[init(name)] = ['void', ['void *']];
 }
 koffi.struct('rasp_message', { role: 'str', content: 'str' });
 
@@ -63,7 +65,7 @@ const write = {
 };
 
 const structs = {
-    load_options: { verify: ['u32', 4], lock: ['u32', 8] },
+    load_options: { verify: ['u32', 4], lock: ['u32', 8], largePages: ['u32', 32] },
     model_info: {
         vocabSize: ['u32', 4], hiddenSize: ['u32', 8], intermediateSize: ['u32', 12], numLayers: ['u32', 16],
         numHeads: ['u32', 20], numKvHeads: ['u32', 24], headDim: ['u32', 28], contextLength: ['u32', 32],
@@ -71,7 +73,9 @@ const structs = {
         fileSize: ['u64', 56], linearBytes: ['u64', 64], headBytes: ['u64', 72], architecture: ['text', 80],
         name: ['text', 112],
     },
-    session_options: { context: ['u32', 4], threads: ['u32', 8], batch: ['u32', 12], kvType: ['u32', 16] },
+    session_options: {
+        context: ['u32', 4], threads: ['u32', 8], batch: ['u32', 12], kvType: ['u32', 16], windowsAlone: ['u32', 20],
+    },
     sampling: {
         temperature: ['f32', 4], topK: ['u32', 8], topP: ['f32', 12], minP: ['f32', 16],
         repetitionPenalty: ['f32', 20], repetitionWindow: ['u32', 24], seed: ['u64', 32],
@@ -85,7 +89,7 @@ const structs = {
 /** A struct with its defaults, and some fields set. There is room for any size a library may say. */
 export function made(name, values = {}) {
     const buffer = Buffer.alloc(4096);
-    rasp[`rasp_${name}_init`](buffer);
+    rasp[init(name)](buffer);
     for (const [field, value] of Object.entries(values)) {
         if (value === undefined) continue;
         if (!(field in structs[name])) throw new TypeError(`${field} is no option`);

@@ -20,6 +20,8 @@ test('models and text', () => {
     assert.ok(chat.length > 7000);
     assert.ok(model.isSpecial(model.tokenize(chat, { parseSpecial: true })[0]));
     assert.throws(() => model.open({ threads: 1000 }), RaspError);
+    assert.throws(() => model.open({ windowsAlone: 2 }), /windows_alone/);
+    new Model(path, { largePages: true }).close();
     model.close();
     model.close();
     assert.throws(() => model.info, /closed/);

@@ -37,6 +37,23 @@ class Models(unittest.TestCase):
             model.tokenize("x")
 
 
+    @unittest.skipUnless(os.path.exists("/proc/self/status"), "what is in memory of one's own can be seen on Linux")
+    def test_large_pages(self) -> None:
+        def anonymous() -> int:
+            with open("/proc/self/status", encoding="ascii") as status:
+                return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+
+        before = anonymous()
+        with rasp.Model(PATH, large_pages=True) as model:
+            self.assertGreater(anonymous() - before, 0.9 * model.info.file_size)
+
+    def test_options_arrive(self) -> None:
+        with rasp.Model(PATH) as model:
+            model.open(context=16, windows_alone=True).close()
+            with self.assertRaisesRegex(rasp.Error, "windows_alone"):
+                model.open(context=16, windows_alone=2)  # type: ignore[arg-type]
+
+
 class Sessions(unittest.TestCase):
     def setUp(self) -> None:
         with rasp.Model(PATH) as model:

@@ -146,10 +146,12 @@ class _Handle:
 class Model(_Handle):
     """A loaded model, shared by any number of sessions. They keep what they need of it when it is closed."""
 
-    def __init__(self, path: Union[str, os.PathLike[str]], *, verify: bool = False, lock: bool = False) -> None:
-        """Maps the file. `verify` reads every weight and refuses damaged ones; `lock` keeps the file in memory."""
+    def __init__(self, path: Union[str, os.PathLike[str]], *, verify: bool = False, lock: bool = False,
+                 large_pages: bool = False) -> None:
+        """Maps the file. `verify` reads every weight and refuses damaged ones; `lock` keeps the file in memory;
+        `large_pages` reads it into memory of this process's own instead, in pages of 2 MB where there are some."""
         options = _native.initialised(_native.LoadOptions, "load_options")
-        options.verify, options.lock = verify, lock
+        options.verify, options.lock, options.large_pages = verify, lock, large_pages
         handle = c.c_void_p()
         _call(lib.rasp_load, os.fsencode(path), c.byref(options), c.byref(handle))
         super().__init__(handle, lib.rasp_free)
@@ -200,18 +202,21 @@ class Model(_Handle):
                              int(add_generation_prompt))
         return text.decode()
 
-    def open(self, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16") -> Session:
-        """A session with room for `context` tokens (0: the model's limit, at most 4096)."""
-        return Session(self, context=context, threads=threads, batch=batch, kv=kv)
+    def open(self, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16",
+             windows_alone: bool = False) -> Session:
+        """A session with room for `context` tokens (0: the model's limit, at most 4096). With `windows_alone` layers that
+        attend to a window hold its keys and values alone: less memory, and no way back to what is gone."""
+        return Session(self, context=context, threads=threads, batch=batch, kv=kv, windows_alone=windows_alone)
 
 
 class Session(_Handle):
     """One text in the making."""
 
-    def __init__(self, model: Model, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16") -> None:
+    def __init__(self, model: Model, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16",
+                 windows_alone: bool = False) -> None:
         options = _native.initialised(_native.SessionOptions, "session_options")
         options.context, options.threads, options.batch = context, threads, batch
-        options.kv_type = _native.KV_TYPES[kv]
+        options.kv_type, options.windows_alone = _native.KV_TYPES[kv], windows_alone
         handle = c.c_void_p()
         _call(lib.rasp_session_open, model._handle, c.byref(options), c.byref(handle))
         super().__init__(handle, lib.rasp_session_close)

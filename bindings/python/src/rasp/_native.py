@@ -20,7 +20,16 @@ class Error(c.Structure):
 
 
 class LoadOptions(c.Structure):
-    _fields_ = [("struct_size", c.c_uint32), ("verify", c.c_uint32), ("lock", c.c_uint32)]
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("verify", c.c_uint32),
+        ("lock", c.c_uint32),
+        ("log_level", c.c_uint32),
+        ("log", c.c_void_p),
+        ("log_context", c.c_void_p),
+        ("large_pages", c.c_uint32),
+        ("reserved", c.c_uint32),
+    ]
 
 
 class ModelInfo(c.Structure):
@@ -54,6 +63,7 @@ class SessionOptions(c.Structure):
         ("threads", c.c_uint32),
         ("batch", c.c_uint32),
         ("kv_type", c.c_uint32),
+        ("windows_alone", c.c_uint32),
     ]
 
 
@@ -141,8 +151,11 @@ for _name, _arguments in _status.items():
     _function = getattr(lib, _name)
     _function.restype = c.c_int32
     _function.argtypes = _arguments
-for _name in ("load_options", "model_info", "session_options", "sampling", "stats"):
-    _function = getattr(lib, f"rasp_{_name}_init")
+# A struct that has grown has an initialiser of its own.
+_init = {name: f"rasp_{name}_init" for name in ("model_info", "session_options", "sampling", "stats")}
+_init["load_options"] = "rasp_load_options_init_2"
+for _name in _init.values():
+    _function = getattr(lib, _name)
     _function.restype = None
     _function.argtypes = [c.c_void_p]
 lib.rasp_version.restype = c.c_char_p
@@ -156,5 +169,5 @@ lib.rasp_cancel.argtypes = [_handle]
 def initialised(struct: Any, name: str) -> Any:
     """A struct with its defaults, in room for the fields that this file does not know; struct_size is the library's."""
     room = c.create_string_buffer(4096)
-    getattr(lib, f"rasp_{name}_init")(room)
+    getattr(lib, _init[name])(room)
     return struct.from_buffer(room)
