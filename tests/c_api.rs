@@ -77,8 +77,8 @@ fn constraints_shape_answers_or_say_that_they_are_missing() {
 }
 
 #[test]
-fn logits_are_steered() {
-    assert_eq!(run(compile("steering").arg(real_model::path())), "ok\n");
+fn logits_are_processed() {
+    assert_eq!(run(compile("logits").arg(real_model::path())), "ok\n");
 }
 
 #[cfg(target_env = "gnu")]

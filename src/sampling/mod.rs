@@ -4,12 +4,12 @@
 
 mod bias;
 mod callback;
+mod logits_processor;
 mod random;
-mod steering;
 
 pub use bias::MAX_LOGIT_BIASES;
 pub use callback::{LogitsCallback, LogitsFunction, SAMPLE};
-pub(crate) use steering::{Steered, Steering};
+pub(crate) use logits_processor::{LogitsProcessor, Processed};
 
 use crate::arena::{Cutter, List, Part};
 use crate::{Error, Result, Status};

@@ -88,7 +88,7 @@ impl Session {
     /// What comes from now on is a new answer.
     pub(super) fn begin_answer(&mut self) {
         self.text.clear();
-        self.steering.begin(self.tokens.len());
+        self.logits_processor.begin(self.tokens.len());
     }
 
     fn end_text(&mut self, why: Ended, sink: impl FnMut(&[u8])) -> Ended {

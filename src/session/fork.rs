@@ -54,7 +54,7 @@ impl Session {
         to.last.copy_from_slice(&from.last);
         to.logits.copy_from_slice(&from.logits);
         child.sampler.set_state(self.sampler.state())?;
-        child.steering = self.steering.fork()?;
+        child.logits_processor = self.logits_processor.fork()?;
         child.text = self.text.clone();
         Ok(child)
     }

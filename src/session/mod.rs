@@ -3,6 +3,7 @@
 mod answer;
 mod batch;
 mod budget;
+mod choose;
 mod embed;
 mod engine;
 #[cfg(test)]
@@ -16,7 +17,6 @@ mod pass;
 mod score;
 mod shift;
 mod state;
-mod steer;
 mod step;
 
 pub use crate::arena::MemoryPlan;
@@ -33,7 +33,7 @@ use crate::arena::{Arena, Buf, List};
 use crate::jobs::HostJobs;
 use crate::model::Model;
 use crate::pool::Own;
-use crate::sampling::{Sampler, Sampling, Steering};
+use crate::sampling::{LogitsProcessor, Sampler, Sampling};
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use budget::Time;
@@ -85,7 +85,7 @@ impl Default for SessionOptions {
 pub struct Session {
     engine: Engine,
     sampler: Sampler,
-    steering: Steering,
+    logits_processor: LogitsProcessor,
     text: TextStream,
     /// The tokens so far. The last one may not have passed through the model yet: see `pending`.
     tokens: List<u32>,

@@ -10,7 +10,7 @@ use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};
 use crate::log::LogLevel;
 use crate::model::Model;
 use crate::pool::ThreadPool;
-use crate::sampling::{Sampler, Steering};
+use crate::sampling::{LogitsProcessor, Sampler};
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use std::ptr::NonNull;
@@ -123,7 +123,7 @@ impl Session {
         let mut session = Session {
             engine,
             sampler,
-            steering: Steering::new(),
+            logits_processor: LogitsProcessor::new(),
             text: TextStream::new(),
             tokens,
             sparsities,

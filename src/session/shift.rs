@@ -40,7 +40,7 @@ impl Session {
         if self.ready == Ready::Cached && !self.pending {
             self.logits()?;
         }
-        self.steering.shift(&self.tokens, keep, discard)?;
+        self.logits_processor.shift(&self.tokens, keep, discard)?;
         let (kernels, half) = (model.kernels(), model.config().head_dim / 2);
         let buf = &mut self.engine.work.buf;
         let angles = |table: usize| table * half..(table + 1) * half;

@@ -279,7 +279,7 @@ impl Session {
     /// How many of the largest logits decide on a step's token, if the lm_head has a shortlist that finds so few.
     pub(super) fn deciding(&self) -> Option<usize> {
         self.engine.model.shortlist()?;
-        if self.steering.is_idle() { self.sampler.deciding().filter(|&few| few <= MOST_DECIDING) } else { None }
+        if self.logits_processor.is_idle() { self.sampler.deciding().filter(|&few| few <= MOST_DECIDING) } else { None }
     }
 
     /// What the job was to pass has passed, and counts.

@@ -9,7 +9,7 @@ mkdir -p "$out"
 cc=${CC:-cc}
 flags="-std=c11 -O1 -g -Wno-unused-parameter -Iinclude -fsanitize=undefined,address -fno-sanitize-recover=all"
 link="-Ltarget/release -lrasp -pthread -lm -Wl,-rpath,$PWD/target/release"
-for program in trust/hosts trust/soak c/answer c/api c/batch c/budget c/constraint c/jobs c/steering; do
+for program in trust/hosts trust/soak c/answer c/api c/batch c/budget c/constraint c/jobs c/logits; do
 	$cc $flags -o "$out/${program#*/}" "tests/$program.c" $link
 done
 for example in hello footprint budget chat; do
@@ -21,7 +21,7 @@ run() {
 run "$out/hosts" target/trust/tiny.rasp "$out"
 run "$out/soak" target/trust/tiny.rasp 5
 run "$out/api" "$model" "$out/files"
-for program in answer batch budget jobs steering hello footprint; do
+for program in answer batch budget jobs logits hello footprint; do
 	run "$out/$program" "$model"
 done
 run "$out/constraint" "$model" without

@@ -83,7 +83,7 @@ pub(crate) struct HeadBuffers {
     /// `[vocab]`
     pub(crate) logits: Buf<f32>,
     /// The logits as biases and the host's callback leave them: `[vocab]`
-    pub(crate) steered: Buf<f32>,
+    pub(crate) processed: Buf<f32>,
 }
 
 impl HeadBuffers {
@@ -104,7 +104,7 @@ impl HeadBuffers {
             floor: AtomicU32::new(0),
             candidates: AtomicUsize::new(0),
             logits: cutter.part(Part::Sampling).take(c.vocab_size),
-            steered: cutter.take(c.vocab_size),
+            processed: cutter.take(c.vocab_size),
         }
     }
 }

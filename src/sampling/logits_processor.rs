@@ -7,24 +7,24 @@ use crate::constraint::Guide;
 use crate::{Error, Result, Status};
 
 /// Everything that may change the logits of a token before it is sampled.
-pub(crate) struct Steering {
+pub(crate) struct LogitsProcessor {
     pub(crate) bias: LogitBias,
     pub(crate) guide: Option<Box<Guide>>,
     pub(crate) callback: Option<LogitsCallback>,
 }
 
-/// What is left to do after steering.
+/// What is left to do once the logits are processed.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Steered {
+pub(crate) enum Processed {
     /// Sample from the logits as they are now: none is NaN or +∞, and one at least is finite.
     Sample,
     /// The host has chosen.
     Token(u32),
 }
 
-impl Steering {
-    pub(crate) fn new() -> Steering {
-        Steering { bias: LogitBias::new(), guide: None, callback: None }
+impl LogitsProcessor {
+    pub(crate) fn new() -> LogitsProcessor {
+        LogitsProcessor { bias: LogitBias::new(), guide: None, callback: None }
     }
 
     /// Whether the logits stay as they are.
@@ -48,13 +48,13 @@ impl Steering {
     }
 
     /// The same for a session that goes on from here, but for the callback: that is the host's business with this one.
-    pub(crate) fn fork(&self) -> Result<Steering> {
+    pub(crate) fn fork(&self) -> Result<LogitsProcessor> {
         let guide = self.guide.as_ref().map(|guide| guide.fork()).transpose()?;
-        Ok(Steering { bias: self.bias, guide, callback: None })
+        Ok(LogitsProcessor { bias: self.bias, guide, callback: None })
     }
 
     /// Changes the logits of the token after `history`.
-    pub(crate) fn apply(&mut self, logits: &mut [f32], history: &[u32]) -> Result<Steered> {
+    pub(crate) fn apply(&mut self, logits: &mut [f32], history: &[u32]) -> Result<Processed> {
         self.bias.apply(logits);
         if let Some(guide) = &mut self.guide {
             guide.follow(history)?;
@@ -68,7 +68,7 @@ impl Steering {
                     return Err(Error::new(Status::InvalidArgument, message));
                 }
                 token if usize::try_from(token).is_ok_and(|token| token < logits.len()) => {
-                    return Ok(Steered::Token(token as u32));
+                    return Ok(Processed::Token(token as u32));
                 }
                 token => {
                     let message =
@@ -82,7 +82,7 @@ impl Steering {
             guide.apply(logits);
         }
         check(logits)?;
-        Ok(Steered::Sample)
+        Ok(Processed::Sample)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::Result;
 use crate::constraint::{Constraint, Guide};
-use crate::sampling::{LogitsCallback, Steered};
+use crate::sampling::{LogitsCallback, Processed};
 use std::sync::Arc;
 
 impl Session {
@@ -16,7 +16,7 @@ impl Session {
 
     pub(crate) fn set_logit_biases(&mut self, biases: impl ExactSizeIterator<Item = (u32, f32)> + Clone) -> Result<()> {
         self.idle()?;
-        self.steering.bias.set(biases, self.engine.model.config().vocab_size)
+        self.logits_processor.bias.set(biases, self.engine.model.config().vocab_size)
     }
 
     /// Has the host look at the logits, change them or choose a token itself, before every sampled token; `None` ends
@@ -33,7 +33,7 @@ impl Session {
     /// does not unwind.
     pub unsafe fn set_logits_callback(&mut self, callback: Option<LogitsCallback>) -> Result<()> {
         self.idle()?;
-        self.steering.callback = callback;
+        self.logits_processor.callback = callback;
         Ok(())
     }
 
@@ -47,7 +47,7 @@ impl Session {
     /// ([`OutOfMemory`](crate::Status::OutOfMemory)).
     pub fn set_constraint(&mut self, constraint: Option<Arc<Constraint>>) -> Result<()> {
         self.idle()?;
-        self.steering.guide = match constraint {
+        self.logits_processor.guide = match constraint {
             None => None,
             Some(constraint) => {
                 constraint.check(&self.engine.model)?;
@@ -60,13 +60,13 @@ impl Session {
     /// Chooses the token after those so far, from the logits, which are there and stay as they are.
     pub(super) fn choose(&mut self) -> Result<u32> {
         let head = &mut self.engine.head;
-        if self.steering.is_idle() {
+        if self.logits_processor.is_idle() {
             return self.sampler.sample(&head.logits, &self.tokens);
         }
-        head.steered.copy_from_slice(&head.logits);
-        match self.steering.apply(&mut head.steered, &self.tokens)? {
-            Steered::Token(token) => Ok(token),
-            Steered::Sample => self.sampler.sample(&head.steered, &self.tokens),
+        head.processed.copy_from_slice(&head.logits);
+        match self.logits_processor.apply(&mut head.processed, &self.tokens)? {
+            Processed::Token(token) => Ok(token),
+            Processed::Sample => self.sampler.sample(&head.processed, &self.tokens),
         }
     }
 }

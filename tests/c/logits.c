@@ -1,4 +1,4 @@
-/* Logit biases and the logits callback from C, with good and with bad input.   steering MODEL.rasp */
+/* Logit biases and the logits callback from C, with good and with bad input.   logits MODEL.rasp */
 #include "check.h"
 
 #include <math.h>
