@@ -30,6 +30,7 @@ mod simd;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod soft;
 
+pub(crate) use quantized::Inputs;
 pub(crate) use simd::{Quads, Simd};
 
 /// Lanes of every row-form sum, whatever the vectors of the machine.

@@ -2,6 +2,9 @@
 
 use std::mem::MaybeUninit;
 
+use super::Inputs;
+use crate::QUANT_GROUP;
+
 /// A group's quads of channels as many tokens meet them: of each so many registers of [`Simd::Bytes`], one of bytes and
 /// two of numbers of 4 bits for each of [`Simd::quad`]'s, in order.
 pub(crate) type Quads<S> = [[MaybeUninit<<S as Simd>::Bytes>; 8]; 8];
@@ -191,6 +194,11 @@ pub(crate) trait Simd: Copy {
 
     /// `128·high + low`
     fn limbs(self, high: Self::I32, low: Self::I32) -> Self::I32;
+    /// A group's inputs in limbs.
+    #[inline(always)]
+    fn split(self, x: &[i16; QUANT_GROUP]) -> Inputs {
+        Inputs::new(x)
+    }
     fn to_f32(self, a: Self::I32) -> Self::V;
 
     /// A hint that the line at `p` will be read soon. `p` may be anything.

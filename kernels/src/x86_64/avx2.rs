@@ -3,11 +3,11 @@
 use std::arch::x86_64::*;
 
 use crate::{
-    Isa,
+    Isa, QUANT_GROUP,
     exp::MAGIC,
     formats::q4s::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     operations::{Table, entry_points, operations, table_of, types::*},
-    vector::Simd,
+    vector::{Inputs, Simd},
 };
 
 /// Proof that the CPU has AVX2, FMA and F16C.
@@ -395,6 +395,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             let all = _mm256_add_epi32(self.sums4(sums[0]), _mm256_slli_epi32::<4>(self.sums4(sums[1])));
             _mm256_add_epi32(all, _mm256_set1_epi32(-128 * total))
         }
+    }
+    #[inline(always)]
+    fn split(self, x: &[i16; QUANT_GROUP]) -> Inputs {
+        // SAFETY: self is the proof.
+        unsafe { super::limbs::split(x) }
     }
     #[inline(always)]
     fn limbs(self, high: __m256i, low: __m256i) -> __m256i {

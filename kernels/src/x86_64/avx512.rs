@@ -3,11 +3,11 @@
 use std::arch::x86_64::*;
 
 use crate::{
-    Isa,
+    Isa, QUANT_GROUP,
     exp::MAGIC,
     formats::q4s::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
     operations::{Table, entry_points, operations, table_of, types::*},
-    vector::Simd,
+    vector::{Inputs, Simd},
 };
 
 /// Proof that the CPU has AVX-512 F, BW, DQ and VL, and what `Avx2` proves.
@@ -348,6 +348,11 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
             let all = _mm512_add_epi32(self.sums4(sums[0]), _mm512_slli_epi32::<4>(self.sums4(sums[1])));
             _mm512_add_epi32(all, _mm512_set1_epi32(-128 * total))
         }
+    }
+    #[inline(always)]
+    fn split(self, x: &[i16; QUANT_GROUP]) -> Inputs {
+        // SAFETY: self is the proof.
+        unsafe { super::limbs::split(x) }
     }
     #[inline(always)]
     fn limbs(self, high: __m512i, low: __m512i) -> __m512i {

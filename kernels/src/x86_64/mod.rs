@@ -2,6 +2,7 @@
 
 pub(crate) mod avx2;
 pub(crate) mod avx512;
+mod limbs;
 mod vnni;
 
 use crate::{Isa, operations::Table};

@@ -11,9 +11,12 @@ use super::{Columns, Q4, Q8, QUADS, Quads, SUMS, VECTORS, Whole, Widened, finish
 use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Simd};
 
 /// Tokens that meet a step's rows before the next one: their outputs fit L1.
-const TOKENS: usize = 32;
-/// Groups whose inputs are ready at a time: 11 KiB, on a stack that may have 64 in all. (With 8 it overflowed there.)
-const GROUPS: usize = 4;
+const TOKENS: usize = 64;
+/// Groups whose inputs are ready at a time: 11 KiB, on a stack that may have 64 in all. (With twice as many it overflowed
+/// there.)
+const GROUPS: usize = 2;
+/// So many tokens ahead inputs are sent for.
+const AHEAD: usize = 8;
 /// So many tokens at most are few.
 const FEW: usize = 8;
 /// Bytes of each row that few tokens' tile has at most, and many tokens'.
@@ -38,7 +41,7 @@ pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_
                 let (whole, scale) = (x_whole.add(start * x_strides.0), x_scale.add(start * x_strides.1));
                 let tokens = Tokens { x: whole, scale, strides: x_strides, count: TOKENS.min(x.rows() - start) };
                 for (n, group) in strip.iter_mut().enumerate() {
-                    group.read(&tokens, first + n);
+                    group.read(s, &tokens, first + n);
                 }
                 y.as_mut_ptr().add(start * stride)
             };
@@ -91,7 +94,7 @@ impl Group {
     /// # Safety
     /// Group `g` of all tokens is there.
     #[inline(always)]
-    unsafe fn read(&mut self, tokens: &Tokens, g: usize) {
+    unsafe fn read<S: Simd>(&mut self, s: S, tokens: &Tokens, g: usize) {
         self.count = tokens.count.min(TOKENS);
         let (mut narrow, mut wide) = (0, self.count);
         for m in 0..self.count {
@@ -100,14 +103,14 @@ impl Group {
                 let x = tokens.x.add(m * tokens.strides.0 + g * QUANT_GROUP).cast::<[i16; QUANT_GROUP]>();
                 (&*x, *tokens.scale.add(m * tokens.strides.1 + g))
             };
-            let inputs = Inputs::new(x);
-            if inputs.wide {
-                wide -= 1;
-                self.order[wide] = m as u8;
-            } else {
-                self.order[narrow] = m as u8;
-                narrow += 1;
-            }
+            // The next tokens' lie a row further each, where no prefetcher looks.
+            s.prefetch(x.as_ptr().cast::<u8>().wrapping_add(2 * AHEAD * tokens.strides.0));
+            let inputs = s.split(x);
+            // Without a branch: which groups are wide cannot be foreseen.
+            let is_wide = usize::from(inputs.wide);
+            wide -= is_wide;
+            self.order[[narrow, wide][is_wide] % TOKENS] = m as u8;
+            narrow += 1 - is_wide;
             self.factors[m] = [scale, scale * inputs.sum() as f32];
             self.inputs[m] = inputs;
         }
@@ -207,16 +210,20 @@ unsafe fn each<'a, S: Simd, W: Whole, const T: usize, const FULL: bool>(
         for first in (0..W::SUMS).step_by(VECTORS) {
             // SAFETY: the step is filled by contract.
             let sums = unsafe { sums::<S, W, T>(s, step.quads, first, inputs, wide) };
+            let (mut factors, mut out) = ([[s.splat(0.0); 2]; T], [y.y; T]);
             for t in 0..T {
                 let m = usize::from(some[t]) % TOKENS;
-                let factors = [s.splat(group.factors[m][0]), s.splat(group.factors[m][1])];
-                for v in 0..VECTORS {
-                    if FULL || v * S::LANES < step.bytes {
-                        // SAFETY: the vector's columns are there, and what they share is filled.
-                        unsafe {
-                            let y = y.y.add(m * y.stride + W::column::<S>(first + v));
-                            finish::<S, W>(s, y, sums[t][v], step.shared[first + v].assume_init(), factors);
-                        }
+                factors[t] = [s.splat(group.factors[m][0]), s.splat(group.factors[m][1])];
+                out[t] = out[t].wrapping_add(m * y.stride);
+            }
+            for v in 0..VECTORS {
+                if FULL || v * S::LANES < step.bytes {
+                    // SAFETY: what the vector's columns share is filled.
+                    let shared = unsafe { step.shared[first + v].assume_init() };
+                    for t in 0..T {
+                        let y = out[t].wrapping_add(W::column::<S>(first + v));
+                        // SAFETY: the vector's columns are there.
+                        unsafe { finish::<S, W>(s, y, sums[t][v], shared, factors[t]) };
                     }
                 }
             }
@@ -248,10 +255,10 @@ unsafe fn sums<S: Simd, W: Whole, const T: usize>(
     let mut sums = unsafe { products::<S, W, T>(s, quads, first, x[0], total[0]) };
     if wide {
         // SAFETY: by contract.
-        let low = unsafe { products::<S, W, T>(s, quads, first, x[1], total[1]) };
+        let high = unsafe { products::<S, W, T>(s, quads, first, x[1], total[1]) };
         for t in 0..T {
             for v in 0..VECTORS {
-                sums[t][v] = s.limbs(sums[t][v], low[t][v]);
+                sums[t][v] = s.limbs(high[t][v], sums[t][v]);
             }
         }
     }

@@ -88,7 +88,7 @@ unsafe fn tile<S: Simd, W: Whole>(
 /// `y` has `w.cols` elements; `this` holds rows of `w`.
 #[inline(always)]
 unsafe fn group<S: Simd, W: Whole>(s: S, y: *mut f32, this: &Places, x_scale: f32, w: &Columns, mut ahead: Ahead<'_>) {
-    let inputs = this.inputs();
+    let inputs = this.inputs(s);
     let factors = [s.splat(x_scale), s.splat(x_scale * inputs.sum() as f32)];
     let bytes = w.cols / W::COLUMNS;
     let mut done = 0;
@@ -119,7 +119,8 @@ unsafe fn group<S: Simd, W: Whole>(s: S, y: *mut f32, this: &Places, x_scale: f3
 #[inline(always)]
 unsafe fn totals<S: Simd, W: Whole>(s: S, this: &Places, inputs: &Inputs, done: usize, part: usize) -> Totals<S> {
     let mut all = [s.zero_i32(); SUMS];
-    let mut limb = 0;
+    // The high limb first, if there is one.
+    let mut limb = usize::from(inputs.wide);
     loop {
         let mut sums = W::start(s, inputs.total[limb]);
         for q in 0..this.quads() {
@@ -132,9 +133,9 @@ unsafe fn totals<S: Simd, W: Whole>(s: S, this: &Places, inputs: &Inputs, done: 
         for v in 0..W::SUMS {
             all[v] = s.limbs(all[v], now[v]);
         }
-        if limb == usize::from(inputs.wide) {
+        if limb == 0 {
             return all;
         }
-        limb = 1;
+        limb = 0;
     }
 }

@@ -124,8 +124,8 @@ impl Places {
     }
 
     #[inline(always)]
-    pub(super) fn inputs(&self) -> Inputs {
-        Inputs::new(&self.x)
+    pub(super) fn inputs<S: Simd>(&self, s: S) -> Inputs {
+        s.split(&self.x)
     }
 
     /// All rows of a group, without inputs; none beyond the last group.
@@ -142,44 +142,40 @@ impl Places {
     }
 }
 
-/// A group's inputs as quads of i8: of one limb, or, in a wide group, of the high one and the low one.
+/// A group's inputs as quads of i8: the low limb, which is all of a narrow one, and in a wide group the high one, which
+/// counts 128 times.
 #[derive(Clone, Copy)]
-pub(super) struct Inputs {
-    pub(super) limb: [[i32; QUADS]; 2],
+pub(crate) struct Inputs {
+    pub(crate) limb: [[i32; QUADS]; 2],
     /// Their sums.
-    pub(super) total: [i32; 2],
-    pub(super) wide: bool,
+    pub(crate) total: [i32; 2],
+    pub(crate) wide: bool,
 }
 
 impl Inputs {
-    pub(super) const NONE: Inputs = Inputs { limb: [[0; QUADS]; 2], total: [0; 2], wide: false };
+    pub(crate) const NONE: Inputs = Inputs { limb: [[0; QUADS]; 2], total: [0; 2], wide: false };
 
     #[inline(always)]
-    pub(super) fn new(x: &[i16; QUANT_GROUP]) -> Inputs {
+    pub(crate) fn new(x: &[i16; QUANT_GROUP]) -> Inputs {
         // Loops that the compiler turns into vectors.
         let largest = x.iter().fold(0, |largest, x| x.unsigned_abs().max(largest));
         let sum = |x: &[i16; QUANT_GROUP]| x.iter().fold(0i16, |sum, &x| sum.wrapping_add(x));
-        let mut inputs = Inputs { wide: largest > NARROW.unsigned_abs(), ..Inputs::NONE };
-        if inputs.wide {
-            let (mut high, mut low) = ([0; QUANT_GROUP], [0; QUANT_GROUP]);
-            for k in 0..QUANT_GROUP {
-                high[k] = (x[k] + 64) >> 7;
-                low[k] = x[k] - (high[k] << 7);
-            }
-            inputs.limb = [quads(&high), quads(&low)];
-            inputs.total = [i32::from(sum(&high)), i32::from(sum(&low))];
-        } else {
-            // 32 numbers of 7 bits: no sum leaves an i16.
-            inputs.limb[0] = quads(x);
-            inputs.total[0] = i32::from(sum(x));
+        let wide = largest > NARROW.unsigned_abs();
+        // Without a branch, which could not be foreseen: nothing is high where the group is narrow.
+        let some = -i16::from(wide);
+        let (mut low, mut high) = ([0; QUANT_GROUP], [0; QUANT_GROUP]);
+        for k in 0..QUANT_GROUP {
+            high[k] = ((x[k] + 64) >> 7) & some;
+            low[k] = x[k] - (high[k] << 7);
         }
-        inputs
+        // 32 numbers of 8 bits: no sum leaves an i16.
+        Inputs { limb: [quads(&low), quads(&high)], total: [i32::from(sum(&low)), i32::from(sum(&high))], wide }
     }
 
     /// The sum of all inputs.
     #[inline(always)]
-    pub(super) fn sum(&self) -> i32 {
-        if self.wide { 128 * self.total[0] + self.total[1] } else { self.total[0] }
+    pub(crate) fn sum(&self) -> i32 {
+        128 * self.total[1] + self.total[0]
     }
 }
 

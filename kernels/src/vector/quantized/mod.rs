@@ -8,6 +8,7 @@
 pub(crate) mod gemm;
 pub(crate) mod gemv;
 mod group;
+pub(crate) use group::Inputs;
 pub(crate) mod rows;
 
 use std::mem::MaybeUninit;
