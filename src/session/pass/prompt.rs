@@ -6,7 +6,7 @@ use super::context::{Mode, Pass, count, view};
 use super::low_rank::start_sum;
 use super::project::{Finish, Input, Slice, whole_ref};
 use super::shared::{Shared, share};
-use super::tiles::{FINISH, STRIP, UNIT, UNIT_MACS, cut, tile_len};
+use super::tiles::{FINISH, PAD, STRIP, STRIP_ROWS, UNIT, UNIT_MACS, UNIT_MACS_INTEGER, cut, tile_len};
 use crate::format::BLOCKS;
 use crate::model::Group;
 use crate::session::budget::Flow;
@@ -15,7 +15,13 @@ use std::ops::Range;
 
 impl Pass<'_, '_> {
     /// Many dense tokens.
-    pub(super) fn dense_batch(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) -> Flow {
+    pub(super) fn dense_batch(
+        &mut self,
+        group: &Group,
+        x: MatRef<'_>,
+        y: Shared<'_, f32>,
+        finish: Finish<'_>,
+    ) -> Flow {
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, self.rows) };
         let (kernels, rows, parts, low_rank) = (self.kernels, self.rows, self.work.parts(), &*self.low_rank);
         let tile = tile_len(self.batch);
@@ -120,7 +126,7 @@ fn add_product(
     mut y: MatMut<'_>,
     tile: &mut [f32],
 ) {
-    for piece in cut(columns.clone(), UNIT, tile.len() / y.rows()) {
+    for piece in cut(columns.clone(), UNIT, tile.len() / y.rows() - PAD) {
         let mut y = y.reborrow().columns(piece.start - columns.start..piece.end - columns.start);
         for block in 0..BLOCKS {
             add_block(kernels, group, block, piece.clone(), input, y.reborrow(), tile);
@@ -128,8 +134,8 @@ fn add_product(
     }
 }
 
-/// The same for one block: its sum is taken in `tile`, which holds as many elements as `y`, but for block 0, which goes
-/// on with what `y` holds.
+/// The same for one block: its sum is taken in `tile`, which holds `y` and [`PAD`] elements more of each row. Block 0 goes on
+/// with what `y` holds.
 fn add_block(
     kernels: Kernels,
     group: &Group,
@@ -141,15 +147,20 @@ fn add_block(
 ) {
     let (rows, width) = (y.rows(), columns.len());
     let (input, weights) = (input.channels(group.block(block)), group.weights(block).columns(columns));
-    if block == 0 {
-        return weights.multiply(kernels, y, input.x, input.whole);
-    }
-    let tile = &mut tile[..rows * width];
+    let stride = width + PAD;
+    let tile = &mut tile[..rows * stride];
     tile.fill(0.0);
-    let out = MatMut::new(tile, rows, width, width).expect("a tile holds its rows");
+    if block == 0 {
+        // Here too: rows of y lie as far from each other as outputs are wide.
+        tile.chunks_exact_mut(stride).enumerate().for_each(|(row, sum)| sum[..width].copy_from_slice(y.row_mut(row)));
+    }
+    let out = MatMut::new(tile, rows, width, stride).expect("a tile holds its rows");
     weights.multiply(kernels, out, input.x, input.whole);
-    for (row, sum) in tile.chunks_exact(width).enumerate() {
-        kernels.add(y.row_mut(row), sum);
+    for (row, sum) in tile.chunks_exact(stride).enumerate() {
+        match block {
+            0 => y.row_mut(row).copy_from_slice(&sum[..width]),
+            _ => kernels.add(y.row_mut(row), &sum[..width]),
+        }
     }
 }
 
@@ -162,12 +173,14 @@ fn batch_pieces(
     tile: usize,
 ) -> impl Iterator<Item = (Range<usize>, Range<usize>, usize)> {
     let deepest = (0..BLOCKS).map(|n| group.block(n).len()).max().unwrap_or(0) + group.rank();
-    let macs = UNIT_MACS / deepest.max(1);
-    let strip = if group.is_quantized() { STRIP } else { UNIT };
-    let high = (macs / strip).clamp(1, rows);
-    let wide = (macs / high).min(tile / high);
+    let (strip, high, macs) = match group.is_quantized() {
+        true => (STRIP, STRIP_ROWS.min(rows), UNIT_MACS_INTEGER / deepest.max(1)),
+        false => (UNIT, (UNIT_MACS / deepest.max(1) / UNIT).clamp(1, rows), UNIT_MACS / deepest.max(1)),
+    };
+    let wide = (macs / high).max(strip).min(tile / high - PAD);
     cut(0..rows, 1, high).flat_map(move |rows| {
-        cut(columns.clone(), UNIT, wide).flat_map(move |columns| {
+        // In whole strips where there is room for one.
+        cut(columns.clone(), if wide < strip { UNIT } else { strip }, wide).flat_map(move |columns| {
             (0..BLOCKS).map({
                 let rows = rows.clone();
                 move |block| (rows.clone(), columns.clone(), block)

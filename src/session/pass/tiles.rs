@@ -20,6 +20,9 @@ pub(super) const UNIT_BYTES: usize = 1 << 20;
 /// batch of tokens.
 pub(super) const UNIT_MACS: usize = 8 << 20;
 
+/// The same of weights in whole numbers, whose products take a third of the time.
+pub(super) const UNIT_MACS_INTEGER: usize = 16 << 20;
+
 /// Where several tokens take the same weights one after the other, a unit reads so many bytes, which stay in the cache
 /// meanwhile: half of a small L2.
 pub(super) const SHARED_BYTES: usize = 256 << 10;
@@ -27,11 +30,17 @@ pub(super) const SHARED_BYTES: usize = 256 << 10;
 /// Elements of a batch that are finished together, the most of a unit of work: an exponential each, perhaps.
 pub(super) const FINISH: usize = 64 << 10;
 
-/// Least elements of a part's tile of block sums: 128 KiB, within L2.
-pub(super) const TILE: usize = 32 << 10;
+/// Least elements of a part's tile of block sums: 136 KiB, within L2.
+pub(super) const TILE: usize = 34 << 10;
+
+/// Elements between a tile's rows: a cache line, so that rows whose length is a power of two share no places in L1.
+pub(super) const PAD: usize = 16;
 
 /// Columns of whole numbers that a unit of a batch's work has at least, where there are so many: a cache line of 4 bits.
 pub(super) const STRIP: usize = 128;
+
+/// And rows: so many tokens meet the same weights, taken apart once, in the kernel.
+pub(super) const STRIP_ROWS: usize = 64;
 
 /// Outputs of one token that are finished without waking anybody: less work than a fork.
 pub(super) const ALONE: usize = 4096;
@@ -51,7 +60,7 @@ pub(super) fn sums_len(widest: usize, batch: usize, parts: usize) -> usize {
 
 /// Elements of one part's tile.
 pub(super) fn tile_len(batch: usize) -> usize {
-    TILE.max(batch.saturating_mul(UNIT))
+    TILE.max(batch.saturating_mul(UNIT + PAD))
 }
 
 /// A range in pieces of at most `most`, rounded down to whole `unit`s (one at least), counted from its start.
