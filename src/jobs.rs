@@ -43,8 +43,8 @@ impl PartialEq for HostJobs {
     }
 }
 
-/// A job borrowed from the thread in [`Round::run`], its lifetime erased.
-type Job = *const (dyn Fn(usize) + Sync);
+/// A job borrowed from the thread that waits for all of its parts, its lifetime erased.
+pub(crate) type ErasedJob = *const (dyn Fn(usize) + Sync);
 
 const WORDS: usize = MAX_THREADS / 64;
 
@@ -52,7 +52,7 @@ const WORDS: usize = MAX_THREADS / 64;
 pub(crate) struct Round {
     jobs: HostJobs,
     parts: u32,
-    job: UnsafeCell<Option<Job>>,
+    job: UnsafeCell<Option<ErasedJob>>,
     claimed: [AtomicU64; WORDS],
     /// Parts that have returned.
     done: AtomicU32,
@@ -90,7 +90,7 @@ impl Round {
     pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) -> Result<()> {
         // SAFETY: only the lifetime is erased. Who claims a part uses the pointer until it counts itself done; below, no
         // part is left to claim and all that were claimed are done before this returns.
-        let erased: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(job) };
+        let erased: ErasedJob = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), ErasedJob>(job) };
         // SAFETY: every part is claimed and done, so nobody reads.
         unsafe { *self.job.get() = Some(erased) };
         self.done.store(0, Ordering::Relaxed);
@@ -156,13 +156,13 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    type Part = extern "C" fn(*mut c_void, u32);
+    type RunPart = extern "C" fn(*mut c_void, u32);
 
-    unsafe extern "C" fn backwards(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+    unsafe extern "C" fn backwards(_: *mut c_void, job: RunPart, data: *mut c_void, parts: u32) {
         (0..parts).rev().for_each(|part| job(data, part));
     }
 
-    unsafe extern "C" fn threads(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+    unsafe extern "C" fn threads(_: *mut c_void, job: RunPart, data: *mut c_void, parts: u32) {
         let data = data.addr();
         std::thread::scope(|scope| {
             for part in 0..parts {
@@ -171,16 +171,16 @@ mod tests {
         });
     }
 
-    unsafe extern "C" fn forgets_one(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+    unsafe extern "C" fn forgets_one(_: *mut c_void, job: RunPart, data: *mut c_void, parts: u32) {
         (1..parts).for_each(|part| job(data, part));
     }
 
-    unsafe extern "C" fn repeats_one(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+    unsafe extern "C" fn repeats_one(_: *mut c_void, job: RunPart, data: *mut c_void, parts: u32) {
         (0..parts).for_each(|part| job(data, part));
         job(data, 0);
     }
 
-    unsafe extern "C" fn makes_one_up(_: *mut c_void, job: Part, data: *mut c_void, parts: u32) {
+    unsafe extern "C" fn makes_one_up(_: *mut c_void, job: RunPart, data: *mut c_void, parts: u32) {
         (0..=parts).for_each(|part| job(data, part));
         job(data, u32::MAX);
     }

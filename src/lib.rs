@@ -29,7 +29,7 @@ mod thread;
 pub use error::{Error, Result, Status};
 pub use jobs::{HostJobs, RunJob};
 pub use model::{LoadOptions, Model};
-pub use pool::Own as OwnThreads;
+pub use pool::OwnThreads;
 pub use sampling::Sampling;
 pub use session::{Session, SessionOptions};
 

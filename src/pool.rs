@@ -5,7 +5,7 @@
 //! nothing. The thread that calls is part 0, so a thread pool of one has no threads. Or the host's job system runs the parts.
 
 use crate::float_env::FloatEnv;
-use crate::jobs::{HostJobs, Round};
+use crate::jobs::{ErasedJob, HostJobs, Round};
 use crate::quiet::quietly;
 use crate::thread::{self, Run, Thread};
 use crate::{Error, Result, Status};
@@ -21,12 +21,9 @@ const LOOKS_BEFORE_YIELD: u32 = 2_000;
 /// Threads of a session at most: more than any machine this library is for; a guard against a garbage option.
 pub const MAX_THREADS: usize = 256;
 
-/// A job borrowed from the thread in [`ThreadPool::run`], its lifetime erased.
-type Job = *const (dyn Fn(usize) + Sync);
-
-struct Shared {
+struct PoolState {
     /// The job of the current round; written only while no worker is in a round.
-    job: UnsafeCell<Option<Job>>,
+    job: UnsafeCell<Option<ErasedJob>>,
     /// Counts rounds; a change starts one.
     round: AtomicU32,
     /// Workers that have not started yet, later those that have not finished the current round.
@@ -43,13 +40,13 @@ struct Shared {
 
 // SAFETY: `job` is written by the leader only while `busy` is 0 (no worker reads it), and read by workers only after
 // they have seen the new `round` with Acquire, which the leader stored with Release after writing `job`.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for PoolState {}
 // SAFETY: the raw pointer in `job` refers to a `Sync` closure and is dereferenced only while `run` keeps it alive.
-unsafe impl Send for Shared {}
+unsafe impl Send for PoolState {}
 
 /// How threads of our own behave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Own {
+pub struct OwnThreads {
     /// The processors that they are pinned to, one bit each: the first thread of our own to the lowest, and so on, round
     /// again if there are more threads. 0: none. The calling thread stays where it is.
     pub cpus: u64,
@@ -57,7 +54,7 @@ pub struct Own {
     pub spin: Duration,
 }
 
-impl Own {
+impl OwnThreads {
     /// The processor of part `part`, which is at least 1.
     fn cpu_of(self, part: usize) -> Option<usize> {
         let cpus = || (0..u64::BITS as usize).filter(|cpu| self.cpus >> cpu & 1 == 1);
@@ -83,9 +80,9 @@ fn pin(_: usize) -> bool {
 
 /// What a worker is started with.
 struct Post {
-    shared: *const Shared,
+    shared: *const PoolState,
     part: usize,
-    own: Own,
+    own: OwnThreads,
 }
 
 // SAFETY: the pointer leads to what is `Sync`, and is followed by the worker alone, while the thread pool keeps it.
@@ -96,7 +93,7 @@ unsafe impl Sync for Post {}
 /// A fixed number of parts, run side by side by threads of its own or by the host's job system.
 pub(crate) struct ThreadPool {
     /// One, where there are threads; they point to it, and it never moves.
-    shared: Box<[Shared]>,
+    shared: Box<[PoolState]>,
     /// What the workers were started with, one each; they point to it.
     posts: Box<[Post]>,
     workers: Vec<Thread>,
@@ -117,7 +114,7 @@ fn boxed<T>(len: usize, value: impl FnMut(usize) -> T) -> Result<Box<[T]>> {
 impl ThreadPool {
     /// A thread pool of `threads` parts: the caller and `threads - 1` threads of its own.
     pub(crate) fn new(threads: usize) -> Result<ThreadPool> {
-        ThreadPool::of_own(threads, Own::default())
+        ThreadPool::of_own(threads, OwnThreads::default())
     }
 
     /// A thread pool without threads of its own.
@@ -127,13 +124,13 @@ impl ThreadPool {
     }
 
     /// The same, its threads as `own` says.
-    pub(crate) fn of_own(threads: usize, own: Own) -> Result<ThreadPool> {
+    pub(crate) fn of_own(threads: usize, own: OwnThreads) -> Result<ThreadPool> {
         ThreadPool::check(threads)?;
         let mut pool = ThreadPool::alone(None);
         if threads == 1 {
             return Ok(pool);
         }
-        pool.shared = boxed(1, |_| Shared {
+        pool.shared = boxed(1, |_| PoolState {
             job: UnsafeCell::new(None),
             round: AtomicU32::new(0),
             busy: AtomicUsize::new(threads - 1),
@@ -144,7 +141,7 @@ impl ThreadPool {
             sleepers: Mutex::new(()),
             alarm: Condvar::new(),
         })?;
-        let shared: *const Shared = &pool.shared[0];
+        let shared: *const PoolState = &pool.shared[0];
         pool.posts = boxed(threads - 1, |index| Post { shared, part: index + 1, own })?;
         pool.workers.try_reserve_exact(threads - 1).map_err(|_| Error::out_of_memory("the threads of a session"))?;
         for post in &pool.posts {
@@ -250,14 +247,14 @@ impl Region<'_> {
         };
         // SAFETY: only the lifetime is erased. The pointer is used by workers during this round alone, and `Finish`
         // below keeps this call from returning or unwinding before the round has ended.
-        let erased: Job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(job) };
+        let erased: ErasedJob = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), ErasedJob>(job) };
         // SAFETY: no round is under way (`run` takes `&mut self` and each one waits for its end), so no worker reads.
         unsafe { *shared.job.get() = Some(erased) };
         shared.busy.store(self.0.workers.len(), Ordering::Relaxed);
         shared.round.fetch_add(1, Ordering::Release);
 
         /// Waits for the workers, also when part 0 unwinds.
-        struct Finish<'a>(&'a Shared);
+        struct Finish<'a>(&'a PoolState);
         impl Drop for Finish<'_> {
             fn drop(&mut self) {
                 wait_until(|| self.0.busy.load(Ordering::Acquire) == 0);
@@ -317,7 +314,7 @@ impl Run for Post {
 }
 
 /// A worker's life: sleep, watch, work, until the thread pool ends.
-fn work(shared: &Shared, part: usize, spin: Duration) {
+fn work(shared: &PoolState, part: usize, spin: Duration) {
     shared.busy.fetch_sub(1, Ordering::Release);
     let mut seen = 0;
     loop {
@@ -407,10 +404,10 @@ mod tests {
 
     #[test]
     fn threads_spin_and_are_pinned_round_the_processors_named() {
-        let own = Own { cpus: 0b1010_0000, spin: Duration::ZERO };
+        let own = OwnThreads { cpus: 0b1010_0000, spin: Duration::ZERO };
         assert_eq!([1, 2, 3].map(|part| own.cpu_of(part)), [Some(5), Some(7), Some(5)]);
-        assert_eq!(Own::default().cpu_of(1), None);
-        let mut pool = ThreadPool::of_own(3, Own { cpus: 0, spin: Duration::from_micros(200) }).unwrap();
+        assert_eq!(OwnThreads::default().cpu_of(1), None);
+        let mut pool = ThreadPool::of_own(3, OwnThreads { cpus: 0, spin: Duration::from_micros(200) }).unwrap();
         for bracket in 0..40 {
             let ran = AtomicUsize::new(0);
             let outcome = pool.region().run(&|_| _ = ran.fetch_add(1, Ordering::Relaxed));
@@ -430,7 +427,7 @@ mod tests {
         // SAFETY: the index is below 64, and the set has 1024.
         let allowed = |cpu: usize| unsafe { libc::CPU_ISSET(cpu, &set) };
         let cpu = (0..64).find(|&cpu| allowed(cpu)).unwrap();
-        let mut pool = ThreadPool::of_own(2, Own { cpus: 1 << cpu, spin: Duration::ZERO }).unwrap();
+        let mut pool = ThreadPool::of_own(2, OwnThreads { cpus: 1 << cpu, spin: Duration::ZERO }).unwrap();
         let place = AtomicUsize::new(usize::MAX);
         let job = |part: usize| {
             if part == 1 {
@@ -441,7 +438,7 @@ mod tests {
         pool.region().run(&job).unwrap();
         assert_eq!(place.into_inner(), cpu);
         if let Some(missing) = (0..64).rev().find(|&cpu| !allowed(cpu)) {
-            let error = ThreadPool::of_own(2, Own { cpus: 1 << missing, spin: Duration::ZERO }).err().unwrap();
+            let error = ThreadPool::of_own(2, OwnThreads { cpus: 1 << missing, spin: Duration::ZERO }).err().unwrap();
             assert!(error.status() == Status::InvalidArgument && error.message().contains("pinned"), "{error}");
         }
     }

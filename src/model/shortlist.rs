@@ -99,14 +99,14 @@ impl Shortlist {
 }
 
 /// Some columns of a hidden state, rounded.
-struct Part {
+struct RoundedColumns {
     scale: f32,
     norm: f64,
     lost: f64,
 }
 
 /// Rounds those columns of `h` to whole numbers from `-limit` to `limit`, which `put` takes with their places.
-fn round(h: &[f32], columns: &[u32], limit: usize, mut put: impl FnMut(usize, f32)) -> Part {
+fn round(h: &[f32], columns: &[u32], limit: usize, mut put: impl FnMut(usize, f32)) -> RoundedColumns {
     let values = || columns.iter().map(|&c| h[c as usize]);
     let largest = values().fold(0.0f32, |largest, v| largest.max(v.abs()));
     let scale = (f64::from(largest) / limit.max(1) as f64) as f32;
@@ -120,7 +120,7 @@ fn round(h: &[f32], columns: &[u32], limit: usize, mut put: impl FnMut(usize, f3
         let error = f64::from(v) - f64::from(scale) * f64::from(x);
         lost += error * error;
     }
-    Part { scale, norm: norm.sqrt(), lost: lost.sqrt() }
+    RoundedColumns { scale, norm: norm.sqrt(), lost: lost.sqrt() }
 }
 
 impl Rounded {

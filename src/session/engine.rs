@@ -1,8 +1,8 @@
 //! What a session computes with: its model, what it has to itself, and a place for passes of tokens.
 
 use super::budget::{Budget, Cancelled, Flow, Halt};
-use super::pass::buffers::{EngineMemory, HeadBuffers, Own};
-use super::pass::{HeadRow, Mode, Seq, Shared, UNIT, Workspace, all_logits, share, view};
+use super::pass::buffers::{EngineMemory, HeadBuffers, SequenceBuffers};
+use super::pass::{HeadRow, Mode, Seq, SharedSlice, UNIT, Workspace, all_logits, share, view};
 use crate::arena::Buf;
 use crate::model::{GroupKind, Model, RowsRef};
 use crate::pool::ThreadPool;
@@ -38,7 +38,7 @@ pub struct Traffic {
 /// Everything a pass needs besides the tokens.
 pub(crate) struct Engine {
     pub(crate) model: Arc<Model>,
-    pub(crate) own: Own,
+    pub(crate) own: SequenceBuffers,
     pub(crate) head: HeadBuffers,
     pub(crate) work: Workspace,
     pub(crate) traffic: Traffic,
@@ -176,7 +176,7 @@ impl Engine {
         let whole_cols = if whole.is_empty() { 0 } else { h };
         let whole = QuantizedRef::new(whole, scale, rows.len(), whole_cols).expect("buffers hold a batch");
         let vocab = weights.rows();
-        let out = Shared::new(out);
+        let out = SharedSlice::new(out);
         let mut region = self.work.pool.region();
         let parts = region.parts();
         region.run(&|part| {

@@ -7,7 +7,7 @@
 use super::Ready;
 use super::budget::{Budget, Cancelled, Flow};
 use super::engine::{Traffic, Unobserved};
-use super::pass::buffers::{HeadBuffers, Own};
+use super::pass::buffers::{HeadBuffers, SequenceBuffers};
 use super::pass::{self, HeadRow, MAX_SEQS, Mode, Seq, Shortlisted, Workspace, all_logits};
 use crate::model::Model;
 use std::array::from_fn;
@@ -67,7 +67,7 @@ impl Job {
 
 /// A session whose tokens pass: what the phases touch of it.
 pub(super) struct Member<'a> {
-    pub(super) own: &'a mut Own,
+    pub(super) own: &'a mut SequenceBuffers,
     pub(super) head: &'a mut HeadBuffers,
     pub(super) cancel: &'a AtomicBool,
     pub(super) job: &'a mut Job,

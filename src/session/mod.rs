@@ -32,7 +32,7 @@ pub use score::{Scored, Scorer, Window};
 use crate::arena::{Arena, Buf, List};
 use crate::jobs::HostJobs;
 use crate::model::Model;
-use crate::pool::Own;
+use crate::pool::OwnThreads;
 use crate::sampling::{LogitsProcessor, Sampler, Sampling};
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
@@ -64,7 +64,7 @@ pub struct SessionOptions {
     /// Runs the parts that work is cut into, as many as `threads`; then the session starts no threads of its own.
     pub jobs: Option<HostJobs>,
     /// How threads of the session's own behave, if it has any.
-    pub own: Own,
+    pub own: OwnThreads,
 }
 
 impl Default for SessionOptions {
@@ -76,7 +76,7 @@ impl Default for SessionOptions {
             kv_type: KvType::F16,
             windows_alone: false,
             jobs: None,
-            own: Own::default(),
+            own: OwnThreads::default(),
         }
     }
 }

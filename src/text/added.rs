@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// One part of a text.
 #[derive(Debug, PartialEq)]
-pub(super) enum Part<'t> {
+pub(super) enum Segment<'t> {
     Text(&'t str),
     Token(u32),
 }
@@ -38,7 +38,7 @@ impl Added {
         &self,
         text: &'t str,
         parse_special: bool,
-        mut part: impl FnMut(Part<'t>) -> Result<(), E>,
+        mut part: impl FnMut(Segment<'t>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut done = 0;
         let mut at = 0;
@@ -66,12 +66,12 @@ impl Added {
             }
             let end = if token.rstrip { white.end } else { end };
             if done < start {
-                part(Part::Text(&text[done..start]))?;
+                part(Segment::Text(&text[done..start]))?;
             }
-            part(Part::Token(token.id))?;
+            part(Segment::Token(token.id))?;
             done = end;
         }
-        if done < text.len() { part(Part::Text(&text[done..])) } else { Ok(()) }
+        if done < text.len() { part(Segment::Text(&text[done..])) } else { Ok(()) }
     }
 
     /// True if a character of a word comes right before `start` or right after `end`.
@@ -113,8 +113,8 @@ mod tests {
         added
             .split(text, parse_special, |part| {
                 all += &match part {
-                    Part::Text(text) => format!("[{text}]"),
-                    Part::Token(id) => format!("{id}"),
+                    Segment::Text(text) => format!("[{text}]"),
+                    Segment::Token(id) => format!("{id}"),
                 };
                 Ok::<(), ()>(())
             })

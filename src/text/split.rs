@@ -35,7 +35,7 @@ pub(super) struct Automaton {
 }
 
 /// One part of a split text: from where the last one ended to byte `end`.
-pub(super) struct Part {
+pub(super) struct SplitEnd {
     pub end: usize,
     pub matched: bool,
 }
@@ -122,7 +122,7 @@ impl Automaton {
     }
 
     /// Cuts `text` into matches and what lies between them, and hands each part to `part`.
-    pub fn split<T: Text + ?Sized>(&self, text: &T, mut part: impl FnMut(Part) -> Result<()>) -> Result<()> {
+    pub fn split<T: Text + ?Sized>(&self, text: &T, mut part: impl FnMut(SplitEnd) -> Result<()>) -> Result<()> {
         // A sound automaton reads a text a few times over. One made to read all the rest from every position would
         // not return for a long text.
         let mut budget = text.size().saturating_mul(64).saturating_add(4096);
@@ -133,16 +133,16 @@ impl Automaton {
             match self.match_at(text, at, &holds, &mut budget)? {
                 Some(len) => {
                     if matched_to < at {
-                        part(Part { end: at, matched: false })?;
+                        part(SplitEnd { end: at, matched: false })?;
                     }
                     at += len;
                     matched_to = at;
-                    part(Part { end: at, matched: true })?;
+                    part(SplitEnd { end: at, matched: true })?;
                 }
                 None => at = text.points(at).nth(1).map_or(text.size(), |(next, _)| at + next),
             }
         }
-        if matched_to < at { part(Part { end: at, matched: false }) } else { Ok(()) }
+        if matched_to < at { part(SplitEnd { end: at, matched: false }) } else { Ok(()) }
     }
 
     /// Which look-aheads hold at each place between characters, by its byte; empty if there are none.

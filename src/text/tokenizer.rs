@@ -1,6 +1,6 @@
 //! The tokenizer: text to ids and back.
 
-use super::added::{Added, Part};
+use super::added::{Added, Segment};
 use super::charsmap::Charsmap;
 use super::layout::{Alphabet, Join, MAX_TOKEN_BYTES, Rewrite, Settings, Stage, kind};
 use super::merge::{Model, Scratch, reserve};
@@ -167,8 +167,8 @@ impl Tokenizer {
         let mut at_start = true;
         self.added.split(text, options.parse_special, |part| {
             match part {
-                Part::Token(id) => run.push(&[id])?,
-                Part::Text(raw) => run.between(raw, at_start, options.parse_special)?,
+                Segment::Token(id) => run.push(&[id])?,
+                Segment::Text(raw) => run.between(raw, at_start, options.parse_special)?,
             }
             at_start = false;
             Ok::<(), Error>(())
@@ -297,8 +297,8 @@ impl Run<'_> {
         let mut at_start = at_start;
         tokenizer.added_normalized.split(&text, parse_special, |part| {
             match part {
-                Part::Token(id) => self.push(&[id])?,
-                Part::Text(text) => self.stage(&tokenizer.stages, text, at_start)?,
+                Segment::Token(id) => self.push(&[id])?,
+                Segment::Text(text) => self.stage(&tokenizer.stages, text, at_start)?,
             }
             at_start = false;
             Ok(())

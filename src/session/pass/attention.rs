@@ -1,7 +1,7 @@
 //! Attention over the KV cache.
 
 use super::context::{Pass, Seq};
-use super::shared::{Shared, share};
+use super::shared::{SharedSlice, share};
 use super::tiles::{MAX_SEQS, QUERY_TILE, UNIT_BYTES, UNIT_MACS, cut};
 use super::work::Pieces;
 use crate::format::Config;
@@ -21,7 +21,7 @@ impl Pass<'_, '_> {
         qkv: &[f32],
         attn: &mut [f32],
     ) -> Flow {
-        let (config, attn) = (model.config(), Shared::new(attn));
+        let (config, attn) = (model.config(), SharedSlice::new(attn));
         let layer = Keys::new(config, layer, kind);
         match self.rows == 1 || self.is_of_many() {
             true => self.attention_of_each(config, layer, qkv, attn),
@@ -30,7 +30,7 @@ impl Pass<'_, '_> {
     }
 
     /// A token of each text: the heads of one group are the rows that share keys and values.
-    fn attention_of_each(&mut self, config: &Config, layer: Keys, qkv: &[f32], attn: Shared<'_, f32>) -> Flow {
+    fn attention_of_each(&mut self, config: &Config, layer: Keys, qkv: &[f32], attn: SharedSlice<'_, f32>) -> Flow {
         let (kernels, parts) = (self.kernels, self.work.parts());
         let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
         let group = heads / config.num_kv_heads;
@@ -42,7 +42,13 @@ impl Pass<'_, '_> {
             let (seen, stride) = (seq.position + 1, (seq.position + 1).next_multiple_of(KEY_BLOCK));
             let rows = seq.scores.len() / stride;
             let ways = parts.min(rows).max(1);
-            Some(Text { kv: &*seq.kv, seen, ways, piece: rows / ways * stride, scores: Shared::new(&mut *seq.scores) })
+            Some(Text {
+                kv: &*seq.kv,
+                seen,
+                ways,
+                piece: rows / ways * stride,
+                scores: SharedSlice::new(&mut *seq.scores),
+            })
         });
         self.work.large(&|part, pieces| {
             for (row, text) in texts.iter().flatten().enumerate() {
@@ -70,13 +76,13 @@ impl Pass<'_, '_> {
     }
 
     /// Tokens of one text, each of which sees those before it as well.
-    fn attention_of_one(&mut self, config: &Config, layer: Keys, qkv: &[f32], attn: Shared<'_, f32>) -> Flow {
+    fn attention_of_one(&mut self, config: &Config, layer: Keys, qkv: &[f32], attn: SharedSlice<'_, f32>) -> Flow {
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
         let group = heads / config.num_kv_heads;
         let Some(Some(Seq { kv, scores, position, .. })) = self.seqs.first_mut() else { return Ok(()) };
         let (kv, position, per_part) = (&**kv, *position, scores.len() / parts);
-        let scores = Shared::new(scores);
+        let scores = SharedSlice::new(scores);
         self.work.large(&|part, pieces| {
             // SAFETY: each part has a piece of its own.
             let scores = unsafe { scores.slice(part * per_part..(part + 1) * per_part) };
@@ -104,7 +110,7 @@ struct Text<'a> {
     ways: usize,
     /// of which each has so many of the scores.
     piece: usize,
-    scores: Shared<'a, f32>,
+    scores: SharedSlice<'a, f32>,
 }
 
 /// A layer, and what its attention does.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 /// The memory of an [`Engine`](crate::session::engine::Engine).
 pub(crate) struct EngineMemory {
     pub(crate) buf: Buffers,
-    pub(crate) own: Own,
+    pub(crate) own: SequenceBuffers,
     pub(crate) head: HeadBuffers,
     pub(crate) cancel: Buf<AtomicBool>,
 }
@@ -28,14 +28,14 @@ impl EngineMemory {
         EngineMemory {
             buf: Buffers::cut(cutter, model, extent.batch, threads),
             head: HeadBuffers::cut(cutter, model),
-            own: Own::cut(cutter, model, threads, extent, kv_type),
+            own: SequenceBuffers::cut(cutter, model, threads, extent, kv_type),
             cancel: cutter.part(Part::Bookkeeping).take(1),
         }
     }
 }
 
 /// What the passes of a session need and no other text's may touch.
-pub(crate) struct Own {
+pub(crate) struct SequenceBuffers {
     pub(crate) kv: KvCache,
     /// One a linear, in the order of [`Linear::index`](crate::model::Linear::index)
     pub(crate) thresholds: Buf<f32>,
@@ -43,11 +43,11 @@ pub(crate) struct Own {
     pub(super) scores: Buf<f32>,
 }
 
-impl Own {
-    fn cut(cutter: &mut Cutter, model: &Model, parts: usize, extent: Extent, kv_type: KvType) -> Own {
+impl SequenceBuffers {
+    fn cut(cutter: &mut Cutter, model: &Model, parts: usize, extent: Extent, kv_type: KvType) -> SequenceBuffers {
         let linears = model.linears().count();
         let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(extent.context.next_multiple_of(KEY_BLOCK));
-        Own {
+        SequenceBuffers {
             thresholds: cutter.part(Part::Bookkeeping).take(linears),
             scores: cutter.part(Part::Activations).take(tile),
             kv: KvCache::cut(cutter, model.config(), kv_type, extent),
@@ -57,7 +57,7 @@ impl Own {
     /// What a pass touches of it: the first of the pass's tokens stands at `position`, the first sparse one is number
     /// `sparse_from`, and they have read so many `bytes` of weights before.
     pub(crate) fn seq(&mut self, position: usize, sparse_from: usize, bytes: u64) -> Seq<'_> {
-        let Own { kv, thresholds, scores } = self;
+        let SequenceBuffers { kv, thresholds, scores } = self;
         Seq { position, kv, scores, thresholds, sparse_from, stores: true, bytes: AtomicU64::new(bytes) }
     }
 }

@@ -8,7 +8,7 @@
 use super::context::{Pass, Seq, count, view};
 use super::low_rank::start_sum;
 use super::project::{Finish, Input, Slice, intersection, whole_ref};
-use super::shared::{Shared, share};
+use super::shared::{SharedSlice, share};
 use super::tiles::{ALONE, COLUMNS, MANY, SHARED_BYTES, TILE, UNIT, UNIT_BYTES, cut, tile_len};
 use crate::format::BLOCKS;
 use crate::model::{Group, Weights};
@@ -18,12 +18,12 @@ use std::ops::Range;
 
 impl Pass<'_, '_> {
     /// `y = group(x)` of a token, or of one of each of several texts, each as sparse as its text says.
-    pub(super) fn tokens(&mut self, group: &Group, x: MatRef<'_>, y: Shared<'_, f32>, finish: Finish<'_>) -> Flow {
+    pub(super) fn tokens(&mut self, group: &Group, x: MatRef<'_>, y: SharedSlice<'_, f32>, finish: Finish<'_>) -> Flow {
         let (rows, tile) = (self.rows, tile_len(self.batch));
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, rows) };
         let (kernels, parts, width) = (self.kernels, self.work.parts(), group.output());
         let (seqs, low_rank) = (&*self.seqs, &*self.low_rank);
-        let (active, tiles) = (Shared::new(&mut *self.active), Shared::new(&mut *self.sums));
+        let (active, tiles) = (SharedSlice::new(&mut *self.active), SharedSlice::new(&mut *self.sums));
         // Sums of blocks after the first: of one token in a buffer of their own, of several in rows of `y` beyond theirs.
         let (sums, beyond) = if rows == 1 { (tiles, 0) } else { (y, rows) };
         let sum_rows = |block: usize| beyond + (block - 1) * rows..beyond + block * rows;

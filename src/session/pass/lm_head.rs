@@ -1,7 +1,7 @@
 //! From the last hidden states to logits.
 
 use super::buffers::HeadBuffers;
-use super::shared::{Shared, share};
+use super::shared::{SharedSlice, share};
 use super::tiles::{SHARED_BYTES, UNIT, UNIT_BYTES, cut};
 use super::work::Work;
 use crate::model::{Model, RowsRef};
@@ -16,7 +16,7 @@ pub(crate) struct HeadRow<'a> {
     whole: &'a [i16],
     /// Of `whole`, one for every 32.
     scale: &'a [f32],
-    pub(super) logits: Shared<'a, f32>,
+    pub(super) logits: SharedSlice<'a, f32>,
     /// False once a logit was none.
     finite: AtomicBool,
 }
@@ -56,7 +56,7 @@ impl<'a> HeadRow<'a> {
         if let RowsRef::Quantized(_) = model.lm_head() {
             model.kernels().quantize(whole, scale, x, 0.0);
         }
-        HeadRow { x, whole, scale, logits: Shared::new(logits), finite: AtomicBool::new(true) }
+        HeadRow { x, whole, scale, logits: SharedSlice::new(logits), finite: AtomicBool::new(true) }
     }
 
     /// The logits of these rows. One that is no number is remembered.

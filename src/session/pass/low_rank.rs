@@ -2,7 +2,7 @@
 
 use super::context::Pass;
 use super::project::{intersection, whole_ref};
-use super::shared::{Shared, share};
+use super::shared::{SharedSlice, share};
 use super::tiles::{UNIT_BYTES, UNIT_MACS, cut};
 use crate::model::{Group, Weights};
 use crate::session::budget::Flow;
@@ -19,7 +19,7 @@ impl Pass<'_, '_> {
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let most = (UNIT_BYTES / 2).min(UNIT_MACS / rows) / group.input();
         let whole = whole_ref(group, self.whole, self.whole_scale, rows);
-        let t = Shared::new(&mut *self.low_rank);
+        let t = SharedSlice::new(&mut *self.low_rank);
         self.work.large(&|part, pieces| {
             let mut start = 0;
             for low_rank in group.linears().iter().filter_map(|l| l.low_rank()) {

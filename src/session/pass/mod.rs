@@ -24,7 +24,7 @@ mod work;
 pub(crate) use context::{Mode, Seq, view};
 pub(crate) use lm_head::{HeadRow, all_logits, non_finite};
 pub(crate) use rows::rope_table;
-pub(crate) use shared::{Shared, share};
+pub(crate) use shared::{SharedSlice, share};
 pub(crate) use shortlist::{MOST_DECIDING, Shortlisted, largest};
 pub(crate) use tiles::{MAX_SEQS, UNIT};
 

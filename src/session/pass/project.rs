@@ -9,7 +9,7 @@
 //! go on with the chains where the unit before left them.
 
 use super::context::{Mode, Pass};
-use super::shared::{Shared, share};
+use super::shared::{SharedSlice, share};
 use crate::Result;
 use crate::model::{Activation, Group};
 use crate::session::budget::Flow;
@@ -25,7 +25,7 @@ pub(super) const WIDE_FROM: f32 = 4.0;
 pub(super) struct Slice<'a> {
     pub(super) rows: Range<usize>,
     pub(super) range: Range<usize>,
-    pub(super) y: Shared<'a, f32>,
+    pub(super) y: SharedSlice<'a, f32>,
 }
 
 /// The input of a group of linears, `[T, in]`.
@@ -55,7 +55,7 @@ impl Pass<'_, '_> {
     /// `hidden += group(x)`, for a group of one linear.
     pub(super) fn project(&mut self, group: &Group, x: MatRef<'_>, delta: &mut [f32], hidden: &mut [f32]) -> Flow {
         let (kernels, width) = (self.kernels, group.output());
-        let hidden = Shared::new(hidden);
+        let hidden = SharedSlice::new(hidden);
         self.apply(group, x, delta, &|mine: Slice<'_>| {
             for row in mine.rows {
                 let span = row * width + mine.range.start..row * width + mine.range.end;
@@ -77,7 +77,7 @@ impl Pass<'_, '_> {
     ) -> Flow {
         let (kernels, gated) = (self.kernels, group.linears().len() > 1);
         let width = if gated { group.output() / 2 } else { group.output() };
-        let act = Shared::new(act);
+        let act = SharedSlice::new(act);
         self.apply(group, x, gate_up, &|mine: Slice<'_>| {
             for row in mine.rows {
                 let at = |start: usize| start + mine.range.start..start + mine.range.end;
@@ -100,7 +100,7 @@ impl Pass<'_, '_> {
     fn apply(&mut self, group: &Group, x: MatRef<'_>, y: &mut [f32], finish: Finish<'_>) -> Flow {
         self.whole_input(group, x)?;
         self.low_rank_input(group, x)?;
-        let y = Shared::new(y);
+        let y = SharedSlice::new(y);
         match self.mode {
             Mode::Window { .. } if self.sparse_from() < self.rows => self.masked_batch(group, x, y, finish),
             Mode::Prompt | Mode::Window { .. } if self.rows > 1 => self.dense_batch(group, x, y, finish),
@@ -120,7 +120,7 @@ impl Pass<'_, '_> {
             kernels.quantize(&mut self.whole[..n], &mut self.whole_scale[..groups], x.row(0), WIDE_FROM);
             return Ok(());
         }
-        let (whole, scale) = (Shared::new(&mut *self.whole), Shared::new(&mut *self.whole_scale));
+        let (whole, scale) = (SharedSlice::new(&mut *self.whole), SharedSlice::new(&mut *self.whole_scale));
         self.work.small(&|part| {
             for row in share(rows, 1, parts, part) {
                 // SAFETY: shares of different parts do not overlap.

@@ -5,7 +5,7 @@
 use super::context::{Mode, Pass, count, view};
 use super::low_rank::start_sum;
 use super::project::{Finish, Input, Slice, whole_ref};
-use super::shared::{Shared, share};
+use super::shared::{SharedSlice, share};
 use super::tiles::{FINISH, PAD, STRIP, STRIP_ROWS, UNIT, UNIT_MACS, UNIT_MACS_INTEGER, cut, tile_len};
 use crate::format::BLOCKS;
 use crate::model::Group;
@@ -19,13 +19,13 @@ impl Pass<'_, '_> {
         &mut self,
         group: &Group,
         x: MatRef<'_>,
-        y: Shared<'_, f32>,
+        y: SharedSlice<'_, f32>,
         finish: Finish<'_>,
     ) -> Flow {
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, self.rows) };
         let (kernels, rows, parts, low_rank) = (self.kernels, self.rows, self.work.parts(), &*self.low_rank);
         let tile = tile_len(self.batch);
-        let sums = Shared::new(&mut *self.sums);
+        let sums = SharedSlice::new(&mut *self.sums);
         self.work.large(&|part, pieces| {
             // SAFETY: each part has a tile of its own.
             let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
@@ -52,7 +52,7 @@ impl Pass<'_, '_> {
         &mut self,
         group: &Group,
         x: MatRef<'_>,
-        y: Shared<'_, f32>,
+        y: SharedSlice<'_, f32>,
         finish: Finish<'_>,
     ) -> Flow {
         let first = self.sparse_from();
@@ -65,10 +65,10 @@ impl Pass<'_, '_> {
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let (seqs, low_rank, input) = (&*self.seqs, &*self.low_rank, group.input());
         let tile = tile_len(self.batch);
-        let sums = Shared::new(&mut *self.sums);
+        let sums = SharedSlice::new(&mut *self.sums);
         for (columns, linear) in group.masks(thresholds) {
-            let shared = Shared::new(&mut masked[..rows * input]);
-            let shared_whole = Shared::new(masked_whole);
+            let shared = SharedSlice::new(&mut masked[..rows * input]);
+            let shared_whole = SharedSlice::new(masked_whole);
             self.work.small(&|part| {
                 let mut read = 0;
                 for row in share(rows, 1, parts, part) {

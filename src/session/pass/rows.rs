@@ -1,7 +1,7 @@
 //! What is done to each token by itself: norms, rotation, keys and values into the cache.
 
 use super::context::Pass;
-use super::shared::{Shared, share};
+use super::shared::{SharedSlice, share};
 use crate::Result;
 use crate::format::Config;
 use crate::model::{Layer, Model, Norm, QkNorm, QkNormOver};
@@ -15,7 +15,7 @@ impl Pass<'_, '_> {
             norm.apply(kernels, &mut y[..h], &x[..h], 0..h);
             return Ok(());
         }
-        let y = Shared::new(y);
+        let y = SharedSlice::new(y);
         self.work.small(&|part| {
             for row in share(rows, 1, parts, part) {
                 let span = row * h..(row + 1) * h;

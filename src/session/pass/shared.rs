@@ -7,7 +7,7 @@ use std::ops::Range;
 /// A mutable slice that the parts of a job share. Whoever takes a piece promises that no other part takes an
 /// overlapping one during the same job.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<'a, T> {
+pub(crate) struct SharedSlice<'a, T> {
     start: *mut T,
     len: usize,
     slice: PhantomData<&'a mut [T]>,
@@ -15,13 +15,13 @@ pub(crate) struct Shared<'a, T> {
 
 // SAFETY: the pieces are `&mut [T]`s that do not overlap (the promise of `slice` and `matrix`), and may be used on any
 // thread if `T` may be sent there.
-unsafe impl<T: Send> Send for Shared<'_, T> {}
+unsafe impl<T: Send> Send for SharedSlice<'_, T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<'_, T> {}
+unsafe impl<T: Send> Sync for SharedSlice<'_, T> {}
 
-impl<'a, T> Shared<'a, T> {
+impl<'a, T> SharedSlice<'a, T> {
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
-        Shared { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+        SharedSlice { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
     /// The elements of `range`. Panics if they are not inside the slice.
@@ -35,7 +35,7 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
-impl<'a> Shared<'a, f32> {
+impl<'a> SharedSlice<'a, f32> {
     /// The view `[rows, columns]` of a row-major matrix with rows of `stride` elements. Panics if it is not inside the
     /// slice.
     ///

@@ -5,7 +5,7 @@
 //! the stage on, and what is done is passed over. So the code that computes is written once, as if nothing ever stopped
 //! it, and the order of every sum is that of the lists, wherever they are cut.
 
-use super::shared::Shared;
+use super::shared::SharedSlice;
 use crate::Result;
 use crate::pool::Region;
 use crate::session::budget::{Budget, Cancelled, Flow};
@@ -75,7 +75,7 @@ impl<'a> Work<'a> {
         if self.fork <= self.place.forks {
             return Ok(());
         }
-        let counts = Shared::new(&mut *self.counts);
+        let counts = SharedSlice::new(&mut *self.counts);
         let stopped = AtomicBool::new(false);
         let (budget, cancel) = (self.budget, self.cancel);
         self.region.run(&|part| {
