@@ -6,6 +6,7 @@
 //! the outputs of a few columns stay in cache while groups go by.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::{Columns, Q4, Q8, QUADS, Quads, SUMS, VECTORS, Whole, Widened, finish, group::*, widened};
 use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Simd};
@@ -45,14 +46,16 @@ pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_
                 }
                 y.as_mut_ptr().add(start * stride)
             };
+            // Behind the strip the next group's rows come at once, unless other columns do.
+            let end = if w.cols() <= columns { w.groups() } else { first + strip.len() };
             for c in (0..w.cols()).step_by(columns) {
                 let part = Columns::new(&w.columns(c..w.cols().min(c + columns)));
                 // SAFETY: those columns are there; the rest is the caller's.
                 unsafe {
                     let y = Outputs { y: y.add(c), stride };
                     match w.quant() {
-                        QuantType::Q8 => tile::<S, Q8>(s, y, strip, first, &part, far),
-                        QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, y, strip, first, &part, far),
+                        QuantType::Q8 => tile::<S, Q8>(s, y, strip, first..end, &part, far),
+                        QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, y, strip, first..end, &part, far),
                     }
                 }
             }
@@ -118,16 +121,16 @@ impl Group {
     }
 }
 
-/// The groups of a strip, from `first` on, for its tokens and some columns.
+/// The groups of a strip, the first of those `groups`, for its tokens and some columns. Rows are sent for up to their end.
 ///
 /// # Safety
 /// `w` has columns and those groups, `y` those tokens' outputs.
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Whole>(s: S, y: Outputs, strip: &[Group], first: usize, w: &Columns, far: bool) {
+unsafe fn tile<S: Simd, W: Whole>(s: S, y: Outputs, strip: &[Group], groups: Range<usize>, w: &Columns, far: bool) {
     let bytes = w.cols / W::COLUMNS;
     let (mut one, mut other) = (Places::NONE, Places::NONE);
     let (mut this, mut next) = (&mut one, &mut other);
-    let end = first + strip.len();
+    let Range { start: first, end } = groups;
     // SAFETY: groups are below their number; a step's bytes lie within the rows, its columns within the outputs.
     unsafe {
         this.read_group(w, first, end);
