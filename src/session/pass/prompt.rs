@@ -134,8 +134,8 @@ fn add_product(
     }
 }
 
-/// The same for one block: its sum is taken in `tile`, which holds `y` and [`PAD`] elements more of each row. Block 0 goes on
-/// with what `y` holds.
+/// The same for one block: its sum is taken in `tile`, which holds `y` and [`PAD`] elements more of each row (rows of `y`
+/// itself lie as far apart as outputs are wide). Block 0 goes on with what `y` holds.
 fn add_block(
     kernels: Kernels,
     group: &Group,
@@ -149,10 +149,11 @@ fn add_block(
     let (input, weights) = (input.channels(group.block(block)), group.weights(block).columns(columns));
     let stride = width + PAD;
     let tile = &mut tile[..rows * stride];
-    tile.fill(0.0);
-    if block == 0 {
-        // Here too: rows of y lie as far from each other as outputs are wide.
-        tile.chunks_exact_mut(stride).enumerate().for_each(|(row, sum)| sum[..width].copy_from_slice(y.row_mut(row)));
+    for (row, sum) in tile.chunks_exact_mut(stride).enumerate() {
+        match block {
+            0 => sum[..width].copy_from_slice(y.row_mut(row)),
+            _ => sum[..width].fill(0.0),
+        }
     }
     let out = MatMut::new(tile, rows, width, stride).expect("a tile holds its rows");
     weights.multiply(kernels, out, input.x, input.whole);
@@ -173,10 +174,9 @@ fn batch_pieces(
     tile: usize,
 ) -> impl Iterator<Item = (Range<usize>, Range<usize>, usize)> {
     let deepest = (0..BLOCKS).map(|n| group.block(n).len()).max().unwrap_or(0) + group.rank();
-    let (strip, high, macs) = match group.is_quantized() {
-        true => (STRIP, STRIP_ROWS.min(rows), UNIT_MACS_INTEGER / deepest.max(1)),
-        false => (UNIT, (UNIT_MACS / deepest.max(1) / UNIT).clamp(1, rows), UNIT_MACS / deepest.max(1)),
-    };
+    let (macs, strip) = if group.is_quantized() { (UNIT_MACS_INTEGER, STRIP) } else { (UNIT_MACS, UNIT) };
+    let macs = macs / deepest.max(1);
+    let high = if group.is_quantized() { STRIP_ROWS } else { macs / UNIT }.clamp(1, rows);
     let wide = (macs / high).max(strip).min(tile / high - PAD);
     cut(0..rows, 1, high).flat_map(move |rows| {
         // In whole strips where there is room for one.

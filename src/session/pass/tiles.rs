@@ -20,7 +20,7 @@ pub(super) const UNIT_BYTES: usize = 1 << 20;
 /// batch of tokens.
 pub(super) const UNIT_MACS: usize = 8 << 20;
 
-/// The same of weights in whole numbers, whose products take a third of the time.
+/// The same of weights in whole numbers, whose products take about half of the time.
 pub(super) const UNIT_MACS_INTEGER: usize = 16 << 20;
 
 /// Where several tokens take the same weights one after the other, a unit reads so many bytes, which stay in the cache
