@@ -38,7 +38,7 @@ pub(crate) struct Calibration<'a> {
     pub(crate) threads: usize,
 }
 
-/// The thresholds of each of the plan's sparsity levels. `known` are those of the first levels, found before; `found` hears
+/// The thresholds of each of the plan's sparsity levels. `known` are those of the first, found before; `found` hears
 /// all that are.
 pub(crate) fn levels(
     calibration: &Calibration<'_>,

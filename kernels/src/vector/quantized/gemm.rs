@@ -13,8 +13,8 @@ use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Sim
 
 /// Tokens that meet a step's rows before the next one: their outputs fit L1.
 const TOKENS: usize = 64;
-/// Groups whose inputs are ready at a time: 11 KiB, on a stack that may have 64 in all. (With twice as many it overflowed
-/// there.)
+/// Groups whose inputs are ready at a time: 11 KiB, on a stack that may have 64 in all. (With twice as many it
+/// overflowed there.)
 const GROUPS: usize = 2;
 /// So many tokens ahead inputs are sent for.
 const AHEAD: usize = 8;
@@ -121,7 +121,8 @@ impl Group {
     }
 }
 
-/// The groups of a strip, the first of those `groups`, for its tokens and some columns. Rows are sent for up to their end.
+/// The groups of a strip, the first of those `groups`, for its tokens and some columns. Rows are sent for up to their
+/// end.
 ///
 /// # Safety
 /// `w` has columns and those groups, `y` those tokens' outputs.

@@ -8,10 +8,11 @@
 pub(crate) mod gemm;
 pub(crate) mod gemv;
 mod group;
-pub(crate) use group::Inputs;
 pub(crate) mod rows;
 
 use std::mem::MaybeUninit;
+
+pub(crate) use group::Inputs;
 
 use super::{Quads, Simd, reduce::sum_of_squares};
 use crate::{NARROW, QUANT_GROUP, Quantized, WIDE};
