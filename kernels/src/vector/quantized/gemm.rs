@@ -140,7 +140,8 @@ unsafe fn tile<S: Simd, W: Whole>(s: S, y: Outputs, strip: &[Group], groups: Ran
             next.read_group(w, first + n + 1, end);
             let mut ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), far);
             for done in (0..bytes).step_by(S::STEP) {
-                ahead.step(s, done);
+                // Little by little: all at once they would fill the places where loads wait, and nothing be computed.
+                let mut sending = Sending { lines: ahead.begin(done), tokens: group.count, ahead: &mut ahead };
                 let bytes = S::STEP.min(bytes - done);
                 let mut quads = [[MaybeUninit::uninit(); SUMS]; QUADS];
                 for q in (0..QUADS).step_by(2) {
@@ -161,12 +162,16 @@ unsafe fn tile<S: Simd, W: Whole>(s: S, y: Outputs, strip: &[Group], groups: Ran
                 for (tokens, wide) in [(narrow, false), (wide, true)] {
                     if bytes == S::STEP {
                         let most = S::TOKENS[W::KIND];
-                        let rest =
-                            if most == 4 { each::<S, W, 4, true>(s, step, group, tokens, wide, y) } else { tokens };
-                        let rest = if most >= 2 { each::<S, W, 2, true>(s, step, group, rest, wide, y) } else { rest };
-                        each::<S, W, 1, true>(s, step, group, rest, wide, y);
+                        let mut rest = tokens;
+                        if most == 4 {
+                            rest = each::<S, W, 4, true>(s, step, group, rest, wide, y, &mut sending);
+                        }
+                        if most >= 2 {
+                            rest = each::<S, W, 2, true>(s, step, group, rest, wide, y, &mut sending);
+                        }
+                        each::<S, W, 1, true>(s, step, group, rest, wide, y, &mut sending);
                     } else {
-                        each::<S, W, 1, false>(s, step, group, tokens, wide, y);
+                        each::<S, W, 1, false>(s, step, group, tokens, wide, y, &mut sending);
                     }
                 }
             }
@@ -190,6 +195,14 @@ impl<S: Simd> Clone for Step<'_, S> {
 }
 impl<S: Simd> Copy for Step<'_, S> {}
 
+/// What is sent for while a step meets its tokens.
+struct Sending<'a, 'b> {
+    ahead: &'a mut Ahead<'b>,
+    /// Lines and tokens of the step.
+    lines: usize,
+    tokens: usize,
+}
+
 /// A step for those tokens, narrow ones or wide ones, `T` at a time; returns those that are left. `FULL`: all bytes of
 /// the step count.
 ///
@@ -203,10 +216,13 @@ unsafe fn each<'a, S: Simd, W: Whole, const T: usize, const FULL: bool>(
     tokens: &'a [u8],
     wide: bool,
     y: Outputs,
+    sending: &mut Sending<'_, '_>,
 ) -> &'a [u8] {
     let mut rest = tokens;
+    let lines = (sending.lines * T).div_ceil(sending.tokens);
     while let Some((some, left)) = rest.split_first_chunk::<T>() {
         rest = left;
+        sending.ahead.send(s, lines);
         let mut inputs = [&group.inputs[0]; T];
         for t in 0..T {
             inputs[t] = &group.inputs[usize::from(some[t]) % TOKENS];

@@ -211,6 +211,8 @@ pub(super) struct Ahead<'a> {
     end: *const u8,
     /// Lines a step.
     pace: usize,
+    /// Near: whose rows this step sends for, from which byte on, and how many were.
+    near: (&'a Places, usize, usize),
 }
 
 impl<'a> Ahead<'a> {
@@ -223,31 +225,50 @@ impl<'a> Ahead<'a> {
         let shared = [(at.scale.cast(), own), (at.min.cast(), if at.min.is_null() { 0 } else { own })];
         let lines = |bytes: usize| if bytes == 0 { 0 } else { bytes / LINE + 1 };
         let all = next.count * lines(bytes) + lines(shared[0].1) + lines(shared[1].1);
-        let none = std::ptr::null();
-        Ahead { this, next, bytes, shared, far, piece: 0, at: none, end: none, pace: all.div_ceil(steps.max(1)) }
+        let (none, pace) = (std::ptr::null(), all.div_ceil(steps.max(1)));
+        Ahead { this, next, bytes, shared, far, piece: 0, at: none, end: none, pace, near: (this, 0, QUANT_GROUP) }
     }
 
-    /// The share of a step, that from byte `done` of each row on.
+    /// All of a step's share, that from byte `done` of each row on.
     #[inline(always)]
     pub(super) fn step<S: Simd>(&mut self, s: S, done: usize) {
+        let lines = self.begin(done);
+        self.send(s, lines);
+    }
+
+    /// Begins a step: so many lines are to be sent for, at once or little by little.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, done: usize) -> usize {
         if self.far {
-            return self.lines(s);
+            return self.pace;
         }
         if !done.is_multiple_of(LINE) {
-            return;
+            return 0;
         }
         let (mut places, mut at) = (self.this, done + NEAR);
         if at >= self.bytes {
             (places, at) = (self.next, at - self.bytes.next_multiple_of(LINE));
         }
-        for row in &places.row[..places.count.min(QUANT_GROUP)] {
+        self.near = (places, at, 0);
+        places.count
+    }
+
+    /// Sends for so many lines of the step, if there are as many.
+    #[inline(always)]
+    pub(super) fn send<S: Simd>(&mut self, s: S, lines: usize) {
+        if self.far {
+            return self.lines(s, lines);
+        }
+        let (places, at, sent) = self.near;
+        let end = places.count.min(QUANT_GROUP).min(sent + lines);
+        for row in places.row.get(sent..end).unwrap_or(&[]) {
             s.prefetch(row.wrapping_add(at));
         }
+        self.near.2 = end;
     }
 
     #[inline(always)]
-    fn lines<S: Simd>(&mut self, s: S) {
-        let mut left = self.pace;
+    fn lines<S: Simd>(&mut self, s: S, mut left: usize) {
         loop {
             while self.at < self.end {
                 if left == 0 {
