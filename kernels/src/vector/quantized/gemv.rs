@@ -65,14 +65,14 @@ unsafe fn tile<S: Simd, W: Whole>(
     let bytes = w.cols / W::COLUMNS;
     let (mut first, mut second) = (Places::NONE, Places::NONE);
     let (mut this, mut next) = (&mut first, &mut second);
-    let mut groups = 0;
+    let (offsets, mut groups) = (Offsets::new(w), 0);
     // SAFETY: places are within the list, groups those of its channels.
     unsafe {
-        let mut at = this.read(w, x, list, 0);
+        let mut at = this.read(w, &offsets, x, list, 0, far);
         // Nothing is computed yet while the first one comes.
         Ahead::new([this, this], w, bytes, 1, far).step(s, 0);
         while !this.is_empty() {
-            at = next.read(w, x, list, at);
+            at = next.read(w, &offsets, x, list, at, far);
             let ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), far);
             group::<S, W>(s, y, this, *x_scale.add(this.group), w, ahead);
             groups += 1;

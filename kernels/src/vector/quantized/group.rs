@@ -16,6 +16,21 @@ pub(super) struct List<'a> {
     pub(super) rows: usize,
 }
 
+/// How many bytes the rows of a group lie behind its first one, where interleaved rows are dealt to all runs.
+pub(super) struct Offsets([usize; QUANT_GROUP]);
+
+impl Offsets {
+    #[inline(always)]
+    pub(super) fn new(w: &Columns) -> Offsets {
+        let mut offsets = [0; QUANT_GROUP];
+        for (at, offset) in offsets.iter_mut().enumerate() {
+            let rows = if w.run == 0 { at } else { at % 8 * w.run + at / 8 };
+            *offset = rows * w.row_bytes;
+        }
+        Offsets(offsets)
+    }
+}
+
 /// The rows of a group that take part. The last quad is filled up with the last of them.
 pub(super) struct Places {
     pub(super) group: usize,
@@ -47,12 +62,21 @@ impl Places {
         self.count.div_ceil(4)
     }
 
-    /// The group of the channel at `start` of the list, or none at its end; returns where the next one starts.
+    /// The group of the channel at `start` of the list, or none at its end; returns where the next one starts. `ordered`:
+    /// whether it is asked later in which order they lie.
     ///
     /// # Safety
-    /// The list's channels are rows of `w`, which has columns, and elements of `x`.
+    /// The list's channels are rows of `w`, which has columns, and elements of `x`; `offsets` are those of `w`.
     #[inline(always)]
-    pub(super) unsafe fn read(&mut self, w: &Columns, x: *const i16, list: List<'_>, start: usize) -> usize {
+    pub(super) unsafe fn read(
+        &mut self,
+        w: &Columns,
+        offsets: &Offsets,
+        x: *const i16,
+        list: List<'_>,
+        start: usize,
+        ordered: bool,
+    ) -> usize {
         self.count = 0;
         let Some(active) = list.active else {
             if start < list.rows {
@@ -66,32 +90,55 @@ impl Places {
         let Some(&first) = active.first() else { return start };
         let group = first as usize / QUANT_GROUP;
         self.group = group;
-        // The place in memory of each of the 32, from 0 on, and who is there.
-        let (mut taken, mut who) = (0u32, [0u8; QUANT_GROUP]);
         self.x = [0; QUANT_GROUP];
-        for (n, &k) in active.iter().take(QUANT_GROUP).enumerate() {
-            let k = k as usize;
-            if k / QUANT_GROUP != group {
-                break;
+        let all = &active[..active.len().min(QUANT_GROUP)];
+        // SAFETY: the list's channels, and so their groups, are rows and elements.
+        unsafe {
+            let x = x.add(group * QUANT_GROUP);
+            if w.run == 0 || (group + 1) * QUANT_GROUP <= 8 * w.run {
+                let base = w.row(group * QUANT_GROUP);
+                self.count = self.read_some(all, |at| (base.wrapping_add(offsets.0[at]), *x.add(at)));
+            } else {
+                self.count = self.read_some(all, |at| (w.row(group * QUANT_GROUP + at), *x.add(at)));
             }
-            // SAFETY: k is a row and an element.
-            unsafe {
-                self.row[n] = w.row(k);
-                self.x[n] = *x.add(k);
-            }
-            let place = if w.run == 0 { k % QUANT_GROUP } else { k % 8 * 4 + k % QUANT_GROUP / 8 };
-            taken |= 1 << place;
-            who[place] = n as u8;
-            self.count = n + 1;
         }
         for n in self.count..4 * self.quads() {
             self.row[n] = self.row[self.count - 1];
         }
-        for n in 0..self.count {
+        if ordered {
+            self.put_in_order(&all[..self.count], w.run != 0);
+        }
+        start + self.count
+    }
+
+    /// The channels that are of the first one's group, and how many; `get` has the row and the input of each of it.
+    #[inline(always)]
+    fn read_some(&mut self, channels: &[u32], get: impl Fn(usize) -> (*const u8, i16)) -> usize {
+        for (n, &k) in channels.iter().enumerate() {
+            let k = k as usize;
+            if k / QUANT_GROUP != self.group {
+                return n;
+            }
+            (self.row[n], self.x[n]) = get(k % QUANT_GROUP);
+        }
+        channels.len()
+    }
+
+    /// Finds the order of these channels' rows in memory.
+    #[inline(always)]
+    fn put_in_order(&mut self, channels: &[u32], interleaved: bool) {
+        // The place of each of the 32, from 0 on, and who is there.
+        let (mut taken, mut who) = (0u32, [0u8; QUANT_GROUP]);
+        for (n, &k) in channels.iter().enumerate() {
+            let at = k as usize % QUANT_GROUP;
+            let place = if interleaved { at % 8 * 4 + at / 8 } else { at };
+            taken |= 1 << place;
+            who[place] = n as u8;
+        }
+        for n in 0..channels.len() {
             self.order[n] = who[(taken.trailing_zeros() & 31) as usize];
             taken &= taken.wrapping_sub(1);
         }
-        start + self.count
     }
 
     /// # Safety
