@@ -164,7 +164,7 @@ fn head_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut R
                 println!("{name:36} {:>9.1} us {:>7.1} GB/s", seconds * 1e6, bytes as f64 / seconds / 1e9);
             };
             report("8 bits", rows * (hidden + hidden / 16), &mut |y| menu.dot_rows_q(y, &x, &x_scale, whole));
-            report("screen", bytes + 8 * rows, &mut |y| menu.dot_rows_screen(y, rough, screen));
+            report("screen", bytes + 8 * rows, &mut |y| menu.dot_rows_screen(&mut [y], &[rough], screen));
         }
     }
 }

@@ -48,12 +48,12 @@ general {
     pub fn dot_rows_many(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) = dot::dot_rows_many
         where y.rows() == x.rows(), y.cols() == w.rows(), x.cols() == w.cols();
 
-    /// Rough products of all rows ([`ScreenRows`] has the formula): the same bits everywhere, as the sums are of
-    /// integers. A sum beyond i32 wraps.
+    /// Rough products of all rows ([`ScreenRows`] has the formula) with each of some tokens: the same bits everywhere and
+    /// with any others, as the sums are of integers. A sum beyond i32 wraps.
     ///
-    /// Shapes: `y [rows]`, `x` and `w` of as many hot and cold columns.
-    pub fn dot_rows_screen(y: &mut [f32], x: ScreenInput<'_>, w: ScreenRows<'_>) = screen::dot_rows_screen
-        where y.len() == w.rows(), w.takes(&x);
+    /// Shapes: `y` and `x`: as many of each, every `y [rows]`, every `x` and `w` of as many hot and cold columns.
+    pub fn dot_rows_screen(y: &mut [&mut [f32]], x: &[ScreenInput<'_>], w: ScreenRows<'_>) = screen::dot_rows_screen
+        where y.len() == x.len(), y.iter().all(|y| y.len() == w.rows()), x.iter().all(|x| w.takes(x));
 
     /// Writes what [`Kernels::select`] gives, and returns how many.
     fn select_into(x: &[f32], score: Option<&[f32]>, threshold: f32, out: &mut [u32]) -> usize = select::select

@@ -140,7 +140,11 @@ fn dot_rows_many(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
     }
 }
 
-fn dot_rows_screen(y: &mut [f32], x: ScreenInput<'_>, w: ScreenRows<'_>) {
+fn dot_rows_screen(y: &mut [&mut [f32]], x: &[ScreenInput<'_>], w: ScreenRows<'_>) {
+    y.iter_mut().zip(x).for_each(|(y, x)| dot_rows_screen_of(y, x, w));
+}
+
+fn dot_rows_screen_of(y: &mut [f32], x: &ScreenInput<'_>, w: ScreenRows<'_>) {
     let (hot, cold, x_scale) = x.numbers();
     let (data, scale, bytes) = w.parts();
     for (n, y) in y.iter_mut().enumerate() {

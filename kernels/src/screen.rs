@@ -114,6 +114,13 @@ impl<'a> ScreenInput<'a> {
         (self.hot, self.cold, self.scale)
     }
 
+    /// How many hot columns, and cold ones: for the vector code.
+    #[allow(dead_code)]
+    #[inline(always)]
+    pub(crate) fn lengths(&self) -> (usize, usize) {
+        (self.hot.len(), self.cold.len())
+    }
+
     /// Its numbers, hot and cold, and the scratch: for the vector code.
     #[allow(dead_code)]
     #[inline(always)]

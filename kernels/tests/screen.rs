@@ -26,7 +26,7 @@ fn every_instruction_set_has_the_scalar_bits() {
                 let x = ScreenInput::new(&x, &x_cold, &mut eights, [0.5, 0.03]).unwrap();
                 let run = |menu: Kernels| {
                     let mut y = vec![f32::NAN; rows];
-                    menu.dot_rows_screen(&mut y, x, w);
+                    menu.dot_rows_screen(&mut [&mut y], &[x], w);
                     y
                 };
                 let want = run(scalar());
@@ -36,6 +36,44 @@ fn every_instruction_set_has_the_scalar_bits() {
                         &want,
                         format!("{menu:?} {rows} rows of {hot} hot, {blocks} blocks, {extreme}"),
                     );
+                }
+            }
+        }
+    }
+}
+
+/// Any number of tokens: each has what it has alone.
+#[test]
+fn several_tokens_have_the_bits_of_each() {
+    let rng = &mut Rng(32);
+    for (hot, blocks) in [(0, 1), (32, 9), (64, 23)] {
+        let cold = blocks * SCREEN_BLOCK;
+        for rows in [0, 1, 9, 70] {
+            let data: Vec<u8> = (0..rows * ScreenRows::row_bytes(hot, cold)).map(|_| rng.bits() as u8).collect();
+            let scale: Vec<f32> = (0..2 * rows).map(|_| rng.unit()).collect();
+            let w = ScreenRows::new(&data, &scale, rows, hot, cold).unwrap();
+            let x: Vec<i16> = (0..11 * hot).map(|_| rng.bits() as i16).collect();
+            let x_cold: Vec<i8> = (0..11 * cold).map(|_| (rng.bits() as i8).max(-127)).collect();
+            let mut eights = vec![0; 11 * ScreenInput::scratch(cold)];
+            let mut places = eights.chunks_mut(ScreenInput::scratch(cold));
+            let inputs: Vec<ScreenInput<'_>> = (0..11)
+                .map(|t| {
+                    let (hot, cold) = (&x[t * hot..(t + 1) * hot], &x_cold[t * cold..(t + 1) * cold]);
+                    ScreenInput::new(hot, cold, places.next().unwrap(), [0.5, 0.01 * t as f32]).unwrap()
+                })
+                .collect();
+            let mut want = vec![vec![f32::NAN; rows]; 11];
+            for (want, x) in want.iter_mut().zip(&inputs) {
+                scalar().dot_rows_screen(&mut [want], &[*x], w);
+            }
+            for menu in all_menus() {
+                for tokens in [0, 1, 2, 3, 4, 5, 7, 8, 11] {
+                    let mut got = vec![vec![f32::NAN; rows]; tokens];
+                    let mut places: Vec<&mut [f32]> = got.iter_mut().map(|y| y.as_mut_slice()).collect();
+                    menu.dot_rows_screen(&mut places, &inputs[..tokens], w);
+                    for (got, want) in got.iter().zip(&want) {
+                        same_bits(got, want, format!("{menu:?} {rows} rows, {tokens} tokens"));
+                    }
                 }
             }
         }
@@ -67,7 +105,7 @@ fn a_number_counts_where_it_lies() {
             let mut eights = vec![1; ScreenInput::scratch(cold)];
             let x = ScreenInput::new(&x_hot, &x_cold, &mut eights, [4.0, 2.0]).unwrap();
             let mut y = [f32::NAN];
-            menu.dot_rows_screen(&mut y, x, w);
+            menu.dot_rows_screen(&mut [&mut y], &[x], w);
             assert_eq!(y, [want], "{menu:?} column {k}");
         }
     }

@@ -204,7 +204,7 @@ mod tests {
                     let rounded = screen.round(&h, &mut x_hot, &mut x_cold).unwrap();
                     let mut got = [f32::NAN];
                     let input = input(&x_hot, &x_cold, &mut eights, rounded);
-                    rasp_kernels::Kernels::best().dot_rows_screen(&mut got, input, screen.rows());
+                    rasp_kernels::Kernels::best().dot_rows_screen(&mut [&mut got], &[input], screen.rows());
                     let exact: f64 = w.iter().zip(&*columns).map(|(w, &c)| w * f64::from(h[c as usize])).sum();
                     let off = (f64::from(got[0]) - exact).abs();
                     let bound = f64::from(rounded.bound(scale[0], error, size));

@@ -45,6 +45,9 @@ impl Neon<true, true> {
     }
 }
 
+/// Numbers of two groups, and their steps.
+type Screen = ([[int8x16_t; 2]; 2], [i16; 2]);
+
 impl<const DOT: bool, const MATRIX: bool> Neon<DOT, MATRIX> {
     /// `sdot`: four products of i8 added to each lane. The intrinsic is not stable yet.
     ///
@@ -123,6 +126,7 @@ impl<const DOT: bool, const MATRIX: bool> Simd for Neon<DOT, MATRIX> {
     type M = uint32x4_t;
     type I16 = int16x8_t;
     type I32 = int32x4_t;
+    type Screen = Screen;
     type Bytes = uint8x16_t;
     /// A row's products in each lane of 16 bits; with `sdot` the sums themselves in the first half.
     type Sums4 = [int16x8_t; 2];
@@ -309,21 +313,26 @@ impl<const DOT: bool, const MATRIX: bool> Simd for Neon<DOT, MATRIX> {
         }
     }
     #[inline(always)]
-    unsafe fn add_screen_block(self, sums: int32x4_t, x: *const i8, w: *const u8, steps: [i32; 2]) -> int32x4_t {
-        // SAFETY: self is the proof, the pointers the caller's promise.
+    unsafe fn screen_block(self, w: *const u8, steps: [i32; 2]) -> Screen {
+        // SAFETY: self is the proof, w the caller's promise.
         unsafe {
             let (w, low) = ([vld1q_u8(w), vld1q_u8(w.add(16))], vdupq_n_u8(15));
-            let group = |sums, q: [uint8x16_t; 2], x: *const i8, step: i32| {
-                let q = [vreinterpretq_s8_u8(q[0]), vreinterpretq_s8_u8(q[1])];
+            let q = [[vandq_u8(w[0], low), vandq_u8(w[1], low)], [vshrq_n_u8::<4>(w[0]), vshrq_n_u8::<4>(w[1])]];
+            (q.map(|q| q.map(|q| vreinterpretq_s8_u8(q))), steps.map(|step| step as i16))
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_screen_block(self, sums: int32x4_t, x: *const i8, (q, steps): Screen) -> int32x4_t {
+        // SAFETY: self is the proof, x the caller's promise.
+        unsafe {
+            let group = |sums, q: [int8x16_t; 2], x: *const i8, step: i16| {
                 let x = [vld1q_s8(x), vld1q_s8(x.add(16))];
                 // At most 15·128 four times.
                 let sum = vmlal_high_s8(vmull_s8(vget_low_s8(q[0]), vget_low_s8(x[0])), q[0], x[0]);
                 let sum = vmlal_high_s8(vmlal_s8(sum, vget_low_s8(q[1]), vget_low_s8(x[1])), q[1], x[1]);
-                let step = step as i16;
                 vmlal_high_n_s16(vmlal_n_s16(sums, vget_low_s16(sum), step), sum, step)
             };
-            let sums = group(sums, [vandq_u8(w[0], low), vandq_u8(w[1], low)], x, steps[0]);
-            group(sums, [vshrq_n_u8::<4>(w[0]), vshrq_n_u8::<4>(w[1])], x.add(32), steps[1])
+            group(group(sums, q[0], x, steps[0]), q[1], x.add(32), steps[1])
         }
     }
     #[inline(always)]

@@ -17,6 +17,8 @@ pub(crate) type Quads<S> = [[MaybeUninit<<S as Simd>::Bytes>; 8]; 8];
 pub(crate) trait Simd: Copy {
     /// [`Simd::LANES`] values of f32.
     type V: Copy;
+    /// A block of rough numbers and their steps, taken apart ([`Simd::screen_block`]).
+    type Screen: Copy;
     /// A truth value for each lane.
     type M: Copy;
     /// `2·LANES` values of i16.
@@ -109,12 +111,17 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `w` is valid for reading `2·LANES` elements.
     unsafe fn add_products_i8(self, sums: Self::I32, x: Self::I16, w: *const i8) -> Self::I32;
-    /// To the lanes of `sums`, wrapping, in any order: for two groups of 32 numbers of 4 bits `step·Σ q·x`. Byte `i` of
-    /// 32 holds number `i` (low) and `32 + i`; each group's step, an i8, comes twice, in the halves of an i32.
+    /// Two groups of 32 numbers of 4 bits: byte `i` of 32 holds number `i` (low) and `32 + i`. Each group's step, an i8,
+    /// comes twice, in the halves of an i32.
     ///
     /// # Safety
-    /// `x` is valid for reading 64 elements, `w` for 32 bytes.
-    unsafe fn add_screen_block(self, sums: Self::I32, x: *const i8, w: *const u8, steps: [i32; 2]) -> Self::I32;
+    /// `w` is valid for reading 32 bytes.
+    unsafe fn screen_block(self, w: *const u8, steps: [i32; 2]) -> Self::Screen;
+    /// To the lanes of `sums`, wrapping, in any order: of each group `step·Σ q·x`.
+    ///
+    /// # Safety
+    /// `x` is valid for reading 64 elements.
+    unsafe fn add_screen_block(self, sums: Self::I32, x: *const i8, w: Self::Screen) -> Self::I32;
     /// The sums of the lanes of each, wrapping.
     #[inline(always)]
     fn sums_i32(self, a: [Self::I32; 4]) -> [i32; 4] {

@@ -27,6 +27,7 @@ impl<const N: usize> Simd for Soft<N> {
     type M = [bool; N];
     type I16 = [[i16; N]; 2];
     type I32 = [i32; N];
+    type Screen = ([u8; 32], [i32; 2]);
     type Bytes = [[u8; 4]; N];
     type Sums4 = [i16; N];
     type Sums8 = [i32; N];
@@ -177,9 +178,14 @@ impl<const N: usize> Simd for Soft<N> {
         std::array::from_fn(|l| sums[l].wrapping_add(product(0, l)).wrapping_add(product(1, l)))
     }
     #[inline(never)]
-    unsafe fn add_screen_block(self, mut sums: [i32; N], x: *const i8, w: *const u8, steps: [i32; 2]) -> [i32; N] {
+    unsafe fn screen_block(self, w: *const u8, steps: [i32; 2]) -> ([u8; 32], [i32; 2]) {
         // SAFETY: by contract.
-        let (x, w): ([i8; 64], [u8; 32]) = unsafe { (x.cast::<[i8; 64]>().read(), w.cast::<[u8; 32]>().read()) };
+        (unsafe { w.cast::<[u8; 32]>().read() }, steps)
+    }
+    #[inline(never)]
+    unsafe fn add_screen_block(self, mut sums: [i32; N], x: *const i8, (w, steps): ([u8; 32], [i32; 2])) -> [i32; N] {
+        // SAFETY: by contract.
+        let x = unsafe { x.cast::<[i8; 64]>().read() };
         for (k, x) in x.into_iter().enumerate() {
             let q = i32::from(if k < 32 { w[k] & 15 } else { w[k - 32] >> 4 });
             sums[k % N] = sums[k % N].wrapping_add(q * i32::from(x) * (steps[k / 32] >> 16));
@@ -391,7 +397,7 @@ mod tests {
                 let w = ScreenRows::new(&data, &scale, rows, hot, 64 * blocks).unwrap();
                 let run = |menu: Kernels| {
                     let mut y = vec![1.0; rows];
-                    menu.dot_rows_screen(&mut y, x, w);
+                    menu.dot_rows_screen(&mut [&mut y], &[x], w);
                     y
                 };
                 for (name, menu) in menus() {

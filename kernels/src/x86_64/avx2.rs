@@ -63,6 +63,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type M = __m256;
     type I16 = __m256i;
     type I32 = __m256i;
+    type Screen = [[__m256i; 2]; 2];
     type Bytes = __m256i;
     /// Of 32 bits, or without VNNI two of 16 bits for each lane.
     type Sums4 = __m256i;
@@ -246,17 +247,24 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn add_screen_block(self, sums: __m256i, x: *const i8, w: *const u8, steps: [i32; 2]) -> __m256i {
-        // SAFETY: self is the proof, the pointers the caller's promise.
+    unsafe fn screen_block(self, w: *const u8, [first, second]: [i32; 2]) -> [[__m256i; 2]; 2] {
+        // SAFETY: self is the proof, w the caller's promise.
         unsafe {
             let (w, low) = (_mm256_loadu_si256(w.cast()), _mm256_set1_epi8(15));
-            let group = |sums, q, x: *const i8, step| {
+            let q = [_mm256_and_si256(w, low), _mm256_and_si256(_mm256_srli_epi16::<4>(w), low)];
+            [[q[0], _mm256_set1_epi32(first)], [q[1], _mm256_set1_epi32(second)]]
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_screen_block(self, sums: __m256i, x: *const i8, w: [[__m256i; 2]; 2]) -> __m256i {
+        // SAFETY: self is the proof, x the caller's promise.
+        unsafe {
+            let group = |sums, [q, step]: [__m256i; 2], x: *const i8| {
                 // At most 15·128 twice: no sum of 16 bits saturates.
                 let pairs = _mm256_maddubs_epi16(q, _mm256_loadu_si256(x.cast()));
-                _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi32(step)))
+                _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, step))
             };
-            let sums = group(sums, _mm256_and_si256(w, low), x, steps[0]);
-            group(sums, _mm256_and_si256(_mm256_srli_epi16::<4>(w), low), x.add(32), steps[1])
+            group(group(sums, w[0], x), w[1], x.add(32))
         }
     }
     #[inline(always)]

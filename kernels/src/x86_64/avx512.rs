@@ -45,6 +45,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type M = __mmask16;
     type I16 = __m512i;
     type I32 = __m512i;
+    type Screen = [__m512i; 2];
     type Bytes = __m512i;
     /// Of 32 bits, or without VNNI two of 16 bits for each lane.
     type Sums4 = __m512i;
@@ -229,18 +230,24 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn add_screen_block(self, sums: __m512i, x: *const i8, w: *const u8, steps: [i32; 2]) -> __m512i {
-        // SAFETY: self is the proof, the pointers the caller's promise.
+    unsafe fn screen_block(self, w: *const u8, steps: [i32; 2]) -> [__m512i; 2] {
+        // SAFETY: self is the proof, w the caller's promise.
         unsafe {
             // The low bits in the lower half, the high ones in the upper.
             let w = _mm512_broadcast_i64x4(_mm256_loadu_si256(w.cast()));
             let shift = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(4));
             let q = _mm512_and_si512(_mm512_srlv_epi16(w, shift), _mm512_set1_epi8(15));
-            // At most 15·128 twice: no sum of 16 bits saturates.
-            let pairs = _mm512_maddubs_epi16(q, _mm512_loadu_si512(x.cast()));
             let both = _mm512_set1_epi64(i64::from(steps[0].cast_unsigned()) | i64::from(steps[1]) << 32);
             let halves = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi32(1));
-            let step = _mm512_permutexvar_epi32(halves, both);
+            [q, _mm512_permutexvar_epi32(halves, both)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_screen_block(self, sums: __m512i, x: *const i8, [q, step]: [__m512i; 2]) -> __m512i {
+        // SAFETY: self is the proof, x the caller's promise.
+        unsafe {
+            // At most 15·128 twice: no sum of 16 bits saturates.
+            let pairs = _mm512_maddubs_epi16(q, _mm512_loadu_si512(x.cast()));
             _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, step))
         }
     }

@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 pub(crate) const MOST_DECIDING: usize = 64;
 /// Rows that are compared together: the compiler turns them into vectors.
 const BLOCK: usize = 64;
+/// Tokens that meet a unit's rough rows together.
+const TOKENS: usize = 8;
 /// A unit of work is cut as if one row in so many were to be computed exactly.
 const CANDIDATES: usize = 16;
 
@@ -115,10 +117,15 @@ pub(crate) fn largest(
     let (vocab, count) = (rows.rows(), tokens.iter().flatten().count());
     work.large(&|part, pieces| {
         pieces.each(rows_of_part(vocab, shortlist.bytes() / vocab, parts, part, count), |piece| {
-            for token in tokens.iter().flatten() {
-                // SAFETY: shares of different parts do not overlap, and every token has logits of its own.
-                let logits = unsafe { token.row.logits.slice(piece.clone()) };
-                kernels.dot_rows_screen(logits, token.input, rows.row_range(piece.clone()));
+            let mut tokens = tokens.iter().flatten().peekable();
+            while let Some(&first) = tokens.peek() {
+                let (mut logits, mut inputs, mut count) = (<[&mut [f32]; TOKENS]>::default(), [first.input; TOKENS], 0);
+                for ((logits, input), token) in logits.iter_mut().zip(&mut inputs).zip(&mut tokens) {
+                    // SAFETY: shares of different parts do not overlap, and every token has logits of its own.
+                    (*logits, *input) = (unsafe { token.row.logits.slice(piece.clone()) }, token.input);
+                    count += 1;
+                }
+                kernels.dot_rows_screen(&mut logits[..count], &inputs[..count], rows.row_range(piece.clone()));
             }
         });
     })?;
