@@ -20,6 +20,7 @@ run() {
 }
 run "$out/hosts" target/trust/tiny.rasp "$out"
 run "$out/soak" target/trust/tiny.rasp 5
+mkdir -p "$out/files"
 run "$out/api" "$model" "$out/files"
 for program in answer batch budget jobs logits hello footprint; do
 	run "$out/$program" "$model"
