@@ -88,13 +88,13 @@ compare-tokenizers: release
 test-trust: $(MODEL) constrained
 	CC=$(CC) PYTHON=$(PYTHON) tests/trust/run.sh $(MODEL) $(TRUST_POSITIONS)
 
-## The C side under sanitizers, and valgrind where it is installed; after test-trust.
-test-sanitizers: test-trust
-	CC=$(CC) tests/trust/sanitizers.sh $(MODEL)
+## The C side under sanitizers, and valgrind where it is installed.
+test-sanitizers: $(MODEL)
+	CC=$(CC) PYTHON=$(PYTHON) tests/trust/sanitizers.sh $(MODEL)
 
-## Threads and cancels under ThreadSanitizer, in a build of its own; after test-trust. Fetches rust-src.
-test-threads: test-trust
-	CC=$(CC) CARGO=$(CARGO) tests/trust/threads.sh target/trust $(MODEL)
+## Threads and cancels under ThreadSanitizer, in a build of its own. Fetches rust-src.
+test-threads: $(MODEL)
+	CC=$(CC) CARGO=$(CARGO) PYTHON=$(PYTHON) tests/trust/threads.sh $(MODEL)
 
 ## Sessions that do anything, for MINUTES, replayed by a second process.
 soak: test-trust
