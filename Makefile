@@ -45,7 +45,7 @@ export PREFIX DESTDIR LIBDIR INCLUDEDIR CARGO
 TRUST_POSITIONS ?= 400
 MINUTES ?= 60
 
-.PHONY: demo test test-trust test-sanitizers soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
+.PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-abi bless-abi examples \
 	bench bench-peers bench-peers-qwen model models reference header dist install uninstall deb clean
 
@@ -88,9 +88,13 @@ compare-tokenizers: release
 test-trust: $(MODEL) constrained
 	CC=$(CC) PYTHON=$(PYTHON) tests/trust/run.sh $(MODEL) $(TRUST_POSITIONS)
 
-## The C side under sanitizers, and valgrind where it is installed; after test-trust.
-test-sanitizers: test-trust
-	CC=$(CC) tests/trust/sanitizers.sh $(MODEL)
+## The C side under sanitizers, and valgrind where it is installed.
+test-sanitizers: $(MODEL)
+	CC=$(CC) PYTHON=$(PYTHON) tests/trust/sanitizers.sh $(MODEL)
+
+## Threads and cancels under ThreadSanitizer, in a build of its own. Fetches rust-src.
+test-threads: $(MODEL)
+	CC=$(CC) CARGO=$(CARGO) PYTHON=$(PYTHON) tests/trust/threads.sh $(MODEL)
 
 ## Sessions that do anything, for MINUTES, replayed by a second process.
 soak: test-trust

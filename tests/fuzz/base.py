@@ -76,7 +76,7 @@ def gguf(path, tokenizer, template):
         "llama.rope.dimension_count": number(8),
         "llama.vocab_size": number(VOCABULARY),
         "tokenizer.ggml.model": struct.pack("<I", 8) + text("gpt2"),
-        "tokenizer.ggml.pre": struct.pack("<I", 8) + text("smollm"),
+        "tokenizer.ggml.pre": struct.pack("<I", 8) + text("gpt-2"),
         "tokenizer.ggml.tokens": array(8, [text(word) for word in words]),
         "tokenizer.ggml.token_type": array(5, [struct.pack("<i", kind) for kind in kinds]),
         "tokenizer.ggml.merges": array(8, [text(" ".join(merge)) for merge in tokenizer["model"]["merges"]]),

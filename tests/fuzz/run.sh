@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fuzzes rasp by libFuzzer: tests/fuzz/run.sh RASP [-a] [-m MINUTES | -r RUNS] [TARGET...]; RASP is the built command.
+# Fuzzes rasp by libFuzzer: tests/fuzz/run.sh RASP [-a] [-c] [-m MINUTES | -r RUNS] [TARGET...]; RASP is the built command.
 # -a: with AddressSanitizer. MINUTES and RUNS are of each target. No TARGET: all of them. Without either only what was once
-# found and the corpora are tried.
+# found and the corpora are tried. -c: then writes the corpora of tests/fuzz/corpus anew, by compact.py.
 #
 # Works with the stable compiler: RUSTC_BOOTSTRAP lets it take the flags of sanitizers and of coverage. What is found is kept
 # in target/fuzz/found; once mended it belongs into tests/fuzz/found, which is tried first.
@@ -9,10 +9,11 @@ set -eu
 rasp=$(realpath "$1")
 shift
 cd "$(dirname "$0")"
-kind=plain flags="-Cforce-frame-pointers=yes" minutes=0 runs=0
-while getopts am:r: option; do
+kind=plain flags="-Cforce-frame-pointers=yes" minutes=0 runs=0 compact=
+while getopts acm:r: option; do
 	case $option in
 	a) kind=address flags="$flags -Zsanitizer=address" ;;
+	c) compact=1 ;;
 	m) minutes=$OPTARG ;;
 	r) runs=$OPTARG ;;
 	*) exit 2 ;;
@@ -29,7 +30,8 @@ fuzz=$work/$kind/$host/release/fuzz
 ${PYTHON:-python3} base.py "$rasp" "$work/base"
 export RASP_FUZZ_BASE="$work/base"
 # The allocator of a reserve ends a process that asks for too much; a fuzzer asks for too much.
-export ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0:handle_abort=1
+# What is asked for by whom, and what is freed, is kept in short: both take time.
+export ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0:handle_abort=1:malloc_context_size=2:quarantine_size_mb=16
 status=0
 for target in ${*:-$all}; do
 	mkdir -p "$work/seeds/$target" "$work/corpus/$target" "$work/found/$target"
@@ -40,7 +42,8 @@ for target in ${*:-$all}; do
 	template) most=2048 ;;
 	*) most=512 ;;
 	esac
-	set -- -max_len=$most -timeout=60 -rss_limit_mb=3000 -print_final_stats=1 -verbosity=0 -seed=1
+	# Entropic scheduling takes several times as long as the inputs.
+	set -- -entropic=0 -max_len=$most -timeout=60 -rss_limit_mb=3000 -print_final_stats=1 -verbosity=0 -seed=1
 	set -- "$@" -artifact_prefix="$work/found/$target/" -dict="$PWD/dictionary.txt"
 	for found in found/"$target"/*; do
 		[ -e "$found" ] || continue
@@ -64,5 +67,6 @@ for target in ${*:-$all}; do
 		tail -n 40 "$work/$target.log"
 		status=1
 	fi
+	[ -z "$compact" ] || RASP_FUZZ_TARGET=$target ${PYTHON:-python3} compact.py "$fuzz" "$target" "$work"
 done
 exit $status

@@ -17,6 +17,7 @@ $cc -shared -fPIC -O1 -Wall -Wextra -fno-builtin -o "$out/libfailing.so" tests/t
 $cc $flags -o "$out/oom" tests/trust/oom.c -L"$out" -lfailing $link
 $cc $flags -o "$out/hosts" tests/trust/hosts.c $link
 $cc $flags -o "$out/soak" tests/trust/soak.c $link
+$cc $flags -o "$out/threads-over-one" tests/trust/threads.c $link
 constrained="-Ltarget/constrained/release -lrasp -pthread -lm -Wl,-rpath,$PWD/target/constrained/release -Wl,-rpath,$PWD/$out"
 $cc $flags -o "$out/oom-constrained" tests/trust/oom.c -L"$out" -lfailing $constrained
 $cc $flags -o "$out/hosts-constrained" tests/trust/hosts.c $constrained
@@ -35,6 +36,8 @@ echo "== hosts that do what hosts do"
 "$out/hosts-constrained" "$out/tiny.rasp" "$out"
 echo "== sessions against a second process"
 "$out/soak" "$out/tiny.rasp" 10
+echo "== many threads over one model"
+"$out/threads-over-one" "$out/tiny.rasp" 2
 echo "== every read and write fails"
 $python tests/trust/io.py target/release/rasp "$PWD/$out/libfailing_io.so" "$out" 4
 echo "== bits of a file that change"

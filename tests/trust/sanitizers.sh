@@ -15,11 +15,13 @@ done
 for example in hello footprint budget chat; do
 	$cc $flags -o "$out/$example" "examples-c/$example.c" $link
 done
+tests/trust/tiny.sh target/release/rasp "$out"
 run() {
 	"$@" > "$out/log" 2>&1 || { echo "$*"; tail -n 20 "$out/log"; exit 1; }
 }
-run "$out/hosts" target/trust/tiny.rasp "$out"
-run "$out/soak" target/trust/tiny.rasp 5
+run "$out/hosts" "$out/tiny.rasp" "$out"
+run "$out/soak" "$out/tiny.rasp" 5
+mkdir -p "$out/files"
 run "$out/api" "$model" "$out/files"
 for program in answer batch budget jobs logits hello footprint; do
 	run "$out/$program" "$model"
@@ -33,6 +35,6 @@ if command -v valgrind > /dev/null; then
 	# Valgrind knows no AVX-512, and keeps to the default rounding of x87 and SSE alone.
 	export RASP_ISA=scalar
 	valgrind="valgrind --quiet --suppressions=tests/trust/valgrind.supp --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite"
-	run $valgrind "$out/soak" target/trust/tiny.rasp 20
+	run $valgrind "$out/soak" "$out/tiny.rasp" 20
 	echo "valgrind: 1 program"
 fi

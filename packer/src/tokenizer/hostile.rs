@@ -2,6 +2,7 @@
 
 use super::bad;
 use rasp::Result;
+use rasp::text::MAX_TOKEN_BYTES;
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Mutex;
@@ -9,10 +10,19 @@ use std::sync::Mutex;
 /// Ids at most: `tokenizers` makes room for all below the largest.
 const MAX_ID: u64 = 1 << 24;
 
-/// Fails on what is no JSON, and on ids that no vocabulary has.
+/// Fails on what is no JSON, on ids that no vocabulary has, and on added tokens longer than any: the automaton that
+/// `tokenizers` makes of them takes time by the square of their length.
 fn check(json: &[u8]) -> Result<()> {
     let value: Value = serde_json::from_slice(json).map_err(|e| bad(format_args!("tokenizer.json: {e}")))?;
     let added = value.get("added_tokens").and_then(Value::as_array).into_iter().flatten();
+    let texts = added.clone().filter_map(|token| token.get("content").and_then(Value::as_str));
+    if let Some(text) = texts.into_iter().find(|text| text.len() > MAX_TOKEN_BYTES) {
+        let start: String = text.chars().take(16).collect();
+        return Err(bad(format_args!(
+            "the added token that begins with {start:?} has {} bytes; {MAX_TOKEN_BYTES} are the most",
+            text.len()
+        )));
+    }
     let vocabulary = value.pointer("/model/vocab").and_then(Value::as_object).into_iter().flatten();
     let ids = added.map(|token| (token.get("content"), token.get("id")));
     let large = |id: &Value| id.as_u64().is_none_or(|id| id >= MAX_ID);
@@ -62,6 +72,11 @@ mod tests {
             )
         };
         assert!(read(file("", r#""a":0"#, "").as_bytes()).is_ok());
+        let long = |bytes: usize| file(&token("1").replace("<s>", &"a".repeat(bytes)), r#""a":0"#, "");
+        assert!(read(long(1024).as_bytes()).is_ok());
+        assert!(
+            read(long(100_000).as_bytes()).err().unwrap().message().contains("has 100000 bytes; 1024 are the most")
+        );
         for (json, words) in [
             (file("", r#""a":2147483648"#, ""), "2147483648"),
             (file("", r#""a":-1"#, ""), "-1"),

@@ -4,6 +4,7 @@ use super::u32_bytes;
 use rasp::format::{Dtype, TensorSpec};
 use rasp::text::tensor;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use unicode_normalization_alignments::char::{
     canonical_combining_class, compose, decompose_canonical, decompose_compatible,
 };
@@ -13,7 +14,24 @@ fn is_hangul(c: char) -> bool {
     ('\u{AC00}'..='\u{D7A3}').contains(&c)
 }
 
-pub(super) fn tensors() -> Vec<(TensorSpec, Vec<u8>)> {
+/// What there is to be written: tables and their bytes.
+type Tensors = Vec<(TensorSpec, Vec<u8>)>;
+
+/// Every character is asked for them: once a process.
+static CANONICAL: LazyLock<Tensors> = LazyLock::new(find_canonical);
+static COMPATIBLE: LazyLock<Tensors> = LazyLock::new(find_compatible);
+
+/// The tables of form C.
+pub(super) fn tensors() -> Tensors {
+    CANONICAL.clone()
+}
+
+/// What form KC needs beside them: compatibility decompositions that are not the canonical ones.
+pub(super) fn compatible_tensors() -> Tensors {
+    COMPATIBLE.clone()
+}
+
+fn find_canonical() -> Tensors {
     let (mut classes, mut decompositions, mut compositions) = (Vec::new(), Vec::new(), Vec::new());
     let (mut firsts, mut seconds) = (BTreeSet::new(), BTreeSet::new());
     for c in ('\0'..=char::MAX).filter(|&c| !is_hangul(c)) {
@@ -48,8 +66,7 @@ pub(super) fn tensors() -> Vec<(TensorSpec, Vec<u8>)> {
     ]
 }
 
-/// What form KC needs beside the tables of form C: compatibility decompositions that are not the canonical ones.
-pub(super) fn compatible_tensors() -> Vec<(TensorSpec, Vec<u8>)> {
+fn find_compatible() -> Tensors {
     let (mut rows, mut chars) = (Vec::new(), Vec::new());
     for c in ('\0'..=char::MAX).filter(|&c| !is_hangul(c)) {
         let (mut canonical, mut compatible) = (Vec::new(), Vec::new());

@@ -311,7 +311,8 @@ impl Api {
                 assert_eq!(after, held.tokens, "a session that failed has changed");
             }
             held.cancelled &= status != CANCELLED;
-            held.pending &= status < 0 && status != CANCELLED;
+            // What is under way is finished first, and may have taken the last room.
+            held.pending &= status < 0 && status != CANCELLED && status != CONTEXT_FULL;
             held.tokens = after;
         }
     }

@@ -3,23 +3,65 @@
 use crate::Target;
 use crate::base::{path, read};
 use rasp::model::LinearKind;
-use rasp_packer::import::{self, Checkpoint};
+use rasp_packer::import::{self, Checkpoint, TokenizerSource};
 use rasp_packer::tokenizer;
+use std::collections::HashSet;
+use std::fmt::Write;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+/// What has been tried: tokenizers, by hashes. Most inputs leave theirs as it was, and compiling one takes a millisecond.
+#[derive(Default)]
+struct Tried(HashSet<u64>);
+
+/// More are forgotten.
+const MOST_TRIED: usize = 1 << 20;
+
+/// Hashes what is formatted into it.
+struct Hashed(DefaultHasher);
+
+impl Write for Hashed {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Tried {
+    /// True the first time.
+    fn is_new(&mut self, tokenizer: &TokenizerSource, vocab_size: usize) -> bool {
+        let mut hash = Hashed(DefaultHasher::new());
+        hash.0.write_usize(vocab_size);
+        // Its configuration matters to a tokenizer by little, and differs with every input of some targets.
+        let written = match tokenizer {
+            TokenizerSource::HuggingFace { tokenizer_json, tokenizer_config, generation_config, config } => {
+                hash.0.write(tokenizer_json);
+                let ids = ["bos_token_id", "eos_token_id", "text_config"].map(|key| config.get(key));
+                write!(hash, "{tokenizer_config:?} {generation_config:?} {ids:?}")
+            }
+            TokenizerSource::Gguf(gguf) => write!(hash, "{gguf:?}"),
+        };
+        written.expect("a hash can be written to");
+        if self.0.len() >= MOST_TRIED {
+            self.0.clear();
+        }
+        self.0.insert(hash.0.finish())
+    }
+}
+
 /// All that packing asks of a checkpoint before it writes, and some weights.
-fn look(path: &Path) {
+fn look(path: &Path, tried: &mut Tried) {
     let checkpoint = match import::open(path) {
         Ok(checkpoint) => checkpoint,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
-    use_checkpoint(&checkpoint);
+    use_checkpoint(&checkpoint, tried);
 }
 
-fn use_checkpoint(checkpoint: &Checkpoint) {
+fn use_checkpoint(checkpoint: &Checkpoint, tried: &mut Tried) {
     let config = checkpoint.config();
     // Weights are in the file, so no more than it holds is ever read.
     for layer in 0..config.num_layers.min(2) {
@@ -33,7 +75,7 @@ fn use_checkpoint(checkpoint: &Checkpoint) {
     let _ = checkpoint.embedding_rows(0..config.vocab_size.min(4));
     let _ = checkpoint.lm_head_rows(0..config.vocab_size.min(4));
     // 2^24 ids are the most; as many as are asked for are made, which takes seconds.
-    if config.vocab_size <= 1 << 12 {
+    if config.vocab_size <= 1 << 12 && tried.is_new(&checkpoint.tokenizer, config.vocab_size) {
         match tokenizer::compile(&checkpoint.tokenizer, config.vocab_size) {
             Ok(compiled) => assert!(!compiled.tensors.is_empty()),
             Err(error) => assert!(!error.to_string().is_empty()),
@@ -58,12 +100,13 @@ const WEIGHTS: u64 = 256 << 10;
 pub struct Gguf {
     file: File,
     path: PathBuf,
+    tried: Tried,
 }
 
 impl Gguf {
     pub fn new() -> Gguf {
         let (file, path) = in_memory();
-        Gguf { file, path }
+        Gguf { file, path, tried: Tried::default() }
     }
 }
 
@@ -83,7 +126,7 @@ impl Target for Gguf {
         self.file.set_len(0).expect("a file in memory");
         self.file.write_all_at(input, 0).expect("a file in memory");
         self.file.set_len(input.len() as u64 + room).expect("a file in memory");
-        look(&self.path);
+        look(&self.path, &mut self.tried);
     }
 }
 
@@ -92,6 +135,7 @@ pub struct Folder {
     folder: PathBuf,
     name: &'static str,
     original: Vec<u8>,
+    tried: Tried,
 }
 
 impl Folder {
@@ -103,7 +147,7 @@ impl Folder {
             std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("a copy");
         }
         let original = std::fs::read(folder.join(name)).expect("base.py has made it");
-        Folder { folder, name, original }
+        Folder { folder, name, original, tried: Tried::default() }
     }
 
     fn is_weights(&self) -> bool {
@@ -137,6 +181,6 @@ impl Target for Folder {
             file.write_all_at(input, 0).expect("a file in memory");
         }
         drop(file);
-        look(&self.folder);
+        look(&self.folder, &mut self.tried);
     }
 }

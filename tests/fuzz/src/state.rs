@@ -2,7 +2,8 @@
 
 use crate::Target;
 use crate::base::{Aligned, Source, error, load, read, sound};
-use crate::xxh64::xxh64;
+use crate::hash::xxh64;
+
 use rasp::capi::*;
 use std::ptr::{null, null_mut};
 
@@ -38,7 +39,7 @@ impl State {
                     let start = state.as_mut_ptr().cast();
                     assert_eq!(rasp_session_save(session, start, size, &mut size, null_mut()), 0);
                     let (content, sum) = state.split_at(size - 8);
-                    assert_eq!(xxh64(content).to_le_bytes(), sum);
+                    assert_eq!(xxh64(content, 0).to_le_bytes(), sum);
                     states.push(state);
                 };
                 save();
@@ -85,7 +86,7 @@ impl Target for State {
                 state[16..24].copy_from_slice(&length.to_le_bytes());
             }
             let end = state.len() - 8;
-            let sum = xxh64(&state[..end]);
+            let sum = xxh64(&state[..end], 0);
             state[end..].copy_from_slice(&sum.to_le_bytes());
         }
         // In an allocation of just its size.

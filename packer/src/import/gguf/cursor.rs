@@ -3,6 +3,7 @@
 use rasp::{Error, Result, Status};
 
 use crate::import::bad;
+use std::fmt::Display;
 
 /// A place in a file; every read is checked against the file's end, and errors name the byte.
 #[derive(Clone)]
@@ -27,7 +28,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next `len` bytes.
-    pub(super) fn take(&mut self, len: usize, what: &str) -> Result<&'a [u8]> {
+    pub(super) fn take(&mut self, len: usize, what: impl Display) -> Result<&'a [u8]> {
         if len > self.left() {
             return Err(bad(format!(
                 "{what} of {len} bytes at byte {} runs past the file's end at {}; the file may be truncated",
@@ -40,25 +41,25 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N]> {
+    fn array<const N: usize>(&mut self, what: impl Display) -> Result<[u8; N]> {
         let mut out = [0; N];
         out.copy_from_slice(self.take(N, what)?);
         Ok(out)
     }
 
-    pub(super) fn u32(&mut self, what: &str) -> Result<u32> {
+    pub(super) fn u32(&mut self, what: impl Display) -> Result<u32> {
         self.array(what).map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self, what: &str) -> Result<u64> {
+    pub(super) fn u64(&mut self, what: impl Display) -> Result<u64> {
         self.array(what).map(u64::from_le_bytes)
     }
 
     /// A number of things that take at least `least` bytes each, and of which no model has more than `most`: others
     /// are refused here, before anything is sized by the number.
-    pub(super) fn count(&mut self, least: usize, most: u64, what: &str) -> Result<usize> {
+    pub(super) fn count(&mut self, least: usize, most: u64, what: impl Display) -> Result<usize> {
         let at = self.at;
-        let count = self.u64(what)?;
+        let count = self.u64(&what)?;
         if count > most {
             return Err(bad(format!("{what} at byte {at} is {count}, expected at most {most}")));
         }
@@ -73,14 +74,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// The bytes of a string: a 64-bit length, then that many.
-    pub(super) fn string_bytes(&mut self, what: &str) -> Result<&'a [u8]> {
-        let len = self.count(1, u64::MAX, &format!("length of {what}"))?;
+    pub(super) fn string_bytes(&mut self, what: impl Display) -> Result<&'a [u8]> {
+        let len = self.count(1, u64::MAX, format_args!("length of {what}"))?;
         self.take(len, what)
     }
 
-    pub(super) fn string(&mut self, what: &str) -> Result<&'a str> {
+    pub(super) fn string(&mut self, what: impl Display) -> Result<&'a str> {
         let at = self.at;
-        std::str::from_utf8(self.string_bytes(what)?)
+        std::str::from_utf8(self.string_bytes(&what)?)
             .map_err(|e| Error::new(Status::InvalidUtf8, format!("{what} at byte {at} is not UTF-8: {e}")))
     }
 }

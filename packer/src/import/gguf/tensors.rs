@@ -28,7 +28,7 @@ pub(super) fn read(c: &mut Cursor, count: usize, alignment: usize, file_len: usi
     }
     let mut infos = Vec::with_capacity(count);
     for i in 0..count {
-        let name = c.string(&format!("name of tensor {i} of {count}"))?;
+        let name = c.string(format_args!("name of tensor {i} of {count}"))?;
         let within = |e: rasp::Error| e.context(format_args!("tensor `{name}`"));
         let dims = c.u32("number of dimensions").map_err(within)?;
         if dims == 0 || dims > MAX_DIMS {

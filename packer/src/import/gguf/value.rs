@@ -77,7 +77,7 @@ impl<'a> Value<'a> {
                 if kind == Kind::Array {
                     return Err(unsupported(format!("{what} at byte {}: an array of arrays", c.at())));
                 }
-                let count = c.count(kind.size(), MAX_ELEMENTS, &format!("element count of {what}"))?;
+                let count = c.count(kind.size(), MAX_ELEMENTS, format_args!("element count of {what}"))?;
                 let elements = c.clone();
                 if kind == Kind::String {
                     for i in 0..count {
@@ -155,7 +155,7 @@ impl<'a> Metadata<'a> {
     pub(super) fn read(c: &mut Cursor<'a>, count: usize) -> Result<Self> {
         let mut pairs = HashMap::with_capacity(count);
         for i in 0..count {
-            let key = c.string(&format!("key {i} of {count}"))?;
+            let key = c.string(format_args!("key {i} of {count}"))?;
             let kind = Kind::read(c, &format!("type of `{key}`"))?;
             let value = Value::read(kind, c, &format!("value of `{key}`"))?;
             if pairs.insert(key, value).is_some() {
