@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use rasp::Result;
 use rasp::format;
 use rasp::model::WeightType;
-use rasp_packer::{Compensation, PackOptions, RecipeRequest, Search, Summary};
+use rasp::{Error, Status};
+use rasp_packer::{Compensation, PackOptions, RecipeRequest, RecipeSource, Search, Summary};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -27,15 +28,25 @@ pub struct Args {
     /// weights
     #[arg(long, default_value = "auto")]
     dtype: Dtype,
-    /// A text to calibrate on; without it the model writes its own
+    /// A recipe to pack with, in seconds and without calibration: what --save-recipe wrote, or a .rasp file of the same
+    /// model. Without it, and where nothing asks for calibration, a recipe that comes with rasp is used if there is one
+    /// of this model; none: do not look for one
+    #[arg(long, value_name = "FILE|none")]
+    recipe_from: Option<PathBuf>,
+    /// Write what calibration finds (scores, thresholds, what each level costs) to this file, for other files of the
+    /// model in any --dtype: a recipe
+    #[arg(long, value_name = "FILE")]
+    save_recipe: Option<PathBuf>,
+    /// A text to calibrate on; without it, and without a recipe, the model writes its own
     #[arg(long, value_name = "FILE")]
     calib: Option<PathBuf>,
-    /// Tokens to calibrate on
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
-    calib_tokens: u32,
-    /// The sparsity levels the file can be run at, ascending; "" for a dense file
-    #[arg(long, value_name = "S,…", default_value = "0.3,0.4,0.5,0.6,0.7", value_parser = parse_levels)]
-    sparsity: Levels,
+    /// Tokens to calibrate on [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    calib_tokens: Option<u32>,
+    /// The sparsity levels the file can be run at, ascending; "" for a dense file [default: the recipe's, or
+    /// 0.3,0.4,0.5,0.6,0.7]
+    #[arg(long, value_name = "S,…", value_parser = parse_levels)]
+    sparsity: Option<Levels>,
     /// Share of each linear's budget that goes to input channels; the rest pays for a low rank
     #[arg(long, default_value_t = 1.0, conflicts_with = "search_rho")]
     rho: f32,
@@ -50,10 +61,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     search: usize,
     /// Steps of gradient descent, on a window of the text each, that fit which channels a linear keeps to the dense
-    /// model's predictions; with one threshold for the whole model. 0: none, much faster, as with --scores unless given
-    #[arg(long, value_name = "N", default_value_t = PackOptions::TUNE)]
-    #[arg(default_value_if("scores", clap::builder::ArgPredicate::IsPresent, "0"))]
-    tune: usize,
+    /// model's predictions; with one threshold for the whole model. 0: none, much faster, as with --scores unless given [default: 24]
+    #[arg(long, value_name = "N")]
+    tune: Option<usize>,
     /// Generations of an evolutionary search of rho, linear by linear, in place of --rho; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]
     search_rho: usize,
@@ -77,7 +87,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// Make the sparsest setting the file's default whose perplexity, on calibration text that is held back, is at most
-    /// this many percent above the dense model's
+    /// this many percent above the dense model's [default: 2 where scores are tuned or come from a recipe; else sessions
+    /// start dense]
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     quality: Option<f64>,
     /// Leave out the screen of the head, by which greedy tokens and small top k read a third to a half of it: a smaller
@@ -121,6 +132,17 @@ pub fn run(args: &Args) -> Result<()> {
         None => RecipeRequest::default(),
         Some(path) => RecipeRequest::parse(&crate::read_text(path)?).map_err(|e| e.context(path.display()))?,
     };
+    let recipe_from = match &args.recipe_from {
+        Some(none) if none.as_os_str() == "none" => RecipeSource::Calibrate,
+        Some(_) if args.tune.is_some() || args.calib_tokens.is_some() => {
+            let message = "--recipe-from leaves nothing to be found: no --tune, no --calib-tokens";
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
+        Some(path) => RecipeSource::File(path.clone()),
+        None if args.tune.is_some() || args.calib_tokens.is_some() => RecipeSource::Calibrate,
+        None => RecipeSource::Known,
+    };
+    let tune = if args.scores.is_some() { 0 } else { PackOptions::TUNE };
     let search = |generations| Search { generations, population: args.population, seed: args.seed };
     let options = PackOptions {
         input: args.input.clone(),
@@ -135,8 +157,10 @@ pub fn run(args: &Args) -> Result<()> {
             Dtype::Q4s => Some(WeightType::Q4s),
         },
         calibration: args.calib.clone(),
-        calibration_tokens: args.calib_tokens as usize,
-        sparsity: args.sparsity.0.clone(),
+        calibration_tokens: args.calib_tokens.map_or(PackOptions::CALIBRATION_TOKENS, |n| n as usize),
+        sparsity: args.sparsity.as_ref().map(|levels| levels.0.clone()),
+        recipe_from,
+        save_recipe: args.save_recipe.clone(),
         rho: args.rho,
         allocation: match args.allocation {
             Allocation::Global => format::Allocation::Global,
@@ -144,7 +168,7 @@ pub fn run(args: &Args) -> Result<()> {
         },
         scores: args.scores.clone(),
         search: search(args.search),
-        tune: args.tune,
+        tune: args.tune.unwrap_or(tune),
         search_rho: search(args.search_rho),
         dense_prefix: args.dense_prefix.map(usize::from),
         compensation: args.compensate.map(|sparsity| Compensation { sparsity, ridge: args.ridge }),
@@ -156,7 +180,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     crate::signals::remove_temporary_files(&args.output);
     let summary = rasp_packer::pack(&options, &mut Reporter::new())?;
-    if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary, &args.input)) }
+    if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary, args)) }
 }
 
 fn parse_levels(text: &str) -> Result<Levels, String> {
@@ -176,6 +200,10 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 }
 
 fn as_json(s: &Summary) -> serde_json::Value {
+    let recipe = s
+        .recipe
+        .as_ref()
+        .map(|recipe| json!({"model": recipe.model, "found_on": recipe.text.as_ref().map(|text| text.words())}));
     let levels: Vec<_> = s
         .levels
         .iter()
@@ -186,12 +214,13 @@ fn as_json(s: &Summary) -> serde_json::Value {
     json!({
         "name": s.name, "architecture": s.architecture, "dtype": s.weight_type.name(), "source": s.source,
         "file_bytes": s.file_bytes, "linear_bytes": s.linear_bytes,
-        "head_bytes": s.head_bytes, "calibration_tokens": s.calibration_tokens,
+        "head_bytes": s.head_bytes, "calibration_tokens": s.calibration_tokens, "recipe": recipe,
         "default_sparsity": number(s.default_sparsity), "levels": levels,
     })
 }
 
-fn as_text(s: &Summary, input: &Path) -> String {
+fn as_text(s: &Summary, args: &Args) -> String {
+    let (input, output): (&Path, _) = (&args.input, args.output.display());
     let mb = |bytes: u64| bytes as f64 / 1e6;
     let dense = s.linear_bytes + s.head_bytes;
     let file =
@@ -206,7 +235,14 @@ fn as_text(s: &Summary, input: &Path) -> String {
         mb(s.linear_bytes),
         mb(s.head_bytes)
     );
-    text += &format!("calibrated on {} tokens\n\n", s.calibration_tokens);
+    text += &match &s.recipe {
+        Some(recipe) => {
+            let found = recipe.text.as_ref().map_or(String::new(), |text| format!(", found on {}", text.words()));
+            format!("the recipe of {}{found}\n\n", recipe.model)
+        }
+        None if s.levels.is_empty() => "dense: no sparsity levels\n\n".into(),
+        None => format!("calibrated on {} tokens\n\n", s.calibration_tokens),
+    };
     text += "sparsity   linears read   MB a token   of dense   perplexity\n";
     text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%\n", "dense", 100.0, mb(dense), 100.0);
     for r in &s.levels {
@@ -216,12 +252,13 @@ fn as_text(s: &Summary, input: &Path) -> String {
         text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%{loss}\n", row.0, row.1, row.2, row.3);
     }
     if s.levels.iter().any(|r| r.loss.is_some()) {
-        text += "\nperplexity on held-back calibration text, every token sparse\n";
+        let of = if s.recipe.is_some() { " that the recipe was found on" } else { "" };
+        text += &format!("\nperplexity on held-back calibration text{of}, every token sparse\n");
     }
     if s.default_sparsity > 0.0 {
-        text += &format!("default: {}\n", number(s.default_sparsity));
+        text += &format!("sessions start at sparsity {}\n", number(s.default_sparsity));
     }
-    text
+    text + &format!("\nnext: rasp run {output} -p \"Once upon a time\"\n      rasp inspect {output}\n")
 }
 
 #[cfg(test)]

@@ -50,8 +50,10 @@ pub(crate) fn check_apart<'a>(output: &Path, inputs: impl Iterator<Item = &'a Pa
         let same = |path: &Path| fs::canonicalize(path).is_ok_and(|path| same_file(&path, &target));
         let inside = || {
             fs::read_dir(input).is_ok_and(|files| {
-                // A folder with a checkpoint: its files, but not a packed one that lies among them.
-                files.flatten().any(|file| file.path().extension().is_none_or(|e| e != "rasp") && same(&file.path()))
+                // A folder with a checkpoint: its files, but not a packed one or a recipe that lies among them.
+                files.flatten().any(|file| {
+                    file.path().extension().is_none_or(|e| e != "rasp" && e != "recipe") && same(&file.path())
+                })
             })
         };
         if same(input) || inside() {

@@ -7,6 +7,7 @@ use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest, Rule};
 use crate::progress::Progress;
 use crate::quality::{self, Quality};
+use crate::recipe::CalibrationText;
 use crate::scoring::{Scores, Scoring};
 use crate::work::Work;
 use rasp::format::{Allocation, ScoreKind};
@@ -26,13 +27,25 @@ pub(crate) struct Measured {
     pub(crate) default_sparsity: f32,
     /// The level that the weights were fitted to
     pub(crate) compensated: Option<f32>,
+    /// What the default sparsity was chosen for
+    pub(crate) quality: Option<f64>,
+    /// What it was told on; `None` if that is not known, or nothing was
+    pub(crate) text: Option<CalibrationText>,
 }
 
 impl Measured {
     /// Nothing yet.
     pub(crate) fn undecided(plan: &Plan) -> Measured {
         let thresholds = vec![vec![0.0; plan.levels.len()]; plan.linears.len()];
-        Measured { tokens: 0, thresholds, losses: Vec::new(), default_sparsity: 0.0, compensated: None }
+        Measured {
+            tokens: 0,
+            thresholds,
+            losses: Vec::new(),
+            default_sparsity: 0.0,
+            compensated: None,
+            quality: None,
+            text: None,
+        }
     }
 }
 
@@ -60,6 +73,8 @@ pub(crate) fn measure(
         );
         return Err(Error::new(Status::InvalidArgument, message));
     }
+    let tuned = plan.allocation == Allocation::Global && options.tune > 0;
+    let quality = options.quality.or(tuned.then_some(PackOptions::QUALITY)).filter(|_| !held_back.is_empty());
     // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
     let source = source(options, &model, windows, taken)?;
     let asked = format!(
@@ -105,10 +120,10 @@ pub(crate) fn measure(
 
     let (mut losses, mut default_sparsity) = (Vec::new(), 0.0);
     if !held_back.is_empty() {
-        let mut quality = Quality::new(&model, held_back, dense, threads)?;
-        losses = quality::losses(&mut quality, &found, progress)?;
-        if let Some(most) = options.quality {
-            default_sparsity = quality::sparsest(&mut quality, &plan.levels, &found, &losses, most, progress)?;
+        let mut measure = Quality::new(&model, held_back, dense, threads)?;
+        losses = quality::losses(&mut measure, &found, progress)?;
+        if let Some(most) = quality {
+            default_sparsity = quality::sparsest(&mut measure, &plan.levels, &found, &losses, most, progress)?;
         }
     }
     let mut thresholds = vec![Vec::new(); plan.linears.len()];
@@ -119,8 +134,15 @@ pub(crate) fn measure(
         }
     }
     let tokens = windows.iter().map(|w| w.len()).sum();
+    let file = options.calibration.as_ref().and_then(|path| path.file_name());
+    let text = CalibrationText {
+        file: file.map(|name| name.to_string_lossy().into_owned()),
+        tokens,
+        checksum: format!("{:016x}", checksum(windows.iter().copied().flatten().copied())),
+        tuning_steps: if plan.allocation == Allocation::Global { options.tune } else { 0 },
+    };
     let compensated = options.compensation.map(|compensation| compensation.sparsity);
-    Ok(Measured { tokens, thresholds, losses, default_sparsity, compensated })
+    Ok(Measured { tokens, thresholds, losses, default_sparsity, compensated, quality, text: Some(text) })
 }
 
 /// The recipe with a ρ for every linear, found on the staged model, which is dense. The user's own rules come after.

@@ -3,6 +3,7 @@
 use crate::allocate::Search;
 use crate::compensate::Compensation;
 use crate::plan::RecipeRequest;
+use crate::recipe::RecipeSource;
 use rasp::format::Allocation;
 use rasp::model::WeightType;
 use std::path::PathBuf;
@@ -27,8 +28,13 @@ pub struct PackOptions {
     pub calibration: Option<PathBuf>,
     /// Tokens to calibrate on.
     pub calibration_tokens: usize,
-    /// The sparsity levels, ascending. Empty: a dense file, which needs no calibration.
-    pub sparsity: Vec<f32>,
+    /// The sparsity levels, ascending. Empty: a dense file, which needs no calibration. `None`: those of the recipe, or
+    /// 30 to 70% by tens.
+    pub sparsity: Option<Vec<f32>>,
+    /// Where scores and thresholds come from, if they are not to be found anew.
+    pub recipe_from: RecipeSource,
+    /// Where to write what was found, for other files of the model: a recipe.
+    pub save_recipe: Option<PathBuf>,
     /// Share of every linear's budget that goes to input channels; the rest pays for a low rank.
     pub rho: f32,
     /// How a level's sparsity is shared out among the linears.
@@ -52,7 +58,8 @@ pub struct PackOptions {
     /// Exceptions from that, linear by linear.
     pub recipe: RecipeRequest,
     /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting
-    /// becomes the file's default.
+    /// becomes the file's default. `None`: [`QUALITY`](PackOptions::QUALITY) where scores are tuned or a recipe tells of
+    /// it, and there is text to hold back; else sessions start dense.
     pub quality: Option<f64>,
     /// Whether the file gets a screen of its head, by which greedy tokens and small top k find the largest logits while
     /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.
@@ -73,7 +80,9 @@ impl PackOptions {
             weight_type: None,
             calibration: None,
             calibration_tokens: PackOptions::CALIBRATION_TOKENS,
-            sparsity: vec![0.3, 0.4, 0.5, 0.6, 0.7],
+            sparsity: None,
+            recipe_from: RecipeSource::Known,
+            save_recipe: None,
             rho: 1.0,
             allocation: Allocation::Global,
             scores: None,
@@ -89,6 +98,12 @@ impl PackOptions {
             threads: 1,
         }
     }
+
+    /// Sparsity levels if nobody says others.
+    pub const SPARSITY: [f32; 5] = [0.3, 0.4, 0.5, 0.6, 0.7];
+
+    /// What the default sparsity may cost if nobody says: 2%.
+    pub const QUALITY: f64 = 0.02;
 
     /// Tokens to calibrate on that give most of what there is to gain.
     pub const CALIBRATION_TOKENS: usize = 4096;

@@ -8,6 +8,7 @@ use crate::nearest::Choice;
 use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
+use crate::recipe::{self, CalibrationText, RecipeSource, TunedRecipe};
 use crate::scoring;
 use crate::stage::{self, Stage};
 use crate::tokenizer;
@@ -40,6 +41,8 @@ pub struct Summary {
     pub head_bytes: u64,
     /// Tokens calibrated on.
     pub calibration_tokens: usize,
+    /// The recipe that it was packed with, if it was.
+    pub recipe: Option<RecipeUsed>,
     /// The sparsity that a session starts with.
     pub default_sparsity: f32,
     /// The sparsity levels, and the share of linear traffic each level is expected to keep.
@@ -58,6 +61,15 @@ pub struct Level {
     pub bytes_per_token: u64,
     /// By how much the perplexity is above the dense model's on held-back calibration text, if that was measured.
     pub loss: Option<f64>,
+}
+
+/// The recipe that a file was packed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipeUsed {
+    /// What the model was called that it was found on.
+    pub model: String,
+    /// The text it was found on, where that is known.
+    pub text: Option<CalibrationText>,
 }
 
 /// A file that is removed when done with.
@@ -88,8 +100,11 @@ pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summar
 
 /// The same on the threads of this pool.
 fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
-    let read = [Some(&options.input), options.calibration.as_ref(), options.scores.as_ref()];
-    litter::check_apart(&options.output, read.into_iter().flatten().map(PathBuf::as_path))?;
+    let given = if let RecipeSource::File(path) = &options.recipe_from { Some(path) } else { None };
+    let read = [Some(&options.input), options.calibration.as_ref(), options.scores.as_ref(), given];
+    for output in [Some(&options.output), options.save_recipe.as_ref()].into_iter().flatten() {
+        litter::check_apart(output, read.into_iter().flatten().map(PathBuf::as_path))?;
+    }
     let checkpoint = import::open_for(&options.input, options.context)?;
     if let Some(Err(error)) = checkpoint.chat_template.as_deref().map(check_template) {
         progress.note(&format!("the chat template cannot be used; the model can, without chats: {}", error.message()));
@@ -106,9 +121,22 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         let (file, source) = (file_name(&options.input), choice.source.words());
         progress.note(&format!("{file} holds {source}: packing as {}", weight_type.name()));
     }
-    let planned =
-        |rho: f32, recipe: &RecipeRequest| Plan::new(&config, &options.sparsity, rho, options.allocation, recipe);
-    let mut plan = planned(options.rho, &options.recipe)?;
+    let tuned = recipe::chosen(options, &checkpoint, progress)?;
+    let levels = match (&options.sparsity, &options.recipe_from) {
+        (Some(levels), _) => levels.as_slice(),
+        (None, RecipeSource::KnownOrDense) if tuned.is_none() => &[],
+        (None, _) => &PackOptions::SPARSITY,
+    };
+    let planned = |rho: f32, recipe: &RecipeRequest| Plan::new(&config, levels, rho, options.allocation, recipe);
+    let mut plan = match &tuned {
+        Some(tuned) => tuned.plan(&config)?,
+        None => planned(options.rho, &options.recipe)?,
+    };
+    let saved = options.save_recipe.as_ref().map(|_| recipe::to_save(options, &checkpoint, &plan)).transpose()?;
+    if options.quality.is_some() && tuned.as_ref().is_some_and(|tuned| tuned.ppl_increase.is_empty()) {
+        let message = "a quality to be met, and a recipe that does not tell what its levels cost";
+        return Err(Error::new(Status::InvalidArgument, message));
+    }
     if options.quality.is_some() && plan.levels.is_empty() {
         return Err(Error::new(Status::InvalidArgument, "a quality to be met needs sparsity levels"));
     }
@@ -120,6 +148,12 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     for token in &compiled.left_out {
         progress.note(&format!("added token {token} has no row in the embedding and is left out"));
     }
+    let dense_prefix = match (options.dense_prefix, &tuned, plan.allocation) {
+        (Some(asked), ..) => asked,
+        (None, Some(tuned), _) => tuned.dense_prefix,
+        (None, None, Allocation::Global) => 1,
+        (None, None, Allocation::Uniform) => 0,
+    };
     let metadata = |recipe: &Recipe| -> Result<Vec<(&str, String)>> {
         let json = |e: serde_json::Error| Error::new(Status::Internal, e.to_string());
         let mut metadata = vec![
@@ -133,10 +167,12 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         Ok(metadata)
     };
     let undecided = Measured::undecided(&plan);
+    let scores = tuned.as_ref().map(TunedRecipe::scores);
     let staging = Temporary(staging_path(&options.output));
     let write = |plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
-        let stage = Stage { checkpoint: &checkpoint, config: &config, tokenizer: &compiled, plan, weight_type };
-        let metadata = metadata(&recipe(options, plan, weight_type, &undecided))?;
+        let (checkpoint, config, tokenizer, scores) = (&checkpoint, &config, &compiled, scores.as_ref());
+        let stage = Stage { checkpoint, config, tokenizer, plan, scores, weight_type };
+        let metadata = metadata(&stated(plan, weight_type, &undecided, dense_prefix))?;
         let mut writer = Writer::create(&staging.0, &metadata, stage.tensors())?;
         stage.write(&mut writer, progress)?;
         writer.finish()?;
@@ -151,12 +187,18 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         plan = planned(1.0, &found.recipe)?;
     }
     let tensors = write(&plan, progress)?;
-    let measured = match plan.levels.is_empty() {
-        true => Measured::undecided(&plan),
-        false => measure(&found, &mut plan, &staging.0, taken.as_ref(), progress)?,
+    let measured = match &tuned {
+        _ if plan.levels.is_empty() => Measured::undecided(&plan),
+        Some(tuned) => tuned.measured(Some(options.quality.unwrap_or(PackOptions::QUALITY))),
+        None => measure(&found, &mut plan, &staging.0, taken.as_ref(), progress)?,
     };
-    let metadata = metadata(&recipe(options, &plan, weight_type, &measured))?;
+    let metadata = metadata(&stated(&plan, weight_type, &measured, dense_prefix))?;
     let model = Model::load(&staging.0, &LoadOptions::default())?;
+    if let (Some(identity), Some(path)) = (saved, &options.save_recipe) {
+        let found = TunedRecipe::found(identity, &plan, &measured, dense_prefix, &model);
+        tuned.as_ref().unwrap_or(&found).save(path)?;
+        progress.note(&format!("the recipe is in {}", path.display()));
+    }
     // A head with a bias has logits that no bound of its rows holds for.
     let wanted = options.screen && model.lm_head_bias().is_none();
     let screen = wanted.then(|| HeadScreen::new(model.clone(), options.threads)).transpose()?;
@@ -164,7 +206,8 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let screen = screen.filter(|screen| screen.bytes() < model.head_bytes());
     complete(&staging.0, &options.output, &metadata, tensors, screen.as_ref(), progress)?;
     let head_bytes = screen.map_or_else(|| model.head_bytes(), |screen| screen.bytes());
-    summary(options, choice, &plan, &measured, &model, head_bytes)
+    let recipe = tuned.map(|tuned| RecipeUsed { model: tuned.model.name, text: tuned.text });
+    summary(options, choice, &plan, &measured, &model, head_bytes, recipe)
 }
 
 /// Fails if the template cannot be compiled, as every chat would.
@@ -173,7 +216,7 @@ fn check_template(template: &str) -> Result<()> {
 }
 
 /// The recipe as the file states it.
-fn recipe(options: &PackOptions, plan: &Plan, weight_type: WeightType, measured: &Measured) -> Recipe {
+fn stated(plan: &Plan, weight_type: WeightType, measured: &Measured, dense_prefix: usize) -> Recipe {
     let linears = plan.linears.iter().enumerate().map(|(i, linear)| {
         let recipe = LinearRecipe {
             rho: linear.rho,
@@ -189,10 +232,7 @@ fn recipe(options: &PackOptions, plan: &Plan, weight_type: WeightType, measured:
         allocation: plan.allocation,
         default_sparsity: measured.default_sparsity,
         loss: measured.losses.iter().map(|&loss| loss as f32).collect(),
-        dense_prefix: options.dense_prefix.unwrap_or(match plan.allocation {
-            Allocation::Global => 1,
-            Allocation::Uniform => 0,
-        }),
+        dense_prefix,
         compensated: measured.compensated,
         linears: linears.collect::<BTreeMap<_, _>>(),
     }
@@ -239,6 +279,7 @@ fn summary(
     measured: &Measured,
     model: &Model,
     head_bytes: u64,
+    recipe: Option<RecipeUsed>,
 ) -> Result<Summary> {
     let file_bytes = fs::metadata(&options.output)
         .map_err(|e| Error::new(Status::Io, format!("cannot read the size of {}: {e}", options.output.display())))?
@@ -261,6 +302,7 @@ fn summary(
         linear_bytes,
         head_bytes,
         calibration_tokens: measured.tokens,
+        recipe,
         default_sparsity: measured.default_sparsity,
         levels: levels.collect(),
     })

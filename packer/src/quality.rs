@@ -96,5 +96,6 @@ pub(crate) fn sparsest(
         progress.advance(1);
     }
     progress.end();
-    Ok(low.0 + first as f32 * STEP)
+    // The nearest number to so many hundredths: 0.35, not 0.35000002.
+    Ok(((low.0 + first as f32 * STEP) * 100.0).round() / 100.0)
 }

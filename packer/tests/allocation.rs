@@ -101,7 +101,7 @@ fn a_text_too_short_to_measure_on_is_named() {
     fs::write(hf.path().join("calibration.txt"), "abc hijab").unwrap();
     let error = packed(&hf, |o| (o.allocation, o.quality) = (Allocation::Global, Some(0.02))).unwrap_err();
     assert!(error.status() == Status::InvalidArgument && error.message().contains("hold some of it back"), "{error}");
-    let error = packed(&hf, |o| (o.sparsity, o.quality) = (vec![], Some(0.02))).unwrap_err();
+    let error = packed(&hf, |o| (o.sparsity, o.quality) = (Some(vec![]), Some(0.02))).unwrap_err();
     assert!(error.message().contains("levels"), "{error}");
 }
 
@@ -152,7 +152,7 @@ fn tuned_scores_are_nearer_to_the_dense_model_for_the_same_traffic() {
     let hf = checkpoint("Qwen2ForCausalLM", true);
     let text = fs::read_to_string(hf.path().join("calibration.txt")).unwrap();
     let mut options = options(&hf, &output(&hf));
-    (options.allocation, options.sparsity) = (Allocation::Global, vec![0.5]);
+    (options.allocation, options.sparsity) = (Allocation::Global, Some(vec![0.5]));
     pack(&options, &mut Silent).unwrap();
     let original = load(&output(&hf));
     let before = (distance(&original, &original, &text, 0.5), kept(&original, &text, 0.5));

@@ -43,7 +43,7 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
         weight_type: Some(WeightType::Bf16),
         calibration: Some(data.join("wikitext2_valid.txt")),
         calibration_tokens: 8 * WINDOW,
-        sparsity: levels,
+        sparsity: Some(levels),
         rho,
         allocation: Allocation::Uniform,
         tune: 0,

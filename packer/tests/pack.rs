@@ -139,7 +139,7 @@ fn the_same_input_gives_the_same_file_also_with_the_models_own_text() {
 #[test]
 fn a_dense_file_needs_no_text_and_refuses_sparsity() {
     let hf = checkpoint("LlamaForCausalLM", true);
-    let summary = packed(&hf, |o| (o.sparsity, o.calibration) = (vec![], None)).unwrap();
+    let summary = packed(&hf, |o| (o.sparsity, o.calibration) = (Some(vec![]), None)).unwrap();
     assert_eq!((summary.levels.len(), summary.calibration_tokens), (0, 0));
     let model = Model::load(&output(&hf), &LoadOptions::default()).unwrap();
     assert_eq!(model.max_sparsity(), 0.0);
@@ -173,7 +173,7 @@ fn numbers_of_threads_that_no_machine_has_are_refused() {
 #[test]
 fn what_must_not_come_out_is_refused_and_leaves_nothing_behind() {
     let mut hf = checkpoint("LlamaForCausalLM", true);
-    refused(&hf, |o| o.sparsity = vec![0.5, 0.3], Status::InvalidArgument, &["ascend"]);
+    refused(&hf, |o| o.sparsity = Some(vec![0.5, 0.3]), Status::InvalidArgument, &["ascend"]);
     refused(&hf, |o| o.rho = 2.0, Status::InvalidArgument, &["rho"]);
     refused(&hf, |o| o.calibration = Some("gone.txt".into()), Status::Io, &["gone.txt"]);
     let empty = hf.file("empty.txt", "");

@@ -370,3 +370,33 @@ fn scores_of_another_file_are_neither_measured_nor_tuned() {
     assert!(!again(&[]));
     assert!(again(&["--tune", "1"]));
 }
+
+#[test]
+fn a_recipe_is_saved_and_packed_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = dir.path().join("tiny.recipe");
+    let (folder, path, first) = even_model(&["--tune", "1", "--save-recipe", recipe.to_str().unwrap()]);
+    assert_eq!(first["recipe"], Value::Null);
+    let out = dir.path().join("out.rasp");
+    let pack = |args: &[&str]| rasp().arg("pack").arg(folder.path()).arg("-o").arg(&out).args(args).output().unwrap();
+    for from in [&recipe, &path] {
+        let summary = json_of(&pack(&["--recipe-from", from.to_str().unwrap(), "--dtype", "q8", "--json"]));
+        assert_eq!(summary["calibration_tokens"], 0, "{summary}");
+        assert_eq!(keys(&summary["recipe"]), ["found_on", "model"]);
+        // A file has them in f32.
+        let loss = |summary: &Value| summary["levels"][1]["loss"].as_f64().unwrap();
+        assert!((loss(&summary) - loss(&first)).abs() < 1e-6, "{summary}");
+    }
+    let said = pack(&["--recipe-from", recipe.to_str().unwrap()]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(
+        said.contains("calibration.txt, 256 tokens, 1 step of tuning") && said.contains("next: rasp run"),
+        "{said}"
+    );
+    let text = folder.path().join("calibration.txt");
+    let none =
+        ["--recipe-from", "none", "--calib", text.to_str().unwrap(), "--tune", "0", "--calib-tokens", "64", "--json"];
+    assert_eq!(json_of(&pack(&none))["recipe"], Value::Null);
+    fails(&pack(&["--recipe-from", recipe.to_str().unwrap(), "--tune", "24"]), 1, &["--recipe-from", "--tune"]);
+    fails(&pack(&["--recipe-from", text.to_str().unwrap()]), 1, &["calibration.txt"]);
+}

@@ -9,6 +9,7 @@ use crate::grid::GROUP;
 use crate::import::Checkpoint;
 use crate::plan::{LinearPlan, Plan};
 use crate::progress::Progress;
+use crate::scoring::Scores;
 use crate::tokenizer::Compiled;
 use columns::{Columns, transposed};
 pub(crate) use linear::Weights;
@@ -24,6 +25,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) config: &'a Config,
     pub(crate) tokenizer: &'a Compiled,
     pub(crate) plan: &'a Plan,
+    /// Scores that are known already, in the order of the plan's linears
+    pub(crate) scores: Option<&'a Scores>,
     pub(crate) weight_type: WeightType,
 }
 
@@ -144,7 +147,8 @@ impl Stage<'_> {
             let name = plan.name();
             let Linear { weights, norms, factors } = self.linear(layer, plan)?;
             if self.plan.score != ScoreKind::Magnitude {
-                writer.tensor(&format!("{name}.score"), &f32_bytes(&norms))?;
+                let known = self.scores.map(|scores| &scores[self.config.linear_index(layer, plan.kind)]);
+                writer.tensor(&format!("{name}.score"), &f32_bytes(known.unwrap_or(&norms)))?;
             }
             if let Some(StoredFactors { b, a, a_cols }) = factors {
                 let name_b = format!("{name}.low_rank.b");

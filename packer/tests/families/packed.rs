@@ -44,7 +44,7 @@ fn options(case: &Case, folder: &Path) -> PackOptions {
         weight_type: Some(weight_type),
         calibration: Some(folder.join("calibration.txt")),
         calibration_tokens: 128,
-        sparsity: vec![SPARSITY],
+        sparsity: Some(vec![SPARSITY]),
         allocation: Allocation::Uniform,
         tune: 0,
         ..PackOptions::new(folder, folder.join("out.rasp"))

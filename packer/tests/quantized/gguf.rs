@@ -108,7 +108,7 @@ pub fn options(input: &Path, output: &Path, weight_type: Option<WeightType>) -> 
     PackOptions {
         weight_type,
         calibration_tokens: 256,
-        sparsity: vec![],
+        sparsity: Some(vec![]),
         allocation: Allocation::Uniform,
         tune: 0,
         ..PackOptions::new(input, output)

@@ -203,7 +203,7 @@ fn what_is_packed_computes_what_went_in() {
     // Weights are as they were: what differs is that inputs have 8 bits, 15 where there is an outlier.
     close(0.05, "q8");
     // With a low rank the residual is rounded, to 8 bits.
-    let summary = gguf.pack(WeightType::Q8, |o| (o.sparsity, o.rho) = (vec![0.5], 0.6)).unwrap();
+    let summary = gguf.pack(WeightType::Q8, |o| (o.sparsity, o.rho) = (Some(vec![0.5]), 0.6)).unwrap();
     close(0.1, "q8 with a low rank");
     let packed = Packed::open(&gguf.path("out.rasp"));
     // Rank 8 of 64 by 128: what there is room for beside 0.3 of the channels. A has 32 rows, 24 of them zero.
@@ -222,7 +222,7 @@ fn what_is_packed_computes_what_went_in() {
 fn a_low_rank_has_the_same_bits_however_it_is_computed() {
     let gguf = Gguf::new(blocks::Q8_0, 64);
     for weight_type in [WeightType::Q8, WeightType::Q4, WeightType::Q4s] {
-        gguf.pack(weight_type, |o| (o.sparsity, o.rho) = (vec![0.5], 0.6)).unwrap();
+        gguf.pack(weight_type, |o| (o.sparsity, o.rho) = (Some(vec![0.5]), 0.6)).unwrap();
         let model = Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
         assert!(model.layers()[0].groups().iter().all(|group| group.linears().iter().all(|l| l.rank() > 0)));
         for sparsity in [0.0, 0.5] {
@@ -247,7 +247,7 @@ fn a_low_rank_has_the_same_bits_however_it_is_computed() {
 fn the_summary_counts_what_the_engine_counts() {
     let gguf = Gguf::new(blocks::Q4_1, 64);
     for (weight_type, bits) in [(WeightType::Q8, 8.5), (WeightType::Q4, 5.0), (WeightType::Q4s, 4.5)] {
-        let summary = gguf.pack(weight_type, |o| o.sparsity = vec![0.3, 0.5]).unwrap();
+        let summary = gguf.pack(weight_type, |o| o.sparsity = Some(vec![0.3, 0.5])).unwrap();
         let model = Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
         let weights = 64 * (64 + 32 + 32 + 64 + 3 * 128);
         assert_eq!(summary.linear_bytes as f64, f64::from(weights) * bits / 8.0);
@@ -269,7 +269,7 @@ fn greedy_tokens_do_not_depend_on_the_screen() {
     let gguf = Gguf::new(blocks::F32, 256);
     for weight_type in [WeightType::Bf16, WeightType::Q8, WeightType::Q4, WeightType::Q4s] {
         let [with, without] = [true, false].map(|screen| {
-            let summary = gguf.pack(weight_type, |o| (o.sparsity, o.screen) = (vec![0.5], screen)).unwrap();
+            let summary = gguf.pack(weight_type, |o| (o.sparsity, o.screen) = (Some(vec![0.5]), screen)).unwrap();
             let model =
                 Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
             assert_eq!(summary.head_bytes, model.greedy_head_bytes());
@@ -291,7 +291,7 @@ fn the_same_input_gives_the_same_file() {
     let gguf = Gguf::new(blocks::F32, 64);
     for weight_type in [WeightType::Q8, WeightType::Q4, WeightType::Q4s] {
         let make = || {
-            gguf.pack(weight_type, |o| o.sparsity = vec![0.5]).unwrap();
+            gguf.pack(weight_type, |o| o.sparsity = Some(vec![0.5])).unwrap();
             fs::read(gguf.path("out.rasp")).unwrap()
         };
         assert!(make() == make());
@@ -303,7 +303,7 @@ fn what_must_not_come_out_is_refused_and_leaves_nothing_behind() {
     let refused = |gguf: &Gguf, weight_type, status, words: &[&str]| {
         let files = || fs::read_dir(gguf.dir.path()).unwrap().count();
         let before = files();
-        let error = gguf.pack(weight_type, |o| o.sparsity = vec![0.5]).unwrap_err();
+        let error = gguf.pack(weight_type, |o| o.sparsity = Some(vec![0.5])).unwrap_err();
         assert_eq!(error.status(), status, "{error}");
         words.iter().for_each(|word| assert!(error.message().contains(word), "{error} lacks {word}"));
         assert_eq!(files(), before, "something was left behind");

@@ -136,7 +136,8 @@ fn the_choice_is_said_and_another_is_taken() {
         file.add(name, &shape, types::F32, &vec![0.5; 32 * 64]);
     });
     let mut notes = Notes::default();
-    let options = PackOptions { sparsity: vec![], ..PackOptions::new(gguf.path("tiny.gguf"), gguf.path("out.rasp")) };
+    let options =
+        PackOptions { sparsity: Some(vec![]), ..PackOptions::new(gguf.path("tiny.gguf"), gguf.path("out.rasp")) };
     let summary = pack(&options, &mut notes).unwrap();
     assert_eq!((summary.weight_type, summary.source.as_str()), (WeightType::Q4, "mostly Q4_1 weights"));
     assert_eq!(notes.0[0], "tiny.gguf holds mostly Q4_1 weights: packing as q4");

@@ -47,7 +47,7 @@ pub fn options(hf: &HfDir, output: &Path) -> PackOptions {
     PackOptions {
         calibration: Some(hf.path().join("calibration.txt")),
         calibration_tokens: 256,
-        sparsity: vec![0.3, 0.5],
+        sparsity: Some(vec![0.3, 0.5]),
         allocation: Allocation::Uniform,
         tune: 0,
         ..PackOptions::new(hf.path(), output)
