@@ -389,10 +389,8 @@ fn a_recipe_is_saved_and_packed_with() {
     }
     let said = pack(&["--recipe-from", recipe.to_str().unwrap()]);
     let said = String::from_utf8(said.stdout).unwrap();
-    assert!(
-        said.contains("calibration.txt, 256 tokens, 1 step of tuning") && said.contains("next: rasp run"),
-        "{said}"
-    );
+    let found_on = format!("calibration.txt, {} tokens, 1 step of tuning", first["calibration_tokens"]);
+    assert!(said.contains(&found_on) && said.contains("next: rasp run"), "{said}");
     let text = folder.path().join("calibration.txt");
     let none =
         ["--recipe-from", "none", "--calib", text.to_str().unwrap(), "--tune", "0", "--calib-tokens", "64", "--json"];
