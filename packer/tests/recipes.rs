@@ -225,7 +225,9 @@ fn what_a_recipe_cannot_do_is_said_before_anything_is_written() {
         [("none", None, Status::Io), ("empty", Some(""), Status::BadFile), ("text", Some("no recipe"), Status::BadFile)]
     {
         let path = hf.path().join(name);
-        content.map(|content| fs::write(&path, content).unwrap());
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
         message(with_recipe(hf.path(), &out, &path, |_| ()), status, &[name]);
     }
     message(with_recipe(hf.path(), &out, hf.path(), |_| ()), Status::Io, &["not a file"]);

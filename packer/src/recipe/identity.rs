@@ -104,8 +104,8 @@ impl ModelIdentity {
         let mut norms = self.gains.iter().zip(&other.gains).enumerate();
         let differ = norms.find(|(_, (ours, theirs))| {
             let size = (ours.iter().map(|x| x * x).sum::<f32>() / ours.len().max(1) as f32).sqrt();
-            let far = |(a, b): (&f32, &f32)| !((a - b).abs() <= TOLERANCE * size);
-            ours.len() != theirs.len() || ours.iter().zip(*theirs).any(far)
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * size;
+            ours.len() != theirs.len() || !ours.iter().zip(*theirs).all(near)
         });
         differ.map(|(n, _)| format!("it has other gains, in norm {} of {} first", n + 1, self.gains.len()))
     }

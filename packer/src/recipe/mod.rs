@@ -210,7 +210,7 @@ impl TunedRecipe {
         }
         let wide = |pair: (&f32, &f32)| (f64::from(*pair.0), f64::from(*pair.1));
         let points = || std::iter::once((0.0, 0.0)).chain(self.levels.iter().zip(&self.ppl_increase).map(wide));
-        let last = points().filter(|point| point.1 <= most).last().unwrap_or((0.0, 0.0));
+        let last = points().rfind(|point| point.1 <= most).unwrap_or((0.0, 0.0));
         let Some(next) = points().find(|point| point.0 > last.0) else { return last.0 as f32 };
         // Down to a hundredth; a whole one may come out a hair below itself.
         let share = (most - last.1) / (next.1 - last.1) * (next.0 - last.0);
