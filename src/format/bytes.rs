@@ -139,6 +139,10 @@ pub(crate) fn open_file(path: &Path) -> Result<fs::File> {
 /// How many bytes a part of a file has, of which `length`, or all if that is 0, are wanted from `offset` on.
 fn part_length(file: &fs::File, offset: u64, length: u64) -> Result<usize> {
     let meta = file.metadata().map_err(|e| io("read the size of the file", e))?;
+    if meta.is_dir() {
+        let message = "not a file but a folder; if it holds a checkpoint, `rasp pack` makes a .rasp file of it";
+        return Err(Error::new(Status::Io, message));
+    }
     if !meta.is_file() {
         return Err(Error::new(Status::Io, "not a file (but a folder, a pipe or a device)"));
     }

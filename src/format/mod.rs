@@ -7,6 +7,7 @@ mod blocks;
 mod bytes;
 mod checksums;
 mod config;
+mod foreign;
 mod header;
 mod reader;
 mod recipe;

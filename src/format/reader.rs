@@ -1,6 +1,6 @@
 //! Opening a `.rasp` file: the safetensors header, checked once.
 
-use super::{Bytes, Dtype, FORMAT_VERSIONS, Plain, View, header_end, key, read_header};
+use super::{Bytes, Dtype, FORMAT_VERSIONS, Plain, View, foreign, header_end, key, read_header};
 use crate::error::bad_file;
 use crate::{Error, Result, Status};
 use serde::de::DeserializeOwned;
@@ -27,19 +27,15 @@ impl File {
     /// Reads the header. Fails on anything that is no safetensors file, on one that was cut short, and on one that is
     /// not of [`FORMAT_VERSIONS`]. What its tensors and metadata are is asked of each when it is read.
     pub fn open(bytes: Arc<Bytes>) -> Result<File> {
-        let (data_start, header) = read_header(&bytes)?;
+        // Asked last: the length of a header can begin like anything.
+        let (data_start, header) = read_header(&bytes).map_err(|error| foreign::named(&bytes).unwrap_or(error))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         match (metadata.get(key::FORMAT).map(String::as_str), metadata.get(key::VERSION)) {
             (Some("rasp"), Some(version)) if FORMAT_VERSIONS.contains(&version.as_str()) => {}
             (Some("rasp"), Some(version)) => {
-                return Err(Error::new(
-                    Status::UnsupportedVersion,
-                    format!("format version {version:?}; this library reads {}", FORMAT_VERSIONS.join(" and ")),
-                ));
+                return Err(foreign::other_version(version, &FORMAT_VERSIONS));
             }
-            _ => {
-                return Err(bad_file("a safetensors file, but not a packed one: `rasp pack` makes .rasp files"));
-            }
+            (format, _) => return Err(foreign::other_safetensors(format)),
         }
         let mut tensors = HashMap::new();
         for (name, info) in header.tensors() {

@@ -113,7 +113,7 @@ static void loading(const char *path, const char *folder) {
     write_file(name, data, 4096);
     FAILS(rasp_load(name, NULL, &model, &error), RASP_ERROR_BAD_FILE, "damaged.rasp");
     write_file(name, "GGUF\3\0\0\0 this is another kind of file altogether", 48);
-    FAILS(rasp_load(name, NULL, &model, &error), RASP_ERROR_BAD_FILE, "not a safetensors file");
+    FAILS(rasp_load(name, NULL, &model, &error), RASP_ERROR_BAD_FILE, "a GGUF file");
 
     FAILS(rasp_load_bytes(NULL, size, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "data is null");
     FAILS(rasp_load_bytes(data + 1, size - 1, NULL, &model, &error), RASP_ERROR_INVALID_ARGUMENT, "multiple of 8");
