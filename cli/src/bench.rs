@@ -17,7 +17,7 @@ use std::time::Instant;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model
+    /// The model: a .rasp file; a GGUF file or a Hugging Face directory is packed first, once, into a cache
     model: PathBuf,
     /// Threads that work on a token
     #[arg(long, default_value_t = 1, value_parser = parse_count)]
@@ -101,7 +101,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut sessions = vec![session];
     if args.large_pages {
         let options = LoadOptions { large_pages: true, ..Default::default() };
-        sessions.push(Session::open(Model::load(&args.model, &options)?, &args.session_options())?);
+        sessions
+            .push(Session::open(Model::load(&crate::cache::packed(&args.model)?, &options)?, &args.session_options())?);
     }
     let each = |&sparsity| (0..sessions.len()).map(move |n| Samples { large_pages: n == 1, ..Samples::new(sparsity) });
     let mut samples: Vec<Samples> = sparsities.iter().flat_map(each).collect();

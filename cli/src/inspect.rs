@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model
+    /// The model: a .rasp file; a GGUF file or a Hugging Face directory is packed first, once, into a cache
     model: PathBuf,
     /// Print one JSON object
     #[arg(long)]
@@ -20,8 +20,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let model = Model::load(&args.model, &LoadOptions { verify: args.verify, ..Default::default() })?;
-    let file = Bytes::map(&args.model).and_then(File::open).map_err(|e| e.context(args.model.display()))?;
+    let path = crate::cache::packed(&args.model)?;
+    let model = Model::load(&path, &LoadOptions { verify: args.verify, ..Default::default() })?;
+    let file = Bytes::map(&path).and_then(File::open).map_err(|e| e.context(args.model.display()))?;
     let sizes = Sizes::of(&file);
     if args.json { crate::put_json(&as_json(&model, &sizes)) } else { crate::put(&as_text(&model, &sizes)) }
 }

@@ -4,6 +4,7 @@
 //! 0 on success, 1 on an error and 2 on a wrong command line.
 
 mod bench;
+mod cache;
 mod eval;
 mod inspect;
 mod pack;
@@ -92,8 +93,9 @@ fn put_json(value: &serde_json::Value) -> Result<()> {
     put(&format!("{value}\n"))
 }
 
+/// The model in a file, or of a checkpoint.
 fn load(path: &Path) -> Result<Arc<Model>> {
-    Model::load(path, &LoadOptions::default())
+    Model::load(&cache::packed(path)?, &LoadOptions::default())
 }
 
 /// What the machine runs at once.

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model
+    /// The model: a .rasp file; a GGUF file or a Hugging Face directory is packed first, once, into a cache
     model: PathBuf,
     /// The text to continue; "-" reads it from stdin
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]

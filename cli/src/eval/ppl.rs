@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// `decode` the first half of each window is the prompt.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model
+    /// The model: a .rasp file; a GGUF file or a Hugging Face directory is packed first, once, into a cache
     model: PathBuf,
     /// The text
     #[arg(long, value_name = "FILE")]

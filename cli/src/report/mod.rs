@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// sparse, in windows of 512 tokens; speed on this machine, all settings in turn, medians of three rounds.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model
+    /// The model: a .rasp file; a GGUF file or a Hugging Face directory is packed first, once, into a cache
     model: PathBuf,
     /// The page
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
@@ -46,7 +46,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let threads = args.threads.unwrap_or_else(crate::all_threads);
     let model = crate::load(&args.model)?;
-    let mut report = data::Report::of(&model, &args.model, threads)?;
+    let mut report = data::Report::of(&model, &crate::cache::packed(&args.model)?, threads)?;
     measure::texts(&model, &mut report, &args.prompt, args.tokens)?;
     if let Some(path) = &args.text {
         measure::quality(&model, &mut report, path, args.windows)?;

@@ -398,3 +398,42 @@ fn a_recipe_is_saved_and_packed_with() {
     fails(&pack(&["--recipe-from", recipe.to_str().unwrap(), "--tune", "24"]), 1, &["--recipe-from", "--tune"]);
     fails(&pack(&["--recipe-from", text.to_str().unwrap()]), 1, &["calibration.txt"]);
 }
+
+#[test]
+fn a_checkpoint_runs_at_once_and_is_packed_once() {
+    let cache = tempfile::tempdir().unwrap();
+    let (folder, path, _) = even_model(&["--tune", "0", "--sparsity", ""]);
+    std::fs::remove_file(path).unwrap();
+    let run = || {
+        let mut command = rasp();
+        command.args(["run", "-p", "a tiny text", "-n", "4"]).arg(folder.path()).env("XDG_CACHE_HOME", cache.path());
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        (output.stdout, said)
+    };
+    let files = || {
+        let files = fs::read_dir(cache.path().join("rasp")).unwrap().map(|file| file.unwrap().path());
+        files.collect::<Vec<_>>()
+    };
+    let (text, said) = run();
+    let packed = files();
+    assert!(packed.len() == 1 && packed[0].extension().is_some_and(|e| e == "rasp"), "{packed:?}");
+    assert!(said.contains("packing it, once, to") && said.contains(packed[0].to_str().unwrap()), "{said}");
+    assert_eq!(run(), (text.clone(), String::new()));
+    // Another file of it: packed anew, and the old one goes.
+    let settings = folder.path().join("tokenizer_config.json");
+    let changed = fs::read_to_string(&settings).unwrap() + " ";
+    fs::write(&settings, changed).unwrap();
+    let (again, said) = run();
+    assert!(again == text && said.contains("packing it, once"), "{said}");
+    assert!(files().len() == 1 && files() != packed, "{:?}", files());
+    // What is a checkpoint by name alone is refused as one, and leaves nothing.
+    let (_dir, gguf) = file("broken.gguf", "GGUF, but no more than that");
+    let output = rasp().arg("inspect").arg(&gguf).env("XDG_CACHE_HOME", cache.path()).output().unwrap();
+    fails(&output, 1, &["broken.gguf"]);
+    assert_eq!(files().len(), 1);
+    let nowhere =
+        rasp().arg("inspect").arg(folder.path()).env_remove("HOME").env("XDG_CACHE_HOME", "").output().unwrap();
+    fails(&nowhere, 1, &["no folder to pack it to", "rasp pack"]);
+}
