@@ -402,7 +402,7 @@ fn a_recipe_is_saved_and_packed_with() {
 #[test]
 fn a_checkpoint_runs_at_once_and_is_packed_once() {
     let cache = tempfile::tempdir().unwrap();
-    let (folder, path, _) = even_model(&["--tune", "0", "--sparsity", ""]);
+    let (folder, path, _) = even_model(&["--tune", "0"]);
     std::fs::remove_file(path).unwrap();
     let run = || {
         let mut command = rasp();
