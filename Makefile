@@ -13,6 +13,8 @@ PROMPT ?= The capital of France is
 MODELS := target/models
 GGUF := $(MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL := $(MODELS)/smollm2.rasp
+# What a newcomer gets: in the checkpoint's own 4 bits, with the recipe that comes with rasp.
+DEMO := $(MODELS)/smollm2-demo.rasp
 # The same with METHOD's uniform thresholds, which the NumPy reference has too.
 UNIFORM := $(MODELS)/smollm2-uniform.rasp
 # The same in whole numbers, 4 bits (as the checkpoint is) and 8.
@@ -50,8 +52,8 @@ MINUTES ?= 60
 	bench bench-peers bench-peers-qwen model models reference header dist install uninstall deb clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
-demo: target/demo/hello $(MODEL)
-	$< $(MODEL) "$(PROMPT)"
+demo: target/demo/hello $(DEMO)
+	$< $(DEMO) "$(PROMPT)"
 
 ## All tests, on the real model.
 test: $(MODEL) $(UNIFORM) $(QUANTIZED) examples test-abi
@@ -222,6 +224,9 @@ $(UNIFORM): $(GGUF) src/format/mod.rs | release
 # Packed again when the format changes. Tuned scores lose less, and take three times as long to make.
 $(MODEL): $(GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -o $@ --dtype bf16 --tune 0 $(if $(CALIBRATION),--calib $(CALIBRATION))
+
+$(DEMO): $(GGUF) src/format/mod.rs packer/recipes/smollm2-135m-instruct.recipe | release
+	target/release/rasp pack $< -o $@
 
 $(GGUF):
 	$(PYTHON) tests/models/fetch.py smollm2 $@
