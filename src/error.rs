@@ -124,8 +124,8 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of the given kind; `message` names what was wrong and where. A string, or `format_args!`, which takes no
-    /// memory.
+    /// An error of the given kind; `message` names what was wrong and where. A string, or `format_args!`, which takes
+    /// no memory.
     pub fn new(status: Status, message: impl Into<Message>) -> Self {
         Error { status, message: message.into() }
     }

@@ -1,8 +1,9 @@
-//! The floating-point environment: how results are rounded, what becomes of subnormal numbers, and which exceptions trap.
+//! The floating-point environment: how results are rounded, what becomes of subnormal numbers, and which exceptions
+//! trap.
 //!
 //! It belongs to the thread, and a host may have set it to anything (rounding towards zero, flushing to zero, a trap on
-//! underflow). Bits must not hang on that: each call of the C border, and each thread that works for one, computes in the
-//! default environment of IEEE 754 and gives the host its own back.
+//! underflow). Bits must not hang on that: each call of the C border, and each thread that works for one, computes in
+//! the default environment of IEEE 754 and gives the host its own back.
 
 /// The default environment while this lives; then the one that was there before.
 pub(crate) struct FloatEnv(Option<Word>);
@@ -70,8 +71,8 @@ mod control {
     }
 
     pub(super) fn write(word: Word) {
-        // SAFETY: the word is STANDARD or was read from the register; code compiled by Rust expects STANDARD, and a host's
-        // own word is put back only on the way to the host.
+        // SAFETY: the word is STANDARD or was read from the register; code compiled by Rust expects STANDARD, and a
+        // host's own word is put back only on the way to the host.
         unsafe { asm!("msr fpcr, {}", in(reg) word, options(nostack, preserves_flags)) };
     }
 }

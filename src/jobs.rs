@@ -1,8 +1,8 @@
 //! The host's job system in the place of threads of our own.
 //!
-//! A host may do anything with the parts of a job: run them in any order, one after the other, on any threads. If it runs
-//! one twice, leaves one out or runs one when the job is over, nothing may break: the parts hold disjoint pieces of the
-//! session's memory, so each is claimed once before it runs, and what nobody claimed is an error.
+//! A host may do anything with the parts of a job: run them in any order, one after the other, on any threads. If it
+//! runs one twice, leaves one out or runs one when the job is over, nothing may break: the parts hold disjoint pieces
+//! of the session's memory, so each is claimed once before it runs, and what nobody claimed is an error.
 
 use crate::float_env::FloatEnv;
 use crate::pool::MAX_THREADS;
@@ -30,8 +30,8 @@ unsafe impl Sync for HostJobs {}
 
 impl HostJobs {
     /// # Safety
-    /// `run` may be called with `context` from any thread that uses a session opened with this, for as long as that lives.
-    /// It calls `job` only while the session lives, and does not unwind.
+    /// `run` may be called with `context` from any thread that uses a session opened with this, for as long as that
+    /// lives. It calls `job` only while the session lives, and does not unwind.
     pub unsafe fn new(run: RunJob, context: *mut c_void) -> HostJobs {
         HostJobs { run, context }
     }
@@ -61,8 +61,8 @@ pub(crate) struct Round {
     panicked: AtomicBool,
 }
 
-// SAFETY: `job` is written only while every part is claimed, so that nobody reads it, and read only by who has claimed a
-// part; the claim's Acquire follows the Release that opened the parts.
+// SAFETY: `job` is written only while every part is claimed, so that nobody reads it, and read only by who has claimed
+// a part; the claim's Acquire follows the Release that opened the parts.
 unsafe impl Sync for Round {}
 // SAFETY: the pointer in `job` refers to a `Sync` closure and is dereferenced only while `run` keeps that alive.
 unsafe impl Send for Round {}
@@ -85,11 +85,11 @@ impl Round {
         self.parts as usize
     }
 
-    /// Has the host run `job` for every part. Fails if it did not run each just once; then what the job was to compute is
-    /// not there, but nobody is computing it any more.
+    /// Has the host run `job` for every part. Fails if it did not run each just once; then what the job was to compute
+    /// is not there, but nobody is computing it any more.
     pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) -> Result<()> {
-        // SAFETY: only the lifetime is erased. Who claims a part uses the pointer until it counts itself done; below, no
-        // part is left to claim and all that were claimed are done before this returns.
+        // SAFETY: only the lifetime is erased. Who claims a part uses the pointer until it counts itself done; below,
+        // no part is left to claim and all that were claimed are done before this returns.
         let erased: ErasedJob = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), ErasedJob>(job) };
         // SAFETY: every part is claimed and done, so nobody reads.
         unsafe { *self.job.get() = Some(erased) };
@@ -101,8 +101,8 @@ impl Round {
             claimed.store(bits, Ordering::Release);
         }
         let round: *const Round = self;
-        // SAFETY: the promise of `HostJobs::new`. The host gets a pointer that stays good while the session lives, which is
-        // as long as it may call `job`.
+        // SAFETY: the promise of `HostJobs::new`. The host gets a pointer that stays good while the session lives,
+        // which is as long as it may call `job`.
         unsafe { (self.jobs.run)(self.jobs.context, part_of_host, round.cast_mut().cast(), self.parts) };
 
         // What is left is claimed here, so that nobody can begin it any more, and what was begun is waited for.

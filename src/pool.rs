@@ -1,8 +1,8 @@
 //! A pool of threads that splits one job into equal parts and waits for all of them.
 //!
-//! A decoded token forks well over a hundred times, so a fork must cost about a microsecond: during a
-//! [`Region`] (one prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost
-//! nothing. The thread that calls is part 0, so a thread pool of one has no threads. Or the host's job system runs the parts.
+//! A decoded token forks well over a hundred times, so a fork must cost about a microsecond: during a [`Region`] (one
+//! prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost nothing. The
+//! thread that calls is part 0, so a thread pool of one has no threads. Or the host's job system runs the parts.
 
 use crate::float_env::FloatEnv;
 use crate::jobs::{ErasedJob, HostJobs, Round};
@@ -47,8 +47,8 @@ unsafe impl Send for PoolState {}
 /// How threads of our own behave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct OwnThreads {
-    /// The processors that they are pinned to, one bit each: the first thread of our own to the lowest, and so on, round
-    /// again if there are more threads. 0: none. The calling thread stays where it is.
+    /// The processors that they are pinned to, one bit each: the first thread of our own to the lowest, and so on,
+    /// round again if there are more threads. 0: none. The calling thread stays where it is.
     pub cpus: u64,
     /// How long they watch for the next call before they sleep. Waking a thread takes some tens of microseconds.
     pub spin: Duration,
@@ -145,8 +145,8 @@ impl ThreadPool {
         pool.posts = boxed(threads - 1, |index| Post { shared, part: index + 1, own })?;
         pool.workers.try_reserve_exact(threads - 1).map_err(|_| Error::out_of_memory("the threads of a session"))?;
         for post in &pool.posts {
-            // SAFETY: the posts and what they point to stay in their boxes, and are not written, until the thread pool is dropped,
-            // which joins the threads first. Dropping the half-built thread pool ends those that it has.
+            // SAFETY: the posts and what they point to stay in their boxes, and are not written, until the thread pool
+            // is dropped, which joins the threads first. Dropping the half-built thread pool ends those that it has.
             let worker = unsafe { Thread::start(post, post.part)? };
             pool.workers.push(worker);
         }
@@ -216,7 +216,8 @@ impl ThreadPool {
     }
 }
 
-/// A [`ThreadPool`] whose workers are awake: the time of one prefill or step. Or the error that nobody is there to wake.
+/// A [`ThreadPool`] whose workers are awake: the time of one prefill or step. Or the error that nobody is there to
+/// wake.
 pub(crate) struct Region<'a>(&'a mut ThreadPool, Result<()>);
 
 impl Drop for Region<'_> {

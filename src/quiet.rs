@@ -1,7 +1,7 @@
 //! Catching panics without a word on the host's stderr.
 //!
-//! A panic is a defect of ours; it becomes [`Status::Internal`](crate::Status::Internal) at the C border. Rust's default
-//! hook would print it all the same.
+//! A panic is a defect of ours; it becomes [`Status::Internal`](crate::Status::Internal) at the C border. Rust's
+//! default hook would print it all the same.
 
 use std::any::Any;
 use std::cell::Cell;

@@ -1,9 +1,9 @@
 //! Memory that is set aside before a call that cannot be told that there is none.
 //!
-//! Rust's collections end the process when an allocation fails, and so do the libraries that parse JSON. Loading a model
-//! goes through such code: it is run with a block set aside, as large as what it can ask for. While the system has memory
-//! the block is not touched. When it has none, the code goes on in the block; then everything it has made is dropped, the
-//! block is given back, and the call fails with [`OutOfMemory`](crate::Status::OutOfMemory).
+//! Rust's collections end the process when an allocation fails, and so do the libraries that parse JSON. Loading a
+//! model goes through such code: it is run with a block set aside, as large as what it can ask for. While the system
+//! has memory the block is not touched. When it has none, the code goes on in the block; then everything it has made is
+//! dropped, the block is given back, and the call fails with [`OutOfMemory`](crate::Status::OutOfMemory).
 //!
 //! The [`Allocator`] is what our own code allocates with. It is no hook: in the shared library it is nobody else's, and
 //! asks the system's allocator, as Rust does without it. A Rust program that brings an allocator of its own builds the
@@ -91,7 +91,8 @@ impl Reserve {
         let class = class(layout.size());
         let first = self.free[class];
         if !first.is_null() && first.addr().is_multiple_of(layout.align()) {
-            // SAFETY: a piece of ours that was given back, of which `give` has made the first word the next one's address.
+            // SAFETY: a piece of ours that was given back, of which `give` has made the first word the next one's
+            // address.
             self.free[class] = unsafe { first.cast::<*mut u8>().read() };
             return first;
         }
@@ -130,12 +131,13 @@ impl Reserve {
     }
 }
 
-/// Runs `body` with `bytes` set aside. If memory ran out meanwhile, what it gives is dropped, and an error takes its place.
+/// Runs `body` with `bytes` set aside. If memory ran out meanwhile, what it gives is dropped, and an error takes its
+/// place.
 ///
 /// # Safety
-/// What `body` allocates on this thread is freed by its end, or is owned by what it gives: nothing of it is left in a place
-/// that lasts longer (a variable of the caller's, a static, a thread-local), for it may lie in the reserve, which ends
-/// here. Code of others that `body` calls and that does not keep to this goes [`outside`].
+/// What `body` allocates on this thread is freed by its end, or is owned by what it gives: nothing of it is left in a
+/// place that lasts longer (a variable of the caller's, a static, a thread-local), for it may lie in the reserve, which
+/// ends here. Code of others that `body` calls and that does not keep to this goes [`outside`].
 pub(crate) unsafe fn within<T>(bytes: usize, body: impl FnOnce() -> Result<T>) -> Result<T> {
     if !CURRENT.get().is_null() {
         return body();
@@ -239,13 +241,13 @@ pub(crate) fn more(bytes: usize) -> Result<()> {
     unsafe { (*current).grow(bytes) }
 }
 
-/// What this library allocates with: the system's allocator, and where that has no memory, the reserve of the call under
-/// way.
+/// What this library allocates with: the system's allocator, and where that has no memory, the reserve of the call
+/// under way.
 pub struct Allocator;
 
-// SAFETY: pieces are the system's, which keeps the contract, or the reserve's of this thread: those are aligned, hold what
-// was asked for, are given out once, and are recognised by their address when they come back, which is before the reserve
-// ends (the promise of `within`).
+// SAFETY: pieces are the system's, which keeps the contract, or the reserve's of this thread: those are aligned, hold
+// what was asked for, are given out once, and are recognised by their address when they come back, which is before the
+// reserve ends (the promise of `within`).
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size() as isize);
@@ -279,8 +281,8 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
         note(-(layout.size() as isize));
         let reserve = CURRENT.get();
-        // SAFETY: as in `alloc`; what lies in the reserve came from `take`, with this layout by the caller's promise, and
-        // everything else from the system with it.
+        // SAFETY: as in `alloc`; what lies in the reserve came from `take`, with this layout by the caller's promise,
+        // and everything else from the system with it.
         unsafe {
             if !reserve.is_null() && (*reserve).owns(piece) {
                 (*reserve).give(piece, layout);
@@ -308,11 +310,11 @@ unsafe impl GlobalAlloc for Allocator {
             note(size as isize - layout.size() as isize);
             return piece;
         }
-        // SAFETY: the alignment is that of a layout, and the size does not overflow when rounded up to it, by the caller's
-        // promise.
+        // SAFETY: the alignment is that of a layout, and the size does not overflow when rounded up to it, by the
+        // caller's promise.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        // SAFETY: the reserve is in its place, as in `alloc`. The new piece holds `size` bytes and the old one those of its
-        // layout; they are apart, since the old one was not given back yet. It is now, and nobody uses it any more.
+        // SAFETY: the reserve is in its place, as in `alloc`. The new piece holds `size` bytes and the old one those of
+        // its layout; they are apart, since the old one was not given back yet. It is now, and nobody uses it any more.
         unsafe {
             let moved = (*reserve).take(new);
             if !moved.is_null() {

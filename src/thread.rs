@@ -1,7 +1,7 @@
 //! A thread of our own, started without an allocation of ours: where there is no memory for one, that is an error.
 //!
-//! The standard library's threads allocate names, packets and handles, and a process without memory would end there. POSIX
-//! threads are asked for directly; elsewhere it is the standard library's after all.
+//! The standard library's threads allocate names, packets and handles, and a process without memory would end there.
+//! POSIX threads are asked for directly; elsewhere it is the standard library's after all.
 
 use crate::{Error, Result, Status};
 
@@ -46,8 +46,8 @@ impl Thread {
             return Err(refused(code));
         }
         let mut native = std::mem::MaybeUninit::<libc::pthread_t>::uninit();
-        // SAFETY: the attributes were initialised, and are destroyed once; `enter` takes what it is given by the caller's
-        // promise, and does not unwind.
+        // SAFETY: the attributes were initialised, and are destroyed once; `enter` takes what it is given by the
+        // caller's promise, and does not unwind.
         let code = unsafe {
             // A size that the system does not take leaves it its own.
             let _ = libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK);

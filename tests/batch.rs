@@ -21,8 +21,8 @@ fn quantized(kind: &str) -> Arc<Model> {
     Model::load(&path, &LoadOptions::default()).unwrap()
 }
 
-/// One of several sessions that differ in all that sessions can differ in: caches, threads, contexts, batches, positions,
-/// sparsity, sampling, biases.
+/// One of several sessions that differ in all that sessions can differ in: caches, threads, contexts, batches,
+/// positions, sparsity, sampling, biases.
 fn open(model: &Arc<Model>, n: usize) -> Session {
     let options = SessionOptions {
         context: [96, 40, 128][n % 3],

@@ -52,7 +52,8 @@ fn bits(session: &mut Session) -> Vec<u32> {
     session.logits().unwrap().iter().map(|x| x.to_bits()).collect()
 }
 
-/// Steps with these budgets in turn until a token comes; no call may begin more units than its budget has ticks, but one.
+/// Steps with these budgets in turn until a token comes; no call may begin more units than its budget has ticks, but
+/// one.
 fn step(session: &mut Session, budgets: &mut impl Iterator<Item = u64>) -> u32 {
     loop {
         let (budget, before) = (budgets.next().unwrap(), session.stats().units);
@@ -137,7 +138,8 @@ fn a_cancel_is_answered_within_a_unit_wherever_it_comes() {
         session.prefill(&PROMPT).unwrap();
         assert_eq!(session.step().unwrap(), first);
         let tokens = session.tokens().to_vec();
-        // In the first layer, within the blocks, and within the head: units of a token, and of a prompt of three batches.
+        // In the first layer, within the blocks, and within the head: units of a token, and of a prompt of three
+        // batches.
         let cancelled_at = |session: &mut Session, unit: u64, prompt: Option<&[u32]>| {
             let units = session.stats().units;
             // The first reading is that of the budget's beginning.

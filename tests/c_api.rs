@@ -1,5 +1,5 @@
-//! The C border from C: programs in `tests/c/`, compiled with every warning an error against the shared library and run on
-//! the real model.
+//! The C border from C: programs in `tests/c/`, compiled with every warning an error against the shared library and run
+//! on the real model.
 
 mod real_model;
 #[path = "support/tiny.rs"]

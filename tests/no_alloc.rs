@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
-/// The process's allocator, counted: what this program defines takes the place of the C library's, whose own go by other
-/// names too. (The library brings Rust's allocator with it, so there can be none here.)
+/// The process's allocator, counted: what this program defines takes the place of the C library's, whose own go by
+/// other names too. (The library brings Rust's allocator with it, so there can be none here.)
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod counted {
     use super::CALLS;

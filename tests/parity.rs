@@ -111,9 +111,9 @@ fn log_probabilities_dense_and_sparse_agree_with_the_reference() {
     compare(scorer.score(&text, usize::MAX).unwrap(), "text.logprobs", 1e-3);
     scorer.set_thresholds(&thresholds(0.5)).unwrap();
     let scores = scorer.score(&text, 0).unwrap();
-    // Masks are sharp: where a score lies within rounding of its threshold a channel falls either way, and from there the
-    // texts diverge. (Thresholds moved by a hundred-thousandth change single log-probabilities by 0.65.) So: to the last
-    // digit before the first such channel, which is the third token, and on average after it.
+    // Masks are sharp: where a score lies within rounding of its threshold a channel falls either way, and from there
+    // the texts diverge. (Thresholds moved by a hundred-thousandth change single log-probabilities by 0.65.) So: to the
+    // last digit before the first such channel, which is the third token, and on average after it.
     let expected = tensor("text.logprobs.sparse");
     let first: Vec<f32> = scores.iter().take(2).map(|s| s.log_prob as f32).collect();
     assert!(largest_difference(&first, &expected[..2]) < 1e-4, "{first:?} for {:?}", &expected[..2]);

@@ -1,5 +1,5 @@
-//! Weights in whole numbers, on the real model: its 4-bit GGUF packed as it is, against the independent reference's pass
-//! over the same weights; and the engine against itself.
+//! Weights in whole numbers, on the real model: its 4-bit GGUF packed as it is, against the independent reference's
+//! pass over the same weights; and the engine against itself.
 
 mod real_model;
 
@@ -22,8 +22,8 @@ fn session(model: &Arc<Model>, threads: usize, kv_type: KvType) -> Session {
     Session::open(model.clone(), &SessionOptions { context: 128, threads, kv_type, ..Default::default() }).unwrap()
 }
 
-/// 4 bits lose nothing of a 4-bit file: what differs is that inputs are rounded to 8 bits, those of groups with an outlier
-/// to 15. A token in a few is off by more than a twentieth of a nat, and on average they are off by nothing.
+/// 4 bits lose nothing of a 4-bit file: what differs is that inputs are rounded to 8 bits, those of groups with an
+/// outlier to 15. A token in a few is off by more than a twentieth of a nat, and on average they are off by nothing.
 #[test]
 fn a_four_bit_file_computes_what_its_source_says() {
     let (model, goldens) = (load("q4"), goldens());

@@ -52,7 +52,8 @@ fn assert_same(a: &mut Session, b: &mut Session) {
     assert_eq!(a.logits().unwrap(), b.logits().unwrap());
 }
 
-/// The plan is what the session takes, on any number of threads, and in the host's memory it says what it says in its own.
+/// The plan is what the session takes, on any number of threads, and in the host's memory it says what it says in its
+/// own.
 #[test]
 fn a_session_lives_in_the_memory_it_is_given() {
     let model = model("memory", |_| {});
@@ -377,8 +378,9 @@ fn a_shift_after_a_rewind_keeps_the_logits() {
     assert!(logits(true) == logits(false), "whether somebody looked at the logits changes them");
 }
 
-/// A token that passes again after a shift would leave other keys than those it had, since it sees fewer tokens. Whether it
-/// has, because somebody asked for its logits or for a step that was cancelled, must not show in what follows.
+/// A token that passes again after a shift would leave other keys than those it had, since it sees fewer tokens.
+/// Whether it has, because somebody asked for its logits or for a step that was cancelled, must not show in what
+/// follows.
 #[test]
 fn a_second_pass_leaves_keys_and_values_as_they_are() {
     for kv_type in [KvType::F32, KvType::F16, KvType::I8] {

@@ -1,5 +1,5 @@
-//! Sessions that hold the keys and values of windows alone: the bits of sessions that hold all, in less memory, and by name
-//! what they cannot do.
+//! Sessions that hold the keys and values of windows alone: the bits of sessions that hold all, in less memory, and by
+//! name what they cannot do.
 
 #[path = "support/tiny.rs"]
 mod tiny;

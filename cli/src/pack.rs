@@ -61,7 +61,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     search: usize,
     /// Steps of gradient descent, on a window of the text each, that fit which channels a linear keeps to the dense
-    /// model's predictions; with one threshold for the whole model. 0: none, much faster, as with --scores unless given [default: 24]
+    /// model's predictions; with one threshold for the whole model. 0: none, much faster, as with --scores unless given
+    /// [default: 24]
     #[arg(long, value_name = "N")]
     tune: Option<usize>,
     /// Generations of an evolutionary search of rho, linear by linear, in place of --rho; 0: none
@@ -87,8 +88,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// Make the sparsest setting the file's default whose perplexity, on calibration text that is held back, is at most
-    /// this many percent above the dense model's [default: 2 where scores are tuned or come from a recipe; else sessions
-    /// start dense]
+    /// this many percent above the dense model's [default: 2 where scores are tuned or come from a recipe; else
+    /// sessions start dense]
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     quality: Option<f64>,
     /// Leave out the screen of the head, by which greedy tokens and small top k read a third to a half of it: a smaller

@@ -48,8 +48,8 @@ general {
     pub fn dot_rows_many(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) = dot::dot_rows_many
         where y.rows() == x.rows(), y.cols() == w.rows(), x.cols() == w.cols();
 
-    /// Rough products of all rows ([`ScreenRows`] has the formula) with each of some tokens: the same bits everywhere and
-    /// with any others, as the sums are of integers. A sum beyond i32 wraps.
+    /// Rough products of all rows ([`ScreenRows`] has the formula) with each of some tokens: the same bits everywhere
+    /// and with any others, as the sums are of integers. A sum beyond i32 wraps.
     ///
     /// Shapes: `y` and `x`: as many of each, every `y [rows]`, every `x` and `w` of as many hot and cold columns.
     pub fn dot_rows_screen(y: &mut [&mut [f32]], x: &[ScreenInput<'_>], w: ScreenRows<'_>) = screen::dot_rows_screen

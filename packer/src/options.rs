@@ -58,8 +58,8 @@ pub struct PackOptions {
     /// Exceptions from that, linear by linear.
     pub recipe: RecipeRequest,
     /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting
-    /// becomes the file's default. `None`: [`QUALITY`](PackOptions::QUALITY) where scores are tuned or a recipe tells of
-    /// it, and there is text to hold back; else sessions start dense.
+    /// becomes the file's default. `None`: [`QUALITY`](PackOptions::QUALITY) where scores are tuned or a recipe tells
+    /// of it, and there is text to hold back; else sessions start dense.
     pub quality: Option<f64>,
     /// Whether the file gets a screen of its head, by which greedy tokens and small top k find the largest logits while
     /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.

@@ -1,9 +1,9 @@
 //! With the feature `constrained`: llguidance compiles the constraint and computes the masks.
 //!
-//! What it brings into the host's process: it allocates while stepping; once a process it puts a panic hook before the one
-//! there is, and in each thread that makes a constraint it keeps a thread-local with a destructor (the backtrace of a
-//! panic caught; the shared library stays loaded, so it never dangles). It starts no threads (its `rayon` is off), reads
-//! no environment, and its logs are off.
+//! What it brings into the host's process: it allocates while stepping; once a process it puts a panic hook before the
+//! one there is, and in each thread that makes a constraint it keeps a thread-local with a destructor (the backtrace of
+//! a panic caught; the shared library stays loaded, so it never dangles). It starts no threads (its `rayon` is off),
+//! reads no environment, and its logs are off.
 //!
 //! It cannot be told that there is no memory, so whatever it does runs [`within`](crate::reserve::within) a reserve.
 
@@ -71,8 +71,8 @@ pub struct Constraint {
 const COMPILING: usize = 16 << 20;
 const COMPILING_A_BYTE: usize = 4 << 10;
 
-/// What parsing a token and finding those that may follow can ask for, besides what hangs on the parser's size: its limits
-/// allow 50,000 items (a few dozen bytes each) and as many states of its lexer as 200,000 units of work make.
+/// What parsing a token and finding those that may follow can ask for, besides what hangs on the parser's size: its
+/// limits allow 50,000 items (a few dozen bytes each) and as many states of its lexer as 200,000 units of work make.
 const STEPPING: usize = 24 << 20;
 
 /// What llguidance calls a panic of its own is an error of the constraint; the parser is not used any more.
@@ -104,9 +104,8 @@ fn next_mask(parser: &mut TokenParser) -> Result<SimpleVob> {
 impl Constraint {
     /// Makes what all constraints of a model share. It outlives the call that does, and so it is made on its own.
     pub(crate) fn prepare(model: &Model) -> Result<()> {
-        // For what the C library notes of this thread's thread-locals, which it could not do without: it comes from what
-        // is given back here.
-        // SAFETY: nothing is allocated.
+        // For what the C library notes of this thread's thread-locals, which it could not do without: it comes from
+        // what is given back here. SAFETY: nothing is allocated.
         unsafe { reserve::within(4 << 10, || Ok(())) }?;
         // llguidance's hook outlives every call.
         reserve::kept(1 << 10, || {
@@ -119,8 +118,8 @@ impl Constraint {
     pub fn new(model: &Model, kind: ConstraintKind, source: &str) -> Result<Constraint> {
         Constraint::prepare(model)?;
         let bytes = COMPILING.saturating_add(source.len().saturating_mul(COMPILING_A_BYTE));
-        // SAFETY: what llguidance makes is in what it gives: its hook was made before, its thread-local is emptied by the
-        // call that filled it.
+        // SAFETY: what llguidance makes is in what it gives: its hook was made before, its thread-local is emptied by
+        // the call that filled it.
         unsafe { reserve::within(bytes, || Constraint::compile(model, kind, source)) }
     }
 
@@ -187,8 +186,8 @@ fn compact(schema: &mut Value) {
 /// were taken back or replaced.
 pub(crate) struct Guide {
     constraint: Arc<Constraint>,
-    /// Where the text is parsed to; `None` at its beginning, and where memory or a parse failed: then the text is parsed
-    /// again.
+    /// Where the text is parsed to; `None` at its beginning, and where memory or a parse failed: then the text is
+    /// parsed again.
     parser: Option<TokenParser>,
     /// How many of `text` the parser has parsed.
     parsed: usize,
@@ -271,8 +270,8 @@ impl Guide {
         (self.parser, self.parsed) = (None, 0);
     }
 
-    /// Of `history` the `discard` tokens after the first `keep` are about to go; that is no change of the text. On an error
-    /// nothing has changed but what has been seen.
+    /// Of `history` the `discard` tokens after the first `keep` are about to go; that is no change of the text. On an
+    /// error nothing has changed but what has been seen.
     pub(crate) fn shift(&mut self, history: &[u32], keep: usize, discard: usize) -> Result<()> {
         match self.see(history) {
             // It shows at the next step.

@@ -21,8 +21,8 @@ pub use guided::Constraint;
 /// What the source of a constraint is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConstraintKind {
-    /// A JSON schema: the text is a value of it. One space follows `,` and `:`, and there is no other white space between
-    /// its parts (a small model may else never stop writing it), unless the schema says `x-guidance`.
+    /// A JSON schema: the text is a value of it. One space follows `,` and `:`, and there is no other white space
+    /// between its parts (a small model may else never stop writing it), unless the schema says `x-guidance`.
     JsonSchema,
     /// A regular expression in the syntax of the crate `regex`, which the whole text matches.
     Regex,

@@ -9,8 +9,8 @@ const IN_PLACE: usize = 251;
 /// What a message ends with that had to be cut.
 const CUT: &str = "...";
 
-/// The words of an [`Error`](super::Error). Up to 251 bytes lie in place; longer ones take memory, and are cut where there
-/// is none.
+/// The words of an [`Error`](super::Error). Up to 251 bytes lie in place; longer ones take memory, and are cut where
+/// there is none.
 #[derive(Clone)]
 pub struct Message(Text);
 

@@ -100,8 +100,8 @@ impl Bytes {
         Ok(Arc::new(Bytes(Storage::Lent(bytes))))
     }
 
-    /// Reads all of a file mapping into memory and keeps it there, until the bytes are gone; so too what was read. (Bytes
-    /// that were lent are for their owner to lock.)
+    /// Reads all of a file mapping into memory and keeps it there, until the bytes are gone; so too what was read.
+    /// (Bytes that were lent are for their owner to lock.)
     pub fn lock(&self) -> Result<()> {
         match &self.0 {
             #[cfg(unix)]

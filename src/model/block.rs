@@ -10,7 +10,8 @@ use crate::format::Config;
 pub use rasp_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
-/// One operation of a decoder block. A token's state is the residual stream and a few named activations, see [`Stream`].
+/// One operation of a decoder block. A token's state is the residual stream and a few named activations, see
+/// [`Stream`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// `normed = norm(residual)`
@@ -177,8 +178,8 @@ pub struct Block {
     pub attention: Vec<Attention>,
     /// Which of them each layer has; empty: all the first.
     pub layers: Vec<usize>,
-    /// What turning multiplies queries and keys by, a table (YaRN, arXiv:2309.00071, equation 22); absent: 1. Channels that do
-    /// not turn stay as they are.
+    /// What turning multiplies queries and keys by, a table (YaRN, arXiv:2309.00071, equation 22); absent: 1. Channels
+    /// that do not turn stay as they are.
     pub rope_gains: Vec<f32>,
     /// Whether a vector for each position is added to the embedding.
     pub positions: bool,

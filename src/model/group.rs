@@ -5,8 +5,8 @@ use crate::format::{self, View};
 use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
 use std::ops::Range;
 
-/// The linears of a decoder block, in the order a token passes them; [`Config::linears`](crate::format::Config::linears)
-/// has those of a model.
+/// The linears of a decoder block, in the order a token passes them;
+/// [`Config::linears`](crate::format::Config::linears) has those of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinearKind {
     /// Query projection.
@@ -291,8 +291,8 @@ impl Linear {
     }
 }
 
-/// The two factors that stand in for the channels a mask drops: `B` in row form, `A` as its transpose, so that `A·t` is a
-/// column-form product.
+/// The two factors that stand in for the channels a mask drops: `B` in row form, `A` as its transpose, so that `A·t` is
+/// a column-form product.
 pub struct LowRank {
     pub(super) rank: usize,
     pub(super) factors: Factors,
@@ -311,7 +311,8 @@ pub(super) enum Factors {
         /// `[rank, input]`, its scales (f16) `[rank, input / 32]`
         b: View<i8>,
         b_scale: View<u16>,
-        /// `[rank, output]`, its scales (f16) `[rank / 32, output]`: the rank rounded up to a multiple of 32, with zeros
+        /// `[rank, output]`, its scales (f16) `[rank / 32, output]`: the rank rounded up to a multiple of 32, with
+        /// zeros
         a: View<u8>,
         a_scale: View<u16>,
     },

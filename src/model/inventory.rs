@@ -1,7 +1,7 @@
 //! The tensors that a model is made of, from its shape: the one list that loader, packer and test models go by.
 //!
-//! How a matrix lies in the file (its element type, scales, minima, scores, low-rank factors) hangs on the file's weight
-//! type and recipe; see `docs/design.md`, "The file".
+//! How a matrix lies in the file (its element type, scales, minima, scores, low-rank factors) hangs on the file's
+//! weight type and recipe; see `docs/design.md`, "The file".
 
 use super::block::{NormId, NormKind};
 use super::{GroupKind, LinearKind};

@@ -27,8 +27,8 @@ pub struct LoadOptions {
     /// ([`Status::OutOfMemory`] names the limit otherwise).
     pub lock: bool,
     /// Reads the whole file into memory of the process's own, in pages of 2 MB where the system has some. It costs the
-    /// file's size in memory, which no other process shares; scattered rows are then read faster where a processor looks
-    /// addresses up slowly (`rasp bench --large-pages` measures it). For files, not for bytes of the host's
+    /// file's size in memory, which no other process shares; scattered rows are then read faster where a processor
+    /// looks addresses up slowly (`rasp bench --large-pages` measures it). For files, not for bytes of the host's
     /// ([`Status::Unsupported`]).
     pub large_pages: bool,
     /// Computes with this instruction set. `None`: what `RASP_ISA` names (`scalar`, `avx2`, `avx_vnni`, `avx512`,

@@ -218,14 +218,14 @@ impl Model {
         (self.config.vocab_size * self.lm_head().row_bytes()) as u64
     }
 
-    /// Bytes of the head that a greedy token reads: all of it, or its shortlist where the file has one. (Then a few exact
-    /// rows besides: [`Stats::head_bytes`](crate::session::Stats::head_bytes) counts them.)
+    /// Bytes of the head that a greedy token reads: all of it, or its shortlist where the file has one. (Then a few
+    /// exact rows besides: [`Stats::head_bytes`](crate::session::Stats::head_bytes) counts them.)
     pub fn greedy_head_bytes(&self) -> u64 {
         self.shortlist.as_ref().map_or_else(|| self.head_bytes(), |shortlist| shortlist.bytes() as u64)
     }
 
-    /// Row `row` of the head as the file holds it, widened into `values`: `[hidden_size]`. Panics if there is no such row,
-    /// or if `values` has another length.
+    /// Row `row` of the head as the file holds it, widened into `values`: `[hidden_size]`. Panics if there is no such
+    /// row, or if `values` has another length.
     pub fn head_row(&self, row: usize, values: &mut [f32]) {
         self.lm_head().widen(self.kernels, row, values);
     }
@@ -274,8 +274,8 @@ impl Model {
         Ok(())
     }
 
-    /// A number that tells this file from others: of its header, its size and bytes from all over its tensors. Two files
-    /// that differ in a few weights alone may share it.
+    /// A number that tells this file from others: of its header, its size and bytes from all over its tensors. Two
+    /// files that differ in a few weights alone may share it.
     pub fn fingerprint(&self) -> u64 {
         const SAMPLES: usize = 256;
         const SAMPLE: usize = 64;

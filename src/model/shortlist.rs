@@ -1,18 +1,18 @@
 //! The lm_head's shortlist: its rows at little more than 4 bits a weight, and how far off they can be.
 //!
-//! Greedy decoding asks only for the largest logit. With `w` a row of the head, `v` its rough copy, `h` the final hidden
-//! state, rounded to `h'`: by the triangle and the Cauchy-Schwarz inequalities, columns taken in two kinds,
+//! Greedy decoding asks only for the largest logit. With `w` a row of the head, `v` its rough copy, `h` the final
+//! hidden state, rounded to `h'`: by the triangle and the Cauchy-Schwarz inequalities, columns taken in two kinds,
 //!
 //! ```text
 //! |w·h − v·h'|  ≤  Σ over hot and cold columns of  |(w − v)·h + v·(h − h')|  ≤  ‖w − v‖·‖h‖ + ‖v‖·‖h − h'‖
 //! ```
 //!
-//! so whatever lies further below the best than that cannot win, and its exact logit need not be computed: a safe screening
-//! rule, as those of sparse regression are (El Ghaoui, Viallon and Rabbani, "Safe Feature Elimination", arXiv:1009.4219).
-//! Some thousandth of the rows remain. The token is the same to the last tie.
+//! so whatever lies further below the best than that cannot win, and its exact logit need not be computed: a safe
+//! screening rule, as those of sparse regression are (El Ghaoui, Viallon and Rabbani, "Safe Feature Elimination",
+//! arXiv:1009.4219). Some thousandth of the rows remain. The token is the same to the last tie.
 //!
-//! A hidden state has a few columns that are many times as large as the others, always the same ones; they would make the
-//! bound useless. So these, "hot", are kept in 8 bits and bounded apart.
+//! A hidden state has a few columns that are many times as large as the others, always the same ones; they would make
+//! the bound useless. So these, "hot", are kept in 8 bits and bounded apart.
 
 use crate::format::View;
 use rasp_kernels::{SCREEN_BLOCK, ScreenInput, ScreenRows};
@@ -45,7 +45,8 @@ pub(crate) struct Shortlist {
 pub(crate) struct Rounded {
     /// `h' = scale · x`, of the hot columns and of the cold ones.
     pub(crate) scale: [f32; 2],
-    /// What a row's hot scale is multiplied by, half of `√hot·‖h‖`, and its cold error, `‖h‖`; a thousandth more of each.
+    /// What a row's hot scale is multiplied by, half of `√hot·‖h‖`, and its cold error, `‖h‖`; a thousandth more of
+    /// each.
     norm: [f32; 2],
     /// At least `‖h − h'‖`, and what rounding of sums adds for each unit of `‖w‖`.
     lost: f32,
@@ -84,9 +85,9 @@ impl Shortlist {
         if !norm.is_finite() {
             return None;
         }
-        // An exact logit is the sum of 32 lanes and their fold, a rounding each (n/32 + 6, of 2^-24 each); the shortlist
-        // rounds six times. Twice that, to be safe. Heads of whole numbers take their input in 15 bits, each group of 32
-        // by its largest: √32 · 0.502 / 16319 of the norm at most.
+        // An exact logit is the sum of 32 lanes and their fold, a rounding each (n/32 + 6, of 2^-24 each); the
+        // shortlist rounds six times. Twice that, to be safe. Heads of whole numbers take their input in 15 bits, each
+        // group of 32 by its largest: √32 · 0.502 / 16319 of the norm at most.
         let rounding = norm * ((h.len() as f64 / 32.0 + 16.0) * f64::from(f32::EPSILON) + 2e-4);
         let more = 1.001;
         let half_steps = (self.hot as f64).sqrt() / 2.0;

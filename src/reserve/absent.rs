@@ -1,5 +1,5 @@
-//! A library without the feature `reserve`: nothing is set aside, and a failed allocation ends the process, as elsewhere in
-//! Rust.
+//! A library without the feature `reserve`: nothing is set aside, and a failed allocation ends the process, as
+//! elsewhere in Rust.
 
 use crate::Result;
 

@@ -39,8 +39,8 @@ impl Session {
     /// pieces of together whole characters and at most [`MAX_TEXT_BYTES`](crate::text::MAX_TEXT_BYTES): not what can
     /// still become part of a stop string, and special tokens only with `show_special`.
     ///
-    /// `Some` at the end of the answer. Then nothing is held back any more: a stop string and what followed it in the same
-    /// token are dropped, anything else has been handed out.
+    /// `Some` at the end of the answer. Then nothing is held back any more: a stop string and what followed it in the
+    /// same token are dropped, anything else has been handed out.
     pub fn step_text(&mut self, show_special: bool, sink: impl FnMut(&[u8])) -> Result<Option<Ended>> {
         match self.step_text_for(&Budget::unlimited(), show_special, sink)? {
             TextStep::GoesOn => Ok(None),
@@ -49,8 +49,8 @@ impl Session {
         }
     }
 
-    /// As much of [`step_text`](Session::step_text) as `time` allows, as for [`step_within`](Session::step_within). While it
-    /// is [pending](TextStep::Pending) nothing is handed out, and the next call goes on.
+    /// As much of [`step_text`](Session::step_text) as `time` allows, as for [`step_within`](Session::step_within).
+    /// While it is [pending](TextStep::Pending) nothing is handed out, and the next call goes on.
     pub fn step_text_within(
         &mut self,
         time: Duration,

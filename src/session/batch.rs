@@ -1,9 +1,9 @@
 //! A step of several sessions over one model, in which the weights are read once for all of them.
 //!
-//! Their tokens pass as rows of one pass, in the workspace of the first session (its threads, its activations); each has
-//! its own keys and values, thresholds, head, sampler and callbacks. By the fixed order of sums every one gets the bits of a
-//! step of its own. Whatever a session has to do that is not a pass of one token (finish a prompt, sample after one), it
-//! does by itself before.
+//! Their tokens pass as rows of one pass, in the workspace of the first session (its threads, its activations); each
+//! has its own keys and values, thresholds, head, sampler and callbacks. By the fixed order of sums every one gets the
+//! bits of a step of its own. Whatever a session has to do that is not a pass of one token (finish a prompt, sample
+//! after one), it does by itself before.
 
 use super::Session;
 use super::budget::{Budget, Cancelled, Halt};
@@ -17,10 +17,10 @@ use std::sync::Arc;
 type Guests<'a> = [Option<&'a mut Session>; MAX_SEQS];
 
 impl Session {
-    /// [`step`](Session::step) of every one of these sessions, in which the weights are read once for all that have a token
-    /// to pass. `each` hears of every session, by its index, the token or why there is none; one that fails is as it was
-    /// before and changes nothing for the others. Every session ends with the tokens, logits and statistics, to the bit,
-    /// that a step of its own would have left (but for units of work, which are counted at the first one).
+    /// [`step`](Session::step) of every one of these sessions, in which the weights are read once for all that have a
+    /// token to pass. `each` hears of every session, by its index, the token or why there is none; one that fails is as
+    /// it was before and changes nothing for the others. Every session ends with the tokens, logits and statistics, to
+    /// the bit, that a step of its own would have left (but for units of work, which are counted at the first one).
     ///
     /// The first session's threads and memory are used: as many sessions pass together as a quarter of its
     /// [`batch`](super::SessionOptions::batch), 32 at most, and then those after them. A session that is cancelled gets

@@ -37,14 +37,14 @@ impl Session {
         Ok(())
     }
 
-    /// Has every answer from now on obey a constraint of this session's model; `None` ends that. An answer begins now, and
-    /// anew after each prompt and reset; tokens of the host's choice are part of it. At its end, and where it can only
-    /// end, an end token comes. Tokens that are taken back are forgotten by the constraint as well.
+    /// Has every answer from now on obey a constraint of this session's model; `None` ends that. An answer begins now,
+    /// and anew after each prompt and reset; tokens of the host's choice are part of it. At its end, and where it can
+    /// only end, an end token comes. Tokens that are taken back are forgotten by the constraint as well.
     ///
-    /// Allocates, and so do the steps that follow. A step fails and leaves the session as it was if the host's own tokens
-    /// do not fit or no text fits from here on ([`InvalidState`](crate::Status::InvalidState)), if the constraint costs more
-    /// than llguidance's limits allow ([`Unsupported`](crate::Status::Unsupported)) or if there is no memory
-    /// ([`OutOfMemory`](crate::Status::OutOfMemory)).
+    /// Allocates, and so do the steps that follow. A step fails and leaves the session as it was if the host's own
+    /// tokens do not fit or no text fits from here on ([`InvalidState`](crate::Status::InvalidState)), if the
+    /// constraint costs more than llguidance's limits allow ([`Unsupported`](crate::Status::Unsupported)) or if there
+    /// is no memory ([`OutOfMemory`](crate::Status::OutOfMemory)).
     pub fn set_constraint(&mut self, constraint: Option<Arc<Constraint>>) -> Result<()> {
         self.idle()?;
         self.logits_processor.guide = match constraint {

@@ -100,9 +100,9 @@ impl Engine {
         self.work.pool.parts()
     }
 
-    /// Takes `tokens` (at most [`batch`](Engine::batch), ids checked), the first of which stands at `position`, through all
-    /// blocks; those from number `sparse_from` on are sparse. At the end their keys and values are in the cache, and their
-    /// last residuals stand in `work.buf.hidden`.
+    /// Takes `tokens` (at most [`batch`](Engine::batch), ids checked), the first of which stands at `position`, through
+    /// all blocks; those from number `sparse_from` on are sparse. At the end their keys and values are in the cache,
+    /// and their last residuals stand in `work.buf.hidden`.
     pub(crate) fn forward(
         &mut self,
         tokens: &[u32],

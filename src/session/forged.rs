@@ -79,7 +79,8 @@ fn what_cannot_be_is_refused_by_name() {
     assert!(again == good);
 }
 
-/// The first version had no head's input: after a rewind there is none, and then the states are alike but for the number.
+/// The first version had no head's input: after a rewind there is none, and then the states are alike but for the
+/// number.
 #[test]
 fn a_state_of_the_first_version_is_read() {
     let (mut session, with_head) = saved();

@@ -1,17 +1,19 @@
 //! A second session that goes on from where the first one is.
 //!
-//! Keys and values are copied, those of the tokens so far alone. To share them in place was weighed against that: parent
-//! and child could then not rewind, shift or close independently of each other, and memory of the host's would have
-//! owners that the host does not see. A copy costs what reading the prompt's cache once costs (22.5 kB a token on
-//! SmolLM2: two milliseconds for 500 tokens, which took a second to pass), and afterwards two sessions are two sessions.
+//! Keys and values are copied, those of the tokens so far alone. To share them in place was weighed against that:
+//! parent and child could then not rewind, shift or close independently of each other, and memory of the host's would
+//! have owners that the host does not see. A copy costs what reading the prompt's cache once costs (22.5 kB a token on
+//! SmolLM2: two milliseconds for 500 tokens, which took a second to pass), and afterwards two sessions are two
+//! sessions.
 
 use super::{Session, SessionOptions};
 use crate::arena::Memory;
 use crate::{Error, Result, Status};
 
 impl Session {
-    /// Opens a session with the same tokens, cache, logits, settings and random numbers, in memory of its own. It goes on
-    /// exactly as this one would, but for a logits callback: that stays this one's. `None`: with the options of this one.
+    /// Opens a session with the same tokens, cache, logits, settings and random numbers, in memory of its own. It goes
+    /// on exactly as this one would, but for a logits callback: that stays this one's. `None`: with the options of this
+    /// one.
     pub fn fork(&self, options: Option<&SessionOptions>) -> Result<Session> {
         self.fork_behind(0, options, Memory::Own)
     }

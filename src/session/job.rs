@@ -1,8 +1,9 @@
 //! A call under way, and how it goes on: of one session, or of several whose tokens pass together.
 //!
-//! It is written once: a step of one session is a batch of one. The phases are those of every token: through the blocks,
-//! then the largest logits by way of the shortlist or all of them. Each session remembers in its [`Job`] where it stands, so a
-//! budget can stop a phase anywhere; what is left after the last one (to sample) is the session's own, see `step.rs`.
+//! It is written once: a step of one session is a batch of one. The phases are those of every token: through the
+//! blocks, then the largest logits by way of the shortlist or all of them. Each session remembers in its [`Job`] where
+//! it stands, so a budget can stop a phase anywhere; what is left after the last one (to sample) is the session's own,
+//! see `step.rs`.
 
 use super::Ready;
 use super::budget::{Budget, Cancelled, Flow};
@@ -132,8 +133,8 @@ impl Member<'_> {
     }
 }
 
-/// Takes the members' jobs to where their sessions go on by themselves, as far as the budget goes. Without a member whose
-/// job is under way it does nothing.
+/// Takes the members' jobs to where their sessions go on by themselves, as far as the budget goes. Without a member
+/// whose job is under way it does nothing.
 pub(super) fn advance(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget) -> Flow {
     let flags = Flags(from_fn(|n| members[n].as_ref().map(|member| member.cancel)));
     blocks(model, work, members, budget, &flags)?;

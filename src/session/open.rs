@@ -60,9 +60,8 @@ impl SessionOptions {
 }
 
 impl Session {
-    /// The memory that a session with these options will take, to the byte. With more than one thread of its own (the host's
-    /// job system has none) their
-    /// stacks, and a few hundred bytes for each, come on top.
+    /// The memory that a session with these options will take, to the byte. With more than one thread of its own (the
+    /// host's job system has none) their stacks, and a few hundred bytes for each, come on top.
     pub fn plan(model: &Model, options: &SessionOptions) -> Result<MemoryPlan> {
         Session::plan_behind(0, model, options)
     }

@@ -37,8 +37,8 @@ impl Pace {
         self.deadline > 0
     }
 
-    /// The sparsity of the next token, for a model of so many bytes in linears and in the head. The first one is as sparse
-    /// as allowed: nothing is known yet.
+    /// The sparsity of the next token, for a model of so many bytes in linears and in the head. The first one is as
+    /// sparse as allowed: nothing is known yet.
     fn choose(&self, linear: f64, head: f64) -> f32 {
         let Some(cost) = self.cost else { return self.max };
         let bytes = AIM * self.deadline as f64 / cost;
@@ -62,11 +62,11 @@ impl Pace {
 
 impl Session {
     /// Has every token of [`step`](Session::step) choose its sparsity between `min` and `max` so that it takes no more
-    /// than `ns` nanoseconds of computing, as dense as that allows; the time between the calls of a step that was cut does
-    /// not count. 0 turns it off: the sparsity then stays what it was last.
+    /// than `ns` nanoseconds of computing, as dense as that allows; the time between the calls of a step that was cut
+    /// does not count. 0 turns it off: the sparsity then stays what it was last.
     ///
-    /// It is kept by measuring, so single tokens can be late, and where `max` is not enough all are. Unlike all else, the
-    /// tokens then depend on time.
+    /// It is kept by measuring, so single tokens can be late, and where `max` is not enough all are. Unlike all else,
+    /// the tokens then depend on time.
     pub fn set_deadline(&mut self, ns: u64, min: f32, max: f32) -> Result<()> {
         self.idle()?;
         let limit = self.engine.model.max_sparsity();

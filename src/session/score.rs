@@ -167,9 +167,9 @@ impl Scorer {
         Ok(all)
     }
 
-    /// Continues a text greedily: `next` gets the token that the model finds likeliest, and as long as it returns true the
-    /// one after it. The text passes as in [`score`](Scorer::score), many tokens at a time, those appended sparsely and one
-    /// by one; the tokens are those of a [`Session`](super::Session) that decodes all of it token by token.
+    /// Continues a text greedily: `next` gets the token that the model finds likeliest, and as long as it returns true
+    /// the one after it. The text passes as in [`score`](Scorer::score), many tokens at a time, those appended sparsely
+    /// and one by one; the tokens are those of a [`Session`](super::Session) that decodes all of it token by token.
     ///
     /// Fails where there is no text, or no room for a token that was asked for.
     pub fn continue_greedily(

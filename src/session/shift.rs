@@ -6,9 +6,9 @@ use crate::model::{Layer, Model, NormKind};
 use crate::{Error, Result, Status};
 
 impl Session {
-    /// Forgets `discard` tokens after the first `keep`; those after them move up. The session goes on with a context that
-    /// never held them in these places (StreamingLLM, arXiv:2309.17453), though what the later tokens took from them
-    /// when they passed stays in their keys and values: only passing the rest anew would be rid of it.
+    /// Forgets `discard` tokens after the first `keep`; those after them move up. The session goes on with a context
+    /// that never held them in these places (StreamingLLM, arXiv:2309.17453), though what the later tokens took from
+    /// them when they passed stays in their keys and values: only passing the rest anew would be rid of it.
     ///
     /// The logits stay those of the last token, as they were. Keys are rotated to their new places in f32 and stored
     /// again: an f16 or 8-bit cache rounds them once more.

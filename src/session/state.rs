@@ -19,8 +19,8 @@
 //!
 //! The logits follow from what the head took; without it the last token passes once more before there are some. A shift
 //! leaves the logits as they were, and a second pass among the tokens that are left would give others: so it is saved.
-//! Version 1 had none of it, and is still read. In version 3 a layer that holds its window alone has the positions of the
-//! last token's, from the beginning of a block of 32 on.
+//! Version 1 had none of it, and is still read. In version 3 a layer that holds its window alone has the positions of
+//! the last token's, from the beginning of a block of 32 on.
 //!
 //! [`Model::fingerprint`]: crate::Model::fingerprint
 //! [`KvCache::stretches`]: super::kv_cache::KvCache::stretches
@@ -89,8 +89,9 @@ impl Session {
     }
 
     /// Writes the state to the beginning of `buffer`: tokens, cache, sparsity, sampling and random numbers. Gives the
-    /// bytes written. The logits are not among them, but what they are computed from is. What the host adds to them (biases,
-    /// callback, constraint) or watches for (stop strings) is not: that is the session's own, whatever it holds.
+    /// bytes written. The logits are not among them, but what they are computed from is. What the host adds to them
+    /// (biases, callback, constraint) or watches for (stop strings) is not: that is the session's own, whatever it
+    /// holds.
     pub fn save(&self, buffer: &mut [u8]) -> Result<usize> {
         self.idle()?;
         self.check_windows()?;
@@ -138,9 +139,9 @@ impl Session {
         Ok(size)
     }
 
-    /// Goes on as the session that was saved would have: same tokens, settings and random numbers, to the bit. What this
-    /// one held is forgotten. Its context may be larger, its threads and batch others; model and type of cache must be
-    /// the same.
+    /// Goes on as the session that was saved would have: same tokens, settings and random numbers, to the bit. What
+    /// this one held is forgotten. Its context may be larger, its threads and batch others; model and type of cache
+    /// must be the same.
     ///
     /// For stop strings and a constraint a new answer begins.
     ///

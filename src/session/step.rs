@@ -1,7 +1,7 @@
 //! The calls that compute: prompts in, tokens out, as far as a budget goes.
 //!
-//! What a call does is a [`Job`]. Until it is finished nothing of it counts but the tokens it has appended, and these are
-//! taken back if it fails: an error, or a cancel, leaves the session as it was.
+//! What a call does is a [`Job`]. Until it is finished nothing of it counts but the tokens it has appended, and these
+//! are taken back if it fails: an error, or a cancel, leaves the session as it was.
 
 use super::budget::{Budget, Clock, Flow, Halt, Time};
 use super::engine::Engine;
@@ -63,8 +63,8 @@ impl Session {
         token.ok_or_else(|| Error::new(Status::Internal, "a step without a budget stopped"))
     }
 
-    /// As much of a [`step`](Session::step) as `time` allows, as for [`prefill_within`](Session::prefill_within). `None`
-    /// if it is not finished: the next call goes on. The tokens are the same however they are cut.
+    /// As much of a [`step`](Session::step) as `time` allows, as for [`prefill_within`](Session::prefill_within).
+    /// `None` if it is not finished: the next call goes on. The tokens are the same however they are cut.
     pub fn step_within(&mut self, time: Duration) -> Result<Option<u32>> {
         let budget = self.budget(time);
         self.step_for(&budget)
@@ -177,8 +177,8 @@ impl Session {
         Ok(&self.engine.head.logits)
     }
 
-    /// Whether a call was interrupted by its budget. Until it has been finished (or cancelled, or the session reset), the
-    /// session takes no others than those that go on with it.
+    /// Whether a call was interrupted by its budget. Until it has been finished (or cancelled, or the session reset),
+    /// the session takes no others than those that go on with it.
     pub fn is_pending(&self) -> bool {
         self.job.is_some()
     }
@@ -205,8 +205,8 @@ impl Session {
         outcome.ok_or_else(|| Error::new(Status::Internal, "a call without a budget stopped"))
     }
 
-    /// Goes on with the job as far as the budget goes. Once it is done, the token that it has sampled, if it has; `None`
-    /// before. On an error the session is as it was before the job.
+    /// Goes on with the job as far as the budget goes. Once it is done, the token that it has sampled, if it has;
+    /// `None` before. On an error the session is as it was before the job.
     fn go_on(&mut self, budget: &Budget) -> Result<Option<Option<u32>>> {
         let Some(Job { call, timed, sparsity, .. }) = self.job else { return Ok(Some(None)) };
         let before = budget.units();

@@ -1,8 +1,8 @@
 //! Unicode normalization forms C and KC, by tables of the file.
 //!
-//! The tables are those that the packer's judge, Hugging Face's `tokenizers`, normalizes with (of Unicode 9): newer ones
-//! would give other ids for some texts, and tables inside the library would cost every host for the few tokenizers that
-//! ask for this.
+//! The tables are those that the packer's judge, Hugging Face's `tokenizers`, normalizes with (of Unicode 9): newer
+//! ones would give other ids for some texts, and tables inside the library would cost every host for the few tokenizers
+//! that ask for this.
 
 use super::layout::tensor;
 use super::tables::{bad, vector};

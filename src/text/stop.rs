@@ -10,9 +10,9 @@ pub const MAX_STOP_BYTES: usize = 1024;
 
 /// Finds the first stop string to be completed in a text, and holds back what can still become part of one.
 ///
-/// Each string is followed by the automaton of Knuth, Morris and Pratt: its state is the length of the longest prefix of
-/// the string that the text ends with. So what is held back, the longest of these prefixes, need not be stored: it stands
-/// in the string itself. Nothing here allocates, and what comes out does not depend on how the text was cut.
+/// Each string is followed by the automaton of Knuth, Morris and Pratt: its state is the length of the longest prefix
+/// of the string that the text ends with. So what is held back, the longest of these prefixes, need not be stored: it
+/// stands in the string itself. Nothing here allocates, and what comes out does not depend on how the text was cut.
 #[derive(Clone)]
 pub(crate) struct Stops {
     /// The strings, one after the other.
@@ -81,8 +81,8 @@ impl Stops {
     }
 
     /// Takes a piece of text. Hands the bytes that can no longer become part of a stop string to `sink`, in pieces:
-    /// together whole characters, if the text is. True as soon as a stop string is complete: neither it nor what follows
-    /// is shown, and nothing is held back.
+    /// together whole characters, if the text is. True as soon as a stop string is complete: neither it nor what
+    /// follows is shown, and nothing is held back.
     pub(crate) fn push(&mut self, text: &str, mut sink: impl FnMut(&[u8])) -> bool {
         if self.count == 0 {
             sink(text.as_bytes());

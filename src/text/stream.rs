@@ -5,8 +5,8 @@ use super::stop::{MAX_STOP_BYTES, Stops};
 use super::{Tokenizer, Utf8Stream};
 use crate::Result;
 
-/// The most bytes that one token can bring to light: its own, three for each if they are no characters, and what was held
-/// back before it.
+/// The most bytes that one token can bring to light: its own, three for each if they are no characters, and what was
+/// held back before it.
 pub const MAX_TEXT_BYTES: usize = 3 * MAX_TOKEN_BYTES + 9 + MAX_STOP_BYTES;
 
 /// Turns the tokens of an answer into text that will not have to be taken back.
@@ -34,8 +34,8 @@ impl TextStream {
         self.stops.finish(|_| ());
     }
 
-    /// Takes a token of the answer; special ones are text only with `show_special`. Hands what can be shown to `sink`, in
-    /// pieces of together whole characters. True if a stop string is complete: nothing is held back then.
+    /// Takes a token of the answer; special ones are text only with `show_special`. Hands what can be shown to `sink`,
+    /// in pieces of together whole characters. True if a stop string is complete: nothing is held back then.
     pub(crate) fn push(
         &mut self,
         tokenizer: &Tokenizer,

@@ -111,8 +111,8 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `w` is valid for reading `2·LANES` elements.
     unsafe fn add_products_i8(self, sums: Self::I32, x: Self::I16, w: *const i8) -> Self::I32;
-    /// Two groups of 32 numbers of 4 bits: byte `i` of 32 holds number `i` (low) and `32 + i`. Each group's step, an i8,
-    /// comes twice, in the halves of an i32.
+    /// Two groups of 32 numbers of 4 bits: byte `i` of 32 holds number `i` (low) and `32 + i`. Each group's step, an
+    /// i8, comes twice, in the halves of an i32.
     ///
     /// # Safety
     /// `w` is valid for reading 32 bytes.

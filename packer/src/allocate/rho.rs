@@ -44,8 +44,8 @@ fn least(levels: &[f32], level: usize) -> f32 {
 /// The plan that gives each linear a ρ of its own, in the order of [`rasp::model::Linear::index`].
 pub(crate) type Planned<'a> = &'a dyn Fn(&[f32]) -> Result<Plan>;
 
-/// Finds ρ for every linear. `level` is the place among the levels whose budget fixes the ranks, at which candidates are
-/// compared.
+/// Finds ρ for every linear. `level` is the place among the levels whose budget fixes the ranks, at which candidates
+/// are compared.
 pub(crate) fn search_rho(
     calibration: &Calibration<'_>,
     plan: Planned<'_>,

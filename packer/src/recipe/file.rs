@@ -1,5 +1,5 @@
-//! The file of a recipe: safetensors, with a tensor of packed [scores](super::scores) for each linear and the rest as JSON
-//! in the metadata (`docs/recipes.md`).
+//! The file of a recipe: safetensors, with a tensor of packed [scores](super::scores) for each linear and the rest as
+//! JSON in the metadata (`docs/recipes.md`).
 
 use super::scores::Packed;
 use super::{CalibrationText, ModelIdentity, TunedLinear, TunedRecipe};

@@ -1,11 +1,11 @@
 //! Which model a recipe belongs to, told by what no weight format changes: its shape and the gains of its norms.
 //!
-//! GGUF files keep gains in F32, whatever their weights are; Hugging Face checkpoints have them in bf16 or f16. Rounding
-//! moves each by 0.4% at most and the mean of many by far less, so means over parts of every norm are compared, within
-//! 1% of the norm's root mean square, and no two files of one model can differ because a rounded number fell on the other
-//! side of some edge. Gains are taken as the engine has them: Gemma's `1 + w`, multipliers folded in, the channels of
-//! normed queries and keys in the engine's order. That the head is the embedding, how many rows that has and what context
-//! a file promises differs between files of one model, and does not count.
+//! GGUF files keep gains in F32, whatever their weights are; Hugging Face checkpoints have them in bf16 or f16.
+//! Rounding moves each by 0.4% at most and the mean of many by far less, so means over parts of every norm are
+//! compared, within 1% of the norm's root mean square, and no two files of one model can differ because a rounded
+//! number fell on the other side of some edge. Gains are taken as the engine has them: Gemma's `1 + w`, multipliers
+//! folded in, the channels of normed queries and keys in the engine's order. That the head is the embedding, how many
+//! rows that has and what context a file promises differs between files of one model, and does not count.
 
 use crate::import::Checkpoint;
 use rasp::format::{Bytes, Config, File, key};

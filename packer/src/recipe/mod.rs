@@ -1,5 +1,5 @@
-//! What tuning finds, as a small file that belongs to a model and not to a weight format: the scores of its channels, each
-//! sparsity level's thresholds, and what the levels cost. Packing with one takes no calibration.
+//! What tuning finds, as a small file that belongs to a model and not to a weight format: the scores of its channels,
+//! each sparsity level's thresholds, and what the levels cost. Packing with one takes no calibration.
 //!
 //! It serves every file of the model, since scores are of channels: dropping one costs much the same whether its
 //! weights have 16 bits or 4 (`docs/quality.md`, "The scores found for bf16 serve the other formats").

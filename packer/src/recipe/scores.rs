@@ -1,8 +1,8 @@
 //! Scores in 16 bits: their logarithms in steps of a thousandth of an octave, counted from the largest score of their
 //! linear down, and packed in as many bits as that linear's range takes (12 or 13 of trained models).
 //!
-//! Code 0 is the score 0; code `n` is `top · 2^(−(n − 1) / 1024)`, within 0.034% of the score it stands for. f16 would be
-//! within 0.05% and take 16 bits; the range here, 64 octaves, is wider, and a smaller score has the last code.
+//! Code 0 is the score 0; code `n` is `top · 2^(−(n − 1) / 1024)`, within 0.034% of the score it stands for. f16 would
+//! be within 0.05% and take 16 bits; the range here, 64 octaves, is wider, and a smaller score has the last code.
 
 use rasp::{Error, Result, Status};
 

@@ -273,8 +273,8 @@ impl KvCache {
         dense(self.keys.elems(start..start + size), self.places.head_dim, KEY_BLOCK)
     }
 
-    /// What the scores of these positions, and their weights in the sum of values, are to be multiplied by: stretches of
-    /// them, nothing where numbers need no scale.
+    /// What the scores of these positions, and their weights in the sum of values, are to be multiplied by: stretches
+    /// of them, nothing where numbers need no scale.
     pub(crate) fn scales(
         &self,
         layer: usize,
@@ -311,8 +311,8 @@ impl KvCache {
     }
 }
 
-/// The elements of what is kept of the first `positions`, layer by layer and head by head, in stretches that do not depend
-/// on the room that there is.
+/// The elements of what is kept of the first `positions`, layer by layer and head by head, in stretches that do not
+/// depend on the room that there is.
 fn runs(places: &Places, order: Order, positions: usize) -> impl Iterator<Item = Range<usize>> {
     let dim = places.head_dim;
     let width = if let Order::Scales = order { 1 } else { dim };

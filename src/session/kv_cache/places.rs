@@ -1,8 +1,9 @@
 //! Where the keys and values of a position lie, and which positions are held.
 //!
-//! A layer holds all positions, one after the other, or, if it attends to a window and the session is opened so, as many
-//! blocks as a window and a batch of tokens touch: then the block of a position takes the place of the one that many before.
-//! A position keeps its place within its block, and a block its 32 neighbours, so attention computes what it would anyway.
+//! A layer holds all positions, one after the other, or, if it attends to a window and the session is opened so, as
+//! many blocks as a window and a batch of tokens touch: then the block of a position takes the place of the one that
+//! many before. A position keeps its place within its block, and a block its 32 neighbours, so attention computes what
+//! it would anyway.
 
 use super::KEY_BLOCK;
 use crate::arena::{Buf, Cutter, Part, Zeroable};
@@ -35,8 +36,8 @@ pub(super) struct Layer {
     room: usize,
 }
 
-/// Positions of a layer that sees so many, of which `batch` are stored before the first of them attends: that one's window
-/// and the last one's own, at worst out of step with blocks. One more, so that the token before can pass again.
+/// Positions of a layer that sees so many, of which `batch` are stored before the first of them attends: that one's
+/// window and the last one's own, at worst out of step with blocks. One more, so that the token before can pass again.
 fn room(window: usize, batch: usize, capacity: usize) -> usize {
     let positions = window.saturating_add(batch);
     ((positions.saturating_add(KEY_BLOCK - 2) / KEY_BLOCK + 1).saturating_mul(KEY_BLOCK)).min(capacity)
@@ -51,7 +52,8 @@ fn layer_room(config: &Config, n: usize, batch: usize, capacity: usize) -> (usiz
 }
 
 impl Places {
-    /// For so many tokens, of which `batch` pass together at most. With `windows_alone` layers hold what they attend to.
+    /// For so many tokens, of which `batch` pass together at most. With `windows_alone` layers hold what they attend
+    /// to.
     pub(super) fn cut(
         cutter: &mut Cutter,
         config: &Config,
@@ -167,8 +169,8 @@ impl Places {
         self.layers.iter().filter(|layer| layer.window > 0).all(|layer| self.first_held(layer) == 0)
     }
 
-    /// The positions that a saved layer has, of the first `positions`: its last one's window and the rest of that's first
-    /// block, or all.
+    /// The positions that a saved layer has, of the first `positions`: its last one's window and the rest of that's
+    /// first block, or all.
     pub(super) fn kept(&self, layer: usize, positions: usize) -> Range<usize> {
         let window = self.layer(layer).window;
         let first = if window == 0 { 0 } else { positions.saturating_sub(window) / KEY_BLOCK * KEY_BLOCK };

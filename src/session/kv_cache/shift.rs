@@ -7,8 +7,8 @@ use std::ops::Range;
 
 impl KvCache {
     /// Forgets these positions of a layer: those after them, up to `len`, move into their place, and `turn` turns the
-    /// key of a head back by the distance. (A rotation by `p` and then by `-d` is one by `p - d`; but a key that is not f32
-    /// is rounded once more.)
+    /// key of a head back by the distance. (A rotation by `p` and then by `-d` is one by `p - d`; but a key that is not
+    /// f32 is rounded once more.)
     pub(crate) fn shift(
         &mut self,
         kernels: Kernels,

@@ -11,8 +11,8 @@ use crate::session::kv_cache::{KEY_BLOCK, KvCache};
 use rasp_kernels::{Kernels, MatMut, MatRef};
 
 impl Pass<'_, '_> {
-    /// `attn = softmax(scale · q Kᵀ) V`, causal and within the layer's window, every query head with its group's keys and
-    /// values (GQA, arXiv:2305.13245).
+    /// `attn = softmax(scale · q Kᵀ) V`, causal and within the layer's window, every query head with its group's keys
+    /// and values (GQA, arXiv:2305.13245).
     pub(super) fn attention(
         &mut self,
         model: &Model,
@@ -37,8 +37,8 @@ impl Pass<'_, '_> {
         let mut seqs = self.seqs.iter_mut().flatten();
         let texts: [Option<Text<'_>>; MAX_SEQS] = std::array::from_fn(|_| {
             let seq = seqs.next()?;
-            // A text's scores are its own session's, of fewer parts perhaps. If they hold fewer rows than there are parts,
-            // some parts leave it alone.
+            // A text's scores are its own session's, of fewer parts perhaps. If they hold fewer rows than there are
+            // parts, some parts leave it alone.
             let (seen, stride) = (seq.position + 1, (seq.position + 1).next_multiple_of(KEY_BLOCK));
             let rows = seq.scores.len() / stride;
             let ways = parts.min(rows).max(1);
@@ -144,8 +144,8 @@ struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// Attention of a few queries. Query `i` sees the first `limit + i · step` positions, as far back as the window goes. Some
-    /// positions' keys, or values, are a unit of work; scores wait in `scores` meanwhile.
+    /// Attention of a few queries. Query `i` sees the first `limit + i · step` positions, as far back as the window
+    /// goes. Some positions' keys, or values, are a unit of work; scores wait in `scores` meanwhile.
     fn attend(
         &self,
         queries: MatRef<'_>,

@@ -51,8 +51,8 @@ pub(crate) enum Mode<'a> {
     Prompt,
     /// One token of each text; of a sparse one, dropped rows are skipped.
     Decode,
-    /// Tokens of one text to be scored: a sparse one's dropped inputs are zeroed in a copy (`masked: [T, widest input]`;
-    /// `masked_whole` where weights are whole numbers), which gives the same bits as skipping rows.
+    /// Tokens of one text to be scored: a sparse one's dropped inputs are zeroed in a copy (`masked: [T, widest
+    /// input]`; `masked_whole` where weights are whole numbers), which gives the same bits as skipping rows.
     Window { masked: &'a mut [f32], masked_whole: &'a mut [i16] },
 }
 

@@ -1,9 +1,9 @@
 //! Tokens that are decoded: one, or one of each of several texts.
 //!
-//! Bound by the bytes of the weights, so each weight row that any token needs is to come from memory once, in long streams.
-//! A unit of work is so small that its weights stay in the cache: the first token brings them there, and for the others
-//! arithmetic counts. So those are multiplied together, sparse ones with their dropped inputs zeroed in a copy, which gives
-//! the same bits (`docs/performance.md` has what the ways measure).
+//! Bound by the bytes of the weights, so each weight row that any token needs is to come from memory once, in long
+//! streams. A unit of work is so small that its weights stay in the cache: the first token brings them there, and for
+//! the others arithmetic counts. So those are multiplied together, sparse ones with their dropped inputs zeroed in a
+//! copy, which gives the same bits (`docs/performance.md` has what the ways measure).
 
 use super::context::{Pass, Seq, count, view};
 use super::low_rank::start_sum;
@@ -24,7 +24,8 @@ impl Pass<'_, '_> {
         let (kernels, parts, width) = (self.kernels, self.work.parts(), group.output());
         let (seqs, low_rank) = (&*self.seqs, &*self.low_rank);
         let (active, tiles) = (SharedSlice::new(&mut *self.active), SharedSlice::new(&mut *self.sums));
-        // Sums of blocks after the first: of one token in a buffer of their own, of several in rows of `y` beyond theirs.
+        // Sums of blocks after the first: of one token in a buffer of their own, of several in rows of `y` beyond
+        // theirs.
         let (sums, beyond) = if rows == 1 { (tiles, 0) } else { (y, rows) };
         let sum_rows = |block: usize| beyond + (block - 1) * rows..beyond + block * rows;
         let units = width.div_ceil(UNIT);
@@ -206,8 +207,8 @@ struct TokenPiece {
     begins: bool,
 }
 
-/// The units of work of the product of so many tokens with those columns of a block. A low rank to begin from is a unit of
-/// its own, without channels.
+/// The units of work of the product of so many tokens with those columns of a block. A low rank to begin from is a unit
+/// of its own, without channels.
 fn token_pieces(group: &Group, block: usize, columns: Range<usize>, tokens: usize) -> impl Iterator<Item = TokenPiece> {
     let channels = group.block(block).len();
     let rank = if block == 0 { group.linears().iter().map(|l| l.rank()).max().unwrap_or(0) } else { 0 };

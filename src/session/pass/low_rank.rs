@@ -103,8 +103,8 @@ mod tests {
     use super::*;
     use rasp_kernels::QuantType;
 
-    /// More ranks and tokens than go at a time, and a rank that fills no group: the product, within what rounding inputs
-    /// costs, and the same bits for each token alone.
+    /// More ranks and tokens than go at a time, and a rank that fills no group: the product, within what rounding
+    /// inputs costs, and the same bits for each token alone.
     #[test]
     fn factors_in_whole_numbers_give_the_product() {
         let (tokens, rank, rows, cols) = (37, 269, 288, 64);

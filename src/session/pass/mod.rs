@@ -1,11 +1,11 @@
 //! One pass of tokens through the decoder blocks.
 //!
-//! Walks the operations of each block (`model/block.rs`), an arm an operation. Every large one is a job that the thread pool's
-//! threads share by outputs, so no sum is ever split and the bits do not depend on their number. A pass can stop after any
-//! unit of work and go on at a later call, see `work.rs`.
+//! Walks the operations of each block (`model/block.rs`), an arm an operation. Every large one is a job that the thread
+//! pool's threads share by outputs, so no sum is ever split and the bits do not depend on their number. A pass can stop
+//! after any unit of work and go on at a later call, see `work.rs`.
 //!
-//! The tokens are some of one text, one after the other, or one of each of several texts: then each has keys, values and
-//! thresholds of its own, and what is read once for all of them are the weights.
+//! The tokens are some of one text, one after the other, or one of each of several texts: then each has keys, values
+//! and thresholds of its own, and what is read once for all of them are the weights.
 
 mod attention;
 pub(crate) mod buffers;
@@ -38,7 +38,8 @@ use context::Pass;
 use rows::angles;
 use work::{Place, Work};
 
-/// Where tokens pass: a thread pool and its scratch. It belongs to a session, but tokens of others can pass in it as well.
+/// Where tokens pass: a thread pool and its scratch. It belongs to a session, but tokens of others can pass in it as
+/// well.
 pub(crate) struct Workspace {
     pub(crate) pool: ThreadPool,
     pub(crate) buf: Buffers,
@@ -68,7 +69,8 @@ impl Workspace {
         self.batch
     }
 
-    /// Texts of which a token can pass in one pass. The sums of a token's blocks lie in rows of tokens that are not there.
+    /// Texts of which a token can pass in one pass. The sums of a token's blocks lie in rows of tokens that are not
+    /// there.
     pub(crate) fn most_seqs(&self) -> usize {
         (self.batch / BLOCKS).clamp(1, MAX_SEQS)
     }
@@ -102,9 +104,9 @@ impl Workspace {
         Work::new(self.pool.region(), budget, cancel, &mut self.place, &mut self.buf.counts)
     }
 
-    /// Takes the pass as far through the blocks as the budget goes. At their end the tokens' keys and values are in their
-    /// caches, and their last residuals stand in `buf.hidden`. `seqs`, as many as there are tokens in mode `Decode` and
-    /// else one, and `mode` are the same at every call.
+    /// Takes the pass as far through the blocks as the budget goes. At their end the tokens' keys and values are in
+    /// their caches, and their last residuals stand in `buf.hidden`. `seqs`, as many as there are tokens in mode
+    /// `Decode` and else one, and `mode` are the same at every call.
     pub(crate) fn advance<'s>(
         &mut self,
         model: &Model,

@@ -16,8 +16,8 @@ use crate::session::budget::Flow;
 use rasp_kernels::{MatRef, QUANT_GROUP, QuantizedRef};
 use std::ops::Range;
 
-/// From how many times its token's root mean square on a value makes its group of 32 wide, 15 bits instead of 8: some 5 to 20%
-/// of the groups, which costs as much arithmetic and nearly all that 8 bits throughout would cost in perplexity
+/// From how many times its token's root mean square on a value makes its group of 32 wide, 15 bits instead of 8: some 5
+/// to 20% of the groups, which costs as much arithmetic and nearly all that 8 bits throughout would cost in perplexity
 /// (`docs/lab/2026-11-28-integer-decode.md`).
 pub(super) const WIDE_FROM: f32 = 4.0;
 
@@ -65,8 +65,8 @@ impl Pass<'_, '_> {
         })
     }
 
-    /// `act = activation(gate(x)) · up(x)` (GLU variants, arXiv:2002.05202, equation 6), or `activation(up(x))` where the
-    /// group has no gate.
+    /// `act = activation(gate(x)) · up(x)` (GLU variants, arXiv:2002.05202, equation 6), or `activation(up(x))` where
+    /// the group has no gate.
     pub(super) fn activated(
         &mut self,
         group: &Group,

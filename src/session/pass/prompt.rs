@@ -134,8 +134,8 @@ fn add_product(
     }
 }
 
-/// The same for one block: its sum is taken in `tile`, which holds `y` and [`PAD`] elements more of each row (rows of `y`
-/// itself lie as far apart as outputs are wide). Block 0 goes on with what `y` holds.
+/// The same for one block: its sum is taken in `tile`, which holds `y` and [`PAD`] elements more of each row (rows of
+/// `y` itself lie as far apart as outputs are wide). Block 0 goes on with what `y` holds.
 fn add_block(
     kernels: Kernels,
     group: &Group,
@@ -165,8 +165,8 @@ fn add_block(
     }
 }
 
-/// The units of work of a batch's product with those columns: rows, columns and a block. No more columns than find room in
-/// a tile.
+/// The units of work of a batch's product with those columns: rows, columns and a block. No more columns than find room
+/// in a tile.
 fn batch_pieces(
     group: &Group,
     rows: usize,

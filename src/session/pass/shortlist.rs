@@ -1,8 +1,9 @@
-//! The few largest logits, without computing most of the others: all that a greedy token needs, or one drawn from the top k.
+//! The few largest logits, without computing most of the others: all that a greedy token needs, or one drawn from the
+//! top k.
 //!
 //! Three passes over the vocabulary, none of which reads the head whole: rough logits from the head's
-//! [shortlist](crate::model::Shortlist); the exact ones of the roughly largest, the least of which is a floor that so many
-//! reach; and the exact ones of all rows that may reach it too. The others become -∞.
+//! [shortlist](crate::model::Shortlist); the exact ones of the roughly largest, the least of which is a floor that so
+//! many reach; and the exact ones of all rows that may reach it too. The others become -∞.
 
 use super::buffers::HeadBuffers;
 use super::lm_head::{HeadRow, non_finite, rows_of_part};

@@ -36,7 +36,8 @@ pub(super) const TILE: usize = 34 << 10;
 /// Elements between a tile's rows: a cache line, so that rows whose length is a power of two share no places in L1.
 pub(super) const PAD: usize = 16;
 
-/// Columns of whole numbers that a unit of a batch's work has at least, where there are so many: a cache line of 4 bits.
+/// Columns of whole numbers that a unit of a batch's work has at least, where there are so many: a cache line of 4
+/// bits.
 pub(super) const STRIP: usize = 128;
 
 /// And rows: so many tokens meet the same weights, taken apart once, in the kernel.
@@ -48,8 +49,8 @@ pub(super) const ALONE: usize = 4096;
 /// Columns that one token's product takes together: what its kernel does anyway, to keep their sums in L1.
 pub(super) const COLUMNS: usize = 6144;
 
-/// So many tokens are multiplied together from the start; of fewer the first goes by itself, since a product of one reads
-/// memory in longer streams. (Of whole numbers the product of several reads as that of one does.)
+/// So many tokens are multiplied together from the start; of fewer the first goes by itself, since a product of one
+/// reads memory in longer streams. (Of whole numbers the product of several reads as that of one does.)
 pub(super) const MANY: usize = 8;
 
 /// Elements that the sums of blocks need, see [`Pass::sums`](super::context::Pass::sums).

@@ -1,9 +1,9 @@
 //! The thread pool at work within a budget, and what is remembered of work that was interrupted.
 //!
 //! A pass is a list of stages, a stage a few forks, a fork a list of pieces for each part; a piece is one unit of work.
-//! How many stages, forks and pieces are done is all that is remembered. Whoever resumes walks the same lists again from
-//! the stage on, and what is done is passed over. So the code that computes is written once, as if nothing ever stopped
-//! it, and the order of every sum is that of the lists, wherever they are cut.
+//! How many stages, forks and pieces are done is all that is remembered. Whoever resumes walks the same lists again
+//! from the stage on, and what is done is passed over. So the code that computes is written once, as if nothing ever
+//! stopped it, and the order of every sum is that of the lists, wherever they are cut.
 
 use super::shared::SharedSlice;
 use crate::Result;
@@ -107,8 +107,8 @@ pub(super) struct Pieces<'a> {
 }
 
 impl Pieces<'_> {
-    /// Does what is not done of a list of pieces, each a unit of work. A job may have several lists; once the budget has
-    /// stopped one, nothing of the others is done.
+    /// Does what is not done of a list of pieces, each a unit of work. A job may have several lists; once the budget
+    /// has stopped one, nothing of the others is done.
     pub(super) fn each<T>(&mut self, list: impl Iterator<Item = T>, mut work: impl FnMut(T)) {
         for piece in list {
             if self.stopped {

@@ -1,4 +1,5 @@
-//! A compiled template: one list of operations over a stack of values. Jumps are relative, so that a stretch can be moved.
+//! A compiled template: one list of operations over a stack of values. Jumps are relative, so that a stretch can be
+//! moved.
 
 use super::memory::Value;
 

@@ -1,4 +1,5 @@
-//! From a template to a [`Program`]: statements. Blocks are kept on a list of ours, so that nesting them takes no stack.
+//! From a template to a [`Program`]: statements. Blocks are kept on a list of ours, so that nesting them takes no
+//! stack.
 
 mod statements;
 

@@ -1,5 +1,5 @@
-//! From a template to a [`Program`](super::code::Program): expressions, by precedence as in Jinja2. Chains of operators,
-//! signs, filters and conditions are loops; only brackets and operators that bind more tightly take stack.
+//! From a template to a [`Program`](super::code::Program): expressions, by precedence as in Jinja2. Chains of
+//! operators, signs, filters and conditions are loops; only brackets and operators that bind more tightly take stack.
 
 use super::code::{Arguments, Binary, Op, Span};
 use super::compile::{Compiler, cut};

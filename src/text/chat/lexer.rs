@@ -1,5 +1,5 @@
-//! A template cut into text and the tokens of its tags, as Jinja2's lexer does it with the blocks trimmed and their lines
-//! stripped, which is how `transformers` sets it up.
+//! A template cut into text and the tokens of its tags, as Jinja2's lexer does it with the blocks trimmed and their
+//! lines stripped, which is how `transformers` sets it up.
 
 use super::code::Span;
 use super::{Fault, Why, fault};
@@ -157,7 +157,8 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// Text before a block or comment, without the white space from the beginning of its line on, if it is nothing else.
+    /// Text before a block or comment, without the white space from the beginning of its line on, if it is nothing
+    /// else.
     fn without_indent(&self, before: &'t str) -> &'t str {
         let line = before.rfind('\n').map(|at| at + 1);
         match line {

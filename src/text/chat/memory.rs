@@ -1,12 +1,13 @@
-//! The values of a render and the memory they lie in: three lists that only grow, and are given back at once. What is made
-//! is charged before it exists, so that no template can ask for more than its budget; and where the system has no memory,
-//! that is an error.
+//! The values of a render and the memory they lie in: three lists that only grow, and are given back at once. What is
+//! made is charged before it exists, so that no template can ask for more than its budget; and where the system has no
+//! memory, that is an error.
 
 use super::code::Span;
 use crate::{Error, Result, Status};
 use std::fmt::{self, Write};
 
-/// How deep lists and dictionaries may lie inside of each other: printing and comparing them takes stack for each level.
+/// How deep lists and dictionaries may lie inside of each other: printing and comparing them takes stack for each
+/// level.
 pub(super) const DEPTH: u8 = 24;
 
 /// A value. Texts and lists are places in the [`Memory`].

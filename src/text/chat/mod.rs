@@ -1,9 +1,9 @@
 //! Chat templates: the model's own Jinja template, rendered as Hugging Face's `transformers` renders it.
 //!
-//! A template comes with a file, and a file may mean harm. So it is compiled and run by a machine of our own that has no
-//! way to do any: it is read once it is used, in a single pass; running it takes no stack of the host's, since calls and
-//! loops are lists of ours; what it makes is charged before it is there; and all memory is asked for, and may be refused.
-//! Whatever is wrong with a template costs the chat, with [`Status::Template`], and not the model.
+//! A template comes with a file, and a file may mean harm. So it is compiled and run by a machine of our own that has
+//! no way to do any: it is read once it is used, in a single pass; running it takes no stack of the host's, since calls
+//! and loops are lists of ours; what it makes is charged before it is there; and all memory is asked for, and may be
+//! refused. Whatever is wrong with a template costs the chat, with [`Status::Template`], and not the model.
 
 mod code;
 mod compile;
@@ -50,8 +50,8 @@ pub struct ChatTemplate {
     eos: Option<Box<str>>,
 }
 
-/// Why a template cannot be compiled, and at which byte. Small: the compiler hands it up from bracket to bracket, on the
-/// host's stack.
+/// Why a template cannot be compiled, and at which byte. Small: the compiler hands it up from bracket to bracket, on
+/// the host's stack.
 #[derive(Clone, Copy)]
 struct Fault {
     place: u32,

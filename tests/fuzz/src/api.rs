@@ -57,8 +57,8 @@ impl Held {
         }
     }
 
-    /// Judges a call: `needs` must hold for it to succeed, else it gives one of the `errors`; `after` is how many tokens
-    /// there are when it has.
+    /// Judges a call: `needs` must hold for it to succeed, else it gives one of the `errors`; `after` is how many
+    /// tokens there are when it has.
     #[track_caller]
     fn judge(&mut self, status: i32, refusals: &[(bool, i32)], after: usize) -> bool {
         let due: Vec<i32> = refusals.iter().filter(|(met, _)| *met).map(|(_, status)| *status).collect();

@@ -46,8 +46,8 @@ pub struct Aligned {
 }
 
 impl Aligned {
-    /// The pieces one after the other. The end of the allocation is the end of the bytes, so that AddressSanitizer sees a
-    /// read beyond it.
+    /// The pieces one after the other. The end of the allocation is the end of the bytes, so that AddressSanitizer sees
+    /// a read beyond it.
     pub fn new(pieces: &[&[u8]]) -> Aligned {
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
         let mut bytes: Vec<u8> = Vec::with_capacity(len + 64);

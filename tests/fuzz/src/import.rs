@@ -13,7 +13,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// What has been tried: tokenizers, by hashes. Most inputs leave theirs as it was, and compiling one takes a millisecond.
+/// What has been tried: tokenizers, by hashes. Most inputs leave theirs as it was, and compiling one takes a
+/// millisecond.
 #[derive(Default)]
 struct Tried(HashSet<u64>);
 

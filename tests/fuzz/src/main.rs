@@ -1,5 +1,5 @@
-//! Fuzzing of rasp by libFuzzer: one binary, the target by the environment variable `RASP_FUZZ_TARGET`. `tests/fuzz/run.sh`
-//! builds and runs it.
+//! Fuzzing of rasp by libFuzzer: one binary, the target by the environment variable `RASP_FUZZ_TARGET`.
+//! `tests/fuzz/run.sh` builds and runs it.
 //!
 //! What a target finds wrong it says by a panic: libFuzzer then keeps the input. `RASP_FUZZ_BASE` is the folder that
 //! `base.py` has filled; with `RASP_FUZZ_SEEDS` the target writes what it starts from into that folder, and ends.

@@ -62,8 +62,8 @@ impl Places {
         self.count.div_ceil(4)
     }
 
-    /// The group of the channel at `start` of the list, or none at its end; returns where the next one starts. `ordered`:
-    /// whether it is asked later in which order they lie.
+    /// The group of the channel at `start` of the list, or none at its end; returns where the next one starts.
+    /// `ordered`: whether it is asked later in which order they lie.
     ///
     /// # Safety
     /// The list's channels are rows of `w`, which has columns, and elements of `x`; `offsets` are those of `w`.
