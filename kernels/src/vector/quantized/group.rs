@@ -2,7 +2,7 @@
 //! meanwhile.
 
 use super::{Columns, QUADS};
-use crate::{NARROW, QUANT_GROUP, vector::Simd};
+use crate::{NARROW, QUANT_GROUP, matrix::dealt, vector::Simd};
 
 /// A cache line.
 const LINE: usize = 64;
@@ -24,8 +24,7 @@ impl Offsets {
     pub(super) fn new(w: &Columns) -> Offsets {
         let mut offsets = [0; QUANT_GROUP];
         for (at, offset) in offsets.iter_mut().enumerate() {
-            let rows = if w.run == 0 { at } else { at % 8 * w.run + at / 8 };
-            *offset = rows * w.row_bytes;
+            *offset = dealt(at, w.run) * w.row_bytes;
         }
         Offsets(offsets)
     }
