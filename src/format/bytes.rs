@@ -144,7 +144,7 @@ fn part_length(file: &fs::File, offset: u64, length: u64) -> Result<usize> {
         return Err(Error::new(Status::Io, message));
     }
     if !meta.is_file() {
-        return Err(Error::new(Status::Io, "not a file (but a folder, a pipe or a device)"));
+        return Err(Error::new(Status::Io, "not a file (but a pipe or a device)"));
     }
     let size = meta.len();
     if !offset.is_multiple_of(PART_ALIGNMENT) {
