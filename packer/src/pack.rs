@@ -195,8 +195,10 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let metadata = metadata(&stated(&plan, weight_type, &measured, dense_prefix))?;
     let model = Model::load(&staging.0, &LoadOptions::default())?;
     if let (Some(identity), Some(path)) = (saved, &options.save_recipe) {
-        let found = TunedRecipe::found(identity, &plan, &measured, dense_prefix, &model);
-        tuned.as_ref().unwrap_or(&found).save(path)?;
+        match &tuned {
+            Some(tuned) => tuned.save(path)?,
+            None => TunedRecipe::found(identity, &plan, &measured, dense_prefix, &model).save(path)?,
+        }
         progress.note(&format!("the recipe is in {}", path.display()));
     }
     // A head with a bias has logits that no bound of its rows holds for.
