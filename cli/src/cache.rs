@@ -3,10 +3,10 @@
 use crate::progress::Reporter;
 use crate::say;
 use rasp::{Error, Result, Status};
+use rasp_packer::import::is_checkpoint;
 use rasp_packer::{PackOptions, RecipeSource};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -53,19 +53,6 @@ pub fn packed(path: &Path) -> Result<PathBuf> {
         }
     }
     Ok(target)
-}
-
-/// Whether it is a GGUF file, or a folder with a Hugging Face checkpoint.
-fn is_checkpoint(path: &Path) -> bool {
-    let Ok(meta) = fs::metadata(path) else { return false };
-    if meta.is_dir() {
-        return path.join("config.json").is_file();
-    }
-    // A pipe would be waited for.
-    let mut magic = [0; 4];
-    meta.is_file()
-        && fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
-        && magic == *b"GGUF"
 }
 
 /// Where packed checkpoints are kept: below `XDG_CACHE_HOME`, or where the system has such a folder.

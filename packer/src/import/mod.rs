@@ -24,6 +24,7 @@ mod stored;
 mod tokenizer;
 mod weights;
 
+use std::io::Read;
 use std::path::Path;
 
 use rasp::{Error, Result, Status};
@@ -32,6 +33,18 @@ pub use checkpoint::{Checkpoint, Dense};
 pub use config::Shape;
 pub(crate) use dequant::DType;
 pub use tokenizer::{GgufTokenizer, TokenizerSource};
+
+/// Whether a path leads to what [`open`] takes: a GGUF file, or a directory with a `config.json`.
+pub fn is_checkpoint(path: &Path) -> bool {
+    let Ok(meta) = std::fs::metadata(path) else { return false };
+    if meta.is_dir() {
+        return path.join("config.json").is_file();
+    }
+    // A pipe would be waited for.
+    let mut magic = [0; 4];
+    let mut read = || std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok());
+    meta.is_file() && read() && magic == gguf::MAGIC
+}
 
 /// Opens a checkpoint: a `.gguf` file, or a directory in Hugging Face's layout (`config.json`, `tokenizer.json`,
 /// `model.safetensors` or its shards).

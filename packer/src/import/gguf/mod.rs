@@ -73,11 +73,14 @@ pub(super) fn open(path: &Path, context: Option<usize>) -> Result<Checkpoint> {
     Checkpoint::new(Parts { shape, tokenizer, chat_template, weights, family, names }, &listed)
 }
 
+/// How a GGUF file begins.
+pub(super) const MAGIC: [u8; 4] = *b"GGUF";
+
 /// A file that is no GGUF file is often something a person may well have meant.
 fn check_magic(bytes: &[u8]) -> Result<()> {
     let looks_like_safetensors = bytes.get(8) == Some(&b'{');
     let hint = match bytes {
-        [b'G', b'G', b'U', b'F', ..] => return Ok(()),
+        _ if bytes.starts_with(&MAGIC) => return Ok(()),
         [b'F', b'U', b'G', b'G', ..] => return Err(unsupported("a big-endian GGUF file")),
         [b'P', b'K', 3, 4, ..] => "it looks like a PyTorch file; rasp reads GGUF and safetensors",
         [b'l' | b'f', b'm', b'g', b'g', ..] | [b't', b'j', b'g', b'g', ..] => {
