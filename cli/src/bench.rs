@@ -85,7 +85,8 @@ pub struct Samples {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let model = crate::load(&args.model)?;
+    let path = crate::cache::packed(&args.model)?;
+    let model = crate::load(&path)?;
     let mut session = Session::open(model.clone(), &args.session_options())?;
     let prompt = prompt(&model, args.prompt)?;
     let sparsities = args.sparsity.clone().unwrap_or_else(|| {
@@ -101,8 +102,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut sessions = vec![session];
     if args.large_pages {
         let options = LoadOptions { large_pages: true, ..Default::default() };
-        sessions
-            .push(Session::open(Model::load(&crate::cache::packed(&args.model)?, &options)?, &args.session_options())?);
+        sessions.push(Session::open(Model::load(&path, &options)?, &args.session_options())?);
     }
     let each = |&sparsity| (0..sessions.len()).map(move |n| Samples { large_pages: n == 1, ..Samples::new(sparsity) });
     let mut samples: Vec<Samples> = sparsities.iter().flat_map(each).collect();

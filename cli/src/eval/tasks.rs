@@ -77,11 +77,9 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut rows = Vec::new();
     for path in &paths {
-        let fingerprint = match args.work {
-            Some(_) => journal::fingerprint(&crate::cache::packed(path)?)?,
-            None => path.display().to_string(),
-        };
-        let model = crate::load(path)?;
+        let packed = crate::cache::packed(path)?;
+        let fingerprint = if args.work.is_some() { journal::fingerprint(&packed)? } else { path.display().to_string() };
+        let model = crate::load(&packed)?;
         let mut evaluator = Evaluator::new(model.clone(), args.threads.unwrap_or_else(crate::all_threads))?;
         for &setting in &settings {
             evaluator.set(setting)?;

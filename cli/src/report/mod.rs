@@ -45,8 +45,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let threads = args.threads.unwrap_or_else(crate::all_threads);
-    let model = crate::load(&args.model)?;
-    let mut report = data::Report::of(&model, &crate::cache::packed(&args.model)?, threads)?;
+    let path = crate::cache::packed(&args.model)?;
+    let model = crate::load(&path)?;
+    let mut report = data::Report::of(&model, &path, threads)?;
     measure::texts(&model, &mut report, &args.prompt, args.tokens)?;
     if let Some(path) = &args.text {
         measure::quality(&model, &mut report, path, args.windows)?;
