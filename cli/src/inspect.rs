@@ -96,7 +96,7 @@ pub fn linears(model: &Model) -> impl Iterator<Item = (String, &Linear, usize, &
     model.layers().iter().enumerate().flat_map(move |(n, layer)| {
         layer.groups().iter().flat_map(move |group| {
             group.linears().iter().filter_map(move |linear| {
-                let name = format!("layers.{n}.{}", linear.kind().name());
+                let name = linear.kind().name_in(n);
                 let recipe = model.recipe().linears.get(&name)?;
                 Some((name, linear, group.input(), recipe))
             })

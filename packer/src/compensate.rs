@@ -88,7 +88,7 @@ pub(crate) fn compensate(
             let mut outputs: Vec<Mat> = inputs.iter().map(|x| linears.start(x)).collect();
             let mut matrices = Vec::new();
             for linear in group.linears() {
-                let name = format!("layers.{layer}.{}", linear.kind().name());
+                let name = linear.kind().name_in(layer);
                 let masked: Vec<Mat> = inputs.iter().map(|x| masks.kept(x, linear).into_owned()).collect();
                 let (start, len) = (linear.columns().start, linear.columns().len());
                 if !fitted {

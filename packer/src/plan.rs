@@ -82,7 +82,7 @@ pub(crate) struct LinearPlan {
 
 impl LinearPlan {
     pub(crate) fn name(&self) -> String {
-        format!("layers.{}.{}", self.layer, self.kind.name())
+        self.kind.name_in(self.layer)
     }
 
     /// Weights of the dense linear.

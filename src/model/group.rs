@@ -49,6 +49,11 @@ impl LinearKind {
             LinearKind::Down => "down",
         }
     }
+
+    /// The name of the one in a layer: `layers.0.q`.
+    pub fn name_in(self, layer: usize) -> String {
+        format!("layers.{layer}.{}", self.name())
+    }
 }
 
 /// The four groups of a decoder block.

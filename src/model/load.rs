@@ -354,7 +354,7 @@ impl Loader<'_> {
     }
 
     fn linear(&self, layer: usize, kind: LinearKind, input: usize, columns: std::ops::Range<usize>) -> Result<Linear> {
-        let name = format!("layers.{layer}.{}", kind.name());
+        let name = kind.name_in(layer);
         let recipe = self.recipe.linears.get(&name);
         let recipe = recipe.ok_or_else(|| Error::new(Status::BadFile, format!("recipe: {name} is missing")))?;
         let score = match self.recipe.score {

@@ -134,7 +134,7 @@ impl TunedRecipe {
         let mut linears = Vec::with_capacity(count);
         for layer in 0..config.num_layers {
             for &kind in config.linears() {
-                let name = format!("layers.{layer}.{}", kind.name());
+                let name = kind.name_in(layer);
                 let own = stated.linears.get(&name).ok_or_else(|| bad(format!("{name} is missing")))?;
                 let tensor = header.info(&format!("{name}.score"));
                 let tensor = tensor.ok_or_else(|| bad(format!("tensor {name}.score is missing")))?;

@@ -263,7 +263,7 @@ impl TunedRecipe {
 /// The name of linear `n` of a model.
 fn linear_name(config: &Config, n: usize) -> String {
     let kinds = config.linears();
-    format!("layers.{}.{}", n / kinds.len(), kinds[n % kinds.len()].name())
+    kinds[n % kinds.len()].name_in(n / kinds.len())
 }
 
 /// The share of channels kept, from the share of a linear's bytes without a low rank: its scales are read whatever is
