@@ -122,6 +122,7 @@ fn as_json(model: &Model, sizes: &Sizes) -> Value {
         "parameters": sizes.parameters, "isa": model.isa().name(), "chat_template": model.chat_template().is_some(),
         "score": model.recipe().score, "allocation": model.recipe().allocation,
         "default_sparsity": number(model.recipe().default_sparsity), "loss": numbers(&model.recipe().loss),
+        "quality": model.recipe().quality.map(number),
         "dense_prefix": model.recipe().dense_prefix, "compensated": model.recipe().compensated.map(number),
         "sparsity": numbers(&model.recipe().sparsity), "linears": linears,
         // `linears` and `head`: what a dense token reads, whether or not the head is the embedding; a greedy one reads
@@ -187,7 +188,9 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
     let word = |value: Value| value.as_str().unwrap_or_default().to_string();
     text += &format!("{}, allocation {}\n", word(json!(recipe.score)), word(json!(recipe.allocation)));
     if recipe.default_sparsity > 0.0 {
-        text += &format!("sessions start at sparsity {}\n", recipe.default_sparsity);
+        let within =
+            recipe.quality.map_or(String::new(), |most| format!(", the sparsest within {}%", crate::percent(most)));
+        text += &format!("sessions start at sparsity {}{within}\n", recipe.default_sparsity);
     }
     match recipe.dense_prefix {
         0 => {}

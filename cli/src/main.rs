@@ -133,3 +133,8 @@ fn parse_count(text: &str) -> Result<usize, String> {
 fn number(x: f32) -> f64 {
     x.to_string().parse().unwrap_or_else(|_| f64::from(x))
 }
+/// A share as the percentage its user wrote: 2, not 1.9999999.
+fn percent(share: f32) -> f32 {
+    (share * 1e5).round() / 1e3
+}
+

@@ -216,7 +216,7 @@ fn as_json(s: &Summary) -> serde_json::Value {
         "name": s.name, "architecture": s.architecture, "dtype": s.weight_type.name(), "source": s.source,
         "file_bytes": s.file_bytes, "linear_bytes": s.linear_bytes,
         "head_bytes": s.head_bytes, "calibration_tokens": s.calibration_tokens, "recipe": recipe,
-        "default_sparsity": number(s.default_sparsity), "levels": levels,
+        "default_sparsity": number(s.default_sparsity), "quality": s.quality, "levels": levels,
     })
 }
 

@@ -51,6 +51,8 @@ pub struct Summary {
 
 /// One sparsity level.
 #[derive(Clone, Copy, Debug, PartialEq)]
+    /// What that was chosen for, if it was: by how much the perplexity may rise (0.02 is 2%).
+    pub quality: Option<f64>,
 pub struct Level {
     /// The model-level sparsity asked for.
     pub sparsity: f32,
@@ -259,6 +261,7 @@ fn complete(
     tensors: Vec<TensorSpec>,
     screen: Option<&HeadScreen>,
     progress: &mut dyn Progress,
+        quality: measured.quality.map(|most| most as f32),
 ) -> Result<()> {
     let file = File::open(Bytes::map(from)?)?;
     let more = screen.map(HeadScreen::tensors).unwrap_or_default();
@@ -309,3 +312,4 @@ fn summary(
         levels: levels.collect(),
     })
 }
+        quality: measured.quality,

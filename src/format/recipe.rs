@@ -44,6 +44,10 @@ pub struct Recipe {
     /// The sparsity that a session starts with; 0 is dense.
     #[serde(default)]
     pub default_sparsity: f32,
+    /// What that may cost: by how much the perplexity may be above the dense model's (0.02 is 2%) at the sparsest
+    /// setting, which the default is. Absent if none was asked for, and in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<f32>,
     /// By how much each level's perplexity was above the dense model's on held-back calibration text, every token
     /// sparse: 0.02 is 2%. Empty if it was not measured.
     #[serde(default)]
@@ -82,6 +86,9 @@ impl Recipe {
                 return bad(format!("sparsity levels {:?} do not ascend within 0 to 1", self.sparsity));
             }
             last = s;
+        }
+        if let Some(quality) = self.quality.filter(|quality| !(quality.is_finite() && *quality >= 0.0)) {
+            return bad(format!("a quality of {quality}, expected a finite number from 0 up"));
         }
         if !(0.0..=last).contains(&self.default_sparsity) {
             return bad(format!("default_sparsity {} lies outside 0 to {last}", self.default_sparsity));
@@ -128,6 +135,7 @@ mod tests {
             sparsity: sparsity.to_vec(),
             allocation: Allocation::Global,
             default_sparsity: 0.0,
+            quality: None,
             loss: vec![0.01; sparsity.len()],
             dense_prefix: 1,
             compensated: None,
@@ -159,13 +167,21 @@ mod tests {
     fn defaults_and_losses_must_belong_to_the_levels() {
         let whole = recipe(&[0.3, 0.5], &[1.0, 2.0]);
         assert!(
-            Recipe { default_sparsity: 0.4, loss: Vec::new(), compensated: Some(0.3), ..whole.clone() }
-                .validate()
-                .is_ok()
+            Recipe {
+                default_sparsity: 0.4,
+                quality: Some(0.02),
+                loss: Vec::new(),
+                compensated: Some(0.3),
+                ..whole.clone()
+            }
+            .validate()
+            .is_ok()
         );
         for wrong in [
             Recipe { default_sparsity: 0.6, ..whole.clone() },
             Recipe { default_sparsity: f32::NAN, ..whole.clone() },
+            Recipe { quality: Some(-0.1), ..whole.clone() },
+            Recipe { quality: Some(f32::INFINITY), ..whole.clone() },
             Recipe { compensated: Some(0.4), ..whole.clone() },
             Recipe { loss: vec![0.1], ..whole.clone() },
             Recipe { loss: vec![0.1, f32::INFINITY], ..whole.clone() },

@@ -49,6 +49,7 @@ impl Tiny {
             sparsity: vec![0.3, 0.5],
             allocation: Allocation::Uniform,
             default_sparsity: 0.0,
+            quality: None,
             loss: Vec::new(),
             dense_prefix: 0,
             compensated: None,

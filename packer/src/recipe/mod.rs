@@ -137,7 +137,7 @@ impl TunedRecipe {
             dense_prefix: recipe.dense_prefix,
             levels: recipe.sparsity.clone(),
             ppl_increase: recipe.loss.clone(),
-            quality: None,
+            quality: recipe.quality.map(|most| (f64::from(most), recipe.default_sparsity)),
             text: None,
             linears,
         })
@@ -187,7 +187,7 @@ impl TunedRecipe {
             losses: self.ppl_increase.iter().map(|&loss| f64::from(loss)).collect(),
             default_sparsity: quality.map_or(0.0, |most| self.sparsest(most)),
             compensated: None,
-            quality,
+            quality: quality.filter(|_| !self.ppl_increase.is_empty()),
             text: self.text.clone(),
         }
     }
@@ -201,7 +201,8 @@ impl TunedRecipe {
     /// increase is taken as linear, which is more than it is: it bends upwards.
     fn sparsest(&self, most: f64) -> f32 {
         if let Some((asked, found)) = self.quality
-            && asked == most
+            // Packed files have it in 32 bits.
+            && asked as f32 == most as f32
         {
             return found;
         }
@@ -228,17 +229,13 @@ impl TunedRecipe {
             sparsity: self.levels.clone(),
             allocation: self.allocation,
             default_sparsity: self.quality.map_or(0.0, |(_, sparsity)| sparsity),
+            quality: self.quality.map(|(most, _)| most as f32),
             loss: self.ppl_increase.clone(),
             dense_prefix: self.dense_prefix,
             compensated: None,
             linears: Default::default(),
         }
         .validate()?;
-        if let Some((most, _)) = self.quality
-            && !(most.is_finite() && most >= 0.0)
-        {
-            return bad(format!("a quality of {most}, expected a finite number from 0 up"));
-        }
         if self.dense_prefix > usize::from(u16::MAX) {
             return bad(format!("a dense prefix of {} tokens, at sparsity {last}", self.dense_prefix));
         }
