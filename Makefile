@@ -216,17 +216,17 @@ target/demo/hello-cpp: examples-c/hello.cpp include/rasp.h include/rasp.hpp | re
 
 # Uniform thresholds are made in seconds; the tests and benchmarks of these need no better ones.
 $(QUANTIZED) $(SMALL): $(MODELS)/smollm2-%.rasp: $(GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION))
+	target/release/rasp pack $< -f -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION))
 
 $(UNIFORM): $(GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --dtype bf16 --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION))
+	target/release/rasp pack $< -f -o $@ --dtype bf16 --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION))
 
 # Packed again when the format changes. Tuned scores lose less, and take three times as long to make.
 $(MODEL): $(GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --dtype bf16 --tune 0 $(if $(CALIBRATION),--calib $(CALIBRATION))
+	target/release/rasp pack $< -f -o $@ --dtype bf16 --tune 0 $(if $(CALIBRATION),--calib $(CALIBRATION))
 
 $(DEMO): $(GGUF) src/format/mod.rs packer/recipes/smollm2-135m-instruct.recipe | release
-	target/release/rasp pack $< -o $@
+	target/release/rasp pack $< -f -o $@
 
 $(GGUF):
 	$(PYTHON) tests/models/fetch.py smollm2 $@
@@ -239,12 +239,11 @@ $(GEMMA_GGUF):
 
 # One level and two steps of tuning: enough to run all that tuning runs.
 $(GEMMA): $(GEMMA_GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --dtype bf16 --sparsity 0.4 --tune 2 $(if $(CALIBRATION),--calib $(CALIBRATION)) \
-		--calib-tokens 1024
+	target/release/rasp pack $< -f -o $@ --dtype bf16 --sparsity 0.4
 
 $(QWEN_QUANTIZED): $(MODELS)/qwen2.5-coder-1.5b-%.rasp: $(QWEN_GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048
+	target/release/rasp pack $< -f -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048
 
 $(QWEN): $(QWEN_GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -o $@ --dtype bf16 --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) \
+	target/release/rasp pack $< -f -o $@ --dtype bf16 --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) \
 		--calib-tokens 2048 $(if $(QWEN_LEVELS),--sparsity $(QWEN_LEVELS))

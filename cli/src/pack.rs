@@ -18,6 +18,9 @@ pub struct Args {
     /// The .rasp file to make; it appears, or is replaced, only once it is complete
     #[arg(short, long)]
     output: PathBuf,
+    /// Replace whatever is there; without it only an earlier file of the same model is replaced
+    #[arg(short, long)]
+    force: bool,
     /// The context to pack for, in tokens: less than the model was trained for, or, where its rotary frequencies are
     /// made for a context (LongRoPE, dynamic NTK), another
     #[arg(long, value_name = "TOKENS", value_parser = crate::parse_count)]
@@ -148,6 +151,7 @@ pub fn run(args: &Args) -> Result<()> {
     let options = PackOptions {
         input: args.input.clone(),
         output: args.output.clone(),
+        replace: args.force,
         context: args.context,
         weight_type: match args.dtype {
             Dtype::Auto => None,

@@ -21,6 +21,7 @@ mod quality;
 mod quantize;
 mod recipe;
 mod round;
+mod replace;
 mod scoring;
 mod stage;
 #[cfg(test)]

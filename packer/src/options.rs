@@ -15,6 +15,9 @@ pub struct PackOptions {
     pub input: PathBuf,
     /// The `.rasp` file to make. It appears, or is replaced, only once it is complete.
     pub output: PathBuf,
+    /// Whether whatever is at `output`, or where the recipe is saved, may be replaced. Else only an earlier file of the
+    /// same model is.
+    pub replace: bool,
     /// The context that the model is packed for, where its rotary frequencies hang on that (LongRoPE, dynamic NTK), or
     /// to promise less than it was trained for. `None`: what it was trained for, with LongRoPE the original context.
     pub context: Option<usize>,
@@ -76,6 +79,7 @@ impl PackOptions {
         PackOptions {
             input: input.into(),
             output: output.into(),
+            replace: false,
             context: None,
             weight_type: None,
             calibration: None,

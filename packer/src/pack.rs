@@ -8,7 +8,8 @@ use crate::nearest::Choice;
 use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
-use crate::recipe::{self, CalibrationText, RecipeSource, TunedRecipe};
+use crate::recipe::{self, CalibrationText, ModelIdentity, RecipeSource, TunedRecipe};
+use crate::replace;
 use crate::scoring;
 use crate::stage::{self, Stage};
 use crate::tokenizer;
@@ -111,7 +112,8 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     if let Some(Err(error)) = checkpoint.chat_template.as_deref().map(check_template) {
         progress.note(&format!("the chat template cannot be used; the model can, without chats: {}", error.message()));
     }
-    match litter::remove_old(&options.output) {
+    let outputs = [Some(&options.output), options.save_recipe.as_ref()].into_iter().flatten();
+    match outputs.map(|output| litter::remove_old(output)).sum::<usize>() {
         0 => {}
         count => progress.note(&format!("removed {count} temporary files of runs that were killed")),
     }
@@ -121,9 +123,14 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     stage::check_shapes(&config, weight_type)?;
     if choice.automatic {
         let (file, source) = (file_name(&options.input), choice.source.words());
+    let identity = ModelIdentity::of_checkpoint(&checkpoint)?;
+    if !options.replace {
+        replace::check_packed(&options.output, &identity)?;
+        options.save_recipe.as_ref().map_or(Ok(()), |path| replace::check_recipe(path, &identity))?;
+    }
         progress.note(&format!("{file} holds {source}: packing as {}", weight_type.name()));
     }
-    let tuned = recipe::chosen(options, &checkpoint, progress)?;
+    let tuned = recipe::chosen(options, &identity, progress)?;
     let levels = match (&options.sparsity, &options.recipe_from) {
         (Some(levels), _) => levels.as_slice(),
         (None, RecipeSource::KnownOrDense) if tuned.is_none() => &[],
@@ -134,7 +141,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         Some(tuned) => tuned.plan(&config)?,
         None => planned(options.rho, &options.recipe)?,
     };
-    let saved = options.save_recipe.as_ref().map(|_| recipe::to_save(options, &checkpoint, &plan)).transpose()?;
+    options.save_recipe.as_ref().map_or(Ok(()), |_| recipe::check_saving(options, &identity, &plan))?;
     if options.quality.is_some() && tuned.as_ref().is_some_and(|tuned| tuned.ppl_increase.is_empty()) {
         let message = "a quality to be met, and a recipe that does not tell what its levels cost";
         return Err(Error::new(Status::InvalidArgument, message));
@@ -196,7 +203,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     };
     let metadata = metadata(&stated(&plan, weight_type, &measured, dense_prefix))?;
     let model = Model::load(&staging.0, &LoadOptions::default())?;
-    if let (Some(identity), Some(path)) = (saved, &options.save_recipe) {
+    if let Some(path) = &options.save_recipe {
         match &tuned {
             Some(tuned) => tuned.save(path)?,
             None => TunedRecipe::found(identity, &plan, &measured, dense_prefix, &model).save(path)?,

@@ -26,7 +26,7 @@ def main():
     checkpoint(source)
     text = folder / "text.txt"
     text.write_text("A tiny model reads a tiny text, again and again. " * 400)
-    command = [rasp, "pack", str(source), "-o", str(output), "--sparsity", "0.3,0.5", "--calib", str(text)]
+    command = [rasp, "pack", str(source), "--force", "-o", str(output), "--sparsity", "0.3,0.5", "--calib", str(text)]
     command += ["--calib-tokens", "1024", "--tune", "16", "--threads", "1"]
     started = time.time()
     whole = subprocess.run(command, capture_output=True, text=True)

@@ -29,8 +29,8 @@ def main():
     output = work / "model.rasp"
     calibrated = ["--sparsity", "0.3", "--calib", str(text), "--calib-tokens", "128", "--tune", "0"]
     commands = {
-        "pack": [rasp, "pack", str(source), "-o", str(output), "--threads", "1", "--sparsity", ""],
-        "pack, calibrated": [rasp, "pack", str(source), "-o", str(output), "--threads", "1", *calibrated],
+        "pack": [rasp, "pack", str(source), "-f", "-o", str(output), "--threads", "1", "--sparsity", ""],
+        "pack, calibrated": [rasp, "pack", str(source), "-f", "-o", str(output), "--threads", "1", *calibrated],
         "verify": [rasp, "verify", str(output)],
         "inspect": [rasp, "inspect", str(output)],
         "run": [rasp, "run", str(output), "-p", "abc", "-n", "4"],

@@ -400,6 +400,61 @@ fn a_recipe_is_saved_and_packed_with() {
 }
 
 #[test]
+#[test]
+fn only_a_file_of_the_same_model_is_replaced_unasked() {
+    let (dir, path, _) = even_model(&["--tune", "0"]);
+    let other = tempfile::tempdir().unwrap();
+    checkpoint(other.path(), KV_HEADS);
+    let pack = |input: &Path, output: &Path, args: &[&str]| {
+        let mut command = rasp();
+        command.args(["pack", "--sparsity", "", "--dtype", "bf16"]).arg(input).arg("-o").arg(output);
+        command.args(args).output().unwrap()
+    };
+    let notes = dir.path().join("notes.rasp");
+    fs::write(&notes, "not to be lost").unwrap();
+    fails(&pack(dir.path(), &notes, &[]), 1, &["notes.rasp", "no packed file", "--force"]);
+    fails(&pack(other.path(), &path, &[]), 1, &["another model", "num_kv_heads", "--force"]);
+    assert_eq!(fs::read(&notes).unwrap(), b"not to be lost");
+    for (input, output, args) in
+        [(dir.path(), &path, &[][..]), (other.path(), &path, &["--force"]), (dir.path(), &notes, &["-f"])]
+    {
+        let output = pack(input, output, args);
+        assert!(output.status.success(), "{output:?}");
+    }
+    // A recipe likewise.
+    let recipe = dir.path().join("notes.recipe");
+    fs::write(&recipe, "not to be lost").unwrap();
+    let mut command = rasp();
+    command.args(["pack", "--sparsity", "0.5", "-o"]).args([&path, dir.path()]).arg("--save-recipe").arg(&recipe);
+    fails(&command.arg("-f").arg("--calib").arg("nowhere.txt").output().unwrap(), 1, &["nowhere.txt"]);
+    let mut command = rasp();
+    command.args(["pack", "--sparsity", "0.5", "-o"]).args([&notes, dir.path()]).arg("--save-recipe").arg(&recipe);
+    fails(&command.output().unwrap(), 1, &["notes.recipe", "no recipe", "--force"]);
+}
+
+#[test]
+fn a_calibration_text_is_read_before_a_weight_is_written() {
+    let (dir, path, _) = even_model(&["--tune", "0"]);
+    let text = dir.path().join("short.txt");
+    let pack = |words: &str, args: &[&str]| {
+        fs::write(&text, words).unwrap();
+        let mut command = rasp();
+        command.arg("pack").arg(dir.path()).arg("-o").arg(&path).arg("--calib").arg(&text).args(args).output().unwrap()
+    };
+    for (words, args, expected) in [
+        ("", &[][..], "is empty"),
+        ("too short", &["--tune", "0"], "9 tokens in windows of 160, of which 1 are"),
+        (&"x".repeat(799), &[], "640 tokens in windows of 160, of which 5 are"),
+        (&"x".repeat(799), &["--tune", "0", "--quality", "5"], "640 tokens in windows of 160, of which 5 are"),
+        ("text", &["--sparsity", ""], "no sparsity levels"),
+    ] {
+        let output = pack(words, args);
+        fails(&output, 1, &[expected]);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("writing weights"), "{output:?}");
+    }
+    assert!(pack(&"x".repeat(160), &["--tune", "0", "--sparsity", "0.5"]).status.success());
+}
+
 fn a_checkpoint_runs_at_once_and_is_packed_once() {
     let cache = tempfile::tempdir().unwrap();
     let (folder, path, _) = even_model(&["--tune", "0"]);

@@ -13,7 +13,7 @@ mod tests;
 
 pub(crate) use identity::ModelIdentity;
 pub use source::{RecipeSource, known_recipes};
-pub(crate) use source::{chosen, to_save};
+pub(crate) use source::{check_saving, chosen, read};
 
 use crate::measure::Measured;
 use crate::plan::{Plan, RecipeRequest};

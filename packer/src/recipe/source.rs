@@ -1,7 +1,6 @@
 //! Where a recipe comes from: a file, or those that are known, found by the model's identity.
 
 use super::{ModelIdentity, TunedRecipe};
-use crate::import::Checkpoint;
 use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
@@ -37,17 +36,17 @@ pub fn known_recipes() -> Result<Vec<(String, String)>> {
     KNOWN.iter().map(told).collect()
 }
 
-/// The recipe to pack a checkpoint with, if there is one. `identity` is the checkpoint's.
+/// The recipe to pack a checkpoint with, if there is one. `ours` is the checkpoint's identity.
 pub(crate) fn chosen(
     options: &PackOptions,
-    checkpoint: &Checkpoint,
+    ours: &ModelIdentity,
     progress: &mut dyn Progress,
 ) -> Result<Option<TunedRecipe>> {
     let dense = options.sparsity.as_ref().is_some_and(Vec::is_empty);
     match &options.recipe_from {
         RecipeSource::Calibrate => Ok(None),
         RecipeSource::Known | RecipeSource::KnownOrDense if dense || asks(options).is_some() => Ok(None),
-        RecipeSource::Known | RecipeSource::KnownOrDense => known(options, checkpoint, progress),
+        RecipeSource::Known | RecipeSource::KnownOrDense => known(options, ours, progress),
         RecipeSource::File(path) => {
             let wrong = |message: String| Error::new(Status::InvalidArgument, message);
             if let Some(option) = asks(options) {
@@ -59,7 +58,6 @@ pub(crate) fn chosen(
                 return Err(wrong(format!("a recipe ({}) and no sparsity levels", path.display())));
             }
             let recipe = read(path).map_err(|e| e.context(path.display()))?;
-            let ours = ModelIdentity::of_checkpoint(checkpoint)?;
             if !ours.is_told_by_gains() {
                 return Err(wrong(format!("{}: {UNTOLD}", ours.name)));
             }
@@ -81,8 +79,8 @@ pub(crate) fn chosen(
 pub(crate) const UNTOLD: &str =
     "its norms have one gain throughout, by which no recipe can be told to be of this model";
 
-/// Whose recipe will be saved, if that can be: known before anything is measured.
-pub(crate) fn to_save(options: &PackOptions, checkpoint: &Checkpoint, plan: &Plan) -> Result<ModelIdentity> {
+/// Fails if no recipe of this model can be saved: known before anything is measured.
+pub(crate) fn check_saving(options: &PackOptions, ours: &ModelIdentity, plan: &Plan) -> Result<()> {
     let wrong = |message: &str| Err(Error::new(Status::InvalidArgument, format!("a recipe to save, but {message}")));
     if plan.levels.is_empty() {
         return wrong("no sparsity levels, of which it would tell");
@@ -96,16 +94,14 @@ pub(crate) fn to_save(options: &PackOptions, checkpoint: &Checkpoint, plan: &Pla
     if options.compensation.is_some() {
         return wrong("weights fitted to a level: their thresholds are of no others");
     }
-    let identity = ModelIdentity::of_checkpoint(checkpoint)?;
-    if !identity.is_told_by_gains() {
+    if !ours.is_told_by_gains() {
         return wrong(UNTOLD);
     }
-    Ok(identity)
+    Ok(())
 }
 
-/// The known one that is of this checkpoint.
-fn known(options: &PackOptions, checkpoint: &Checkpoint, progress: &mut dyn Progress) -> Result<Option<TunedRecipe>> {
-    let ours = ModelIdentity::of_checkpoint(checkpoint)?;
+/// The known one that is of this model.
+fn known(options: &PackOptions, ours: &ModelIdentity, progress: &mut dyn Progress) -> Result<Option<TunedRecipe>> {
     for (name, bytes) in KNOWN {
         let mut recipe = TunedRecipe::from_bytes(bytes)?;
         recipe.model.name = name.into();
@@ -154,7 +150,7 @@ fn asks(options: &PackOptions) -> Option<&'static str> {
 }
 
 /// The recipe in a file: one of its own, or a packed file's.
-fn read(path: &Path) -> Result<TunedRecipe> {
+pub(crate) fn read(path: &Path) -> Result<TunedRecipe> {
     let bytes = Bytes::map(path)?;
     let (_, header) = read_header(&bytes)?;
     let packed = header
