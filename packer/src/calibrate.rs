@@ -1,9 +1,10 @@
 //! The text that a model is calibrated on: a user's, or one the model writes itself.
 
 use crate::progress::Progress;
+use rasp::format::Config;
 use rasp::model::Model;
 use rasp::session::{Scorer, Session, SessionOptions};
-use rasp::text::EncodeOptions;
+use rasp::text::{EncodeOptions, Tokenizer};
 use rasp::{Error, Result, Sampling, Status};
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use std::sync::Arc;
 const WINDOW: usize = 512;
 
 /// Tokens of a window, no more than the model takes.
-pub(crate) fn window_len(model: &Model) -> usize {
-    WINDOW.min(model.config().context_length)
+pub(crate) fn window_len(config: &Config) -> usize {
+    WINDOW.min(config.context_length)
 }
 
 /// A scorer for these windows, with f32 keys and values.
@@ -47,16 +48,15 @@ impl<'a> Windows<'a> {
     }
 }
 
-/// The first `limit` tokens of a text, in whole windows where there is one.
-pub(crate) fn text_tokens(model: &Model, text: &str, limit: usize) -> Result<Vec<u32>> {
+/// The first `limit` tokens of a text, in whole windows of `window` where there is one.
+pub(crate) fn text_tokens(tokenizer: &Tokenizer, window: usize, text: &str, limit: usize) -> Result<Vec<u32>> {
     let mut tokens = Vec::new();
     let options = EncodeOptions { add_special: false, parse_special: false };
-    model.tokenizer().encode(text, options, &mut tokens)?;
+    tokenizer.encode(text, options, &mut tokens)?;
     if tokens.is_empty() {
         return Err(Error::new(Status::InvalidArgument, "the calibration text is empty"));
     }
-    let window = window_len(model);
-    if let (Some(bos), 2..) = (model.tokenizer().leading_bos(), window) {
+    if let (Some(bos), 2..) = (tokenizer.leading_bos(), window) {
         // Each window passes alone, as a text of its own does.
         tokens = tokens.chunks(window - 1).flat_map(|text| [bos].into_iter().chain(text.iter().copied())).collect();
     }
@@ -90,7 +90,7 @@ pub(crate) fn own_tokens(
     threads: usize,
     progress: &mut dyn Progress,
 ) -> Result<Vec<u32>> {
-    let window = window_len(model).min(limit);
+    let window = window_len(model.config()).min(limit);
     let mut prompts = Vec::new();
     for opening in OPENINGS {
         let mut prompt = Vec::new();

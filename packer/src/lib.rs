@@ -5,6 +5,7 @@ mod block;
 mod calibrate;
 mod compensate;
 mod decompose;
+mod disk;
 mod fisher;
 mod grid;
 mod head_screen;

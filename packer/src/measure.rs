@@ -10,8 +10,9 @@ use crate::quality::{self, Quality};
 use crate::recipe::CalibrationText;
 use crate::scoring::{Scores, Scoring};
 use crate::work::Work;
-use rasp::format::{Allocation, ScoreKind};
+use rasp::format::{Allocation, Config, ScoreKind};
 use rasp::model::{LoadOptions, Model};
+use rasp::text::Tokenizer;
 use rasp::{Error, Result, Status};
 use std::fs;
 use std::path::Path;
@@ -51,30 +52,26 @@ impl Measured {
 
 /// Calibrates the staged model: its scores where they take a model to know, its thresholds, weights that make up for
 /// what is dropped if they are asked for, and what each level costs. Scores and weights go into the staging file, the
-/// shares kept into the plan. `taken` are scores to begin with.
+/// shares kept into the plan. `given` is the user's text, `taken` are scores to begin with.
 pub(crate) fn measure(
     options: &PackOptions,
     plan: &mut Plan,
     staging: &Path,
+    given: Option<&[u32]>,
     taken: Option<&Scores>,
     progress: &mut dyn Progress,
 ) -> Result<Measured> {
     let threads = options.threads;
     let mut model = Model::load(staging, &LoadOptions::default())?;
-    let tokens = calibration_tokens(options, &model, progress)?;
-    let window = calibrate::window_len(&model);
-    let text = Windows::new(&tokens, window, options.calibration_tokens);
+    let tokens = calibration_tokens(options, given, &model, progress)?;
+    let text = Windows::new(&tokens, calibrate::window_len(model.config()), options.calibration_tokens);
     let (windows, held_back) = (&text.calibration, &text.held_back);
-    if options.quality.is_some() && held_back.is_empty() {
-        let message = format!(
-            "the calibration text is too short to hold some of it back for measuring quality: it has {} tokens; with \
-             {window} a window, five windows would do",
-            tokens.len()
-        );
+    let quality = quality_asked(options);
+    if quality.is_some() && held_back.is_empty() {
+        // A text of the user's is long enough; one that the model writes may be asked for too short.
+        let message = "too few --calib-tokens to hold a part of them back, on which quality is measured";
         return Err(Error::new(Status::InvalidArgument, message));
     }
-    let tuned = plan.allocation == Allocation::Global && options.tune > 0;
-    let quality = options.quality.or(tuned.then_some(PackOptions::QUALITY)).filter(|_| !held_back.is_empty());
     // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
     let source = source(options, &model, windows, taken)?;
     let asked = format!(
@@ -146,19 +143,20 @@ pub(crate) fn measure(
 }
 
 /// The recipe with a ρ for every linear, found on the staged model, which is dense. The user's own rules come after.
-/// `planned` gives the plan of a recipe, `taken` are scores to begin with.
+/// `planned` gives the plan of a recipe, `given` is the user's text, `taken` are scores to begin with.
 pub(crate) fn search_rho(
     options: &PackOptions,
     plan: &Plan,
     planned: &dyn Fn(f32, &RecipeRequest) -> Result<Plan>,
     staging: &Path,
+    given: Option<&[u32]>,
     taken: Option<&Scores>,
     progress: &mut dyn Progress,
 ) -> Result<RecipeRequest> {
     let threads = options.threads;
     let mut model = Model::load(staging, &LoadOptions::default())?;
-    let tokens = calibration_tokens(options, &model, progress)?;
-    let text = Windows::new(&tokens, calibrate::window_len(&model), options.calibration_tokens);
+    let tokens = calibration_tokens(options, given, &model, progress)?;
+    let text = Windows::new(&tokens, calibrate::window_len(model.config()), options.calibration_tokens);
     let windows = &text.calibration;
     // What is found on the way belongs to a model without low ranks.
     let folder = options.work.as_ref().map(|work| work.join("rho"));
@@ -180,24 +178,53 @@ pub(crate) fn search_rho(
     Ok(recipe(&rho))
 }
 
-/// The calibration text, with some more to hold back where there is as much, and to tune on.
-fn calibration_tokens(options: &PackOptions, model: &Arc<Model>, progress: &mut dyn Progress) -> Result<Vec<u32>> {
-    let window = calibrate::window_len(model);
-    let limit = options.calibration_tokens + HELD_BACK * window;
-    match &options.calibration {
-        Some(path) => {
-            let text = fs::read_to_string(path).map_err(|e| {
-                Error::new(Status::Io, format!("cannot read the calibration text {}: {e}", path.display()))
-            })?;
-            let tuning = (options.tune * window).saturating_sub(options.calibration_tokens);
-            calibrate::text_tokens(model, &text, limit + tuning).map_err(|e| e.context(path.display()))
-        }
-        // No more of it for tuning, which passes over it again.
-        None => {
-            progress.note("no --calib text: the model writes its own");
-            calibrate::own_tokens(model, limit, options.threads, progress)
-        }
+/// What the default sparsity may cost, if one is chosen.
+fn quality_asked(options: &PackOptions) -> Option<f64> {
+    let tuned = options.allocation == Allocation::Global && options.tune > 0;
+    options.quality.or(tuned.then_some(PackOptions::QUALITY))
+}
+
+/// The tokens of the user's calibration text, with some more to hold back where there is as much, and to tune on. Known
+/// before anything is written, as is that they are enough.
+pub(crate) fn given_tokens(options: &PackOptions, tokenizer: &Tokenizer, config: &Config) -> Result<Option<Vec<u32>>> {
+    let Some(path) = &options.calibration else { return Ok(None) };
+    let text = fs::read_to_string(path)
+        .map_err(|e| Error::new(Status::Io, format!("cannot read the calibration text {}: {e}", path.display())))?;
+    let window = calibrate::window_len(config);
+    let tuning = (options.tune * window).saturating_sub(options.calibration_tokens);
+    let limit = options.calibration_tokens + HELD_BACK * window + tuning;
+    let tokens = calibrate::text_tokens(tokenizer, window, &text, limit).map_err(|e| e.context(path.display()))?;
+    // A fifth of them is held back for quality.
+    let (windows, why) = match quality_asked(options) {
+        Some(_) => (5, ", as a part is held back, on which quality is measured"),
+        None => (1, ""),
+    };
+    if tokens.len() < windows * window {
+        let message = format!(
+            "{}: the calibration text is too short: it gives {} tokens in windows of {window}, of which {windows} are \
+             needed{why}",
+            path.display(),
+            tokens.len(),
+        );
+        return Err(Error::new(Status::InvalidArgument, message));
     }
+    Ok(Some(tokens))
+}
+
+/// The calibration text: the user's, or what the model writes.
+fn calibration_tokens(
+    options: &PackOptions,
+    given: Option<&[u32]>,
+    model: &Arc<Model>,
+    progress: &mut dyn Progress,
+) -> Result<Vec<u32>> {
+    if let Some(tokens) = given {
+        return Ok(tokens.to_vec());
+    }
+    // No more of it for tuning, which passes over it again.
+    let limit = options.calibration_tokens + HELD_BACK * calibrate::window_len(model.config());
+    progress.note("no --calib text: the model writes its own");
+    calibrate::own_tokens(model, limit, options.threads, progress)
 }
 
 /// What the findings of a work directory depend on, in words and checksums.

@@ -1,9 +1,11 @@
 //! From a checkpoint to a `.rasp` file.
 
+use crate::calibrate;
+use crate::disk;
 use crate::head_screen::HeadScreen;
 use crate::import;
 use crate::litter;
-use crate::measure::{Measured, measure, search_rho};
+use crate::measure::{Measured, given_tokens, measure, search_rho};
 use crate::nearest::Choice;
 use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest};
@@ -152,6 +154,9 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     if let Some(compensation) = &options.compensation {
         compensation.level(&plan.levels)?;
     }
+    if options.calibration.is_some() && plan.levels.is_empty() {
+        return Err(Error::new(Status::InvalidArgument, "a calibration text, and no sparsity levels to calibrate"));
+    }
     let taken = options.scores.as_ref().map(|path| scoring::taken_over(path, &config, &plan)).transpose()?;
     let compiled = tokenizer::compile(&checkpoint.tokenizer, config.vocab_size)?;
     for token in &compiled.left_out {
@@ -181,8 +186,17 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let write = |plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
         let (checkpoint, config, tokenizer, scores) = (&checkpoint, &config, &compiled, scores.as_ref());
         let stage = Stage { checkpoint, config, tokenizer, plan, scores, weight_type };
+    // What cannot be calibrated on should not cost the writing of weights.
+    let calibrates = tuned.is_none() && !plan.levels.is_empty();
+    let given = match calibrates {
+        true => given_tokens(options, &compiled.open_at(&staging.0)?, &config)?,
+        false => None,
+    };
+    let given = given.as_deref();
         let metadata = metadata(&stated(plan, weight_type, &undecided, dense_prefix))?;
-        let mut writer = Writer::create(&staging.0, &metadata, stage.tensors())?;
+        let tensors = stage.tensors();
+        disk::check_room(&options.output, &tensors)?;
+        let mut writer = Writer::create(&staging.0, &metadata, tensors)?;
         stage.write(&mut writer, progress)?;
         writer.finish()?;
         Ok(stage.tensors())
@@ -191,15 +205,17 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let mut found = options.clone();
     if options.search_rho.generations > 0 {
         plan = planned(1.0, &options.recipe)?;
+    let window = calibrate::window_len(&config);
+    progress.expect(stages(options, &plan, calibrates, given.is_some(), taken.is_some(), window));
         write(&plan, progress)?;
-        found.recipe = search_rho(options, &plan, &planned, &staging.0, taken.as_ref(), progress)?;
+        found.recipe = search_rho(options, &plan, &planned, &staging.0, given, taken.as_ref(), progress)?;
         plan = planned(1.0, &found.recipe)?;
     }
     let tensors = write(&plan, progress)?;
     let measured = match &tuned {
         _ if plan.levels.is_empty() => Measured::undecided(&plan),
         Some(tuned) => tuned.measured(Some(options.quality.unwrap_or(PackOptions::QUALITY))),
-        None => measure(&found, &mut plan, &staging.0, taken.as_ref(), progress)?,
+        None => measure(&found, &mut plan, &staging.0, given, taken.as_ref(), progress)?,
     };
     let metadata = metadata(&stated(&plan, weight_type, &measured, dense_prefix))?;
     let model = Model::load(&staging.0, &LoadOptions::default())?;

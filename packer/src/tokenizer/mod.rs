@@ -23,11 +23,12 @@ mod specials;
 mod vocabulary;
 
 use crate::import::TokenizerSource;
-use rasp::format::{Dtype, TensorSpec};
-use rasp::text::{Alphabet, Rewrite, Settings, tensor};
+use rasp::format::{Bytes, Dtype, File, TensorSpec, Writer, key};
+use rasp::text::{Alphabet, Rewrite, Settings, Tokenizer, tensor};
 use rasp::{Error, Result, Status};
 use source::Vocab;
 use specials::Specials;
+use std::path::Path;
 
 /// GPT-2's split pattern, which `ByteLevel` has built in.
 pub(crate) const GPT2_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -41,6 +42,17 @@ pub struct Compiled {
     pub settings_json: String,
     /// Added tokens that have no row in the embedding and were left out, with their ids.
     pub left_out: Vec<String>,
+}
+
+impl Compiled {
+    /// The tokenizer, in a file of its own that is written to `path`.
+    pub(crate) fn open_at(&self, path: &Path) -> Result<Tokenizer> {
+        let specs = self.tensors.iter().map(|(spec, _)| spec.clone()).collect();
+        let mut writer = Writer::create(path, &[(key::TOKENIZER, self.settings_json.clone())], specs)?;
+        self.tensors.iter().try_for_each(|(spec, bytes)| writer.tensor(&spec.name, bytes))?;
+        writer.finish()?;
+        Tokenizer::open(&File::open(Bytes::map(path)?)?)
+    }
 }
 
 fn unsupported(what: impl Into<rasp::error::Message>) -> Error {
