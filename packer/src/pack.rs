@@ -14,6 +14,7 @@ use crate::recipe::{self, CalibrationText, ModelIdentity, RecipeSource, TunedRec
 use crate::replace;
 use crate::scoring;
 use crate::stage::{self, Stage};
+use crate::stages::stages;
 use crate::tokenizer;
 use rasp::format::{Allocation, Bytes, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
 use rasp::model::{LoadOptions, Model, WeightType};
@@ -32,6 +33,8 @@ pub struct Summary {
     pub name: String,
     /// Its family.
     pub architecture: String,
+    /// It has a chat template that can be used.
+    pub chat: bool,
     /// How the file stores weights.
     pub weight_type: WeightType,
     /// What the checkpoint stores them as, in words: `Q4_1 weights`.
@@ -48,14 +51,14 @@ pub struct Summary {
     pub recipe: Option<RecipeUsed>,
     /// The sparsity that a session starts with.
     pub default_sparsity: f32,
+    /// What that was chosen for, if it was: by how much the perplexity may rise (0.02 is 2%).
+    pub quality: Option<f64>,
     /// The sparsity levels, and the share of linear traffic each level is expected to keep.
     pub levels: Vec<Level>,
 }
 
 /// One sparsity level.
 #[derive(Clone, Copy, Debug, PartialEq)]
-    /// What that was chosen for, if it was: by how much the perplexity may rise (0.02 is 2%).
-    pub quality: Option<f64>,
 pub struct Level {
     /// The model-level sparsity asked for.
     pub sparsity: f32,
@@ -120,16 +123,16 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         count => progress.note(&format!("removed {count} temporary files of runs that were killed")),
     }
     let config = checkpoint.config().clone();
-    let choice = Choice::new(&checkpoint, options.weight_type)?;
-    let weight_type = choice.weight_type;
-    stage::check_shapes(&config, weight_type)?;
-    if choice.automatic {
-        let (file, source) = (file_name(&options.input), choice.source.words());
     let identity = ModelIdentity::of_checkpoint(&checkpoint)?;
     if !options.replace {
         replace::check_packed(&options.output, &identity)?;
         options.save_recipe.as_ref().map_or(Ok(()), |path| replace::check_recipe(path, &identity))?;
     }
+    let choice = Choice::new(&checkpoint, options.weight_type)?;
+    let weight_type = choice.weight_type;
+    stage::check_shapes(&config, weight_type)?;
+    if choice.automatic {
+        let (file, source) = (file_name(&options.input), choice.source.words());
         progress.note(&format!("{file} holds {source}: packing as {}", weight_type.name()));
     }
     let tuned = recipe::chosen(options, &identity, progress)?;
@@ -151,11 +154,11 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     if options.quality.is_some() && plan.levels.is_empty() {
         return Err(Error::new(Status::InvalidArgument, "a quality to be met needs sparsity levels"));
     }
-    if let Some(compensation) = &options.compensation {
-        compensation.level(&plan.levels)?;
-    }
     if options.calibration.is_some() && plan.levels.is_empty() {
         return Err(Error::new(Status::InvalidArgument, "a calibration text, and no sparsity levels to calibrate"));
+    }
+    if let Some(compensation) = &options.compensation {
+        compensation.level(&plan.levels)?;
     }
     let taken = options.scores.as_ref().map(|path| scoring::taken_over(path, &config, &plan)).transpose()?;
     let compiled = tokenizer::compile(&checkpoint.tokenizer, config.vocab_size)?;
@@ -183,9 +186,6 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let undecided = Measured::undecided(&plan);
     let scores = tuned.as_ref().map(TunedRecipe::scores);
     let staging = Temporary(staging_path(&options.output));
-    let write = |plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
-        let (checkpoint, config, tokenizer, scores) = (&checkpoint, &config, &compiled, scores.as_ref());
-        let stage = Stage { checkpoint, config, tokenizer, plan, scores, weight_type };
     // What cannot be calibrated on should not cost the writing of weights.
     let calibrates = tuned.is_none() && !plan.levels.is_empty();
     let given = match calibrates {
@@ -193,6 +193,9 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         false => None,
     };
     let given = given.as_deref();
+    let write = |plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
+        let (checkpoint, config, tokenizer, scores) = (&checkpoint, &config, &compiled, scores.as_ref());
+        let stage = Stage { checkpoint, config, tokenizer, plan, scores, weight_type };
         let metadata = metadata(&stated(plan, weight_type, &undecided, dense_prefix))?;
         let tensors = stage.tensors();
         disk::check_room(&options.output, &tensors)?;
@@ -202,11 +205,11 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         Ok(stage.tensors())
     };
 
+    let window = calibrate::window_len(&config);
+    progress.expect(stages(options, &plan, calibrates, given.is_some(), taken.is_some(), window));
     let mut found = options.clone();
     if options.search_rho.generations > 0 {
         plan = planned(1.0, &options.recipe)?;
-    let window = calibrate::window_len(&config);
-    progress.expect(stages(options, &plan, calibrates, given.is_some(), taken.is_some(), window));
         write(&plan, progress)?;
         found.recipe = search_rho(options, &plan, &planned, &staging.0, given, taken.as_ref(), progress)?;
         plan = planned(1.0, &found.recipe)?;
@@ -258,6 +261,7 @@ fn stated(plan: &Plan, weight_type: WeightType, measured: &Measured, dense_prefi
         sparsity: plan.levels.clone(),
         allocation: plan.allocation,
         default_sparsity: measured.default_sparsity,
+        quality: measured.quality.map(|most| most as f32),
         loss: measured.losses.iter().map(|&loss| loss as f32).collect(),
         dense_prefix,
         compensated: measured.compensated,
@@ -284,7 +288,6 @@ fn complete(
     tensors: Vec<TensorSpec>,
     screen: Option<&HeadScreen>,
     progress: &mut dyn Progress,
-        quality: measured.quality.map(|most| most as f32),
 ) -> Result<()> {
     let file = File::open(Bytes::map(from)?)?;
     let more = screen.map(HeadScreen::tensors).unwrap_or_default();
@@ -325,6 +328,7 @@ fn summary(
         name: model.config().name.clone(),
         architecture: model.config().architecture.clone(),
         weight_type: choice.weight_type,
+        chat: model.chat_template().is_some_and(|template| template.check().is_ok()),
         source: choice.source.words(),
         file_bytes,
         linear_bytes,
@@ -332,7 +336,7 @@ fn summary(
         calibration_tokens: measured.tokens,
         recipe,
         default_sparsity: measured.default_sparsity,
+        quality: measured.quality,
         levels: levels.collect(),
     })
 }
-        quality: measured.quality,
