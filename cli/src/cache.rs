@@ -38,7 +38,7 @@ pub fn packed(path: &Path) -> Result<PathBuf> {
     }
     fs::create_dir_all(&folder).map_err(|e| failed("make", &folder, e))?;
     say(&format!("{} is a checkpoint: packing it, once, to {}", path.display(), target.display()));
-    crate::signals::remove_temporary_files(&target);
+    crate::signals::remove_temporary_files([&target]);
     let options = PackOptions {
         recipe_from: RecipeSource::KnownOrDense,
         threads: crate::all_threads(),

@@ -3,8 +3,11 @@
 //! With `--json` exactly one JSON value goes to stdout; progress and diagnostics go to stderr always. The exit code is
 //! 0 on success, 1 on an error and 2 on a wrong command line.
 
+mod answer;
 mod bench;
 mod cache;
+mod chat;
+mod doctor;
 mod eval;
 mod inspect;
 mod pack;
@@ -33,8 +36,10 @@ struct Cli {
 enum Command {
     /// Turn a GGUF file or a Hugging Face directory into one .rasp file
     Pack(pack::Args),
-    /// Continue a text
+    /// Answer a question, or continue a text
     Run(run::Args),
+    /// Talk with a model
+    Chat(chat::Args),
     /// Measure quality
     #[command(subcommand)]
     Eval(eval::Command),
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Eval(command) => eval::run(&command),
         Command::Bench(args) => bench::run(&args),
+        Command::Chat(args) => chat::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Report(args) => report::run(&args),

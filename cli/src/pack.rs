@@ -183,7 +183,7 @@ pub fn run(args: &Args) -> Result<()> {
         work: args.work.clone(),
         threads: args.threads.unwrap_or_else(crate::all_threads),
     };
-    crate::signals::remove_temporary_files(&args.output);
+    crate::signals::remove_temporary_files([&args.output].into_iter().chain(&args.save_recipe));
     let summary = rasp_packer::pack(&options, &mut Reporter::new())?;
     if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary, args)) }
 }
@@ -260,10 +260,14 @@ fn as_text(s: &Summary, args: &Args) -> String {
         let of = if s.recipe.is_some() { " that the recipe was found on" } else { "" };
         text += &format!("\nperplexity on held-back calibration text{of}, every token sparse\n");
     }
-    if s.default_sparsity > 0.0 {
-        text += &format!("sessions start at sparsity {}\n", number(s.default_sparsity));
-    }
-    text + &format!("\nnext: rasp run {output} -p \"Once upon a time\"\n      rasp inspect {output}\n")
+    text += &match (s.default_sparsity, s.quality.map(|most| 100.0 * most)) {
+        (0.0, Some(most)) => format!("sessions start dense: no setting is within {most}%\n"),
+        (0.0, None) => String::new(),
+        (start, Some(most)) => format!("sessions start at sparsity {}, the sparsest within {most}%\n", number(start)),
+        (start, None) => format!("sessions start at sparsity {}\n", number(start)),
+    };
+    let first = if s.chat { format!("rasp chat {output}") } else { format!("rasp run {output} \"Once upon a time\"") };
+    text + &format!("\nnext: {first}\n      rasp doctor {output}\n")
 }
 
 #[cfg(test)]

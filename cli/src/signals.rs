@@ -1,45 +1,74 @@
-//! Ctrl-C and SIGTERM while a file is packed: its temporary files go first.
+//! Ctrl-C and SIGTERM: temporary files go first, and an answer in a chat stops alone.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
-/// From here on, SIGINT, SIGTERM and SIGHUP take the temporary files beside `output` away before they end the process.
-/// Called once, before other threads are started: those take over that the signals wait for the one that looks for
-/// them.
-#[cfg(unix)]
-pub fn remove_temporary_files(output: &Path) {
-    let output = output.to_path_buf();
-    let mut signals = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the set is initialised first, and is valid for each call; the old mask is not asked for.
-    let signals = unsafe {
-        libc::sigemptyset(signals.as_mut_ptr());
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            libc::sigaddset(signals.as_mut_ptr(), signal);
-        }
-        libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
-        signals.assume_init()
-    };
-    let wait = move || {
-        let mut signal = 0;
-        // SAFETY: both are valid; the signals of the set are blocked in every thread.
-        if unsafe { libc::sigwait(&signals, &mut signal) } != 0 {
-            return;
-        }
-        rasp_packer::remove_temporary_files(&output, |process| process == std::process::id());
-        // The process ends as the signal would have ended it, so that a shell sees which it was.
-        // SAFETY: the signal's own action, then the signal, which no thread but this one lets through.
-        unsafe {
-            libc::signal(signal, libc::SIG_DFL);
-            libc::pthread_sigmask(libc::SIG_UNBLOCK, &signals, std::ptr::null_mut());
-            libc::raise(signal);
-        }
-        std::process::exit(128 + signal);
-    };
-    // Without the thread the signals would wait for ever.
-    if std::thread::Builder::new().spawn(wait).is_err() {
-        // SAFETY: as above.
-        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &signals, std::ptr::null_mut()) };
+/// What a signal finds.
+struct Held {
+    /// Beside which files the temporary ones lie.
+    outputs: Vec<PathBuf>,
+    /// What stops the answer under way.
+    answer: Option<Arc<AtomicBool>>,
+}
+
+static HELD: Mutex<Held> = Mutex::new(Held { outputs: Vec::new(), answer: None });
+
+fn held() -> MutexGuard<'static, Held> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From here on, SIGINT, SIGTERM and SIGHUP take the temporary files beside these files away before they end the process.
+pub fn remove_temporary_files<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>) {
+    held().outputs.extend(outputs.into_iter().cloned());
+    listen();
+}
+
+/// While the guard lives, the first SIGINT sets `flag` and does nothing else.
+pub fn interrupts(flag: &Arc<AtomicBool>) -> Interrupts {
+    held().answer = Some(flag.clone());
+    listen();
+    Interrupts
+}
+
+pub struct Interrupts;
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        held().answer = None;
     }
 }
 
+/// Starts the thread that the signals wake, once.
+#[cfg(unix)]
+fn listen() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        // Without them a signal ends the process as it does any other.
+        let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
+        let wait = move || {
+            for signal in signals.forever() {
+                let mut held = held();
+                if let Some(flag) = held.answer.take_if(|_| signal == SIGINT) {
+                    flag.store(true, std::sync::atomic::Ordering::Relaxed);
+                    continue;
+                }
+                for output in held.outputs.drain(..) {
+                    rasp_packer::remove_temporary_files(&output, |process| process == std::process::id());
+                }
+                // The process ends as the signal would have ended it, so that a shell sees which it was.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        };
+        if std::thread::Builder::new().spawn(wait).is_err() {
+            // Nobody hears the signals; as by default, they end the process.
+            for signal in [SIGINT, SIGTERM, SIGHUP] {
+                let _ = signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true)));
+            }
+        }
+    });
+}
+
 #[cfg(not(unix))]
-pub fn remove_temporary_files(_: &Path) {}
+fn listen() {}

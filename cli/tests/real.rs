@@ -41,7 +41,7 @@ fn json(command: &[&str], args: &[&str]) -> Value {
 #[test]
 fn the_capital_of_france_is_paris() {
     for sparsity in ["0", "0.3"] {
-        let output = rasp(&["run"], &["-p", "The capital of France is", "-n", "8", "--sparsity", sparsity]);
+        let output = rasp(&["run"], &["--raw", "The capital of France is", "-n", "8", "--sparsity", sparsity]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.starts_with(" Paris"), "sparsity {sparsity}: {text}");
         assert!(sparsity != "0" || text.starts_with(" Paris."), "{text}");
@@ -50,7 +50,7 @@ fn the_capital_of_france_is_paris() {
 
 #[test]
 fn a_chat_ends_by_itself() {
-    let result = json(&["run"], &["--chat", "-p", "What is the capital of France? Answer in one word.", "-n", "64"]);
+    let result = json(&["run"], &["What is the capital of France? Answer in one word.", "-n", "64"]);
     assert!(result["text"].as_str().unwrap().contains("Paris"), "{result}");
     assert_eq!(result["stop"], "end", "{result}");
 }

@@ -1,10 +1,10 @@
 //! What a report measures: texts, perplexity and speed, at every setting.
 
 use super::data::{QualitySource, Report, Speed};
+use crate::answer::generate;
 use crate::bench::{self, Samples, Spread};
 use crate::eval::{kept, ppl};
 use crate::progress::Reporter;
-use crate::run::generate;
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
 use rasp::{Error, Model, Result, Session, SessionOptions, Status};

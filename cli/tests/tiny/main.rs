@@ -288,37 +288,85 @@ fn run_streams_whole_characters_and_repeats_with_a_seed() {
 
 #[test]
 fn run_says_why_a_text_ended() {
-    let result = json_of(&run(&["run"], &["-p", "-n is text too", "-n", "5", "--json"]));
-    let expected = ["decode_tok_s", "kept", "prompt_tok_s", "prompt_tokens", "sparsity", "stop", "text", "tokens"];
+    let result = json_of(&run(&["run"], &["--raw", "-p", "-n is text too", "-n", "5", "--json"]));
+    let expected =
+        ["chat", "decode_tok_s", "kept", "prompt_tok_s", "prompt_tokens", "sparsity", "stop", "text", "tokens"];
     assert_eq!(keys(&result), expected);
     assert_eq!((&result["prompt_tokens"], &result["tokens"]), (&json!(14), &json!(5)));
     assert!(["length", "end"].contains(&result["stop"].as_str().unwrap()));
-    let full = json_of(&run(&["run"], &["-p", "abcd", "-n", "100", "--ctx", "6", "--json"]));
+    let full = json_of(&run(&["run"], &["abcd", "--raw", "--max-tokens", "100", "-c", "6", "--json"]));
     assert!(full["stop"] == "end" || (full["stop"] == "context" && full["tokens"] == 2), "{full}");
     // The template adds `<|start|>user\n`, `<|end|>\n` and `<|start|>assistant\n` to the four letters.
-    let chat = json_of(&run(&["run"], &["-p", "abcd", "-n", "1", "--chat", "--json"]));
+    let chat = json_of(&run(&["run"], &["abcd", "-n", "1", "--json"]));
     assert_eq!(chat["prompt_tokens"], 1 + 5 + 4 + 1 + 1 + 1 + 10);
+    let system = json_of(&run(&["run"], &["abcd", "-n", "1", "--system", "be", "--json"]));
+    assert_eq!(system["prompt_tokens"], 1 + 7 + 2 + 1 + 1 + 23);
+    assert_eq!([&result, &chat, &system].map(|result| &result["chat"]), [false, true, true]);
 }
 
 #[test]
 fn run_of_wrong_input_says_what_is_wrong() {
     let run = |args: &[&str]| run(&["run"], args);
     fails(&run(&["-p", ""]), 1, &["prompt is empty"]);
-    fails(&run(&["-p", &"x".repeat(CONTEXT + 1)]), 1, &["161 tokens", "160"]);
-    fails(&run(&["-p", "x", "--ctx", "1000"]), 1, &["1000", "160"]);
-    fails(&run(&["-p", "abcdefgh", "--ctx", "4"]), 1, &["8 tokens"]);
+    fails(&run(&["--raw", &"x".repeat(CONTEXT + 1)]), 1, &["161 tokens", "160"]);
+    fails(&run(&["x", "--ctx", "1000"]), 1, &["1000", "160"]);
+    fails(&run(&["--raw", "-p", "abcdefgh", "--ctx", "4"]), 1, &["8 tokens"]);
+    fails(&run(&["x", "-p", "y"]), 2, &["PROMPT", "--prompt"]);
+    fails(&run(&["x", "--raw", "--system", "y"]), 2, &["--raw", "--system"]);
     fails(&run(&["-p", "x", "--sparsity", "0.7"]), 1, &["sparsity 0.7", "0.5"]);
     fails(&run(&["-p", "x", "--temp", "-1"]), 2, &["-1"]);
     fails(&run(&["-p", "x", "--temp=-1"]), 1, &["temperature", "-1"]);
     fails(&run(&["-p", "x", "--top-p", "1.5"]), 1, &["top_p", "1.5"]);
     fails(&run(&["-p", "x", "--seed", "nine"]), 2, &["--seed"]);
-    fails(&run(&[]), 2, &["--prompt"]);
+    fails(&run(&[]), 2, &["PROMPT"]);
+}
+
+/// What `rasp chat` writes when these lines are typed.
+fn chat(args: &[&str], lines: &str) -> (String, String) {
+    let mut child = rasp();
+    child.arg("chat").arg(model()).args(args);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_chat_passes_each_message_once_and_answers_as_if_all_had_passed() {
+    let (answers, said) = chat(&["-n", "4", "--stats"], "abcd\nef\n");
+    let passed: Vec<usize> =
+        said.lines().filter_map(|line| line.strip_prefix('(')?.split_once(" tokens in")?.0.parse().ok()).collect();
+    assert_eq!((passed.len(), passed[0]), (2, 1 + 5 + 4 + 1 + 1 + 1 + 10));
+    // What the template puts around an answer of at most four tokens, and the next question: not the first one again.
+    assert!((24..=30).contains(&passed[1]), "{said}");
+    let first = run(&["run"], &["abcd", "-n", "4"]).stdout;
+    assert!(answers.as_bytes().starts_with(&first), "{answers:?}");
+    // Forgotten and asked again, the same answers come.
+    let (again, _) = chat(&["-n", "4"], "abcd\nef\n/clear\nabcd\nef\n");
+    assert_eq!(again, answers.repeat(2));
+    let (undone, _) = chat(&["-n", "4"], "abcd\nxy\n/undo\nef\n");
+    assert!(undone.ends_with(answers.strip_prefix(std::str::from_utf8(&first).unwrap()).unwrap()), "{undone:?}");
+}
+
+#[test]
+fn a_chats_commands_say_what_they_do_and_what_is_wrong() {
+    let typed = "/sparsity 0.5\n/sparsity\n/sparsity 2\n/sparsity 0.9\n/undo\n/foo\n/clear now\n/help\n/quit\nab\n";
+    let (out, said) = chat(&[], typed);
+    assert!(out.starts_with("0.5; this file goes up to 0.5\n") && out.ends_with("stops an answer\n"), "{out}");
+    for words in ["from 0 to below 1", "sparsity 0.9", "nothing to undo", "/foo is no command", "/clear takes nothing"]
+    {
+        assert!(said.contains(words), "{said} lacks {words}");
+    }
+    // Turns that no longer fit are forgotten, the oldest first; a question that never fits is refused.
+    let (_, said) = chat(&["-n", "8", "--ctx", "64"], &format!("abcd\nabcd\nabcd\n{}\n", "x".repeat(100)));
+    assert!(said.contains("first 1 questions") && said.contains("room for 64 (--ctx)"), "{said}");
 }
 
 #[test]
 fn a_prompt_may_come_from_stdin() {
     let mut child = rasp();
-    child.arg("run").arg(model()).args(["-p", "-", "-n", "1", "--json"]);
+    child.arg("run").arg(model()).args(["-", "--raw", "-n", "1", "--json"]);
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"seven!!").unwrap();
     assert_eq!(json_of(&child.wait_with_output().unwrap())["prompt_tokens"], 7);
@@ -352,54 +400,6 @@ fn pack_of_wrong_input_says_what_is_wrong() {
     fails(&pack(&["x", "--recipe", recipe.to_str().unwrap()]), 1, &["recipe.json"]);
 }
 
-#[test]
-fn scores_of_another_file_are_neither_measured_nor_tuned() {
-    let (dir, path, _) = even_model(&["--tune", "1", "--dtype", "bf16"]);
-    let first = dir.path().join("first.rasp");
-    std::fs::rename(&path, &first).unwrap();
-    let again = |more: &[&str]| {
-        let mut command = rasp();
-        command.args(["pack", "--sparsity", "0.5", "--calib-tokens", "256", "--dtype", "q8", "--calib"]);
-        command.args([&dir.path().join("calibration.txt"), dir.path()]);
-        let output = command.arg("-o").arg(&path).arg("--scores").arg(&first).args(more).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{said}");
-        assert!(!said.contains("gradients"), "{said}");
-        said.contains("tuning scores")
-    };
-    assert!(!again(&[]));
-    assert!(again(&["--tune", "1"]));
-}
-
-#[test]
-fn a_recipe_is_saved_and_packed_with() {
-    let dir = tempfile::tempdir().unwrap();
-    let recipe = dir.path().join("tiny.recipe");
-    let (folder, path, first) = even_model(&["--tune", "1", "--save-recipe", recipe.to_str().unwrap()]);
-    assert_eq!(first["recipe"], Value::Null);
-    let out = dir.path().join("out.rasp");
-    let pack = |args: &[&str]| rasp().arg("pack").arg(folder.path()).arg("-o").arg(&out).args(args).output().unwrap();
-    for from in [&recipe, &path] {
-        let summary = json_of(&pack(&["--recipe-from", from.to_str().unwrap(), "--dtype", "q8", "--json"]));
-        assert_eq!(summary["calibration_tokens"], 0, "{summary}");
-        assert_eq!(keys(&summary["recipe"]), ["found_on", "model"]);
-        // A file has them in f32.
-        let loss = |summary: &Value| summary["levels"][1]["loss"].as_f64().unwrap();
-        assert!((loss(&summary) - loss(&first)).abs() < 1e-6, "{summary}");
-    }
-    let said = pack(&["--recipe-from", recipe.to_str().unwrap()]);
-    let said = String::from_utf8(said.stdout).unwrap();
-    let found_on = format!("calibration.txt, {} tokens, 1 step of tuning", first["calibration_tokens"]);
-    assert!(said.contains(&found_on) && said.contains("next: rasp run"), "{said}");
-    let text = folder.path().join("calibration.txt");
-    let none =
-        ["--recipe-from", "none", "--calib", text.to_str().unwrap(), "--tune", "0", "--calib-tokens", "64", "--json"];
-    assert_eq!(json_of(&pack(&none))["recipe"], Value::Null);
-    fails(&pack(&["--recipe-from", recipe.to_str().unwrap(), "--tune", "24"]), 1, &["--recipe-from", "--tune"]);
-    fails(&pack(&["--recipe-from", text.to_str().unwrap()]), 1, &["calibration.txt"]);
-}
-
-#[test]
 #[test]
 fn only_a_file_of_the_same_model_is_replaced_unasked() {
     let (dir, path, _) = even_model(&["--tune", "0"]);
@@ -455,6 +455,54 @@ fn a_calibration_text_is_read_before_a_weight_is_written() {
     assert!(pack(&"x".repeat(160), &["--tune", "0", "--sparsity", "0.5"]).status.success());
 }
 
+#[test]
+fn scores_of_another_file_are_neither_measured_nor_tuned() {
+    let (dir, path, _) = even_model(&["--tune", "1", "--dtype", "bf16"]);
+    let first = dir.path().join("first.rasp");
+    std::fs::rename(&path, &first).unwrap();
+    let again = |more: &[&str]| {
+        let mut command = rasp();
+        command.args(["pack", "--sparsity", "0.5", "--calib-tokens", "256", "--dtype", "q8", "--calib"]);
+        command.args([&dir.path().join("calibration.txt"), dir.path()]);
+        let output = command.arg("-o").arg(&path).arg("--scores").arg(&first).args(more).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert!(!said.contains("gradients"), "{said}");
+        said.contains("tuning scores")
+    };
+    assert!(!again(&[]));
+    assert!(again(&["--tune", "1"]));
+}
+
+#[test]
+fn a_recipe_is_saved_and_packed_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = dir.path().join("tiny.recipe");
+    let (folder, path, first) = even_model(&["--tune", "1", "--save-recipe", recipe.to_str().unwrap()]);
+    assert_eq!(first["recipe"], Value::Null);
+    let out = dir.path().join("out.rasp");
+    let pack = |args: &[&str]| rasp().arg("pack").arg(folder.path()).arg("-o").arg(&out).args(args).output().unwrap();
+    for from in [&recipe, &path] {
+        let summary = json_of(&pack(&["--recipe-from", from.to_str().unwrap(), "--dtype", "q8", "--json"]));
+        assert_eq!(summary["calibration_tokens"], 0, "{summary}");
+        assert_eq!(keys(&summary["recipe"]), ["found_on", "model"]);
+        // A file has them in f32.
+        let loss = |summary: &Value| summary["levels"][1]["loss"].as_f64().unwrap();
+        assert!((loss(&summary) - loss(&first)).abs() < 1e-6, "{summary}");
+    }
+    let said = pack(&["--recipe-from", recipe.to_str().unwrap()]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    let found_on = format!("calibration.txt, {} tokens, 1 step of tuning", first["calibration_tokens"]);
+    assert!(said.contains(&found_on) && said.contains("next: rasp chat"), "{said}");
+    let text = folder.path().join("calibration.txt");
+    let none =
+        ["--recipe-from", "none", "--calib", text.to_str().unwrap(), "--tune", "0", "--calib-tokens", "64", "--json"];
+    assert_eq!(json_of(&pack(&none))["recipe"], Value::Null);
+    fails(&pack(&["--recipe-from", recipe.to_str().unwrap(), "--tune", "24"]), 1, &["--recipe-from", "--tune"]);
+    fails(&pack(&["--recipe-from", text.to_str().unwrap()]), 1, &["calibration.txt"]);
+}
+
+#[test]
 fn a_checkpoint_runs_at_once_and_is_packed_once() {
     let cache = tempfile::tempdir().unwrap();
     let (folder, path, _) = even_model(&["--tune", "0"]);

@@ -16,7 +16,7 @@ const HIDDEN: usize = 32;
 const INNER: usize = 64;
 const LAYERS: usize = 2;
 const HEADS: usize = 4;
-const KV_HEADS: usize = 2;
+pub const KV_HEADS: usize = 2;
 
 /// The packed model, made once for all tests.
 pub fn model() -> &'static Path {
@@ -115,7 +115,7 @@ const TEMPLATE: &str = "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.conte
                         {% if add_generation_prompt %}<|start|>assistant\n{% endif %}";
 
 /// A Hugging Face directory with random weights.
-fn checkpoint(dir: &Path, kv_heads: usize) {
+pub fn checkpoint(dir: &Path, kv_heads: usize) {
     let config = json!({
         "architectures": ["LlamaForCausalLM"], "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": INNER,
         "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": kv_heads,

@@ -1,0 +1,162 @@
+//! What `rasp run` and `rasp chat` share: how tokens are chosen, what a session has room for, and an answer's text as it
+//! comes.
+
+use crate::parse_count;
+use rasp::session::{KvType, Stats};
+use rasp::text::{EncodeOptions, Message, Utf8Stream};
+use rasp::{Error, Model, Result, Sampling, Session, SessionOptions, Status};
+use std::sync::Arc;
+
+/// Options of a session and its sampler. The names are the field's; where engines differ, the others' are understood.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Tokens to generate at most
+    #[arg(short, long, default_value_t = 512, visible_aliases = ["max-tokens", "n-predict"])]
+    pub n: usize,
+    /// Sparsity of generated tokens (default: the file's own, 0 unless it was packed with a quality)
+    #[arg(long, value_parser = crate::parse_sparsity)]
+    pub sparsity: Option<f32>,
+    /// Temperature; 0 is greedy
+    #[arg(long, default_value_t = 0.0, visible_alias = "temperature", help_heading = "Sampling")]
+    temp: f32,
+    /// Only the K likeliest tokens; 0: all
+    #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Sampling")]
+    top_k: u32,
+    /// Only the likeliest tokens that hold this share of the probability
+    #[arg(long, value_name = "P", default_value_t = 1.0, help_heading = "Sampling")]
+    top_p: f32,
+    /// Only tokens at least this many times as likely as the likeliest
+    #[arg(long, value_name = "P", default_value_t = 0.0, help_heading = "Sampling")]
+    min_p: f32,
+    /// Divides the logits of recent tokens
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 1.0,
+        visible_alias = "repetition-penalty",
+        help_heading = "Sampling"
+    )]
+    repeat_penalty: f32,
+    /// Start of the random numbers
+    #[arg(long, default_value_t = 0, help_heading = "Sampling")]
+    seed: u64,
+    /// Threads that work on a token
+    #[arg(short, long, default_value_t = 1, value_parser = parse_count, help_heading = "Session")]
+    threads: usize,
+    /// Keys and values in f16, f32 or i8
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = crate::parse_kv, help_heading = "Session")]
+    kv: KvType,
+    /// Hold only a window's keys and values in layers that attend to one: less memory, the same tokens
+    #[arg(long, help_heading = "Session")]
+    window_keys: bool,
+    /// Tokens there is room for; 0: what is needed, or a chat's default
+    #[arg(short = 'c', long, default_value_t = 0, visible_aliases = ["ctx-size", "context"], help_heading = "Session")]
+    pub ctx: usize,
+}
+
+impl Options {
+    /// A session with room for so many tokens, as these options want it.
+    pub fn open(&self, model: &Arc<Model>, context: usize) -> Result<Session> {
+        let options = SessionOptions {
+            context,
+            threads: self.threads,
+            kv_type: self.kv,
+            windows_alone: self.window_keys,
+            ..Default::default()
+        };
+        let mut session = Session::open(model.clone(), &options)?;
+        session.set_sparsity(self.sparsity.unwrap_or(model.default_sparsity()))?;
+        session.set_sampling(Sampling {
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repeat_penalty,
+            seed: self.seed,
+            ..Default::default()
+        })?;
+        Ok(session)
+    }
+}
+
+/// The tokens of a conversation in the model's chat format, up to where the assistant speaks next.
+pub fn chat_tokens(model: &Model, messages: &[Message<'_>]) -> Result<Vec<u32>> {
+    let template =
+        model.chat_template().ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
+    let text = template.render(messages, true)?;
+    // The template writes the special tokens itself.
+    encode(model, &text, EncodeOptions { add_special: false, parse_special: true })
+}
+
+/// The tokens of a text to be continued.
+pub fn plain_tokens(model: &Model, text: &str) -> Result<Vec<u32>> {
+    encode(model, text, EncodeOptions { add_special: true, parse_special: false })
+}
+
+fn encode(model: &Model, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
+    let mut tokens = Vec::new();
+    model.tokenizer().encode(text, options, &mut tokens)?;
+    Ok(tokens)
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The model ended it.
+    End,
+    /// All tokens asked for are there.
+    Length,
+    /// The context has no room for another.
+    Context,
+    /// The user stopped it.
+    Interrupt,
+}
+
+impl Stop {
+    pub fn name(self) -> &'static str {
+        match self {
+            Stop::End => "end",
+            Stop::Length => "length",
+            Stop::Context => "context",
+            Stop::Interrupt => "interrupt",
+        }
+    }
+}
+
+/// At most `n` tokens after what the session holds. `put` gets whole characters as they come, and a line end at last;
+/// the text returned is without it.
+pub fn generate(session: &mut Session, n: usize, mut put: impl FnMut(&str) -> Result<()>) -> Result<(String, Stop)> {
+    let model = session.model().clone();
+    let tokenizer = model.tokenizer();
+    let mut text = String::new();
+    let mut stream = Utf8Stream::new();
+    let mut stop = Stop::Length;
+    for _ in 0..n {
+        let Stats { tokens, context, .. } = session.stats();
+        if tokens == context {
+            stop = Stop::Context;
+            break;
+        }
+        let token = match session.step() {
+            Err(error) if error.status() == Status::Cancelled => {
+                stop = Stop::Interrupt;
+                break;
+            }
+            step => step?,
+        };
+        if tokenizer.is_end(token) {
+            stop = Stop::End;
+            break;
+        }
+        // A special token steers the model and is no text.
+        if let Some(bytes) = tokenizer.token_bytes(token).filter(|_| !tokenizer.is_special(token)) {
+            let known = text.len();
+            stream.push(bytes, |piece| text.push_str(piece));
+            put(&text[known..])?;
+        }
+    }
+    let known = text.len();
+    stream.finish(|piece| text.push_str(piece));
+    put(&format!("{}\n", &text[known..]))?;
+    Ok((text, stop))
+}
