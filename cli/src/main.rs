@@ -47,6 +47,8 @@ enum Command {
     Bench(bench::Args),
     /// Show what a .rasp file holds
     Inspect(inspect::Args),
+    /// Say what a file is, what this machine can do with it, and which settings to use
+    Doctor(doctor::Args),
     /// Read all of a .rasp file and compare it with its checksums
     Verify(verify::Args),
     /// Write a page that shows quality, traffic, speed and texts at every sparsity
@@ -57,10 +59,11 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Pack(args) => pack::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Chat(args) => chat::run(&args),
         Command::Eval(command) => eval::run(&command),
         Command::Bench(args) => bench::run(&args),
-        Command::Chat(args) => chat::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Report(args) => report::run(&args),
     };
@@ -135,12 +138,12 @@ fn parse_count(text: &str) -> Result<usize, String> {
     }
 }
 
-/// An f32 as the decimal its user wrote: 0.3, not 0.30000001192092896.
-fn number(x: f32) -> f64 {
-    x.to_string().parse().unwrap_or_else(|_| f64::from(x))
-}
 /// A share as the percentage its user wrote: 2, not 1.9999999.
 fn percent(share: f32) -> f32 {
     (share * 1e5).round() / 1e3
 }
 
+/// An f32 as the decimal its user wrote: 0.3, not 0.30000001192092896.
+fn number(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or_else(|_| f64::from(x))
+}
