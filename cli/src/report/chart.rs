@@ -1,4 +1,4 @@
-//! A chart of a few named points, joined by a line, as inline SVG. Colours come from the page's style sheet.
+//! A chart of a few named points, joined by a line or with the ranges they were measured in, as inline SVG. Colours come from the page's style sheet.
 
 use super::data::trimmed;
 use super::html::escape;
@@ -21,6 +21,8 @@ pub struct Axis<'a> {
 pub struct Point {
     pub x: f64,
     pub y: f64,
+    /// From where to where `x` was measured. Points with one are not joined: what disturbs a machine would scribble.
+    pub range: Option<(f64, f64)>,
     pub name: String,
     /// Shown when it is pointed at.
     pub title: String,
@@ -28,7 +30,8 @@ pub struct Point {
 
 /// `id` is unique in the page. Of at least one point; on a logarithmic axis all are positive.
 pub fn chart(id: &str, title: &str, description: &str, x: &Axis<'_>, y: &Axis<'_>, points: &[Point]) -> String {
-    let xs = Scale::new(x, points.iter().map(|p| p.x), LEFT, WIDTH - RIGHT, 0.09);
+    let ends = points.iter().flat_map(|p| p.range.map_or([p.x, p.x], |(least, most)| [least, most]));
+    let xs = Scale::new(x, ends, LEFT, WIDTH - RIGHT, 0.09);
     let ys = Scale::new(y, points.iter().map(|p| p.y), HEIGHT - BOTTOM, TOP, 0.09);
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
@@ -57,8 +60,13 @@ pub fn chart(id: &str, title: &str, description: &str, x: &Axis<'_>, y: &Axis<'_
         escape(y.label)
     );
     let places: Vec<(f64, f64)> = points.iter().map(|p| (xs.place(p.x), ys.place(p.y))).collect();
-    let line: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    svg += &format!("<polyline class=\"line\" points=\"{}\"/>\n", line.join(" "));
+    if points.iter().all(|p| p.range.is_none()) {
+        let line: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        svg += &format!("<polyline class=\"line\" points=\"{}\"/>\n", line.join(" "));
+    }
+    for (least, most, y) in points.iter().zip(&places).filter_map(|(p, place)| p.range.map(|(a, b)| (a, b, place.1))) {
+        svg += &format!("<path class=\"range\" d=\"M{:.1} {y:.1}H{:.1}\"/>\n", xs.place(least), xs.place(most));
+    }
     for ((point, &(x, y)), (text_x, text_y)) in points.iter().zip(&places).zip(names(points, &places)) {
         svg += &format!(
             "<g><title>{}</title><circle class=\"point\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\"/>\
@@ -202,7 +210,7 @@ mod tests {
 
     #[test]
     fn names_lie_inside_and_apart() {
-        let point = |x: f64, y: f64| Point { x, y, name: "dense".into(), title: String::new() };
+        let point = |x: f64, y: f64| Point { x, y, range: None, name: "dense".into(), title: String::new() };
         let points = [point(1.0, 30.0), point(0.99, 30.1), point(0.5, 900.0), point(0.2, 31.0)];
         let axis = |log| Axis { label: "", log };
         let xs = Scale::new(&axis(false), points.iter().map(|p| p.x), LEFT, WIDTH - RIGHT, 0.09);

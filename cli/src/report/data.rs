@@ -41,7 +41,7 @@ pub struct Report {
     pub quality: Option<QualitySource>,
     /// The prompt of the settings' texts.
     pub prompt: String,
-    /// Dense first, then the sparsity levels.
+    /// Dense first, then the sparsity levels, with what sessions start at among them.
     pub settings: Vec<Setting>,
     pub linears: Vec<Linear>,
 }
@@ -54,10 +54,13 @@ pub struct QualitySource {
     pub ctx: usize,
 }
 
-/// Dense, or a sparsity level.
+/// Dense, a sparsity level, or between two.
 #[derive(Default, Serialize)]
 pub struct Setting {
     pub sparsity: f64,
+    /// Which level it is.
+    #[serde(skip)]
+    pub level: Option<usize>,
     /// Share of the linears' bytes read on the calibration text.
     pub kept_calibration: f64,
     /// By how much the perplexity exceeds the dense one on held-back calibration text, if the file says it: 0.02 is 2%.
@@ -134,11 +137,13 @@ impl Report {
             let kept: f64 = linears.iter().map(|linear| linear.kept[level] * weights(linear)).sum();
             let kept_calibration = kept / linears.iter().map(weights).sum::<f64>();
             let loss_calibration = recipe.loss.get(level).map(|&loss| number(loss));
-            Setting { sparsity: number(sparsity), kept_calibration, loss_calibration, ..Default::default() }
+            let level = Some(level);
+            Setting { sparsity: number(sparsity), level, kept_calibration, loss_calibration, ..Default::default() }
         });
         let loss_calibration = (!recipe.loss.is_empty()).then_some(0.0);
         let dense = Setting { kept_calibration: 1.0, loss_calibration, ..Default::default() };
-        let settings = std::iter::once(dense).chain(levels).collect();
+        let mut settings = std::iter::once(dense).chain(levels).collect();
+        add(&mut settings, number(recipe.default_sparsity));
         let bytes = [
             ("linears", sizes.linears),
             ("low rank", sizes.low_rank),
@@ -179,6 +184,17 @@ impl Report {
         })
     }
 
+    /// The settings that are levels, with their numbers.
+    pub fn levels(&self) -> impl Iterator<Item = (usize, &Setting)> {
+        self.settings.iter().filter_map(|setting| Some((setting.level?, setting)))
+    }
+
+    /// The setting that sessions start with.
+    pub fn default_setting(&self) -> &Setting {
+        let default = self.settings.iter().find(|setting| setting.sparsity == self.default_sparsity);
+        default.unwrap_or(&self.settings[0])
+    }
+
     /// By how much the perplexity of a setting exceeds the dense one, as a share of that: on the text, or if there was
     /// none as the file says.
     pub fn loss(&self, setting: &Setting) -> Option<f64> {
@@ -194,11 +210,57 @@ impl Report {
     }
 }
 
+/// Adds a setting at `sparsity`, if there is none: between two others what the file says of it is on the line between
+/// what it says of them.
+fn add(settings: &mut Vec<Setting>, sparsity: f64) {
+    let Some(place) = settings.iter().position(|setting| setting.sparsity >= sparsity) else { return };
+    if place == 0 || settings[place].sparsity == sparsity {
+        return;
+    }
+    let (below, above) = (&settings[place - 1], &settings[place]);
+    let share = (sparsity - below.sparsity) / (above.sparsity - below.sparsity);
+    let between = |below: f64, above: f64| below + share * (above - below);
+    let setting = Setting {
+        sparsity,
+        kept_calibration: between(below.kept_calibration, above.kept_calibration),
+        loss_calibration: below.loss_calibration.zip(above.loss_calibration).map(|(b, a)| between(b, a)),
+        ..Default::default()
+    };
+    settings.insert(place, setting);
+}
+
 /// With at most so many digits after the point, without zeros at the end.
 pub fn trimmed(x: f64, digits: usize) -> String {
     let text = format!("{x:.digits$}");
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
         false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_between_levels_is_a_setting_of_its_own() {
+        let setting = |sparsity: f64, level, loss| Setting {
+            sparsity,
+            level,
+            kept_calibration: 1.0 - sparsity,
+            loss_calibration: Some(loss),
+            ..Default::default()
+        };
+        let levels = || vec![setting(0.0, None, 0.0), setting(0.25, Some(0), 0.01), setting(0.5, Some(1), 0.05)];
+        let mut settings = levels();
+        add(&mut settings, 0.375);
+        assert_eq!(settings.iter().map(|s| s.level).collect::<Vec<_>>(), [None, Some(0), None, Some(1)]);
+        assert_eq!((settings[2].sparsity, settings[2].kept_calibration), (0.375, 0.625));
+        assert!((settings[2].loss_calibration.unwrap() - 0.03).abs() < 1e-12);
+        for there in [0.0, 0.5, 0.75] {
+            let mut settings = levels();
+            add(&mut settings, there);
+            assert_eq!(settings.len(), 3, "{there}");
+        }
     }
 }

@@ -29,9 +29,10 @@ pub fn page(report: &Report, data: &Value) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
          <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{title} · rasp report</title>\n\
          <style>\n{style}</style>\n</head>\n<body>\n<main>\n<header>\n<p class=\"kicker\">rasp report</p>\n\
-         <h1>{title}</h1>\n{}</header>\n{body}</main>\n<footer><p>Made by rasp {} from <code>{}</code>. Speeds and texts: \
+         <h1>{title}</h1>\n{}{}</header>\n{body}</main>\n<footer><p>Made by rasp {} from <code>{}</code>. Speeds and texts: \
          {} thread{}, {}.</p></footer>\n<script type=\"application/json\" id=\"rasp-report\">{}</script>\n</body>\n\
          </html>\n",
+        sections::verdict(report),
         facts(report),
         report.version,
         escape(&report.file),
@@ -43,7 +44,7 @@ pub fn page(report: &Report, data: &Value) -> String {
 }
 
 fn facts(report: &Report) -> String {
-    let names: Vec<String> = report.settings[1..].iter().map(|setting| setting.name()).collect();
+    let names: Vec<String> = report.levels().map(|(_, setting)| setting.name()).collect();
     let file: u64 = report.bytes.iter().map(|(_, bytes)| bytes).sum();
     let levels = match &names[..] {
         [] => "none: packed dense".to_string(),

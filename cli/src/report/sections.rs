@@ -20,12 +20,14 @@ fn section(id: &str, title: &str, content: &str) -> String {
 }
 
 /// A table that scrolls within itself. Cells are HTML; the first of a row is its heading.
-fn table(caption: &str, heads: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+fn table(caption: &str, names: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let heads: String = names.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     let rows: String = rows
         .map(|row| {
             let (first, rest) = row.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
-            let cells: String = rest.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+            // On a narrow screen a row is a list, each number with its heading.
+            let cells = rest.iter().zip(&names[1..]);
+            let cells: String = cells.map(|(cell, name)| format!("<td data-label=\"{name}\">{cell}</td>")).collect();
             format!("<tr><th scope=\"row\">{first}</th>{cells}</tr>\n")
         })
         .collect();
@@ -33,6 +35,45 @@ fn table(caption: &str, heads: &[String], rows: impl Iterator<Item = Vec<String>
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table>\n<caption>{caption}</caption>\n\
          <thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
     )
+}
+
+/// What to make of it, in a sentence or two.
+pub fn verdict(report: &Report) -> String {
+    let chosen = report.default_setting();
+    let name = chosen.name();
+    let mut text = match chosen.sparsity {
+        0.0 if report.levels().next().is_none() => "The file is dense: it has no sparsity levels.".to_string(),
+        0.0 => "Sessions start dense; the table below shows what each sparsity would give.".to_string(),
+        _ => format!("Sessions start at {name}: a token reads {} of the linear weights", percent(chosen.traffic())),
+    };
+    if chosen.sparsity > 0.0 {
+        if let Some(loss) = report.loss(chosen) {
+            text += &format!(", and perplexity is {} than dense", change(loss));
+        }
+        text += &match (report.speedup(chosen), &chosen.speed, &report.settings[0].speed) {
+            (None, ..) | (_, None, _) | (.., None) => ".".to_string(),
+            // The rounds of the two overlap.
+            (Some(_), Some(own), Some(dense))
+                if own.tok_s_min <= dense.tok_s_max && own.tok_s_max >= dense.tok_s_min =>
+            {
+                ". On this machine it is not measurably faster than dense: <code>--sparsity 0</code> costs nothing."
+                    .into()
+            }
+            (Some(gain), ..) if gain < 1.0 => {
+                format!(
+                    ". On this machine it is slower, {gain:.2} times the dense speed: use <code>--sparsity 0</code>."
+                )
+            }
+            (Some(gain), ..) => format!(". On this machine it decodes {gain:.2} times as fast as dense."),
+        };
+    }
+    format!("<p class=\"verdict\">{text}</p>\n")
+}
+
+/// `1.9% higher`.
+fn change(share: f64) -> String {
+    let way = if share < 0.0 { "lower" } else { "higher" };
+    format!("{:.1}% {way}", 100.0 * share.abs())
 }
 
 /// What each setting gives and costs, in numbers.
@@ -89,9 +130,10 @@ pub fn charts(report: &Report) -> String {
     let points = |x: &dyn Fn(&Setting) -> Option<f64>, y: &dyn Fn(&Setting) -> Option<f64>, unit: &str| {
         let point = |setting: &Setting| {
             let (x, y) = (x(setting)?, y(setting)?);
+            let range = setting.speed.as_ref().filter(|_| unit == "tokens/s").map(|s| (s.tok_s_min, s.tok_s_max));
             let loss = report.loss(setting).map_or(String::new(), |loss| format!(" ({})", signed_percent(loss)));
             let ppl = setting.perplexity.map_or(loss.clone(), |ppl| format!(", perplexity {ppl:.2}{loss}"));
-            Some(Point { x, y, name: setting.name(), title: format!("{}: {x:.1} {unit}{ppl}", setting.name()) })
+            Some(Point { x, y, range, name: setting.name(), title: format!("{}: {x:.1} {unit}{ppl}", setting.name()) })
         };
         report.settings.iter().filter_map(point).collect::<Vec<_>>()
     };
@@ -156,7 +198,7 @@ fn grid(report: &Report, caption: &str, cell: impl Fn(&Linear) -> String) -> Str
 
 /// How much of each linear is left unread, a panel a level.
 pub fn heat_map(report: &Report) -> String {
-    let levels = report.settings.len() - 1;
+    let levels = report.levels().count();
     if levels == 0 {
         return section("heat", "Where the sparsity goes", "<p>This file is dense: it has no sparsity levels.</p>\n");
     }
@@ -165,7 +207,7 @@ pub fn heat_map(report: &Report) -> String {
     let mut content = "<p>Share of each linear's weights that a token leaves unread, in percent, on the calibration \
                        text.</p>\n<div class=\"levels\" role=\"radiogroup\" aria-label=\"Sparsity\">\n"
         .to_string();
-    for (level, setting) in report.settings[1..].iter().enumerate() {
+    for (level, setting) in report.levels() {
         let checked = if level == first { " checked=\"checked\"" } else { "" };
         content += &format!(
             "<input type=\"radio\" name=\"level\" id=\"level-{level}\"{checked}/><label for=\"level-{level}\">{}</label>\n",
@@ -174,7 +216,7 @@ pub fn heat_map(report: &Report) -> String {
     }
     content += "<div class=\"legend\" aria-hidden=\"true\"><span>0% unread</span><i></i><span>100%</span></div>\n\
                 <div class=\"panels\">\n";
-    for (level, setting) in report.settings[1..].iter().enumerate() {
+    for (level, setting) in report.levels() {
         let caption =
             format!("{}: {} of all linear weights unread", setting.name(), percent(1.0 - setting.kept_calibration));
         let map = grid(report, &caption, |linear| {
@@ -261,11 +303,11 @@ pub fn texts(report: &Report) -> String {
 
 /// All thresholds, folded away.
 pub fn thresholds(report: &Report) -> String {
-    if report.settings.len() == 1 {
+    if report.levels().next().is_none() {
         return String::new();
     }
     let heads: Vec<String> =
-        std::iter::once("Linear".to_string()).chain(report.settings[1..].iter().map(Setting::name)).collect();
+        std::iter::once("Linear".to_string()).chain(report.levels().map(|(_, setting)| setting.name())).collect();
     let rows = report.linears.iter().map(|linear| {
         let name = format!("{}.{}", linear.layer, linear.kind);
         std::iter::once(name).chain(linear.thresholds.iter().map(|t| format!("{t:.5}"))).collect()

@@ -63,6 +63,10 @@ fn a_page_shows_every_setting_and_what_was_measured() {
         let points = named(&page, "text").filter(|t| t.attribute("class") == Some("name") && text(*t) == name);
         assert_eq!(points.count(), 2, "{name}");
     }
+    // What to make of it comes first, and on a narrow screen every number has its heading.
+    let verdict: Vec<_> = named(&page, "p").filter(|p| p.attribute("class") == Some("verdict")).map(text).collect();
+    assert_eq!(verdict, ["Sessions start dense; the table below shows what each sparsity would give."]);
+    assert!(named(&page, "td").any(|td| td.attribute("data-label") == Some("Tokens/s, least–most")));
     // A panel a level, each with all linears; one is shown.
     let maps: Vec<_> = named(&page, "table").filter(|t| t.attribute("class") == Some("grid-map")).collect();
     let cells = |map: &Node<'_, '_>| map.descendants().filter(|n| n.tag_name().name() == "td").count();
