@@ -26,8 +26,10 @@ pub enum RecipeSource {
 /// Recipes that come with the packer: `recipes/` of its folder, made as `docs/recipes.md` says. They are a part of the
 /// program, so that a command that was copied to another place has them too. With the name that people know the model
 /// by: files of it have others.
-const KNOWN: [(&str, &[u8]); 1] =
-    [("SmolLM2-135M-Instruct", include_bytes!("../../recipes/smollm2-135m-instruct.recipe"))];
+const KNOWN: [(&str, &[u8]); 2] = [
+    ("SmolLM2-135M-Instruct", include_bytes!("../../recipes/smollm2-135m-instruct.recipe")),
+    ("Gemma 3 270M", include_bytes!("../../recipes/gemma3-270m.recipe")),
+];
 
 /// What the recipes that come with the packer are of, and what they were found on.
 pub fn known_recipes() -> Result<Vec<(String, String)>> {
