@@ -146,6 +146,9 @@ pub fn run(args: &Args) -> Result<()> {
         None if args.tune.is_some() || args.calib_tokens.is_some() => RecipeSource::Calibrate,
         None => RecipeSource::Known,
     };
+    if args.calib.is_some() && args.sparsity.as_ref().is_some_and(|levels| levels.0.is_empty()) {
+        return Err(Error::new(Status::InvalidArgument, "--calib, and no sparsity levels to calibrate"));
+    }
     let tune = if args.scores.is_some() { 0 } else { PackOptions::TUNE };
     let search = |generations| Search { generations, population: args.population, seed: args.seed };
     let options = PackOptions {

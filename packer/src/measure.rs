@@ -66,11 +66,18 @@ pub(crate) fn measure(
     let tokens = calibration_tokens(options, given, &model, progress)?;
     let text = Windows::new(&tokens, calibrate::window_len(model.config()), options.calibration_tokens);
     let (windows, held_back) = (&text.calibration, &text.held_back);
-    let quality = quality_asked(options);
-    if quality.is_some() && held_back.is_empty() {
+    let tuned = plan.allocation == Allocation::Global && options.tune > 0;
+    let quality = options.quality.or(tuned.then_some(PackOptions::QUALITY)).filter(|_| !held_back.is_empty());
+    match (options.quality, held_back.is_empty()) {
         // A text of the user's is long enough; one that the model writes may be asked for too short.
-        let message = "too few --calib-tokens to hold a part of them back, on which quality is measured";
-        return Err(Error::new(Status::InvalidArgument, message));
+        (Some(_), true) => {
+            let message = "too few --calib-tokens to hold a part of them back, on which quality is measured";
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
+        (None, true) if tuned => {
+            progress.note("the text is too short to measure quality on: sessions will start dense");
+        }
+        _ => {}
     }
     // The gradients are those of the weights and the text; what is found with them depends on what was asked for.
     let source = source(options, &model, windows, taken)?;
@@ -178,12 +185,6 @@ pub(crate) fn search_rho(
     Ok(recipe(&rho))
 }
 
-/// What the default sparsity may cost, if one is chosen.
-fn quality_asked(options: &PackOptions) -> Option<f64> {
-    let tuned = options.allocation == Allocation::Global && options.tune > 0;
-    options.quality.or(tuned.then_some(PackOptions::QUALITY))
-}
-
 /// The tokens of the user's calibration text, with some more to hold back where there is as much, and to tune on. Known
 /// before anything is written, as is that they are enough.
 pub(crate) fn given_tokens(options: &PackOptions, tokenizer: &Tokenizer, config: &Config) -> Result<Option<Vec<u32>>> {
@@ -195,7 +196,7 @@ pub(crate) fn given_tokens(options: &PackOptions, tokenizer: &Tokenizer, config:
     let limit = options.calibration_tokens + HELD_BACK * window + tuning;
     let tokens = calibrate::text_tokens(tokenizer, window, &text, limit).map_err(|e| e.context(path.display()))?;
     // A fifth of them is held back for quality.
-    let (windows, why) = match quality_asked(options) {
+    let (windows, why) = match options.quality {
         Some(_) => (5, ", as a part is held back, on which quality is measured"),
         None => (1, ""),
     };

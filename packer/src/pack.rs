@@ -151,11 +151,11 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         let message = "a quality to be met, and a recipe that does not tell what its levels cost";
         return Err(Error::new(Status::InvalidArgument, message));
     }
+    if options.quality.is_some_and(|most| !(most.is_finite() && most >= 0.0)) {
+        return Err(Error::new(Status::InvalidArgument, "a quality is a finite number from 0 up: 0.02 is 2%"));
+    }
     if options.quality.is_some() && plan.levels.is_empty() {
         return Err(Error::new(Status::InvalidArgument, "a quality to be met needs sparsity levels"));
-    }
-    if options.calibration.is_some() && plan.levels.is_empty() {
-        return Err(Error::new(Status::InvalidArgument, "a calibration text, and no sparsity levels to calibrate"));
     }
     if let Some(compensation) = &options.compensation {
         compensation.level(&plan.levels)?;

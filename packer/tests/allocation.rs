@@ -80,19 +80,28 @@ fn low_ranks_go_with_one_threshold() {
 #[test]
 fn a_quality_becomes_the_files_default() {
     let hf = checkpoint("LlamaForCausalLM", true);
-    let make = |most: f64| {
+    let make = |most: f64| -> rasp::Result<f32> {
         let summary = packed(&hf, |o| {
             (o.allocation, o.quality, o.calibration_tokens) = (Allocation::Global, Some(most), 128);
         });
-        let summary = summary.unwrap();
+        let summary = summary?;
         assert!(summary.levels.iter().all(|level| level.loss.is_some_and(f64::is_finite)), "{summary:?}");
         let session = Session::open(load(&output(&hf)), &SessionOptions::default()).unwrap();
         assert_eq!(session.sparsity(), summary.default_sparsity);
-        summary.default_sparsity
+        assert_eq!(load(&output(&hf)).recipe().quality, Some(most as f32));
+        // The last level within it, or between that and the next.
+        let last = summary.levels.iter().rfind(|level| level.loss.is_some_and(|loss| loss <= most));
+        let last = last.map_or(0.0, |level| level.sparsity);
+        let next = summary.levels.iter().map(|level| level.sparsity).find(|&level| level > last).unwrap_or(1.0);
+        assert!((last..next).contains(&summary.default_sparsity), "{summary:?}");
+        Ok(summary.default_sparsity)
     };
-    // Any loss is allowed: the sparsest level. None is: something between dense and it.
-    assert_eq!(make(1e6), 0.5);
-    assert!(make(-1.0) < 0.02);
+    // Any loss is allowed: the sparsest level.
+    assert_eq!(make(1e6).unwrap(), 0.5);
+    make(0.0).unwrap();
+    for wrong in [-0.01, f64::NAN, f64::INFINITY] {
+        assert_eq!(make(wrong).unwrap_err().status(), Status::InvalidArgument);
+    }
 }
 
 #[test]
@@ -100,7 +109,11 @@ fn a_text_too_short_to_measure_on_is_named() {
     let hf = checkpoint("LlamaForCausalLM", true);
     fs::write(hf.path().join("calibration.txt"), "abc hijab").unwrap();
     let error = packed(&hf, |o| (o.allocation, o.quality) = (Allocation::Global, Some(0.02))).unwrap_err();
-    assert!(error.status() == Status::InvalidArgument && error.message().contains("hold some of it back"), "{error}");
+    assert!(
+        error.status() == Status::InvalidArgument
+            && error.message().contains("6 tokens in windows of 64, of which 5 are"),
+        "{error}"
+    );
     let error = packed(&hf, |o| (o.sparsity, o.quality) = (Some(vec![]), Some(0.02))).unwrap_err();
     assert!(error.message().contains("levels"), "{error}");
 }

@@ -186,7 +186,9 @@ fn recipes_of_other_models_are_refused_with_both_names() {
         Status::InvalidArgument,
         &["one gain throughout"],
     );
-    let save = |o: &mut PackOptions| (o.allocation, o.save_recipe) = (Allocation::Global, Some(recipe.clone()));
+    let save = |o: &mut PackOptions| {
+        (o.allocation, o.save_recipe) = (Allocation::Global, Some(flat.path().join("own.recipe")))
+    };
     message(tiny::packed(&flat, save), Status::InvalidArgument, &["a recipe to save", "one gain throughout"]);
     assert!(!output(&flat).exists() && !output(&other).exists());
 }

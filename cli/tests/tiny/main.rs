@@ -444,7 +444,7 @@ fn a_calibration_text_is_read_before_a_weight_is_written() {
     for (words, args, expected) in [
         ("", &[][..], "is empty"),
         ("too short", &["--tune", "0"], "9 tokens in windows of 160, of which 1 are"),
-        (&"x".repeat(799), &[], "640 tokens in windows of 160, of which 5 are"),
+        (&"x".repeat(799), &["--quality", "2"], "640 tokens in windows of 160, of which 5 are"),
         (&"x".repeat(799), &["--tune", "0", "--quality", "5"], "640 tokens in windows of 160, of which 5 are"),
         ("text", &["--sparsity", ""], "no sparsity levels"),
     ] {
