@@ -9,6 +9,7 @@ mod cache;
 mod chat;
 mod doctor;
 mod eval;
+mod generate;
 mod inspect;
 mod pack;
 mod progress;
@@ -53,6 +54,11 @@ enum Command {
     Verify(verify::Args),
     /// Write a page that shows quality, traffic, speed and texts at every sparsity
     Report(report::Args),
+    /// Write what a shell needs to complete this command's words
+    Completions(generate::Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(generate::Pages),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +72,8 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::pages(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
