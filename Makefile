@@ -40,16 +40,16 @@ CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
 # The tokenizers that `make test-tokenizers` fetches (tests/tokenizers/fetch.py has more).
 TOKENIZERS ?= llama2 gemma3
 
-# Where `make install` puts things; LIBDIR and INCLUDEDIR can be given too.
+# Where `make install` puts things; BINDIR, LIBDIR, INCLUDEDIR and DATADIR can be given too.
 PREFIX ?= /usr/local
-export PREFIX DESTDIR LIBDIR INCLUDEDIR CARGO
+export PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR DATADIR ZSHDIR CARGO
 
 TRUST_POSITIONS ?= 400
 MINUTES ?= 60
 
 .PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-abi bless-abi examples \
-	bench bench-peers bench-peers-qwen model models reference header dist install uninstall deb clean
+	bench bench-peers bench-peers-qwen model models reference header dist install install-library uninstall deb clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(DEMO)
@@ -170,13 +170,18 @@ reference:
 header:
 	RASP_BLESS=1 $(CARGO) test --release -p librasp --test header
 
-## What is shipped, under target/dist/stage: the shared library (stripped, with its soname) and the static one.
+## What is shipped, under target/dist/stage: the shared library (stripped, with its soname), the static one, the command
+## with its manual pages and completions.
 dist:
 	packaging/build.sh
 
-## Headers, libraries, pkg-config and CMake files to PREFIX (/usr/local), below DESTDIR if that is set; and away again.
+## All of that, headers, pkg-config and CMake files, examples and licences to PREFIX (/usr/local), below DESTDIR if that is
+## set; without the command; and away again.
 install: dist
 	packaging/install.sh install
+install-library:
+	packaging/build.sh library
+	packaging/install.sh install library
 uninstall:
 	packaging/install.sh uninstall
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make deb`: Debian packages of what `make dist` made, under target/deb. librasp1 is the shared library; librasp-dev adds
-# headers, the static library, pkg-config and CMake files. Needs dpkg-dev.
+# headers, the static library, pkg-config and CMake files, and examples; rasp is the command. Needs dpkg-dev.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$PWD/target/deb
@@ -17,7 +17,9 @@ export SOURCE_DATE_EPOCH
 rm -rf "$out"
 mkdir -p "$out/debian"
 umask 022
-PREFIX=/usr LIBDIR=$libdir INCLUDEDIR=/usr/include DESTDIR=$out/all packaging/install.sh install
+# Where Debian's zsh looks for what packages bring.
+PREFIX=/usr BINDIR=/usr/bin LIBDIR=$libdir INCLUDEDIR=/usr/include DATADIR=/usr/share \
+    ZSHDIR=/usr/share/zsh/vendor-completions DESTDIR=$out/all packaging/install.sh install
 
 runtime=$out/librasp$abi
 development=$out/librasp-dev
@@ -26,8 +28,23 @@ mv "$out/all" "$development"
 mv "$development$libdir/librasp.so.$abi" "$development$libdir/librasp.so.$library" "$runtime$libdir"
 objcopy --strip-unneeded -R .comment "$runtime$libdir/librasp.so.$library"
 chmod 0644 "$runtime$libdir/librasp.so.$library"
+# The command: all that is neither the library's nor its documents.
+command=$out/rasp
+mkdir -p "$command/usr/share/doc/rasp"
+mv "$development/usr/bin" "$command/usr"
+for folder in man bash-completion zsh fish; do mv "$development/usr/share/$folder" "$command/usr/share"; done
+gzip -9n "$command"/usr/share/man/man1/*.1
+installed=$development/usr/share/doc/rasp
+for package in rasp librasp-dev; do
+    mkdir -p "$out/$package/usr/share/doc/$package"
+    cp "$installed/README.md" "$out/$package/usr/share/doc/$package"
+    gzip -9nc "$installed/CHANGELOG.md" > "$out/$package/usr/share/doc/$package/changelog.gz"
+done
+mv "$installed/examples" "$development/usr/share/doc/librasp-dev"
+# Of the licences, /usr/share/doc/PACKAGE/copyright has the words.
+rm -r "$installed"
 
-# What both have under /usr/share/doc.
+# What all have under /usr/share/doc.
 documentation() { # TREE PACKAGE
     local doc=$1/usr/share/doc/$2
     mkdir -p "$doc" "$1/DEBIAN"
@@ -46,40 +63,50 @@ documentation() { # TREE PACKAGE
 }
 documentation "$runtime" "librasp$abi"
 documentation "$development" librasp-dev
+documentation "$command" rasp
 
 # dpkg-shlibdeps wants a source tree.
 printf 'Source: rasp\n\nPackage: librasp%s\nArchitecture: any\n' "$abi" > "$out/debian/control"
-needs=$(cd "$out" && dpkg-shlibdeps -O -e"$runtime$libdir/librasp.so.$library" | sed -n 's/^shlibs:Depends=//p')
+needed() { (cd "$out" && dpkg-shlibdeps -O -e"$1" | sed -n 's/^shlibs:Depends=//p'); }
+needs=$(needed "$runtime$libdir/librasp.so.$library")
+command_needs=$(needed "$command/usr/bin/rasp")
 printf 'librasp %s librasp%s (>= %s)\n' "$abi" "$abi" "$version" > "$runtime/DEBIAN/shlibs"
 printf 'activate-noawait ldconfig\n' > "$runtime/DEBIAN/triggers"
 
-control() { # TREE PACKAGE SECTION DEPENDS SYNOPSIS, and the description on stdin
+control() { # TREE PACKAGE SECTION MULTI-ARCH DEPENDS SYNOPSIS, and the description on stdin
     local size
     size=$(du -k -s --apparent-size --exclude=DEBIAN "$1" | cut -f1)
     {
         printf 'Package: %s\nSource: rasp\nVersion: %s-1\nArchitecture: %s\n' "$2" "$version" "$architecture"
-        printf 'Maintainer: %s\nInstalled-Size: %s\nDepends: %s\n' "$maintainer" "$size" "$4"
-        printf 'Section: %s\nPriority: optional\nMulti-Arch: same\n' "$3"
-        printf 'Homepage: https://github.com/rasp-engine/rasp\nDescription: %s\n' "$5"
+        printf 'Maintainer: %s\nInstalled-Size: %s\nDepends: %s\n' "$maintainer" "$size" "$5"
+        printf 'Section: %s\nPriority: optional\nMulti-Arch: %s\n' "$3" "$4"
+        printf 'Homepage: https://github.com/rasp-engine/rasp\nDescription: %s\n' "$6"
         sed 's/^/ /'
     } > "$1/DEBIAN/control"
     (cd "$1" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) > "$1/DEBIAN/md5sums"
     find "$1" -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
     dpkg-deb --root-owner-group --build "$1" "$out" > /dev/null
 }
-control "$runtime" "librasp$abi" libs "$needs" "sparse language models for any program that can call C" << END
+control "$runtime" "librasp$abi" libs same "$needs" "sparse language models for any program that can call C" << END
 rasp runs language models on the CPU inside a game, a robot or
 any other program. For each token it reads only the weights that matter.
 .
 This package is the shared library.
 END
-control "$development" librasp-dev libdevel "librasp$abi (= $version-1), libc6-dev" \
+control "$development" librasp-dev libdevel same "librasp$abi (= $version-1), libc6-dev" \
     "sparse language models for any program that can call C - development" << END
 rasp runs language models on the CPU inside a game, a robot or
 any other program. For each token it reads only the weights that matter.
 .
-This package has the headers for C and C++, the static library, and files for
-pkg-config and CMake.
+This package has the headers for C and C++, the static library, files for
+pkg-config and CMake, and examples.
 END
-rm -rf "$out/debian" "$runtime" "$development"
+control "$command" rasp science foreign "$command_needs" "sparse language models - command line" << END
+rasp runs language models on the CPU. For each token it reads only the
+weights that matter.
+.
+This package is the command, which packs a checkpoint (GGUF, Hugging Face) into
+one file, runs, measures and shows it. It does not need the shared library.
+END
+rm -rf "$out/debian" "$runtime" "$development" "$command"
 ls -l "$out"

@@ -69,9 +69,10 @@ fn page_name(command: &Command) -> &str {
 }
 
 fn write_page(command: &Command, whole: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
-    // No date: the same sources give the same page.
     let source = format!("rasp {}", env!("CARGO_PKG_VERSION"));
-    Man::new(command.clone()).title(page_name(command)).source(source).manual("rasp manual").render(page)?;
+    // No date, so that the same sources give the same page; an argument that is empty wants its quotes.
+    let man = Man::new(command.clone()).title(page_name(command)).date("\"\"").source(source).manual("rasp manual");
+    man.render(page)?;
     let mut rest = Roff::new();
     if command.get_name() == whole.get_name() {
         for (heading, entries) in SECTIONS {
@@ -149,7 +150,8 @@ mod tests {
         assert!(!found.iter().any(|file| file == "rasp-man.1"), "{found:?}");
         let page = fs::read_to_string(target.join("rasp.1")).unwrap();
         assert!(page.contains("EXIT STATUS") && page.contains("rasp\\-eval\\-ppl"), "{page}");
-        assert!(page.contains(env!("CARGO_PKG_VERSION")), "{page}");
+        let title = concat!(".TH rasp 1 \"\" \"rasp ", env!("CARGO_PKG_VERSION"), "\" \"rasp manual\"\n");
+        assert!(page.contains(title), "{page}");
     }
 
     #[test]
