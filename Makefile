@@ -125,8 +125,8 @@ test-i686: $(MODEL) target/demo/hello
 	tests/i686/run.sh $^
 
 ## The library as its users get it: installed, packed, and used from empty folders. On Debian; installs what it needs.
-test-install: dist $(MODEL)
-	tests/install/run.sh $(MODEL)
+test-install: dist $(MODEL) $(GGUF)
+	tests/install/run.sh $(MODEL) $(GGUF)
 
 ## Python, Node.js, Lua and Go over the installed library. On Debian; installs what it needs.
 test-bindings: dist $(MODEL)

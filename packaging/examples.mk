@@ -8,8 +8,9 @@
 PKG_CONFIG ?= pkg-config
 CFLAGS ?= -O2
 CXXFLAGS ?= -O2
+COMMA := ,
 RASP_CFLAGS := $(shell $(PKG_CONFIG) --cflags rasp)
-RASP_LIBS := $(shell $(PKG_CONFIG) --libs rasp) -pthread $(if $(RPATH),-Wl,-rpath,$(RPATH))
+RASP_LIBS := $(shell $(PKG_CONFIG) --libs rasp) -pthread $(addprefix -Wl$(COMMA)-rpath$(COMMA),$(RPATH))
 C := $(basename $(wildcard *.c))
 # hello.cpp beside hello.c.
 CXX_PROGRAMS := $(addsuffix -cpp,$(basename $(wildcard *.cpp)))

@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # The library as its users get it: installed to a prefix of its own, packed as .deb, and used from empty folders by CMake,
-# by pkg-config and by plain compilers; shared and static; with gcc and clang, as C and C++.
+# by pkg-config and by plain compilers; shared and static; with gcc and clang, as C and C++. And the command, with its
+# manual pages and completions.
 #
-#     tests/install/run.sh MODEL.rasp
+#     tests/install/run.sh MODEL.rasp CHECKPOINT
 #
 # On Debian; installs what it needs. Everything is made under target/install-test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 model=$(realpath "$1")
+checkpoint=$(realpath "$2")
 work=$PWD/target/install-test
 prefix=$work/prefix
 rm -rf "$work"
 mkdir -p "$work"
 
-packages=(gcc g++ clang cmake make pkg-config dpkg-dev valgrind)
+packages=(gcc g++ clang cmake make pkg-config dpkg-dev valgrind man-db zsh fish)
 tests/apt.sh "${packages[@]}"
 warnings=(-Wall -Wextra -Werror -pedantic)
 abi=$(packaging/version.sh abi)
@@ -40,6 +42,60 @@ says_paris() { # PROGRAM [FOLDER]
 step "make install"
 PREFIX=$prefix packaging/install.sh install
 (cd "$prefix" && find . ! -type d | LC_ALL=C sort) | tee "$work/installed"
+
+step "the command, from an empty folder, with nothing of this one's around it"
+empty_folder command
+alone() { env -i HOME="$PWD" PATH=/usr/bin:/bin "$@"; }
+rasp=$prefix/bin/rasp
+version=$("$work/../../packaging/version.sh" package)
+[ "$(alone "$rasp" --version)" = "rasp $version" ] || fail "rasp --version"
+[[ $(readelf -SW "$rasp") != *.symtab* ]] || fail "rasp is not stripped"
+alone "$rasp" pack "$checkpoint" -o packed.rasp > pack.txt
+[[ $(alone "$rasp" run packed.rasp -p "The capital of France is" -n 8) == *Paris* ]] || fail "rasp run packed.rasp"
+# Packs it to the cache below $HOME first.
+[[ $(alone "$rasp" run "$checkpoint" -p "The capital of France is" -n 8) == *Paris* ]] || fail "rasp run CHECKPOINT"
+compgen -G '.cache/rasp/*.rasp' > /dev/null || fail "nothing in the cache"
+
+step "manual pages"
+commands=$(alone "$rasp" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | grep -vx help)
+[ "$(wc -l <<< "$commands")" -ge 7 ] || fail "the commands of --help are $commands"
+for name in rasp $(sed 's/^/rasp-/' <<< "$commands"); do
+    [ -s "$prefix/share/man/man1/$name.1" ] || fail "no page $name(1)"
+done
+pages_are_clean() { # PAGE...
+    local page
+    for page in "$@"; do
+        man --warnings -E UTF-8 -l "$page" > page.txt 2> warnings.txt || fail "man $page"
+        [ ! -s warnings.txt ] || fail "$page: $(cat warnings.txt)"
+        grep -q '^SYNOPSIS' page.txt || fail "$page has no synopsis"
+    done
+}
+pages_are_clean "$prefix"/share/man/man1/*.1
+[[ $(MANPATH=$prefix/share/man man -w rasp-pack) == "$prefix"/* ]] || fail "man does not find rasp-pack"
+
+step "completions of bash, zsh and fish"
+# A shell each, with nothing of the user's, asked what comes after "rasp eval".
+complete_bash='. "$1"; COMP_WORDS=(rasp eval ""); COMP_CWORD=2; _rasp rasp "" eval; echo "${COMPREPLY[*]}"; complete -p rasp'
+bash --norc -euc "$complete_bash" bash "$prefix/share/bash-completion/completions/rasp" > bash.txt 2>&1 ||
+    fail "$(cat bash.txt)"
+grep -qw ppl bash.txt || fail "bash completes: $(cat bash.txt)"
+complete_zsh='fpath=($1 $fpath); autoload -Uz compinit && compinit -D -u && echo $_comps[rasp]
+    autoload +X _rasp && functions _rasp'
+zsh -f -euc "$complete_zsh" zsh "$prefix/share/zsh/site-functions" > zsh.txt 2>&1 || fail "$(cat zsh.txt)"
+[ "$(head -1 zsh.txt)" = _rasp ] && grep -qw ppl zsh.txt || fail "zsh completes: $(cat zsh.txt)"
+complete_fish='source $argv[1]; complete -C "rasp eval "'
+HOME=$PWD fish --no-config -c "$complete_fish" "$prefix/share/fish/vendor_completions.d/rasp.fish" > fish.txt 2>&1 ||
+    fail "$(cat fish.txt)"
+grep -qw ppl fish.txt || fail "fish completes: $(cat fish.txt)"
+
+step "the examples that are installed"
+empty_folder examples
+cp "$prefix"/share/doc/rasp/examples/* .
+PKG_CONFIG_PATH=$prefix/lib/pkgconfig make RPATH="$prefix/lib" CFLAGS="${warnings[*]}" CXXFLAGS="${warnings[*]}" \
+    > log 2>&1 || fail "$(cat log)"
+for program in hello hello-cpp; do says_paris ./$program "$prefix/lib"; done
+for source in *.c *.cpp; do [ -x "${source%.c*}" ] || [ -x "${source%.c*}-cpp" ] || fail "$source is not built"; done
+cd "$work/../.."
 
 step "what the library shows"
 library=$prefix/lib/librasp.so
@@ -152,6 +208,17 @@ PREFIX=$prefix packaging/install.sh uninstall
 left=$(find "$prefix" ! -type d)
 [ -z "$left" ] || fail "left behind: $left"
 
+step "the library alone, and what others have put beside it"
+PREFIX=$prefix DESTDIR=$work/alone packaging/install.sh install library
+diff <(cd "$work/alone$prefix" && find . ! -type d | LC_ALL=C sort) \
+    <(grep -vE '^\./(bin|share/(man|zsh|fish|bash-completion))/' "$work/installed") || fail "the library alone"
+touch "$work/alone$prefix/lib/cmake/rasp/theirs" "$work/alone$prefix/share/doc/rasp/theirs"
+mkdir -p "$work/alone$prefix/share/man/man1"
+echo theirs > "$work/alone$prefix/share/man/man1/rasp-theirs.1"
+PREFIX=$prefix DESTDIR=$work/alone packaging/install.sh uninstall
+left=$(find "$work/alone" ! -type d | sed 's,.*/,,' | LC_ALL=C sort | paste -sd ' ')
+[ "$left" = "rasp-theirs.1 theirs theirs" ] || fail "left: $left"
+
 step "make deb"
 packaging/deb.sh
 empty_folder deb
@@ -160,6 +227,13 @@ for package in "$work"/../deb/*.deb; do
     dpkg-deb --extract "$package" tree
     dpkg-deb --field "$package" Package Version Depends
 done
+[ "$(alone tree/usr/bin/rasp --version)" = "rasp $version" ] || fail "rasp --version of the package"
+[[ $(alone tree/usr/bin/rasp run "$model" -p "The capital of France is" -n 8) == *Paris* ]] || fail "rasp of the package"
+pages_are_clean tree/usr/share/man/man1/*.1.gz
+for package in librasp"$abi" librasp-dev rasp; do
+    [ -s "tree/usr/share/doc/$package/copyright" ] || fail "$package has no copyright"
+done
+[ -s tree/usr/share/zsh/vendor-completions/_rasp ] || fail "no completions of zsh"
 libdir=/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)
 cp "$work/../../examples-c/hello.c" .
 # shellcheck disable=SC2046
