@@ -49,7 +49,7 @@ MINUTES ?= 60
 
 .PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-abi bless-abi examples \
-	bench bench-peers bench-peers-qwen model models reference header dist install install-library uninstall deb clean
+	bench bench-peers bench-peers-qwen model models reference header dist dist-library install install-library uninstall deb wheel npm clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(DEMO)
@@ -129,7 +129,7 @@ test-install: dist $(MODEL) $(GGUF)
 	tests/install/run.sh $(MODEL) $(GGUF)
 
 ## Python, Node.js, Lua and Go over the installed library. On Debian; installs what it needs.
-test-bindings: dist $(MODEL)
+test-bindings: dist-library $(MODEL)
 	tests/bindings/run.sh $(MODEL)
 
 ## The C and C++ examples, with every warning an error.
@@ -174,13 +174,14 @@ header:
 ## with its manual pages and completions.
 dist:
 	packaging/build.sh
+dist-library:
+	packaging/build.sh library
 
-## All of that, headers, pkg-config and CMake files, examples and licences to PREFIX (/usr/local), below DESTDIR if that is
-## set; without the command; and away again.
+## All of that, headers, pkg-config and CMake files, examples and licences to PREFIX (/usr/local), below DESTDIR if that
+## is set; without the command; and away again.
 install: dist
 	packaging/install.sh install
-install-library:
-	packaging/build.sh library
+install-library: dist-library
 	packaging/install.sh install library
 uninstall:
 	packaging/install.sh uninstall
@@ -188,6 +189,12 @@ uninstall:
 ## Debian packages, under target/deb.
 deb: dist
 	packaging/deb.sh
+
+## The Python package with the library inside, target/wheels; that of Node.js, target/npm. For systems like this one.
+wheel: dist-library
+	PYTHON=$(PYTHON) packaging/wheel.sh
+npm: dist-library
+	packaging/npm.sh
 
 clean:
 	$(CARGO) clean

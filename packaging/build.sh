@@ -15,8 +15,8 @@
 #     man/            its manual pages
 #     completions/    rasp.bash, _rasp (of zsh) and rasp.fish
 #
-# CARGO, CARGO_BUILD_TARGET, and for a cross-build OBJCOPY, LD and AR say what to use. A cross-build of the command builds
-# it for this machine too, where it writes its pages and completions.
+# CARGO, CARGO_BUILD_TARGET, and for a cross-build OBJCOPY, LD and AR say what to use. A cross-build of the command
+# builds it for this machine too, where it writes its pages and completions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-all}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make deb`: Debian packages of what `make dist` made, under target/deb. librasp1 is the shared library; librasp-dev adds
-# headers, the static library, pkg-config and CMake files, and examples; rasp is the command. Needs dpkg-dev.
+# `make deb`: Debian packages of what `make dist` made, under target/deb. librasp1 is the shared library; librasp-dev
+# adds headers, the static library, pkg-config and CMake files, and examples; rasp is the command. Needs dpkg-dev.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$PWD/target/deb

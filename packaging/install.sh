@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make install` and `make uninstall`: puts what packaging/build.sh made where PREFIX (default /usr/local), BINDIR, LIBDIR,
-# INCLUDEDIR and DATADIR say, below DESTDIR if that is set; or takes it away again.
+# `make install` and `make uninstall`: puts what packaging/build.sh made where PREFIX (default /usr/local), BINDIR,
+# LIBDIR, INCLUDEDIR and DATADIR say, below DESTDIR if that is set; or takes it away again.
 #
 #     packaging/install.sh install|uninstall [all|library]
 #

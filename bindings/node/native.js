@@ -2,9 +2,14 @@
 //
 // Structs are buffers: rasp_*_init writes the library's own size and defaults to one, and the fields named here are read
 // and written at their offsets, which are frozen with the ABI.
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
 
-const lib = koffi.load(process.env.RASP_LIBRARY || 'librasp.so.1');
+// $RASP_LIBRARY, or the library in this package (some have it), or the one that is installed.
+const name = 'librasp.so.1';
+const beside = fileURLToPath(new URL(name, import.meta.url));
+const lib = koffi.load(process.env.RASP_LIBRARY || (existsSync(beside) ? beside : name));
 
 koffi.opaque('rasp_model');
 koffi.opaque('rasp_session');

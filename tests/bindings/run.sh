@@ -20,37 +20,69 @@ command -v npm > /dev/null || packages+=(npm)
 tests/apt.sh "${packages[@]}"
 
 prefix=$work/prefix
-PREFIX=$prefix packaging/install.sh install
+PREFIX=$prefix packaging/install.sh install library
 # As if the prefix were one the system looks in.
 export LD_LIBRARY_PATH=$prefix/lib PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 unset RASP_LIBRARY
 
 step() { printf '== %s\n' "$*"; }
 
+version=$(packaging/version.sh package)
+fail() { printf '%s\n' "$*" >&2; exit 1; }
+
 step "Python"
 python3 -m venv "$work/venv"
 pip() { "$work/venv/bin/pip" --disable-pip-version-check --quiet "$@"; }
-pip install "mypy==2.4.1" setuptools wheel
+pip install "mypy==2.4.1" "auditwheel==6.8.2" "setuptools>=77" types-setuptools
 pip wheel --no-deps --no-build-isolation --wheel-dir "$work/wheels" "$work/bindings/python"
-pip install --no-index "$work"/wheels/rasp-*.whl
+pip install --no-index "$work/wheels/librasp-$version-py3-none-any.whl"
 cd "$work/bindings/python"
 # What is tested is the wheel.
-rm -r src/rasp.egg-info build
+rm -r src/librasp.egg-info build
 "$work/venv/bin/mypy"
 "$work/venv/bin/python" -m unittest --quiet test_rasp
 "$work/venv/bin/python" example.py "$RASP_TEST_MODEL" | tee "$work/python.txt"
+cd "$work/../.."
 
-step "Python, a wheel that has the library inside"
-cp "$prefix/lib/librasp.so.1" src/rasp/
-pip wheel --no-deps --no-build-isolation --wheel-dir "$work/wheels-whole" .
-pip install --no-index --force-reinstall "$work"/wheels-whole/rasp-*.whl
-(cd "$work" && env -u LD_LIBRARY_PATH venv/bin/python -c 'import rasp; print(rasp.version(), rasp.abi_version())')
+# Runs with nothing but what it is given, in a folder of its own; and must say what the others do.
+alone() { # NAME COMMAND...
+    local name=$1
+    shift
+    mkdir -p "$work/$name"
+    (cd "$work/$name" && env -i HOME="$PWD" PATH="$PATH" "$@" | tee "$work/$name.txt")
+}
+
+step "Python, a wheel that has the library inside, in an empty environment"
+PYTHON=$work/venv/bin/python packaging/wheel.sh
+wheel=$(echo target/wheels/librasp-"$version"-py3-none-manylinux_*.whl)
+# What decides it independently: whose symbols of glibc the library asks for.
+"$work/venv/bin/auditwheel" show "$wheel" > "$work/auditwheel.txt"
+tag=${wheel##*-none-}
+grep -q "constrains the platform tag to \"${tag%.whl}\"" "$work/auditwheel.txt" || fail "$(cat "$work/auditwheel.txt")"
+python3 -m venv "$work/empty-venv"
+"$work/empty-venv/bin/pip" --disable-pip-version-check --quiet install --no-index "$wheel"
+cp bindings/python/example.py "$work/talk.py"
+alone python-whole "$work/empty-venv/bin/python" "$work/talk.py" "$RASP_TEST_MODEL"
+# Which library that was, should this system have another.
+mapped=$("$work/empty-venv/bin/python" -c 'import rasp; print(open("/proc/self/maps").read())')
+[[ $mapped == *"$work/empty-venv/"*/rasp/librasp.so.1* ]] || fail "the wheel uses another library"
 
 step "Node.js"
 cd "$work/bindings/node"
 npm install --silent --no-audit --no-fund
 node --test > "$work/node-test.txt" || { cat "$work/node-test.txt"; exit 1; }
 node example.js "$RASP_TEST_MODEL" | tee "$work/node.txt"
+cd "$work/../.."
+
+step "Node.js, a package that has the library inside, in an empty folder"
+packaging/npm.sh
+mkdir "$work/node-whole"
+(cd "$work/node-whole" && npm install --silent --no-audit --no-fund "../../npm/rasp-$version.tgz")
+sed "s|'./index.js'|'rasp'|" bindings/node/example.js > "$work/node-whole/talk.mjs"
+alone node-whole "$(command -v node)" talk.mjs "$RASP_TEST_MODEL"
+mapped=$(cd "$work/node-whole" && node -e \
+    'import("rasp").then(() => console.log(require("fs").readFileSync("/proc/self/maps", "utf8")))')
+[[ $mapped == *"$work/node-whole/node_modules/rasp/librasp.so.1"* ]] || fail "the package uses another library"
 
 step "Lua"
 cd "$work/bindings/lua"
@@ -65,7 +97,7 @@ go vet ./...
 go test ./...
 go run ./example "$RASP_TEST_MODEL" | tee "$work/go.txt"
 
-for language in node lua go; do
+for language in python-whole node node-whole lua go; do
     diff "$work/python.txt" "$work/$language.txt" || { echo "$language says something else than python" >&2; exit 1; }
 done
 grep -q Paris "$work/python.txt"

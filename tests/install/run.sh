@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The library as its users get it: installed to a prefix of its own, packed as .deb, and used from empty folders by CMake,
-# by pkg-config and by plain compilers; shared and static; with gcc and clang, as C and C++. And the command, with its
-# manual pages and completions.
+# The library as its users get it: installed to a prefix of its own, packed as .deb, and used from empty folders by
+# CMake, by pkg-config and by plain compilers; shared and static; with gcc and clang, as C and C++. And the command, with
+# its manual pages and completions.
 #
 #     tests/install/run.sh MODEL.rasp CHECKPOINT
 #
@@ -75,7 +75,8 @@ pages_are_clean "$prefix"/share/man/man1/*.1
 
 step "completions of bash, zsh and fish"
 # A shell each, with nothing of the user's, asked what comes after "rasp eval".
-complete_bash='. "$1"; COMP_WORDS=(rasp eval ""); COMP_CWORD=2; _rasp rasp "" eval; echo "${COMPREPLY[*]}"; complete -p rasp'
+complete_bash='. "$1"; COMP_WORDS=(rasp eval ""); COMP_CWORD=2; _rasp rasp "" eval; echo "${COMPREPLY[*]}"
+    complete -p rasp'
 bash --norc -euc "$complete_bash" bash "$prefix/share/bash-completion/completions/rasp" > bash.txt 2>&1 ||
     fail "$(cat bash.txt)"
 grep -qw ppl bash.txt || fail "bash completes: $(cat bash.txt)"
@@ -228,7 +229,7 @@ for package in "$work"/../deb/*.deb; do
     dpkg-deb --field "$package" Package Version Depends
 done
 [ "$(alone tree/usr/bin/rasp --version)" = "rasp $version" ] || fail "rasp --version of the package"
-[[ $(alone tree/usr/bin/rasp run "$model" -p "The capital of France is" -n 8) == *Paris* ]] || fail "rasp of the package"
+[[ $(alone tree/usr/bin/rasp run "$model" -p "The capital of France is" -n 8) == *Paris* ]] || fail "the package's rasp"
 pages_are_clean tree/usr/share/man/man1/*.1.gz
 for package in librasp"$abi" librasp-dev rasp; do
     [ -s "tree/usr/share/doc/$package/copyright" ] || fail "$package has no copyright"
