@@ -49,7 +49,7 @@ MINUTES ?= 60
 
 .PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-abi bless-abi examples \
-	bench bench-peers bench-peers-qwen model models reference header dist dist-library install install-library uninstall deb wheel npm clean
+	bench bench-peers bench-peers-qwen model models reference header dist dist-library install install-library uninstall deb wheel npm package-crates clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(DEMO)
@@ -195,6 +195,11 @@ wheel: dist-library
 	PYTHON=$(PYTHON) packaging/wheel.sh
 npm: dist-library
 	packaging/npm.sh
+
+## The four crates as crates.io would get them, under target/package: each is built from its own archive and those of
+## the others. They are published in this order: rasp-kernels, librasp, rasp-packer, rasp-cli.
+package-crates:
+	tests/packages/run.sh
 
 clean:
 	$(CARGO) clean

@@ -41,3 +41,8 @@ pub use pack::{Level, RecipeUsed, Summary, pack};
 pub use plan::{RecipeRequest, Rule};
 pub use progress::{Progress, Silent, Stage};
 pub use recipe::{CalibrationText, RecipeSource, known_recipes};
+
+/// The example of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
