@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make install` and `make uninstall`: puts what packaging/build.sh made where PREFIX (default /usr/local), BINDIR,
-# LIBDIR, INCLUDEDIR and DATADIR say, below DESTDIR if that is set; or takes it away again.
+# LIBDIR, INCLUDEDIR, DATADIR and CMAKEDIR say, below DESTDIR if that is set; or takes it away again.
 #
 #     packaging/install.sh install|uninstall [all|library]
 #
@@ -13,6 +13,7 @@ stage=$(realpath -m "${OUT:-$root/target/dist/stage}")
 prefix=$(realpath -m -s "${PREFIX:-/usr/local}")
 libdir=${LIBDIR:-$prefix/lib}
 includedir=${INCLUDEDIR:-$prefix/include}
+cmakedir=${CMAKEDIR:-$libdir/cmake/rasp}
 data=${DESTDIR:-}${DATADIR:-$prefix/share}
 bin=${DESTDIR:-}${BINDIR:-$prefix/bin}
 lib=${DESTDIR:-}$libdir
@@ -44,12 +45,13 @@ fill_in() {
     sed -e "s|@PREFIX@|$prefix|g" -e "s|@LIBDIR@|$2|g" -e "s|@INCLUDEDIR@|$3|g" \
         -e "s|@VERSION@|$version|g" -e "s|@LIBRARY_VERSION@|$library|g" -e "s|@ABI@|$abi|g" \
         -e "s|@POINTER_SIZE@|$pointer|g" -e "s|@POINTER_BITS@|$((8 * pointer))|g" \
-        -e "s|@INCLUDE_FROM_HERE@|$(realpath -m --relative-to="$libdir/cmake/rasp" "$includedir")|g" \
+        -e "s|@INCLUDE_FROM_HERE@|$(realpath -m --relative-to="$cmakedir" "$includedir")|g" \
+        -e "s|@LIB_FROM_HERE@|$(realpath -m --relative-to="$cmakedir" "$libdir")|g" \
         -e "s|@PRIVATE_LIBS@|$libs|g" -e "s|@PRIVATE_LIBS_LIST@|${libs// /;}|g" "$here/$1.in"
 }
 
 install_library() {
-    install -d "$include" "$lib/pkgconfig" "$lib/cmake/rasp" "$doc/examples"
+    install -d "$include" "$lib/pkgconfig" "${DESTDIR:-}$cmakedir" "$doc/examples"
     for header in "${headers[@]}"; do
         install -m 0644 "$root/include/$header" "$include/$header"
     done
@@ -59,9 +61,9 @@ install_library() {
     install -m 0644 "$stage/librasp.a" "$lib/librasp.a"
     fill_in rasp.pc "$(below_prefix "$libdir")" "$(below_prefix "$includedir")" > "$lib/pkgconfig/rasp.pc"
     for file in "${cmake[@]}"; do
-        fill_in "$file" "$libdir" "$includedir" > "$lib/cmake/rasp/$file"
+        fill_in "$file" "$libdir" "$includedir" > "${DESTDIR:-}$cmakedir/$file"
     done
-    chmod 0644 "$lib/pkgconfig/rasp.pc" "$lib/cmake/rasp/"*
+    chmod 0644 "$lib/pkgconfig/rasp.pc" "${DESTDIR:-}$cmakedir/"*
     for file in "${documents[@]}"; do
         install -m 0644 "$root/$file" "$doc/$file"
     done
@@ -91,12 +93,12 @@ install_command() {
 uninstall_library() {
     for file in "${headers[@]}"; do rm -f "$include/$file"; done
     for file in "${libraries[@]}"; do rm -f "$lib/$file"; done
-    for file in "${cmake[@]}"; do rm -f "$lib/cmake/rasp/$file"; done
+    for file in "${cmake[@]}"; do rm -f "${DESTDIR:-}$cmakedir/$file"; done
     for file in "${documents[@]}"; do rm -f "$doc/$file"; done
     for file in "${examples[@]##*/}" Makefile; do rm -f "$doc/examples/$file"; done
     rm -f "$lib/pkgconfig/rasp.pc"
     # Not what others have put there.
-    rmdir --ignore-fail-on-non-empty "$lib/cmake/rasp" "$doc/examples" "$doc" 2> /dev/null || true
+    rmdir --ignore-fail-on-non-empty "${DESTDIR:-}$cmakedir" "$doc/examples" "$doc" 2> /dev/null || true
 }
 
 uninstall_command() {

@@ -1,0 +1,77 @@
+//! One version everywhere: that of Cargo.toml, and one number of the binary interface. What says another would be
+//! published as another.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+/// Every text of a file between these two.
+fn between(file: &str, before: &str, after: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let parts = text.split(before).skip(1);
+    let found = parts.map(|part| part.split_once(after).unwrap_or_else(|| panic!("{file}: no end after {before:?}")).0);
+    found.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_package_has_the_version_of_the_workspace() {
+    let version = env!("CARGO_PKG_VERSION");
+    // File, what stands before the version and after it, how often.
+    let places = [
+        ("Cargo.toml", "[workspace.package]\nversion = \"", "\"", 1),
+        ("Cargo.toml", "rasp-kernels = { path = \"kernels\", version = \"", "\"", 1),
+        ("Cargo.toml", "librasp = { path = \".\", version = \"", "\"", 1),
+        ("Cargo.toml", "rasp-packer = { path = \"packer\", version = \"", "\"", 1),
+        ("bindings/python/pyproject.toml", "\nversion = \"", "\"", 1),
+        ("bindings/node/package.json", "\n  \"version\": \"", "\"", 1),
+        ("packaging/vcpkg/vcpkg.json", "\n  \"version\": \"", "\"", 1),
+        ("packaging/conan/conanfile.py", "\n    version = \"", "\"", 1),
+        ("packaging/conan/conandata.yml", "\nsources:\n  \"", "\"", 1),
+        ("packaging/conan/conandata.yml", "/archive/refs/tags/v", ".tar.gz", 1),
+        ("packaging/homebrew/rasp.rb", "/archive/refs/tags/v", ".tar.gz", 1),
+        ("docs/cross.md", "RASP_VERSION = ", "\n", 1),
+    ];
+    for (file, before, after, times) in places {
+        assert_eq!(between(file, before, after), vec![version; times], "{file}, after {before:?}");
+    }
+    let cross = fs::read_to_string(root().join("docs/cross.md")).unwrap();
+    assert!(cross.contains(&format!("rasp_{version}.bb")), "docs/cross.md: the recipe of Yocto");
+    for member in ["kernels", "packer", "cli"] {
+        let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("\nversion.workspace = true\n"), "{member}");
+    }
+}
+
+#[test]
+fn every_binding_asks_for_the_number_of_the_interface() {
+    let library = between("Cargo.toml", "[package.metadata.capi.library]\nname = \"rasp\"\nversion = \"", "\"");
+    let abi = rasp::capi::rasp_abi_version().to_string();
+    assert_eq!(library.len(), 1);
+    assert_eq!(library[0].split('.').next(), Some(abi.as_str()), "the file's version is {library:?}");
+    assert_eq!(between("bindings/python/src/rasp/_native.py", "ABI_VERSION = ", "\n"), [abi.as_str()]);
+    let named = [
+        ("bindings/node/native.js", "'librasp.so.", "'", 1),
+        ("bindings/node/package.json", "\"librasp.so.", "\"", 1),
+        ("bindings/lua/rasp.lua", "'librasp.so.", "'", 1),
+        ("bindings/python/setup.py", "\"librasp.so.", "\"", 1),
+        ("bindings/python/pyproject.toml", "\"librasp.so.", "\"", 1),
+    ];
+    for (file, before, after, times) in named {
+        assert_eq!(between(file, before, after), vec![abi.as_str(); times], "{file}");
+    }
+}
+
+/// What the scripts read out of Cargo.toml, where there is a shell for them.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_scripts_read_the_same() {
+    let abi = rasp::capi::rasp_abi_version().to_string();
+    for (what, value) in [("package", env!("CARGO_PKG_VERSION")), ("abi", abi.as_str())] {
+        let output = Command::new(root().join("packaging/version.sh")).arg(what).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), value, "packaging/version.sh {what}: {output:?}");
+    }
+}
