@@ -203,6 +203,15 @@ flags=$(PKG_CONFIG_PATH=$work/moved/lib/pkgconfig pkg-config --define-prefix --c
 [[ $flags == *"$work/moved/include"* ]] || fail "pkg-config --define-prefix"
 mv "$work/moved" "$prefix"
 
+step "the CMake package in another folder, as vcpkg has it"
+PREFIX=$work/elsewhere CMAKEDIR=$work/elsewhere/share/rasp "$work/../../packaging/install.sh" install library
+[ ! -e "$work/elsewhere/lib/cmake" ] || fail "CMAKEDIR is not heeded"
+empty_folder elsewhere-cmake
+cmake_project rasp::rasp
+cmake -S . -B build -DCMAKE_PREFIX_PATH="$work/elsewhere" > log || fail "$(cat log)"
+cmake --build build > log 2>&1 || fail "$(cat log)"
+says_paris build/hello "$work/elsewhere/lib"
+
 step "make uninstall"
 cd "$work/../.."
 PREFIX=$prefix packaging/install.sh uninstall
