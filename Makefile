@@ -40,9 +40,9 @@ CALIBRATION := $(wildcard $(RASP_DATA)/wikitext2_valid.txt)
 # The tokenizers that `make test-tokenizers` fetches (tests/tokenizers/fetch.py has more).
 TOKENIZERS ?= llama2 gemma3
 
-# Where `make install` puts things; BINDIR, LIBDIR, INCLUDEDIR and DATADIR can be given too.
+# Where `make install` puts things; BINDIR, LIBDIR, INCLUDEDIR, DATADIR and CMAKEDIR can be given too.
 PREFIX ?= /usr/local
-export PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR DATADIR ZSHDIR CARGO
+export PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR DATADIR CMAKEDIR ZSHDIR CARGO
 
 TRUST_POSITIONS ?= 400
 MINUTES ?= 60

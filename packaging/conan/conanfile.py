@@ -1,8 +1,8 @@
 """rasp for Conan 2: conan create packaging/conan
 
 NOT RUN HERE by any test; once by hand (2026-11-29, Conan 2.34, x86_64), on an archive of this repository in place of a
-release's, shared and static, and a CMake project over each. It needs cargo (Rust 1.95) and binutils on PATH, and fetches
-crates while it builds. conandata.yml has the archive of a release and its checksum.
+release's, shared and static, and a CMake project over each. It needs cargo (Rust 1.95) and binutils on PATH, and
+fetches crates while it builds. conandata.yml has the archive of a release and its checksum.
 """
 
 import os
