@@ -8,8 +8,8 @@ The peers are built from the source distributions of `llama-cpp-python` and `ik-
 of them enters this repository. All engines get the weights of one GGUF file: the peers through llama.cpp's own
 `llama-quantize`, in the formats that are nearest to RASP's, rasp as RASP, packed from it. A round runs every cell of the
 table once, one engine after another, each pinned to the same processors. A cell's ratio is to the best of all peers and
-formats in it, which is named. `--write` replaces the section of docs/performance.md that bears the model's and the
-format's name.
+formats in it, which is named. `--write` replaces the section of
+docs/lab/2026-11-29-speed-beside-llama.md that bears the model's and the format's name.
 """
 
 import argparse
@@ -260,7 +260,7 @@ def main():
     parser.add_argument("--threads", type=numbers, default=[1, 2])
     parser.add_argument("--prompts", type=numbers, default=[256, 2048])
     parser.add_argument("--sparsity", type=lambda t: [float(x) for x in t.split(",")], default=[0.3, 0.5, 0.7])
-    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/lab/")
     args = parser.parse_args()
     for peer in ALL_PEERS:
         peer.build()
@@ -287,7 +287,7 @@ def main():
     print(text)
     if args.write:
         name = args.gguf.stem if dtype == "bf16" else f"{args.gguf.stem} {dtype}"
-        write("performance.md", f"bench-peers {name}", text)
+        write("lab/2026-11-29-speed-beside-llama.md", f"bench-peers {name}", text)
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def main():
         short = re.split(r"[-.]", stem)[0].lower()
         target = ROOT / "docs" / f"quality-speed-{short}.svg"
         target.write_text(picture.read_text())
-        write("quality.md", f"picture {short}", f"![Quality against speed]({target.name})\n\n{text}")
+        write("lab/2026-11-29-quality-against-speed.md", f"picture {short}", f"![Quality against speed](../{target.name})\n\n{text}")
 
 
 if __name__ == "__main__":
