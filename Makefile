@@ -49,7 +49,7 @@ MINUTES ?= 60
 
 .PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-abi bless-abi examples \
-	bench bench-peers bench-peers-qwen model models reference header dist dist-library install install-library uninstall deb wheel npm package-crates clean
+	bench bench-peers bench-peers-qwen model models reference book header dist dist-library install install-library uninstall deb wheel npm package-crates clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(DEMO)
@@ -165,6 +165,18 @@ reference:
 	@mkdir -p target/doc
 	command -v doxygen > /dev/null || tests/apt.sh doxygen
 	doxygen docs/Doxyfile
+
+## The book of docs/, target/book: links, the API's pages and README's figures are checked, snippets run. Fetches mdBook.
+book: target/tools/bin/mdbook models
+	$(PYTHON) tests/docs/api.py --check
+	$(PYTHON) tests/docs/readme.py --check
+	$(PYTHON) tests/docs/check.py links
+	$(PYTHON) tests/docs/book.py $<
+	$(PYTHON) tests/docs/check.py built target/book
+	CC=$(CC) $(PYTHON) tests/docs/check.py snippets
+
+target/tools/bin/mdbook:
+	$(CARGO) install --locked mdbook --version 0.4.52 --no-default-features --features search --root target/tools
 
 ## include/rasp.h, from the Rust sources.
 header:
