@@ -57,6 +57,8 @@ def functions():
             first = re.split(r"(?<=[a-z0-9)])\. ", words, maxsplit=1)[0]
         line = header.count("\n", 0, match.start(3)) + 1
         declaration = re.sub(r"\s+", " ", f"{result.strip()} {name}({parameters})").replace("* ", "*")
+        if len(declaration) > 100:
+            declaration = declaration.replace("(", "(\n    ", 1).replace(", ", ",\n    ")
         found[name] = (line, declaration, first)
     # What the compiler sees and the expression does not would be left out without a word.
     plain = re.sub(r"//[^\n]*|/\*.*?\*/", "", header, flags=re.S)
