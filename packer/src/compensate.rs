@@ -10,7 +10,8 @@
 //!
 //! which is METHOD's `W' = W·(C[x, x∘m]+λ)·(C[x∘m, x∘m]+λ)⁻¹`, `λ` relative to the mean of `C`'s diagonal. Inputs are
 //! those of tokens that are sparse, with compensated weights, in everything before. It costs nothing at run time, but
-//! the weights then suit one setting: `docs/quality.md` has what that means for the others and for dense prompts.
+//! the weights then suit one setting: `docs/lab/2026-11-29-quality-tried.md` has what that means for the others and for
+//! dense prompts.
 
 use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, product};
 use crate::progress::Progress;
@@ -33,7 +34,7 @@ pub struct Compensation {
 }
 
 impl Compensation {
-    /// The ridge that loses least on text that it was not fitted to (`docs/quality.md`).
+    /// The ridge that loses least on text that it was not fitted to (`docs/lab/2026-11-29-quality-tried.md`).
     pub const RIDGE: f32 = 0.3;
 
     /// The place of its sparsity among the levels.

@@ -112,6 +112,7 @@ impl PackOptions {
     /// Tokens to calibrate on that give most of what there is to gain.
     pub const CALIBRATION_TOKENS: usize = 4096;
 
-    /// Steps of [`tune`](PackOptions::tune) that give most of what there is to gain (`docs/quality.md`).
+    /// Steps of [`tune`](PackOptions::tune) that give most of what there is to gain
+    /// (`docs/lab/2026-11-29-quality-allocation.md`).
     pub const TUNE: usize = 24;
 }

@@ -11,8 +11,8 @@
 //!
 //! Of the loss a multiple of the share is taken such that all slopes of a linear together are 0: channels compete
 //! within their linear, and how much each linear keeps stays as the Fisher information has it. (Slopes of whole linears
-//! were tried: they are biased, and make things worse, `docs/quality.md`.) The steps are Adam's (arXiv:1412.6980), with
-//! one second moment a linear.
+//! were tried: they are biased, and make things worse, `docs/lab/2026-11-29-quality-allocation.md`.) The steps are
+//! Adam's (arXiv:1412.6980), with one second moment a linear.
 
 use super::Calibration;
 use super::divergence::with_gradient;

@@ -52,7 +52,7 @@ impl Fisher {
     ///
     /// `F̃_j` is the geometric mean of the channel's own figure and its linear's mean: a channel's own, from a few
     /// thousand tokens, is noisy, and shrinking it halfway loses least on text it was not made from
-    /// (`docs/quality.md`).
+    /// (`docs/lab/2026-11-29-quality-allocation.md`).
     pub(crate) fn score(&self, linear: usize, outputs: usize) -> Vec<f32> {
         let own = &self.sums[linear];
         let tokens = self.tokens.max(1) as f64;

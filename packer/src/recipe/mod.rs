@@ -2,7 +2,7 @@
 //! each sparsity level's thresholds, and what the levels cost. Packing with one takes no calibration.
 //!
 //! It serves every file of the model, since scores are of channels: dropping one costs much the same whether its
-//! weights have 16 bits or 4 (`docs/quality.md`, "The scores found for bf16 serve the other formats").
+//! weights have 16 bits or 4 (`docs/lab/2026-11-29-quality-allocation.md`).
 
 mod file;
 mod identity;
