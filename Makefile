@@ -176,7 +176,7 @@ book: target/tools/bin/mdbook models
 	CC=$(CC) $(PYTHON) tests/docs/check.py snippets
 
 target/tools/bin/mdbook:
-	$(CARGO) install --locked mdbook --version 0.4.52 --no-default-features --features search --root target/tools
+	$(CARGO) install --debug --locked mdbook --version 0.4.52 --no-default-features --features search --root target/tools
 
 ## include/rasp.h, from the Rust sources.
 header:
