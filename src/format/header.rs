@@ -61,14 +61,15 @@ impl<'de> Deserialize<'de> for Dimensions {
 /// The safetensors crate checks this too, but it adds sizes up before it compares them with the file's, and crafted
 /// ones overflow (0.8); and "truncated" is a message worth giving with a tensor's name. So ends are compared first.
 pub fn read_header(bytes: &[u8]) -> Result<(usize, Metadata)> {
-    let truncated =
-        |detail: std::fmt::Arguments<'_>| bad_file(format_args!("{detail}; not a safetensors file, or truncated"));
+    let truncated = |detail: std::fmt::Arguments<'_>| {
+        bad_file(format_args!("not a .rasp or safetensors file, or a truncated one: {detail}"))
+    };
     let Some(claimed) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
         return Err(truncated(format_args!("{} bytes are too few for a header", bytes.len())));
     };
     let room = bytes.len() - 8;
     let Some(header_len) = usize::try_from(claimed).ok().filter(|len| *len <= room) else {
-        return Err(truncated(format_args!("the header claims {claimed} bytes, {room} follow")));
+        return Err(truncated(format_args!("its header would take {claimed} bytes, and {room} follow")));
     };
     if header_len > MAX_HEADER_BYTES {
         return Err(bad_file(format_args!("the header has {header_len} bytes; {MAX_HEADER_BYTES} are the most")));
