@@ -54,9 +54,7 @@ fn listen() {
                     flag.store(true, std::sync::atomic::Ordering::Relaxed);
                     continue;
                 }
-                for output in held.outputs.drain(..) {
-                    rasp_packer::remove_temporary_files(&output, |process| process == std::process::id());
-                }
+                rasp_packer::remove_own_temporary_files(held.outputs.iter().map(PathBuf::as_path));
                 // The process ends as the signal would have ended it, so that a shell sees which it was.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }

@@ -34,7 +34,7 @@ mod work;
 pub use allocate::Search;
 pub use compensate::Compensation;
 pub use grid::Grid;
-pub use litter::remove_temporary_files;
+pub use litter::remove_own_temporary_files;
 pub use nearest::nearest_weight_type;
 pub use options::PackOptions;
 pub use pack::{Level, RecipeUsed, Summary, pack};

@@ -6,6 +6,7 @@
 use rasp::{Error, Result, Status};
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The process whose temporary file beside `output` this is the name of: `model.rasp.123.stage`, and while that is
 /// being written `model.rasp.123.stage.123.tmp`.
@@ -20,7 +21,7 @@ fn owner(output: &str, name: &str) -> Option<u32> {
 }
 
 /// Removes the temporary files beside `output` that are of processes that `of` says. How many there were.
-pub fn remove_temporary_files(output: &Path, of: impl Fn(u32) -> bool) -> usize {
+fn remove_temporary_files(output: &Path, of: impl Fn(u32) -> bool) -> usize {
     let folder = match output.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -30,6 +31,23 @@ pub fn remove_temporary_files(output: &Path, of: impl Fn(u32) -> bool) -> usize 
     let of_these = |name: &str| owner(output, name).is_some_and(&of);
     let found = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(of_these));
     found.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+}
+
+/// Held while a file beside an output gets its name, or another.
+static NAMING: Mutex<()> = Mutex::new(());
+
+/// To be held while a temporary file is made, or becomes what it was made for.
+pub(crate) fn naming() -> MutexGuard<'static, ()> {
+    NAMING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes this process's temporary files beside `outputs`, and lets it make no more: for one that is about to end.
+pub fn remove_own_temporary_files<'a>(outputs: impl IntoIterator<Item = &'a Path>) {
+    // Never given back: whoever wants to make a file waits for the end.
+    std::mem::forget(naming());
+    for output in outputs {
+        remove_temporary_files(output, |process| process == std::process::id());
+    }
 }
 
 /// Whether a process has ended, where that can be told.

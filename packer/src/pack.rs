@@ -199,8 +199,12 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         let metadata = metadata(&stated(plan, weight_type, &undecided, dense_prefix))?;
         let tensors = stage.tensors();
         disk::check_room(&options.output, &tensors)?;
-        let mut writer = Writer::create(&staging.0, &metadata, tensors)?;
+        let mut writer = {
+            let _naming = litter::naming();
+            Writer::create(&staging.0, &metadata, tensors)?
+        };
         stage.write(&mut writer, progress)?;
+        let _naming = litter::naming();
         writer.finish()?;
         Ok(stage.tensors())
     };
@@ -291,7 +295,9 @@ fn complete(
 ) -> Result<()> {
     let file = File::open(Bytes::map(from)?)?;
     let more = screen.map(HeadScreen::tensors).unwrap_or_default();
+    let naming = litter::naming();
     let mut writer = Writer::create(to, metadata, [tensors.as_slice(), &more].concat())?;
+    drop(naming);
     progress.begin("completing the file", tensors.len() as u64 + 1);
     for tensor in &tensors {
         writer.tensor(&tensor.name, file.raw(&tensor.name)?)?;
@@ -300,6 +306,7 @@ fn complete(
     screen.map_or(Ok(()), |screen| screen.write(&mut writer))?;
     progress.advance(1);
     progress.end();
+    let _naming = litter::naming();
     writer.finish()
 }
 

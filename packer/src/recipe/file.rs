@@ -3,6 +3,7 @@
 
 use super::scores::Packed;
 use super::{CalibrationText, ModelIdentity, TunedLinear, TunedRecipe};
+use crate::litter;
 use rasp::format::{Allocation, Config, Dtype, read_header};
 use rasp::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
@@ -169,6 +170,7 @@ impl TunedRecipe {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(format!(".{}.tmp", std::process::id()));
         let temporary = path.with_file_name(name);
+        let _naming = litter::naming();
         let written = fs::write(&temporary, self.to_bytes()?).and_then(|()| fs::rename(&temporary, path));
         written.map_err(|e| {
             let _ = fs::remove_file(&temporary);
