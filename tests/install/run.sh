@@ -51,9 +51,9 @@ version=$("$work/../../packaging/version.sh" package)
 [ "$(alone "$rasp" --version)" = "rasp $version" ] || fail "rasp --version"
 [[ $(readelf -SW "$rasp") != *.symtab* ]] || fail "rasp is not stripped"
 alone "$rasp" pack "$checkpoint" -o packed.rasp > pack.txt
-[[ $(alone "$rasp" run packed.rasp -p "The capital of France is" -n 8) == *Paris* ]] || fail "rasp run packed.rasp"
+[[ $(alone "$rasp" run packed.rasp "What is the capital of France?" -n 16) == *Paris* ]] || fail "rasp run packed.rasp"
 # Packs it to the cache below $HOME first.
-[[ $(alone "$rasp" run "$checkpoint" -p "The capital of France is" -n 8) == *Paris* ]] || fail "rasp run CHECKPOINT"
+[[ $(alone "$rasp" run "$checkpoint" "What is the capital of France?" -n 16) == *Paris* ]] || fail "rasp run CHECKPOINT"
 compgen -G '.cache/rasp/*.rasp' > /dev/null || fail "nothing in the cache"
 
 step "manual pages"
@@ -238,7 +238,7 @@ for package in "$work"/../deb/*.deb; do
     dpkg-deb --field "$package" Package Version Depends
 done
 [ "$(alone tree/usr/bin/rasp --version)" = "rasp $version" ] || fail "rasp --version of the package"
-[[ $(alone tree/usr/bin/rasp run "$model" -p "The capital of France is" -n 8) == *Paris* ]] || fail "the package's rasp"
+[[ $(alone tree/usr/bin/rasp run "$model" "What is the capital of France?" -n 16) == *Paris* ]] || fail "the package's rasp"
 pages_are_clean tree/usr/share/man/man1/*.1.gz
 for package in librasp"$abi" librasp-dev rasp; do
     [ -s "tree/usr/share/doc/$package/copyright" ] || fail "$package has no copyright"
