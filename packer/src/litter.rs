@@ -3,6 +3,7 @@
 //! Their names tell whose they are: the output's, a dot, the number of the process and `stage` or `tmp`. A run that
 //! ends, well or not, removes its own; one that is killed cannot, so the next run for the same output does it.
 
+use rasp::format::{TensorSpec, Writer};
 use rasp::{Error, Result, Status};
 use std::fs;
 use std::path::Path;
@@ -39,6 +40,18 @@ static NAMING: Mutex<()> = Mutex::new(());
 /// To be held while a temporary file is made, or becomes what it was made for.
 pub(crate) fn naming() -> MutexGuard<'static, ()> {
     NAMING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// [`Writer::create`], beside an output.
+pub(crate) fn create(path: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
+    let _naming = naming();
+    Writer::create(path, metadata, tensors)
+}
+
+/// [`Writer::finish`], beside an output.
+pub(crate) fn finish(writer: Writer) -> Result<()> {
+    let _naming = naming();
+    writer.finish()
 }
 
 /// Removes this process's temporary files beside `outputs`, and lets it make no more: for one that is about to end.

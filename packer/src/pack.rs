@@ -16,7 +16,7 @@ use crate::scoring;
 use crate::stage::{self, Stage};
 use crate::stages::stages;
 use crate::tokenizer;
-use rasp::format::{Allocation, Bytes, File, LinearRecipe, Recipe, TensorSpec, Writer, key};
+use rasp::format::{Allocation, Bytes, File, LinearRecipe, Recipe, TensorSpec, key};
 use rasp::model::{LoadOptions, Model, WeightType};
 use rasp::session::MAX_THREADS;
 use rasp::text::ChatTemplate;
@@ -199,14 +199,10 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         let metadata = metadata(&stated(plan, weight_type, &undecided, dense_prefix))?;
         let tensors = stage.tensors();
         disk::check_room(&options.output, &tensors)?;
-        let mut writer = {
-            let _naming = litter::naming();
-            Writer::create(&staging.0, &metadata, tensors)?
-        };
+        let mut writer = litter::create(&staging.0, &metadata, tensors.clone())?;
         stage.write(&mut writer, progress)?;
-        let _naming = litter::naming();
-        writer.finish()?;
-        Ok(stage.tensors())
+        litter::finish(writer)?;
+        Ok(tensors)
     };
 
     let window = calibrate::window_len(&config);
@@ -295,9 +291,7 @@ fn complete(
 ) -> Result<()> {
     let file = File::open(Bytes::map(from)?)?;
     let more = screen.map(HeadScreen::tensors).unwrap_or_default();
-    let naming = litter::naming();
-    let mut writer = Writer::create(to, metadata, [tensors.as_slice(), &more].concat())?;
-    drop(naming);
+    let mut writer = litter::create(to, metadata, [tensors.as_slice(), &more].concat())?;
     progress.begin("completing the file", tensors.len() as u64 + 1);
     for tensor in &tensors {
         writer.tensor(&tensor.name, file.raw(&tensor.name)?)?;
@@ -306,8 +300,7 @@ fn complete(
     screen.map_or(Ok(()), |screen| screen.write(&mut writer))?;
     progress.advance(1);
     progress.end();
-    let _naming = litter::naming();
-    writer.finish()
+    litter::finish(writer)
 }
 
 fn summary(

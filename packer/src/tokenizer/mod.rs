@@ -23,8 +23,8 @@ mod specials;
 mod vocabulary;
 
 use crate::import::TokenizerSource;
-use crate::litter::naming;
-use rasp::format::{Bytes, Dtype, File, TensorSpec, Writer, key};
+use crate::litter;
+use rasp::format::{Bytes, Dtype, File, TensorSpec, key};
 use rasp::text::{Alphabet, Rewrite, Settings, Tokenizer, tensor};
 use rasp::{Error, Result, Status};
 use source::Vocab;
@@ -49,10 +49,9 @@ impl Compiled {
     /// The tokenizer, in a file of its own that is written to `path`.
     pub(crate) fn open_at(&self, path: &Path) -> Result<Tokenizer> {
         let specs = self.tensors.iter().map(|(spec, _)| spec.clone()).collect();
-        let _naming = naming();
-        let mut writer = Writer::create(path, &[(key::TOKENIZER, self.settings_json.clone())], specs)?;
+        let mut writer = litter::create(path, &[(key::TOKENIZER, self.settings_json.clone())], specs)?;
         self.tensors.iter().try_for_each(|(spec, bytes)| writer.tensor(&spec.name, bytes))?;
-        writer.finish()?;
+        litter::finish(writer)?;
         Tokenizer::open(&File::open(Bytes::map(path)?)?)
     }
 }
