@@ -1,15 +1,13 @@
 //! Whether a disk has room for what will be written: known before it is.
 
+use crate::litter;
 use rasp::format::TensorSpec;
 use rasp::{Error, Result, Status};
 use std::path::Path;
 
 /// Fails if the disk of `output` has no room for a staging file with these tensors and the file that is made from it.
 pub(crate) fn check_room(output: &Path, tensors: &[TensorSpec]) -> Result<()> {
-    let folder = match output.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = litter::folder(output);
     let bytes =
         |spec: &TensorSpec| spec.shape.iter().map(|&n| n as u64).product::<u64>() * spec.dtype.bitsize() as u64 / 8;
     let needed = 2 * tensors.iter().map(bytes).sum::<u64>();

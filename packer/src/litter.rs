@@ -21,12 +21,14 @@ fn owner(output: &str, name: &str) -> Option<u32> {
     process.parse().ok().filter(|_| whole && process.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// The folder that a file is, or will be, in.
+pub(crate) fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Removes the temporary files beside `output` that are of processes that `of` says. How many there were.
 fn remove_temporary_files(output: &Path, of: impl Fn(u32) -> bool) -> usize {
-    let folder = match output.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder(output);
     let Some(output) = output.file_name().and_then(|name| name.to_str()) else { return 0 };
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let of_these = |name: &str| owner(output, name).is_some_and(&of);
