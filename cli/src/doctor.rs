@@ -230,12 +230,7 @@ impl Findings<'_> {
         };
         let levels: Vec<String> = recipe.sparsity.iter().enumerate().map(level).collect();
         let costs = if recipe.loss.is_empty() { "" } else { " (how much perplexity rose on held-back text)" };
-        let start = match (recipe.default_sparsity, recipe.quality.map(crate::percent)) {
-            (0.0, Some(most)) => format!("sessions start dense: no setting is within {most}%"),
-            (0.0, None) => "sessions start dense: it was packed without --quality".into(),
-            (default, Some(most)) => format!("sessions start at {}, the sparsest within {most}%", number(default)),
-            (default, None) => format!("sessions start at {}", number(default)),
-        };
+        let start = crate::session_start(recipe.default_sparsity, recipe.quality);
         format!("sparsity: {}{costs}\n          {start}\n", levels.join(", "))
     }
 }

@@ -188,9 +188,7 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
     let word = |value: Value| value.as_str().unwrap_or_default().to_string();
     text += &format!("{}, allocation {}\n", word(json!(recipe.score)), word(json!(recipe.allocation)));
     if recipe.default_sparsity > 0.0 {
-        let within =
-            recipe.quality.map_or(String::new(), |most| format!(", the sparsest within {}%", crate::percent(most)));
-        text += &format!("sessions start at sparsity {}{within}\n", recipe.default_sparsity);
+        text += &format!("{}\n", crate::session_start(recipe.default_sparsity, recipe.quality));
     }
     match recipe.dense_prefix {
         0 => {}

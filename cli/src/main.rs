@@ -146,9 +146,16 @@ fn parse_count(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A share as the percentage its user wrote: 2, not 1.9999999.
-fn percent(share: f32) -> f32 {
-    (share * 1e5).round() / 1e3
+/// Where sessions start, and why: `sessions start at sparsity 0.35, the sparsest within 2%`. `quality` is a share: 0.02.
+fn session_start(sparsity: f32, quality: Option<f32>) -> String {
+    // As its user wrote it: 2, not 1.9999999.
+    let most = quality.map(|share| (share * 1e5).round() / 1e3);
+    match (sparsity, most) {
+        (0.0, Some(most)) => format!("sessions start dense: no setting is within {most}%"),
+        (0.0, None) => "sessions start dense: it was packed without --quality".into(),
+        (sparsity, Some(most)) => format!("sessions start at sparsity {sparsity}, the sparsest within {most}%"),
+        (sparsity, None) => format!("sessions start at sparsity {sparsity}"),
+    }
 }
 
 /// An f32 as the decimal its user wrote: 0.3, not 0.30000001192092896.

@@ -263,12 +263,9 @@ fn as_text(s: &Summary, args: &Args) -> String {
         let of = if s.recipe.is_some() { " that the recipe was found on" } else { "" };
         text += &format!("\nperplexity on held-back calibration text{of}, every token sparse\n");
     }
-    text += &match (s.default_sparsity, s.quality.map(|most| 100.0 * most)) {
-        (0.0, Some(most)) => format!("sessions start dense: no setting is within {most}%\n"),
-        (0.0, None) => String::new(),
-        (start, Some(most)) => format!("sessions start at sparsity {}, the sparsest within {most}%\n", number(start)),
-        (start, None) => format!("sessions start at sparsity {}\n", number(start)),
-    };
+    if s.default_sparsity > 0.0 || s.quality.is_some() {
+        text += &format!("{}\n", crate::session_start(s.default_sparsity, s.quality.map(|most| most as f32)));
+    }
     let first = if s.chat { format!("rasp chat {output}") } else { format!("rasp run {output} \"Once upon a time\"") };
     text + &format!("\nnext: {first}\n      rasp doctor {output}\n")
 }
