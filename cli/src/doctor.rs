@@ -4,7 +4,7 @@ use crate::bench::{Samples, Spread, measure, prompt};
 use crate::inspect::Sizes;
 use crate::stream::Stream;
 use crate::{number, say};
-use rasp::format::{Bytes, File};
+use rasp::format::File;
 use rasp::{Model, Result, Session, SessionOptions};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ impl Speed {
 pub fn run(args: &Args) -> Result<()> {
     let path = crate::cache::packed(&args.model)?;
     let model = crate::load(&path)?;
-    let file = Bytes::map(&path).and_then(File::open).map_err(|e| e.context(path.display()))?;
+    let file = crate::open(&path)?;
     let judged = judged(&model);
     let speeds = thread_counts(crate::all_threads())
         .map(|threads| {

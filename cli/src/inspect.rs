@@ -1,7 +1,7 @@
 //! `rasp inspect`: what a file holds.
 
 use crate::number;
-use rasp::format::{Bytes, Dtype, File, LinearRecipe, LinearShape};
+use rasp::format::{Dtype, File, LinearRecipe, LinearShape};
 use rasp::model::{Linear, LoadOptions, WeightType};
 use rasp::{Model, Result};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let path = crate::cache::packed(&args.model)?;
     let model = Model::load(&path, &LoadOptions { verify: args.verify, ..Default::default() })?;
-    let file = Bytes::map(&path).and_then(File::open).map_err(|e| e.context(args.model.display()))?;
+    let file = crate::open(&path)?;
     let sizes = Sizes::of(&file);
     if args.json { crate::put_json(&as_json(&model, &sizes)) } else { crate::put(&as_text(&model, &sizes)) }
 }

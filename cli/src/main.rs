@@ -20,6 +20,7 @@ mod stream;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use rasp::format::{Bytes, File};
 use rasp::session::KvType;
 use rasp::{LoadOptions, Model, Result, Status};
 use std::path::Path;
@@ -113,6 +114,11 @@ fn put_json(value: &serde_json::Value) -> Result<()> {
 /// The model in a file, or of a checkpoint.
 fn load(path: &Path) -> Result<Arc<Model>> {
     Model::load(&cache::packed(path)?, &LoadOptions::default())
+}
+
+/// A packed file, for what is in it beside the model.
+fn open(path: &Path) -> Result<File> {
+    Bytes::map(path).and_then(File::open).map_err(|e| e.context(path.display()))
 }
 
 /// What the machine runs at once.

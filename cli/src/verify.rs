@@ -1,6 +1,5 @@
 //! `rasp verify`: whether a file is as it was packed.
 
-use rasp::format::{Bytes, File};
 use rasp::{LoadOptions, Model, Result};
 use serde_json::json;
 use std::path::PathBuf;
@@ -17,7 +16,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     // That its checksums are right, and that it is a model, every weight of which is a number.
     Model::load(&args.model, &LoadOptions { verify: true, ..Default::default() })?;
-    let file = Bytes::map(&args.model).and_then(File::open).map_err(|e| e.context(args.model.display()))?;
+    let file = crate::open(&args.model)?;
     let tensors = file.tensors().filter(|(name, ..)| !name.starts_with("pad.")).count();
     let checksums = file.has_checksums();
     if args.json {

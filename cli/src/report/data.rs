@@ -2,7 +2,6 @@
 
 use crate::inspect::{Sizes, linears};
 use crate::number;
-use rasp::format::{Bytes, File};
 use rasp::{Model, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -115,7 +114,7 @@ impl Setting {
 impl Report {
     /// What the file itself says.
     pub fn of(model: &Model, path: &Path, threads: usize) -> Result<Report> {
-        let file = Bytes::map(path).and_then(File::open).map_err(|e| e.context(path.display()))?;
+        let file = crate::open(path)?;
         let (sizes, config, recipe) = (Sizes::of(&file), model.config(), model.recipe());
         let word = |value: Value| value.as_str().unwrap_or_default().replace('_', " ");
         let linears: Vec<Linear> = linears(model)
