@@ -1,7 +1,7 @@
 //! What a report measures: texts, perplexity and speed, at every setting.
 
 use super::data::{QualitySource, Report, Speed};
-use crate::answer::generate;
+use crate::answer::{generate, plain_tokens};
 use crate::bench::{self, Samples, Spread};
 use crate::eval::{kept, ppl};
 use crate::progress::Reporter;
@@ -21,9 +21,7 @@ const ROUNDS: usize = 3;
 
 /// The greedy continuation of `prompt` at every setting.
 pub fn texts(model: &Arc<Model>, report: &mut Report, prompt: &str, count: usize) -> Result<()> {
-    let mut tokens = Vec::new();
-    let options = EncodeOptions { add_special: true, parse_special: false };
-    model.tokenizer().encode(prompt, options, &mut tokens)?;
+    let tokens = plain_tokens(model, prompt)?;
     let limit = model.config().context_length;
     if tokens.is_empty() || tokens.len() >= limit {
         let message = format!("--prompt has {} tokens; this model takes 1 to {}", tokens.len(), limit - 1);
