@@ -3,7 +3,7 @@
 use crate::answer::{Options, Stop, chat_tokens, generate};
 use crate::{number, put, say};
 use rasp::text::Message;
-use rasp::{Error, Model, Result, Session, Status};
+use rasp::{Error, Result, Session, Status};
 use rustyline::error::ReadlineError;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,15 +43,15 @@ pub fn run(args: &Args) -> Result<()> {
     let mut session = args.options.open(&model, context)?;
     let cancel = Arc::new(AtomicBool::new(false));
     session.set_cancel_flag(cancel.clone());
-    let mut chat = Chat { model, session, cancel, n: args.options.n, system: None, turns: vec![], stats: args.stats };
-    chat.system.clone_from(&args.system);
+    let mut chat =
+        Chat { session, cancel, n: args.options.n, system: args.system.clone(), turns: vec![], stats: args.stats };
     // A model without a template, or with one that cannot be rendered, is found out before anything is typed.
-    chat.prompt(&[Message { role: "user", content: "x" }]).map_err(|e| {
+    chat.prompt("x").map_err(|e| {
         let message = format!("{}; `rasp run --raw` continues a text without one", e.message());
         Error::new(e.status(), message)
     })?;
-    let name = chat.model.config().name.clone();
-    say(&format!("{name} at sparsity {}. /help lists the commands.", number(chat.session.sparsity())));
+    let (name, sparsity) = (&model.config().name, number(chat.session.sparsity()));
+    say(&format!("{name} at sparsity {sparsity}. /help lists the commands."));
 
     let failed = |e: ReadlineError| Error::new(Status::Io, format!("cannot read a line: {e}"));
     let mut lines = rustyline::DefaultEditor::new().map_err(failed)?;
@@ -86,7 +86,6 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 struct Chat {
-    model: Arc<Model>,
     session: Session,
     cancel: Arc<AtomicBool>,
     /// Tokens of an answer at most.
@@ -106,7 +105,7 @@ impl Chat {
             "sparsity" if rest.is_empty() => put(&format!(
                 "{}; this file goes up to {}\n",
                 number(self.session.sparsity()),
-                number(self.model.max_sparsity())
+                number(self.session.model().max_sparsity())
             )),
             "sparsity" => match crate::parse_sparsity(rest) {
                 Ok(sparsity) => self.session.set_sparsity(sparsity),
@@ -135,14 +134,15 @@ impl Chat {
         }
     }
 
-    /// The tokens of the conversation with these messages at its end.
-    fn prompt(&self, last: &[Message<'_>]) -> Result<Vec<u32>> {
+    /// The tokens of the conversation with this question at its end.
+    fn prompt(&self, question: &str) -> Result<Vec<u32>> {
         let system = self.system.as_ref().map(|content| Message { role: "system", content });
         let turns = self.turns.iter().flat_map(|(question, answer)| {
             [Message { role: "user", content: question }, Message { role: "assistant", content: answer }]
         });
-        let messages: Vec<Message<'_>> = system.into_iter().chain(turns).chain(last.iter().copied()).collect();
-        chat_tokens(&self.model, &messages)
+        let question = Message { role: "user", content: question };
+        let messages: Vec<Message<'_>> = system.into_iter().chain(turns).chain([question]).collect();
+        chat_tokens(self.session.model(), &messages)
     }
 
     /// Answers a question. Where the context has no room for it, the oldest turns are forgotten.
@@ -150,7 +150,7 @@ impl Chat {
         let context = self.session.stats().context;
         let mut forgotten = 0;
         let prompt = loop {
-            let prompt = self.prompt(&[Message { role: "user", content: question }])?;
+            let prompt = self.prompt(question)?;
             // An answer of a quarter of the context should fit, too.
             if prompt.len() + self.n.min(context / 4) <= context || (self.turns.is_empty() && prompt.len() < context) {
                 break prompt;
@@ -180,8 +180,8 @@ impl Chat {
         if self.stats {
             let stats = self.session.stats();
             say(&format!(
-                "({passed} tokens in {prompt_s:.1} s; {} out, {:.1} a second, {:.0}% of linear weights read; {} of {context} \
-                 held)",
+                "({passed} tokens in {prompt_s:.1} s; {} out, {:.1} a second, {:.0}% of linear weights read; {} of \
+                 {context} held)",
                 stats.tokens - prompt.len(),
                 stats.traffic.tokens as f64 / started.elapsed().as_secs_f64(),
                 stats.kept * 100.0,
