@@ -50,21 +50,20 @@ pub fn verdict(report: &Report) -> String {
         if let Some(loss) = report.loss(chosen) {
             text += &format!(", and perplexity is {} than dense", change(loss));
         }
-        text += &match (report.speedup(chosen), &chosen.speed, &report.settings[0].speed) {
-            (None, ..) | (_, None, _) | (.., None) => ".".to_string(),
+        text += &match chosen.speed.as_ref().zip(report.settings[0].speed.as_ref()) {
+            None => ".".to_string(),
             // The rounds of the two overlap.
-            (Some(_), Some(own), Some(dense))
-                if own.tok_s_min <= dense.tok_s_max && own.tok_s_max >= dense.tok_s_min =>
-            {
+            Some((own, dense)) if own.tok_s_min <= dense.tok_s_max && own.tok_s_max >= dense.tok_s_min => {
                 ". On this machine it is not measurably faster than dense: <code>--sparsity 0</code> costs nothing."
                     .into()
             }
-            (Some(gain), ..) if gain < 1.0 => {
-                format!(
-                    ". On this machine it is slower, {gain:.2} times the dense speed: use <code>--sparsity 0</code>."
-                )
+            Some((own, dense)) if own.tok_s < dense.tok_s => format!(
+                ". On this machine it is slower, {:.2} times the dense speed: use <code>--sparsity 0</code>.",
+                own.tok_s / dense.tok_s
+            ),
+            Some((own, dense)) => {
+                format!(". On this machine it decodes {:.2} times as fast as dense.", own.tok_s / dense.tok_s)
             }
-            (Some(gain), ..) => format!(". On this machine it decodes {gain:.2} times as fast as dense."),
         };
     }
     format!("<p class=\"verdict\">{text}</p>\n")
