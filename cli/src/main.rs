@@ -9,12 +9,12 @@ mod cache;
 mod chat;
 mod doctor;
 mod eval;
-mod generate;
 mod inspect;
 mod pack;
 mod progress;
 mod report;
 mod run;
+mod shell;
 mod signals;
 mod stream;
 mod verify;
@@ -56,10 +56,10 @@ enum Command {
     /// Write a page that shows quality, traffic, speed and texts at every sparsity
     Report(report::Args),
     /// Write what a shell needs to complete this command's words
-    Completions(generate::Completions),
+    Completions(shell::Completions),
     /// Write the manual pages
     #[command(hide = true)]
-    Man(generate::Pages),
+    Man(shell::Pages),
 }
 
 fn main() -> ExitCode {
@@ -73,8 +73,8 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Report(args) => report::run(&args),
-        Command::Completions(args) => generate::completions(&args),
-        Command::Man(args) => generate::pages(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::pages(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,6 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use rasp::{Error, Result, Status};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -88,8 +87,7 @@ fn write_page(command: &Command, whole: &Command, page: &mut Vec<u8>) -> std::io
     let others = and_below(whole).into_iter().map(page_name).filter(|&name| name != page_name(command));
     let others: Vec<_> = others.flat_map(|name| [roman(", "), bold(name), roman("(1)")]).skip(1).collect();
     rest.text(others);
-    rest.to_writer(page)?;
-    page.flush()
+    rest.to_writer(page)
 }
 
 /// What no command line says of itself, on the page of the whole command.
