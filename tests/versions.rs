@@ -17,27 +17,31 @@ fn between(file: &str, before: &str, after: &str) -> Vec<String> {
     found.map(str::to_owned).collect()
 }
 
+/// In each of these files, just once, `value` stands between what comes before it and after it.
+fn all_say(places: &[(&str, &str, &str)], value: &str) {
+    for (file, before, after) in places {
+        assert_eq!(between(file, before, after), [value], "{file}, after {before:?}");
+    }
+}
+
 #[test]
 fn every_package_has_the_version_of_the_workspace() {
     let version = env!("CARGO_PKG_VERSION");
-    // File, what stands before the version and after it, how often.
     let places = [
-        ("Cargo.toml", "[workspace.package]\nversion = \"", "\"", 1),
-        ("Cargo.toml", "rasp-kernels = { path = \"kernels\", version = \"", "\"", 1),
-        ("Cargo.toml", "librasp = { path = \".\", version = \"", "\"", 1),
-        ("Cargo.toml", "rasp-packer = { path = \"packer\", version = \"", "\"", 1),
-        ("bindings/python/pyproject.toml", "\nversion = \"", "\"", 1),
-        ("bindings/node/package.json", "\n  \"version\": \"", "\"", 1),
-        ("packaging/vcpkg/vcpkg.json", "\n  \"version\": \"", "\"", 1),
-        ("packaging/conan/conanfile.py", "\n    version = \"", "\"", 1),
-        ("packaging/conan/conandata.yml", "\nsources:\n  \"", "\"", 1),
-        ("packaging/conan/conandata.yml", "/archive/refs/tags/v", ".tar.gz", 1),
-        ("packaging/homebrew/rasp.rb", "/archive/refs/tags/v", ".tar.gz", 1),
-        ("docs/cross.md", "RASP_VERSION = ", "\n", 1),
+        ("Cargo.toml", "[workspace.package]\nversion = \"", "\""),
+        ("Cargo.toml", "rasp-kernels = { path = \"kernels\", version = \"", "\""),
+        ("Cargo.toml", "librasp = { path = \".\", version = \"", "\""),
+        ("Cargo.toml", "rasp-packer = { path = \"packer\", version = \"", "\""),
+        ("bindings/python/pyproject.toml", "\nversion = \"", "\""),
+        ("bindings/node/package.json", "\n  \"version\": \"", "\""),
+        ("packaging/vcpkg/vcpkg.json", "\n  \"version\": \"", "\""),
+        ("packaging/conan/conanfile.py", "\n    version = \"", "\""),
+        ("packaging/conan/conandata.yml", "\nsources:\n  \"", "\""),
+        ("packaging/conan/conandata.yml", "/archive/refs/tags/v", ".tar.gz"),
+        ("packaging/homebrew/rasp.rb", "/archive/refs/tags/v", ".tar.gz"),
+        ("docs/cross.md", "RASP_VERSION = ", "\n"),
     ];
-    for (file, before, after, times) in places {
-        assert_eq!(between(file, before, after), vec![version; times], "{file}, after {before:?}");
-    }
+    all_say(&places, version);
     let cross = fs::read_to_string(root().join("docs/cross.md")).unwrap();
     assert!(cross.contains(&format!("rasp_{version}.bb")), "docs/cross.md: the recipe of Yocto");
     for member in ["kernels", "packer", "cli"] {
@@ -54,15 +58,13 @@ fn every_binding_asks_for_the_number_of_the_interface() {
     assert_eq!(library[0].split('.').next(), Some(abi.as_str()), "the file's version is {library:?}");
     assert_eq!(between("bindings/python/src/rasp/_native.py", "ABI_VERSION = ", "\n"), [abi.as_str()]);
     let named = [
-        ("bindings/node/native.js", "'librasp.so.", "'", 1),
-        ("bindings/node/package.json", "\"librasp.so.", "\"", 1),
-        ("bindings/lua/rasp.lua", "'librasp.so.", "'", 1),
-        ("bindings/python/setup.py", "\"librasp.so.", "\"", 1),
-        ("bindings/python/pyproject.toml", "\"librasp.so.", "\"", 1),
+        ("bindings/node/native.js", "'librasp.so.", "'"),
+        ("bindings/node/package.json", "\"librasp.so.", "\""),
+        ("bindings/lua/rasp.lua", "'librasp.so.", "'"),
+        ("bindings/python/setup.py", "\"librasp.so.", "\""),
+        ("bindings/python/pyproject.toml", "\"librasp.so.", "\""),
     ];
-    for (file, before, after, times) in named {
-        assert_eq!(between(file, before, after), vec![abi.as_str(); times], "{file}");
-    }
+    all_say(&named, &abi);
 }
 
 /// What the scripts read out of Cargo.toml, where there is a shell for them.
