@@ -1,5 +1,5 @@
-//! What `rasp run` and `rasp chat` share: how tokens are chosen, what a session has room for, and an answer's text as it
-//! comes.
+//! What `rasp run` and `rasp chat` share: how tokens are chosen, what a session has room for, and an answer's text as
+//! it comes.
 
 use crate::parse_count;
 use rasp::session::{KvType, Stats};

@@ -1,5 +1,5 @@
-//! Progress on stderr: bars on a terminal, plain lines otherwise; each stage with its number, its remaining time and that
-//! of the whole.
+//! Progress on stderr: bars on a terminal, plain lines otherwise; each stage with its number, its remaining time and
+//! that of the whole.
 
 use crate::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a signal finds.
 struct Held {
@@ -18,7 +18,7 @@ fn held() -> MutexGuard<'static, Held> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From here on, SIGINT, SIGTERM and SIGHUP take the temporary files beside these files away before they end the process.
+/// From here on, SIGINT, SIGTERM and SIGHUP take the temporary files beside these away before they end the process.
 pub fn remove_temporary_files<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>) {
     held().outputs.extend(outputs.into_iter().cloned());
     listen();
@@ -43,7 +43,7 @@ impl Drop for Interrupts {
 #[cfg(unix)]
 fn listen() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    static STARTED: Once = Once::new();
+    static STARTED: std::sync::Once = std::sync::Once::new();
     STARTED.call_once(|| {
         // Without them a signal ends the process as it does any other.
         let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };

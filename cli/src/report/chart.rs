@@ -1,4 +1,5 @@
-//! A chart of a few named points, joined by a line or with the ranges they were measured in, as inline SVG. Colours come from the page's style sheet.
+//! A chart of a few named points, joined by a line or with the ranges they were measured in, as inline SVG. Colours come
+//! from the page's style sheet.
 
 use super::data::trimmed;
 use super::html::escape;
