@@ -188,6 +188,31 @@ fn tuned_scores_are_nearer_to_the_dense_model_for_the_same_traffic() {
 }
 
 #[test]
+fn levels_go_on_as_if_they_had_never_stopped() {
+    for architecture in ["Qwen2ForCausalLM", "LlamaForCausalLM"] {
+        let hf = checkpoint(architecture, true);
+        let mut options = options(&hf, &output(&hf));
+        options.sparsity = Some(vec![0.3, 0.4, 0.5, 0.6]);
+        (options.allocation, options.tune, options.calibration_tokens) = (Allocation::Global, 16, 1024);
+        pack(&options, &mut Silent).unwrap();
+        let whole = fs::read(output(&hf)).unwrap();
+        let work = hf.path().join("work");
+        options.work = Some(work.clone());
+        pack(&options, &mut Silent).unwrap();
+        // As a run leaves it that is stopped after so many levels: the next begins with what is known of the last.
+        let path = work.join("levels.json");
+        let all: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        for known in 1..4 {
+            let mut levels = all.clone();
+            levels["found"].as_array_mut().unwrap().truncate(known);
+            fs::write(&path, levels.to_string()).unwrap();
+            pack(&options, &mut Silent).unwrap();
+            assert!(fs::read(output(&hf)).unwrap() == whole, "{architecture}, {known} levels known");
+        }
+    }
+}
+
+#[test]
 fn tuning_goes_on_where_calibration_ends() {
     let hf = checkpoint("LlamaForCausalLM", true);
     let text = fs::read_to_string(hf.path().join("calibration.txt")).unwrap();

@@ -27,17 +27,23 @@ pub(super) fn levels(
     progress: &mut dyn Progress,
 ) -> Result<Vec<Allocated>> {
     let dense = dense(calibration, progress)?;
-    // How much lower a level's threshold is than the dense inputs say; much the same from one level to the next.
-    let mut lower = 1.0;
     for level in known.len()..plan.levels.len() {
+        let lower = known.last().map_or(1.0, |before| lower(&dense, plan, level - 1, before));
         let point = fixed_point(calibration, plan, level, &dense, lower, progress)?;
-        lower = point.threshold / threshold(&dense, plan, level, 1.0 - f64::from(plan.levels[level]), &[]);
         let thresholds = point.thresholds;
         let channels = point.tails.iter().zip(&thresholds).map(|(tail, &t)| tail.share_above(t)).collect();
         known.push(Allocated { thresholds, channels });
         found(&known)?;
     }
     Ok(known)
+}
+
+/// How much lower a level's threshold is than the dense inputs say; much the same from one level to the next. Of what is
+/// kept of the level, so that a run that goes on after it finds what one that found it would have.
+fn lower(dense: &[Tail], plan: &Plan, level: usize, found: &Allocated) -> f32 {
+    // All linears have the model's threshold but for those whose share is fixed; where all are, it is of no use.
+    let own = plan.linears.iter().zip(&found.thresholds).find(|(linear, _)| !linear.fixed);
+    own.map_or(1.0, |(_, own)| own / threshold(dense, plan, level, 1.0 - f64::from(plan.levels[level]), &[]))
 }
 
 /// What the linears' scores are while tokens are dense.
