@@ -25,6 +25,7 @@ pub mod sampling;
 pub mod session;
 pub mod text;
 mod thread;
+mod waiting;
 
 pub use error::{Error, Result, Status};
 pub use jobs::{HostJobs, RunJob};

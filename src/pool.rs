@@ -8,15 +8,12 @@ use crate::float_env::FloatEnv;
 use crate::jobs::{ErasedJob, HostJobs, Round};
 use crate::quiet::quietly;
 use crate::thread::{self, Run, Thread};
+use crate::waiting::Waiting;
 use crate::{Error, Result, Status};
 use std::cell::UnsafeCell;
+use std::sync::Condvar;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// How often a waiting thread looks before it starts to yield its core. At about 40 ns a look this covers the few
-/// microseconds between two forks of one step; a thread that waits longer has been descheduled or has unequal work.
-const LOOKS_BEFORE_YIELD: u32 = 2_000;
 
 /// Threads of a session at most: more than any machine this library is for; a guard against a garbage option.
 pub const MAX_THREADS: usize = 256;
@@ -34,8 +31,20 @@ struct PoolState {
     panicked: AtomicBool,
     /// A thread could not be pinned.
     unpinned: AtomicBool,
-    sleepers: Mutex<()>,
+    waiting: Waiting,
+    /// Rung for workers: a region or a round begins, or a region ends.
     alarm: Condvar,
+    /// Rung for the leader: the last worker has finished.
+    finished: Condvar,
+}
+
+impl PoolState {
+    /// A worker has started, or finished its part.
+    fn finish(&self) {
+        if self.busy.fetch_sub(1, Ordering::Release) == 1 {
+            self.waiting.wake(&self.finished);
+        }
+    }
 }
 
 // SAFETY: `job` is written by the leader only while `busy` is 0 (no worker reads it), and read by workers only after
@@ -138,8 +147,9 @@ impl ThreadPool {
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             unpinned: AtomicBool::new(false),
-            sleepers: Mutex::new(()),
+            waiting: Waiting::default(),
             alarm: Condvar::new(),
+            finished: Condvar::new(),
         })?;
         let shared: *const PoolState = &pool.shared[0];
         pool.posts = boxed(threads - 1, |index| Post { shared, part: index + 1, own })?;
@@ -152,7 +162,7 @@ impl ThreadPool {
         }
         // A thread may allocate while it starts; that must be over when the session is open.
         let shared = &pool.shared[0];
-        wait_until(|| shared.busy.load(Ordering::Acquire) == 0);
+        shared.waiting.wait(&shared.finished, || shared.busy.load(Ordering::Acquire) == 0);
         if shared.unpinned.load(Ordering::Relaxed) {
             let message = format_args!("threads cannot be pinned to all of the processors {:#x}", own.cpus);
             let status = if cfg!(any(target_os = "linux", target_os = "android")) {
@@ -207,7 +217,8 @@ impl ThreadPool {
             return Region(self, here);
         }
         if let Some(shared) = self.shared.first() {
-            let guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.waiting.forget_a_little();
+            let guard = shared.waiting.lock();
             shared.awake.store(true, Ordering::Release);
             drop(guard);
             shared.alarm.notify_all();
@@ -224,6 +235,7 @@ impl Drop for Region<'_> {
     fn drop(&mut self) {
         if let Some(shared) = self.0.shared.first() {
             shared.awake.store(false, Ordering::Release);
+            shared.waiting.wake(&shared.alarm);
         }
     }
 }
@@ -253,12 +265,13 @@ impl Region<'_> {
         unsafe { *shared.job.get() = Some(erased) };
         shared.busy.store(self.0.workers.len(), Ordering::Relaxed);
         shared.round.fetch_add(1, Ordering::Release);
+        shared.waiting.wake(&shared.alarm);
 
         /// Waits for the workers, also when part 0 unwinds.
         struct Finish<'a>(&'a PoolState);
         impl Drop for Finish<'_> {
             fn drop(&mut self) {
-                wait_until(|| self.0.busy.load(Ordering::Acquire) == 0);
+                self.0.waiting.wait(&self.0.finished, || self.0.busy.load(Ordering::Acquire) == 0);
             }
         }
         let finish = Finish(shared);
@@ -278,7 +291,7 @@ impl Drop for ThreadPool {
             return;
         }
         if let Some(shared) = self.shared.first() {
-            let guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+            let guard = shared.waiting.lock();
             shared.stop.store(true, Ordering::Release);
             drop(guard);
             shared.alarm.notify_all();
@@ -286,14 +299,6 @@ impl Drop for ThreadPool {
         for worker in self.workers.drain(..) {
             worker.join();
         }
-    }
-}
-
-fn wait_until(done: impl Fn() -> bool) {
-    let mut looks = 0;
-    while !done() {
-        looks += 1;
-        if looks < LOOKS_BEFORE_YIELD { std::hint::spin_loop() } else { std::thread::yield_now() }
     }
 }
 
@@ -316,7 +321,7 @@ impl Run for Post {
 
 /// A worker's life: sleep, watch, work, until the thread pool ends.
 fn work(shared: &PoolState, part: usize, spin: Duration) {
-    shared.busy.fetch_sub(1, Ordering::Release);
+    shared.finish();
     let mut seen = 0;
     loop {
         let called = || shared.stop.load(Ordering::Acquire) || shared.awake.load(Ordering::Acquire);
@@ -326,13 +331,10 @@ fn work(shared: &PoolState, part: usize, spin: Duration) {
                 std::hint::spin_loop();
             }
         }
-        if !called() {
-            let mut guard = shared.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-            while !called() {
-                guard = shared.alarm.wait(guard).unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-        wait_until(|| shared.round.load(Ordering::Acquire) != seen || !shared.awake.load(Ordering::Acquire));
+        shared.waiting.sleep(&shared.alarm, called);
+        shared.waiting.wait(&shared.alarm, || {
+            shared.round.load(Ordering::Acquire) != seen || !shared.awake.load(Ordering::Acquire)
+        });
         // A round is looked for before `stop` and `awake`: one that was started is always finished.
         let round = shared.round.load(Ordering::Acquire);
         if round != seen {
@@ -345,7 +347,7 @@ fn work(shared: &PoolState, part: usize, spin: Duration) {
             {
                 shared.panicked.store(true, Ordering::Relaxed);
             }
-            shared.busy.fetch_sub(1, Ordering::Release);
+            shared.finish();
         } else if shared.stop.load(Ordering::Acquire) {
             return;
         }
@@ -356,6 +358,27 @@ fn work(shared: &PoolState, part: usize, spin: Duration) {
 mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn every_part_runs_once_a_round_on_a_crowded_machine() {
+        let mut pool = ThreadPool::new(3).unwrap();
+        pool.shared[0].waiting.take_for_crowded();
+        let counts: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
+        for _ in 0..50 {
+            let mut region = pool.region();
+            for round in 0..20 {
+                let job = |part: usize| {
+                    counts[part].fetch_add(1, Ordering::Relaxed);
+                    // In turn, one keeps the others waiting until they sleep.
+                    if part == round {
+                        std::thread::sleep(Duration::from_micros(200));
+                    }
+                };
+                region.run(&job).unwrap();
+            }
+        }
+        assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1000));
+    }
 
     #[test]
     fn every_part_runs_once_a_round() {
