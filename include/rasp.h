@@ -51,6 +51,13 @@
 // rasp_constraint_new: a context-free grammar in llguidance's variant of Lark, whose rule start is the whole text.
 #define RASP_CONSTRAINT_GRAMMAR 2
 
+// The most drafts of a pass.
+#define RASP_DRAFTS_MAX 15
+
+// rasp_session_set_drafts: what stood after the longest earlier match of the last tokens, in the context and in the
+// text that is given.
+#define RASP_DRAFTS_LOOKUP 1
+
 // rasp_embed: the mean of the tokens' vectors.
 #define RASP_POOL_MEAN 0
 
@@ -303,6 +310,14 @@ typedef struct rasp_session_options {
     // Nanoseconds that threads of the session's own watch for the next call before they sleep, at most a second. 0 (the
     // default): they sleep at once, and waking them takes some tens of microseconds.
     uint64_t spin_ns;
+    // Room for so many drafts in a pass, at most RASP_MAX_DRAFTS; 0 (the default): none. Drafts are guesses at the next
+    // tokens. They pass along with the token in hand, at little more than its price, and while they are right a step only
+    // samples: the same tokens and logits, to the bit, sooner. They are looked up in the context, which pays where an
+    // answer quotes, edits or repeats; rasp_session_set_drafts says otherwise. Each takes the memory of its logits, 4 bytes
+    // a token of the vocabulary (ask rasp_session_plan).
+    uint32_t drafts;
+    // Means nothing yet: 0.
+    uint32_t reserved;
 } rasp_session_options;
 
 // How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in this order: repetition penalty,
@@ -376,6 +391,10 @@ typedef struct rasp_stats {
     uint64_t units;
     // Tokens since then that took longer than the deadline, see rasp_session_set_deadline.
     uint64_t late_tokens;
+    // Drafts that have passed since then, see rasp_session_options.drafts.
+    uint64_t drafted_tokens;
+    // Those that were right: tokens among decoded_tokens that took no pass of their own.
+    uint64_t accepted_tokens;
 } rasp_stats;
 
 // Puts the bytes of tokens together into whole UTF-8 characters. A plain struct of the caller: set it to zeros before
@@ -634,6 +653,33 @@ rasp_status rasp_session_set_constraint(struct rasp_session *session,
                                         const struct rasp_constraint *constraint,
                                         struct rasp_error *error);
 
+// Sets what the next tokens are guessed by from now on, and how many at a time. A session that was opened with room for
+// drafts begins with RASP_DRAFTS_LOOKUP and as many as there is room for.
+//
+// Drafts pass along with the token in hand, and while they are right a step only samples: tokens, logits and random
+// numbers are those without drafts, to the bit, but a long step is followed by short ones. How many pass is decided by how
+// often they have been right, never by time; none do where they do not pay, and with a deadline
+// (rasp_session_set_deadline).
+//
+// kinds: RASP_DRAFTS_ bits, 0 for none. most: drafts of a pass, no more than rasp_session_options.drafts. tokens: count
+// tokens of a text that answers may quote (a file that is being edited, a log, the fixed parts of an answer), looked into
+// beside the context; it is copied, in 12 to 16 bytes a token that are no part of the session's plan, and takes the place of
+// the one before.
+//
+// Allocates if count is not 0. On an error what was set before stays. Errors: OUT_OF_RANGE (more drafts than there is room
+// for, or an id that is none), OUT_OF_MEMORY, INVALID_ARGUMENT, INVALID_STATE.
+//
+// Threads: one call at a time on a session.
+//
+// Pointers:
+// session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.
+rasp_status rasp_session_set_drafts(struct rasp_session *session,
+                                    uint32_t kinds,
+                                    uint32_t most,
+                                    const uint32_t *tokens,
+                                    size_t count,
+                                    struct rasp_error *error);
+
 // Turns count tokens into one vector: at most capacity numbers are written to vector, and their number, the hidden_size of
 // rasp_model_info, to *size. A token's vector is what the head would take of it: the hidden states after the last block
 // and the final norm. pooling: RASP_POOL_MEAN or RASP_POOL_LAST; flags: RASP_EMBED_ bits. It is computed densely.
@@ -856,21 +902,43 @@ rasp_status rasp_session_set_logits_callback(struct rasp_session *session,
                                              void *context,
                                              struct rasp_error *error);
 
-// Sets options to their defaults. NULL is allowed and does nothing.
+// Sets options to their defaults, but for what came after spin_ns. NULL is allowed and does nothing.
+//
+// Programs that were compiled with a header in which spin_ns was the last field call this; those that are compiled with
+// this one call rasp_session_options_init_2, by a macro of this name.
+//
+// Threads: safe from any thread.
+//
+// Pointers:
+// options is NULL or points to a rasp_session_options, or to as much of one as ends with spin_ns.
+void rasp_session_options_init(struct rasp_session_options *options);
+
+// Sets options to their defaults; written rasp_session_options_init. NULL is allowed and does nothing.
 //
 // Threads: safe from any thread.
 //
 // Pointers:
 // options is NULL or points to a rasp_session_options.
-void rasp_session_options_init(struct rasp_session_options *options);
+void rasp_session_options_init_2(struct rasp_session_options *options);
 
-// Prepares stats for rasp_session_get_stats. NULL is allowed and does nothing.
+// Prepares stats for rasp_session_get_stats, but for what came after late_tokens. NULL is allowed and does nothing.
+//
+// Programs that were compiled with a header in which late_tokens was the last field call this; those that are compiled with
+// this one call rasp_stats_init_2, by a macro of this name.
+//
+// Threads: safe from any thread.
+//
+// Pointers:
+// stats is NULL or points to a rasp_stats, or to as much of one as ends with late_tokens.
+void rasp_stats_init(struct rasp_stats *stats);
+
+// Prepares stats for rasp_session_get_stats; written rasp_stats_init. NULL is allowed and does nothing.
 //
 // Threads: safe from any thread.
 //
 // Pointers:
 // stats is NULL or points to a rasp_stats.
-void rasp_stats_init(struct rasp_stats *stats);
+void rasp_stats_init_2(struct rasp_stats *stats);
 
 // Opens a session over a model. options may be NULL for the defaults. The session keeps the model alive.
 //
@@ -1292,5 +1360,7 @@ rasp_status rasp_chat_format(const struct rasp_model *model,
 
 #endif  /* RASP_H */
 
-// Sets options to their defaults, all that this header has (rasp_load_options has grown since the first one).
+// Structs that have grown since the first header: their defaults, all that this one has.
 #define rasp_load_options_init rasp_load_options_init_2
+#define rasp_session_options_init rasp_session_options_init_2
+#define rasp_stats_init rasp_stats_init_2

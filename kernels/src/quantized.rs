@@ -269,6 +269,12 @@ impl<'a> QuantizedRef<'a> {
         (&self.whole[m * n..][..self.cols], &self.scale[m * g..][..self.cols / QUANT_GROUP])
     }
 
+    /// Other numbers of the same scales: rows one after the other. `None` if they are fewer.
+    pub fn with_whole(&self, whole: &'a [i16]) -> Option<QuantizedRef<'a>> {
+        let fits = self.rows.checked_mul(self.cols)? <= whole.len();
+        fits.then_some(QuantizedRef { whole, stride: (self.cols, self.stride.1), ..*self })
+    }
+
     /// Numbers, scales and strides: for the vector code. Dangling where there are none.
     #[allow(dead_code)]
     pub(crate) fn parts(&self) -> (*const i16, *const f32, (usize, usize)) {

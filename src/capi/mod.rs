@@ -9,6 +9,7 @@
 mod answer;
 mod batch;
 mod constraint;
+mod drafts;
 mod embed;
 mod error;
 mod handle;
@@ -25,6 +26,7 @@ mod turn;
 pub use answer::*;
 pub use batch::*;
 pub use constraint::*;
+pub use drafts::*;
 pub use embed::*;
 pub use error::*;
 pub use handle::rasp_session;
@@ -280,6 +282,17 @@ unsafe fn options<T: Versioned>(place: *const T) -> Result<T> {
         unsafe { std::ptr::copy_nonoverlapping(place.cast::<u8>(), (&raw mut value).cast(), size) };
     }
     Ok(value)
+}
+
+/// Writes the first bytes of a value: what a struct was before it grew. Null is allowed and does nothing.
+///
+/// # Safety
+/// `to` is null or valid for writes of so many bytes, as many as a `T` has at most.
+unsafe fn write_first<T>(to: *mut T, value: &T, bytes: usize) {
+    if !to.is_null() {
+        // SAFETY: by the caller's promise; `value` is as large and lies apart.
+        unsafe { std::ptr::copy_nonoverlapping((&raw const *value).cast::<u8>(), to.cast(), bytes) }
+    }
 }
 
 /// Writes as much of `value` as the caller's struct has room for; its `struct_size` stays.

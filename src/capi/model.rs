@@ -212,12 +212,10 @@ fn copy_name<const N: usize>(text: &str) -> [c_char; N] {
 /// options is NULL or points to a rasp_load_options, or to as much of one as ends with log_context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_load_options_init(options: *mut rasp_load_options) {
-    if !options.is_null() {
-        let first = <rasp_load_options as Versioned>::FIRST;
-        let initial = rasp_load_options { struct_size: first as u32, ..rasp_load_options::initial() };
-        // SAFETY: by the caller's promise there is room for as much; ours is larger, and a copy of its own.
-        unsafe { std::ptr::copy_nonoverlapping((&raw const initial).cast::<u8>(), options.cast(), first) }
-    }
+    let first = <rasp_load_options as Versioned>::FIRST;
+    let initial = rasp_load_options { struct_size: first as u32, ..rasp_load_options::initial() };
+    // SAFETY: by the caller's promise there is room for as much.
+    unsafe { write_first(options, &initial, first) }
 }
 
 /// Sets options to their defaults; written rasp_load_options_init. NULL is allowed and does nothing.

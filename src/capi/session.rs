@@ -65,9 +65,17 @@ pub struct rasp_session_options {
     /// Nanoseconds that threads of the session's own watch for the next call before they sleep, at most a second. 0 (the
     /// default): they sleep at once, and waking them takes some tens of microseconds.
     pub spin_ns: u64,
+    /// Room for so many drafts in a pass, at most RASP_MAX_DRAFTS; 0 (the default): none. Drafts are guesses at the next
+    /// tokens. They pass along with the token in hand, at little more than its price, and while they are right a step only
+    /// samples: the same tokens and logits, to the bit, sooner. They are looked up in the context, which pays where an
+    /// answer quotes, edits or repeats; rasp_session_set_drafts says otherwise. Each takes the memory of its logits, 4 bytes
+    /// a token of the vocabulary (ask rasp_session_plan).
+    pub drafts: u32,
+    /// Means nothing yet: 0.
+    pub reserved: u32,
 }
 
-// SAFETY: six u32s, then pointers and a size of their width, four in all, then two u64s: no padding. What is not zero in `run` is a
+// SAFETY: six u32s, then pointers and a size of their width, four in all, then two u64s and two u32s: no padding. What is not zero in `run` is a
 // function, by the promise of whoever passes the struct.
 unsafe impl Versioned for rasp_session_options {
     const NAME: &'static str = "rasp_session_options";
@@ -86,10 +94,12 @@ unsafe impl Versioned for rasp_session_options {
             run_context: std::ptr::null_mut(),
             cpus: 0,
             spin_ns: 0,
+            drafts: 0,
+            reserved: 0,
         }
     }
 }
-const _: () = assert!(size_of::<rasp_session_options>() == 40 + 4 * size_of::<usize>());
+const _: () = assert!(size_of::<rasp_session_options>() == 48 + 4 * size_of::<usize>());
 
 /// A second: what watches longer had better sleep.
 const LONGEST_SPIN: u64 = 1_000_000_000;
@@ -99,6 +109,10 @@ impl rasp_session_options {
     pub(super) fn read(&self) -> Result<(SessionOptions, Memory)> {
         if self.windows_alone > 1 {
             let message = format_args!("rasp_session_options.windows_alone is {}, not 0 or 1", self.windows_alone);
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
+        if self.reserved != 0 {
+            let message = format_args!("rasp_session_options.reserved is {}, not 0", self.reserved);
             return Err(Error::new(Status::InvalidArgument, message));
         }
         if self.spin_ns > LONGEST_SPIN {
@@ -122,6 +136,7 @@ impl rasp_session_options {
             batch: self.batch as usize,
             kv_type,
             windows_alone: self.windows_alone == 1,
+            drafts: self.drafts as usize,
             own: OwnThreads { cpus: self.cpus, spin: Duration::from_nanos(self.spin_ns) },
             // SAFETY: what the header asks of a rasp_run_callback.
             jobs: self.run.map(|run| unsafe { HostJobs::new(run, self.run_context) }),
@@ -157,6 +172,10 @@ pub struct rasp_stats {
     pub units: u64,
     /// Tokens since then that took longer than the deadline, see rasp_session_set_deadline.
     pub late_tokens: u64,
+    /// Drafts that have passed since then, see rasp_session_options.drafts.
+    pub drafted_tokens: u64,
+    /// Those that were right: tokens among decoded_tokens that took no pass of their own.
+    pub accepted_tokens: u64,
 }
 
 // SAFETY: four 32-bit numbers, then 64-bit numbers: no padding.
@@ -176,29 +195,61 @@ unsafe impl Versioned for rasp_stats {
             head_bytes_read: 0,
             units: 0,
             late_tokens: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
         }
     }
 }
-const _: () = assert!(size_of::<rasp_stats>() == 72);
+const _: () = assert!(size_of::<rasp_stats>() == 88);
 
-/// Sets options to their defaults. NULL is allowed and does nothing.
+/// Sets options to their defaults, but for what came after spin_ns. NULL is allowed and does nothing.
+///
+/// Programs that were compiled with a header in which spin_ns was the last field call this; those that are compiled with
+/// this one call rasp_session_options_init_2, by a macro of this name.
+///
+/// # Safety
+/// options is NULL or points to a rasp_session_options, or to as much of one as ends with spin_ns.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_session_options_init(options: *mut rasp_session_options) {
+    let first = std::mem::offset_of!(rasp_session_options, drafts);
+    let initial = rasp_session_options { struct_size: first as u32, ..rasp_session_options::initial() };
+    // SAFETY: by the caller's promise there is room for as much.
+    unsafe { write_first(options, &initial, first) }
+}
+
+/// Sets options to their defaults; written rasp_session_options_init. NULL is allowed and does nothing.
 ///
 /// # Safety
 /// options is NULL or points to a rasp_session_options.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rasp_session_options_init(options: *mut rasp_session_options) {
+pub unsafe extern "C" fn rasp_session_options_init_2(options: *mut rasp_session_options) {
     if !options.is_null() {
         // SAFETY: by the caller's promise.
         unsafe { options.write(rasp_session_options::initial()) }
     }
 }
 
-/// Prepares stats for rasp_session_get_stats. NULL is allowed and does nothing.
+/// Prepares stats for rasp_session_get_stats, but for what came after late_tokens. NULL is allowed and does nothing.
+///
+/// Programs that were compiled with a header in which late_tokens was the last field call this; those that are compiled with
+/// this one call rasp_stats_init_2, by a macro of this name.
+///
+/// # Safety
+/// stats is NULL or points to a rasp_stats, or to as much of one as ends with late_tokens.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_stats_init(stats: *mut rasp_stats) {
+    let first = std::mem::offset_of!(rasp_stats, drafted_tokens);
+    let initial = rasp_stats { struct_size: first as u32, ..rasp_stats::initial() };
+    // SAFETY: by the caller's promise there is room for as much.
+    unsafe { write_first(stats, &initial, first) }
+}
+
+/// Prepares stats for rasp_session_get_stats; written rasp_stats_init. NULL is allowed and does nothing.
 ///
 /// # Safety
 /// stats is NULL or points to a rasp_stats.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rasp_stats_init(stats: *mut rasp_stats) {
+pub unsafe extern "C" fn rasp_stats_init_2(stats: *mut rasp_stats) {
     if !stats.is_null() {
         // SAFETY: by the caller's promise.
         unsafe { stats.write(rasp_stats::initial()) }
@@ -355,6 +406,8 @@ pub unsafe extern "C" fn rasp_session_get_stats(
                 head_bytes_read: now.head_bytes,
                 units: now.units,
                 late_tokens: now.late_tokens,
+                drafted_tokens: now.drafts.drafted,
+                accepted_tokens: now.drafts.accepted,
                 ..rasp_stats::initial()
             };
             fill(stats, &filled)

@@ -8,13 +8,13 @@
 use super::Session;
 use super::budget::{Budget, Cancelled, Halt};
 use super::job::{Job, Members, Stage, advance};
-use super::pass::MAX_SEQS;
+use super::pass::MAX_ROWS;
 use crate::{Error, Result, Status};
 use std::array::from_fn;
 use std::sync::Arc;
 
 /// Sessions that step together with the one that leads.
-type Guests<'a> = [Option<&'a mut Session>; MAX_SEQS];
+type Guests<'a> = [Option<&'a mut Session>; MAX_ROWS];
 
 impl Session {
     /// [`step`](Session::step) of every one of these sessions, in which the weights are read once for all that have a
@@ -51,23 +51,32 @@ impl Session {
     ) {
         let (mut others, mut leads, mut first) = (others.fuse(), true, 0);
         loop {
-            let most = self.engine.work.most_seqs() - usize::from(leads);
+            let most = self.engine.work.most_decoded() - usize::from(leads);
             let mut guests: Guests<'_> = from_fn(|n| if n < most { others.next() } else { None });
             let count = usize::from(leads) + guests.iter().flatten().count();
             if count == 0 {
                 return;
             }
-            self.step_some(leads, &mut guests, &mut |n, outcome| each(first + n, outcome));
+            self.step_some(leads, self.engine.work.most_decoded() / count - 1, &mut guests, &mut |n, outcome| {
+                each(first + n, outcome)
+            });
             first += count;
             leads = false;
         }
     }
 
-    /// A step of as many as pass together; the leader itself is one of them, the first, if it `leads`.
-    fn step_some(&mut self, leads: bool, guests: &mut Guests<'_>, each: &mut dyn FnMut(usize, Result<u32>)) {
+    /// A step of as many as pass together, with up to so many drafts each; the leader itself is one of them, the first,
+    /// if it `leads`.
+    fn step_some(
+        &mut self,
+        leads: bool,
+        drafts: usize,
+        guests: &mut Guests<'_>,
+        each: &mut dyn FnMut(usize, Result<u32>),
+    ) {
         let mut passing = 0;
         for (n, session) in all(leads, self, guests) {
-            match session.enter() {
+            match session.enter(drafts) {
                 Some(outcome) => each(n, outcome),
                 None => passing += 1,
             }
@@ -95,12 +104,12 @@ impl Session {
         }
     }
 
-    /// Begins a step. `None` if its token is to pass with others', and else its outcome.
-    fn enter(&mut self) -> Option<Result<u32>> {
+    /// Begins a step of up to so many drafts. `None` if its token is to pass with others', and else its outcome.
+    fn enter(&mut self, drafts: usize) -> Option<Result<u32>> {
         if self.is_pending() {
             return Some(self.step());
         }
-        if let Err(error) = self.begin_step() {
+        if let Err(error) = self.begin_step(drafts) {
             return Some(Err(error));
         }
         let passes = matches!(self.job, Some(Job { stage: Stage::Blocks { .. }, .. }));

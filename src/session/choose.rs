@@ -61,9 +61,9 @@ impl Session {
     pub(super) fn choose(&mut self) -> Result<u32> {
         let head = &mut self.engine.head;
         if self.logits_processor.is_idle() {
-            return self.sampler.sample(&head.logits, &self.tokens);
+            return self.sampler.sample(&head.token.logits, &self.tokens);
         }
-        head.processed.copy_from_slice(&head.logits);
+        head.processed.copy_from_slice(&head.token.logits);
         match self.logits_processor.apply(&mut head.processed, &self.tokens)? {
             Processed::Token(token) => Ok(token),
             Processed::Sample => self.sampler.sample(&head.processed, &self.tokens),

@@ -1,8 +1,9 @@
 //! What a session computes with: its model, what it has to itself, and a place for passes of tokens.
 
 use super::budget::{Budget, Cancelled, Flow, Halt};
+use super::drafts::Ahead;
 use super::pass::buffers::{EngineMemory, HeadBuffers, SequenceBuffers};
-use super::pass::{HeadRow, Mode, Seq, SharedSlice, UNIT, Workspace, all_logits, share, view};
+use super::pass::{HeadRow, Mode, SharedSlice, UNIT, Workspace, all_logits, share, view};
 use crate::arena::Buf;
 use crate::model::{GroupKind, Model, RowsRef};
 use crate::pool::ThreadPool;
@@ -40,6 +41,7 @@ pub(crate) struct Engine {
     pub(crate) model: Arc<Model>,
     pub(crate) own: SequenceBuffers,
     pub(crate) head: HeadBuffers,
+    pub(super) ahead: Ahead,
     pub(crate) work: Workspace,
     pub(crate) traffic: Traffic,
     /// Bytes of the head that were read for tokens passed singly.
@@ -83,6 +85,7 @@ impl Engine {
             model,
             own,
             head,
+            ahead: Ahead::default(),
             work: Workspace::new(pool, batch, buf),
             traffic: Traffic::default(),
             head_bytes: 0,
@@ -111,19 +114,19 @@ impl Engine {
         mode: Mode<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
+        self.ahead.forget();
         self.work.begin(&self.model, tokens.iter().copied().zip(position..));
         let counted = match mode {
             Mode::Prompt => 0,
             Mode::Decode => 1,
             Mode::Window { .. } => tokens.len().saturating_sub(sparse_from),
         };
-        let mut seqs = [Some(self.own.seq(position, sparse_from, 0))];
+        let mut seqs = [Some(self.own.seq(position, tokens.len(), sparse_from))];
         let budget = Budget::unlimited();
         whole(self.work.advance(&self.model, &mut seqs, &budget, &self.cancel, mode, observer))?;
         if counted > 0 {
-            let [seq] = seqs;
             self.traffic.tokens += counted as u64;
-            self.traffic.linear_bytes += seq.map_or(0, Seq::into_bytes);
+            self.traffic.linear_bytes += self.work.read.of(0);
         }
         Ok(())
     }
@@ -132,13 +135,13 @@ impl Engine {
     pub(crate) fn greedy(&mut self, row: usize) -> Result<u32> {
         let (model, budget) = (&*self.model, Budget::unlimited());
         let h = model.config().hidden_size;
-        self.head.prepare(model, &self.work.buf.hidden[row * h..][..h]);
+        self.head.token.prepare(model, &self.work.buf.hidden[row * h..][..h]);
         self.work.restart();
-        let token = [Some(self.head.row(model))];
+        let token = [Some(self.head.token.row(model))];
         whole(all_logits(model, &mut self.work.pool(&budget, &self.cancel), &token))?;
         token.iter().flatten().try_for_each(HeadRow::check)?;
         self.head_bytes += model.head_bytes();
-        Ok(argmax(&self.head.logits))
+        Ok(argmax(&self.head.token.logits))
     }
 
     /// Counts tokens that passed densely where sparse ones are counted.

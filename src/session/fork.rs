@@ -54,10 +54,11 @@ impl Session {
         child.engine.own.thresholds.copy_from_slice(&self.engine.own.thresholds);
         let (to, from) = (&mut child.engine.head, &self.engine.head);
         to.last.copy_from_slice(&from.last);
-        to.logits.copy_from_slice(&from.logits);
+        to.token.logits.copy_from_slice(&from.token.logits);
         child.sampler.set_state(self.sampler.state())?;
         child.logits_processor = self.logits_processor.fork()?;
         child.text = self.text.clone();
+        child.drafts.go_on_as(&self.drafts);
         Ok(child)
     }
 }

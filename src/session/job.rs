@@ -5,11 +5,11 @@
 //! it stands, so a budget can stop a phase anywhere; what is left after the last one (to sample) is the session's own,
 //! see `step.rs`.
 
-use super::Ready;
 use super::budget::{Budget, Cancelled, Flow};
+use super::drafts::Ahead;
 use super::engine::{Traffic, Unobserved};
-use super::pass::buffers::{HeadBuffers, SequenceBuffers};
-use super::pass::{self, HeadRow, MAX_SEQS, Mode, Seq, Shortlisted, Workspace, all_logits};
+use super::pass::buffers::{HeadBuffers, HeadToken, SequenceBuffers};
+use super::pass::{self, MAX_ROWS, Mode, Outcome, Seq, Workspace, all_logits};
 use crate::model::Model;
 use std::array::from_fn;
 use std::sync::atomic::AtomicBool;
@@ -23,6 +23,10 @@ pub(super) struct Job {
     pub(super) start: usize,
     pub(super) until: usize,
     pub(super) sparsity: f32,
+    /// Drafts that pass behind them, along with the last.
+    pub(super) drafts: usize,
+    /// The draft that the token has passed as: then nothing passes.
+    pub(super) draft: Option<usize>,
     /// Tokens before the call.
     pub(super) length: usize,
     /// The tokens that pass have passed before: their keys and values stay as they are.
@@ -31,8 +35,6 @@ pub(super) struct Job {
     pub(super) replaced: Option<u32>,
     /// Whether it passes and samples one token, no more and no less: what a deadline is for.
     pub(super) timed: bool,
-    /// Bytes of linear weights that the tokens under way have read.
-    pub(super) bytes: u64,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -48,21 +50,27 @@ pub(super) enum Call {
 pub(super) enum Stage {
     /// The tokens from `first` to `end` pass through the blocks together; after them those from `end` on.
     Blocks { first: usize, end: usize },
-    /// The largest logits, so many of them.
-    Shortlist { few: usize },
-    /// All logits.
-    Logits,
-    /// The logits are there, all or those that decide: a step samples from them. What is left of them afterwards.
-    Done { ready: Ready },
-    /// A logit is no number.
-    NonFinite,
+    /// The last of them is at the head, which says how far it is ([`HeadStage`](super::pass::buffers::HeadStage)).
+    Head,
 }
 
 impl Job {
     /// A call on a session of `length` tokens that has those from `start` to `until` pass.
     pub(super) fn new(call: Call, length: usize, start: usize, until: usize, sparsity: f32) -> Job {
         let stage = Stage::Blocks { first: start, end: start };
-        Job { call, stage, start, until, sparsity, length, again: false, replaced: None, timed: false, bytes: 0 }
+        Job {
+            call,
+            stage,
+            start,
+            until,
+            sparsity,
+            drafts: 0,
+            draft: None,
+            length,
+            again: false,
+            replaced: None,
+            timed: false,
+        }
     }
 }
 
@@ -75,16 +83,17 @@ pub(super) struct Member<'a> {
     /// The session's, those that are to pass among them.
     pub(super) tokens: &'a [u32],
     pub(super) traffic: &'a mut Traffic,
-    pub(super) head_bytes: &'a mut u64,
     /// How many of the largest logits it wants, if not all.
     pub(super) deciding: Option<usize>,
+    /// The drafts that pass, or have.
+    pub(super) ahead: &'a mut Ahead,
 }
 
-/// The members of a pass, the first ones of the array. Several have one token each to pass.
-pub(super) type Members<'a> = [Option<Member<'a>>; MAX_SEQS];
+/// The members of a pass, the first ones of the array. Several have one token each to pass, and their drafts.
+pub(super) type Members<'a> = [Option<Member<'a>>; MAX_ROWS];
 
 /// The flags of all members: the pass stops when nobody wants it any more.
-struct Flags<'a>([Option<&'a AtomicBool>; MAX_SEQS]);
+struct Flags<'a>([Option<&'a AtomicBool>; MAX_ROWS]);
 
 impl Cancelled for Flags<'_> {
     fn cancelled(&self) -> bool {
@@ -93,43 +102,70 @@ impl Cancelled for Flags<'_> {
 }
 
 impl Member<'_> {
-    /// Takes up to `most` of the tokens that are to pass next. Those and their positions.
+    /// Takes up to `most` of the tokens that are to pass next, and behind the last one the drafts. Those and their
+    /// positions.
     fn begin(&mut self, most: usize) -> impl Iterator<Item = (u32, usize)> + '_ {
-        let Job { until, stage, bytes, .. } = &mut *self.job;
+        let Job { until, stage, .. } = &mut *self.job;
         let first = if let Stage::Blocks { end, .. } = *stage { end } else { *until };
         let end = (*until).min(first + most);
-        (*stage, *bytes) = (Stage::Blocks { first, end }, 0);
-        self.tokens[first..end].iter().copied().zip(first..)
+        *stage = Stage::Blocks { first, end };
+        let drafts = self.drafts();
+        self.tokens[first..end].iter().chain(&self.ahead.tokens()[..drafts]).copied().zip(first..)
+    }
+
+    /// Drafts that pass with the tokens under way.
+    fn drafts(&self) -> usize {
+        match self.job.stage {
+            Stage::Blocks { end, .. } if end < self.job.until => 0,
+            _ => self.job.drafts,
+        }
+    }
+
+    /// Tokens under way.
+    fn rows(&self) -> usize {
+        match self.job.stage {
+            Stage::Blocks { first, end } => end - first + self.drafts(),
+            Stage::Head => 0,
+        }
     }
 
     /// What a pass of the tokens under way touches.
     fn seq(&mut self) -> Option<Seq<'_>> {
         let Stage::Blocks { first, .. } = self.job.stage else { return None };
         let sparse_from = if self.job.sparsity == 0.0 { usize::MAX } else { 0 };
-        let seq = self.own.seq(first, sparse_from, self.job.bytes);
+        let seq = self.own.seq(first, self.rows(), sparse_from);
         Some(if self.job.again { seq.held() } else { seq })
     }
 
-    /// The tokens under way have passed, the last of them to this residual stream.
-    fn passed(&mut self, model: &Model, hidden: &[f32]) {
+    /// The tokens under way have passed to these residual streams, `[rows, hidden_size]`, and have read so many bytes.
+    fn passed(&mut self, model: &Model, hidden: &[f32], read: impl Fn(usize) -> u64) {
         let Stage::Blocks { end, .. } = self.job.stage else { return };
+        let drafts = self.drafts();
         // One that is cancelled will be as it was.
         if self.job.call != Call::Prefill && !self.cancel.cancelled() {
             self.traffic.tokens += 1;
-            self.traffic.linear_bytes += self.job.bytes;
+            self.traffic.linear_bytes += read(0);
         }
         if end < self.job.until {
             self.job.stage = Stage::Blocks { first: end, end };
             return;
         }
-        self.head.prepare(model, hidden);
-        self.job.stage = match model.shortlist().zip(self.deciding) {
-            Some((shortlist, few)) if self.job.call == Call::Step => match self.head.round(shortlist) {
-                Ok(()) => Stage::Shortlist { few },
-                Err(_) => Stage::NonFinite,
-            },
-            _ => Stage::Logits,
-        };
+        let deciding = self.deciding.filter(|_| self.job.call == Call::Step);
+        let mut rows = hidden.chunks_exact(model.config().hidden_size).rev();
+        for (token, hidden) in self.head.drafts[..drafts].iter_mut().rev().chain([&mut self.head.token]).zip(&mut rows)
+        {
+            token.prepare(model, hidden);
+            token.want(model, deciding);
+        }
+        self.ahead.passed(end, drafts, self.job.sparsity, |draft| read(draft + 1));
+        self.job.stage = Stage::Head;
+    }
+
+    /// The tokens that are at the head.
+    fn at_head(&mut self) -> impl Iterator<Item = &mut HeadToken> {
+        let (count, drafts) = if let Stage::Head = self.job.stage { (1, self.job.drafts) } else { (0, 0) };
+        let HeadBuffers { token, drafts: behind, .. } = &mut *self.head;
+        std::iter::once(token).take(count).chain(&mut behind[..drafts])
     }
 }
 
@@ -151,23 +187,17 @@ fn blocks(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget
             work.begin(model, members.iter_mut().flatten().flat_map(|member| member.begin(batch)));
         }
         let mode = if call == Call::Prefill { Mode::Prompt } else { Mode::Decode };
-        let (outcome, bytes) = {
+        {
             let mut passing = members.iter_mut().flatten();
-            let mut seqs: [Option<Seq<'_>>; MAX_SEQS] = from_fn(|_| passing.next()?.seq());
-            let outcome = work.advance(model, &mut seqs, budget, flags, mode, &mut Unobserved);
-            (outcome, seqs.map(|seq| seq.map_or(0, Seq::into_bytes)))
-        };
-        for (member, bytes) in members.iter_mut().flatten().zip(bytes) {
-            member.job.bytes = bytes;
+            let mut seqs: [Option<Seq<'_>>; MAX_ROWS] = from_fn(|_| passing.next()?.seq());
+            work.advance(model, &mut seqs, budget, flags, mode, &mut Unobserved)?;
         }
-        outcome?;
-        let mut rows = 0;
+        let mut first = 0;
         for member in members.iter_mut().flatten() {
-            rows += match member.job.stage {
-                Stage::Blocks { first, end } => end - first,
-                _ => 0,
-            };
-            member.passed(model, &work.buf.hidden[(rows - 1) * h..rows * h]);
+            let rows = first..first + member.rows();
+            first = rows.end;
+            let (hidden, read) = (&work.buf.hidden[rows.start * h..rows.end * h], &work.read);
+            member.passed(model, hidden, |n| read.of(rows.start + n));
         }
         work.restart();
     }
@@ -177,17 +207,13 @@ fn blocks(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget
 /// The largest logits of those that want no more.
 fn largest(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
     let Some(shortlist) = model.shortlist() else { return Ok(()) };
-    let mut wanting = members.iter_mut().flatten().filter_map(|m| match m.job.stage {
-        Stage::Shortlist { few } => Some((m.head.shortlisted(model, few)?, &mut *m.job, &mut *m.head_bytes)),
-        _ => None,
-    });
-    let tokens: [Option<(Shortlisted<'_>, &mut Job, &mut u64)>; MAX_SEQS] = from_fn(|_| wanting.next());
-    let (rows, ends) = split(tokens);
+    let wanting = members.iter_mut().flatten().flat_map(Member::at_head);
+    let (rows, outcomes) = split(wanting.filter_map(|token| token.wanting_largest(model)));
     if rows[0].is_none() {
         return Ok(());
     }
     let outcome = pass::largest(model, shortlist, &mut work.pool(budget, flags), &rows);
-    settle(rows.iter().flatten().map(|row| row.check().is_ok()), outcome, ends, Ready::Hidden, |n| {
+    settle(rows.iter().flatten().map(|row| row.check().is_ok()), outcome, outcomes, |n| {
         rows[n].as_ref().map_or(0, |row| row.bytes(model, shortlist))
     })?;
     work.restart();
@@ -196,46 +222,42 @@ fn largest(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budge
 
 /// The logits of those that want them.
 fn logits(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
-    let mut reading = members.iter_mut().flatten().filter(|member| matches!(member.job.stage, Stage::Logits));
-    let tokens: [Option<(HeadRow<'_>, &mut Job, &mut u64)>; MAX_SEQS] =
-        from_fn(|_| reading.next().map(|m| (m.head.row(model), &mut *m.job, &mut *m.head_bytes)));
-    let (rows, ends) = split(tokens);
+    let wanting = members.iter_mut().flatten().flat_map(Member::at_head);
+    let (rows, outcomes) = split(wanting.filter_map(|token| token.wanting_all(model)));
     if rows[0].is_none() {
         return Ok(());
     }
     let outcome = all_logits(model, &mut work.pool(budget, flags), &rows);
-    let finite = rows.iter().flatten().map(|row| row.check().is_ok());
-    settle(finite, outcome, ends, Ready::Logits, |_| model.head_bytes())
+    settle(rows.iter().flatten().map(|row| row.check().is_ok()), outcome, outcomes, |_| model.head_bytes())
 }
 
-/// What the head takes, apart from where its outcome goes.
-type Ends<'a> = [Option<(&'a mut Job, &'a mut u64)>; MAX_SEQS];
+/// A value for each token at the head, the first ones of the array.
+type Rows<T> = [Option<T>; MAX_ROWS];
 
-fn split<'a, T>(mut tokens: [Option<(T, &'a mut Job, &'a mut u64)>; MAX_SEQS]) -> ([Option<T>; MAX_SEQS], Ends<'a>) {
-    let mut ends: Ends<'a> = [const { None }; MAX_SEQS];
+/// What the head takes, apart from where its outcome goes.
+fn split<'a, T>(mut tokens: impl Iterator<Item = (T, Outcome<'a>)>) -> (Rows<T>, Rows<Outcome<'a>>) {
+    let mut outcomes: Rows<Outcome<'a>> = [const { None }; MAX_ROWS];
     let rows = from_fn(|n| {
-        let (row, job, head_bytes) = tokens[n].take()?;
-        ends[n] = Some((job, head_bytes));
+        let (row, outcome) = tokens.next()?;
+        outcomes[n] = Some(outcome);
         Some(row)
     });
-    (rows, ends)
+    (rows, outcomes)
 }
 
 /// Notes what came of the head: whether each row's logits are numbers so far, and the bytes that it has read.
 fn settle(
     finite: impl Iterator<Item = bool> + Clone,
     outcome: Flow,
-    ends: Ends<'_>,
-    ready: Ready,
+    outcomes: Rows<Outcome<'_>>,
     bytes: impl Fn(usize) -> u64,
 ) -> Flow {
     // When no row is any good, nobody wants the rest.
     if finite.clone().any(|finite| finite) {
         outcome?;
     }
-    for (n, (finite, (job, head_bytes))) in finite.zip(ends.into_iter().flatten()).enumerate() {
-        job.stage = if finite { Stage::Done { ready } } else { Stage::NonFinite };
-        *head_bytes += if finite { bytes(n) } else { 0 };
+    for (n, (finite, outcome)) in finite.zip(outcomes.into_iter().flatten()).enumerate() {
+        outcome.settle(finite, bytes(n));
     }
     Ok(())
 }

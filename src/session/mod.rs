@@ -4,6 +4,7 @@ mod answer;
 mod batch;
 mod budget;
 mod choose;
+mod drafts;
 mod embed;
 mod engine;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use crate::arena::MemoryPlan;
 pub use crate::pool::MAX_THREADS;
 pub use answer::{Ended, TextStep};
 pub use budget::Clock;
+pub use drafts::{DraftOptions, DraftStats, MAX_DRAFTS};
 pub use embed::Pooling;
 pub use engine::{Observer, Traffic};
 pub use kv_cache::KvType;
@@ -37,6 +39,7 @@ use crate::sampling::{LogitsProcessor, Sampler, Sampling};
 use crate::text::TextStream;
 use crate::{Error, Result, Status};
 use budget::Time;
+use drafts::Drafts;
 use engine::Engine;
 use job::Job;
 use pace::Pace;
@@ -61,6 +64,10 @@ pub struct SessionOptions {
     /// windows still reach, and whatever goes on after a prompt of more than a batch has been cancelled. Without such
     /// layers it changes nothing.
     pub windows_alone: bool,
+    /// Room for so many drafts in a pass, guesses at the next tokens that make a step a matter of sampling where they
+    /// are right: at most [`MAX_DRAFTS`]; 0 (the default) is none. Each takes the memory of its logits. They are looked
+    /// up in the context unless [`set_drafts`](Session::set_drafts) says otherwise.
+    pub drafts: usize,
     /// Runs the parts that work is cut into, as many as `threads`; then the session starts no threads of its own.
     pub jobs: Option<HostJobs>,
     /// How threads of the session's own behave, if it has any.
@@ -75,6 +82,7 @@ impl Default for SessionOptions {
             batch: 0,
             kv_type: KvType::F16,
             windows_alone: false,
+            drafts: 0,
             jobs: None,
             own: OwnThreads::default(),
         }
@@ -105,6 +113,7 @@ pub struct Session {
     /// Units of work done.
     units: u64,
     pace: Pace,
+    drafts: Drafts,
     clock: Time,
     /// What all of it lies in; last, so that it goes last.
     arena: Arena,
@@ -140,6 +149,8 @@ pub struct Stats {
     pub units: u64,
     /// Tokens since then that took longer than the [deadline](Session::set_deadline).
     pub late_tokens: u64,
+    /// Drafts since then.
+    pub drafts: DraftStats,
 }
 
 impl Session {
@@ -217,6 +228,7 @@ impl Session {
             self.ready = if tokens == 0 { Ready::Nothing } else { Ready::Cached };
         }
         if tokens < self.tokens.len() {
+            self.engine.ahead.forget();
             self.tokens.truncate(tokens);
             self.pending = false;
             self.text.clear();
@@ -229,6 +241,8 @@ impl Session {
         self.tokens.clear();
         self.job = None;
         (self.pending, self.ready) = (false, Ready::Nothing);
+        self.engine.ahead.forget();
+        self.drafts.restart();
         self.sampler.restart();
         self.begin_answer();
     }
@@ -245,6 +259,7 @@ impl Session {
             head_bytes: self.engine.head_bytes,
             units: self.units,
             late_tokens: self.pace.late,
+            drafts: self.drafts.stats,
             kept: if dense == 0 { 1.0 } else { traffic.linear_bytes as f64 / dense as f64 },
         }
     }
@@ -255,6 +270,7 @@ impl Session {
         self.engine.head_bytes = 0;
         self.units = 0;
         self.pace.late = 0;
+        self.drafts.stats = DraftStats::default();
     }
 
     /// Threads that work during a call, the caller's included.

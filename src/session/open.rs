@@ -1,6 +1,7 @@
 //! Opening a session, and what it will take told before.
 
 use super::budget::Time;
+use super::drafts::{Drafts, MAX_DRAFTS};
 use super::engine::Engine;
 use super::kv_cache::Extent;
 use super::pace::Pace;
@@ -25,18 +26,20 @@ struct SessionMemory {
     sampler: Sampler,
     tokens: List<u32>,
     sparsities: Buf<f32>,
+    drafts: Drafts,
 }
 
 impl SessionMemory {
     /// `options` are whole: see [`SessionOptions::complete`].
     fn cut(cutter: &mut Cutter, model: &Model, options: &SessionOptions) -> SessionMemory {
-        let &SessionOptions { context, threads, batch, kv_type, windows_alone, .. } = options;
+        let &SessionOptions { context, threads, batch, kv_type, windows_alone, drafts, .. } = options;
         let extent = Extent { context, batch, windows_alone };
         SessionMemory {
-            engine: EngineMemory::cut(cutter, model, extent, threads, kv_type),
+            engine: EngineMemory::cut(cutter, model, extent, threads, kv_type, drafts),
             sampler: Sampler::cut(cutter, model.config().vocab_size),
             tokens: cutter.part(Part::Bookkeeping).list(context),
             sparsities: cutter.take(context),
+            drafts: Drafts::cut(cutter, context, drafts),
         }
     }
 }
@@ -53,6 +56,10 @@ impl SessionOptions {
                 return Err(Error::new(Status::OutOfRange, message));
             }
         };
+        if self.drafts > MAX_DRAFTS {
+            let message = format_args!("{} drafts in a pass; at most {MAX_DRAFTS}", self.drafts);
+            return Err(Error::new(Status::OutOfRange, message));
+        }
         ThreadPool::check(self.threads)?;
         let batch = if self.batch == 0 { DEFAULT_BATCH } else { self.batch }.min(context);
         Ok(SessionOptions { context, batch, ..*self })
@@ -100,7 +107,7 @@ impl Session {
     ) -> Result<Session> {
         let options = options.complete(&model)?;
         let (arena, memory) = Arena::cut(memory, front, |cutter| SessionMemory::cut(cutter, &model, &options))?;
-        let SessionMemory { engine, sampler, tokens, sparsities } = memory;
+        let SessionMemory { engine, sampler, tokens, sparsities, drafts } = memory;
         model.tell(
             LogLevel::Debug,
             format_args!(
@@ -134,6 +141,7 @@ impl Session {
             job: None,
             units: 0,
             pace: Pace::default(),
+            drafts,
             clock: Time::system(),
             arena,
         };

@@ -75,6 +75,8 @@ impl Session {
             let message = format_args!("sparsity from {min} to {max}; this file goes from 0 to {limit}");
             return Err(Error::new(Status::OutOfRange, message));
         }
+        // The time of a token that has passed as a draft says nothing.
+        self.engine.ahead.forget();
         self.pace = Pace { deadline: ns, min, max, late: self.pace.late, ..Pace::default() };
         Ok(())
     }

@@ -90,7 +90,7 @@ impl Scorer {
         // A window may begin anew anywhere.
         let extent = Extent { context, batch, windows_alone: false };
         let (arena, memory) =
-            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, threads, kv_type))?;
+            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, threads, kv_type, 0))?;
         let engine = Engine::new(model, pool, batch, memory);
         Ok(Scorer { engine, context, masked, masked_whole, logits, _arena: arena })
     }

@@ -41,6 +41,7 @@ impl Session {
             self.logits()?;
         }
         self.logits_processor.shift(&self.tokens, keep, discard)?;
+        self.engine.ahead.forget();
         let (kernels, half) = (model.kernels(), model.config().head_dim / 2);
         let buf = &mut self.engine.work.buf;
         let angles = |table: usize| table * half..(table + 1) * half;

@@ -151,6 +151,7 @@ impl Session {
         let state = self.read(data)?;
         self.sampler.set_state((state.sampling, state.random)).map_err(|e| bad(e.message()))?;
         let passed = state.sparsities.len();
+        self.engine.ahead.forget();
         self.tokens.clear();
         self.tokens.extend(state.tokens.iter().map(|id| u32::from_le_bytes(*id)));
         for (to, sparsity) in self.sparsities.iter_mut().zip(state.sparsities) {

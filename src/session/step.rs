@@ -6,7 +6,8 @@
 use super::budget::{Budget, Clock, Flow, Halt, Time};
 use super::engine::Engine;
 use super::job::{Call, Job, Member, Members, Stage, advance};
-use super::pass::{MAX_SEQS, MOST_DECIDING, Workspace, non_finite};
+use super::pass::buffers::HeadStage;
+use super::pass::{MAX_ROWS, MOST_DECIDING, Workspace, non_finite};
 use super::{Ready, Session};
 use crate::{Error, Result, Status};
 use std::sync::Arc;
@@ -88,13 +89,14 @@ impl Session {
             return Ok(None);
         }
         if self.job.is_none() {
-            self.begin_step()?;
+            self.begin_step(self.engine.work.most_decoded() - 1)?;
         }
         // A token, or none if the budget is spent.
         self.go_on(budget).map(Option::flatten)
     }
 
-    pub(super) fn begin_step(&mut self) -> Result<()> {
+    /// Begins a step whose pass has room for so many drafts.
+    pub(super) fn begin_step(&mut self, room: usize) -> Result<()> {
         if self.ready == Ready::Nothing && !self.pending {
             return Err(Error::new(Status::InvalidState, "a step before any token: prefill a prompt first"));
         }
@@ -106,7 +108,11 @@ impl Session {
         let job = match self.pending {
             true => {
                 let sparsity = self.engine.model.sparsity_at(length - 1, self.sparsity);
-                Job { timed: true, ..Job::new(Call::Step, length, length - 1, length, sparsity) }
+                let job = Job { timed: true, ..Job::new(Call::Step, length, length - 1, length, sparsity) };
+                match self.take_draft(length - 1, sparsity) {
+                    Some(n) => Job { stage: Stage::Head, draft: Some(n), ..job },
+                    None => Job { drafts: self.make_drafts(length - 1, sparsity, room), ..job },
+                }
             }
             false => self.look(Call::Step),
         };
@@ -120,6 +126,7 @@ impl Session {
                 0 if !job.again => self.engine.own.kv.forget(),
                 first => self.check_reach(first)?,
             }
+            self.engine.ahead.forget();
         }
         self.load_thresholds(job.sparsity)?;
         self.job = Some(job);
@@ -135,8 +142,10 @@ impl Session {
         if self.ready != Ready::Cached {
             self.engine.head.prepare_kept();
             self.engine.work.restart();
-            let done = Stage::Done { ready: Ready::Logits };
-            job.stage = if self.ready == Ready::Logits { done } else { Stage::Logits };
+            job.stage = Stage::Head;
+            if self.ready == Ready::Logits {
+                self.engine.head.token.stage = HeadStage::Done { few: None };
+            }
         }
         job
     }
@@ -174,7 +183,7 @@ impl Session {
                 self.whole()?;
             }
         }
-        Ok(&self.engine.head.logits)
+        Ok(&self.engine.head.token.logits)
     }
 
     /// Whether a call was interrupted by its budget. Until it has been finished (or cancelled, or the session reset),
@@ -241,11 +250,12 @@ impl Session {
     fn advance(&mut self, budget: &Budget) -> Flow<Option<u32>> {
         let model = self.engine.model.clone();
         let (work, member) = self.member();
-        let mut members: Members<'_> = [const { None }; MAX_SEQS];
+        let mut members: Members<'_> = [const { None }; MAX_ROWS];
         members[0] = member;
         advance(&model, work, &mut members, budget)?;
         let Some(job) = self.job else { return Ok(None) };
-        let Stage::Done { ready } = job.stage else { return Err(Halt::Failed(non_finite())) };
+        let HeadStage::Done { few } = self.engine.head.token.stage else { return Err(Halt::Failed(non_finite())) };
+        let ready = if few.is_some() { Ready::Hidden } else { Ready::Logits };
         if job.call == Call::Step {
             budget.unit(&self.engine.cancel)?;
             let token = self.choose()?;
@@ -262,7 +272,7 @@ impl Session {
     /// The workspace, and if a call is under way, what its phases touch.
     pub(super) fn member(&mut self) -> (&mut Workspace, Option<Member<'_>>) {
         let deciding = self.deciding();
-        let Engine { own, head, work, traffic, head_bytes, cancel, .. } = &mut self.engine;
+        let Engine { own, head, work, traffic, cancel, ahead, .. } = &mut self.engine;
         let member = self.job.as_mut().map(|job| Member {
             own,
             head,
@@ -270,8 +280,8 @@ impl Session {
             job,
             tokens: &self.tokens,
             traffic,
-            head_bytes,
             deciding,
+            ahead,
         });
         (work, member)
     }
@@ -285,6 +295,11 @@ impl Session {
     /// What the job was to pass has passed, and counts.
     fn finish(&mut self, job: &Job, ready: Ready) {
         self.engine.head.keep();
+        self.engine.head_bytes += std::mem::take(&mut self.engine.head.token.read);
+        self.drafts.stats.drafted += job.drafts as u64;
+        if let Some(n) = job.draft {
+            self.use_draft(n);
+        }
         self.sparsities[job.start..job.until].fill(job.sparsity);
         self.pending = job.until < self.tokens.len();
         self.ready = ready;
@@ -302,6 +317,9 @@ impl Session {
     fn take_back(&mut self, job: &Job) {
         self.tokens.truncate(job.length);
         self.tokens.extend_from_slice(job.replaced.as_slice());
+        if let Some(n) = job.draft {
+            return self.give_back_draft(n);
+        }
         // The head may have written over the logits. What they are computed from is kept.
         if self.ready == Ready::Logits && !matches!(job.stage, Stage::Blocks { .. }) {
             self.ready = Ready::Hidden;

@@ -23,8 +23,9 @@ NOUNS = {
     "text": ("Tokens and text", "Text to token ids and back, and whole characters while tokens arrive.", """
         rasp_tokenize rasp_detokenize rasp_token_bytes rasp_token_is_end rasp_token_is_special rasp_text_stream_push"""),
     "session": ("Session", "One text under way: its tokens, keys and values, and memory. One thread at a time.", """
-        rasp_session_options_init rasp_session_plan rasp_memory_plan_init rasp_session_open rasp_session_close
-        rasp_session_reset rasp_prefill rasp_step rasp_step_batch rasp_decode rasp_session_set_sparsity rasp_cancel"""),
+        rasp_session_options_init rasp_session_options_init_2 rasp_session_plan rasp_memory_plan_init rasp_session_open rasp_session_close
+        rasp_session_reset rasp_prefill rasp_step rasp_step_batch rasp_decode rasp_session_set_sparsity
+        rasp_session_set_drafts rasp_cancel"""),
     "sampler": ("Sampler and logits", "How the next token is chosen, and the numbers it is chosen from.", """
         rasp_sampling_init rasp_session_set_sampling rasp_session_set_logit_bias rasp_session_set_logits_callback
         rasp_logits rasp_embed"""),
@@ -38,7 +39,7 @@ NOUNS = {
     "budget": ("Time budget", "Work that stops after so many nanoseconds, and tokens that keep a deadline.", """
         rasp_prefill_begin rasp_prefill_within rasp_step_within rasp_session_set_deadline"""),
     "status": ("Status, statistics, version", "What went wrong, what was read, and which library this is.", """
-        rasp_status_name rasp_stats_init rasp_session_get_stats rasp_session_clear_stats rasp_version
+        rasp_status_name rasp_stats_init rasp_stats_init_2 rasp_session_get_stats rasp_session_clear_stats rasp_version
         rasp_abi_version"""),
 }
 

@@ -1,8 +1,8 @@
 //! Attention over the KV cache.
 
-use super::context::{Pass, Seq};
+use super::context::{Mode, Pass, Row, Seq};
 use super::shared::{SharedSlice, share};
-use super::tiles::{MAX_SEQS, QUERY_TILE, UNIT_BYTES, UNIT_MACS, cut};
+use super::tiles::{MAX_ROWS, QUERY_TILE, UNIT_BYTES, UNIT_MACS, cut};
 use super::work::Pieces;
 use crate::format::Config;
 use crate::model::{Attention, Model};
@@ -23,43 +23,46 @@ impl Pass<'_, '_> {
     ) -> Flow {
         let (config, attn) = (model.config(), SharedSlice::new(attn));
         let layer = Keys::new(config, layer, kind);
-        match self.rows == 1 || self.is_of_many() {
-            true => self.attention_of_each(config, layer, qkv, attn),
-            false => self.attention_of_one(config, layer, qkv, attn),
+        match self.mode {
+            Mode::Prompt | Mode::Window { .. } if self.rows > 1 => self.attention_of_one(config, layer, qkv, attn),
+            Mode::Prompt | Mode::Window { .. } | Mode::Decode => self.attention_of_each(config, layer, qkv, attn),
         }
     }
 
-    /// A token of each text: the heads of one group are the rows that share keys and values.
+    /// Tokens one by one: the heads of one group are the rows that share keys and values.
     fn attention_of_each(&mut self, config: &Config, layer: Keys, qkv: &[f32], attn: SharedSlice<'_, f32>) -> Flow {
-        let (kernels, parts) = (self.kernels, self.work.parts());
+        let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
         let group = heads / config.num_kv_heads;
+        let tokens: [Row; MAX_ROWS] = std::array::from_fn(|row| self.row(row.min(rows - 1)));
         let mut seqs = self.seqs.iter_mut().flatten();
-        let texts: [Option<Text<'_>>; MAX_SEQS] = std::array::from_fn(|_| {
+        let texts: [Option<Text<'_>>; MAX_ROWS] = std::array::from_fn(|_| {
             let seq = seqs.next()?;
             // A text's scores are its own session's, of fewer parts perhaps. If they hold fewer rows than there are
             // parts, some parts leave it alone.
-            let (seen, stride) = (seq.position + 1, (seq.position + 1).next_multiple_of(KEY_BLOCK));
+            let stride = (seq.position + seq.count).next_multiple_of(KEY_BLOCK);
             let rows = seq.scores.len() / stride;
             let ways = parts.min(rows).max(1);
             Some(Text {
                 kv: &*seq.kv,
-                seen,
+                position: seq.position,
                 ways,
                 piece: rows / ways * stride,
                 scores: SharedSlice::new(&mut *seq.scores),
             })
         });
         self.work.large(&|part, pieces| {
-            for (row, text) in texts.iter().flatten().enumerate() {
+            for (row, &Row { seq, token }) in tokens[..rows].iter().enumerate() {
+                let Some(text) = &texts[seq] else { continue };
                 // Where heads do not divide evenly, the larger share is another part's at every text.
-                let way = (part + row) % parts;
+                let way = (part + seq) % parts;
                 if way >= text.ways {
                     continue;
                 }
-                // SAFETY: each part that comes here has a piece of its own.
+                let seen = text.position + token + 1;
+                // SAFETY: each part that comes here has a piece of its own, at every token of the text the same.
                 let scores = unsafe { text.scores.slice(way * text.piece..(way + 1) * text.piece) };
-                let most = QUERY_TILE.min(text.piece / text.seen.next_multiple_of(KEY_BLOCK));
+                let most = QUERY_TILE.min(text.piece / seen.next_multiple_of(KEY_BLOCK));
                 let mut mine = share(heads, 1, text.ways, way);
                 while !mine.is_empty() {
                     let head = mine.start;
@@ -68,7 +71,7 @@ impl Pass<'_, '_> {
                     // SAFETY: the heads of this part alone.
                     let out = unsafe { attn.matrix(row * heads + head..row * heads + end, 0..dim, dim) };
                     let head = Head { kernels, kv: text.kv, layer, kv_head: head / group };
-                    head.attend(queries.expect("heads lie in q"), out, text.seen, 0, scores, pieces);
+                    head.attend(queries.expect("heads lie in q"), out, seen, 0, scores, pieces);
                     mine.start = end;
                 }
             }
@@ -104,8 +107,8 @@ impl Pass<'_, '_> {
 /// One of several texts, as the parts of a job see it.
 struct Text<'a> {
     kv: &'a KvCache,
-    /// Positions that its token sees.
-    seen: usize,
+    /// Of its first token in this pass.
+    position: usize,
     /// Its heads are shared out to so many parts,
     ways: usize,
     /// of which each has so many of the scores.

@@ -5,9 +5,10 @@ use super::tiles::{QUERY_TILE, sums_len};
 use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, GroupKind, Model, Rounded};
+use crate::session::drafts::MAX_DRAFTS;
 use crate::session::kv_cache::{Extent, KEY_BLOCK, KvCache, KvType};
 use rasp_kernels::{QUANT_GROUP, ScreenInput};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
 /// The memory of an [`Engine`](crate::session::engine::Engine).
 pub(crate) struct EngineMemory {
@@ -24,10 +25,11 @@ impl EngineMemory {
         extent: Extent,
         threads: usize,
         kv_type: KvType,
+        drafts: usize,
     ) -> EngineMemory {
         EngineMemory {
             buf: Buffers::cut(cutter, model, extent.batch, threads),
-            head: HeadBuffers::cut(cutter, model),
+            head: HeadBuffers::cut(cutter, model, drafts),
             own: SequenceBuffers::cut(cutter, model, threads, extent, kv_type),
             cancel: cutter.part(Part::Bookkeeping).take(1),
         }
@@ -54,11 +56,11 @@ impl SequenceBuffers {
         }
     }
 
-    /// What a pass touches of it: the first of the pass's tokens stands at `position`, the first sparse one is number
-    /// `sparse_from`, and they have read so many `bytes` of weights before.
-    pub(crate) fn seq(&mut self, position: usize, sparse_from: usize, bytes: u64) -> Seq<'_> {
+    /// What a pass of `count` of its tokens touches of it: the first stands at `position`, the first sparse one is number
+    /// `sparse_from`.
+    pub(crate) fn seq(&mut self, position: usize, count: usize, sparse_from: usize) -> Seq<'_> {
         let SequenceBuffers { kv, thresholds, scores } = self;
-        Seq { position, kv, scores, thresholds, sparse_from, stores: true, bytes: AtomicU64::new(bytes) }
+        Seq { position, count, kv, scores, thresholds, sparse_from, stores: true }
     }
 }
 
@@ -66,8 +68,18 @@ impl SequenceBuffers {
 pub(crate) struct HeadBuffers {
     /// What it takes, of the last token: `[H]`
     pub(crate) last: Buf<f32>,
-    /// The same of the token that is about to be the last, and in whole numbers
-    pub(crate) coming: Buf<f32>,
+    /// The token that is about to be the last, or is.
+    pub(crate) token: HeadToken,
+    /// Tokens that have passed as drafts behind it.
+    pub(crate) drafts: [HeadToken; MAX_DRAFTS],
+    /// The logits as biases and the host's callback leave them: `[vocab]`
+    pub(crate) processed: Buf<f32>,
+}
+
+/// What the head takes and gives of one token.
+pub(crate) struct HeadToken {
+    /// What it takes: `[H]`, and in whole numbers
+    pub(crate) x: Buf<f32>,
     pub(crate) whole: Buf<i16>,
     /// One for every 32 elements, where the head is in whole numbers
     pub(super) scale: Buf<f32>,
@@ -82,29 +94,58 @@ pub(crate) struct HeadBuffers {
     pub(super) candidates: AtomicUsize,
     /// `[vocab]`
     pub(crate) logits: Buf<f32>,
-    /// The logits as biases and the host's callback leave them: `[vocab]`
-    pub(crate) processed: Buf<f32>,
+    /// Which of them are there, or wanted.
+    pub(crate) stage: HeadStage,
+    /// Bytes of the head that they have read.
+    pub(crate) read: u64,
+}
+
+/// How far the logits of a token are.
+#[derive(Clone, Copy)]
+pub(crate) enum HeadStage {
+    /// The largest are wanted, so many of them.
+    Shortlist { few: usize },
+    /// All are wanted.
+    Logits,
+    /// The largest are there, so many of them, and with `None` all.
+    Done { few: Option<usize> },
+    /// One is no number.
+    NonFinite,
 }
 
 impl HeadBuffers {
-    fn cut(cutter: &mut Cutter, model: &Model) -> HeadBuffers {
+    /// With room for so many drafts.
+    fn cut(cutter: &mut Cutter, model: &Model, drafts: usize) -> HeadBuffers {
         let c = model.config();
-        let quantized = model.weight_type().quant().is_some();
+        HeadBuffers {
+            last: cutter.part(Part::Activations).take(c.hidden_size),
+            token: HeadToken::cut(cutter, model, 1),
+            drafts: std::array::from_fn(|n| HeadToken::cut(cutter, model, usize::from(n < drafts))),
+            processed: cutter.part(Part::Sampling).take(c.vocab_size),
+        }
+    }
+}
+
+impl HeadToken {
+    /// One of them, or none.
+    fn cut(cutter: &mut Cutter, model: &Model, count: usize) -> HeadToken {
+        let c = model.config();
+        let quantized = usize::from(model.weight_type().quant().is_some());
         let (hot, cold) = model.shortlist().map_or((0, 0), |shortlist| (shortlist.hot, shortlist.cold()));
         cutter.part(Part::Activations);
-        HeadBuffers {
-            last: cutter.take(c.hidden_size),
-            coming: cutter.take(c.hidden_size),
-            whole: cutter.take(if quantized { c.hidden_size } else { 0 }),
-            scale: cutter.take(if quantized { c.hidden_size / QUANT_GROUP } else { 0 }),
-            hot: cutter.take(hot),
-            cold: cutter.take(cold),
-            eights: cutter.take(ScreenInput::scratch(cold)),
+        HeadToken {
+            x: cutter.take(count * c.hidden_size),
+            whole: cutter.take(count * quantized * c.hidden_size),
+            scale: cutter.take(count * quantized * c.hidden_size / QUANT_GROUP),
+            hot: cutter.take(count * hot),
+            cold: cutter.take(count * cold),
+            eights: cutter.take(count * ScreenInput::scratch(cold)),
             rounded: None,
             floor: AtomicU32::new(0),
             candidates: AtomicUsize::new(0),
-            logits: cutter.part(Part::Sampling).take(c.vocab_size),
-            processed: cutter.take(c.vocab_size),
+            logits: cutter.part(Part::Sampling).take(count * c.vocab_size),
+            stage: HeadStage::Logits,
+            read: 0,
         }
     }
 }

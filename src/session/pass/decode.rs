@@ -1,15 +1,15 @@
-//! Tokens that are decoded: one, or one of each of several texts.
+//! Tokens that are decoded: one, or several of one text or of as many.
 //!
 //! Bound by the bytes of the weights, so each weight row that any token needs is to come from memory once, in long
 //! streams. A unit of work is so small that its weights stay in the cache: the first token brings them there, and for
 //! the others arithmetic counts. So those are multiplied together, sparse ones with their dropped inputs zeroed in a
 //! copy, which gives the same bits (`docs/performance.md` has what the ways measure).
 
-use super::context::{Pass, Seq, count, view};
+use super::context::{Decoded, Pass, view};
 use super::low_rank::start_sum;
 use super::project::{Finish, Input, Slice, intersection, whole_ref};
 use super::shared::{SharedSlice, share};
-use super::tiles::{ALONE, COLUMNS, MANY, SHARED_BYTES, TILE, UNIT, UNIT_BYTES, cut, tile_len};
+use super::tiles::{ALONE, COLUMNS, MANY, MASKED, SHARED_BYTES, TILE, UNIT, UNIT_BYTES, cut, tile_len};
 use crate::format::BLOCKS;
 use crate::model::{Group, Weights};
 use crate::session::budget::Flow;
@@ -17,12 +17,13 @@ use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, STREAMS};
 use std::ops::Range;
 
 impl Pass<'_, '_> {
-    /// `y = group(x)` of a token, or of one of each of several texts, each as sparse as its text says.
+    /// `y = group(x)` of a token or of several, each as sparse as its text says.
     pub(super) fn tokens(&mut self, group: &Group, x: MatRef<'_>, y: SharedSlice<'_, f32>, finish: Finish<'_>) -> Flow {
         let (rows, tile) = (self.rows, tile_len(self.batch));
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, rows) };
         let (kernels, parts, width) = (self.kernels, self.work.parts(), group.output());
-        let (seqs, low_rank) = (&*self.seqs, &*self.low_rank);
+        let low_rank = &*self.low_rank;
+        let tokens = Decoded { seqs: self.seqs, rows: &self.rows_of, read: self.read };
         let (active, tiles) = (SharedSlice::new(&mut *self.active), SharedSlice::new(&mut *self.sums));
         // Sums of blocks after the first: of one token in a buffer of their own, of several in rows of `y` beyond
         // theirs.
@@ -57,7 +58,7 @@ impl Pass<'_, '_> {
                     let first = group.block(block).start;
                     let channels = first + channels.start..first + channels.end;
                     let input = input.channels(channels.clone());
-                    let product = Product { kernels, group, columns, channels, weights, input, seqs };
+                    let product = Product { kernels, group, columns, channels, weights, input, tokens };
                     if rows == 1 {
                         return product.of_one(0, &mut out, scratch);
                     }
@@ -68,7 +69,7 @@ impl Pass<'_, '_> {
             }
         });
         outcome?;
-        count(seqs, group.low_rank_bytes() as u64);
+        tokens.read.add(0..rows, group.low_rank_bytes() as u64);
 
         let add_blocks = |part| {
             let mut range = 0..0;
@@ -106,22 +107,17 @@ struct Product<'a, 's> {
     /// Of these channels, all columns.
     weights: Weights<'a>,
     input: Input<'a>,
-    seqs: &'a [Option<Seq<'s>>],
+    tokens: Decoded<'a, 's>,
 }
 
 impl Product<'_, '_> {
-    /// One a linear; `None` for a dense token.
-    fn thresholds(&self, row: usize) -> Option<&[f32]> {
-        self.seqs[row].as_ref().and_then(|seq| seq.thresholds(0))
-    }
-
     /// Neighbours that are alike, dense or sparse, go together.
     fn of_all(&self, out: &mut MatMut<'_>, scratch: &mut [u32], tile: &mut [f32]) {
         let rows = out.rows();
         let mut row = 0;
         while row < rows {
-            let sparse = self.thresholds(row).is_some();
-            let end = (row..rows).find(|&row| self.thresholds(row).is_some() != sparse).unwrap_or(rows);
+            let sparse = self.tokens.thresholds(row).is_some();
+            let end = (row..rows).find(|&row| self.tokens.thresholds(row).is_some() != sparse).unwrap_or(rows);
             let reads_well = self.group.is_quantized() && !sparse;
             if end - row < MANY && !reads_well {
                 self.of_one(row, out, scratch);
@@ -131,6 +127,9 @@ impl Product<'_, '_> {
                 _ if row == end => {}
                 false => self.of_dense(row..end, out),
                 true if row + 1 < end && !self.group.is_quantized() => self.of_masked(row..end, out, tile),
+                true if end - row >= MASKED && self.group.is_quantized() => {
+                    self.of_masked_whole(row..end, out, scratch, tile);
+                }
                 true => (row..end).for_each(|row| self.of_one(row, out, scratch)),
             }
             row = end;
@@ -142,7 +141,7 @@ impl Product<'_, '_> {
         let Product { kernels, group, columns, channels, .. } = self;
         let (input, out) = (self.input.rows(rows.clone()), out.reborrow().row_range(rows.clone()));
         self.weights.columns(columns.clone()).multiply(*kernels, out, input.x, input.whole);
-        count(&self.seqs[rows], group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, columns.len()));
+        self.tokens.read.add(rows, group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, columns.len()));
     }
 
     /// Several sparse tokens, dropped inputs zeroed.
@@ -157,9 +156,9 @@ impl Product<'_, '_> {
             }
             let score = linear.score().map(|score| &score[channels.clone()]);
             for (row, masked) in rows.clone().zip(tile.chunks_exact_mut(width)) {
-                let threshold = self.thresholds(row).map_or(0.0, |thresholds| thresholds[linear.index()]);
+                let threshold = self.tokens.thresholds(row).map_or(0.0, |thresholds| thresholds[linear.index()]);
                 let kept = kernels.mask(masked, self.input.x.row(row), score, threshold);
-                count(&self.seqs[row..row + 1], group.bytes_of(kept, 0, own.len()));
+                self.tokens.read.add(row..row + 1, group.bytes_of(kept, 0, own.len()));
             }
             let out = out.reborrow().row_range(rows.clone());
             let out = out.columns(own.start - columns.start..own.end - columns.start);
@@ -167,9 +166,42 @@ impl Product<'_, '_> {
         }
     }
 
+    /// The same in whole numbers.
+    fn of_masked_whole(&self, rows: Range<usize>, out: &mut MatMut<'_>, scratch: &mut [u32], tile: &mut [f32]) {
+        let Product { kernels, group, columns, channels, .. } = self;
+        let (width, input) = (channels.len(), self.input.rows(rows.clone()));
+        // SAFETY: any bits are an i16.
+        let tile = &mut unsafe { tile.align_to_mut::<i16>() }.1[..rows.len() * width];
+        for linear in group.linears() {
+            let own = intersection(&linear.columns(), columns);
+            if own.is_empty() {
+                continue;
+            }
+            let score = linear.score().map(|score| &score[channels.clone()]);
+            for (n, (row, masked)) in rows.clone().zip(tile.chunks_exact_mut(width)).enumerate() {
+                let threshold = self.tokens.thresholds(row).map_or(0.0, |thresholds| thresholds[linear.index()]);
+                let active = kernels.select(input.x.row(n), score, threshold, scratch);
+                let (whole, _) = input.whole.row(n);
+                masked.fill(0);
+                let (mut groups, mut last) = (0, usize::MAX);
+                for &channel in active.as_slice() {
+                    let channel = channel as usize;
+                    masked[channel] = whole[channel];
+                    groups += usize::from(channel / QUANT_GROUP != last);
+                    last = channel / QUANT_GROUP;
+                }
+                self.tokens.read.add(row..row + 1, group.bytes_of(active.len(), groups, own.len()));
+            }
+            let masked = input.whole.with_whole(tile).expect("a tile holds all rows");
+            let out = out.reborrow().row_range(rows.clone());
+            let out = out.columns(own.start - columns.start..own.end - columns.start);
+            self.weights.columns(own).multiply(*kernels, out, input.x, masked);
+        }
+    }
+
     /// One token; if it is sparse, rows that it drops are not read.
     fn of_one(&self, row: usize, out: &mut MatMut<'_>, scratch: &mut [u32]) {
-        let Some(thresholds) = self.thresholds(row) else { return self.of_dense(row..row + 1, out) };
+        let Some(thresholds) = self.tokens.thresholds(row) else { return self.of_dense(row..row + 1, out) };
         let Product { kernels, group, columns, channels, .. } = self;
         let (x, out) = (self.input.x.row(row), out.row_mut(row));
         let mut read = 0;
@@ -194,7 +226,7 @@ impl Product<'_, '_> {
             };
             read += group.bytes_of(active.len(), groups, len);
         }
-        count(&self.seqs[row..row + 1], read);
+        self.tokens.read.add(row..row + 1, read);
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the last hidden states to logits.
 
-use super::buffers::HeadBuffers;
+use super::buffers::{HeadBuffers, HeadStage, HeadToken};
 use super::shared::{SharedSlice, share};
 use super::tiles::{SHARED_BYTES, UNIT, UNIT_BYTES, cut};
 use super::work::Work;
@@ -22,25 +22,65 @@ pub(crate) struct HeadRow<'a> {
 }
 
 impl HeadBuffers {
-    /// Prepares a residual stream for the head.
-    pub(crate) fn prepare(&mut self, model: &Model, hidden: &[f32]) {
-        model.final_norm().apply(model.kernels(), &mut self.coming, hidden, 0..hidden.len());
-    }
-
-    /// Prepares what was kept once more.
+    /// Prepares what was kept once more, for all logits.
     pub(crate) fn prepare_kept(&mut self) {
-        self.coming.copy_from_slice(&self.last);
+        self.token.x.copy_from_slice(&self.last);
+        (self.token.stage, self.token.read) = (HeadStage::Logits, 0);
     }
 
     /// Keeps what was prepared.
     pub(crate) fn keep(&mut self) {
-        std::mem::swap(&mut self.last, &mut self.coming);
+        std::mem::swap(&mut self.last, &mut self.token.x);
+    }
+}
+
+impl HeadToken {
+    /// Prepares a residual stream for the head.
+    pub(crate) fn prepare(&mut self, model: &Model, hidden: &[f32]) {
+        model.final_norm().apply(model.kernels(), &mut self.x, hidden, 0..hidden.len());
+    }
+
+    /// From what was prepared so many of the largest logits are wanted, or all.
+    pub(crate) fn want(&mut self, model: &Model, deciding: Option<usize>) {
+        self.read = 0;
+        self.stage = match model.shortlist().zip(deciding) {
+            None => HeadStage::Logits,
+            Some((shortlist, few)) => match self.round(shortlist) {
+                Ok(()) => HeadStage::Shortlist { few },
+                Err(_) => HeadStage::NonFinite,
+            },
+        };
+    }
+
+    /// The same if all are wanted, and where to say what came of it.
+    pub(crate) fn wanting_all(&mut self, model: &Model) -> Option<(HeadRow<'_>, Outcome<'_>)> {
+        let HeadStage::Logits = self.stage else { return None };
+        let HeadToken { x, whole, scale, logits, stage, read, .. } = self;
+        Some((HeadRow::new(model, x, whole, scale, logits), Outcome { stage, read }))
     }
 
     /// What was prepared, for all logits.
     pub(crate) fn row(&mut self, model: &Model) -> HeadRow<'_> {
-        let HeadBuffers { coming, whole, scale, logits, .. } = self;
-        HeadRow::new(model, coming, whole, scale, logits)
+        let HeadToken { x, whole, scale, logits, .. } = self;
+        HeadRow::new(model, x, whole, scale, logits)
+    }
+}
+
+/// Where a token's head ends.
+pub(crate) struct Outcome<'a> {
+    pub(super) stage: &'a mut HeadStage,
+    pub(super) read: &'a mut u64,
+}
+
+impl Outcome<'_> {
+    /// The logits that were wanted are there, and have read so many bytes, or one is no number.
+    pub(crate) fn settle(self, finite: bool, bytes: u64) {
+        *self.stage = match *self.stage {
+            _ if !finite => HeadStage::NonFinite,
+            HeadStage::Shortlist { few } => HeadStage::Done { few: Some(few) },
+            _ => HeadStage::Done { few: None },
+        };
+        *self.read = if finite { bytes } else { 0 };
     }
 }
 

@@ -4,8 +4,8 @@
 //! pool's threads share by outputs, so no sum is ever split and the bits do not depend on their number. A pass can stop
 //! after any unit of work and go on at a later call, see `work.rs`.
 //!
-//! The tokens are some of one text, one after the other, or one of each of several texts: then each has keys, values
-//! and thresholds of its own, and what is read once for all of them are the weights.
+//! The tokens are some of one text, one after the other, or of several texts: then each text has keys, values and
+//! thresholds of its own, and what is read once for all of them are the weights.
 
 mod attention;
 pub(crate) mod buffers;
@@ -21,12 +21,12 @@ mod shortlist;
 mod tiles;
 mod work;
 
-pub(crate) use context::{Mode, Seq, view};
-pub(crate) use lm_head::{HeadRow, all_logits, non_finite};
+pub(crate) use context::{Mode, Read, Seq, view};
+pub(crate) use lm_head::{HeadRow, Outcome, all_logits, non_finite};
 pub(crate) use rows::rope_table;
 pub(crate) use shared::{SharedSlice, share};
-pub(crate) use shortlist::{MOST_DECIDING, Shortlisted, largest};
-pub(crate) use tiles::{MAX_SEQS, UNIT};
+pub(crate) use shortlist::{MOST_DECIDING, largest};
+pub(crate) use tiles::{MASKED, MAX_ROWS, UNIT};
 
 use super::budget::{Budget, Cancelled, Flow};
 use super::engine::Observer;
@@ -34,7 +34,7 @@ use crate::format::BLOCKS;
 use crate::model::{GroupKind, Model, Op, Stream};
 use crate::pool::ThreadPool;
 use buffers::Buffers;
-use context::Pass;
+use context::{Pass, Row};
 use rows::angles;
 use work::{Place, Work};
 
@@ -47,6 +47,8 @@ pub(crate) struct Workspace {
     batch: usize,
     at: PassPlace,
     place: Place,
+    /// Of the pass in hand, or the last one.
+    pub(crate) read: Read,
 }
 
 /// Where a pass stands. What it has computed so far is in the buffers.
@@ -61,7 +63,7 @@ struct PassPlace {
 
 impl Workspace {
     pub(crate) fn new(pool: ThreadPool, batch: usize, buf: Buffers) -> Workspace {
-        Workspace { pool, buf, batch, at: PassPlace::default(), place: Place::default() }
+        Workspace { pool, buf, batch, at: PassPlace::default(), place: Place::default(), read: Read::default() }
     }
 
     /// Tokens of one text in one pass, at most.
@@ -69,10 +71,9 @@ impl Workspace {
         self.batch
     }
 
-    /// Texts of which a token can pass in one pass. The sums of a token's blocks lie in rows of tokens that are not
-    /// there.
-    pub(crate) fn most_seqs(&self) -> usize {
-        (self.batch / BLOCKS).clamp(1, MAX_SEQS)
+    /// Tokens that can be decoded in one pass. The sums of a token's blocks lie in rows of tokens that are not there.
+    pub(crate) fn most_decoded(&self) -> usize {
+        (self.batch / BLOCKS).clamp(1, MAX_ROWS)
     }
 
     /// Begins a pass of tokens at these positions (ids checked, no more than there is room for): their embeddings.
@@ -90,6 +91,7 @@ impl Workspace {
             rows = row + 1;
         }
         self.at = PassPlace { rows, ..Default::default() };
+        self.read = Read::default();
         self.restart();
     }
 
@@ -105,8 +107,8 @@ impl Workspace {
     }
 
     /// Takes the pass as far through the blocks as the budget goes. At their end the tokens' keys and values are in
-    /// their caches, and their last residuals stand in `buf.hidden`. `seqs`, as many as there are tokens in mode
-    /// `Decode` and else one, and `mode` are the same at every call.
+    /// their caches, and their last residuals stand in `buf.hidden`. `seqs`, one but in mode `Decode`, and
+    /// `mode` are the same at every call.
     pub(crate) fn advance<'s>(
         &mut self,
         model: &Model,
@@ -120,6 +122,7 @@ impl Workspace {
         let (h, q, inner) = (config.hidden_size, config.q_dim(), config.intermediate_size);
         let (rows, start) = (self.at.rows, self.at.layer);
         let (buf, at) = (&mut self.buf, &mut self.at);
+        let rows_of = Row::all(seqs);
         let mut pass = Pass {
             work: Work::new(self.pool.region(), budget, cancel, &mut self.place, &mut buf.counts),
             kernels: model.kernels(),
@@ -127,6 +130,8 @@ impl Workspace {
             batch: self.batch,
             mode: &mut mode,
             seqs,
+            rows_of,
+            read: &self.read,
             active: &mut buf.active,
             low_rank: &mut buf.low_rank,
             sums: &mut buf.sums,

@@ -2,7 +2,7 @@
 //!
 //! Bound by arithmetic: threads share out columns, and each adds the blocks up tile by tile.
 
-use super::context::{Mode, Pass, count, view};
+use super::context::{Mode, Pass, view};
 use super::low_rank::start_sum;
 use super::project::{Finish, Input, Slice, whole_ref};
 use super::shared::{SharedSlice, share};
@@ -63,7 +63,7 @@ impl Pass<'_, '_> {
         let Mode::Window { masked, masked_whole } = &mut *self.mode else { return Ok(()) };
         let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
-        let (seqs, low_rank, input) = (&*self.seqs, &*self.low_rank, group.input());
+        let (low_rank, input, counted) = (&*self.low_rank, group.input(), self.read);
         let tile = tile_len(self.batch);
         let sums = SharedSlice::new(&mut *self.sums);
         for (columns, linear) in group.masks(thresholds) {
@@ -92,7 +92,7 @@ impl Pass<'_, '_> {
                         }
                     }
                 }
-                count(seqs, read);
+                counted.add(0..1, read);
             })?;
 
             let masked =
@@ -112,7 +112,7 @@ impl Pass<'_, '_> {
             let width = group.linears().last().map_or(0, |linear| linear.columns().len());
             finish(Slice { rows: 0..rows, range: share(width, UNIT, parts, part), y });
         })?;
-        count(seqs, ((rows - first) * group.low_rank_bytes()) as u64);
+        counted.add(0..1, ((rows - first) * group.low_rank_bytes()) as u64);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What is done to each token by itself: norms, rotation, keys and values into the cache.
 
-use super::context::Pass;
+use super::context::{Pass, Row};
 use super::shared::{SharedSlice, share};
 use crate::Result;
 use crate::format::Config;
@@ -65,12 +65,12 @@ impl Pass<'_, '_> {
     pub(super) fn store(&mut self, config: &Config, layer: usize, qkv: &[f32]) {
         let (q, kv) = (config.q_dim(), config.kv_dim());
         for (row, qkv) in qkv.chunks_exact(q + 2 * kv).take(self.rows).enumerate() {
-            let own = if self.is_of_many() { row } else { 0 };
+            let Row { seq, token } = self.row(row);
             let (key, value) = qkv[q..].split_at(kv);
-            if let Some(Some(seq)) = self.seqs.get_mut(own)
+            if let Some(Some(seq)) = self.seqs.get_mut(seq)
                 && seq.stores
             {
-                seq.kv.put(self.kernels, layer, seq.position + row - own, key, value);
+                seq.kv.put(self.kernels, layer, seq.position + token, key, value);
             }
         }
     }

@@ -5,8 +5,8 @@
 //! [shortlist](crate::model::Shortlist); the exact ones of the roughly largest, the least of which is a floor that so
 //! many reach; and the exact ones of all rows that may reach it too. The others become -∞.
 
-use super::buffers::HeadBuffers;
-use super::lm_head::{HeadRow, non_finite, rows_of_part};
+use super::buffers::{HeadStage, HeadToken};
+use super::lm_head::{HeadRow, Outcome, non_finite, rows_of_part};
 use super::work::Work;
 use crate::Result;
 use crate::model::{Model, Rounded, Shortlist, shortlist_input};
@@ -37,25 +37,27 @@ pub(crate) struct Shortlisted<'a> {
     candidates: &'a AtomicUsize,
 }
 
-impl HeadBuffers {
+impl HeadToken {
     /// Rounds what was prepared for the shortlist; fails if it is no numbers.
-    pub(crate) fn round(&mut self, shortlist: &Shortlist) -> Result<()> {
-        self.rounded = shortlist.round(&self.coming, &mut self.hot, &mut self.cold);
+    pub(super) fn round(&mut self, shortlist: &Shortlist) -> Result<()> {
+        self.rounded = shortlist.round(&self.x, &mut self.hot, &mut self.cold);
         self.rounded.map(|_| ()).ok_or_else(non_finite)
     }
 
-    /// What was prepared and rounded, for the `few` largest logits; `None` if it was not.
-    pub(crate) fn shortlisted(&mut self, model: &Model, few: usize) -> Option<Shortlisted<'_>> {
+    /// What was prepared and rounded if the largest logits are wanted, and where to say what came of it.
+    pub(crate) fn wanting_largest(&mut self, model: &Model) -> Option<(Shortlisted<'_>, Outcome<'_>)> {
+        let HeadStage::Shortlist { few } = self.stage else { return None };
         let rounded = self.rounded?;
-        let HeadBuffers { coming, whole, scale, hot, cold, eights, floor, candidates, logits, .. } = self;
-        Some(Shortlisted {
-            row: HeadRow::new(model, coming, whole, scale, logits),
+        let HeadToken { x, whole, scale, hot, cold, eights, floor, candidates, logits, stage, read, .. } = self;
+        let shortlisted = Shortlisted {
+            row: HeadRow::new(model, x, whole, scale, logits),
             input: shortlist_input(hot, cold, eights, rounded),
             rounded,
             few,
             floor,
             candidates,
-        })
+        };
+        Some((shortlisted, Outcome { stage, read }))
     }
 }
 

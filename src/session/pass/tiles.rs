@@ -3,8 +3,8 @@
 use crate::format::BLOCKS;
 use std::ops::Range;
 
-/// Texts whose tokens pass together, at most. With so many, arithmetic is all that counts.
-pub(crate) const MAX_SEQS: usize = 32;
+/// Tokens that are decoded together, at most, of one text or of as many. With so many, arithmetic is all that counts.
+pub(crate) const MAX_ROWS: usize = 32;
 
 /// Columns and rows are shared out in units of this many: whole vectors and whole cache lines on every machine.
 pub(crate) const UNIT: usize = 32;
@@ -52,6 +52,9 @@ pub(super) const COLUMNS: usize = 6144;
 /// So many tokens are multiplied together from the start; of fewer the first goes by itself, since a product of one
 /// reads memory in longer streams. (Of whole numbers the product of several reads as that of one does.)
 pub(super) const MANY: usize = 8;
+
+/// So many sparse tokens in whole numbers are multiplied together, dropped inputs zeroed; fewer one by one.
+pub(crate) const MASKED: usize = 6;
 
 /// Elements that the sums of blocks need, see [`Pass::sums`](super::context::Pass::sums).
 pub(super) fn sums_len(widest: usize, batch: usize, parts: usize) -> usize {
