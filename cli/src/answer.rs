@@ -2,7 +2,7 @@
 //! it comes.
 
 use crate::parse_count;
-use rasp::session::{KvType, Stats};
+use rasp::session::{DraftOptions, KvType, Stats};
 use rasp::text::{EncodeOptions, Message, Utf8Stream};
 use rasp::{Error, Model, Result, Sampling, Session, SessionOptions, Status};
 use std::sync::Arc;
@@ -49,9 +49,39 @@ pub struct Options {
     /// Hold only a window's keys and values in layers that attend to one: less memory, the same tokens
     #[arg(long, help_heading = "Session")]
     window_keys: bool,
+    /// What tokens are guessed by and checked several in a pass: off, or lookup, what stood after an earlier match in the
+    /// context. The tokens are the same, and come sooner where an answer quotes or repeats
+    #[arg(long, value_name = "HOW", default_value = "lookup", help_heading = "Session")]
+    drafts: Drafts,
     /// Tokens there is room for; 0: what is needed, or a chat's default
     #[arg(short = 'c', long, default_value_t = 0, visible_aliases = ["ctx-size", "context"], help_heading = "Session")]
     pub ctx: usize,
+}
+
+/// What drafts are made by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Drafts {
+    Off,
+    Lookup,
+}
+
+impl Drafts {
+    /// So many that the tokens of a pass are as many as the kernels take together.
+    const MOST: usize = 7;
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Drafts::Off => "off",
+            Drafts::Lookup => "lookup",
+        }
+    }
+
+    pub fn options(self) -> DraftOptions {
+        match self {
+            Drafts::Off => DraftOptions::default(),
+            Drafts::Lookup => DraftOptions { lookup: true, most: Drafts::MOST },
+        }
+    }
 }
 
 impl Options {
@@ -62,6 +92,7 @@ impl Options {
             threads: self.threads,
             kv_type: self.kv,
             windows_alone: self.window_keys,
+            drafts: self.drafts.options().most,
             ..Default::default()
         };
         let mut session = Session::open(model.clone(), &options)?;

@@ -5,9 +5,10 @@
 
 mod sessions;
 
+use crate::answer::Drafts;
 use crate::stream::Stream;
 use crate::{number, parse_count, say};
-use rasp::session::KvType;
+use rasp::session::{DraftStats, KvType};
 use rasp::text::EncodeOptions;
 use rasp::{Error, LoadOptions, Model, Result, Session, SessionOptions, Status};
 use serde_json::json;
@@ -25,6 +26,9 @@ pub struct Args {
     /// Prompt tokens
     #[arg(long, value_name = "P", default_value_t = 128, value_parser = parse_count)]
     prompt: usize,
+    /// A file whose text is the prompt, whole, in place of so many tokens of prose
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    text: Option<PathBuf>,
     /// Tokens to decode
     #[arg(short, long, default_value_t = 64, value_parser = parse_count)]
     n: usize,
@@ -44,6 +48,10 @@ pub struct Args {
     /// `rasp_load_options.large_pages` would gain here. Takes as much memory as the file is large
     #[arg(long, conflicts_with = "sessions")]
     large_pages: bool,
+    /// What tokens are guessed by and checked several in a pass: off, or lookup, what stood after an earlier match in the
+    /// context. A list; the tokens are the same, and how fast they come hangs on the text
+    #[arg(long, value_name = "HOW", value_delimiter = ',', default_value = "off", conflicts_with = "sessions")]
+    drafts: Vec<Drafts>,
     /// Rounds; medians are reported
     #[arg(long, default_value_t = 5, value_parser = parse_count)]
     rounds: usize,
@@ -53,13 +61,14 @@ pub struct Args {
 }
 
 impl Args {
-    /// Of every session: room for the prompt, the tokens, and the one that is sampled from the prompt.
-    fn session_options(&self) -> SessionOptions {
+    /// Of every session: room for a prompt of so many tokens, the tokens, and the one that is sampled from the prompt.
+    fn session_options(&self, prompt: usize) -> SessionOptions {
         SessionOptions {
-            context: self.prompt.saturating_add(self.n).saturating_add(1),
+            context: prompt.saturating_add(self.n).saturating_add(1),
             threads: self.threads,
             kv_type: self.kv,
             windows_alone: self.window_keys,
+            drafts: self.drafts.iter().map(|drafts| drafts.options().most).max().unwrap_or(0),
             ..Default::default()
         }
     }
@@ -75,6 +84,8 @@ pub struct Samples {
     sparsity: f32,
     /// The model was read into large pages.
     large_pages: bool,
+    drafts: Drafts,
+    drafted: DraftStats,
     pub kept: f64,
     pub bytes_per_token: f64,
     /// Tokens a second.
@@ -87,8 +98,12 @@ pub struct Samples {
 pub fn run(args: &Args) -> Result<()> {
     let path = crate::cache::packed(&args.model)?;
     let model = crate::load(&path)?;
-    let mut session = Session::open(model.clone(), &args.session_options())?;
-    let prompt = prompt(&model, args.prompt)?;
+    let prompt = match &args.text {
+        Some(path) => crate::answer::plain_tokens(&model, &crate::read_text(path)?)?,
+        None => prompt(&model, args.prompt)?,
+    };
+    let options = args.session_options(prompt.len());
+    let mut session = Session::open(model.clone(), &options)?;
     let sparsities = args.sparsity.clone().unwrap_or_else(|| {
         let mut list = vec![0.0];
         list.extend([0.3, 0.5, 0.7].into_iter().filter(|&s| s <= model.max_sparsity()));
@@ -101,11 +116,15 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let mut sessions = vec![session];
     if args.large_pages {
-        let options = LoadOptions { large_pages: true, ..Default::default() };
-        sessions.push(Session::open(Model::load(&path, &options)?, &args.session_options())?);
+        let load = LoadOptions { large_pages: true, ..Default::default() };
+        sessions.push(Session::open(Model::load(&path, &load)?, &options)?);
     }
-    let each = |&sparsity| (0..sessions.len()).map(move |n| Samples { large_pages: n == 1, ..Samples::new(sparsity) });
-    let mut samples: Vec<Samples> = sparsities.iter().flat_map(each).collect();
+    let mut samples = Vec::new();
+    for &sparsity in &sparsities {
+        for large_pages in [false, true].into_iter().take(sessions.len()) {
+            samples.extend(args.drafts.iter().map(|&drafts| Samples { large_pages, drafts, ..Samples::new(sparsity) }));
+        }
+    }
     let stream = Stream::new(args.threads)?;
     let mut bandwidth = Vec::new();
     // A round that is not counted: it brings the file into memory.
@@ -124,7 +143,7 @@ pub fn run(args: &Args) -> Result<()> {
         let results: Vec<_> = samples.iter().map(Samples::json).collect();
         return crate::put_json(&json!({
             "stream_gb_s": bandwidth.median, "stream_gb_s_min": bandwidth.min, "stream_gb_s_max": bandwidth.max,
-            "large_page_bytes": granted, "threads": args.threads, "prompt": args.prompt, "n": args.n, "rounds": args.rounds,
+            "large_page_bytes": granted, "threads": args.threads, "prompt": prompt.len(), "n": args.n, "rounds": args.rounds,
             "isa": model.isa().name(), "dtype": model.weight_type().name(), "results": results,
         }));
     }
@@ -156,6 +175,11 @@ pub fn run(args: &Args) -> Result<()> {
             100.0 * gb_s / bandwidth.median,
             if s.large_pages { "   in large pages" } else { "" }
         );
+        if s.drafts != Drafts::Off {
+            let DraftStats { drafted, accepted } = s.drafted;
+            text.truncate(text.len() - 1);
+            text += &format!("   {accepted} of {} tokens without a pass, {drafted} drafts\n", args.n);
+        }
     }
     if args.large_pages {
         text += &match granted {
@@ -180,6 +204,7 @@ pub fn prompt(model: &Arc<Model>, length: usize) -> Result<Vec<u32>> {
 pub fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Samples, count: bool) -> Result<()> {
     session.reset();
     session.set_sparsity(samples.sparsity)?;
+    session.set_drafts(samples.drafts.options(), &[])?;
     let start = Instant::now();
     session.prefill(prompt)?;
     let prefill = prompt.len() as f64 / start.elapsed().as_secs_f64();
@@ -199,6 +224,7 @@ pub fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Sa
         samples.decode.push(decode);
         let stats = session.stats();
         samples.kept = stats.kept;
+        samples.drafted = stats.drafts;
         let linear = stats.traffic.linear_bytes as f64 / stats.traffic.tokens as f64;
         samples.bytes_per_token = linear + stats.head_bytes as f64 / stats.traffic.tokens as f64;
     }
@@ -210,6 +236,8 @@ impl Samples {
         Samples {
             sparsity,
             large_pages: false,
+            drafts: Drafts::Off,
+            drafted: DraftStats::default(),
             kept: 1.0,
             bytes_per_token: 0.0,
             decode: vec![],
@@ -222,7 +250,8 @@ impl Samples {
         let (decode, prefill) = (Spread::of(&self.decode), Spread::of(&self.prefill));
         let gb = self.bytes_per_token / 1e9;
         json!({
-            "sparsity": number(self.sparsity), "large_pages": self.large_pages, "kept": self.kept,
+            "sparsity": number(self.sparsity), "large_pages": self.large_pages,
+            "drafts": self.drafts.name(), "drafted": self.drafted.drafted, "accepted": self.drafted.accepted, "kept": self.kept,
             "bytes_per_token": self.bytes_per_token,
             "decode_tok_s": decode.median, "decode_tok_s_min": decode.min, "decode_tok_s_max": decode.max,
             "prefill_tok_s": prefill.median, "prefill_tok_s_min": prefill.min, "prefill_tok_s_max": prefill.max,

@@ -18,7 +18,7 @@ struct Samples {
 }
 
 pub fn run(args: &Args, counts: &[usize], sparsities: &[f32], model: &Arc<Model>) -> Result<()> {
-    let options = args.session_options();
+    let options = args.session_options(args.prompt);
     let most = counts.iter().copied().max().unwrap_or(0);
     let mut sessions = (0..most).map(|_| Session::open(model.clone(), &options)).collect::<Result<Vec<_>>>()?;
     let prompts = (0..most).map(|n| prompt(model, args.prompt, n)).collect::<Result<Vec<_>>>()?;
