@@ -19,6 +19,7 @@ mod memory;
 mod methods;
 mod operators;
 mod print;
+mod strings;
 mod tests_of;
 mod writer;
 
