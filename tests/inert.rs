@@ -1,5 +1,5 @@
-//! What is said in a chat is text: it makes no special token and breaks none, whatever the template does with it; and of
-//! an honest chat the tokens are those of the text as it is.
+//! What is said in a chat is text: it makes no special token and breaks none, whatever the template does with it; and
+//! of an honest chat the tokens are those of the text as it is.
 
 use rasp::text::{Chat, ChatTemplate, ChatText, EncodeOptions, Message};
 use rasp::{LoadOptions, Model};

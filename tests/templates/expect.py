@@ -56,7 +56,10 @@ CONVERSATIONS = [
             {"role": "assistant", "content": "<think>\nhm\n</think>\n\nYes, \u20ac5"},
             {"role": "user", "content": "x" * 40},
         ],
-        "variables": {"numbers": [0, -1, 1.5, 1e300, True, None], "nested": {"a": {"b": [{"c": "\ud83d\ude00\u2028\u0001"}]}}},
+        "variables": {
+            "numbers": [0, -1, 1.5, 1e300, True, None],
+            "nested": {"a": {"b": [{"c": "\ud83d\ude00\u2028\u0001"}]}},
+        },
         "time": 1_609_459_199,
     },
     {

@@ -26,7 +26,8 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = Line> {
     std::iter::from_fn(move || {
         let rest = text.get(from..).filter(|rest| !rest.is_empty())?;
         let is_end = |c: char| {
-            ('\n'..='\r').contains(&c) || ('\x1c'..='\x1e').contains(&c) || "\u{85}\u{2028}\u{2029}".contains(c)
+            let separates = "\u{85}\u{2028}\u{2029}".contains(c);
+            separates || ('\n'..='\r').contains(&c) || ('\x1c'..='\x1e').contains(&c)
         };
         let start = from;
         let found = rest.find(is_end);
@@ -84,9 +85,21 @@ fn is_digit(c: char) -> bool {
 
 /// Characters for private use, of formats, and none: they are not printed.
 fn is_unseen(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{10ffff}')
+    const UNSEEN: [(char, char); 12] = [
+        ('\u{ad}', '\u{ad}'),
+        ('\u{600}', '\u{605}'),
+        ('\u{61c}', '\u{61c}'),
+        ('\u{6dd}', '\u{6dd}'),
+        ('\u{200b}', '\u{200f}'),
+        ('\u{202a}', '\u{202e}'),
+        ('\u{2060}', '\u{2064}'),
+        ('\u{2066}', '\u{206f}'),
+        ('\u{e000}', '\u{f8ff}'),
+        ('\u{feff}', '\u{feff}'),
+        ('\u{fff9}', '\u{fffb}'),
+        ('\u{e0000}', '\u{10ffff}'),
+    ];
+    UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
 /// Whether every word begins with an upper letter and goes on with lower ones.

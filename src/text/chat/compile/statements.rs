@@ -61,7 +61,8 @@ impl Compiler<'_> {
         self.land(next);
         self.land_chain(leave);
         self.emit(Op::EndLoop)?;
-        // On top is whether an item went through all of the body: else what stands for none is written, after `break` too.
+        // On top is whether an item went through all of the body: else what stands for none is written, after `break`
+        // too.
         self.emit(Op::Not)?;
         self.emit(Op::JumpIfFalse(0))
     }
