@@ -245,7 +245,7 @@ static const struct {
     {"tokenize 60 kB", tokenize_longer, RASP_OK, 1, 0},
     {"detokenize", detokenize, RASP_OK, 1, 0},
     {"chat_format", chat, RASP_OK, 1, 0},
-    {"chat_text and chat_tokenize", chat_tokens, RASP_OK, 1, 0},
+    {"chat_text, chat_tokenize", chat_tokens, RASP_OK, 1, 0},
     {"set_stop", stop, RASP_OK, 0, 0},
     {"save", save, RASP_OK, 0, 0},
     {"restore", restore, RASP_OK, 0, 0},
