@@ -224,17 +224,18 @@ static char *read_escape(reader *from, char *to) {
         if (!read_hex(from, &low)) {
             return to;
         }
-        code = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00) : 0;
+        code = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00) : code;
     }
-    if (code == 0 || (code >= 0xD800 && code < 0xE000)) {
-        fail(from, "a NUL or half a surrogate pair in a string");
+    if (code >= 0xD800 && code < 0xE000) {
+        fail(from, "half a surrogate pair in a string");
         return to;
     }
     return write_utf8(to, code);
 }
 
-/* A string; NULL if there is none. */
-static char *read_string(reader *from) {
+/* A string and its length, for it may hold NULs; NULL if there is none. */
+static char *read_text(reader *from, size_t *length) {
+    *length = 0;
     if (!take(from, '"')) {
         fail(from, "a string is missing");
         return NULL;
@@ -246,6 +247,7 @@ static char *read_string(reader *from) {
         } else if (*from->at == '"') {
             from->at++;
             *to = 0;
+            *length = (size_t)(to - start);
             return start;
         } else if (*from->at == '\\') {
             from->at++;
@@ -255,6 +257,17 @@ static char *read_string(reader *from) {
         }
     }
     return NULL;
+}
+
+/* One that is not to hold a NUL. */
+static char *read_string(reader *from) {
+    size_t length;
+    char *text = read_text(from, &length);
+    if (text != NULL && memchr(text, 0, length) != NULL) {
+        fail(from, "a string holds a NUL");
+        return NULL;
+    }
+    return text;
 }
 
 /* Numbers are read by hand: strtod would obey the locale. */
@@ -331,7 +344,8 @@ static void skip(reader *from, int depth) {
 
 typedef struct request {
     const char *prompt;
-    rasp_message messages[MAX_MESSAGES];
+    size_t prompt_length;
+    rasp_chat_message messages[MAX_MESSAGES];
     size_t message_count;
     const char *stops[MAX_STOPS];
     size_t stop_count;
@@ -345,7 +359,7 @@ static void read_messages(reader *from, request *ask) {
         return;
     }
     do {
-        rasp_message message = {NULL, NULL};
+        rasp_chat_message message = {NULL, 0, NULL, 0, NULL, 0};
         if (!take(from, '{')) {
             fail(from, "a message is no object");
             return;
@@ -355,9 +369,9 @@ static void read_messages(reader *from, request *ask) {
             if (name == NULL || !take(from, ':')) {
                 fail(from, "a name in a message is missing");
             } else if (strcmp(name, "role") == 0) {
-                message.role = read_string(from);
+                message.role = read_text(from, &message.role_length);
             } else if (strcmp(name, "content") == 0) {
-                message.content = read_string(from);
+                message.content = read_text(from, &message.content_length);
             } else {
                 skip(from, 2);
             }
@@ -405,7 +419,7 @@ static const char *read_request(char *body, size_t size, request *ask) {
             if (name == NULL || !take(&from, ':')) {
                 fail(&from, "a name in the object is missing");
             } else if (strcmp(name, "prompt") == 0) {
-                ask->prompt = read_string(&from);
+                ask->prompt = read_text(&from, &ask->prompt_length);
             } else if (strcmp(name, "messages") == 0) {
                 read_messages(&from, ask);
             } else if (strcmp(name, "stop") == 0) {
@@ -431,7 +445,7 @@ static const char *read_request(char *body, size_t size, request *ask) {
     if (from.problem == NULL && ask->chat && ask->message_count == 0) {
         fail(&from, "messages is missing");
     }
-    if (from.problem == NULL && !ask->chat && (ask->prompt == NULL || ask->prompt[0] == 0)) {
+    if (from.problem == NULL && !ask->chat && (ask->prompt == NULL || ask->prompt_length == 0)) {
         fail(&from, "prompt is missing: one string that is not empty");
     }
     if (from.problem == NULL && !(ask->max_tokens >= 1.0 && ask->max_tokens <= CONTEXT)) {
@@ -457,28 +471,11 @@ static const char *prepare(const request *ask, size_t *prompt_tokens, rasp_error
         rasp_session_set_stop(session, ask->stops, ask->stop_count, error) < 0) {
         return error->message;
     }
-    const char *prompt = ask->prompt;
-    char *formatted = NULL;
-    size_t size = ask->chat ? 0 : strlen(prompt);
-    uint32_t flags = RASP_TOKENIZE_ADD_SPECIAL;
-    if (ask->chat) {
-        flags = RASP_TOKENIZE_PARSE_SPECIAL;
-        rasp_status status = rasp_chat_format(model, ask->messages, ask->message_count, 1, NULL, 0, &size, error);
-        if (status < 0 && status != RASP_ERROR_BUFFER_TOO_SMALL) {
-            return error->message;
-        }
-        formatted = malloc(size + 1);
-        if (formatted == NULL) {
-            return "no memory for the prompt";
-        }
-        if (rasp_chat_format(model, ask->messages, ask->message_count, 1, formatted, size, &size, error) < 0) {
-            free(formatted);
-            return error->message;
-        }
-        prompt = formatted;
-    }
-    rasp_status status = rasp_tokenize(model, prompt, size, flags, tokens, CONTEXT, prompt_tokens, error);
-    free(formatted);
+    rasp_status status =
+        ask->chat
+            ? rasp_chat_tokenize(model, ask->messages, ask->message_count, NULL, tokens, CONTEXT, prompt_tokens, error)
+            : rasp_tokenize(model, ask->prompt, ask->prompt_length, RASP_TOKENIZE_ADD_SPECIAL, tokens, CONTEXT,
+                            prompt_tokens, error);
     if (status == RASP_ERROR_BUFFER_TOO_SMALL || (status >= 0 && *prompt_tokens == CONTEXT)) {
         return "the prompt is longer than the context of 4096 tokens";
     }

@@ -8,6 +8,7 @@
 
 mod answer;
 mod batch;
+mod chat;
 mod constraint;
 mod drafts;
 mod embed;
@@ -25,6 +26,7 @@ mod turn;
 
 pub use answer::*;
 pub use batch::*;
+pub use chat::*;
 pub use constraint::*;
 pub use drafts::*;
 pub use embed::*;

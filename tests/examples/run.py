@@ -145,7 +145,8 @@ def check_server(port):
     assert call(port, "POST", completions, '{"max_tokens": 1, "prompt": "\\ud83e\\udd80 \\"\\\\\\/\\n\\u00e9"}')[0] == 200
 
     for body in ("", "[]", "{", "nothing", '{"prompt": 5}', '{"prompt": ""}', '{"prompt": "a"} x', '{"prompt": "a',
-                 '{"prompt": "\\x"}', '{"prompt": "\\u12"}', '{"prompt": "\\ud800"}', '{"prompt": "\\u0000"}',
+                 '{"prompt": "\\x"}', '{"prompt": "\\u12"}', '{"prompt": "\\ud800"}',
+                 '{"prompt": "a", "stop": "\\u0000"}',
                  '{"prompt": "a", "max_tokens": 0}', '{"prompt": "a", "max_tokens": -1}', '{"prompt": "a", "stream": 1}',
                  '{"prompt": "a", "temperature": -1}', '{"prompt": "a", "top_p": 2}', '{"prompt": "a", "seed": -1}',
                  '{"prompt": "a", "stop": ["", "b"]}', '{"prompt": "a", "stop": ["1", "2", "3", "4", "5"]}',

@@ -1,16 +1,18 @@
 //! Runs a [`Program`]: a stack of values, and lists of the loops, scopes, captures and calls that are open.
 
 mod calls;
+mod inputs;
 
-use super::Message;
+use super::Chat;
 use super::code::{Arguments, Macro, Op, Program, Span};
-use super::memory::{Budget, List, Memory, Value, Writer, failed, push};
+use super::memory::{Budget, List, Memory, Value, failed, push};
 use super::methods::Given;
 use super::operators::{float, kind, number};
+use super::writer::Writer;
 use crate::{Result, Status};
 
 /// Calls inside of each other at most.
-const CALLS: usize = 100;
+const CALLS: usize = 400;
 
 /// A loop under way.
 struct Loop {
@@ -30,6 +32,8 @@ struct Loop {
     id: u32,
     /// What `loop.changed` saw last.
     last: Option<Value>,
+    /// Whether an item went through all of the body.
+    done: bool,
 }
 
 /// How much is open.
@@ -73,17 +77,12 @@ struct Machine<'p> {
     /// Blocks of `call`: the macro, and the variables that it sees.
     callers: Vec<(u32, (usize, usize))>,
     loop_ids: u32,
+    /// What the next operation is given, where that is known only now.
+    given: Option<Arguments>,
 }
 
-/// Renders a template.
-pub(super) fn render(
-    program: &Program,
-    budget: Budget,
-    messages: &[Message],
-    add_generation_prompt: bool,
-    bos: Option<&str>,
-    eos: Option<&str>,
-) -> Result<String> {
+/// Renders a template: the text, and what of it is inert.
+pub(super) fn render(program: &Program, budget: Budget, chat: &Chat<'_>, tokens: &[(&str, &str)]) -> Result<Writer> {
     let memory = Memory::new(&program.text, budget);
     let mut machine = Machine {
         program,
@@ -99,8 +98,9 @@ pub(super) fn render(
         caller: None,
         callers: Vec::new(),
         loop_ids: 0,
+        given: None,
     };
-    machine.context(messages, add_generation_prompt, bos, eos)?;
+    machine.context(chat, tokens)?;
     while let Some(op) = program.ops.get(machine.at) {
         let place = program.places.get(machine.at).copied().unwrap_or(0);
         machine.step(*op).map_err(|error| match error.status() {
@@ -108,38 +108,10 @@ pub(super) fn render(
             _ => error,
         })?;
     }
-    Ok(machine.out.text)
+    Ok(machine.out)
 }
 
 impl Machine<'_> {
-    fn context(&mut self, messages: &[Message], prompt: bool, bos: Option<&str>, eos: Option<&str>) -> Result<()> {
-        let mut all = Vec::new();
-        let [role, content] = [self.memory.text("role")?, self.memory.text("content")?];
-        for message in messages {
-            let pairs = [role, self.memory.text(message.role)?, content, self.memory.text(message.content)?];
-            let message = self.memory.dict(&pairs)?;
-            push(&mut all, message)?;
-        }
-        let all = self.memory.list(&all)?;
-        let mut set = |name: &str, value: Value| -> Result<()> {
-            if let Value::Str(name) = self.memory.text(name)? {
-                push(&mut self.variables, (name, value))?;
-            }
-            Ok(())
-        };
-        set("messages", all)?;
-        set("add_generation_prompt", Value::Bool(prompt))?;
-        for (name, text) in [("bos_token", bos), ("eos_token", eos)] {
-            if let Some(text) = text {
-                let text = self.memory.text(text)?;
-                if let Value::Str(name) = self.memory.text(name)? {
-                    push(&mut self.variables, (name, text))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn base(&self) -> Base {
         Base {
             variables: self.variables.len(),
@@ -154,7 +126,7 @@ impl Machine<'_> {
         self.variables.truncate(base.variables);
         self.scopes.truncate(base.scopes);
         if let Some(&start) = self.captures.get(base.captures) {
-            self.out.text.truncate(start);
+            self.out.truncate(start);
         }
         self.captures.truncate(base.captures);
         self.stack.truncate(base.stack);
@@ -288,6 +260,7 @@ impl Machine<'_> {
                 let object = self.pop();
                 let value = match object {
                     Value::Loop(id) => self.loop_attribute(id, name)?,
+                    Value::Macro(index) => self.macro_attribute(index, name)?,
                     object => self.memory.attribute_of(object, name)?,
                 };
                 self.put(value)?;
@@ -306,6 +279,7 @@ impl Machine<'_> {
                 let value = self.memory.slice(object, start, stop, step)?;
                 self.put(value)?;
             }
+            Op::Spread(arguments) => self.spread(arguments)?,
             Op::Filter(name, arguments) => {
                 self.given(arguments, |memory, value, given| memory.filter(name, value, given))?
             }
@@ -356,6 +330,11 @@ impl Machine<'_> {
                 self.store(self.program.loop_name, Value::Loop(id))?;
                 self.put(item)?;
             }
+            Op::Done => {
+                if let Some(of) = self.loops.last_mut() {
+                    of.done = true;
+                }
+            }
             Op::EndLoop => {
                 let Some(of) = self.loops.pop() else { return failed("no loop") };
                 self.close(of.base);
@@ -365,7 +344,7 @@ impl Machine<'_> {
                     self.at = back;
                     return self.put(text);
                 }
-                self.put(Value::Bool(of.items.len > 0))?;
+                self.put(Value::Bool(of.done))?;
             }
             Op::Scope => push(&mut self.scopes, self.variables.len())?,
             Op::EndScope => {
@@ -391,8 +370,8 @@ impl Machine<'_> {
     /// What was written since the last capture began.
     fn captured(&mut self) -> Result<Value> {
         let start = self.captures.pop().unwrap_or(0).min(self.out.text.len());
-        let value = self.memory.text(&self.out.text[start..])?;
-        self.out.text.truncate(start);
+        let value = self.memory.written(&self.out, start)?;
+        self.out.truncate(start);
         Ok(value)
     }
 
@@ -402,6 +381,7 @@ impl Machine<'_> {
         arguments: Arguments,
         f: impl FnOnce(&mut Memory<'_>, Value, Given<'_>) -> Result<Value>,
     ) -> Result<()> {
+        let arguments = self.given.take().unwrap_or(arguments);
         let from = self.stack.len().saturating_sub(arguments.values());
         let given = Given::new(&self.stack[from..], arguments);
         let value = from.checked_sub(1).map_or(Value::None, |at| self.stack[at]);
@@ -426,7 +406,8 @@ impl Machine<'_> {
         };
         let work = self.variables.len();
         let value = value.unwrap_or(match text {
-            "range" | "namespace" | "dict" | "raise_exception" => Value::Function(name),
+            "range" | "namespace" | "dict" | "raise_exception" | "joiner" | "cycler" => Value::Function(name),
+            "strftime_now" if self.memory.time.is_some() => Value::Function(name),
             _ => Value::Undefined(name),
         });
         self.memory.budget.work(work / 8)?;
@@ -461,7 +442,28 @@ impl Machine<'_> {
         push(&mut self.scopes, self.variables.len())?;
         self.loop_ids += 1;
         let (base, id) = (self.base(), self.loop_ids);
-        push(&mut self.loops, Loop { items, next: 0, kept: Vec::new(), base, again, depth, back, id, last: None })
+        push(
+            &mut self.loops,
+            Loop { items, next: 0, kept: Vec::new(), base, again, depth, back, id, last: None, done: false },
+        )
+    }
+
+    /// What a macro says of itself.
+    fn macro_attribute(&mut self, index: u32, name: Span) -> Result<Value> {
+        let Some(what) = self.program.macros.get(index as usize) else { return failed("no macro") };
+        Ok(match self.memory.str(name) {
+            "name" => Value::Str(what.name),
+            "arguments" => {
+                let own = &self.program.parameters[what.first as usize..(what.first + what.count) as usize];
+                let mut names = Vec::new();
+                own.iter().try_for_each(|parameter| push(&mut names, Value::Str(parameter.name)))?;
+                self.memory.tuple(&names)?
+            }
+            "catch_varargs" => Value::Bool(what.varargs),
+            "catch_kwargs" => Value::Bool(what.kwargs),
+            "caller" => Value::Bool(what.caller),
+            _ => Value::Undefined(name),
+        })
     }
 
     /// What `loop` says of itself.
