@@ -13,9 +13,8 @@ pub struct Options {
     /// Tokens to generate at most
     #[arg(short, long, default_value_t = 512, visible_aliases = ["max-tokens", "n-predict"])]
     pub n: usize,
-    /// Sparsity of generated tokens (default: the file's own, 0 unless it was packed with a quality)
-    #[arg(long, value_parser = crate::parse_sparsity)]
-    pub sparsity: Option<f32>,
+    #[command(flatten)]
+    pub session: Settings,
     /// Temperature; 0 is greedy
     #[arg(long, default_value_t = 0.0, visible_alias = "temperature", help_heading = "Sampling")]
     temp: f32,
@@ -40,6 +39,14 @@ pub struct Options {
     /// Start of the random numbers
     #[arg(long, default_value_t = 0, help_heading = "Sampling")]
     seed: u64,
+}
+
+/// Options of a session, however its tokens are chosen.
+#[derive(clap::Args)]
+pub struct Settings {
+    /// Sparsity of generated tokens (default: the file's own, 0 unless it was packed with a quality)
+    #[arg(long, value_parser = crate::parse_sparsity)]
+    sparsity: Option<f32>,
     /// Threads that work on a token
     #[arg(short, long, default_value_t = 1, value_parser = parse_count, help_heading = "Session")]
     threads: usize,
@@ -49,7 +56,7 @@ pub struct Options {
     /// Hold only a window's keys and values in layers that attend to one: less memory, the same tokens
     #[arg(long, help_heading = "Session")]
     window_keys: bool,
-    /// Tokens there is room for; 0: what is needed, or a chat's default
+    /// Tokens there is room for; 0: what is needed, where that is known, or 4096
     #[arg(short = 'c', long, default_value_t = 0, visible_aliases = ["ctx-size", "context"], help_heading = "Session")]
     pub ctx: usize,
 }
@@ -57,15 +64,7 @@ pub struct Options {
 impl Options {
     /// A session with room for so many tokens, as these options want it.
     pub fn open(&self, model: &Arc<Model>, context: usize) -> Result<Session> {
-        let options = SessionOptions {
-            context,
-            threads: self.threads,
-            kv_type: self.kv,
-            windows_alone: self.window_keys,
-            ..Default::default()
-        };
-        let mut session = Session::open(model.clone(), &options)?;
-        session.set_sparsity(self.sparsity.unwrap_or(model.default_sparsity()))?;
+        let mut session = self.session.open(model, context)?;
         session.set_sampling(Sampling {
             temperature: self.temp,
             top_k: self.top_k,
@@ -76,6 +75,35 @@ impl Options {
             ..Default::default()
         })?;
         Ok(session)
+    }
+}
+
+/// Tokens a session has room for that may grow, unless told: enough for some dozen turns of a chat.
+const CONTEXT: usize = 4096;
+
+impl Settings {
+    /// A session with room for so many tokens, as these options want it.
+    pub fn open(&self, model: &Arc<Model>, context: usize) -> Result<Session> {
+        let options = SessionOptions {
+            context,
+            threads: self.threads,
+            kv_type: self.kv,
+            windows_alone: self.window_keys,
+            ..Default::default()
+        };
+        let mut session = Session::open(model.clone(), &options)?;
+        session.set_sparsity(self.sparsity(model))?;
+        Ok(session)
+    }
+
+    /// The sparsity of generated tokens.
+    pub fn sparsity(&self, model: &Model) -> f32 {
+        self.sparsity.unwrap_or(model.default_sparsity())
+    }
+
+    /// The context of a session that may grow.
+    pub fn context(&self, model: &Model) -> usize {
+        if self.ctx == 0 { CONTEXT.min(model.config().context_length) } else { self.ctx }
     }
 }
 

@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<()> {
         let message = format!("the prompt has {} tokens; this model was trained for {limit}", prompt.len());
         return Err(Error::new(Status::ContextFull, message));
     }
-    let (n, ctx) = (args.options.n, args.options.ctx);
+    let (n, ctx) = (args.options.n, args.options.session.ctx);
     let context = if ctx == 0 { prompt.len().saturating_add(n).min(limit) } else { ctx };
     let mut session = args.options.open(&model, context)?;
 
