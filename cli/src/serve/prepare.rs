@@ -39,6 +39,9 @@ fn chat_prompt(app: &App, messages: &[ChatMessage]) -> ApiResult<Vec<u32>> {
     chat_tokens(&app.model, &messages).map_err(|e| ApiError::of_field("messages", &e))
 }
 
+/// Answers to one request at most.
+const MAX_ANSWERS: usize = 128;
+
 /// Tokens of a completion, unless it asks for others: OpenAI's default.
 const COMPLETION_TOKENS: usize = 16;
 
@@ -111,6 +114,10 @@ fn prepare(
     prompts: Vec<Vec<u32>>,
     default_tokens: Option<usize>,
 ) -> ApiResult<Prepared> {
+    if common.n * prompts.len() > MAX_ANSWERS {
+        let message = format!("{} answers to {} prompts; {MAX_ANSWERS} are the most", common.n, prompts.len());
+        return Err(ApiError::field("n", message));
+    }
     // An answer has one token at least.
     prompts.iter().try_for_each(|prompt| check_room(app, field, prompt, 1))?;
     let max_tokens = common.max_tokens.or(default_tokens).unwrap_or(usize::MAX);
