@@ -31,7 +31,7 @@
 typedef struct chat {
     rasp_model *model;
     rasp_session *session;
-    rasp_message messages[MAX_MESSAGES];
+    rasp_chat_message messages[MAX_MESSAGES];
     size_t count;
     uint32_t tokens[CONTEXT]; /* the prompt that passed last */
     size_t token_count;
@@ -75,9 +75,12 @@ static void *listen(void *argument) {
 }
 
 static void say(chat *self, const char *role, const char *content) {
-    rasp_message *message = &self->messages[self->count++];
+    rasp_chat_message *message = &self->messages[self->count++];
+    memset(message, 0, sizeof *message);
     message->role = role;
+    message->role_length = strlen(role);
     message->content = check_memory(strdup(content));
+    message->content_length = strlen(content);
 }
 
 /* Forgets `count` messages from `first` on. */
@@ -93,18 +96,12 @@ static void forget(chat *self, size_t first, size_t count) {
 /* Tokens of the whole conversation in the model's own format; more than `capacity` if they do not fit. */
 static size_t format(chat *self, uint32_t *tokens, size_t capacity) {
     rasp_error error;
-    size_t size, count;
-    rasp_status status = rasp_chat_format(self->model, self->messages, self->count, 1, NULL, 0, &size, &error);
+    size_t count;
+    rasp_status status =
+        rasp_chat_tokenize(self->model, self->messages, self->count, NULL, tokens, capacity, &count, &error);
     if (status != RASP_ERROR_BUFFER_TOO_SMALL) {
         check(status, "chat template", &error);
     }
-    char *text = check_memory(malloc(size + 1));
-    check(rasp_chat_format(self->model, self->messages, self->count, 1, text, size, &size, &error), "chat template", &error);
-    status = rasp_tokenize(self->model, text, size, RASP_TOKENIZE_PARSE_SPECIAL, tokens, capacity, &count, &error);
-    if (status != RASP_ERROR_BUFFER_TOO_SMALL) {
-        check(status, "tokenize", &error);
-    }
-    free(text);
     return count;
 }
 

@@ -95,15 +95,13 @@ static void refuse(client *self, const char *why) {
 }
 
 /* Begins the answer to a question: its prompt passes but for what the session holds of it, the system message. */
-static void ask(client *self, const char *question) {
+static void ask(client *self, const char *question, size_t length) {
     rasp_error error;
-    static char text[4 * MAX_LINE];
     uint32_t tokens[CONTEXT];
-    size_t length, count, same = 0;
-    rasp_message messages[] = {{"system", SYSTEM}, {"user", question}};
-    /* Templates and tokenizers refuse what a client may send: text that is no UTF-8, one that is too long. */
-    if (rasp_chat_format(model, messages, 2, 1, text, sizeof text, &length, &error) < 0 ||
-        rasp_tokenize(model, text, length, RASP_TOKENIZE_PARSE_SPECIAL, tokens, CONTEXT - MAX_ANSWER, &count, &error) < 0) {
+    size_t count, same = 0;
+    rasp_chat_message messages[] = {{"system", 6, SYSTEM, sizeof SYSTEM - 1, NULL, 0}, {"user", 4, question, length, NULL, 0}};
+    /* What a client says is text, whatever it looks like. It is refused if it is no UTF-8, or too long. */
+    if (rasp_chat_tokenize(model, messages, 2, NULL, tokens, CONTEXT - MAX_ANSWER, &count, &error) < 0) {
         refuse(self, error.message);
         return;
     }
@@ -146,10 +144,9 @@ static void take_line(client *self) {
     char question[MAX_LINE];
     size_t length = (size_t)(end - self->line);
     memcpy(question, self->line, length);
-    question[length > 0 && question[length - 1] == '\r' ? length - 1 : length] = 0;
     self->length -= length + 1;
     memmove(self->line, end + 1, self->length);
-    ask(self, question);
+    ask(self, question, length > 0 && question[length - 1] == '\r' ? length - 1 : length);
 }
 
 /* A token of an answer. */

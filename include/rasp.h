@@ -153,6 +153,47 @@ typedef struct rasp_error {
     char message[RASP_ERROR_MESSAGE_SIZE];
 } rasp_error;
 
+// What a chat template is given besides messages. Initialise with rasp_chat_options_init.
+typedef struct rasp_chat_options {
+    // Size of this struct as the caller was compiled.
+    uint32_t struct_size;
+    // 1 (the default): end with what makes the model answer. 0: end with the last message.
+    uint32_t add_generation_prompt;
+    // The template's variables, as a JSON object: tools, documents, enable_thinking, date_string, or what else the
+    // template knows. tools and documents are none where it does not have them. NULL: nothing.
+    const char *variables;
+    // Bytes at variables.
+    size_t variables_length;
+    // What strftime_now shows templates: seconds since 1970 of the clock on the wall, that is time(NULL) and what local
+    // time is ahead of UTC. 0 (the default): there is no such function, and a template that does without writes no date.
+    int64_t time;
+} rasp_chat_options;
+
+// One message of a chat, with lengths: its texts may hold NULs.
+typedef struct rasp_chat_message {
+    // "system", "user", "assistant", "tool" or what else the template knows: UTF-8. Not NULL.
+    const char *role;
+    // Bytes at role.
+    size_t role_length;
+    // The text: UTF-8. NULL: none, as where tool_calls in fields stand for it, or fields has the content.
+    const char *content;
+    // Bytes at content.
+    size_t content_length;
+    // What else the message has, as a JSON object: name, tool_calls, tool_call_id, reasoning_content, a content in parts,
+    // or what else the template knows. NULL: nothing.
+    const char *fields;
+    // Bytes at fields.
+    size_t fields_length;
+} rasp_chat_message;
+
+// One message of a chat.
+typedef struct rasp_message {
+    // "system", "user", "assistant" or what else the template knows: UTF-8, NUL-terminated.
+    const char *role;
+    // The text: UTF-8, NUL-terminated.
+    const char *content;
+} rasp_message;
+
 // Hears a message of a model: level is a RASP_LOG_ constant, message UTF-8, NUL-terminated, below 512 bytes, and valid
 // until it returns.
 //
@@ -387,14 +428,6 @@ typedef struct rasp_text_stream {
     uint8_t length;
 } rasp_text_stream;
 
-// One message of a chat.
-typedef struct rasp_message {
-    // "system", "user", "assistant" or what else the template knows: UTF-8, NUL-terminated.
-    const char *role;
-    // The text: UTF-8, NUL-terminated.
-    const char *content;
-} rasp_message;
-
 // The call did what it was asked.
 #define RASP_OK 0
 
@@ -585,6 +618,89 @@ rasp_status rasp_step_batch(struct rasp_session *const *sessions,
                             uint32_t *tokens,
                             rasp_status *statuses,
                             struct rasp_error *error);
+
+// Sets options to their defaults. NULL is allowed and does nothing.
+//
+// Threads: safe from any thread.
+//
+// Pointers:
+// options is NULL or points to a rasp_chat_options.
+void rasp_chat_options_init(struct rasp_chat_options *options);
+
+// Puts count messages into the model's own chat format and turns that into tokens: at most capacity of them are written to
+// tokens, and their number always to *found, so that a first call with capacity 0 tells how many there are. options NULL:
+// the defaults. Prefill with the tokens as they are: the template writes a BOS token where there is to be one.
+//
+// What messages and variables say is text, whatever it looks like: special tokens are recognised in the template's own
+// words alone, and a message neither makes one nor breaks one. Of messages without names of special tokens the tokens
+// are those of rasp_chat_format and RASP_TOKENIZE_PARSE_SPECIAL. A role of ASCII letters, digits, _ and - may be part of a
+// special token of the template's (<|user|>): which roles there are is the host's to say.
+//
+// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
+// bounded. One that cannot be used costs the chat, not the model. Numbers in fields and variables have 64 bits; lists and
+// objects there may lie 22 deep.
+//
+// Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
+// much), BUFFER_TOO_SMALL (nothing is written but *found), INVALID_UTF8, INVALID_ARGUMENT (fields or variables are no JSON
+// object, too), OUT_OF_MEMORY.
+//
+// Pointers:
+// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for reads of
+// their lengths; options is NULL or valid, as its text is; tokens is NULL or valid for writes of capacity ids; found and
+// error are NULL or valid for writes.
+rasp_status rasp_chat_tokenize(const struct rasp_model *model,
+                               const struct rasp_chat_message *messages,
+                               size_t count,
+                               const struct rasp_chat_options *options,
+                               uint32_t *tokens,
+                               size_t capacity,
+                               size_t *found,
+                               struct rasp_error *error);
+
+// The text that rasp_chat_tokenize makes tokens of, to be looked at: at most capacity bytes of UTF-8 are written to text,
+// without a NUL, and their number always to *length. Do not tokenize it: it does not tell the template's own tokens from
+// what a message says.
+//
+// Allocates. Safe from any thread. Errors: those of rasp_chat_tokenize.
+//
+// Pointers:
+// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for reads of
+// their lengths; options is NULL or valid, as its text is; text is NULL or valid for writes of capacity bytes; length and
+// error are NULL or valid for writes.
+rasp_status rasp_chat_text(const struct rasp_model *model,
+                           const struct rasp_chat_message *messages,
+                           size_t count,
+                           const struct rasp_chat_options *options,
+                           char *text,
+                           size_t capacity,
+                           size_t *length,
+                           struct rasp_error *error);
+
+// Puts count messages into the model's own chat format: at most capacity bytes of UTF-8 are written to text, without a
+// NUL, and their number always to *length. add_generation_prompt not 0: end with what makes the model answer. Tokenize
+// the result with RASP_TOKENIZE_PARSE_SPECIAL.
+//
+// It cannot promise who speaks: a message that holds the template's own tokens (<|im_end|>, say) reads as if the template
+// had written them, so a user can open a turn of the system's. Use rasp_chat_tokenize for messages of others; it also
+// takes texts with NULs, tools and all else that templates know.
+//
+// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
+// bounded. One that cannot be used costs the chat, not the model.
+//
+// Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
+// much), BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY.
+//
+// Pointers:
+// model is NULL or alive; messages is NULL or valid for reads of count messages, whose strings are NULL or
+// NUL-terminated; text is NULL or valid for writes of capacity bytes; length and error are NULL or valid for writes.
+rasp_status rasp_chat_format(const struct rasp_model *model,
+                             const struct rasp_message *messages,
+                             size_t count,
+                             int32_t add_generation_prompt,
+                             char *text,
+                             size_t capacity,
+                             size_t *length,
+                             struct rasp_error *error);
 
 // Compiles a constraint for a model: length bytes of UTF-8 at source, written in what kind says, one of RASP_CONSTRAINT_.
 // The source is not kept.
@@ -1263,28 +1379,6 @@ rasp_status rasp_text_stream_push(struct rasp_text_stream *stream,
                                   size_t capacity,
                                   size_t *length,
                                   struct rasp_error *error);
-
-// Puts count messages into the model's own chat format: at most capacity bytes of UTF-8 are written to text, without a
-// NUL, and their number always to *length. add_generation_prompt not 0: end with what makes the model answer. Tokenize
-// the result with RASP_TOKENIZE_PARSE_SPECIAL.
-//
-// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
-// bounded. One that cannot be used costs the chat, not the model.
-//
-// Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
-// much), BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY.
-//
-// Pointers:
-// model is NULL or alive; messages is NULL or valid for reads of count messages, whose strings are NULL or
-// NUL-terminated; text is NULL or valid for writes of capacity bytes; length and error are NULL or valid for writes.
-rasp_status rasp_chat_format(const struct rasp_model *model,
-                             const struct rasp_message *messages,
-                             size_t count,
-                             int32_t add_generation_prompt,
-                             char *text,
-                             size_t capacity,
-                             size_t *length,
-                             struct rasp_error *error);
 
 #ifdef __cplusplus
 }  // extern "C"

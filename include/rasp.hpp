@@ -162,6 +162,18 @@ struct Sampling : rasp_sampling {
 struct Message {
     std::string role;
     std::string content;
+    // What else it has, as a JSON object: name, tool_calls, a content in parts. Where there is some and content is empty,
+    // the message has no content but what fields say.
+    std::string fields{};
+};
+
+// What a chat template is given besides messages.
+struct ChatOptions {
+    bool add_generation_prompt = true;
+    // Its variables, as a JSON object: tools, documents, enable_thinking. Empty: none.
+    std::string variables{};
+    // What strftime_now shows: seconds since 1970 of the clock on the wall. 0: there is no such function.
+    std::int64_t time = 0;
 };
 
 // The next token, and whether it ends generation.
@@ -171,6 +183,35 @@ struct Token {
 };
 
 namespace detail {
+
+// A chat as rasp.h takes it; what it points to is its maker's.
+class Chat {
+  public:
+    Chat(Span<const Message> messages, const ChatOptions &options) : size_(options.variables.size()) {
+        for (const Message &message : messages) {
+            const bool bare = message.content.empty() && !message.fields.empty();
+            messages_.push_back({message.role.data(), message.role.size(), bare ? nullptr : message.content.data(),
+                                 message.content.size(), message.fields.empty() ? nullptr : message.fields.data(),
+                                 message.fields.size()});
+            size_ += message.role.size() + message.content.size() + message.fields.size();
+        }
+        rasp_chat_options_init(&options_);
+        options_.add_generation_prompt = options.add_generation_prompt ? 1 : 0;
+        options_.variables = options.variables.empty() ? nullptr : options.variables.data();
+        options_.variables_length = options.variables.size();
+        options_.time = options.time;
+    }
+
+    const rasp_chat_message *messages() const noexcept { return messages_.data(); }
+    const rasp_chat_options *options() const noexcept { return &options_; }
+    // Bytes of all of it.
+    std::size_t size() const noexcept { return size_; }
+
+  private:
+    std::vector<rasp_chat_message> messages_;
+    rasp_chat_options options_{};
+    std::size_t size_;
+};
 
 // The outcome of a call that gives nothing back.
 inline result<void> done(rasp_status status, const rasp_error &error) {
@@ -292,19 +333,35 @@ class Model {
     bool is_end(std::uint32_t token) const noexcept { return rasp_token_is_end(model_, token) != 0; }
     bool is_special(std::uint32_t token) const noexcept { return rasp_token_is_special(model_, token) != 0; }
 
-    // Tokenize what comes of it with RASP_TOKENIZE_PARSE_SPECIAL.
-    result<std::string> chat_format(Span<const Message> messages, bool add_generation_prompt = true) const {
-        std::vector<rasp_message> list;
-        std::size_t guess = 256;
-        for (const Message &message : messages) {
-            list.push_back({message.role.c_str(), message.content.c_str()});
-            guess += 2 * (message.role.size() + message.content.size());
-        }
-        return detail::grown<std::string>(
-            guess, [&](char *data, std::size_t capacity, std::size_t *count, rasp_error *error) {
-                return rasp_chat_format(model_, list.data(), list.size(), add_generation_prompt ? 1 : 0, data,
-                                        capacity, count, error);
+    // The tokens of messages in the model's own format. What is said is text, whatever it looks like: special tokens are
+    // recognised in the template's own words alone.
+    result<std::vector<std::uint32_t>> chat_tokenize(Span<const Message> messages,
+                                                     const ChatOptions &options = ChatOptions()) const {
+        const detail::Chat chat(messages, options);
+        return detail::grown<std::vector<std::uint32_t>>(
+            chat.size() / 2 + 256,
+            [&](std::uint32_t *data, std::size_t capacity, std::size_t *count, rasp_error *error) {
+                return rasp_chat_tokenize(model_, chat.messages(), messages.size(), chat.options(), data, capacity,
+                                          count, error);
             });
+    }
+
+    // The text of the same, to be looked at.
+    result<std::string> chat_text(Span<const Message> messages, const ChatOptions &options = ChatOptions()) const {
+        const detail::Chat chat(messages, options);
+        return detail::grown<std::string>(
+            2 * chat.size() + 256, [&](char *data, std::size_t capacity, std::size_t *count, rasp_error *error) {
+                return rasp_chat_text(model_, chat.messages(), messages.size(), chat.options(), data, capacity, count,
+                                      error);
+            });
+    }
+
+    // Tokenized with RASP_TOKENIZE_PARSE_SPECIAL it cannot promise who speaks, since a message may hold the template's own
+    // tokens: chat_tokenize can.
+    result<std::string> chat_format(Span<const Message> messages, bool add_generation_prompt = true) const {
+        ChatOptions options;
+        options.add_generation_prompt = add_generation_prompt;
+        return chat_text(messages, options);
     }
 
     result<rasp_memory_plan> plan(const rasp_session_options &options = SessionOptions()) const {

@@ -15,7 +15,7 @@ fn encode(model: &Model, text: &str, parse_special: bool) -> Vec<u32> {
 }
 
 fn chat(model: &Model, content: &str) -> Vec<u32> {
-    let messages = [Message { role: "user", content }];
+    let messages = [Message::new("user", content)];
     encode(model, &model.chat_template().unwrap().render(&messages, true).unwrap(), true)
 }
 

@@ -69,6 +69,11 @@ fn answers_are_text_and_texts_are_vectors() {
     assert_eq!(run(compile("answer").arg(real_model::path())), "ok\n");
 }
 
+#[test]
+fn what_is_said_in_a_chat_is_text() {
+    assert_eq!(run(compile("chat").arg(real_model::path())), "ok\n");
+}
+
 /// Without the feature the functions are there and say what is missing.
 #[test]
 fn constraints_shape_answers_or_say_that_they_are_missing() {

@@ -17,7 +17,7 @@ fn compile(model: &Model, kind: ConstraintKind, source: &str) -> Arc<Constraint>
 }
 
 fn chat(model: &Model, content: &str) -> Vec<u32> {
-    let text = model.chat_template().unwrap().render(&[Message { role: "user", content }], true).unwrap();
+    let text = model.chat_template().unwrap().render(&[Message::new("user", content)], true).unwrap();
     let mut tokens = Vec::new();
     model.tokenizer().encode(&text, EncodeOptions { add_special: false, parse_special: true }, &mut tokens).unwrap();
     tokens

@@ -44,7 +44,20 @@ typedef struct {
     uint64_t head_bytes_read;
 } rasp_stats;
 typedef struct { uint8_t pending[3], length; } rasp_text_stream;
-typedef struct { const char *role, *content; } rasp_message;
+typedef struct {
+    const char *role;
+    size_t role_length;
+    const char *content;
+    size_t content_length;
+    const char *fields;
+    size_t fields_length;
+} rasp_chat_message;
+typedef struct {
+    uint32_t struct_size, add_generation_prompt;
+    const char *variables;
+    size_t variables_length;
+    int64_t time;
+} rasp_chat_options;
 
 const char *rasp_version(void);
 uint32_t rasp_abi_version(void);
@@ -63,7 +76,10 @@ int32_t rasp_detokenize(const rasp_model *, const uint32_t *, size_t, uint32_t, 
 int32_t rasp_token_bytes(const rasp_model *, uint32_t, const uint8_t **, size_t *, rasp_error *);
 int32_t rasp_token_is_end(const rasp_model *, uint32_t);
 int32_t rasp_token_is_special(const rasp_model *, uint32_t);
-int32_t rasp_chat_format(const rasp_model *, const rasp_message *, size_t, int32_t, char *, size_t, size_t *,
+void rasp_chat_options_init(void *);
+int32_t rasp_chat_tokenize(const rasp_model *, const rasp_chat_message *, size_t, const void *, uint32_t *, size_t,
+    size_t *, rasp_error *);
+int32_t rasp_chat_text(const rasp_model *, const rasp_chat_message *, size_t, const void *, char *, size_t, size_t *,
     rasp_error *);
 int32_t rasp_session_open(const rasp_model *, const void *, rasp_session **, rasp_error *);
 int32_t rasp_session_close(rasp_session *);
@@ -191,14 +207,47 @@ end
 function Model:is_end(token) return lib.rasp_token_is_end(self.handle, token) ~= 0 end
 function Model:is_special(token) return lib.rasp_token_is_special(self.handle, token) ~= 0 end
 
--- messages: a list of { role = , content = }. Tokenize what comes of it with parse_special.
-function Model:chat_format(messages, add_generation_prompt)
-    local list = ffi.new('rasp_message[?]', math.max(#messages, 1))
+-- Messages and options as the library takes them. What they point to is the caller's.
+local function chat(messages, options)
+    options = options or {}
+    local list = ffi.new('rasp_chat_message[?]', math.max(#messages, 1))
     for i, message in ipairs(messages) do
-        list[i - 1].role, list[i - 1].content = message.role, message.content
+        local place = list[i - 1]
+        place.role, place.role_length = message.role, #message.role
+        if message.content then place.content, place.content_length = message.content, #message.content end
+        if message.fields then place.fields, place.fields_length = message.fields, #message.fields end
     end
-    return ffi.string(grown('char[?]', 4096, 'rasp_chat_format', self.handle, list, #messages,
-        add_generation_prompt == false and 0 or 1))
+    local struct, room = made('chat_options', {
+        add_generation_prompt = options.add_generation_prompt, variables = options.variables,
+        variables_length = options.variables and #options.variables, time = options.time,
+    })
+    return list, struct, room
+end
+
+-- The tokens of messages in the model's own format: a list of { role = , content = , fields = }, where fields is JSON with
+-- what else a message has ('{"name": "x"}'). options: add_generation_prompt, variables (JSON with the template's: tools,
+-- documents), time (what its strftime_now shows: seconds since 1970 of the clock on the wall). What is said is text,
+-- whatever it looks like: special tokens are recognised in the template's own words alone.
+function Model:chat_tokenize(messages, options)
+    local list, struct, room = chat(messages, options)
+    local buffer, count = grown('uint32_t[?]', 4096, 'rasp_chat_tokenize', self.handle, list, #messages, struct)
+    local tokens = { room = room }
+    for i = 1, count do tokens[i] = buffer[i - 1] end
+    tokens.room = nil
+    return tokens
+end
+
+-- The text that chat_tokenize makes tokens of, to be looked at.
+function Model:chat_text(messages, options)
+    local list, struct, room = chat(messages, options)
+    local buffer, length = grown('char[?]', 4096, 'rasp_chat_text', self.handle, list, #messages, struct)
+    return ffi.string(buffer, length), room and nil
+end
+
+-- The same text. Tokenized with parse_special it cannot promise who speaks, since a message may hold the template's own
+-- tokens: chat_tokenize can.
+function Model:chat_format(messages, add_generation_prompt)
+    return (self:chat_text(messages, { add_generation_prompt = add_generation_prompt }))
 end
 
 -- options: context, threads, batch, kv ('f16', 'f32' or 'i8'), windows_alone

@@ -4,12 +4,12 @@ import { Model, version } from './index.js';
 const model = new Model(process.argv[2]);
 const session = model.open({ context: 512 });
 console.log(`${model.info.name}: ${model.info.numLayers} layers; rasp ${version()}`);
-const prompt = model.chatFormat([{ role: 'user', content: 'What is the capital of France?' }]);
+const prompt = model.chatTokenize([{ role: 'user', content: 'What is the capital of France?' }]);
 for (const sparsity of [0, 0.3]) {
     session.reset();
     session.clearStats();
     session.setSparsity(sparsity);
-    await session.prefill(model.tokenize(prompt, { parseSpecial: true }));
+    await session.prefill(prompt);
     for await (const piece of session.stream({ limit: 24 })) {
         process.stdout.write(piece);
     }

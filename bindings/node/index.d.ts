@@ -28,7 +28,17 @@ export interface ModelInfo {
     headBytes: number;
 }
 
-export interface Message { role: string; content: string }
+/** One of a chat; besides role and content what else the template knows, such as name or tool_calls. */
+export interface Message { role: string; content?: unknown; [field: string]: unknown }
+
+export interface ChatOptions {
+    /** End with what makes the model answer; true unless said. */
+    addGenerationPrompt?: boolean;
+    /** The template's variables: tools, documents, enable_thinking, or what else it knows. */
+    variables?: Record<string, unknown>;
+    /** What its strftime_now shows: seconds since 1970 of the clock on the wall. 0: there is no such function. */
+    time?: number;
+}
 
 /** Version of the library, such as "0.1.0". */
 export function version(): string;
@@ -46,7 +56,13 @@ export class Model {
     detokenize(tokens: number[], options?: { skipSpecial?: boolean }): Buffer;
     isEnd(token: number): boolean;
     isSpecial(token: number): boolean;
-    /** The model's own chat format; tokenize it with parseSpecial. */
+    /** The tokens of messages in the model's own format. What messages and variables say is text, whatever it looks like:
+     *  special tokens are recognised in the template's own words alone. */
+    chatTokenize(messages: Message[], options?: ChatOptions): number[];
+    /** The text that chatTokenize makes tokens of, to be looked at. */
+    chatText(messages: Message[], options?: ChatOptions): string;
+    /** The same text. Tokenized with parseSpecial it cannot promise who speaks, since a message may hold the template's own
+     *  tokens: chatTokenize can. */
     chatFormat(messages: Message[], options?: { addGenerationPrompt?: boolean }): string;
     open(options?: SessionOptions): Session;
     close(): void;

@@ -1,5 +1,5 @@
 // rasp: language models inside your program, reading only part of the weights for each token. See index.d.ts.
-import { BUFFER_TOO_SMALL, END, KV_TYPES, TEXT_STREAM_EXTRA, fields, made, rasp } from './native.js';
+import { BUFFER_TOO_SMALL, CHAT_OPTIONS_SIZE, END, KV_TYPES, TEXT_STREAM_EXTRA, fields, made, rasp } from './native.js';
 
 export class RaspError extends Error {
     constructor(code, message) {
@@ -59,6 +59,28 @@ const ids = (tokens) => {
     return buffer;
 };
 
+/** A text and its length, or nothing. */
+const counted = (text) => (text === undefined ? [null, 0] : [text, Buffer.byteLength(text)]);
+
+/** Messages and options as the library takes them. */
+function chat(messages, { addGenerationPrompt = true, variables, time = 0 } = {}) {
+    const list = messages.map(({ role, content, ...fields }) => {
+        if (typeof role !== 'string') throw new TypeError('the role of a message is no string');
+        const bare = typeof content !== 'string';
+        if (bare && content !== undefined) fields.content = content;
+        const [said, contentLength] = counted(bare ? undefined : content);
+        const some = Object.values(fields).some((value) => value !== undefined);
+        const [more, fieldsLength] = counted(some ? JSON.stringify(fields) : undefined);
+        return { role, roleLength: Buffer.byteLength(role), content: said, contentLength, fields: more, fieldsLength };
+    });
+    const [given, variablesLength] = counted(variables === undefined ? undefined : JSON.stringify(variables));
+    const options = {
+        structSize: CHAT_OPTIONS_SIZE, addGenerationPrompt: addGenerationPrompt ? 1 : 0, variables: given, variablesLength,
+        time,
+    };
+    return [list, list.length, options];
+}
+
 // For handles that nobody closed.
 const models = new FinalizationRegistry((handle) => rasp.rasp_free(handle));
 const sessions = new FinalizationRegistry((handle) => rasp.rasp_session_close(handle));
@@ -103,9 +125,17 @@ export class Model {
     isEnd(token) { return rasp.rasp_token_is_end(this.handle, token) !== 0; }
     isSpecial(token) { return rasp.rasp_token_is_special(this.handle, token) !== 0; }
 
+    chatTokenize(messages, options) {
+        const found = grown('rasp_chat_tokenize', 4, 4096, this.handle, ...chat(messages, options));
+        return Array.from({ length: found.length / 4 }, (_, i) => found.readUInt32LE(4 * i));
+    }
+
+    chatText(messages, options) {
+        return grown('rasp_chat_text', 1, 4096, this.handle, ...chat(messages, options)).toString('utf8');
+    }
+
     chatFormat(messages, { addGenerationPrompt = true } = {}) {
-        return grown('rasp_chat_format', 1, 4096, this.handle, messages, messages.length,
-            addGenerationPrompt ? 1 : 0).toString('utf8');
+        return this.chatText(messages, { addGenerationPrompt });
     }
 
     open(options) { return new Session(this, options); }

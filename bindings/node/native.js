@@ -15,6 +15,15 @@ koffi.opaque('rasp_model');
 koffi.opaque('rasp_session');
 const model = 'rasp_model *', session = 'rasp_session *', error = 'void *', size = '_Out_ size_t *';
 
+// Strings are copied whole; the lengths say where they end.
+koffi.struct('rasp_chat_message', {
+    role: 'str', roleLength: 'size_t', content: 'str', contentLength: 'size_t', fields: 'str', fieldsLength: 'size_t',
+});
+const chatOptions = koffi.struct('rasp_chat_options', {
+    structSize: 'uint32_t', addGenerationPrompt: 'uint32_t', variables: 'str', variablesLength: 'size_t', time: 'int64_t',
+});
+export const CHAT_OPTIONS_SIZE = koffi.sizeof(chatOptions);
+
 const functions = {
     rasp_version: ['str', []],
     rasp_abi_version: ['uint32_t', []],
@@ -27,7 +36,10 @@ const functions = {
     rasp_detokenize: ['int32_t', [model, 'void *', 'size_t', 'uint32_t', 'void *', 'size_t', size, error]],
     rasp_token_is_end: ['int32_t', [model, 'uint32_t']],
     rasp_token_is_special: ['int32_t', [model, 'uint32_t']],
-    rasp_chat_format: ['int32_t', [model, 'rasp_message *', 'size_t', 'int32_t', 'void *', 'size_t', size, error]],
+    rasp_chat_tokenize: ['int32_t',
+        [model, 'rasp_chat_message *', 'size_t', 'rasp_chat_options *', 'void *', 'size_t', size, error]],
+    rasp_chat_text: ['int32_t',
+        [model, 'rasp_chat_message *', 'size_t', 'rasp_chat_options *', 'void *', 'size_t', size, error]],
     rasp_session_open: ['int32_t', [model, 'void *', '_Out_ rasp_session **', error]],
     rasp_session_close: ['int32_t', [session]],
     rasp_session_reset: ['int32_t', [session, error]],
@@ -46,7 +58,6 @@ const init = (name) => (name === 'load_options' ? 'rasp_load_options_init_2' : `
 for (const name of ['load_options', 'model_info', 'session_options', 'sampling', 'stats']) {
     functions[init(name)] = ['void', ['void *']];
 }
-koffi.struct('rasp_message', { role: 'str', content: 'str' });
 
 /** Every function of the table above, by its name. */
 export const rasp = Object.fromEntries(

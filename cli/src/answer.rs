@@ -3,9 +3,10 @@
 
 use crate::parse_count;
 use rasp::session::{KvType, Stats};
-use rasp::text::{EncodeOptions, Message, Utf8Stream};
+use rasp::text::{Chat, EncodeOptions, Message, Utf8Stream};
 use rasp::{Error, Model, Result, Sampling, Session, SessionOptions, Status};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Options of a session and its sampler. The names are the field's; where engines differ, the others' are understood.
 #[derive(clap::Args)]
@@ -107,21 +108,22 @@ impl Settings {
     }
 }
 
-/// The tokens of a conversation in the model's chat format, up to where the assistant speaks next.
-pub fn chat_tokens(model: &Model, messages: &[Message<'_>]) -> Result<Vec<u32>> {
+/// The tokens of a conversation in the model's chat format, up to where the assistant speaks next. What is said is text,
+/// whatever it looks like. `variables` are the template's own, a JSON object.
+pub fn chat_tokens(model: &Model, messages: &[Message<'_>], variables: Option<&str>) -> Result<Vec<u32>> {
     let template =
         model.chat_template().ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
-    let text = template.render(messages, true)?;
-    // The template writes the special tokens itself.
-    encode(model, &text, EncodeOptions { add_special: false, parse_special: true })
+    // The standard library knows no time zones: the day is that of Greenwich.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok());
+    let chat = Chat { messages, add_generation_prompt: true, variables, time: now };
+    let mut tokens = Vec::new();
+    model.tokenizer().encode_chat(&template.format(&chat)?, &mut tokens)?;
+    Ok(tokens)
 }
 
 /// The tokens of a text to be continued.
 pub fn plain_tokens(model: &Model, text: &str) -> Result<Vec<u32>> {
-    encode(model, text, EncodeOptions { add_special: true, parse_special: false })
-}
-
-fn encode(model: &Model, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
+    let options = EncodeOptions { add_special: true, parse_special: false };
     let mut tokens = Vec::new();
     model.tokenizer().encode(text, options, &mut tokens)?;
     Ok(tokens)

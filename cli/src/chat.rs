@@ -131,13 +131,14 @@ impl Chat {
 
     /// The tokens of the conversation with this question at its end.
     fn prompt(&self, question: &str) -> Result<Vec<u32>> {
-        let system = self.system.as_ref().map(|content| Message { role: "system", content });
-        let turns = self.turns.iter().flat_map(|(question, answer)| {
-            [Message { role: "user", content: question }, Message { role: "assistant", content: answer }]
-        });
-        let question = Message { role: "user", content: question };
+        let system = self.system.as_ref().map(|content| Message::new("system", content));
+        let turns = self
+            .turns
+            .iter()
+            .flat_map(|(question, answer)| [Message::new("user", question), Message::new("assistant", answer)]);
+        let question = Message::new("user", question);
         let messages: Vec<Message<'_>> = system.into_iter().chain(turns).chain([question]).collect();
-        chat_tokens(self.session.model(), &messages)
+        chat_tokens(self.session.model(), &messages, None)
     }
 
     /// Answers a question. Where the context has no room for it, the oldest turns are forgotten.

@@ -95,7 +95,7 @@ fn tokens(model: &Model, args: &Args, chat: bool) -> Result<Vec<u32>> {
         let tokens = plain_tokens(model, &text)?;
         return if tokens.is_empty() { Err(empty()) } else { Ok(tokens) };
     }
-    let system = args.system.as_ref().map(|content| Message { role: "system", content });
-    let messages: Vec<Message<'_>> = system.into_iter().chain([Message { role: "user", content: &text }]).collect();
-    chat_tokens(model, &messages)
+    let system = args.system.as_ref().map(|content| Message::new("system", content));
+    let messages: Vec<Message<'_>> = system.into_iter().chain([Message::new("user", &text)]).collect();
+    chat_tokens(model, &messages, None)
 }

@@ -8,6 +8,7 @@
 
 mod answer;
 mod batch;
+mod chat;
 mod constraint;
 mod embed;
 mod error;
@@ -24,6 +25,7 @@ mod turn;
 
 pub use answer::*;
 pub use batch::*;
+pub use chat::*;
 pub use constraint::*;
 pub use embed::*;
 pub use error::*;

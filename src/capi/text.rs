@@ -1,7 +1,7 @@
 //! Text to tokens and back.
 
 use super::*;
-use crate::text::{EncodeOptions, Message, Utf8Stream};
+use crate::text::{EncodeOptions, Utf8Stream};
 
 /// rasp_tokenize: add what the model expects at the beginning and end of a text (such as a BOS token).
 pub const RASP_TOKENIZE_ADD_SPECIAL: u32 = 1;
@@ -22,16 +22,6 @@ pub struct rasp_text_stream {
     pub pending: [u8; 3],
     /// How many bytes wait; do not touch.
     pub length: u8,
-}
-
-/// One message of a chat.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rasp_message {
-    /// "system", "user", "assistant" or what else the template knows: UTF-8, NUL-terminated.
-    pub role: *const c_char,
-    /// The text: UTF-8, NUL-terminated.
-    pub content: *const c_char,
 }
 
 pub(super) fn flags(given: u32, known: u32) -> Result<u32> {
@@ -228,49 +218,6 @@ pub unsafe extern "C" fn rasp_text_stream_push(
             place.set(state);
             length.set(written);
             Ok(Status::Ok)
-        })
-    }
-}
-
-/// Puts count messages into the model's own chat format: at most capacity bytes of UTF-8 are written to text, without a
-/// NUL, and their number always to *length. add_generation_prompt not 0: end with what makes the model answer. Tokenize
-/// the result with RASP_TOKENIZE_PARSE_SPECIAL.
-///
-/// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
-/// bounded. One that cannot be used costs the chat, not the model.
-///
-/// Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
-/// much), BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY.
-///
-/// # Safety
-/// model is NULL or alive; messages is NULL or valid for reads of count messages, whose strings are NULL or
-/// NUL-terminated; text is NULL or valid for writes of capacity bytes; length and error are NULL or valid for writes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn rasp_chat_format(
-    model: *const rasp_model,
-    messages: *const rasp_message,
-    count: usize,
-    add_generation_prompt: i32,
-    text: *mut c_char,
-    capacity: usize,
-    length: *mut usize,
-    error: *mut rasp_error,
-) -> rasp_status {
-    // SAFETY: the caller's promises are those of the helpers.
-    unsafe {
-        guard(error, || {
-            let found = Buffer::new(text.cast(), capacity, length, "length")?;
-            let template = super::model::model(model)?.chat_template();
-            let template =
-                template.ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
-            let given = slice(messages, count, "messages")?;
-            let mut messages = Vec::new();
-            messages.try_reserve_exact(given.len()).map_err(|_| Error::out_of_memory("the messages"))?;
-            for m in given {
-                messages.push(Message { role: c_text(m.role, "role")?, content: c_text(m.content, "content")? });
-            }
-            let formatted = template.render(&messages, add_generation_prompt != 0)?;
-            found.fill(formatted.as_bytes())
         })
     }
 }

@@ -60,7 +60,7 @@ mod tokenizer;
 mod unigram;
 mod utf8;
 
-pub use chat::{ChatTemplate, MAX_TEMPLATE_BYTES, Message};
+pub use chat::{Chat, ChatTemplate, ChatText, MAX_TEMPLATE_BYTES, Message};
 pub use layout::{
     AHEAD_SHIFT, AddedToken, Alphabet, CLASS_BLOCK, Join, MATCHED, MAX_AHEADS, MAX_TOKEN_BYTES, NONE, PROBES, Rewrite,
     Settings, Stage, hash_bytes, hash_pair, kind, tensor,

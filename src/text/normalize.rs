@@ -22,7 +22,11 @@ pub(super) struct Forms {
 }
 
 /// The text after all rewrites, borrowed where they change nothing.
-pub(super) fn normalize<'t>(rewrites: &[Rewrite], forms: &Forms, text: &'t str) -> Result<Cow<'t, str>> {
+pub(super) fn normalize<'t, 'r>(
+    rewrites: impl IntoIterator<Item = &'r Rewrite>,
+    forms: &Forms,
+    text: &'t str,
+) -> Result<Cow<'t, str>> {
     let limit = text.len().saturating_mul(GROWTH).saturating_add(1024).min(MOST);
     let mut text = Cow::Borrowed(text);
     for rewrite in rewrites {

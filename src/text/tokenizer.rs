@@ -1,7 +1,8 @@
 //! The tokenizer: text to ids and back.
 
-use super::added::{Added, Segment};
+use super::added::{Added, Segment, Special};
 use super::charsmap::Charsmap;
+use super::chat::ChatText;
 use super::layout::{Alphabet, Join, MAX_TOKEN_BYTES, Rewrite, Settings, Stage, kind};
 use super::merge::{Model, Scratch, reserve};
 use super::nfc::Nfc;
@@ -11,10 +12,14 @@ use super::tables::{Merges, Vocabulary, bad};
 use super::unigram::{Scores, Unigram};
 use crate::format::{File, key};
 use crate::{Error, Result, Status};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Longer texts than this are refused; positions are kept in 32 bits, and no context is a thousandth as long.
 const MAX_TEXT: usize = 1 << 30;
+
+/// Nor does what a text becomes have more bytes than that.
+const MAX_NORMALIZED: usize = u32::MAX as usize - 1;
 
 /// The longest text of an added token: a token's, however normalizing lengthens it.
 const MAX_PATTERN_BYTES: usize = 4 * MAX_TOKEN_BYTES;
@@ -146,14 +151,30 @@ impl Tokenizer {
     /// Appends the ids of `text`. If it fails, `out` is as it was.
     pub fn encode(&self, text: &str, options: EncodeOptions, out: &mut Vec<u32>) -> Result<()> {
         let before = out.len();
-        let outcome = self.encode_all(text, options, out);
+        let outcome = self.encode_all(text, options, &[], out);
         if outcome.is_err() {
             out.truncate(before);
         }
         outcome
     }
 
-    fn encode_all(&self, text: &str, options: EncodeOptions, out: &mut Vec<u32>) -> Result<()> {
+    /// Appends the ids of a conversation. Special tokens are recognised in the template's own words alone: what comes
+    /// from messages and variables is text, as it is [without `parse_special`](EncodeOptions::parse_special), and
+    /// neither makes nor breaks one. Nothing is put before or after: templates write what belongs there.
+    ///
+    /// Of messages that hold no special token's name the ids are those of [`encode`](Tokenizer::encode) with
+    /// `parse_special`. If it fails, `out` is as it was.
+    pub fn encode_chat(&self, chat: &ChatText, out: &mut Vec<u32>) -> Result<()> {
+        let before = out.len();
+        let options = EncodeOptions { add_special: false, parse_special: true };
+        let outcome = self.encode_all(chat.text(), options, chat.inert(), out);
+        if outcome.is_err() {
+            out.truncate(before);
+        }
+        outcome
+    }
+
+    fn encode_all(&self, text: &str, options: EncodeOptions, inert: &[Range<u32>], out: &mut Vec<u32>) -> Result<()> {
         if text.len() > MAX_TEXT {
             return Err(Error::new(
                 Status::OutOfRange,
@@ -165,10 +186,14 @@ impl Tokenizer {
             run.push(&self.settings.prefix)?;
         }
         let mut at_start = true;
-        self.added.split(text, options.parse_special, |part| {
+        let special = Special { parse: options.parse_special, inert, from: 0 };
+        self.added.split(text, special, |part| {
             match part {
                 Segment::Token(id) => run.push(&[id])?,
-                Segment::Text(raw) => run.between(raw, at_start, options.parse_special)?,
+                Segment::Text(raw) => {
+                    let from = raw.as_ptr().addr() - text.as_ptr().addr();
+                    run.between(raw, at_start, Special { from, ..special })?
+                }
             }
             at_start = false;
             Ok::<(), Error>(())
@@ -291,11 +316,50 @@ impl Run<'_> {
     }
 
     /// Text between added tokens.
-    fn between(&mut self, raw: &str, at_start: bool, parse_special: bool) -> Result<()> {
+    fn between(&mut self, raw: &str, at_start: bool, special: Special<'_>) -> Result<()> {
         let tokenizer = self.tokenizer;
+        let (inert, edge) = special.stretch(0);
+        if tokenizer.added_normalized.has_special() && special.parse && (inert || edge < raw.len()) {
+            let (text, inert) = self.normalize_parts(raw, special)?;
+            return self.added(&text, at_start, Special { inert: &inert, from: 0, ..special });
+        }
         let text = normalize(&tokenizer.settings.normalizer, &tokenizer.forms, raw)?;
+        self.added(&text, at_start, Special::anywhere(special.parse))
+    }
+
+    /// Text whose inert stretches are rewritten by themselves, as what lies between them is: so it is known where they
+    /// are afterwards, and none of their characters joins one outside.
+    fn normalize_parts(&self, raw: &str, special: Special<'_>) -> Result<(String, Vec<Range<u32>>)> {
+        let Tokenizer { settings, forms, .. } = self.tokenizer;
+        let (mut text, mut stretches) = (String::new(), Vec::new());
+        let mut from = 0;
+        while from < raw.len() {
+            let (inert, edge) = special.stretch(from);
+            let edge = edge.min(raw.len());
+            // What is put before a text is put there once.
+            let rewrites = settings.normalizer.iter().filter(|r| from == 0 || !matches!(r, Rewrite::Prepend(_)));
+            let part = normalize(rewrites, forms, &raw[from..edge])?;
+            let start = text.len();
+            if start + part.len() > MAX_NORMALIZED {
+                return Err(Error::new(Status::OutOfRange, format_args!("a text of more than {MAX_NORMALIZED} bytes")));
+            }
+            let full = |_| Error::new(Status::OutOfMemory, "no memory to normalize a chat");
+            text.try_reserve(part.len()).map_err(full)?;
+            text.push_str(&part);
+            if inert {
+                reserve(&mut stretches, 1)?;
+                stretches.push(start as u32..text.len() as u32);
+            }
+            from = edge;
+        }
+        Ok((text, stretches))
+    }
+
+    /// Normalized text.
+    fn added(&mut self, text: &str, at_start: bool, special: Special<'_>) -> Result<()> {
+        let tokenizer = self.tokenizer;
         let mut at_start = at_start;
-        tokenizer.added_normalized.split(&text, parse_special, |part| {
+        tokenizer.added_normalized.split(text, special, |part| {
             match part {
                 Segment::Token(id) => self.push(&[id])?,
                 Segment::Text(text) => self.stage(&tokenizer.stages, text, at_start)?,

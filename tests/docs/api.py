@@ -29,7 +29,7 @@ NOUNS = {
         rasp_sampling_init rasp_session_set_sampling rasp_session_set_logit_bias rasp_session_set_logits_callback
         rasp_logits rasp_embed"""),
     "chat": ("Chat and answers", "Messages in the model's own format, and answers as text with stop strings.", """
-        rasp_chat_format rasp_session_set_stop rasp_step_text rasp_step_text_within rasp_finish_text"""),
+        rasp_chat_options_init rasp_chat_tokenize rasp_chat_text rasp_chat_format rasp_session_set_stop rasp_step_text rasp_step_text_within rasp_finish_text"""),
     "constraint": ("Constraint", "Answers that obey a JSON schema, an expression or a grammar. "
                    "In builds with the feature `constrained`.", """
         rasp_constraint_new rasp_constraint_free rasp_session_set_constraint"""),

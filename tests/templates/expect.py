@@ -56,7 +56,8 @@ def main():
             for prompt in (True, False):
                 try:
                     text = jinja.from_string(template).render(
-                        messages=messages, add_generation_prompt=prompt, bos_token="<s>", eos_token="</s>"
+                        messages=messages, add_generation_prompt=prompt, tools=None, documents=None, bos_token="<s>",
+                        eos_token="</s>",
                     )
                 except Exception:
                     text = None

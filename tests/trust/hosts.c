@@ -199,6 +199,14 @@ static void *everything(void *unused) {
     rasp_message messages[2] = {{"system", "Be kind."}, {"user", "Hi"}};
     rasp_status status = rasp_chat_format(own, messages, 2, 1, text, sizeof text, &length, &error);
     check(status == RASP_OK || status == RASP_ERROR_TEMPLATE, "chat_format on a small stack");
+    const char variables[] = "{\"tools\": [[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]}";
+    rasp_chat_options chat_options;
+    rasp_chat_options_init(&chat_options);
+    chat_options.variables = variables;
+    chat_options.variables_length = sizeof variables - 1;
+    rasp_chat_message said = {"user", 4, "Hi <|end|>", 10, NULL, 0};
+    status = rasp_chat_tokenize(own, &said, 1, &chat_options, tokens, 512, &count, &error);
+    check(status == RASP_OK || status == RASP_ERROR_TEMPLATE, "chat_tokenize on a small stack");
     const char *words = "Hello the thing's in 1234 e\xcc\x81 \xea\xb0\x80";
     status = rasp_tokenize(own, words, strlen(words), 3, tokens, 512, &count, &error);
     check(status == RASP_OK, "tokenize on a small stack");

@@ -94,6 +94,21 @@ static int chat(void) {
     return rasp_chat_format(model, messages, 3, 1, text, sizeof text, &n, &error);
 }
 
+static int chat_tokens(void) {
+    const char variables[] = "{\"tools\": [{\"a\\n\": [1, 2.5, {}]}], \"b\": 1, \"b\": 2}", fields[] = "{\"name\": \"\\u00e9\"}";
+    rasp_chat_message messages[2] = {
+        {"user", 4, "Hi <|end|>", 10, NULL, 0}, {"assi<stant", 10, "Yo", 2, fields, sizeof fields - 1}};
+    rasp_chat_options options;
+    rasp_chat_options_init(&options);
+    options.variables = variables;
+    options.variables_length = sizeof variables - 1;
+    options.time = 1000000000;
+    static uint32_t some[512];
+    size_t n;
+    rasp_status status = rasp_chat_text(model, messages, 2, &options, text, sizeof text, &n, &error);
+    return status < 0 ? status : rasp_chat_tokenize(model, messages, 2, &options, some, 512, &n, &error);
+}
+
 static int stop(void) {
     const char *stops[2] = {"the", "end"};
     return rasp_session_set_stop(session, stops, 2, &error);
@@ -229,6 +244,7 @@ static const struct {
     {"tokenize 60 kB", tokenize_longer, RASP_OK, 1, 0},
     {"detokenize", detokenize, RASP_OK, 1, 0},
     {"chat_format", chat, RASP_OK, 1, 0},
+    {"chat_text and chat_tokenize", chat_tokens, RASP_OK, 1, 0},
     {"set_stop", stop, RASP_OK, 0, 0},
     {"save", save, RASP_OK, 0, 0},
     {"restore", restore, RASP_OK, 0, 0},

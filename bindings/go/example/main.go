@@ -32,11 +32,8 @@ func run(path string) error {
 		return err
 	}
 	fmt.Printf("%s: %d layers; rasp %s\n", info.Name, info.NumLayers, rasp.Version())
-	prompt, err := model.ChatFormat([]rasp.Message{{Role: "user", Content: "What is the capital of France?"}})
-	if err != nil {
-		return err
-	}
-	tokens, err := model.Tokenize(prompt, rasp.ParseSpecial)
+	question := []rasp.ChatMessage{{Role: "user", Content: "What is the capital of France?"}}
+	tokens, err := model.ChatTokenize(question, rasp.ChatOptions{})
 	if err != nil {
 		return err
 	}

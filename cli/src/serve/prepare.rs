@@ -35,8 +35,8 @@ pub fn chat(app: &App, request: &ChatRequest) -> ApiResult<Prepared> {
 /// The tokens of a chat, up to where the assistant speaks next.
 fn chat_prompt(app: &App, messages: &[ChatMessage]) -> ApiResult<Vec<u32>> {
     let messages: Vec<Message<'_>> =
-        messages.iter().map(|ChatMessage { role, content }| Message { role, content }).collect();
-    chat_tokens(&app.model, &messages).map_err(|e| ApiError::of_field("messages", &e))
+        messages.iter().map(|message| Message::new(&message.role, &message.content)).collect();
+    chat_tokens(&app.model, &messages, None).map_err(|e| ApiError::of_field("messages", &e))
 }
 
 /// Answers to one request at most.

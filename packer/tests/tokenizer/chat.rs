@@ -7,7 +7,7 @@ use rasp::text::{ChatTemplate, Message};
 use rasp_packer::tokenizer::compile;
 use std::time::{Duration, Instant};
 
-const USER: Message = Message { role: "user", content: " Hi {{ 1 }} \n" };
+const USER: Message = Message::new("user", " Hi {{ 1 }} \n");
 
 fn render(template: &str, messages: &[Message]) -> rasp::Result<String> {
     ChatTemplate::with_tokens(template, Some("<s>".into()), Some("</s>".into()))?.render(messages, true)
@@ -20,10 +20,10 @@ fn smollm2() {
     let template = ChatTemplate::new(&model.chat_template.unwrap(), &tokenizer).unwrap();
     let system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n";
     assert_eq!(
-        template.render(&[Message { role: "user", content: "Hi" }], true).unwrap(),
+        template.render(&[Message::new("user", "Hi")], true).unwrap(),
         format!("{system}<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
     );
-    let two = [Message { role: "system", content: "Be brief." }, Message { role: "assistant", content: "Yes." }];
+    let two = [Message::new("system", "Be brief."), Message::new("assistant", "Yes.")];
     assert_eq!(
         template.render(&two, false).unwrap(),
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n"
@@ -41,7 +41,7 @@ fn what_templates_use() {
         {%- set ns.system = message.content.strip() %}\n    {%- else %}\n\
         {{- '<|' + message['role'].upper() + '|>' + message['content'] | trim + eos_token }}\n    {%- endif %}\n{%- endfor %}\n\
         {{- bos_token ~ ns.system ~ date }}";
-    let system = Message { role: "system", content: " S " };
+    let system = Message::new("system", " S ");
     assert_eq!(render(llama3, &[system, USER]).unwrap(), "<|USER|>Hi {{ 1 }}</s><s>S26 Jul 2024");
     // Blocks take their line with them, as Hugging Face sets it up.
     let blocks = "{% for m in messages %}\n  {% if loop.first %}\n{{ m.role }}\n  {% endif %}\n{% endfor %}\nend\n";
@@ -59,7 +59,7 @@ fn a_template_may_refuse() {
     assert_eq!(error.status(), Status::Template);
     assert!(error.message().contains("roles must alternate"), "{error}");
     let error = render("{{ strftime_now('%d') }}", &[USER]).unwrap_err();
-    assert!(error.message().contains("no clock"), "{error}");
+    assert!(error.message().contains("no time"), "{error}");
     for broken in ["{% if %}", "{{ 'a' }", "{% for x in y %}", "{{ a.b.c }}", "{{ 1 / 0 }}", "{{ 'a'.frobnicate() }}"] {
         assert_eq!(render(broken, &[USER]).unwrap_err().status(), Status::Template, "{broken}");
     }

@@ -168,7 +168,7 @@ impl Memory<'_> {
         match key {
             Value::Str(text) if !case && self.str(text).chars().any(char::is_uppercase) => {
                 let mut out = self.writer();
-                self.str(text).chars().flat_map(char::to_lowercase).try_for_each(|c| out.put_char(c))?;
+                self.map_chars(&mut out, text, |out, c| c.to_lowercase().try_for_each(|c| out.put_char(c)))?;
                 self.finish(out)
             }
             key => Ok(key),
@@ -226,6 +226,9 @@ impl Memory<'_> {
         if let (Value::Str(text), "reverse") = (value, self.str(name)) {
             let mut out = self.writer();
             self.str(text).chars().rev().try_for_each(|c| out.put_char(c))?;
+            if self.marked(text) {
+                out.mark(0)?;
+            }
             return self.finish(out);
         }
         let list = self.iterate(value)?;
@@ -415,17 +418,19 @@ impl Memory<'_> {
                     None => given.text(self, 0, "width")?,
                     Some(_) => None,
                 };
+                let mut from = 0;
                 for (number, line) in self.str(span).split('\n').enumerate() {
                     if number > 0 {
-                        out.put("\n")?;
+                        self.copy_part(&mut out, span, from - 1..from)?;
                     }
                     if (number > 0 || first) && (blank || !line.trim().is_empty()) {
                         match own {
-                            Some(own) => out.put(self.str(own))?,
+                            Some(own) => self.copy(&mut out, own)?,
                             None => out.repeat(' ', with.unwrap_or(4))?,
                         }
                     }
-                    out.put(line)?;
+                    self.copy_part(&mut out, span, from..from + line.len())?;
+                    from += line.len() + 1;
                 }
                 self.finish(out)
             }
@@ -434,34 +439,36 @@ impl Memory<'_> {
                 let kill = given.get(self, 1, "killwords").is_some_and(|value| self.truth(value));
                 let end = given.text(self, 2, "end")?;
                 let leeway = given.width(self, 3, "leeway")?.unwrap_or(5);
-                let end = end.map_or("...", |end| self.str(end));
+                let dots = self.text("...")?;
+                let end = match (end, dots) {
+                    (Some(end), _) | (None, Value::Str(end)) => end,
+                    _ => return failed("no text"),
+                };
                 let text = self.str(span);
                 if text.chars().count() <= length + leeway {
                     return Ok(Value::Str(span));
                 }
-                let most = length.saturating_sub(end.chars().count());
+                let most = length.saturating_sub(self.str(end).chars().count());
                 let cut = text.char_indices().nth(most).map_or(text.len(), |(at, _)| at);
                 let mut kept = &text[..cut];
                 if !kill {
                     kept = kept.rsplit_once(' ').map_or(kept, |(words, _)| words);
                 }
                 let mut out = self.writer();
-                out.put(kept)?;
-                out.put(end)?;
+                self.copy_part(&mut out, span, 0..kept.len())?;
+                self.copy(&mut out, end)?;
                 self.finish(out)
             }
             _ => {
                 let mut out = self.writer();
-                for c in self.str(span).chars() {
-                    match c {
-                        '&' => out.put("&amp;")?,
-                        '<' => out.put("&lt;")?,
-                        '>' => out.put("&gt;")?,
-                        '\'' => out.put("&#39;")?,
-                        '"' => out.put("&#34;")?,
-                        c => out.put_char(c)?,
-                    }
-                }
+                self.map_chars(&mut out, span, |out, c| match c {
+                    '&' => out.put("&amp;"),
+                    '<' => out.put("&lt;"),
+                    '>' => out.put("&gt;"),
+                    '\'' => out.put("&#39;"),
+                    '"' => out.put("&#34;"),
+                    c => out.put_char(c),
+                })?;
                 self.finish(out)
             }
         }

@@ -1,9 +1,10 @@
 //! Values put into a text: Python's `%` and `str.format`, with widths that are bounded.
 
 use super::code::Span;
-use super::memory::{Memory, Value, Writer, failed};
+use super::memory::{Memory, Value, failed};
 use super::methods::{Given, WIDTH};
 use super::operators::{float, kind, number};
+use super::writer::Writer;
 use crate::Result;
 
 /// How a value is to be written.
@@ -74,8 +75,8 @@ impl Spec {
     }
 
     /// Writes a sign and what follows it, padded.
-    fn pad(self, out: &mut Writer, sign: &str, body: &str, right: bool) -> Result<()> {
-        let len = sign.chars().count() + body.chars().count();
+    fn pad(self, out: &mut Writer, sign: &str, body: &Writer, right: bool) -> Result<()> {
+        let len = sign.chars().count() + body.text.chars().count();
         let lacking = self.width.saturating_sub(len);
         let fill = self.fill.unwrap_or(' ');
         let (before, between) = match self.align {
@@ -89,7 +90,7 @@ impl Spec {
         out.repeat(fill, before)?;
         out.put(sign)?;
         out.repeat(fill, between)?;
-        out.put(body)?;
+        out.put_all(body)?;
         out.repeat(fill, lacking - before - between)
     }
 }
@@ -113,15 +114,18 @@ impl Memory<'_> {
                 let text = &body.text;
                 let end =
                     spec.precision.and_then(|most| text.char_indices().nth(most)).map_or(text.len(), |(at, _)| at);
-                return spec.pad(out, "", &text[..end], false);
+                body.truncate(end);
+                return spec.pad(out, "", &body, false);
             }
             'c' => {
                 let Value::Int(code) = value else { return failed("a character is a number") };
                 let Some(c) = u32::try_from(code).ok().and_then(char::from_u32) else {
                     return failed("a number that is no character");
                 };
+                // A number may come from the host, and then the character does.
                 body.put_char(c)?;
-                return spec.pad(out, "", &body.text, false);
+                body.mark(0)?;
+                return spec.pad(out, "", &body, false);
             }
             _ => {}
         }
@@ -174,7 +178,7 @@ impl Memory<'_> {
             grouped.put(&text[end..])?;
             body = grouped;
         }
-        spec.pad(out, sign, &body.text, true)
+        spec.pad(out, sign, &body, true)
     }
 
     /// `format % values`.
@@ -184,7 +188,7 @@ impl Memory<'_> {
         let mut from = 0;
         while let Some(at) = self.str(format)[from..].find('%').map(|at| from + at) {
             self.budget.work(1)?;
-            out.put(&self.str(format)[from..at])?;
+            self.copy_part(&mut out, format, from..at)?;
             let whole = self.str(format);
             let mut rest = &whole[at + 1..];
             if let Some(after) = rest.strip_prefix('%') {
@@ -240,7 +244,10 @@ impl Memory<'_> {
             };
             self.formatted(&mut out, value, spec)?;
         }
-        out.put(&self.str(format)[from..])?;
+        self.copy_part(&mut out, format, from..format.len as usize)?;
+        if self.marked(format) {
+            out.mark(0)?;
+        }
         self.finish(out)
     }
 
@@ -251,7 +258,7 @@ impl Memory<'_> {
         while let Some(at) = self.str(format)[from..].find(['{', '}']).map(|at| from + at) {
             self.budget.work(1)?;
             let whole = self.str(format);
-            out.put(&whole[from..at])?;
+            self.copy_part(&mut out, format, from..at)?;
             let rest = &whole[at..];
             if rest.starts_with("{{") || rest.starts_with("}}") {
                 out.put(&rest[..1])?;
@@ -287,7 +294,10 @@ impl Memory<'_> {
             }
             self.formatted(&mut out, value, spec)?;
         }
-        out.put(&self.str(format)[from..])?;
+        self.copy_part(&mut out, format, from..format.len as usize)?;
+        if self.marked(format) {
+            out.mark(0)?;
+        }
         self.finish(out)
     }
 

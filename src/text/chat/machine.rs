@@ -1,12 +1,14 @@
 //! Runs a [`Program`]: a stack of values, and lists of the loops, scopes, captures and calls that are open.
 
 mod calls;
+mod inputs;
 
-use super::Message;
+use super::Chat;
 use super::code::{Arguments, Macro, Op, Program, Span};
-use super::memory::{Budget, List, Memory, Value, Writer, failed, push};
+use super::memory::{Budget, List, Memory, Value, failed, push};
 use super::methods::Given;
 use super::operators::{float, kind, number};
+use super::writer::Writer;
 use crate::{Result, Status};
 
 /// Calls inside of each other at most.
@@ -75,15 +77,8 @@ struct Machine<'p> {
     loop_ids: u32,
 }
 
-/// Renders a template.
-pub(super) fn render(
-    program: &Program,
-    budget: Budget,
-    messages: &[Message],
-    add_generation_prompt: bool,
-    bos: Option<&str>,
-    eos: Option<&str>,
-) -> Result<String> {
+/// Renders a template: the text, and what of it is inert.
+pub(super) fn render(program: &Program, budget: Budget, chat: &Chat<'_>, tokens: &[(&str, &str)]) -> Result<Writer> {
     let memory = Memory::new(&program.text, budget);
     let mut machine = Machine {
         program,
@@ -100,7 +95,7 @@ pub(super) fn render(
         callers: Vec::new(),
         loop_ids: 0,
     };
-    machine.context(messages, add_generation_prompt, bos, eos)?;
+    machine.context(chat, tokens)?;
     while let Some(op) = program.ops.get(machine.at) {
         let place = program.places.get(machine.at).copied().unwrap_or(0);
         machine.step(*op).map_err(|error| match error.status() {
@@ -108,38 +103,10 @@ pub(super) fn render(
             _ => error,
         })?;
     }
-    Ok(machine.out.text)
+    Ok(machine.out)
 }
 
 impl Machine<'_> {
-    fn context(&mut self, messages: &[Message], prompt: bool, bos: Option<&str>, eos: Option<&str>) -> Result<()> {
-        let mut all = Vec::new();
-        let [role, content] = [self.memory.text("role")?, self.memory.text("content")?];
-        for message in messages {
-            let pairs = [role, self.memory.text(message.role)?, content, self.memory.text(message.content)?];
-            let message = self.memory.dict(&pairs)?;
-            push(&mut all, message)?;
-        }
-        let all = self.memory.list(&all)?;
-        let mut set = |name: &str, value: Value| -> Result<()> {
-            if let Value::Str(name) = self.memory.text(name)? {
-                push(&mut self.variables, (name, value))?;
-            }
-            Ok(())
-        };
-        set("messages", all)?;
-        set("add_generation_prompt", Value::Bool(prompt))?;
-        for (name, text) in [("bos_token", bos), ("eos_token", eos)] {
-            if let Some(text) = text {
-                let text = self.memory.text(text)?;
-                if let Value::Str(name) = self.memory.text(name)? {
-                    push(&mut self.variables, (name, text))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn base(&self) -> Base {
         Base {
             variables: self.variables.len(),
@@ -154,7 +121,7 @@ impl Machine<'_> {
         self.variables.truncate(base.variables);
         self.scopes.truncate(base.scopes);
         if let Some(&start) = self.captures.get(base.captures) {
-            self.out.text.truncate(start);
+            self.out.truncate(start);
         }
         self.captures.truncate(base.captures);
         self.stack.truncate(base.stack);
@@ -391,8 +358,8 @@ impl Machine<'_> {
     /// What was written since the last capture began.
     fn captured(&mut self) -> Result<Value> {
         let start = self.captures.pop().unwrap_or(0).min(self.out.text.len());
-        let value = self.memory.text(&self.out.text[start..])?;
-        self.out.text.truncate(start);
+        let value = self.memory.written(&self.out, start)?;
+        self.out.truncate(start);
         Ok(value)
     }
 
@@ -427,6 +394,7 @@ impl Machine<'_> {
         let work = self.variables.len();
         let value = value.unwrap_or(match text {
             "range" | "namespace" | "dict" | "raise_exception" => Value::Function(name),
+            "strftime_now" if self.memory.time.is_some() => Value::Function(name),
             _ => Value::Undefined(name),
         });
         self.memory.budget.work(work / 8)?;

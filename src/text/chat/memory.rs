@@ -3,8 +3,10 @@
 //! memory, that is an error.
 
 use super::code::Span;
+use super::marks::Marks;
+use super::writer::Writer;
 use crate::{Error, Result, Status};
-use std::fmt::{self, Write};
+use std::ops::Range;
 
 /// How deep lists and dictionaries may lie inside of each other: printing and comparing them takes stack for each
 /// level.
@@ -51,7 +53,7 @@ pub(super) fn failed<T>(message: impl Into<crate::error::Message>) -> Result<T> 
     Err(Error::new(Status::Template, message))
 }
 
-fn out_of_memory() -> Error {
+pub(super) fn out_of_memory() -> Error {
     Error::out_of_memory("a chat template's texts")
 }
 
@@ -94,52 +96,6 @@ impl Budget {
     }
 }
 
-/// A text in the making, which takes no more than was left when it began.
-pub(super) struct Writer {
-    pub text: String,
-    room: usize,
-    error: Option<Error>,
-}
-
-impl Writer {
-    pub fn new(room: usize) -> Writer {
-        Writer { text: String::new(), room, error: None }
-    }
-
-    pub fn put(&mut self, more: &str) -> Result<()> {
-        if self.text.len() + more.len() > self.room {
-            return failed("the template makes more text than any conversation needs");
-        }
-        self.text.try_reserve(more.len()).map_err(|_| out_of_memory())?;
-        self.text.push_str(more);
-        Ok(())
-    }
-
-    pub fn put_char(&mut self, c: char) -> Result<()> {
-        self.put(c.encode_utf8(&mut [0; 4]))
-    }
-
-    pub fn repeat(&mut self, c: char, times: usize) -> Result<()> {
-        (0..times).try_for_each(|_| self.put_char(c))
-    }
-
-    pub fn format(&mut self, words: fmt::Arguments<'_>) -> Result<()> {
-        if self.write_fmt(words).is_err() {
-            return Err(self.error.take().unwrap_or_else(out_of_memory));
-        }
-        Ok(())
-    }
-}
-
-impl Write for Writer {
-    fn write_str(&mut self, more: &str) -> fmt::Result {
-        self.put(more).map_err(|error| {
-            self.error = Some(error);
-            fmt::Error
-        })
-    }
-}
-
 /// Whether there is a namespace in a value: then a namespace cannot hold it, lest it hold itself.
 fn holds_namespace(value: Value) -> bool {
     match value {
@@ -153,16 +109,21 @@ pub(super) struct Memory<'p> {
     /// The texts of the program.
     pool: &'p str,
     text: String,
+    /// Which of it is inert.
+    marks: Marks,
     items: Vec<Value>,
     /// Whose, the name, and what it is.
     attributes: Vec<(u32, Span, Value)>,
     namespaces: u32,
+    /// The host's, for `strftime_now`.
+    pub time: Option<i64>,
     pub budget: Budget,
 }
 
 impl<'p> Memory<'p> {
     pub fn new(pool: &'p str, budget: Budget) -> Memory<'p> {
-        Memory { pool, text: String::new(), items: Vec::new(), attributes: Vec::new(), namespaces: 0, budget }
+        let (text, marks, items, attributes) = (String::new(), Marks::default(), Vec::new(), Vec::new());
+        Memory { pool, text, marks, items, attributes, namespaces: 0, time: None, budget }
     }
 
     pub fn str(&self, span: Span) -> &str {
@@ -177,8 +138,21 @@ impl<'p> Memory<'p> {
         Span { start: whole.start + from as u32, len: part.len() as u32 }
     }
 
-    /// A text of its own, copied.
-    pub fn text(&mut self, text: &str) -> Result<Value> {
+    /// Which parts of a text are inert: by its bytes, from its start on.
+    pub fn marks(&self, text: Span) -> impl Iterator<Item = Range<u32>> {
+        let pool = self.pool.len() as u32;
+        // The program's texts are the template's own.
+        let (own, start) = (text.start >= pool, text.start.wrapping_sub(pool));
+        let stretch = if own { start..start + text.len } else { 0..0 };
+        self.marks.within(stretch).map(move |mark| mark.start - start..mark.end - start)
+    }
+
+    /// Whether any of a text is inert.
+    pub fn marked(&self, text: Span) -> bool {
+        self.marks(text).next().is_some()
+    }
+
+    fn append(&mut self, text: &str) -> Result<Span> {
         self.budget.bytes(text.len())?;
         self.text.try_reserve(text.len()).map_err(|_| out_of_memory())?;
         let start = self.pool.len() + self.text.len();
@@ -186,15 +160,36 @@ impl<'p> Memory<'p> {
             return failed("the template makes more text than any conversation needs");
         };
         self.text.push_str(text);
-        Ok(Value::Str(Span { start, len: text.len() as u32 }))
+        Ok(Span { start, len: text.len() as u32 })
     }
 
-    pub fn writer(&self) -> Writer {
-        Writer::new(self.budget.bytes)
+    /// A text of its own, copied: words of the template's or of ours.
+    pub fn text(&mut self, text: &str) -> Result<Value> {
+        self.append(text).map(Value::Str)
+    }
+
+    /// A text of the host's, which is inert.
+    pub fn inert(&mut self, text: &str) -> Result<Value> {
+        let from = self.text.len() as u32;
+        let span = self.append(text)?;
+        self.marks.add(from..from + span.len)?;
+        Ok(Value::Str(span))
     }
 
     pub fn finish(&mut self, writer: Writer) -> Result<Value> {
-        self.text(&writer.text)
+        self.written(&writer, 0)
+    }
+
+    /// What a writer has from a place on, as a text.
+    pub fn written(&mut self, writer: &Writer, from: usize) -> Result<Value> {
+        let to = self.text.len() as u32;
+        let span = self.append(&writer.text[from..])?;
+        let place = from as u32;
+        for mark in writer.marks.within(place..writer.place()) {
+            self.budget.bytes(size_of::<Range<u32>>())?;
+            self.marks.add(to + mark.start - place..to + mark.end - place)?;
+        }
+        Ok(Value::Str(span))
     }
 
     pub fn item(&self, list: List, index: usize) -> Value {
@@ -259,6 +254,48 @@ impl<'p> Memory<'p> {
             }
         }
         Ok(Value::Dict(list))
+    }
+
+    /// A dictionary of pairs whose keys are texts, each once.
+    pub fn known_dict(&mut self, pairs: &[Value]) -> Result<Value> {
+        self.store(pairs, pairs.len() / 2, false).map(Value::Dict)
+    }
+
+    /// Leaves one pair of each key, which is a text: the last value, in the place of the first.
+    pub fn without_repeats(&mut self, pairs: &mut Vec<Value>) -> Result<()> {
+        let count = pairs.len() / 2;
+        self.budget.work(count)?;
+        let key = |pairs: &[Value], pair: u32| match pairs.get(2 * pair as usize) {
+            Some(Value::Str(key)) => *key,
+            _ => Span::default(),
+        };
+        let mut order = Vec::new();
+        order.try_reserve_exact(count).map_err(|_| out_of_memory())?;
+        order.extend(0..count as u32);
+        // By key, and those that are equal in their order: it sorts in place.
+        order.sort_unstable_by_key(|&pair| (self.str(key(pairs, pair)), pair));
+        let mut first = 0;
+        let mut repeats = false;
+        for at in 1..order.len() {
+            if self.str(key(pairs, order[first])) != self.str(key(pairs, order[at])) {
+                first = at;
+                continue;
+            }
+            pairs[2 * order[first] as usize + 1] = pairs[2 * order[at] as usize + 1];
+            pairs[2 * order[at] as usize] = Value::None;
+            repeats = true;
+        }
+        if repeats {
+            let mut kept = 0;
+            for pair in 0..count {
+                if !matches!(pairs[2 * pair], Value::None) {
+                    pairs.copy_within(2 * pair..2 * pair + 2, kept);
+                    kept += 2;
+                }
+            }
+            pairs.truncate(kept);
+        }
+        Ok(())
     }
 
     /// Which pair of a dictionary has this key.

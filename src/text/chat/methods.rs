@@ -1,5 +1,6 @@
 //! What a template calls: methods of texts, dictionaries and lists as Python has them, and functions.
 
+use super::clock::strftime;
 use super::code::{Arguments, Span};
 use super::memory::{List, Memory, Value, failed, push};
 use super::operators::{kind, position};
@@ -69,6 +70,17 @@ impl Memory<'_> {
                 Some(text) => failed(self.str(text)),
                 None => failed("the template refuses the conversation"),
             },
+            "strftime_now" => {
+                let (Some(format), Some(time)) = (given.text(self, 0, "format")?, self.time) else {
+                    return failed("strftime_now takes a format");
+                };
+                let mut out = self.writer();
+                strftime(&mut out, self.str(format), time)?;
+                if self.marked(format) {
+                    out.mark(0)?;
+                }
+                self.finish(out)
+            }
             "namespace" => {
                 let namespace = self.namespace();
                 let Value::Namespace(id) = namespace else { return Ok(namespace) };
@@ -309,17 +321,17 @@ impl Memory<'_> {
             "upper" | "lower" | "capitalize" | "title" | "swapcase" | "casefold" => self.cased(span, name),
             "zfill" => {
                 let width = given.width(self, 0, "width")?.unwrap_or(0);
-                let (sign, digits) = text.split_at(usize::from(text.starts_with(['-', '+'])));
+                let sign = usize::from(text.starts_with(['-', '+']));
                 let mut out = self.writer();
-                out.put(sign)?;
+                self.copy_part(&mut out, span, 0..sign)?;
                 out.repeat('0', width.saturating_sub(text.chars().count()))?;
-                out.put(digits)?;
+                self.copy_part(&mut out, span, sign..text.len())?;
                 self.finish(out)
             }
             "center" | "ljust" | "rjust" => {
                 let width = given.width(self, 0, "width")?.unwrap_or(0);
-                let fill =
-                    given.text(self, 1, "fillchar")?.and_then(|fill| self.str(fill).chars().next()).unwrap_or(' ');
+                let filler = given.text(self, 1, "fillchar")?;
+                let fill = filler.and_then(|fill| self.str(fill).chars().next()).unwrap_or(' ');
                 let lacking = width.saturating_sub(text.chars().count());
                 let before = match self.str(name) {
                     "ljust" => 0,
@@ -329,8 +341,11 @@ impl Memory<'_> {
                 };
                 let mut out = self.writer();
                 out.repeat(fill, before)?;
-                out.put(text)?;
+                self.copy(&mut out, span)?;
                 out.repeat(fill, lacking - before)?;
+                if filler.is_some_and(|fill| self.marked(fill)) {
+                    out.mark(0)?;
+                }
                 self.finish(out)
             }
             other => failed(format_args!("a text has no method {other} here")),
@@ -340,15 +355,15 @@ impl Memory<'_> {
     pub fn replaced(&mut self, span: Span, old: Span, new: Span, most: Option<i64>) -> Result<Value> {
         let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
         self.budget.work(span.len as usize / 8)?;
-        let (text, old, new) = (self.str(span), self.str(old), self.str(new));
+        let (text, old) = (self.str(span), self.str(old));
         let mut out = self.writer();
         let mut from = 0;
         for (at, found) in text.match_indices(old).take(most) {
-            out.put(&text[from..at])?;
-            out.put(new)?;
+            self.copy_part(&mut out, span, from..at)?;
+            self.copy(&mut out, new)?;
             from = at + found.len();
         }
-        out.put(&text[from..])?;
+        self.copy_part(&mut out, span, from..text.len())?;
         self.finish(out)
     }
 
@@ -359,7 +374,7 @@ impl Memory<'_> {
         for index in 0..list.len as usize {
             self.budget.work(1 + out.text.len() / 1024)?;
             if index > 0 {
-                out.put(self.str(between))?;
+                self.copy(&mut out, between)?;
             }
             let mut item = self.item(list, index);
             if let Some(attribute) = attribute {
@@ -372,10 +387,10 @@ impl Memory<'_> {
 
     pub fn cased(&mut self, span: Span, how: Span) -> Result<Value> {
         self.budget.work(span.len as usize / 4)?;
-        let (text, how) = (self.str(span), self.str(how));
+        let how = self.str(how);
         let mut out = self.writer();
         let mut inside = false;
-        for c in text.chars() {
+        self.map_chars(&mut out, span, |out, c| {
             let upper = match how {
                 "upper" => true,
                 "lower" | "casefold" => false,
@@ -383,12 +398,11 @@ impl Memory<'_> {
                 _ => !inside,
             };
             inside = if how == "capitalize" { true } else { c.is_alphabetic() };
-            if upper {
-                c.to_uppercase().try_for_each(|c| out.put_char(c))?;
-            } else {
-                c.to_lowercase().try_for_each(|c| out.put_char(c))?;
+            match upper {
+                true => c.to_uppercase().try_for_each(|c| out.put_char(c)),
+                false => c.to_lowercase().try_for_each(|c| out.put_char(c)),
             }
-        }
+        })?;
         self.finish(out)
     }
 

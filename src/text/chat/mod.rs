@@ -5,22 +5,27 @@
 //! and loops are lists of ours; what it makes is charged before it is there; and all memory is asked for, and may be
 //! refused. Whatever is wrong with a template costs the chat, with [`Status::Template`], and not the model.
 
+mod clock;
 mod code;
 mod compile;
 mod expression;
 mod filters;
 mod format;
+mod json;
 mod lexer;
 mod machine;
+mod marks;
 mod memory;
 mod methods;
 mod operators;
 mod print;
 mod tests_of;
+mod writer;
 
 use super::Tokenizer;
 use crate::{Error, Result, Status};
 use memory::Budget;
+use std::ops::Range;
 
 /// Bytes of a template at most; those in use have up to some tens of thousands.
 pub const MAX_TEMPLATE_BYTES: usize = 256 << 10;
@@ -38,8 +43,56 @@ const WORK_PER_MESSAGE: u64 = 5_000;
 pub struct Message<'a> {
     /// Who speaks: `system`, `user`, `assistant`, or what else the template knows.
     pub role: &'a str,
-    /// What is said.
-    pub content: &'a str,
+    /// What is said; none where a call of a tool stands for it, or `fields` has it.
+    pub content: Option<&'a str>,
+    /// What else the message has, as a JSON object: `name`, `tool_calls`, `content` in parts.
+    pub fields: Option<&'a str>,
+}
+
+impl<'a> Message<'a> {
+    /// A message of words alone.
+    pub const fn new(role: &'a str, content: &'a str) -> Message<'a> {
+        Message { role, content: Some(content), fields: None }
+    }
+}
+
+/// What a template is given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chat<'a> {
+    /// The conversation.
+    pub messages: &'a [Message<'a>],
+    /// Whether the text ends with the start of the assistant's next turn.
+    pub add_generation_prompt: bool,
+    /// The template's other variables, as a JSON object: `tools`, `documents`, `enable_thinking`, or what else it knows.
+    pub variables: Option<&'a str>,
+    /// What `strftime_now` shows: seconds since 1970 of the clock on the wall (local time). Without it the template has
+    /// no such function.
+    pub time: Option<i64>,
+}
+
+/// A conversation as one text, which knows what of it is the host's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChatText {
+    text: String,
+    inert: Vec<Range<u32>>,
+}
+
+impl ChatText {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The stretches of it, in bytes, that come from messages and variables: they become no special token, see
+    /// [`encode_chat`](Tokenizer::encode_chat). Ascending; none touches another.
+    pub fn inert(&self) -> &[Range<u32>] {
+        &self.inert
+    }
+
+    /// The text alone.
+    pub fn into_text(self) -> String {
+        self.text
+    }
 }
 
 /// A model's chat template. It never changes, and any threads may use it at once.
@@ -174,17 +227,32 @@ impl ChatTemplate {
         compile::compile(&source).map_err(|fault| fault.error(&source))
     }
 
-    /// The conversation as one text, to be encoded with [`parse_special`](super::EncodeOptions::parse_special).
-    /// `add_generation_prompt` ends it with the start of the assistant's next turn.
+    /// The conversation as one text. To be encoded with [`encode_chat`](Tokenizer::encode_chat), which takes the
+    /// template's own tokens for such, and what is said for text.
     ///
     /// A template may refuse a conversation (two user turns in a row, say): the error has its own words.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+    pub fn format(&self, chat: &Chat<'_>) -> Result<ChatText> {
         let program = self.compile()?;
-        let bytes = messages.iter().map(|m| m.content.len() + m.role.len()).sum::<usize>();
+        let len = |text: Option<&str>| text.map_or(0, str::len);
+        let messages = chat.messages.iter().map(|m| m.role.len() + len(m.content) + len(m.fields)).sum::<usize>();
+        let bytes = messages.saturating_add(len(chat.variables));
         let budget = Budget {
             bytes: BYTES.saturating_add(bytes.saturating_mul(BYTES_PER_BYTE)),
-            work: WORK + WORK_PER_MESSAGE * messages.len() as u64 + bytes as u64,
+            work: WORK + WORK_PER_MESSAGE * chat.messages.len() as u64 + bytes as u64,
         };
-        machine::render(&program, budget, messages, add_generation_prompt, self.bos.as_deref(), self.eos.as_deref())
+        let texts = [("bos_token", &self.bos), ("eos_token", &self.eos)];
+        let known = texts.map(|(name, text)| text.as_deref().map(|text| (name, text)));
+        // As many as there are, in their order.
+        let (mut tokens, mut count) = ([("", ""); 2], 0);
+        for token in known.into_iter().flatten() {
+            (tokens[count], count) = (token, count + 1);
+        }
+        let written = machine::render(&program, budget, chat, &tokens[..count])?;
+        Ok(ChatText { text: written.text, inert: written.marks.into_vec() })
+    }
+
+    /// The text alone of a conversation without more.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        self.format(&Chat { messages, add_generation_prompt, ..Chat::default() }).map(ChatText::into_text)
     }
 }

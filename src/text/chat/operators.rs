@@ -192,8 +192,8 @@ impl Memory<'_> {
         match (op, a, b) {
             (Binary::Add, Value::Str(a), Value::Str(b)) => {
                 let mut text = self.writer();
-                text.put(self.str(a))?;
-                text.put(self.str(b))?;
+                self.copy(&mut text, a)?;
+                self.copy(&mut text, b)?;
                 self.finish(text)
             }
             (Binary::Add, Value::List(a), Value::List(b)) if a.tuple == b.tuple => {
@@ -212,7 +212,7 @@ impl Memory<'_> {
                 self.budget.work(times)?;
                 let mut all = self.writer();
                 for _ in 0..if text.len == 0 { 0 } else { times } {
-                    all.put(self.str(text))?;
+                    self.copy(&mut all, text)?;
                 }
                 self.finish(all)
             }
@@ -329,6 +329,9 @@ impl Memory<'_> {
                 while next(at, stop) {
                     found.put_char(chars[at as usize])?;
                     at = at.saturating_add(step);
+                }
+                if self.marked(text) {
+                    found.mark(0)?;
                 }
                 self.finish(found)
             }

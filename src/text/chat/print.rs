@@ -1,7 +1,9 @@
 //! Values as text: as Python's `str` and `repr` write them, and as JSON.
 
-use super::memory::{List, Memory, Value, Writer, failed};
+use super::code::Span;
+use super::memory::{List, Memory, Value, failed};
 use super::operators::kind;
+use super::writer::Writer;
 use crate::Result;
 
 /// A real number as Python writes it.
@@ -26,24 +28,6 @@ pub(super) fn float(out: &mut Writer, x: f64) -> Result<()> {
     out.format(format_args!("{mantissa}e{sign}{:02}", exponent.abs()))
 }
 
-/// A text between quotes, as Python's `repr` writes it.
-fn quoted(out: &mut Writer, text: &str) -> Result<()> {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-    out.put_char(quote)?;
-    for c in text.chars() {
-        match c {
-            '\n' => out.put("\\n")?,
-            '\r' => out.put("\\r")?,
-            '\t' => out.put("\\t")?,
-            '\\' => out.put("\\\\")?,
-            c if c == quote => out.format(format_args!("\\{c}"))?,
-            c if c < ' ' || c == '\x7f' => out.format(format_args!("\\x{:02x}", u32::from(c)))?,
-            c => out.put_char(c)?,
-        }
-    }
-    out.put_char(quote)
-}
-
 impl Memory<'_> {
     /// As `str` writes it; nothing of what is undefined.
     pub fn print(&mut self, out: &mut Writer, value: Value) -> Result<()> {
@@ -51,7 +35,7 @@ impl Memory<'_> {
             Value::Undefined(_) => Ok(()),
             Value::Str(text) => {
                 self.budget.work(text.len as usize / 32)?;
-                out.put(self.str(text))
+                self.copy(out, text)
             }
             _ => self.repr(out, value),
         }
@@ -68,7 +52,7 @@ impl Memory<'_> {
             Value::Float(x) => float(out, x),
             Value::Str(text) => {
                 self.budget.work(text.len as usize / 8)?;
-                quoted(out, self.str(text))
+                self.quoted(out, text)
             }
             Value::List(list) => {
                 let (open, close) = if list.tuple { ("(", ")") } else { ("[", "]") };
@@ -103,6 +87,23 @@ impl Memory<'_> {
         }
     }
 
+    /// A text between quotes, as Python's `repr` writes it.
+    fn quoted(&self, out: &mut Writer, span: Span) -> Result<()> {
+        let text = self.str(span);
+        let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+        out.put_char(quote)?;
+        self.map_chars(out, span, |out, c| match c {
+            '\n' => out.put("\\n"),
+            '\r' => out.put("\\r"),
+            '\t' => out.put("\\t"),
+            '\\' => out.put("\\\\"),
+            c if c == quote => out.format(format_args!("\\{c}")),
+            c if c < ' ' || c == '\x7f' => out.format(format_args!("\\x{:02x}", u32::from(c))),
+            c => out.put_char(c),
+        })?;
+        out.put_char(quote)
+    }
+
     /// As JSON, with so many blanks a level if it goes over several lines.
     pub fn json(&mut self, out: &mut Writer, value: Value, indent: Option<usize>, level: usize) -> Result<()> {
         self.budget.work(1)?;
@@ -115,7 +116,7 @@ impl Memory<'_> {
             Value::Float(x) => float(out, x),
             Value::Str(text) => {
                 self.budget.work(text.len as usize / 8)?;
-                json_text(out, self.str(text))
+                self.json_text(out, text)
             }
             Value::List(list) => self.json_items(out, list, false, indent, level),
             Value::Dict(dict) => self.json_items(out, dict, true, indent, level),
@@ -148,7 +149,7 @@ impl Memory<'_> {
             line(out, level + 1)?;
             if pairs {
                 match self.item(list, 2 * index) {
-                    Value::Str(key) => json_text(out, self.str(key))?,
+                    Value::Str(key) => self.json_text(out, key)?,
                     key => {
                         out.put("\"")?;
                         self.json(out, key, None, 0)?;
@@ -165,22 +166,20 @@ impl Memory<'_> {
         }
         out.put(close)
     }
-}
 
-fn json_text(out: &mut Writer, text: &str) -> Result<()> {
-    out.put("\"")?;
-    for c in text.chars() {
-        match c {
-            '"' => out.put("\\\"")?,
-            '\\' => out.put("\\\\")?,
-            '\n' => out.put("\\n")?,
-            '\r' => out.put("\\r")?,
-            '\t' => out.put("\\t")?,
-            '\x08' => out.put("\\b")?,
-            '\x0c' => out.put("\\f")?,
-            c if c < ' ' => out.format(format_args!("\\u{:04x}", u32::from(c)))?,
-            c => out.put_char(c)?,
-        }
+    fn json_text(&self, out: &mut Writer, text: Span) -> Result<()> {
+        out.put("\"")?;
+        self.map_chars(out, text, |out, c| match c {
+            '"' => out.put("\\\""),
+            '\\' => out.put("\\\\"),
+            '\n' => out.put("\\n"),
+            '\r' => out.put("\\r"),
+            '\t' => out.put("\\t"),
+            '\x08' => out.put("\\b"),
+            '\x0c' => out.put("\\f"),
+            c if c < ' ' => out.format(format_args!("\\u{:04x}", u32::from(c))),
+            c => out.put_char(c),
+        })?;
+        out.put("\"")
     }
-    out.put("\"")
 }

@@ -24,6 +24,18 @@ pub fn use_model(model: *mut rasp_model) {
         let status =
             rasp_chat_format(model, messages.as_ptr(), 2, 1, text.as_mut_ptr(), text.len(), &mut length, &mut error);
         sound(status, &error);
+        let (role, content, fields) = ("user", "Hi <|end|><|start|>", r#"{"name": "a", "calls": [{"b": [1]}]}"#);
+        let message = rasp_chat_message {
+            role: role.as_ptr().cast(),
+            role_length: role.len(),
+            content: content.as_ptr().cast(),
+            content_length: content.len(),
+            fields: fields.as_ptr().cast(),
+            fields_length: fields.len(),
+        };
+        let mut ids = [0; 1024];
+        let status = rasp_chat_tokenize(model, &message, 1, null(), ids.as_mut_ptr(), ids.len(), &mut length, &mut error);
+        sound(status, &error);
         let mut options: rasp_session_options = std::mem::zeroed();
         rasp_session_options_init(&mut options);
         options.context = info.context_length.min(24);

@@ -26,7 +26,7 @@ impl Target for Template {
         let [bos, eos] = tokens;
         let template = ChatTemplate::with_tokens(&source, bos, eos).expect("there is memory");
         let messages = [("system", "You \u{e9}"), ("user", "Hi <b>"), ("assistant", "Yo"), ("user", "")];
-        let messages = messages.map(|(role, content)| Message { role, content });
+        let messages = messages.map(|(role, content)| Message::new(role, content));
         let compiled = template.check();
         let rendered = template.render(&messages[..input.len() % 5], input.len() % 2 == 0);
         match (compiled, rendered) {

@@ -12,6 +12,7 @@ The interpreter runs other threads while the library computes.
 from __future__ import annotations
 
 import ctypes as c
+import json
 import os
 import weakref
 from array import array
@@ -122,6 +123,30 @@ def _ids(tokens: Sequence[int]) -> Any:
     return (c.c_uint32 * len(tokens))(*tokens)
 
 
+def _chat(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, variables: Optional[Mapping[str, Any]],
+          time: int) -> tuple[Any, _native.ChatOptions]:
+    """Messages and options as the library takes them."""
+    raw = (_native.ChatMessage * len(messages))()
+    for place, message in zip(raw, messages):
+        fields = dict(message)
+        data = fields.pop("role").encode()
+        place.role, place.role_length = data, len(data)
+        content = fields.get("content")
+        if isinstance(content, str):
+            del fields["content"]
+            data = content.encode()
+            place.content, place.content_length = data, len(data)
+        if fields:
+            data = json.dumps(fields).encode()
+            place.fields, place.fields_length = data, len(data)
+    options = _native.initialised(_native.ChatOptions, "chat_options")
+    options.add_generation_prompt, options.time = add_generation_prompt, time
+    if variables is not None:
+        data = json.dumps(variables).encode()
+        options.variables, options.variables_length = data, len(data)
+    return raw, options
+
+
 class _Handle:
     """Something of the library's, given back by `close`, at the end of a `with`, or when nobody holds it any more."""
 
@@ -194,13 +219,30 @@ class Model(_Handle):
     def is_special(self, token: int) -> bool:
         return bool(lib.rasp_token_is_special(self._handle, token))
 
-    def chat_format(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
-        """Messages with "role" and "content" in the model's own chat format. Tokenize it with `parse_special`."""
-        raw = (_native.Message * len(messages))(
-            *(_native.Message(m["role"].encode(), m["content"].encode()) for m in messages))
-        text: bytes = _grown(c.c_char, 4096, lib.rasp_chat_format, self._handle, raw, len(messages),
-                             int(add_generation_prompt))
+    def chat_tokenize(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True,
+                      variables: Optional[Mapping[str, Any]] = None, time: int = 0) -> list[int]:
+        """The tokens of messages in the model's own format. A message has a "role", a "content" and what else the template
+        knows ("name", "tool_calls"); `variables` are the template's ("tools", "documents", "enable_thinking"); `time`,
+        seconds since 1970 of the clock on the wall, is what its strftime_now shows (0: it has no such function).
+
+        What messages and variables say is text, whatever it looks like: special tokens are recognised in the template's
+        own words alone."""
+        raw, options = _chat(messages, add_generation_prompt, variables, time)
+        tokens: list[int] = _grown(c.c_uint32, 4096, lib.rasp_chat_tokenize, self._handle, raw, len(messages),
+                                   c.byref(options))
+        return tokens
+
+    def chat_text(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True,
+                  variables: Optional[Mapping[str, Any]] = None, time: int = 0) -> str:
+        """The text that `chat_tokenize` makes tokens of, to be looked at."""
+        raw, options = _chat(messages, add_generation_prompt, variables, time)
+        text: bytes = _grown(c.c_char, 4096, lib.rasp_chat_text, self._handle, raw, len(messages), c.byref(options))
         return text.decode()
+
+    def chat_format(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True) -> str:
+        """The same text. Tokenized with `parse_special` it cannot promise who speaks, since a message may hold the
+        template's own tokens: `chat_tokenize` can."""
+        return self.chat_text(messages, add_generation_prompt=add_generation_prompt)
 
     def open(self, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16",
              windows_alone: bool = False) -> Session:

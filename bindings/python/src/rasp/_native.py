@@ -95,8 +95,25 @@ class Stats(c.Structure):
     ]
 
 
-class Message(c.Structure):
-    _fields_ = [("role", c.c_char_p), ("content", c.c_char_p)]
+class ChatMessage(c.Structure):
+    _fields_ = [
+        ("role", c.c_char_p),
+        ("role_length", c.c_size_t),
+        ("content", c.c_char_p),
+        ("content_length", c.c_size_t),
+        ("fields", c.c_char_p),
+        ("fields_length", c.c_size_t),
+    ]
+
+
+class ChatOptions(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("add_generation_prompt", c.c_uint32),
+        ("variables", c.c_char_p),
+        ("variables_length", c.c_size_t),
+        ("time", c.c_int64),
+    ]
 
 
 class LogitBias(c.Structure):
@@ -145,14 +162,17 @@ _status = {
     "rasp_token_bytes": [_handle, c.c_uint32, c.POINTER(c.c_void_p), _size, _out],
     "rasp_token_is_end": [_handle, c.c_uint32],
     "rasp_token_is_special": [_handle, c.c_uint32],
-    "rasp_chat_format": [_handle, c.POINTER(Message), c.c_size_t, c.c_int32, c.c_char_p, c.c_size_t, _size, _out],
+    "rasp_chat_tokenize": [_handle, c.POINTER(ChatMessage), c.c_size_t, c.POINTER(ChatOptions), _tokens, c.c_size_t,
+                           _size, _out],
+    "rasp_chat_text": [_handle, c.POINTER(ChatMessage), c.c_size_t, c.POINTER(ChatOptions), c.c_char_p, c.c_size_t, _size,
+                       _out],
 }
 for _name, _arguments in _status.items():
     _function = getattr(lib, _name)
     _function.restype = c.c_int32
     _function.argtypes = _arguments
 # A struct that has grown has an initialiser of its own.
-_init = {name: f"rasp_{name}_init" for name in ("model_info", "session_options", "sampling", "stats")}
+_init = {name: f"rasp_{name}_init" for name in ("model_info", "session_options", "sampling", "stats", "chat_options")}
 _init["load_options"] = "rasp_load_options_init_2"
 for _name in _init.values():
     _function = getattr(lib, _name)

@@ -62,7 +62,7 @@ impl Machine<'_> {
             }
             Value::Loop(id) => return self.loop_again(id, from, arguments),
             Value::Undefined(name) if self.memory.str(name) == "strftime_now" => {
-                return failed("strftime_now is undefined (rasp gives templates no clock)");
+                return failed("strftime_now is undefined: the host gave no time (rasp_chat_options.time)");
             }
             Value::Undefined(name) => return self.memory.undefined(name),
             other => return failed(format_args!("{} cannot be called", kind(other))),
