@@ -5,6 +5,7 @@ use super::logprobs::logprobs;
 use super::protocol::TokenLogprob;
 use rasp::constraint::Constraint;
 use rasp::session::Ended;
+use rasp::text::Utf8Stream;
 use rasp::{Result, Sampling, Session};
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
@@ -62,10 +63,11 @@ pub struct End {
 #[derive(Default)]
 pub struct Answer {
     tokens: usize,
-    /// Bytes of its tokens, and of the text that was shown.
+    /// Its characters as they become whole, and their bytes; and those that were shown, which no stop string holds back.
+    chars: Utf8Stream,
     made: usize,
     shown: usize,
-    /// Probabilities of tokens of which nothing was shown yet, and where their bytes begin.
+    /// Probabilities of tokens of which nothing was shown yet, and where their characters begin.
     held: Vec<(usize, TokenLogprob)>,
 }
 
@@ -79,7 +81,9 @@ impl Answer {
         if let Some(top) = order.wanted.logprobs.filter(|_| is_text) {
             self.held.push((self.made, logprobs(tokenizer, session.logits()?, token, top)));
         }
-        self.made += if is_text { tokenizer.token_bytes(token).map_or(0, <[u8]>::len) } else { 0 };
+        if let Some(bytes) = tokenizer.token_bytes(token).filter(|_| is_text) {
+            self.chars.push(bytes, |chars| self.made += chars.len());
+        }
         let mut text = Vec::new();
         let mut ended = session.push_text(token, false, |bytes| text.extend_from_slice(bytes));
         let full = self.tokens >= order.wanted.max_tokens || session.stats().tokens == session.stats().context;

@@ -31,9 +31,9 @@ const WORTH_A_COPY: usize = 32;
 
 /// The place of a prompt; `None` while no session is idle.
 ///
-/// A session whose tokens the prompt goes on with, or at least with half of them, is taken as it is. Else the prompt
-/// goes to the session that was used longest ago, so that another conversation stays where it is, and what the two
-/// have in common (a system message) is copied.
+/// A session is taken as it is if it holds all of the prompt, or if the prompt goes on from its tokens, at least from
+/// three quarters of them. Else the prompt goes to the session that was used longest ago, so that another conversation stays where it is, and what the
+/// two have in common (a system message) is copied.
 pub fn place(sessions: &[Held<'_>], prompt: &[u32]) -> Option<Place> {
     // The last one passes in any case, for its logits.
     let most = prompt.len().saturating_sub(1);
@@ -43,7 +43,7 @@ pub fn place(sessions: &[Held<'_>], prompt: &[u32]) -> Option<Place> {
     let here = |session: usize, held: &Held<'_>| Place { session, kept: common(held), from: None };
     let (longest, held) = idle().max_by_key(|(_, held)| (common(held), held.used))?;
     let kept = common(held);
-    if kept > 0 && 2 * kept >= held.tokens.len() {
+    if kept > 0 && (kept == most || 4 * kept >= 3 * held.tokens.len()) {
         // One that is at work may hold more of it.
         let best = here(longest, held);
         return Some(copied(sessions, best, common).unwrap_or(best));

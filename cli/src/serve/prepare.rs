@@ -2,9 +2,10 @@
 //! it runs beside the thread that talks with clients.
 
 use super::App;
+use super::calls;
 use super::error::{ApiError, ApiResult};
 use super::generation::{Event, Order, Wanted};
-use super::protocol::{ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Format, Prompt};
+use super::protocol::{ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Format, Prompt, Tools};
 use super::slot::ROOM;
 use crate::answer::{chat_tokens, plain_tokens};
 use hyper::StatusCode;
@@ -12,6 +13,7 @@ use rasp::Sampling;
 use rasp::constraint::{Constraint, ConstraintKind};
 use rasp::sampling::MAX_LOGIT_BIASES;
 use rasp::text::{MAX_STOP_BYTES, MAX_STOPS, Message};
+use serde_json::json;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, channel};
@@ -24,19 +26,49 @@ pub struct Prepared {
     pub choices: usize,
     /// Answers to each prompt: their indices follow each other.
     pub n: usize,
+    /// Whether an answer may call tools.
+    pub calls: bool,
 }
 
 pub fn chat(app: &App, request: &ChatRequest) -> ApiResult<Prepared> {
     check_model(app, request.common.model.as_deref())?;
-    let prompt = chat_prompt(app, &request.messages)?;
-    prepare(app, &request.common, request.logprobs, "messages", vec![prompt], None)
+    let ChatRequest { common, messages, tools, logprobs } = request;
+    let prompt = chat_prompt(app, messages, tools)?;
+    let constraint = match tools.required.is_empty() {
+        true => None,
+        false => {
+            let functions = tools.required.iter().map(|function| (function.name.as_str(), &function.parameters));
+            constraint(app, "tool_choice", ConstraintKind::Grammar, &calls::grammar(functions))?
+        }
+    };
+    let mut prepared =
+        prepare(app, common, *logprobs, "messages", vec![prompt], Defaults { tokens: None, constraint })?;
+    prepared.calls = !tools.list.is_empty();
+    Ok(prepared)
 }
 
 /// The tokens of a chat, up to where the assistant speaks next.
-fn chat_prompt(app: &App, messages: &[ChatMessage]) -> ApiResult<Vec<u32>> {
-    let messages: Vec<Message<'_>> =
-        messages.iter().map(|message| Message::new(&message.role, &message.content)).collect();
-    chat_tokens(&app.model, &messages, None).map_err(|e| ApiError::of_field("messages", &e))
+fn chat_prompt(app: &App, messages: &[ChatMessage], tools: &Tools) -> ApiResult<Vec<u32>> {
+    let knows_tools = app.model.chat_template().is_none_or(|template| calls::known_to(template.source()));
+    if !knows_tools {
+        let speaks = |message: &ChatMessage| message.fields.is_some() || message.role == "tool";
+        let message =
+            "this model's template tells it of no tools, or has it call them in a form that is not known here";
+        if !tools.list.is_empty() {
+            return Err(ApiError::field("tools", message));
+        }
+        if let Some(n) = messages.iter().position(speaks) {
+            return Err(ApiError::field(format!("messages[{n}]"), message));
+        }
+    }
+    let variables = (!tools.list.is_empty()).then(|| json!({"tools": tools.list}).to_string());
+    let messages = messages.iter().map(|message| Message {
+        role: &message.role,
+        content: message.content.as_deref(),
+        fields: message.fields.as_deref(),
+    });
+    let messages: Vec<Message<'_>> = messages.collect();
+    chat_tokens(&app.model, &messages, variables.as_deref()).map_err(|e| ApiError::of_field("messages", &e))
 }
 
 /// Answers to one request at most.
@@ -48,7 +80,8 @@ const COMPLETION_TOKENS: usize = 16;
 pub fn completion(app: &App, request: &CompletionRequest) -> ApiResult<Prepared> {
     check_model(app, request.common.model.as_deref())?;
     let prompts = tokens(app, "prompt", &request.prompts)?;
-    prepare(app, &request.common, request.logprobs, "prompt", prompts, Some(COMPLETION_TOKENS))
+    let defaults = Defaults { tokens: Some(COMPLETION_TOKENS), constraint: None };
+    prepare(app, &request.common, request.logprobs, "prompt", prompts, defaults)
 }
 
 /// The texts to be embedded.
@@ -106,13 +139,19 @@ fn check_room(app: &App, field: &str, text: &[u32], more: usize) -> ApiResult<()
     Err(ApiError::field(field, message).code("context_length_exceeded"))
 }
 
+/// What holds where a request does not say otherwise.
+struct Defaults {
+    tokens: Option<usize>,
+    constraint: Option<Arc<Constraint>>,
+}
+
 fn prepare(
     app: &App,
     common: &Common,
     logprobs: Option<usize>,
     field: &str,
     prompts: Vec<Vec<u32>>,
-    default_tokens: Option<usize>,
+    defaults: Defaults,
 ) -> ApiResult<Prepared> {
     if common.n * prompts.len() > MAX_ANSWERS {
         let message = format!("{} answers to {} prompts; {MAX_ANSWERS} are the most", common.n, prompts.len());
@@ -120,14 +159,17 @@ fn prepare(
     }
     // An answer has one token at least.
     prompts.iter().try_for_each(|prompt| check_room(app, field, prompt, 1))?;
-    let max_tokens = common.max_tokens.or(default_tokens).unwrap_or(usize::MAX);
+    let max_tokens = common.max_tokens.or(defaults.tokens).unwrap_or(usize::MAX);
     let wanted = Arc::new(Wanted {
         sparsity: sparsity(app, common.sparsity)?,
         stops: stops(common)?,
         logit_bias: biases(app, common)?,
         max_tokens: app.most_tokens.map_or(max_tokens, |most| max_tokens.min(most)),
         logprobs,
-        constraint: constraint(app, &common.format)?,
+        constraint: match &common.format {
+            Format::Text => defaults.constraint,
+            Format::Json(schema) => constraint(app, "response_format", ConstraintKind::JsonSchema, schema)?,
+        },
     });
     no_penalties(common)?;
     let (sender, events) = channel(4 * ROOM);
@@ -148,7 +190,7 @@ fn prepare(
         Order { siblings: (1..n).map(|i| order(&prompt, p * n + i)).collect(), ..order(&prompt, p * n) }
     });
     let orders = orders.collect();
-    Ok(Prepared { orders, events, prompt_tokens, choices, n })
+    Ok(Prepared { orders, events, prompt_tokens, choices, n, calls: false })
 }
 
 fn sparsity(app: &App, wanted: Option<f32>) -> ApiResult<f32> {
@@ -197,12 +239,9 @@ fn no_penalties(common: &Common) -> ApiResult<()> {
     Ok(())
 }
 
-fn constraint(app: &App, format: &Format) -> ApiResult<Option<Arc<Constraint>>> {
-    match format {
-        Format::Text => Ok(None),
-        Format::Json(schema) => match Constraint::new(&app.model, ConstraintKind::JsonSchema, schema) {
-            Ok(constraint) => Ok(Some(Arc::new(constraint))),
-            Err(error) => Err(ApiError::of_field("response_format", &error)),
-        },
+fn constraint(app: &App, field: &str, kind: ConstraintKind, source: &str) -> ApiResult<Option<Arc<Constraint>>> {
+    match Constraint::new(&app.model, kind, source) {
+        Ok(constraint) => Ok(Some(Arc::new(constraint))),
+        Err(error) => Err(ApiError::of_field(field, &error)),
     }
 }

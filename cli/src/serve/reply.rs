@@ -1,10 +1,13 @@
 //! Answers on their way out: as one body, or as the events of a stream.
 
 use super::App;
+use super::calls::{Call, Calls, Part};
 use super::error::{ApiError, ApiResult};
 use super::generation::{Event, Piece};
 use super::prepare::Prepared;
-use super::protocol::{ChatLogprobs, Choice, Completion, Delta, Logprobs, TextLogprobs, TokenLogprob, Usage};
+use super::protocol::{
+    CalledFunction, ChatLogprobs, Choice, Completion, Delta, Logprobs, TextLogprobs, TokenLogprob, ToolCall, Usage,
+};
 use hyper::StatusCode;
 use serde::Serialize;
 use std::sync::Arc;
@@ -29,6 +32,8 @@ pub struct Reply {
     n: usize,
     /// Characters of each answer so far.
     lengths: Vec<usize>,
+    /// What tells calls of tools from text, and how many each answer has made; none where it may make none.
+    calls: Vec<(Calls, usize)>,
     /// Answers that are not over.
     open: usize,
     completion_tokens: usize,
@@ -52,9 +57,40 @@ fn broken() -> ApiError {
     ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer was not finished")
 }
 
+/// A part of an answer, as it is told.
+enum Told {
+    Text(String),
+    Call(ToolCall),
+}
+
+fn text_delta(text: String) -> Delta {
+    Delta { content: Some(Some(text)), ..Delta::default() }
+}
+
+fn delta(part: Told, stream: bool) -> Delta {
+    match part {
+        Told::Text(text) => text_delta(text),
+        Told::Call(call) => {
+            let index = call.index.filter(|_| stream);
+            Delta { tool_calls: vec![ToolCall { index, ..call }], ..Delta::default() }
+        }
+    }
+}
+
+/// A whole message.
+fn message(parts: Vec<Told>) -> Delta {
+    let (mut text, mut tool_calls) = (String::new(), vec![]);
+    for part in parts.into_iter().map(|part| delta(part, false)) {
+        text += &part.content.flatten().unwrap_or_default();
+        tool_calls.extend(part.tool_calls);
+    }
+    let content = Some(text).filter(|text| !text.is_empty() || tool_calls.is_empty());
+    Delta { role: Some("assistant"), content: Some(content), tool_calls }
+}
+
 impl Reply {
     pub fn new(app: Arc<App>, api: Api, include_usage: bool, prepared: &Prepared) -> Reply {
-        let &Prepared { prompt_tokens, choices, n, .. } = prepared;
+        let &Prepared { prompt_tokens, choices, n, calls, .. } = prepared;
         let id = app.next_id(if api == Api::Chat { "chatcmpl" } else { "cmpl" });
         Reply {
             app,
@@ -65,6 +101,7 @@ impl Reply {
             prompt_tokens,
             n,
             lengths: vec![0; choices],
+            calls: (0..if calls { choices } else { 0 }).map(|_| Default::default()).collect(),
             open: choices,
             completion_tokens: 0,
             cached_tokens: 0,
@@ -86,21 +123,22 @@ impl Reply {
                 }
             }
         }
-        let told = self.app.clone();
-        let wanted = |logprobs: &[TokenLogprob]| !logprobs.is_empty();
-        let choices = parts.into_iter().enumerate().map(|(index, (text, logprobs, reason))| {
-            let logprobs = wanted(&logprobs).then(|| self.logprobs(logprobs, 0));
-            let message = Delta { role: Some("assistant"), content: Some(text.clone()) };
-            Choice {
-                index,
-                message: (self.api == Api::Chat).then_some(message),
-                delta: None,
-                text: (self.api == Api::Text).then_some(text),
-                logprobs,
-                finish_reason: Some(reason),
+        let mut choices = vec![];
+        for (index, (text, logprobs, reason)) in parts.into_iter().enumerate() {
+            let logprobs = (!logprobs.is_empty()).then(|| self.logprobs(logprobs, 0));
+            let mut choice =
+                Choice { index, message: None, delta: None, text: None, logprobs, finish_reason: Some(reason) };
+            if self.api == Api::Text {
+                choice.text = Some(text);
+            } else {
+                let parts = self.parts(index, text, true);
+                choice.finish_reason = Some(self.reason(index, reason));
+                choice.message = Some(message(parts));
             }
-        });
-        let body = self.body(&told, choices.collect(), Some(Some(self.usage())), false);
+            choices.push(choice);
+        }
+        let told = self.app.clone();
+        let body = self.body(&told, choices, Some(Some(self.usage())), false);
         Ok(serde_json::to_vec(&body).unwrap_or_default())
     }
 
@@ -109,7 +147,7 @@ impl Reply {
         if self.api == Api::Text {
             return vec![];
         }
-        let delta = || Delta { role: Some("assistant"), content: Some(String::new()) };
+        let delta = || Delta { role: Some("assistant"), ..text_delta(String::new()) };
         (0..self.lengths.len()).flat_map(|index| self.chunk(index, delta(), None, None)).collect()
     }
 
@@ -123,12 +161,15 @@ impl Reply {
         self.count(&piece);
         let Piece { index, text, logprobs, end } = piece;
         let mut bytes = vec![];
-        if !text.is_empty() || !logprobs.is_empty() {
-            let logprobs = (!logprobs.is_empty()).then(|| self.logprobs(logprobs, before));
-            bytes.extend(self.chunk(index, Delta { role: None, content: Some(text) }, logprobs, None));
+        let mut logprobs = (!logprobs.is_empty()).then(|| self.logprobs(logprobs, before));
+        for part in self.parts(index, text, end.is_some()) {
+            bytes.extend(self.chunk(index, delta(part, true), logprobs.take(), None));
+        }
+        if logprobs.is_some() {
+            bytes.extend(self.chunk(index, text_delta(String::new()), logprobs, None));
         }
         if let Some(end) = end {
-            bytes.extend(self.chunk(index, Delta::default(), None, Some(end.reason)));
+            bytes.extend(self.chunk(index, Delta::default(), None, Some(self.reason(index, end.reason))));
         }
         if self.open > 0 {
             return (bytes, false);
@@ -151,6 +192,31 @@ impl Reply {
         }
     }
 
+    /// What of an answer's text is text, and what calls; with the `last` of it all that was held back.
+    fn parts(&mut self, index: usize, text: String, last: bool) -> Vec<Told> {
+        let Some((calls, made)) = self.calls.get_mut(index) else {
+            return if text.is_empty() { vec![] } else { vec![Told::Text(text)] };
+        };
+        let mut parts = calls.push(&text);
+        parts.extend(if last { calls.finish() } else { vec![] });
+        let told = parts.into_iter().map(|part| match part {
+            Part::Text(text) => Told::Text(text),
+            Part::Call(Call { name, arguments }) => {
+                *made += 1;
+                let id = format!("call-{}-{index}-{made}", self.id);
+                let function = CalledFunction { name, arguments };
+                Told::Call(ToolCall { index: Some(*made - 1), id, kind: "function", function })
+            }
+        });
+        told.collect()
+    }
+
+    /// Why an answer ended that ended for this reason.
+    fn reason(&self, index: usize, reason: &'static str) -> &'static str {
+        let calls = self.calls.get(index).is_some_and(|&(_, made)| made > 0);
+        if calls && reason == "stop" { "tool_calls" } else { reason }
+    }
+
     fn usage(&self) -> Usage {
         Usage::of_answers(self.prompt_tokens, self.cached_tokens, self.completion_tokens)
     }
@@ -165,7 +231,7 @@ impl Reply {
     ) -> Vec<u8> {
         let (delta, text) = match self.api {
             Api::Chat => (Some(delta), None),
-            Api::Text => (None, Some(delta.content.unwrap_or_default())),
+            Api::Text => (None, Some(delta.content.flatten().unwrap_or_default())),
         };
         let choice = Choice { index, message: None, delta, text, logprobs, finish_reason };
         let usage = self.include_usage.then_some(None);

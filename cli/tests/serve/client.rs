@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A server, which ends with the test.
@@ -23,7 +23,17 @@ pub struct Reply {
 
 impl Server {
     pub fn start(model: &Path, args: &[&str]) -> Server {
+        Server::start_with(model, args, crate::support::rasp())
+    }
+
+    /// One that packs checkpoints below this folder.
+    pub fn start_in(model: &Path, args: &[&str], cache: &Path) -> Server {
         let mut command = crate::support::rasp();
+        command.env("XDG_CACHE_HOME", cache);
+        Server::start_with(model, args, command)
+    }
+
+    fn start_with(model: &Path, args: &[&str], mut command: Command) -> Server {
         command.args(["serve", "--port", "0"]).arg(model).args(args).env_remove("RASP_API_KEY");
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();

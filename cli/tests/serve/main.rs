@@ -6,15 +6,16 @@ mod refused;
 #[path = "../tiny/support.rs"]
 #[allow(dead_code)]
 mod support;
+mod tools;
 
 use client::Server;
 use serde_json::{Value, json};
 use std::thread;
 
-pub const CHAT: &str = "/v1/chat/completions";
-pub const TEXT: &str = "/v1/completions";
+const CHAT: &str = "/v1/chat/completions";
+const TEXT: &str = "/v1/completions";
 
-pub fn start(args: &[&str]) -> Server {
+fn start(args: &[&str]) -> Server {
     Server::start(support::model(), args)
 }
 
@@ -26,6 +27,14 @@ fn question(text: &str) -> Value {
 fn texts(answer: &Value) -> Vec<String> {
     let text = |choice: &Value| choice["text"].as_str().or(choice["message"]["content"].as_str()).unwrap().to_string();
     answer["choices"].as_array().unwrap().iter().map(text).collect()
+}
+
+/// The bytes that an answer's probabilities are of, as text.
+fn bytes_of(answer: &Value) -> String {
+    let list = |value: &Value| value.as_array().unwrap().clone();
+    let tokens = list(&answer["choices"][0]["logprobs"]["content"]);
+    let bytes: Vec<u8> = tokens.iter().flat_map(|t| list(&t["bytes"])).map(|b| b.as_u64().unwrap() as u8).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What the command itself says.
@@ -124,17 +133,10 @@ fn probabilities_are_the_models_own() {
         let largest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         assert!(largest >= *own && *own < 0.0 && all.iter().map(|x| x.exp()).sum::<f64>() < 1.0 + 1e-9);
     }
-    // The same as scoring the text gives: the negative log-likelihood of each token.
     let chat =
         json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4, "temperature": 0, "logprobs": true});
     let content = server.ask(CHAT, &chat)["choices"][0]["logprobs"]["content"].clone();
-    let bytes: Vec<u8> = content
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|t| t["bytes"].as_array().unwrap().iter().map(|b| b.as_u64().unwrap() as u8))
-        .collect();
-    assert_eq!(String::from_utf8_lossy(&bytes), texts(&server.ask(CHAT, &chat))[0]);
+    assert_eq!(bytes_of(&server.ask(CHAT, &chat)), texts(&server.ask(CHAT, &chat))[0]);
     assert!(content.as_array().unwrap().iter().all(|t| t["top_logprobs"] == json!([])));
 }
 
@@ -204,8 +206,8 @@ fn several_answers_are_those_of_their_seeds() {
 fn clients_at_once_get_what_each_gets_alone() {
     let ask = |n: u64| {
         let prompt = "The moon has many craters. ".repeat(1 + n as usize % 4) + &n.to_string();
-        json!({"prompt": prompt, "temperature": if n % 3 == 0 { 0.0 } else { 1.0 }, "seed": n, "max_tokens": 16 + 5 * n % 23,
-            "logprobs": 3, "sparsity": if n % 2 == 0 { 0.0 } else { 0.3 }, "logit_bias": {"257": -100}})
+        json!({"prompt": prompt, "temperature": if n.is_multiple_of(3) { 0.0 } else { 1.0 }, "seed": n,
+            "max_tokens": 16 + 5 * n % 23, "logprobs": 3, "sparsity": if n.is_multiple_of(2) { 0.0 } else { 0.3 }, "logit_bias": {"257": -100}})
     };
     let alone = start(&["--sessions", "1"]);
     let expected: Vec<Value> = (0..12).map(|n| alone.ask(TEXT, &ask(n))["choices"].clone()).collect();
@@ -230,28 +232,35 @@ fn clients_at_once_get_what_each_gets_alone() {
 #[test]
 fn stop_strings_are_never_shown() {
     let server = start(&[]);
-    let ask = json!({"prompt": "An owl", "temperature": 1, "seed": 1, "max_tokens": 60, "logit_bias": {"257": -100}, "logprobs": 0});
-    let whole = server.ask(TEXT, &ask);
+    let ask = json!({"messages": [{"role": "user", "content": "An owl"}], "temperature": 1, "seed": 1, "max_tokens": 60,
+        "logit_bias": {"257": -100}, "logprobs": true});
+    let whole = server.ask(CHAT, &ask);
     let text = texts(&whole)[0].clone();
-    // Two characters from the middle, at their first place.
-    let middle: String = text.chars().skip(20).take(2).collect();
+    // Two characters at their first place, with whole ones around: what is no character is told with the next token.
+    let chars: Vec<char> = text.chars().collect();
+    let at = (8..58).find(|&at| {
+        let pair: String = chars[at..at + 2].iter().collect();
+        chars[at - 1..at + 2].iter().all(char::is_ascii)
+            && text.find(&pair) == Some(chars[..at].iter().map(|c| c.len_utf8()).sum())
+    });
+    let middle: String = chars[at.unwrap()..][..2].iter().collect();
     let before = text.split_once(&middle).unwrap().0;
     for stop in [json!(middle), json!(["never and never", middle])] {
         let mut ask = ask.clone();
         ask["stop"] = stop;
-        let found = server.ask(TEXT, &ask);
+        let found = server.ask(CHAT, &ask);
         assert_eq!((texts(&found), &found["choices"][0]["finish_reason"]), (vec![before.to_string()], &json!("stop")));
-        let tokens: String =
-            found["choices"][0]["logprobs"]["tokens"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
-        assert!(tokens.chars().count() <= before.chars().count(), "{tokens:?} {before:?}");
+        // Of the tokens of a stop string no probabilities are told.
+        assert_eq!(bytes_of(&found), before);
         let streamed: String =
-            server.stream(TEXT, &ask).iter().map(|e| e["choices"][0]["text"].as_str().unwrap()).collect();
+            server.stream(CHAT, &ask).iter().filter_map(|e| e["choices"][0]["delta"]["content"].as_str()).collect();
         assert_eq!(streamed, before);
     }
     // What was held back comes with the limit.
     let mut held = ask.clone();
     held["stop"] = json!(format!("{text}?"));
-    assert_eq!(server.ask(TEXT, &held)["choices"], whole["choices"]);
+    assert_eq!(server.ask(CHAT, &held)["choices"], whole["choices"]);
+    assert_eq!(bytes_of(&whole), text);
 }
 
 #[test]
@@ -282,8 +291,8 @@ fn embeddings_are_vectors_of_length_one() {
 #[test]
 fn messages_may_come_in_parts_and_with_nulls() {
     let server = start(&[]);
-    let plain = json!({"messages": [{"role": "system", "content": "Be an owl."}, {"role": "user", "content": "Hello you"}],
-        "temperature": 0, "max_tokens": 9});
+    let messages = json!([{"role": "system", "content": "Be an owl."}, {"role": "user", "content": "Hello you"}]);
+    let plain = json!({"messages": messages, "temperature": 0, "max_tokens": 9});
     let expected = server.ask(CHAT, &plain)["choices"].clone();
     let same = json!({
         "model": "tiny", "temperature": 0.0, "max_completion_tokens": 9, "max_tokens": null, "stop": null, "n": null,
@@ -299,8 +308,8 @@ fn messages_may_come_in_parts_and_with_nulls() {
     // An answer can be sent back as it came.
     let mut longer = plain.clone();
     longer["messages"].as_array_mut().unwrap().extend([
-        json!({"role": "assistant", "content": texts(&json!({"choices": expected}))[0], "refusal": null, "annotations": [],
-            "tool_calls": null, "audio": null}),
+        json!({"role": "assistant", "content": texts(&json!({"choices": expected}))[0], "refusal": null,
+            "annotations": [], "tool_calls": null, "audio": null}),
         json!({"role": "user", "content": "Again"}),
     ]);
     server.ask(CHAT, &longer);

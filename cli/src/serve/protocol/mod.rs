@@ -3,9 +3,11 @@
 mod fields;
 mod request;
 mod response;
+mod tools;
 
 pub use request::{ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Format, Prompt};
 pub use response::{
-    ChatLogprobs, Choice, Completion, Delta, Embedding, Embeddings, Logprobs, ModelEntry, TextLogprobs, TokenLogprob,
-    TopLogprob, Usage, Vector,
+    CalledFunction, ChatLogprobs, Choice, Completion, Delta, Embedding, Embeddings, Logprobs, ModelEntry, TextLogprobs,
+    TokenLogprob, ToolCall, TopLogprob, Usage, Vector,
 };
+pub use tools::Tools;

@@ -1,6 +1,7 @@
 //! Requests: every field is understood, can have no effect, or is refused by its name.
 
 use super::fields::Fields;
+use super::tools::{self, Tools};
 use crate::serve::error::{ApiError, ApiResult};
 use rasp::Sampling;
 use serde::Deserialize;
@@ -189,10 +190,13 @@ fn format(fields: &mut Fields) -> ApiResult<Format> {
 }
 
 /// A message of a chat.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChatMessage {
     pub role: String,
-    pub content: String,
+    /// None where calls stand for it.
+    pub content: Option<String>,
+    /// What else templates may know of it, a JSON object.
+    pub fields: Option<String>,
 }
 
 /// The body of `/v1/chat/completions`.
@@ -200,6 +204,7 @@ pub struct ChatMessage {
 pub struct ChatRequest {
     pub common: Common,
     pub messages: Vec<ChatMessage>,
+    pub tools: Tools,
     /// How many alternatives to tell beside each token's own probability; `None`: no probabilities.
     pub logprobs: Option<usize>,
 }
@@ -219,14 +224,15 @@ impl ChatRequest {
             Some(_) if !wanted => return Err(ApiError::field("top_logprobs", "they want \"logprobs\": true")),
             top => wanted.then_some(top.unwrap_or(0) as usize),
         };
-        let no_tools = "this server calls no tools";
-        fields.only("tools", &[json!([])], no_tools)?;
-        fields.only("functions", &[json!([])], no_tools)?;
-        fields.only("tool_choice", &[json!("none"), json!("auto")], no_tools)?;
-        fields.only("function_call", &[json!("none"), json!("auto")], no_tools)?;
+        let tools = Tools::take(&mut fields)?;
+        if !tools.required.is_empty() && common.format != Format::Text {
+            return Err(ApiError::field("response_format", "an answer that has to be a call has no format"));
+        }
+        fields.only("functions", &[json!([])], "tools are what they are called now")?;
+        fields.only("function_call", &[json!("none"), json!("auto")], "tool_choice is what it is called now")?;
         fields.only("modalities", &[json!(["text"])], "this server answers with text")?;
         fields.finish(&WITHOUT_EFFECT)?;
-        Ok(ChatRequest { common, messages, logprobs })
+        Ok(ChatRequest { common, messages, tools, logprobs })
     }
 }
 
@@ -236,19 +242,36 @@ fn message(index: usize, value: Value) -> ApiResult<ChatMessage> {
     let role = match fields.need::<String>("role")?.as_str() {
         // OpenAI's new word for what templates call system.
         "developer" => "system".into(),
-        role @ ("system" | "user" | "assistant") => role.to_string(),
+        role @ ("system" | "user" | "assistant" | "tool") => role.to_string(),
         other => {
-            let message = format!("{other:?} is none of system, developer, user and assistant");
+            let message = format!("{other:?} is none of system, developer, user, assistant and tool");
             return Err(ApiError::field(fields.name("role"), message));
         }
     };
-    let content = text_of(fields.need("content")?, &fields.name("content"))?;
-    // An answer of OpenAI's comes back with these.
-    let empty = [json!([])];
-    fields.only("annotations", &empty, "this server has no use for annotations")?;
-    fields.only("tool_calls", &empty, "this server calls no tools")?;
+    let mut more = Map::new();
+    if role == "assistant"
+        && let Some(calls) = fields.take::<Value>("tool_calls")?
+    {
+        let calls = tools::calls(calls, &fields.name("tool_calls"))?;
+        if !calls.is_empty() {
+            more.insert("tool_calls".into(), calls.into());
+        }
+    }
+    if role == "tool"
+        && let Some(id) = fields.take::<String>("tool_call_id")?
+    {
+        more.insert("tool_call_id".into(), id.into());
+    }
+    let content = match fields.take("content")? {
+        None if more.contains_key("tool_calls") => None,
+        None => return Err(ApiError::field(fields.name("content"), "missing")),
+        Some(content) => Some(text_of(content, &fields.name("content"))?),
+    };
+    // An answer of OpenAI's comes back with them.
+    fields.only("annotations", &[json!([])], "this server has no use for annotations")?;
     fields.finish(&[])?;
-    Ok(ChatMessage { role, content })
+    let fields = (!more.is_empty()).then(|| Value::Object(more).to_string());
+    Ok(ChatMessage { role, content, fields })
 }
 
 /// A content: a string, or parts that are all of text.

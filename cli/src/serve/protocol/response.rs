@@ -80,8 +80,30 @@ pub enum Logprobs {
 pub struct Delta {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
+    /// Outside: whether the field is there. Inside: null where a message is calls alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub content: Option<String>,
+    pub content: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+}
+
+/// A call of a client's function.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ToolCall {
+    /// Among the calls of an answer; in a stream alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub function: CalledFunction,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CalledFunction {
+    pub name: String,
+    /// JSON, as a string.
+    pub arguments: String,
 }
 
 /// One of the answers.
