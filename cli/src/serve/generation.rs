@@ -63,7 +63,7 @@ pub struct End {
 #[derive(Default)]
 pub struct Answer {
     tokens: usize,
-    /// Its characters as they become whole, and their bytes; and those that were shown, which no stop string holds back.
+    /// Its characters as they become whole; their bytes, and those of them that no stop string holds back.
     chars: Utf8Stream,
     made: usize,
     shown: usize,

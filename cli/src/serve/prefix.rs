@@ -32,8 +32,8 @@ const WORTH_A_COPY: usize = 32;
 /// The place of a prompt; `None` while no session is idle.
 ///
 /// A session is taken as it is if it holds all of the prompt, or if the prompt goes on from its tokens, at least from
-/// three quarters of them. Else the prompt goes to the session that was used longest ago, so that another conversation stays where it is, and what the
-/// two have in common (a system message) is copied.
+/// three quarters of them. Else the prompt goes to the session that was used longest ago, so that another conversation
+/// stays where it is, and what the two have in common (a system message) is copied.
 pub fn place(sessions: &[Held<'_>], prompt: &[u32]) -> Option<Place> {
     // The last one passes in any case, for its logits.
     let most = prompt.len().saturating_sub(1);

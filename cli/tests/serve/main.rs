@@ -207,7 +207,8 @@ fn clients_at_once_get_what_each_gets_alone() {
     let ask = |n: u64| {
         let prompt = "The moon has many craters. ".repeat(1 + n as usize % 4) + &n.to_string();
         json!({"prompt": prompt, "temperature": if n.is_multiple_of(3) { 0.0 } else { 1.0 }, "seed": n,
-            "max_tokens": 16 + 5 * n % 23, "logprobs": 3, "sparsity": if n.is_multiple_of(2) { 0.0 } else { 0.3 }, "logit_bias": {"257": -100}})
+            "max_tokens": 16 + 5 * n % 23, "logprobs": 3,
+            "sparsity": if n.is_multiple_of(2) { 0.0 } else { 0.3 }, "logit_bias": {"257": -100}})
     };
     let alone = start(&["--sessions", "1"]);
     let expected: Vec<Value> = (0..12).map(|n| alone.ask(TEXT, &ask(n))["choices"].clone()).collect();
