@@ -84,8 +84,9 @@ fn tokens_of_a_batch_become_the_text_of_a_step() {
     let prompts =
         [chat(&model, QUESTION), chat(&model, "What is the capital of France? Answer in one short sentence.")];
     let stops = [&[][..], &["France", "is Paris"][..]];
-    let mut sessions = [open(256), open(256)];
-    let mut begin = |sessions: &mut [Session; 2]| {
+    let options = SessionOptions { context: 256, ..Default::default() };
+    let mut sessions = [(); 2].map(|()| Session::open(model.clone(), &options).unwrap());
+    let begin = |sessions: &mut [Session; 2]| {
         for ((session, prompt), stops) in sessions.iter_mut().zip(&prompts).zip(stops) {
             session.reset();
             session.set_stops(stops.iter().copied()).unwrap();
