@@ -5,7 +5,9 @@ use super::App;
 use super::calls;
 use super::error::{ApiError, ApiResult};
 use super::generation::{Event, Order, Wanted};
-use super::protocol::{ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Format, Prompt, Tools};
+use super::protocol::{
+    ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Format, Json, Prompt, Tools,
+};
 use super::slot::ROOM;
 use crate::answer::{chat_tokens, plain_tokens};
 use hyper::StatusCode;
@@ -13,7 +15,6 @@ use rasp::Sampling;
 use rasp::constraint::{Constraint, ConstraintKind};
 use rasp::sampling::MAX_LOGIT_BIASES;
 use rasp::text::{MAX_STOP_BYTES, MAX_STOPS, Message};
-use serde_json::json;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, channel};
@@ -61,7 +62,8 @@ fn chat_prompt(app: &App, messages: &[ChatMessage], tools: &Tools) -> ApiResult<
             return Err(ApiError::field(format!("messages[{n}]"), message));
         }
     }
-    let variables = (!tools.list.is_empty()).then(|| json!({"tools": tools.list}).to_string());
+    let variables =
+        (!tools.list.is_empty()).then(|| Json::object([("tools", Json::List(tools.list.clone()))]).to_string());
     let messages = messages.iter().map(|message| Message {
         role: &message.role,
         content: message.content.as_deref(),

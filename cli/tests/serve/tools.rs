@@ -12,10 +12,14 @@ const TEMPLATE: &str = "{% if tools %}<|start|>{{ tools[0].function.name }}<tool
 
 /// A server of a Hugging Face directory, which it packs into a cache of its own.
 fn server(dir: &tempfile::TempDir) -> Server {
+    server_with(dir, TEMPLATE)
+}
+
+fn server_with(dir: &tempfile::TempDir, template: &str) -> Server {
     let source = dir.path().join("tools");
     fs::create_dir(&source).unwrap();
     support::checkpoint(&source, support::KV_HEADS);
-    let settings = json!({"eos_token": "<|end|>", "chat_template": TEMPLATE});
+    let settings = json!({"eos_token": "<|end|>", "chat_template": template});
     fs::write(source.join("tokenizer_config.json"), settings.to_string()).unwrap();
     Server::start_in(&source, &[], dir.path())
 }
@@ -126,4 +130,27 @@ fn what_is_required_comes() {
     let mut bad = form;
     bad["response_format"]["json_schema"]["schema"] = json!({"type": "owl"});
     assert_eq!(server.post(CHAT, &bad).error().1, "response_format");
+}
+
+#[test]
+fn tools_are_shown_as_they_were_written() {
+    let dir = tempfile::tempdir().unwrap();
+    // It shows the names of the first tool's fields, and those of a call's arguments.
+    let template = "{% for name in tools[0].function %}{{ name }},{% endfor %}<tool_call>\
+        {% for name in messages[0].tool_calls[0].function.arguments %}{{ name }},{% endfor %}";
+    let server = server_with(&dir, template);
+    let ask = |written: &str| {
+        let body = format!(
+            r#"{{"messages": [{{"role": "assistant", "tool_calls": [{{"function": {{"name": "f",
+            "arguments": "{{\"zebra\": 1, \"ant\": 2}}"}}}}]}}],
+            "tools": [{{"type": "function", "function": {written}}}], "max_tokens": 1, "temperature": 0}}"#
+        );
+        let reply = server.call("POST", CHAT, &[], &body);
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    ask(r#"{"name": "f", "description": "d"}"#);
+    // Written in another order it is another prompt, from its first letter on.
+    assert_eq!(ask(r#"{"description": "d", "name": "f"}"#), 0);
+    assert_eq!(ask(r#"{"name": "f", "description": "d"}"#), "name,description,<tool_call>zebra,ant,".len() as u64 - 1);
 }

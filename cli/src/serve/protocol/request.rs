@@ -1,6 +1,7 @@
 //! Requests: every field is understood, can have no effect, or is refused by its name.
 
 use super::fields::Fields;
+use super::ordered::Json;
 use super::tools::{self, Tools};
 use crate::serve::error::{ApiError, ApiResult};
 use rasp::Sampling;
@@ -224,7 +225,7 @@ impl ChatRequest {
             Some(_) if !wanted => return Err(ApiError::field("top_logprobs", "they want \"logprobs\": true")),
             top => wanted.then_some(top.unwrap_or(0) as usize),
         };
-        let tools = Tools::take(&mut fields)?;
+        let tools = Tools::take(&mut fields, body)?;
         if !tools.required.is_empty() && common.format != Format::Text {
             return Err(ApiError::field("response_format", "an answer that has to be a call has no format"));
         }
@@ -248,29 +249,29 @@ fn message(index: usize, value: Value) -> ApiResult<ChatMessage> {
             return Err(ApiError::field(fields.name("role"), message));
         }
     };
-    let mut more = Map::new();
+    let mut more = vec![];
     if role == "assistant"
         && let Some(calls) = fields.take::<Value>("tool_calls")?
     {
         let calls = tools::calls(calls, &fields.name("tool_calls"))?;
         if !calls.is_empty() {
-            more.insert("tool_calls".into(), calls.into());
+            more.push(("tool_calls".to_string(), Json::List(calls)));
         }
     }
     if role == "tool"
         && let Some(id) = fields.take::<String>("tool_call_id")?
     {
-        more.insert("tool_call_id".into(), id.into());
+        more.push(("tool_call_id".to_string(), Json::text(id)));
     }
     let content = match fields.take("content")? {
-        None if more.contains_key("tool_calls") => None,
+        None if role == "assistant" && !more.is_empty() => None,
         None => return Err(ApiError::field(fields.name("content"), "missing")),
         Some(content) => Some(text_of(content, &fields.name("content"))?),
     };
     // An answer of OpenAI's comes back with them.
     fields.only("annotations", &[json!([])], "this server has no use for annotations")?;
     fields.finish(&[])?;
-    let fields = (!more.is_empty()).then(|| Value::Object(more).to_string());
+    let fields = (!more.is_empty()).then(|| Json::Object(more).to_string());
     Ok(ChatMessage { role, content, fields })
 }
 

@@ -1,14 +1,16 @@
 //! Tools: functions that a client can call for the model, and calls of them in a conversation.
 
 use super::fields::Fields;
+use super::ordered::Json;
 use crate::serve::error::{ApiError, ApiResult};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// What a chat may call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tools {
-    /// As the client sent them, for the template.
-    pub list: Vec<Value>,
+    /// As the client wrote them, for the template.
+    pub list: Vec<Json>,
     /// The functions, one of which has to be called; none: the model may do as it likes.
     pub required: Vec<Function>,
 }
@@ -22,10 +24,19 @@ pub struct Function {
     strict: bool,
 }
 
+/// What of a body is to keep its order.
+#[derive(Deserialize)]
+struct Written {
+    tools: Option<Vec<Json>>,
+}
+
 impl Tools {
-    pub fn take(fields: &mut Fields) -> ApiResult<Tools> {
-        let list: Vec<Value> = fields.take("tools")?.unwrap_or_default();
-        let functions = list.iter().enumerate().map(|(n, tool)| function(n, tool)).collect::<ApiResult<Vec<_>>>()?;
+    /// Takes them from the fields of this body.
+    pub fn take(fields: &mut Fields, body: &[u8]) -> ApiResult<Tools> {
+        let tools: Vec<Value> = fields.take("tools")?.unwrap_or_default();
+        let written: Written = serde_json::from_slice(body).map_err(|e| ApiError::field("tools", e))?;
+        let list = written.tools.unwrap_or_default();
+        let functions = tools.iter().enumerate().map(|(n, tool)| function(n, tool)).collect::<ApiResult<Vec<_>>>()?;
         let choice = fields.take::<Value>("tool_choice")?.unwrap_or(json!("auto"));
         let none = || Err(ApiError::field("tool_choice", "there are no tools to choose from"));
         match choice.as_str() {
@@ -73,7 +84,7 @@ fn function(index: usize, tool: &Value) -> ApiResult<Function> {
 }
 
 /// The calls of an assistant's message, as templates take them: arguments are an object, not its JSON as a string.
-pub fn calls(value: Value, name: &str) -> ApiResult<Vec<Value>> {
+pub fn calls(value: Value, name: &str) -> ApiResult<Vec<Json>> {
     let Value::Array(calls) = value else { return Err(ApiError::field(name, "no array")) };
     let one = |(n, call): (usize, Value)| {
         let mut call = Fields::of(call, &format!("{name}[{n}]"))?;
@@ -84,12 +95,14 @@ pub fn calls(value: Value, name: &str) -> ApiResult<Vec<Value>> {
         let arguments: String = function.need("arguments")?;
         function.finish(&[])?;
         call.finish(&["index"])?;
-        let arguments = match serde_json::from_str::<Map<String, Value>>(&arguments) {
-            Ok(arguments) => Value::Object(arguments),
+        let arguments = match serde_json::from_str(&arguments) {
+            Ok(arguments @ Json::Object(_)) => arguments,
             // What a model wrote need not be JSON.
-            Err(_) => Value::String(arguments),
+            _ => Json::text(arguments),
         };
-        Ok(json!({"id": id, "type": "function", "function": {"name": function_name, "arguments": arguments}}))
+        let function = Json::object([("name", Json::text(function_name)), ("arguments", arguments)]);
+        let id = Json::Plain(id.into());
+        Ok(Json::object([("id", id), ("type", Json::text("function")), ("function", function)]))
     };
     calls.into_iter().enumerate().map(one).collect()
 }
