@@ -164,8 +164,9 @@ typedef struct rasp_chat_options {
     const char *variables;
     // Bytes at variables.
     size_t variables_length;
-    // What strftime_now shows templates: seconds since 1970 of the clock on the wall, that is time(NULL) and what local
-    // time is ahead of UTC. 0 (the default): there is no such function, and a template that does without writes no date.
+    // What strftime_now shows templates: seconds since 1970 of the clock on the wall, that is time(NULL) and what
+    // local time is ahead of UTC. 0 (the default): there is no such function, and a template that does without writes
+    // no date.
     int64_t time;
 } rasp_chat_options;
 
@@ -179,8 +180,8 @@ typedef struct rasp_chat_message {
     const char *content;
     // Bytes at content.
     size_t content_length;
-    // What else the message has, as a JSON object: name, tool_calls, tool_call_id, reasoning_content, a content in parts,
-    // or what else the template knows. NULL: nothing.
+    // What else the message has, as a JSON object: name, tool_calls, tool_call_id, reasoning_content, a content in
+    // parts, or what else the template knows. NULL: nothing.
     const char *fields;
     // Bytes at fields.
     size_t fields_length;
@@ -627,27 +628,28 @@ rasp_status rasp_step_batch(struct rasp_session *const *sessions,
 // options is NULL or points to a rasp_chat_options.
 void rasp_chat_options_init(struct rasp_chat_options *options);
 
-// Puts count messages into the model's own chat format and turns that into tokens: at most capacity of them are written to
-// tokens, and their number always to *found, so that a first call with capacity 0 tells how many there are. options NULL:
-// the defaults. Prefill with the tokens as they are: the template writes a BOS token where there is to be one.
+// Puts count messages into the model's own chat format and turns that into tokens: at most capacity of them are
+// written to tokens, and their number always to *found, so that a first call with capacity 0 tells how many there are.
+// options NULL: the defaults. Prefill with the tokens as they are: the template writes a BOS token where there is to
+// be one.
 //
 // What messages and variables say is text, whatever it looks like: special tokens are recognised in the template's own
 // words alone, and a message neither makes one nor breaks one. Of messages without names of special tokens the tokens
-// are those of rasp_chat_format and RASP_TOKENIZE_PARSE_SPECIAL. A role of ASCII letters, digits, _ and - may be part of a
-// special token of the template's (<|user|>): which roles there are is the host's to say.
+// are those of rasp_chat_format and RASP_TOKENIZE_PARSE_SPECIAL. A role of ASCII letters, digits, _ and - may be part
+// of a special token of the template's (<|user|>): which roles there are is the host's to say.
 //
-// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
-// bounded. One that cannot be used costs the chat, not the model. Numbers in fields and variables have 64 bits; lists and
-// objects there may lie 22 deep.
+// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and
+// do is bounded. One that cannot be used costs the chat, not the model. Numbers in fields and variables have 64 bits;
+// lists and objects there may lie 22 deep.
 //
 // Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
-// much), BUFFER_TOO_SMALL (nothing is written but *found), INVALID_UTF8, INVALID_ARGUMENT (fields or variables are no JSON
-// object, too), OUT_OF_MEMORY.
+// much), BUFFER_TOO_SMALL (nothing is written but *found), INVALID_UTF8, INVALID_ARGUMENT (fields or variables are no
+// JSON object, too), OUT_OF_MEMORY.
 //
 // Pointers:
-// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for reads of
-// their lengths; options is NULL or valid, as its text is; tokens is NULL or valid for writes of capacity ids; found and
-// error are NULL or valid for writes.
+// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for
+// reads of their lengths; options is NULL or valid, as its text is; tokens is NULL or valid for writes of capacity
+// ids; found and error are NULL or valid for writes.
 rasp_status rasp_chat_tokenize(const struct rasp_model *model,
                                const struct rasp_chat_message *messages,
                                size_t count,
@@ -657,16 +659,16 @@ rasp_status rasp_chat_tokenize(const struct rasp_model *model,
                                size_t *found,
                                struct rasp_error *error);
 
-// The text that rasp_chat_tokenize makes tokens of, to be looked at: at most capacity bytes of UTF-8 are written to text,
-// without a NUL, and their number always to *length. Do not tokenize it: it does not tell the template's own tokens from
-// what a message says.
+// The text that rasp_chat_tokenize makes tokens of, to be looked at: at most capacity bytes of UTF-8 are written to
+// text, without a NUL, and their number always to *length. Do not tokenize it: it does not tell the template's own
+// tokens from what a message says.
 //
 // Allocates. Safe from any thread. Errors: those of rasp_chat_tokenize.
 //
 // Pointers:
-// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for reads of
-// their lengths; options is NULL or valid, as its text is; text is NULL or valid for writes of capacity bytes; length and
-// error are NULL or valid for writes.
+// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for
+// reads of their lengths; options is NULL or valid, as its text is; text is NULL or valid for writes of capacity
+// bytes; length and error are NULL or valid for writes.
 rasp_status rasp_chat_text(const struct rasp_model *model,
                            const struct rasp_chat_message *messages,
                            size_t count,
@@ -680,12 +682,12 @@ rasp_status rasp_chat_text(const struct rasp_model *model,
 // NUL, and their number always to *length. add_generation_prompt not 0: end with what makes the model answer. Tokenize
 // the result with RASP_TOKENIZE_PARSE_SPECIAL.
 //
-// It cannot promise who speaks: a message that holds the template's own tokens (<|im_end|>, say) reads as if the template
-// had written them, so a user can open a turn of the system's. Use rasp_chat_tokenize for messages of others; it also
-// takes texts with NULs, tools and all else that templates know.
+// It cannot promise who speaks: a message that holds the template's own tokens (<|im_end|>, say) reads as if the
+// template had written them, so a user can open a turn of the system's. Use rasp_chat_tokenize for messages of others;
+// it also takes texts with NULs, tools and all else that templates know.
 //
-// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
-// bounded. One that cannot be used costs the chat, not the model.
+// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and
+// do is bounded. One that cannot be used costs the chat, not the model.
 //
 // Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
 // much), BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY.

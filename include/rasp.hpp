@@ -162,8 +162,8 @@ struct Sampling : rasp_sampling {
 struct Message {
     std::string role;
     std::string content;
-    // What else it has, as a JSON object: name, tool_calls, a content in parts. Where there is some and content is empty,
-    // the message has no content but what fields say.
+    // What else it has, as a JSON object: name, tool_calls, a content in parts. Where there is some and content is
+    // empty, the message has no content but what fields say.
     std::string fields{};
 };
 
@@ -333,8 +333,8 @@ class Model {
     bool is_end(std::uint32_t token) const noexcept { return rasp_token_is_end(model_, token) != 0; }
     bool is_special(std::uint32_t token) const noexcept { return rasp_token_is_special(model_, token) != 0; }
 
-    // The tokens of messages in the model's own format. What is said is text, whatever it looks like: special tokens are
-    // recognised in the template's own words alone.
+    // The tokens of messages in the model's own format. What is said is text, whatever it looks like: special tokens
+    // are recognised in the template's own words alone.
     result<std::vector<std::uint32_t>> chat_tokenize(Span<const Message> messages,
                                                      const ChatOptions &options = ChatOptions()) const {
         const detail::Chat chat(messages, options);
@@ -356,8 +356,8 @@ class Model {
             });
     }
 
-    // Tokenized with RASP_TOKENIZE_PARSE_SPECIAL it cannot promise who speaks, since a message may hold the template's own
-    // tokens: chat_tokenize can.
+    // Tokenized with RASP_TOKENIZE_PARSE_SPECIAL it cannot promise who speaks, since a message may hold the template's
+    // own tokens: chat_tokenize can.
     result<std::string> chat_format(Span<const Message> messages, bool add_generation_prompt = true) const {
         ChatOptions options;
         options.add_generation_prompt = add_generation_prompt;
@@ -383,9 +383,9 @@ class Model {
     rasp_model *model_;
 };
 
-// Text as it is generated: a range of pieces, each some whole UTF-8 characters, valid until the next one; rasp_step_text
-// makes them, so stop strings end it. It can be gone through once, and ends at the end of the answer, at its limit or on an
-// error, which status() tells afterwards.
+// Text as it is generated: a range of pieces, each some whole UTF-8 characters, valid until the next one;
+// rasp_step_text makes them, so stop strings end it. It can be gone through once, and ends at the end of the answer, at
+// its limit or on an error, which status() tells afterwards.
 class Stream {
   public:
     class iterator {
@@ -653,8 +653,8 @@ class Session {
     rasp_session *session_;
 };
 
-// Sessions of one model that step together, in which the weights are read once for all of them: see rasp_step_batch. The
-// first one's threads and memory do the work. They stay open while they are in the batch; they may move meanwhile.
+// Sessions of one model that step together, in which the weights are read once for all of them: see rasp_step_batch.
+// The first one's threads and memory do the work. They stay open while they are in the batch; they may move meanwhile.
 class Batch {
   public:
     void add(const Session &session) {

@@ -1,5 +1,5 @@
-//! What is said in a chat is text: it makes no special token and breaks none, whatever the template does with it; and of
-//! an honest chat the tokens are those of the text as it is.
+//! What is said in a chat is text: it makes no special token and breaks none, whatever the template does with it; and
+//! of an honest chat the tokens are those of the text as it is.
 
 use rasp::text::{Chat, ChatTemplate, ChatText, EncodeOptions, Message};
 use rasp::{LoadOptions, Model};
@@ -44,7 +44,7 @@ fn every_way_of_a_text_keeps_what_is_inert() {
         ("{{ m.content[1] }}{{ m.content[1:4:2] }}", "«aa<»"),
         ("{% for c in m.content[:4] %}{{ c }}.{% endfor %}", "« ».«a».«B».«<»."),
         ("{{ ('ab' ~ m.content ~ 'ab') | upper }}", "AB« AB<X>\"É\n C »AB"),
-        ("{{ m.content | trim | lower }}|{{ m.content | title }}", "«ab<x>\"é\n c»|« Ab<X>\"É\n C »"),
+        ("{{ m.content | trim | lower }}|{{ m.content | title }}", "«ab<x>\"é\n c»|« Ab<X>\"é\n C »"),
         ("{{ m.content | capitalize }}{{ m.content.swapcase() }}", "« ab<x>\"é\n c  Ab<X>\"É\n C »"),
         ("{{ 'a-b-c' | replace('-', m.content | trim | first) }}", "a«a»b«a»c"),
         ("{{ m.content.replace('<x>', '<y>') }}", "« aB»<y>«\"é\n c »"),

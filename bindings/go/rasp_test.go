@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +86,7 @@ func TestWhatIsSaidIsText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if same, err := model.Tokenize(text, ParseSpecial); err != nil || !slices.Equal(same, tokens) {
+	if same, err := model.Tokenize(text, ParseSpecial); err != nil || !reflect.DeepEqual(same, tokens) {
 		t.Fatal(len(same), len(tokens), err)
 	}
 	// What follows a NUL is said, too.

@@ -224,10 +224,10 @@ local function chat(messages, options)
     return list, struct, room
 end
 
--- The tokens of messages in the model's own format: a list of { role = , content = , fields = }, where fields is JSON with
--- what else a message has ('{"name": "x"}'). options: add_generation_prompt, variables (JSON with the template's: tools,
--- documents), time (what its strftime_now shows: seconds since 1970 of the clock on the wall). What is said is text,
--- whatever it looks like: special tokens are recognised in the template's own words alone.
+-- The tokens of messages in the model's own format: a list of { role = , content = , fields = }, where fields is JSON
+-- with what else a message has ('{"name": "x"}'). options: add_generation_prompt, variables (JSON with the template's:
+-- tools, documents), time (what its strftime_now shows: seconds since 1970 of the clock on the wall). What is said is
+-- text, whatever it looks like: special tokens are recognised in the template's own words alone.
 function Model:chat_tokenize(messages, options)
     local list, struct, room = chat(messages, options)
     local buffer, count = grown('uint32_t[?]', 4096, 'rasp_chat_tokenize', self.handle, list, #messages, struct)

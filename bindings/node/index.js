@@ -75,8 +75,8 @@ function chat(messages, { addGenerationPrompt = true, variables, time = 0 } = {}
     });
     const [given, variablesLength] = counted(variables === undefined ? undefined : JSON.stringify(variables));
     const options = {
-        structSize: CHAT_OPTIONS_SIZE, addGenerationPrompt: addGenerationPrompt ? 1 : 0, variables: given, variablesLength,
-        time,
+        structSize: CHAT_OPTIONS_SIZE, addGenerationPrompt: addGenerationPrompt ? 1 : 0, variables: given,
+        variablesLength, time,
     };
     return [list, list.length, options];
 }

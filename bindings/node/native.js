@@ -1,7 +1,7 @@
 // The functions of rasp.h, through koffi. What each does is said there.
 //
-// Structs are buffers: rasp_*_init writes the library's own size and defaults to one, and the fields named here are read
-// and written at their offsets, which are frozen with the ABI.
+// Structs are buffers: rasp_*_init writes the library's own size and defaults to one, and the fields named here are
+// read and written at their offsets, which are frozen with the ABI.
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
@@ -20,7 +20,8 @@ koffi.struct('rasp_chat_message', {
     role: 'str', roleLength: 'size_t', content: 'str', contentLength: 'size_t', fields: 'str', fieldsLength: 'size_t',
 });
 const chatOptions = koffi.struct('rasp_chat_options', {
-    structSize: 'uint32_t', addGenerationPrompt: 'uint32_t', variables: 'str', variablesLength: 'size_t', time: 'int64_t',
+    structSize: 'uint32_t', addGenerationPrompt: 'uint32_t', variables: 'str', variablesLength: 'size_t',
+    time: 'int64_t',
 });
 export const CHAT_OPTIONS_SIZE = koffi.sizeof(chatOptions);
 

@@ -25,8 +25,8 @@ pub struct rasp_chat_message {
     pub content: *const c_char,
     /// Bytes at content.
     pub content_length: usize,
-    /// What else the message has, as a JSON object: name, tool_calls, tool_call_id, reasoning_content, a content in parts,
-    /// or what else the template knows. NULL: nothing.
+    /// What else the message has, as a JSON object: name, tool_calls, tool_call_id, reasoning_content, a content in
+    /// parts, or what else the template knows. NULL: nothing.
     pub fields: *const c_char,
     /// Bytes at fields.
     pub fields_length: usize,
@@ -45,8 +45,9 @@ pub struct rasp_chat_options {
     pub variables: *const c_char,
     /// Bytes at variables.
     pub variables_length: usize,
-    /// What strftime_now shows templates: seconds since 1970 of the clock on the wall, that is time(NULL) and what local
-    /// time is ahead of UTC. 0 (the default): there is no such function, and a template that does without writes no date.
+    /// What strftime_now shows templates: seconds since 1970 of the clock on the wall, that is time(NULL) and what
+    /// local time is ahead of UTC. 0 (the default): there is no such function, and a template that does without writes
+    /// no date.
     pub time: i64,
 }
 
@@ -137,27 +138,28 @@ fn no_template() -> Error {
     Error::new(Status::Template, "this model came without a chat template")
 }
 
-/// Puts count messages into the model's own chat format and turns that into tokens: at most capacity of them are written to
-/// tokens, and their number always to *found, so that a first call with capacity 0 tells how many there are. options NULL:
-/// the defaults. Prefill with the tokens as they are: the template writes a BOS token where there is to be one.
+/// Puts count messages into the model's own chat format and turns that into tokens: at most capacity of them are
+/// written to tokens, and their number always to *found, so that a first call with capacity 0 tells how many there are.
+/// options NULL: the defaults. Prefill with the tokens as they are: the template writes a BOS token where there is to
+/// be one.
 ///
 /// What messages and variables say is text, whatever it looks like: special tokens are recognised in the template's own
 /// words alone, and a message neither makes one nor breaks one. Of messages without names of special tokens the tokens
-/// are those of rasp_chat_format and RASP_TOKENIZE_PARSE_SPECIAL. A role of ASCII letters, digits, _ and - may be part of a
-/// special token of the template's (<|user|>): which roles there are is the host's to say.
+/// are those of rasp_chat_format and RASP_TOKENIZE_PARSE_SPECIAL. A role of ASCII letters, digits, _ and - may be part
+/// of a special token of the template's (<|user|>): which roles there are is the host's to say.
 ///
-/// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
-/// bounded. One that cannot be used costs the chat, not the model. Numbers in fields and variables have 64 bits; lists and
-/// objects there may lie 22 deep.
+/// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and
+/// do is bounded. One that cannot be used costs the chat, not the model. Numbers in fields and variables have 64 bits;
+/// lists and objects there may lie 22 deep.
 ///
 /// Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
-/// much), BUFFER_TOO_SMALL (nothing is written but *found), INVALID_UTF8, INVALID_ARGUMENT (fields or variables are no JSON
-/// object, too), OUT_OF_MEMORY.
+/// much), BUFFER_TOO_SMALL (nothing is written but *found), INVALID_UTF8, INVALID_ARGUMENT (fields or variables are no
+/// JSON object, too), OUT_OF_MEMORY.
 ///
 /// # Safety
-/// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for reads of
-/// their lengths; options is NULL or valid, as its text is; tokens is NULL or valid for writes of capacity ids; found and
-/// error are NULL or valid for writes.
+/// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for
+/// reads of their lengths; options is NULL or valid, as its text is; tokens is NULL or valid for writes of capacity
+/// ids; found and error are NULL or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_chat_tokenize(
     model: *const rasp_model,
@@ -181,16 +183,16 @@ pub unsafe extern "C" fn rasp_chat_tokenize(
     }
 }
 
-/// The text that rasp_chat_tokenize makes tokens of, to be looked at: at most capacity bytes of UTF-8 are written to text,
-/// without a NUL, and their number always to *length. Do not tokenize it: it does not tell the template's own tokens from
-/// what a message says.
+/// The text that rasp_chat_tokenize makes tokens of, to be looked at: at most capacity bytes of UTF-8 are written to
+/// text, without a NUL, and their number always to *length. Do not tokenize it: it does not tell the template's own
+/// tokens from what a message says.
 ///
 /// Allocates. Safe from any thread. Errors: those of rasp_chat_tokenize.
 ///
 /// # Safety
-/// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for reads of
-/// their lengths; options is NULL or valid, as its text is; text is NULL or valid for writes of capacity bytes; length and
-/// error are NULL or valid for writes.
+/// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for
+/// reads of their lengths; options is NULL or valid, as its text is; text is NULL or valid for writes of capacity
+/// bytes; length and error are NULL or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_chat_text(
     model: *const rasp_model,
@@ -215,12 +217,12 @@ pub unsafe extern "C" fn rasp_chat_text(
 /// NUL, and their number always to *length. add_generation_prompt not 0: end with what makes the model answer. Tokenize
 /// the result with RASP_TOKENIZE_PARSE_SPECIAL.
 ///
-/// It cannot promise who speaks: a message that holds the template's own tokens (<|im_end|>, say) reads as if the template
-/// had written them, so a user can open a turn of the system's. Use rasp_chat_tokenize for messages of others; it also
-/// takes texts with NULs, tools and all else that templates know.
+/// It cannot promise who speaks: a message that holds the template's own tokens (<|im_end|>, say) reads as if the
+/// template had written them, so a user can open a turn of the system's. Use rasp_chat_tokenize for messages of others;
+/// it also takes texts with NULs, tools and all else that templates know.
 ///
-/// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and do is
-/// bounded. One that cannot be used costs the chat, not the model.
+/// The template is the file's, and is trusted with nothing: it is compiled now, not at load, and what it may make and
+/// do is bounded. One that cannot be used costs the chat, not the model.
 ///
 /// Allocates. Safe from any thread. Errors: TEMPLATE (there is none, it is wrong, refuses the messages or asks for too
 /// much), BUFFER_TOO_SMALL (nothing is written but *length), INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY.

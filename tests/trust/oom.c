@@ -95,7 +95,8 @@ static int chat(void) {
 }
 
 static int chat_tokens(void) {
-    const char variables[] = "{\"tools\": [{\"a\\n\": [1, 2.5, {}]}], \"b\": 1, \"b\": 2}", fields[] = "{\"name\": \"\\u00e9\"}";
+    const char variables[] = "{\"tools\": [{\"a\\n\": [1, 2.5, {}]}], \"b\": 1, \"b\": 2}";
+    const char fields[] = "{\"name\": \"\\u00e9\"}";
     rasp_chat_message messages[2] = {
         {"user", 4, "Hi <|end|>", 10, NULL, 0}, {"assi<stant", 10, "Yo", 2, fields, sizeof fields - 1}};
     rasp_chat_options options;
@@ -244,7 +245,7 @@ static const struct {
     {"tokenize 60 kB", tokenize_longer, RASP_OK, 1, 0},
     {"detokenize", detokenize, RASP_OK, 1, 0},
     {"chat_format", chat, RASP_OK, 1, 0},
-    {"chat_text and chat_tokenize", chat_tokens, RASP_OK, 1, 0},
+    {"chat_text, chat_tokenize", chat_tokens, RASP_OK, 1, 0},
     {"set_stop", stop, RASP_OK, 0, 0},
     {"save", save, RASP_OK, 0, 0},
     {"restore", restore, RASP_OK, 0, 0},

@@ -82,6 +82,8 @@ pub(super) enum Op {
     Item,
     /// Of an object, a start, a stop and a step.
     Slice,
+    /// Takes apart the lists and dictionaries among what the next operation is given.
+    Spread(Arguments),
     Filter(Span, Arguments),
     Test(Span, Arguments),
     Call(Arguments),
@@ -100,7 +102,9 @@ pub(super) enum Op {
     Keep,
     /// Begins anew with the items that were kept.
     Restart,
-    /// Ends a loop; on top is whether it had any items.
+    /// An item went through all of the body.
+    Done,
+    /// Ends a loop; on top is whether any item went through all of the body.
     EndLoop,
     /// What `loop` is from here on.
     BindLoop,
@@ -123,6 +127,10 @@ pub(super) struct Macro {
     pub count: u32,
     /// Where its body begins.
     pub body: u32,
+    /// Whether it takes more than its parameters: values, named ones, a block.
+    pub varargs: bool,
+    pub kwargs: bool,
+    pub caller: bool,
 }
 
 /// A parameter of a macro.

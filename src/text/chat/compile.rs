@@ -42,8 +42,8 @@ enum Block {
     },
     /// `with`, and the tag's own words for an end.
     Scope,
-    /// A block of which nothing is left: `generation`.
-    Nothing(&'static str),
+    /// `generation`: what the assistant has said. Its variables are its own.
+    Generation,
     /// `set`, its name, and the filters that the text passes.
     Set {
         name: Span,
@@ -310,10 +310,20 @@ impl<'t> Compiler<'t> {
                 _ => self.fail("`endwith` without `with`"),
             },
             // Marks what an assistant has said, for training; it stays as it is.
-            "generation" => self.open(Block::Nothing("generation")),
+            "generation" => {
+                self.emit(Op::Scope)?;
+                self.open(Block::Generation)
+            }
             "endgeneration" => match self.blocks.pop() {
-                Some(Block::Nothing("generation")) => Ok(()),
+                Some(Block::Generation) => self.emit(Op::EndScope).map(|_| ()),
                 _ => self.fail("`endgeneration` without `generation`"),
+            },
+            "print" => loop {
+                self.expression()?;
+                self.emit(Op::Emit)?;
+                if !self.skip(",")? {
+                    return Ok(());
+                }
             },
             "filter" => {
                 let filters = self.filters()?;
@@ -340,7 +350,7 @@ impl<'t> Compiler<'t> {
                 if self.token != Token::BlockEnd {
                     self.name()?;
                 }
-                self.emit(Op::Return)?;
+                self.end_macro(index)?;
                 self.land(op);
                 let name = self.program.macros[index].name;
                 self.emit(Op::Store(name)).map(|_| ())
@@ -361,7 +371,7 @@ impl<'t> Compiler<'t> {
                 let Some(Block::Call { index, op, call }) = self.blocks.pop() else {
                     return self.fail("`endcall` without `call`");
                 };
-                self.emit(Op::Return)?;
+                self.end_macro(index)?;
                 self.land(op);
                 // What `Macro` has pushed is the block; the call itself is told of it.
                 self.emit(Op::Pop)?;

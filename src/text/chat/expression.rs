@@ -223,7 +223,11 @@ impl Compiler<'_> {
                     _ if self.is("[") || self.is("{") => self.argument()?,
                     _ => Arguments { positional: 0, named: 0 },
                 };
+                let bare = arguments.values() == 0;
                 self.emit(Op::Test(name, arguments))?;
+                if bare && self.is_name("is") {
+                    return self.fail("tests cannot follow one another");
+                }
                 if negated {
                     self.emit(Op::Not)?;
                 }
@@ -346,12 +350,29 @@ impl Compiler<'_> {
     pub fn arguments(&mut self) -> Result<Arguments, Fault> {
         self.expect("(")?;
         let mut arguments = Arguments { positional: 0, named: 0 };
+        let (mut spread, mut pairs) = (false, false);
         while !self.skip(")")? {
             if arguments.values() > 200 {
                 return self.fail("a call with more than 100 arguments");
             }
             let mut ahead = self.lexer;
             match self.token {
+                // A list of values and a dictionary of named ones, which are taken apart once they are there.
+                Token::Operator("*") if !spread => {
+                    self.advance()?;
+                    self.push(Value::None)?;
+                    self.expression()?;
+                    arguments.named += 1;
+                    spread = true;
+                }
+                Token::Operator("**") if !pairs => {
+                    self.advance()?;
+                    self.push(Value::Bool(true))?;
+                    self.expression()?;
+                    arguments.named += 1;
+                    pairs = true;
+                }
+                _ if pairs => return self.fail("a value after a dictionary of named ones"),
                 Token::Name(name) if ahead.next()? == Token::Operator("=") => {
                     self.advance()?;
                     self.advance()?;
@@ -368,6 +389,9 @@ impl Compiler<'_> {
             if !self.is(")") {
                 self.expect(",")?;
             }
+        }
+        if spread || pairs {
+            self.emit(Op::Spread(arguments))?;
         }
         Ok(arguments)
     }

@@ -15,7 +15,7 @@ struct Spec {
     align: Option<char>,
     sign: Option<char>,
     alternate: bool,
-    grouped: bool,
+    grouped: Option<char>,
     width: usize,
     precision: Option<usize>,
     kind: Option<char>,
@@ -59,8 +59,8 @@ impl Spec {
         }
         let (width, mut text) = digits(text)?;
         spec.width = width.unwrap_or(0);
-        if let Some(rest) = text.strip_prefix([',', '_']) {
-            (spec.grouped, text) = (true, rest);
+        if let Some(grouped) = text.chars().next().filter(|c| matches!(c, ',' | '_')) {
+            (spec.grouped, text) = (Some(grouped), &text[1..]);
         }
         if let Some(rest) = text.strip_prefix('.') {
             let (precision, rest) = digits(rest)?;
@@ -105,16 +105,23 @@ impl Memory<'_> {
             None => 's',
         });
         match kind_of {
-            's' | 'r' => {
-                if kind_of == 'r' {
-                    self.repr(&mut body, value)?
-                } else {
-                    self.print(&mut body, value)?
+            's' | 'r' | 'a' => {
+                match kind_of {
+                    's' => self.print(&mut body, value)?,
+                    'r' => self.repr(&mut body, value)?,
+                    _ => self.ascii_repr(&mut body, value)?,
                 }
                 let text = &body.text;
                 let end =
                     spec.precision.and_then(|most| text.char_indices().nth(most)).map_or(text.len(), |(at, _)| at);
                 body.truncate(end);
+                return spec.pad(out, "", &body, false);
+            }
+            'c' if matches!(value, Value::Str(_)) => {
+                self.print(&mut body, value)?;
+                if body.text.chars().count() != 1 {
+                    return failed("a character is one");
+                }
                 return spec.pad(out, "", &body, false);
             }
             'c' => {
@@ -150,7 +157,13 @@ impl Memory<'_> {
         let precision = spec.precision.unwrap_or(6);
         match kind_of {
             'd' | 'i' | 'u' => body.format(format_args!("{whole}"))?,
+            'x' | 'X' | 'o' | 'b' if matches!(value, Value::Float(_)) => {
+                return failed(format_args!("a real number cannot be written as {kind_of:?}"));
+            }
             'x' if spec.alternate => body.format(format_args!("{whole:#x}"))?,
+            'o' if spec.alternate => body.format(format_args!("{whole:#o}"))?,
+            'b' if spec.alternate => body.format(format_args!("{whole:#b}"))?,
+            'n' => body.format(format_args!("{whole}"))?,
             'x' => body.format(format_args!("{whole:x}"))?,
             'X' => body.format(format_args!("{whole:X}"))?,
             'o' => body.format(format_args!("{whole:o}"))?,
@@ -165,13 +178,16 @@ impl Memory<'_> {
             'g' | 'G' => general(&mut body, x, precision.max(1))?,
             other => return failed(format_args!("a number cannot be written as {other:?}")),
         }
-        if spec.grouped {
+        if matches!(kind_of, 'E' | 'G') {
+            body.text.make_ascii_uppercase();
+        }
+        if let Some(mark) = spec.grouped {
             let mut grouped = self.writer();
             let text = &body.text;
             let end = text.find('.').unwrap_or(text.len());
             for (at, c) in text[..end].char_indices() {
                 if at > 0 && (end - at).is_multiple_of(3) {
-                    grouped.put(",")?;
+                    grouped.put_char(mark)?;
                 }
                 grouped.put_char(c)?;
             }
@@ -184,7 +200,7 @@ impl Memory<'_> {
     /// `format % values`.
     pub fn percent(&mut self, format: Span, values: Value) -> Result<Value> {
         let mut out = self.writer();
-        let mut next = 0;
+        let mut next = 0i64;
         let mut from = 0;
         while let Some(at) = self.str(format)[from..].find('%').map(|at| from + at) {
             self.budget.work(1)?;
@@ -214,12 +230,29 @@ impl Memory<'_> {
                 }
                 rest = &rest[1..];
             }
-            let (width, mut after) = digits(rest)?;
+            let mut number = |rest: &'_ str| -> Result<(Option<usize>, usize)> {
+                if !rest.starts_with('*') {
+                    let (number, after) = digits(rest)?;
+                    return Ok((number, rest.len() - after.len()));
+                }
+                let given = match values {
+                    Value::List(list) if list.tuple => self.at(list, next),
+                    _ => None,
+                };
+                next += 1;
+                match given {
+                    Some(Value::Int(n)) if (0..=WIDTH as i64).contains(&n) => Ok((Some(n as usize), 1)),
+                    _ => failed("a width that is no number, or too large"),
+                }
+            };
+            let (width, taken) = number(rest)?;
             spec.width = width.unwrap_or(0);
+            let mut after = &rest[taken..];
             if let Some(tail) = after.strip_prefix('.') {
-                let (precision, tail) = digits(tail)?;
-                (spec.precision, after) = (Some(precision.unwrap_or(0)), tail);
+                let (precision, taken) = number(tail)?;
+                (spec.precision, after) = (Some(precision.unwrap_or(0)), &tail[taken..]);
             }
+            after = after.strip_prefix(['h', 'l', 'L']).unwrap_or(after);
             let Some(kind) = after.chars().next() else { return failed("a format that is not finished") };
             spec.kind = Some(kind);
             // `%` puts everything to the right unless told otherwise.
@@ -245,6 +278,14 @@ impl Memory<'_> {
             self.formatted(&mut out, value, spec)?;
         }
         self.copy_part(&mut out, format, from..format.len as usize)?;
+        let all = match values {
+            Value::List(list) if list.tuple => next >= list.len as i64,
+            Value::List(_) | Value::Dict(_) => true,
+            _ => next > 0,
+        };
+        if !all {
+            return failed("a format with too many values");
+        }
         if self.marked(format) {
             out.mark(0)?;
         }
@@ -254,44 +295,70 @@ impl Memory<'_> {
     /// `format.format(values)`.
     pub fn braces(&mut self, format: Span, given: Given<'_>) -> Result<Value> {
         let mut out = self.writer();
-        let (mut next, mut from) = (0, 0);
+        let mut from = 0;
+        let mut next = Numbering::default();
         while let Some(at) = self.str(format)[from..].find(['{', '}']).map(|at| from + at) {
             self.budget.work(1)?;
-            let whole = self.str(format);
             self.copy_part(&mut out, format, from..at)?;
-            let rest = &whole[at..];
+            let rest = &self.str(format)[at..];
             if rest.starts_with("{{") || rest.starts_with("}}") {
-                out.put(&rest[..1])?;
+                self.copy_part(&mut out, format, at..at + 1)?;
                 from = at + 2;
                 continue;
             }
-            let Some((field, _)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
-                return failed("a brace on its own");
+            // A field ends with its brace, not with that of one in its format.
+            let mut open = 0;
+            let end = rest.char_indices().find(|(_, c)| {
+                open += i32::from(*c == '{') - i32::from(*c == '}');
+                open <= 0
+            });
+            let Some((end, '}')) = end.filter(|(end, _)| *end > 0) else { return failed("a brace on its own") };
+            from = at + end + 1;
+            let field = Span { start: format.start + at as u32 + 1, len: end as u32 - 1 };
+            let (name, how) = match self.str(field).split_once(':') {
+                Some((name, how)) => (self.part(field, name, 0), self.part(field, how, name.len() + 1)),
+                None => (field, Span { start: field.start, len: 0 }),
             };
-            from = at + field.len() + 2;
-            let (name, how) = field.split_once(':').unwrap_or((field, ""));
-            let (name, conversion) = name.split_once('!').unwrap_or((name, ""));
-            let mut spec = Spec::read(how)?;
-            if conversion == "r" {
-                spec.kind = Some('r');
-            }
-            let end = name.find(['.', '[']).unwrap_or(name.len());
-            let (first, path) = name.split_at(end);
-            let value = match first.parse::<usize>() {
-                Ok(index) => given.positional.get(index).copied(),
-                Err(_) if first.is_empty() => {
-                    next += 1;
-                    given.positional.get(next - 1).copied()
+            let (name, conversion) = match self.str(name).split_once('!') {
+                Some((bare, conversion)) => {
+                    (self.part(name, bare, 0), Some(self.part(name, conversion, bare.len() + 1)))
                 }
-                Err(_) => given.get(self, usize::MAX, first),
+                None => (name, None),
             };
-            let Some(mut value) = value else { return failed(format_args!("a format without a value for {first:?}")) };
-            if let Some(attribute) = path.strip_prefix('.') {
-                let attribute = self.text_of(format, attribute)?;
-                value = self.path(value, Value::Str(attribute))?;
-            } else if !path.is_empty() {
-                return failed("items in a format");
+            let value = self.field(name, given, &mut next)?;
+            let mut how = self.str(how);
+            let mut filled = String::new();
+            if how.contains('{') {
+                filled = self.filled(
+                    Span { start: field.start + field.len - how.len() as u32, len: how.len() as u32 },
+                    given,
+                    &mut next,
+                )?;
+                how = &filled;
             }
+            let mut spec = Spec::read(how)?;
+            let plain = how.is_empty();
+            let kind_of = conversion.map(|conversion| self.str(conversion).chars().next());
+            match (kind_of, value) {
+                (Some(Some(c @ ('r' | 's' | 'a'))), _) => spec.kind = Some(c),
+                (Some(_), _) => return failed("a conversion that there is not"),
+                (None, Value::Bool(_)) if !plain => spec.kind = spec.kind.or(Some('d')),
+                (None, Value::Str(_)) => {
+                    if let Some(other) = spec.kind.filter(|kind| *kind != 's') {
+                        return failed(format_args!("a text cannot be written as {other:?}"));
+                    }
+                }
+                (None, Value::Int(_) | Value::Float(_)) => {
+                    let whole = matches!(value, Value::Int(_));
+                    let fits = |c: char| c != 's' && (whole || !"dcxXob".contains(c));
+                    if let Some(other) = spec.kind.filter(|kind| !fits(*kind)) {
+                        return failed(format_args!("a number cannot be written as {other:?}"));
+                    }
+                }
+                (None, other) if !plain => return failed(format_args!("{} takes no format", kind(other))),
+                _ => {}
+            }
+            drop(filled);
             self.formatted(&mut out, value, spec)?;
         }
         self.copy_part(&mut out, format, from..format.len as usize)?;
@@ -301,13 +368,93 @@ impl Memory<'_> {
         self.finish(out)
     }
 
-    /// The place of a part of a text.
-    fn text_of(&self, whole: Span, part: &str) -> Result<Span> {
-        let from = part.as_ptr().addr().wrapping_sub(self.str(whole).as_ptr().addr());
-        if from > whole.len as usize {
-            return failed("a part of another text");
+    /// The format of a field with the values of the fields in it.
+    fn filled(&mut self, how: Span, given: Given<'_>, next: &mut Numbering) -> Result<String> {
+        let mut text = self.writer();
+        let mut from = 0;
+        while let Some(at) = self.str(how)[from..].find('{').map(|at| from + at) {
+            text.put(&self.str(how)[from..at])?;
+            let Some(len) = self.str(how)[at..].find('}') else { return failed("a brace on its own") };
+            let name = Span { start: how.start + at as u32 + 1, len: len as u32 - 1 };
+            let value = self.field(name, given, next)?;
+            self.print(&mut text, value)?;
+            from = at + len + 1;
         }
-        Ok(self.part(whole, part, from))
+        text.put(&self.str(how)[from..])?;
+        Ok(text.text)
+    }
+
+    /// The value of a field: `name`, `0`, or nothing for the next one, and the way to a part of it.
+    fn field(&mut self, name: Span, given: Given<'_>, next: &mut Numbering) -> Result<Value> {
+        let whole = self.str(name);
+        let end = whole.find(['.', '[']).unwrap_or(whole.len());
+        let first = &whole[..end];
+        let value = match first.parse::<usize>() {
+            Ok(index) => next.own(true).then(|| given.positional.get(index).copied()),
+            Err(_) if first.is_empty() => next.own(false).then(|| given.positional.get(next.count - 1).copied()),
+            Err(_) => Some(given.get(self, usize::MAX, first)),
+        };
+        let Some(value) = value else { return failed("a format whose fields have numbers, and others that do not") };
+        let Some(mut value) = value else { return failed(format_args!("a format without a value for {first:?}")) };
+        let mut at = end;
+        while at < name.len as usize {
+            self.budget.work(1)?;
+            let rest = &self.str(name)[at..];
+            let (item, key, taken) = match rest.strip_prefix('[') {
+                Some(tail) => {
+                    let Some(len) = tail.find(']') else { return failed("a bracket without its end") };
+                    (true, &tail[..len], len + 2)
+                }
+                None => {
+                    let len = rest[1..].find(['.', '[']).map_or(rest.len(), |len| len + 1);
+                    (false, &rest[1..len], len)
+                }
+            };
+            if key.is_empty() || key.starts_with('_') || !item && !rest.starts_with('.') {
+                return failed("a field without a name, or with one that is not for templates");
+            }
+            let number = key.parse().ok().filter(|_| item);
+            let key = self.part(name, key, at + 1);
+            value = match number {
+                Some(index) => self.item_of(value, Value::Int(index))?,
+                None if item => self.item_of(value, Value::Str(key))?,
+                None => self.attribute_of(value, key)?,
+            };
+            if let Value::Undefined(name) = value {
+                return self.undefined(name);
+            }
+            at += taken;
+        }
+        Ok(value)
+    }
+
+    /// As `repr`, with escapes for all that is not ASCII.
+    fn ascii_repr(&mut self, out: &mut Writer, value: Value) -> Result<()> {
+        let mut plain = self.writer();
+        self.repr(&mut plain, value)?;
+        let Value::Str(plain) = self.finish(plain)? else { return failed("no text") };
+        self.map_chars(out, plain, |out, c| match u32::from(c) {
+            0..0x80 => out.put_char(c),
+            code @ 0x80..0x100 => out.format(format_args!("\\x{code:02x}")),
+            code @ 0x100..0x1_0000 => out.format(format_args!("\\u{code:04x}")),
+            code => out.format(format_args!("\\U{code:08x}")),
+        })
+    }
+}
+
+/// How the fields of a format are numbered: all by themselves, or none.
+#[derive(Default)]
+struct Numbering {
+    count: usize,
+    by_number: bool,
+}
+
+impl Numbering {
+    /// Takes a field with a number or without one; false if there was one of the other kind.
+    fn own(&mut self, by_number: bool) -> bool {
+        self.count += usize::from(!by_number);
+        self.by_number |= by_number;
+        !(self.by_number && self.count > 0)
     }
 }
 

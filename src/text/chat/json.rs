@@ -233,14 +233,17 @@ impl Reader<'_, '_, '_> {
 #[cfg(test)]
 mod tests {
     use super::super::memory::Budget;
+    use super::super::print::Json;
     use super::*;
 
     fn read(text: &str) -> Result<String> {
         let mut memory = Memory::new("", Budget { bytes: 1 << 20, work: 100_000 });
         let pairs = memory.object(text)?;
         let dict = memory.known_dict(&pairs)?;
+        let [Value::Str(item), Value::Str(key)] = [memory.text(", ")?, memory.text(": ")?] else { panic!() };
+        let style = Json { ascii: false, indent: None, separators: [item, key], sorted: false };
         let mut out = memory.writer();
-        memory.json(&mut out, dict, None, 0)?;
+        memory.json(&mut out, dict, &style, 0)?;
         Ok(out.text)
     }
 

@@ -198,8 +198,6 @@ impl<'t> Lexer<'t> {
                 let mut begin = start;
                 if strip {
                     begin += text.len() - text.trim_start().len();
-                } else if text.starts_with('\n') {
-                    begin += 1;
                 }
                 text = &self.text[begin.min(at)..at];
                 text = match self.text.as_bytes()[at + 2] {

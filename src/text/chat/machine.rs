@@ -12,7 +12,7 @@ use super::writer::Writer;
 use crate::{Result, Status};
 
 /// Calls inside of each other at most.
-const CALLS: usize = 100;
+const CALLS: usize = 400;
 
 /// A loop under way.
 struct Loop {
@@ -32,6 +32,8 @@ struct Loop {
     id: u32,
     /// What `loop.changed` saw last.
     last: Option<Value>,
+    /// Whether an item went through all of the body.
+    done: bool,
 }
 
 /// How much is open.
@@ -75,6 +77,8 @@ struct Machine<'p> {
     /// Blocks of `call`: the macro, and the variables that it sees.
     callers: Vec<(u32, (usize, usize))>,
     loop_ids: u32,
+    /// What the next operation is given, where that is known only now.
+    given: Option<Arguments>,
 }
 
 /// Renders a template: the text, and what of it is inert.
@@ -94,6 +98,7 @@ pub(super) fn render(program: &Program, budget: Budget, chat: &Chat<'_>, tokens:
         caller: None,
         callers: Vec::new(),
         loop_ids: 0,
+        given: None,
     };
     machine.context(chat, tokens)?;
     while let Some(op) = program.ops.get(machine.at) {
@@ -255,6 +260,7 @@ impl Machine<'_> {
                 let object = self.pop();
                 let value = match object {
                     Value::Loop(id) => self.loop_attribute(id, name)?,
+                    Value::Macro(index) => self.macro_attribute(index, name)?,
                     object => self.memory.attribute_of(object, name)?,
                 };
                 self.put(value)?;
@@ -273,6 +279,7 @@ impl Machine<'_> {
                 let value = self.memory.slice(object, start, stop, step)?;
                 self.put(value)?;
             }
+            Op::Spread(arguments) => self.spread(arguments)?,
             Op::Filter(name, arguments) => {
                 self.given(arguments, |memory, value, given| memory.filter(name, value, given))?
             }
@@ -323,6 +330,11 @@ impl Machine<'_> {
                 self.store(self.program.loop_name, Value::Loop(id))?;
                 self.put(item)?;
             }
+            Op::Done => {
+                if let Some(of) = self.loops.last_mut() {
+                    of.done = true;
+                }
+            }
             Op::EndLoop => {
                 let Some(of) = self.loops.pop() else { return failed("no loop") };
                 self.close(of.base);
@@ -332,7 +344,7 @@ impl Machine<'_> {
                     self.at = back;
                     return self.put(text);
                 }
-                self.put(Value::Bool(of.items.len > 0))?;
+                self.put(Value::Bool(of.done))?;
             }
             Op::Scope => push(&mut self.scopes, self.variables.len())?,
             Op::EndScope => {
@@ -369,6 +381,7 @@ impl Machine<'_> {
         arguments: Arguments,
         f: impl FnOnce(&mut Memory<'_>, Value, Given<'_>) -> Result<Value>,
     ) -> Result<()> {
+        let arguments = self.given.take().unwrap_or(arguments);
         let from = self.stack.len().saturating_sub(arguments.values());
         let given = Given::new(&self.stack[from..], arguments);
         let value = from.checked_sub(1).map_or(Value::None, |at| self.stack[at]);
@@ -393,7 +406,7 @@ impl Machine<'_> {
         };
         let work = self.variables.len();
         let value = value.unwrap_or(match text {
-            "range" | "namespace" | "dict" | "raise_exception" => Value::Function(name),
+            "range" | "namespace" | "dict" | "raise_exception" | "joiner" | "cycler" => Value::Function(name),
             "strftime_now" if self.memory.time.is_some() => Value::Function(name),
             _ => Value::Undefined(name),
         });
@@ -429,7 +442,28 @@ impl Machine<'_> {
         push(&mut self.scopes, self.variables.len())?;
         self.loop_ids += 1;
         let (base, id) = (self.base(), self.loop_ids);
-        push(&mut self.loops, Loop { items, next: 0, kept: Vec::new(), base, again, depth, back, id, last: None })
+        push(
+            &mut self.loops,
+            Loop { items, next: 0, kept: Vec::new(), base, again, depth, back, id, last: None, done: false },
+        )
+    }
+
+    /// What a macro says of itself.
+    fn macro_attribute(&mut self, index: u32, name: Span) -> Result<Value> {
+        let Some(what) = self.program.macros.get(index as usize) else { return failed("no macro") };
+        Ok(match self.memory.str(name) {
+            "name" => Value::Str(what.name),
+            "arguments" => {
+                let own = &self.program.parameters[what.first as usize..(what.first + what.count) as usize];
+                let mut names = Vec::new();
+                own.iter().try_for_each(|parameter| push(&mut names, Value::Str(parameter.name)))?;
+                self.memory.tuple(&names)?
+            }
+            "catch_varargs" => Value::Bool(what.varargs),
+            "catch_kwargs" => Value::Bool(what.kwargs),
+            "caller" => Value::Bool(what.caller),
+            _ => Value::Undefined(name),
+        })
     }
 
     /// What `loop` says of itself.

@@ -26,6 +26,9 @@ pub(super) enum Value {
     /// Keys and values, one after the other.
     Dict(List),
     Namespace(u32),
+    /// What `joiner` and `cycler` give: their state is a namespace's.
+    Joiner(u32),
+    Cycler(u32),
     /// A macro by its number.
     Macro(u32),
     /// The block of a `call` by its number.
@@ -44,6 +47,8 @@ pub(super) struct List {
     pub len: u32,
     pub depth: u8,
     pub tuple: bool,
+    /// Whether it is a pair of `groupby`, whose parts have names.
+    pub group: bool,
     /// Whether there is a namespace in it.
     pub mutable: bool,
 }
@@ -99,7 +104,7 @@ impl Budget {
 /// Whether there is a namespace in a value: then a namespace cannot hold it, lest it hold itself.
 fn holds_namespace(value: Value) -> bool {
     match value {
-        Value::Namespace(_) => true,
+        Value::Namespace(_) | Value::Joiner(_) | Value::Cycler(_) => true,
         Value::List(list) | Value::Dict(list) => list.mutable,
         _ => false,
     }
@@ -223,7 +228,7 @@ impl<'p> Memory<'p> {
         self.items.try_reserve(values.len()).map_err(|_| out_of_memory())?;
         let start = self.items.len() as u32;
         self.items.extend_from_slice(values);
-        Ok(List { start, len: len as u32, depth, tuple, mutable })
+        Ok(List { start, len: len as u32, depth, tuple, group: false, mutable })
     }
 
     pub fn list(&mut self, values: &[Value]) -> Result<Value> {

@@ -70,6 +70,18 @@ impl Memory<'_> {
                 Some(text) => failed(self.str(text)),
                 None => failed("the template refuses the conversation"),
             },
+            "joiner" => {
+                let between = match given.text(self, 0, "sep")? {
+                    Some(between) => Value::Str(between),
+                    None => self.text(", ")?,
+                };
+                self.stateful(between).map(Value::Joiner)
+            }
+            "cycler" if given.positional.is_empty() => failed("cycler takes what it is to give"),
+            "cycler" => {
+                let items = self.list(given.positional)?;
+                self.stateful(items).map(Value::Cycler)
+            }
             "strftime_now" => {
                 let (Some(format), Some(time)) = (given.text(self, 0, "format")?, self.time) else {
                     return failed("strftime_now takes a format");
@@ -105,6 +117,18 @@ impl Memory<'_> {
                     old.iter().chain(given.named).try_for_each(|value| push(&mut pairs, *value))?;
                     self.dict(&pairs)
                 }
+                Some(Value::List(list)) => {
+                    let mut pairs = Vec::new();
+                    for index in 0..list.len as usize {
+                        let pair = self.iterate(self.item(*list, index))?;
+                        if pair.len != 2 {
+                            return failed("dict of what are no pairs");
+                        }
+                        self.items(pair, false).iter().try_for_each(|value| push(&mut pairs, *value))?;
+                    }
+                    given.named.iter().try_for_each(|value| push(&mut pairs, *value))?;
+                    self.dict(&pairs)
+                }
                 Some(other) => failed(format_args!("dict of {}", kind(*other))),
                 None => self.dict(given.named),
             },
@@ -137,6 +161,47 @@ impl Memory<'_> {
         }
     }
 
+    /// A namespace with `what`, and how often it was asked.
+    fn stateful(&mut self, what: Value) -> Result<u32> {
+        let Value::Namespace(state) = self.namespace() else { return failed("no namespace") };
+        if let Value::Str(name) = self.text("what")? {
+            self.set_attribute(state, name, what)?;
+        }
+        self.set_state(state, Value::Int(0))?;
+        Ok(state)
+    }
+
+    fn set_state(&mut self, state: u32, times: Value) -> Result<()> {
+        match self.text("times")? {
+            Value::Str(name) => self.set_attribute(state, name, times),
+            _ => failed("no text"),
+        }
+    }
+
+    fn state(&self, state: u32) -> (Value, i64) {
+        let times = match self.attribute(state, "times") {
+            Some(Value::Int(times)) => times,
+            _ => 0,
+        };
+        (self.attribute(state, "what").unwrap_or(Value::None), times)
+    }
+
+    /// What a joiner gives: nothing the first time.
+    pub fn joint(&mut self, state: u32) -> Result<Value> {
+        let (between, times) = self.state(state);
+        self.set_state(state, Value::Int(1))?;
+        if times == 0 { self.text("") } else { Ok(between) }
+    }
+
+    /// The item of a cycler whose turn it is, and on to the next.
+    pub fn cycled(&mut self, state: u32, on: bool) -> Result<Value> {
+        let (Value::List(items), times) = self.state(state) else { return failed("no items") };
+        if on {
+            self.set_state(state, Value::Int((times + 1) % i64::from(items.len.max(1))))?;
+        }
+        Ok(self.item(items, times as usize))
+    }
+
     pub fn method(&mut self, name: Span, object: Value, given: Given<'_>) -> Result<Value> {
         match object {
             Value::Str(text) => self.text_method(name, text, given),
@@ -156,9 +221,23 @@ impl Memory<'_> {
                     }
                     if counts { Ok(Value::Int(count)) } else { failed("the list has no such item") }
                 }
+                "copy" if !list.tuple => Ok(object),
                 other => failed(format_args!("a list has no method {other} here")),
             },
             Value::Undefined(of) => self.undefined(of),
+            Value::Cycler(state) => match self.str(name) {
+                "next" => self.cycled(state, true),
+                "reset" => {
+                    self.set_state(state, Value::Int(0))?;
+                    Ok(Value::None)
+                }
+                other => failed(format_args!("a cycler has no method {other}")),
+            },
+            Value::Int(n) if self.str(name) == "bit_length" => {
+                Ok(Value::Int(i64::from(64 - n.unsigned_abs().leading_zeros())))
+            }
+            Value::Int(_) if self.str(name) == "is_integer" => Ok(Value::Bool(true)),
+            Value::Float(x) if self.str(name) == "is_integer" => Ok(Value::Bool(x.fract() == 0.0)),
             other => failed(format_args!("{} has no method {}", kind(other), self.str(name))),
         }
     }
@@ -192,181 +271,6 @@ impl Memory<'_> {
         self.list(&all)
     }
 
-    fn text_method(&mut self, name: Span, span: Span, given: Given<'_>) -> Result<Value> {
-        self.budget.work(span.len as usize / 16)?;
-        let text = self.str(span);
-        // Parts of a text are places in it; nothing is copied.
-        let part = |part: &str| {
-            let from = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
-            Value::Str(self.part(span, part, if part.is_empty() { 0 } else { from }))
-        };
-        let first = given.positional.first().copied();
-        let word = given.text(self, 0, "sep");
-        let prefix = |of: &dyn Fn(&str) -> bool| match first {
-            Some(Value::Str(one)) => Ok(Value::Bool(of(self.str(one)))),
-            Some(Value::List(list)) => {
-                let any =
-                    self.items(list, false).iter().any(|item| matches!(item, Value::Str(one) if of(self.str(*one))));
-                Ok(Value::Bool(any))
-            }
-            _ => failed("a text is missing"),
-        };
-        let all_chars = |of: fn(char) -> bool| Ok(Value::Bool(!text.is_empty() && text.chars().all(of)));
-        match self.str(name) {
-            "strip" | "lstrip" | "rstrip" => {
-                let chars = given.text(self, 0, "chars")?.map(|chars| self.str(chars));
-                let goes = |c: char| chars.map_or(c.is_whitespace(), |chars| chars.contains(c));
-                Ok(part(match self.str(name) {
-                    "strip" => text.trim_matches(goes),
-                    "lstrip" => text.trim_start_matches(goes),
-                    _ => text.trim_end_matches(goes),
-                }))
-            }
-            "startswith" => prefix(&|one| text.starts_with(one)),
-            "endswith" => prefix(&|one| text.ends_with(one)),
-            "removeprefix" | "removesuffix" => {
-                let Some(word) = word?.map(|word| self.str(word)) else { return failed("a text is missing") };
-                let rest =
-                    if self.str(name) == "removeprefix" { text.strip_prefix(word) } else { text.strip_suffix(word) };
-                Ok(part(rest.unwrap_or(text)))
-            }
-            "isdigit" | "isnumeric" | "isdecimal" => all_chars(char::is_numeric),
-            "isalpha" => all_chars(char::is_alphabetic),
-            "isalnum" => all_chars(char::is_alphanumeric),
-            "isspace" => all_chars(char::is_whitespace),
-            "isupper" => Ok(Value::Bool(text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase))),
-            "islower" => Ok(Value::Bool(text.chars().any(char::is_lowercase) && !text.chars().any(char::is_uppercase))),
-            "find" | "rfind" | "index" | "count" => {
-                let Some(word) = word?.map(|word| self.str(word)) else { return failed("a text is missing") };
-                let at = match self.str(name) {
-                    "count" if word.is_empty() => return Ok(Value::Int(text.chars().count() as i64 + 1)),
-                    "count" => return Ok(Value::Int(text.matches(word).count() as i64)),
-                    "rfind" => text.rfind(word),
-                    _ => text.find(word),
-                };
-                match at {
-                    Some(at) => Ok(Value::Int(text[..at].chars().count() as i64)),
-                    None if self.str(name) == "index" => failed("the text has no such part"),
-                    None => Ok(Value::Int(-1)),
-                }
-            }
-            "split" | "rsplit" => {
-                let most = given.int(self, 1, "maxsplit")?.and_then(|most| usize::try_from(most).ok());
-                let most = most.unwrap_or(usize::MAX - 1);
-                let mut all = Vec::new();
-                let right = self.str(name) == "rsplit";
-                match word?.map(|word| self.str(word)) {
-                    Some("") => return failed("an empty separator"),
-                    Some(word) if right => text.rsplitn(most + 1, word).try_for_each(|p| push(&mut all, part(p)))?,
-                    Some(word) => text.splitn(most + 1, word).try_for_each(|p| push(&mut all, part(p)))?,
-                    None => {
-                        let mut rest = if right { text.trim_end() } else { text.trim_start() };
-                        while !rest.is_empty() {
-                            let cut =
-                                if right { rest.rfind(char::is_whitespace) } else { rest.find(char::is_whitespace) };
-                            let Some(cut) = cut.filter(|_| all.len() < most) else {
-                                push(&mut all, part(rest))?;
-                                break;
-                            };
-                            if right {
-                                let word = &rest[cut..];
-                                push(&mut all, part(word.trim_start()))?;
-                                rest = rest[..cut].trim_end();
-                            } else {
-                                push(&mut all, part(&rest[..cut]))?;
-                                rest = rest[cut..].trim_start();
-                            }
-                        }
-                    }
-                }
-                if right {
-                    all.reverse();
-                }
-                self.budget.bytes(all.len() * size_of::<Value>())?;
-                self.list(&all)
-            }
-            "splitlines" => {
-                let mut all = Vec::new();
-                let keep = given.positional.first().is_some_and(|value| self.truth(*value));
-                for line in text.split_inclusive('\n') {
-                    let bare = line.strip_suffix('\n').unwrap_or(line);
-                    let bare = bare.strip_suffix('\r').unwrap_or(bare);
-                    push(&mut all, part(if keep { line } else { bare }))?;
-                }
-                self.list(&all)
-            }
-            "partition" | "rpartition" => {
-                let Some(word) = word?.map(|word| self.str(word)).filter(|word| !word.is_empty()) else {
-                    return failed("an empty separator");
-                };
-                let right = self.str(name) == "rpartition";
-                let at = if right { text.rfind(word) } else { text.find(word) };
-                let parts = match (at, right) {
-                    (Some(at), _) => [&text[..at], &text[at..at + word.len()], &text[at + word.len()..]],
-                    (None, false) => [text, "", ""],
-                    (None, true) => ["", "", text],
-                };
-                let parts = parts.map(part);
-                self.tuple(&parts)
-            }
-            "replace" => {
-                let most = given.int(self, 2, "count")?;
-                let (Some(old), Some(new)) = (word?, given.text(self, 1, "new")?) else {
-                    return failed("a text is missing");
-                };
-                self.replaced(span, old, new, most)
-            }
-            "join" => self.joined(first.unwrap_or(Value::None), span, None),
-            "format" => self.braces(span, given),
-            "upper" | "lower" | "capitalize" | "title" | "swapcase" | "casefold" => self.cased(span, name),
-            "zfill" => {
-                let width = given.width(self, 0, "width")?.unwrap_or(0);
-                let sign = usize::from(text.starts_with(['-', '+']));
-                let mut out = self.writer();
-                self.copy_part(&mut out, span, 0..sign)?;
-                out.repeat('0', width.saturating_sub(text.chars().count()))?;
-                self.copy_part(&mut out, span, sign..text.len())?;
-                self.finish(out)
-            }
-            "center" | "ljust" | "rjust" => {
-                let width = given.width(self, 0, "width")?.unwrap_or(0);
-                let filler = given.text(self, 1, "fillchar")?;
-                let fill = filler.and_then(|fill| self.str(fill).chars().next()).unwrap_or(' ');
-                let lacking = width.saturating_sub(text.chars().count());
-                let before = match self.str(name) {
-                    "ljust" => 0,
-                    "rjust" => lacking,
-                    // As CPython rounds.
-                    _ => lacking / 2 + (lacking & width & 1),
-                };
-                let mut out = self.writer();
-                out.repeat(fill, before)?;
-                self.copy(&mut out, span)?;
-                out.repeat(fill, lacking - before)?;
-                if filler.is_some_and(|fill| self.marked(fill)) {
-                    out.mark(0)?;
-                }
-                self.finish(out)
-            }
-            other => failed(format_args!("a text has no method {other} here")),
-        }
-    }
-
-    pub fn replaced(&mut self, span: Span, old: Span, new: Span, most: Option<i64>) -> Result<Value> {
-        let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-        self.budget.work(span.len as usize / 8)?;
-        let (text, old) = (self.str(span), self.str(old));
-        let mut out = self.writer();
-        let mut from = 0;
-        for (at, found) in text.match_indices(old).take(most) {
-            self.copy_part(&mut out, span, from..at)?;
-            self.copy(&mut out, new)?;
-            from = at + found.len();
-        }
-        self.copy_part(&mut out, span, from..text.len())?;
-        self.finish(out)
-    }
-
     /// The items of a list with a text between them, or an attribute of each.
     pub fn joined(&mut self, list: Value, between: Span, attribute: Option<Value>) -> Result<Value> {
         let list = self.iterate(list)?;
@@ -382,27 +286,6 @@ impl Memory<'_> {
             }
             self.print(&mut out, item)?;
         }
-        self.finish(out)
-    }
-
-    pub fn cased(&mut self, span: Span, how: Span) -> Result<Value> {
-        self.budget.work(span.len as usize / 4)?;
-        let how = self.str(how);
-        let mut out = self.writer();
-        let mut inside = false;
-        self.map_chars(&mut out, span, |out, c| {
-            let upper = match how {
-                "upper" => true,
-                "lower" | "casefold" => false,
-                "swapcase" => c.is_lowercase(),
-                _ => !inside,
-            };
-            inside = if how == "capitalize" { true } else { c.is_alphabetic() };
-            match upper {
-                true => c.to_uppercase().try_for_each(|c| out.put_char(c)),
-                false => c.to_lowercase().try_for_each(|c| out.put_char(c)),
-            }
-        })?;
         self.finish(out)
     }
 

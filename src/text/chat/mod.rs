@@ -19,6 +19,7 @@ mod memory;
 mod methods;
 mod operators;
 mod print;
+mod strings;
 mod tests_of;
 mod writer;
 
@@ -63,7 +64,8 @@ pub struct Chat<'a> {
     pub messages: &'a [Message<'a>],
     /// Whether the text ends with the start of the assistant's next turn.
     pub add_generation_prompt: bool,
-    /// The template's other variables, as a JSON object: `tools`, `documents`, `enable_thinking`, or what else it knows.
+    /// The template's other variables, as a JSON object: `tools`, `documents`, `enable_thinking`, or what else it
+    /// knows.
     pub variables: Option<&'a str>,
     /// What `strftime_now` shows: seconds since 1970 of the clock on the wall (local time). Without it the template has
     /// no such function.

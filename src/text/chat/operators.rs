@@ -16,6 +16,7 @@ pub(super) fn kind(value: Value) -> &'static str {
         Value::List(_) => "a list",
         Value::Dict(_) => "a dictionary",
         Value::Namespace(_) => "a namespace",
+        Value::Joiner(_) | Value::Cycler(_) => "a joiner or cycler",
         Value::Macro(_) | Value::Caller(_) | Value::Function(_) => "a function",
         Value::Loop(_) => "a loop",
     }
@@ -123,6 +124,9 @@ impl Memory<'_> {
                 Ok(self.str(a).cmp(self.str(b)))
             }
             (Value::List(a), Value::List(b)) => {
+                if a.tuple != b.tuple {
+                    return failed("a list and a tuple have no order");
+                }
                 for index in 0..a.len.min(b.len) as usize {
                     let order = self.compare(self.item(a, index), self.item(b, index))?;
                     if order.is_ne() {
@@ -189,6 +193,9 @@ impl Memory<'_> {
                 (a, b) => real(op, float(a).unwrap_or(0.0), float(b).unwrap_or(0.0)).map(Value::Float),
             };
         }
+        // Truth values count.
+        let count = |value: Value| number(value).unwrap_or(value);
+        let (a, b) = if op == Binary::Multiply { (count(a), count(b)) } else { (a, b) };
         match (op, a, b) {
             (Binary::Add, Value::Str(a), Value::Str(b)) => {
                 let mut text = self.writer();
@@ -226,7 +233,7 @@ impl Memory<'_> {
                         push(&mut all, self.item(list, index))?;
                     }
                 }
-                self.list(&all)
+                if list.tuple { self.tuple(&all) } else { self.list(&all) }
             }
             (Binary::Modulo, Value::Str(format), values) => self.percent(format, values),
             _ => failed(format_args!("{} and {} cannot be computed with", kind(a), kind(b))),
@@ -241,6 +248,12 @@ impl Memory<'_> {
                 self.budget.work(dict.len as usize)?;
                 Ok(self.get(dict, self.str(name)).unwrap_or(Value::Undefined(name)))
             }
+            Value::List(pair) if pair.group => Ok(match self.str(name) {
+                "grouper" => self.item(pair, 0),
+                "list" => self.item(pair, 1),
+                _ => Value::Undefined(name),
+            }),
+            Value::Cycler(state) if self.str(name) == "current" => self.cycled(state, false),
             Value::Namespace(namespace) => {
                 Ok(self.attribute(namespace, self.str(name)).unwrap_or(Value::Undefined(name)))
             }
@@ -278,12 +291,18 @@ impl Memory<'_> {
     }
 
     pub fn slice(&mut self, object: Value, start: Value, stop: Value, step: Value) -> Result<Value> {
-        let number = |value: Value| match value {
-            Value::None => Ok(None),
-            Value::Int(n) => Ok(Some(n)),
-            _ => failed(format_args!("a slice takes whole numbers, not {}", kind(value))),
+        // What cannot be sliced, or not so, has no such part.
+        let nothing = Value::Undefined(Span::default());
+        let bound = |value: Value| match number(value) {
+            None if matches!(value, Value::None) => Some(None),
+            Some(Value::Int(n)) => Some(Some(n)),
+            _ => None,
         };
-        let (start, stop, step) = (number(start)?, number(stop)?, number(step)?.unwrap_or(1));
+        let (start, stop, step) = match (object, bound(start), bound(stop), bound(step)) {
+            (Value::Undefined(name), ..) => return self.undefined(name),
+            (_, Some(start), Some(stop), Some(step)) => (start, stop, step.unwrap_or(1)),
+            _ => return Ok(nothing),
+        };
         if step == 0 {
             return failed("a slice with a step of zero");
         }
@@ -335,8 +354,7 @@ impl Memory<'_> {
                 }
                 self.finish(found)
             }
-            Value::Undefined(name) => self.undefined(name),
-            _ => failed(format_args!("{} cannot be sliced", kind(object))),
+            _ => Ok(nothing),
         }
     }
 
@@ -388,6 +406,7 @@ fn whole(op: Binary, a: i64, b: i64) -> Result<Value> {
         Binary::Add => a.checked_add(b),
         Binary::Subtract => a.checked_sub(b),
         Binary::Multiply => a.checked_mul(b),
+        Binary::Power if b < 0 && a == 0 => return failed("a division by zero"),
         Binary::Power if b < 0 => return Ok(Value::Float((a as f64).powf(b as f64))),
         Binary::Power => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
         Binary::FloorDivide | Binary::Modulo if b == 0 => return failed("a division by zero"),

@@ -1,10 +1,28 @@
 //! Values as text: as Python's `str` and `repr` write them, and as JSON.
 
 use super::code::Span;
-use super::memory::{List, Memory, Value, failed};
+use super::memory::{List, Memory, Value, failed, push};
 use super::operators::kind;
 use super::writer::Writer;
 use crate::Result;
+
+/// What stands before an item of JSON on a line of its own, for each level.
+pub(super) enum Indent {
+    Blanks(usize),
+    Text(Span),
+}
+
+/// How JSON is written.
+pub(super) struct Json {
+    /// Other characters than those of ASCII are escaped.
+    pub ascii: bool,
+    /// None: on one line.
+    pub indent: Option<Indent>,
+    /// Between items, and between a key and its value.
+    pub separators: [Span; 2],
+    /// Keys are in their order.
+    pub sorted: bool,
+}
 
 /// A real number as Python writes it.
 pub(super) fn float(out: &mut Writer, x: f64) -> Result<()> {
@@ -81,6 +99,8 @@ impl Memory<'_> {
                 out.put("}")
             }
             Value::Namespace(_) => out.put("<Namespace>"),
+            Value::Joiner(_) => out.put("<Joiner>"),
+            Value::Cycler(_) => out.put("<Cycler>"),
             Value::Macro(_) | Value::Caller(_) => out.put("<Macro>"),
             Value::Function(name) => out.format(format_args!("<function {}>", self.str(name))),
             Value::Loop(_) => out.put("<LoopContext>"),
@@ -104,8 +124,8 @@ impl Memory<'_> {
         out.put_char(quote)
     }
 
-    /// As JSON, with so many blanks a level if it goes over several lines.
-    pub fn json(&mut self, out: &mut Writer, value: Value, indent: Option<usize>, level: usize) -> Result<()> {
+    /// As JSON.
+    pub fn json(&mut self, out: &mut Writer, value: Value, style: &Json, level: usize) -> Result<()> {
         self.budget.work(1)?;
         match value {
             Value::None => out.put("null"),
@@ -116,58 +136,93 @@ impl Memory<'_> {
             Value::Float(x) => float(out, x),
             Value::Str(text) => {
                 self.budget.work(text.len as usize / 8)?;
-                self.json_text(out, text)
+                self.json_text(out, text, style)
             }
-            Value::List(list) => self.json_items(out, list, false, indent, level),
-            Value::Dict(dict) => self.json_items(out, dict, true, indent, level),
+            Value::List(list) => self.json_items(out, list, None, style, level),
+            Value::Dict(dict) => {
+                let mut order = Vec::new();
+                for pair in 0..dict.len {
+                    push(&mut order, pair)?;
+                }
+                if style.sorted {
+                    self.by_key(dict, &mut order)?;
+                }
+                self.json_items(out, dict, Some(&order), style, level)
+            }
             Value::Undefined(name) => self.undefined(name),
             _ => failed(format_args!("{} cannot be written as JSON", kind(value))),
         }
     }
 
+    /// The pairs of a dictionary in the order of their keys, which are texts.
+    fn by_key(&mut self, dict: List, order: &mut [u32]) -> Result<()> {
+        self.budget.work(order.len())?;
+        let key = |pair: u32| match self.item(dict, 2 * pair as usize) {
+            Value::Str(key) => Some(key),
+            _ => None,
+        };
+        if order.len() > 1 && order.iter().any(|&pair| key(pair).is_none()) {
+            return failed("keys are sorted that are no texts");
+        }
+        order.sort_unstable_by_key(|&pair| key(pair).map(|key| self.str(key)));
+        Ok(())
+    }
+
+    /// Items, or pairs in an order.
     fn json_items(
         &mut self,
         out: &mut Writer,
         list: List,
-        pairs: bool,
-        indent: Option<usize>,
+        pairs: Option<&[u32]>,
+        style: &Json,
         level: usize,
     ) -> Result<()> {
-        let (open, close) = if pairs { ("{", "}") } else { ("[", "]") };
+        let (open, close) = if pairs.is_some() { ("{", "}") } else { ("[", "]") };
         out.put(open)?;
-        let line = |out: &mut Writer, level: usize| match indent {
-            Some(indent) => {
-                out.put_char('\n')?;
-                out.repeat(' ', indent * level)
-            }
-            None => Ok(()),
-        };
         for index in 0..list.len as usize {
             if index > 0 {
-                out.put(if indent.is_some() { "," } else { ", " })?;
+                self.copy(out, style.separators[0])?;
             }
-            line(out, level + 1)?;
-            if pairs {
-                match self.item(list, 2 * index) {
-                    Value::Str(key) => self.json_text(out, key)?,
-                    key => {
-                        out.put("\"")?;
-                        self.json(out, key, None, 0)?;
-                        out.put("\"")?;
+            self.json_line(out, style, level + 1)?;
+            let at = match pairs {
+                Some(order) => {
+                    let at = 2 * order[index] as usize;
+                    match self.item(list, at) {
+                        Value::Str(key) => self.json_text(out, key, style)?,
+                        key => {
+                            out.put("\"")?;
+                            self.json(out, key, style, 0)?;
+                            out.put("\"")?;
+                        }
                     }
+                    self.copy(out, style.separators[1])?;
+                    at + 1
                 }
-                out.put(": ")?;
-            }
-            let value = self.item(list, if pairs { 2 * index + 1 } else { index });
-            self.json(out, value, indent, level + 1)?;
+                None => index,
+            };
+            self.json(out, self.item(list, at), style, level + 1)?;
         }
         if list.len > 0 {
-            line(out, level)?;
+            self.json_line(out, style, level)?;
         }
         out.put(close)
     }
 
-    fn json_text(&self, out: &mut Writer, text: Span) -> Result<()> {
+    fn json_line(&self, out: &mut Writer, style: &Json, level: usize) -> Result<()> {
+        match style.indent {
+            None => Ok(()),
+            Some(Indent::Blanks(blanks)) => {
+                out.put_char('\n')?;
+                out.repeat(' ', blanks * level)
+            }
+            Some(Indent::Text(text)) => {
+                out.put_char('\n')?;
+                (0..level).try_for_each(|_| self.copy(out, text))
+            }
+        }
+    }
+
+    fn json_text(&self, out: &mut Writer, text: Span, style: &Json) -> Result<()> {
         out.put("\"")?;
         self.map_chars(out, text, |out, c| match c {
             '"' => out.put("\\\""),
@@ -177,7 +232,9 @@ impl Memory<'_> {
             '\t' => out.put("\\t"),
             '\x08' => out.put("\\b"),
             '\x0c' => out.put("\\f"),
-            c if c < ' ' => out.format(format_args!("\\u{:04x}", u32::from(c))),
+            c if c < ' ' || style.ascii && !(' '..='~').contains(&c) => {
+                c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| out.format(format_args!("\\u{unit:04x}")))
+            }
             c => out.put_char(c),
         })?;
         out.put("\"")

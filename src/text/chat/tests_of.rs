@@ -1,10 +1,54 @@
 //! Tests, as in `x is defined`.
 
 use super::code::{Binary, Span};
+use super::filters::FILTERS;
 use super::memory::{Memory, Value, failed};
 use super::methods::Given;
 use super::operators::kind;
 use crate::Result;
+
+/// Their names, for `is test`.
+const TESTS: [&str; 39] = [
+    "!=",
+    "<",
+    "<=",
+    "==",
+    ">",
+    ">=",
+    "boolean",
+    "callable",
+    "defined",
+    "divisibleby",
+    "eq",
+    "equalto",
+    "escaped",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    "greaterthan",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lessthan",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sameas",
+    "sequence",
+    "string",
+    "test",
+    "true",
+    "undefined",
+    "upper",
+];
 
 impl Memory<'_> {
     pub fn test(&mut self, name: Span, value: Value, given: Given<'_>) -> Result<bool> {
@@ -47,7 +91,10 @@ impl Memory<'_> {
             "mapping" => matches!(value, Value::Dict(_)),
             "sequence" => matches!(value, Value::Str(_) | Value::List(_) | Value::Dict(_) | Value::Undefined(_)),
             "iterable" => matches!(value, Value::Str(_) | Value::List(_) | Value::Dict(_) | Value::Undefined(_)),
-            "callable" => matches!(value, Value::Function(_) | Value::Macro(_) | Value::Caller(_) | Value::Loop(_)),
+            "callable" => matches!(
+                value,
+                Value::Joiner(_) | Value::Function(_) | Value::Macro(_) | Value::Caller(_) | Value::Loop(_)
+            ),
             "escaped" => false,
             "even" => whole()? % 2 == 0,
             "odd" => whole()? % 2 != 0,
@@ -68,7 +115,10 @@ impl Memory<'_> {
                 _ => false,
             },
             "filter" | "test" => match value {
-                Value::Str(_) => return failed("filters and tests cannot be asked for"),
+                Value::Str(text) => {
+                    let names: &[&str] = if self.str(name) == "filter" { &FILTERS } else { &TESTS };
+                    names.contains(&self.str(text))
+                }
                 other => return failed(format_args!("{} is no name", kind(other))),
             },
             other => return failed(format_args!("there is no test {other}")),

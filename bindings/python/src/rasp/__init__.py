@@ -221,9 +221,9 @@ class Model(_Handle):
 
     def chat_tokenize(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True,
                       variables: Optional[Mapping[str, Any]] = None, time: int = 0) -> list[int]:
-        """The tokens of messages in the model's own format. A message has a "role", a "content" and what else the template
-        knows ("name", "tool_calls"); `variables` are the template's ("tools", "documents", "enable_thinking"); `time`,
-        seconds since 1970 of the clock on the wall, is what its strftime_now shows (0: it has no such function).
+        """The tokens of messages in the model's own format. A message has a "role", a "content" and what else the
+        template knows ("name", "tool_calls"); `variables` are the template's ("tools", "documents", "enable_thinking");
+        `time`, seconds since 1970 of the clock on the wall, is what its strftime_now shows (0: it has no such function).
 
         What messages and variables say is text, whatever it looks like: special tokens are recognised in the template's
         own words alone."""

@@ -164,8 +164,8 @@ _status = {
     "rasp_token_is_special": [_handle, c.c_uint32],
     "rasp_chat_tokenize": [_handle, c.POINTER(ChatMessage), c.c_size_t, c.POINTER(ChatOptions), _tokens, c.c_size_t,
                            _size, _out],
-    "rasp_chat_text": [_handle, c.POINTER(ChatMessage), c.c_size_t, c.POINTER(ChatOptions), c.c_char_p, c.c_size_t, _size,
-                       _out],
+    "rasp_chat_text": [_handle, c.POINTER(ChatMessage), c.c_size_t, c.POINTER(ChatOptions), c.c_char_p, c.c_size_t,
+                       _size, _out],
 }
 for _name, _arguments in _status.items():
     _function = getattr(lib, _name)

@@ -5,6 +5,9 @@ use crate::text::chat::code::{Arguments, Macro, Op, Parameter, Program, Span};
 use crate::text::chat::lexer::Token;
 use crate::text::chat::{Fault, out_of_memory};
 
+/// Brackets of targets inside of each other at most.
+const TARGETS: usize = 8;
+
 impl Compiler<'_> {
     pub(super) fn begin_for(&mut self) -> Result<(), Fault> {
         let from = self.here();
@@ -16,6 +19,18 @@ impl Compiler<'_> {
             return self.fail("`in` is missing");
         }
         self.without_condition()?;
+        // Several values are a tuple.
+        let mut count = 1;
+        while self.skip(",")? {
+            if self.token == Token::BlockEnd || self.is_name("if") || self.is_name("recursive") {
+                break;
+            }
+            self.without_condition()?;
+            count += 1;
+        }
+        if count > 1 {
+            self.emit(Op::Tuple(count))?;
+        }
         let begin = self.emit(Op::Loop { recursive: false })?;
         if self.skip_name("if")? {
             // All items pass the condition first: how many are left is known before the first is used.
@@ -40,12 +55,14 @@ impl Compiler<'_> {
 
     /// The end of a loop's body. The operation that jumps over what stands for no items.
     pub(super) fn end_loop(&mut self, next: usize, leave: Option<usize>) -> Result<usize, Fault> {
+        self.emit(Op::Done)?;
         let back = self.emit(Op::Jump(0))?;
         self.land_at(back, next);
         self.land(next);
         self.land_chain(leave);
         self.emit(Op::EndLoop)?;
-        // On top is whether there was none.
+        // On top is whether an item went through all of the body: else what stands for none is written, after `break`
+        // too.
         self.emit(Op::Not)?;
         self.emit(Op::JumpIfFalse(0))
     }
@@ -53,7 +70,8 @@ impl Compiler<'_> {
     pub(super) fn leave(&mut self, tag: Span) -> Result<(), Fault> {
         // Scopes and captures that were opened inside of the loop end with it at run time.
         let is_loop = |block: &Block| {
-            matches!(block, Block::For { otherwise: None, .. } | Block::Macro { .. } | Block::Call { .. })
+            let own = matches!(block, Block::Macro { .. } | Block::Call { .. } | Block::Generation);
+            own || matches!(block, Block::For { otherwise: None, .. })
         };
         let at = self.blocks.iter().rposition(is_loop);
         let Some((at, &Block::For { next, leave, .. })) = at.and_then(|at| Some((at, self.blocks.get(at)?))) else {
@@ -73,27 +91,48 @@ impl Compiler<'_> {
 
     /// The targets of an assignment: stores what is on top.
     fn targets(&mut self) -> Result<(), Fault> {
-        let parenthesis = self.skip("(")?;
-        let mut names = Vec::new();
+        self.targets_within(0)
+    }
+
+    /// Names with commas between them, and the same in brackets in the place of a name.
+    fn targets_within(&mut self, depth: usize) -> Result<(), Fault> {
+        if depth > TARGETS {
+            return self.fail("names in brackets, more than 8 deep");
+        }
+        let from = self.here();
+        let mut count = 0u16;
         loop {
-            names.try_reserve(1).map_err(|_| out_of_memory())?;
-            names.push(self.name()?);
+            count = count.checked_add(1).ok_or_else(out_of_memory)?;
+            if self.skip("(")? {
+                self.targets_within(depth + 1)?;
+                self.expect(")")?;
+            } else {
+                let name = self.name()?;
+                if ["true", "false", "none", "True", "False", "None"].contains(&self.str(name)) {
+                    return self.fail("a constant cannot be set");
+                }
+                self.emit(Op::Store(name))?;
+            }
             if !self.skip(",")? || self.is(")") || self.is("=") || self.is_name("in") {
                 break;
             }
         }
-        if parenthesis {
-            self.expect(")")?;
+        if count > 1 {
+            let stores = cut(&mut self.program.ops, from)?;
+            self.program.places.truncate(from);
+            self.emit(Op::Unpack(count))?;
+            self.emit_all(&stores)?;
         }
-        if names.len() > 1 {
-            self.emit(Op::Unpack(names.len() as u16))?;
-        }
-        names.iter().try_for_each(|name| self.emit(Op::Store(*name)).map(|_| ()))
+        Ok(())
     }
 
     pub(super) fn set(&mut self) -> Result<(), Fault> {
         let from = self.here();
-        let Token::Name(name) = self.token else { return self.fail("a name is missing") };
+        let name = match self.token {
+            Token::Name(name) => name,
+            _ if self.is("(") => Span::default(),
+            _ => return self.fail("a name is missing"),
+        };
         self.targets()?;
         let targets = cut(&mut self.program.ops, from)?;
         self.program.places.truncate(from);
@@ -177,7 +216,27 @@ impl Compiler<'_> {
         let first = parameters.len() as u32;
         parameters.extend_from_slice(&own);
         let body = self.program.ops.len() as u32;
-        self.program.macros.push(Macro { name, first, count: own.len() as u32, body });
+        let (varargs, kwargs, caller) = (false, false, false);
+        self.program.macros.push(Macro { name, first, count: own.len() as u32, body, varargs, kwargs, caller });
         Ok((index, op))
+    }
+
+    /// The end of a macro's body, which tells what else than its parameters it takes.
+    pub(super) fn end_macro(&mut self, index: usize) -> Result<(), Fault> {
+        self.emit(Op::Return)?;
+        let [mut varargs, mut kwargs, mut caller] = [false; 3];
+        let body = self.program.macros[index].body as usize;
+        for op in &self.program.ops[body..] {
+            let Op::Load(name) = op else { continue };
+            match self.program.str(*name) {
+                "varargs" => varargs = true,
+                "kwargs" => kwargs = true,
+                "caller" => caller = true,
+                _ => {}
+            }
+        }
+        let own = &mut self.program.macros[index];
+        (own.varargs, own.kwargs, own.caller) = (varargs, kwargs, caller);
+        Ok(())
     }
 }

@@ -7,8 +7,46 @@ use crate::text::chat::memory::{Value, failed, push};
 use crate::text::chat::methods::Given;
 use crate::text::chat::operators::kind;
 
+/// Arguments of a call at most, where lists are taken apart.
+const SPREAD: usize = 1000;
+
 impl Machine<'_> {
+    /// Takes apart what the next operation is given.
+    pub(super) fn spread(&mut self, arguments: Arguments) -> Result<()> {
+        let from = self.stack.len().saturating_sub(arguments.values());
+        let (mut positional, mut named) = (Vec::new(), Vec::new());
+        let values = &self.stack[from..];
+        let (plain, pairs) = values.split_at(usize::from(arguments.positional).min(values.len()));
+        plain.iter().try_for_each(|value| push(&mut positional, *value))?;
+        for &[name, value] in pairs.as_chunks::<2>().0 {
+            match (name, value) {
+                (Value::None, list) => {
+                    let list = self.memory.iterate(list)?;
+                    self.memory.items(list, false).iter().try_for_each(|value| push(&mut positional, *value))?;
+                }
+                (Value::Bool(_), Value::Dict(dict)) => {
+                    let pairs = self.memory.items(dict, true);
+                    if pairs.iter().step_by(2).any(|name| !matches!(name, Value::Str(_))) {
+                        return failed("a name of an argument is no text");
+                    }
+                    pairs.iter().try_for_each(|value| push(&mut named, *value))?;
+                }
+                (Value::Bool(_), other) => return failed(format_args!("named arguments from {}", kind(other))),
+                pair => [pair.0, pair.1].into_iter().try_for_each(|value| push(&mut named, value))?,
+            }
+        }
+        if positional.len() + named.len() > SPREAD {
+            return failed(format_args!("a call with more than {SPREAD} arguments"));
+        }
+        self.memory.budget.work(positional.len() + named.len())?;
+        self.stack.truncate(from);
+        positional.iter().chain(&named).try_for_each(|value| push(&mut self.stack, *value))?;
+        self.given = Some(Arguments { positional: positional.len() as u16, named: (named.len() / 2) as u16 });
+        Ok(())
+    }
+
     pub(super) fn method(&mut self, name: Span, arguments: Arguments) -> Result<()> {
+        let arguments = self.given.take().unwrap_or(arguments);
         let from = self.stack.len().saturating_sub(arguments.values() + 1);
         let object = self.stack.get(from).copied().unwrap_or(Value::None);
         // What an object holds under the name is called, if that is a function.
@@ -47,6 +85,7 @@ impl Machine<'_> {
 
     /// Calls what lies below the arguments.
     pub(super) fn call(&mut self, arguments: Arguments) -> Result<()> {
+        let arguments = self.given.take().unwrap_or(arguments);
         let from = self.stack.len().saturating_sub(arguments.values() + 1);
         let callee = self.stack.get(from).copied().unwrap_or(Value::None);
         let (index, seen) = match callee {
@@ -57,6 +96,11 @@ impl Machine<'_> {
             },
             Value::Function(name) => {
                 self.given(arguments, |memory, _, given| memory.function(name, given))?;
+                self.at += 1;
+                return Ok(());
+            }
+            Value::Joiner(state) => {
+                self.given(arguments, |memory, _, _| memory.joint(state))?;
                 self.at += 1;
                 return Ok(());
             }
@@ -75,26 +119,50 @@ impl Machine<'_> {
         let variables = self.variables.len();
         push(&mut self.scopes, variables)?;
         let parameters = &self.program.parameters[what.first as usize..(what.first + what.count) as usize];
-        if usize::from(arguments.positional) > parameters.len() {
+        let known = |name: &str| parameters.iter().position(|parameter| self.program.str(parameter.name) == name);
+        let given = Given::new(&self.stack[from + 1..], arguments);
+        if given.positional.len() > parameters.len() && !what.varargs {
             return failed(format_args!(
                 "macro {} takes {} arguments, not {}",
                 self.program.str(what.name),
                 parameters.len(),
-                arguments.positional
+                given.positional.len()
             ));
         }
-        let given = Given::new(&self.stack[from + 1..], arguments);
+        if caller.is_some() && !what.caller {
+            return failed(format_args!("macro {} has no use for a block", self.program.str(what.name)));
+        }
+        let mut others = Vec::new();
+        for &[name, value] in given.named.as_chunks::<2>().0 {
+            let Value::Str(name) = name else { continue };
+            let text = self.memory.str(name);
+            match known(text) {
+                Some(at) if at < given.positional.len() => {
+                    let name = self.program.str(what.name);
+                    return failed(format_args!("macro {name} is given two values for {text}"));
+                }
+                Some(_) => {}
+                None if what.kwargs => {
+                    [Value::Str(name), value].into_iter().try_for_each(|value| push(&mut others, value))?
+                }
+                None => {
+                    let name = self.program.str(what.name);
+                    return failed(format_args!("macro {name} has no parameter {text}"));
+                }
+            }
+        }
         for (at, parameter) in parameters.iter().enumerate() {
             let value = given.get(&self.memory, at, self.program.str(parameter.name));
             if let Some(value) = value {
                 push(&mut self.variables, (parameter.name, value))?;
             }
         }
-        for pair in given.named.as_chunks::<2>().0 {
-            let Value::Str(name) = pair[0] else { continue };
-            let name = self.memory.str(name);
-            if !parameters.iter().any(|parameter| self.program.str(parameter.name) == name) {
-                return failed(format_args!("macro {} has no parameter {name}", self.program.str(what.name)));
+        let more = given.positional.get(parameters.len()..).unwrap_or_default();
+        let more = if what.varargs { Some(self.memory.tuple(more)?) } else { None };
+        let others = if what.kwargs { Some(self.memory.dict(&others)?) } else { None };
+        for (name, value) in [("varargs", more), ("kwargs", others)] {
+            if let Some(value) = value {
+                self.give(name, value)?;
             }
         }
         self.stack.truncate(from);

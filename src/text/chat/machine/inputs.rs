@@ -44,7 +44,7 @@ impl Machine<'_> {
         self.give("add_generation_prompt", Value::Bool(chat.add_generation_prompt))
     }
 
-    fn give(&mut self, name: &str, value: Value) -> Result<()> {
+    pub(super) fn give(&mut self, name: &str, value: Value) -> Result<()> {
         let Value::Str(name) = self.memory.text(name)? else { return failed("no text") };
         push(&mut self.variables, (name, value))
     }
