@@ -48,7 +48,7 @@ TRUST_POSITIONS ?= 400
 MINUTES ?= 60
 
 .PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
-	test-bindings test-abi bless-abi examples \
+	test-bindings test-server test-abi bless-abi examples \
 	bench bench-peers bench-peers-qwen model models reference book header dist dist-library install install-library uninstall deb wheel npm package-crates clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
@@ -131,6 +131,10 @@ test-install: dist $(MODEL) $(GGUF)
 ## Python, Node.js, Lua and Go over the installed library. On Debian; installs what it needs.
 test-bindings: dist-library $(MODEL)
 	tests/bindings/run.sh $(MODEL)
+
+## `rasp serve` against OpenAI's own clients, of Python and Node.js, which are fetched. On Debian.
+test-server: dist $(SMALL)
+	PYTHON=$(PYTHON) tests/server/run.sh target/dist/stage/rasp $(SMALL)
 
 ## The C and C++ examples, with every warning an error.
 examples: $(addprefix target/demo/,hello hello-cpp npc footprint budget chat server robot)

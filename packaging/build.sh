@@ -9,7 +9,8 @@
 #     librasp.a       one object whose only global symbols are rasp_
 #     private-libs    what a program that links librasp.a needs besides, as its linker is told
 #
-# and, but for `library`, the command, with the `release` profile, whose dependencies are built for speed:
+# and, but for `library`, the command, with the `release` profile, whose dependencies are built for speed, and with
+# constrained output, which the library is built without:
 #
 #     rasp            stripped
 #     man/            its manual pages
@@ -51,12 +52,14 @@ tr ' ' '\n' < "$out/native-static-libs" | grep -vxE -e '-l(gcc_s|gcc_eh|c)' | pa
 
 [ "$what" = all ] || exit 0
 
+# A folder of its own: in that of the workspace the library would be built anew, with and without, at every turn.
+built=${CARGO_TARGET_DIR:-target}/command
 command_for() { # [CARGO'S WORDS FOR THE TARGET]
-    # Line tables are for profilers, and a profile without them is what the tests of the workspace have built already.
-    CARGO_PROFILE_RELEASE_DEBUG=false "${CARGO:-cargo}" build --release -p rasp-cli "$@"
+    # Line tables are for profilers.
+    CARGO_PROFILE_RELEASE_DEBUG=false "${CARGO:-cargo}" build --release -p rasp-cli --features constrained \
+        --target-dir "$built" "$@"
 }
 command_for
-built=${CARGO_TARGET_DIR:-target}
 runs_here=$built/release/rasp
 if [ -n "${CARGO_BUILD_TARGET:-}" ]; then
     host=$(rustc -vV | sed -n 's/^host: //p')

@@ -79,6 +79,40 @@ fn an_answer_is_the_text_of_its_tokens_and_ends_where_it_should() {
 }
 
 #[test]
+fn tokens_of_a_batch_become_the_text_of_a_step() {
+    let model = load();
+    let prompts =
+        [chat(&model, QUESTION), chat(&model, "What is the capital of France? Answer in one short sentence.")];
+    let stops = [&[][..], &["France", "is Paris"][..]];
+    let options = SessionOptions { context: 256, ..Default::default() };
+    let mut sessions = [(); 2].map(|()| Session::open(model.clone(), &options).unwrap());
+    let begin = |sessions: &mut [Session; 2]| {
+        for ((session, prompt), stops) in sessions.iter_mut().zip(&prompts).zip(stops) {
+            session.reset();
+            session.set_stops(stops.iter().copied()).unwrap();
+            session.prefill(prompt).unwrap();
+        }
+    };
+    begin(&mut sessions);
+    let alone = sessions.each_mut().map(|session| answer(session, false, 60));
+    assert_eq!((alone[0].1, alone[1].1), (Some(Ended::Token), Some(Ended::Stop)), "{alone:?}");
+    begin(&mut sessions);
+    let mut found = [(String::new(), None), (String::new(), None)];
+    while found.iter().any(|(_, ended)| ended.is_none()) {
+        let mut tokens = [None; 2];
+        let [first, second] = &mut sessions;
+        Session::step_batch(&mut [first, second], |n, token| tokens[n] = Some(token.unwrap())).unwrap();
+        for ((session, token), (text, ended)) in sessions.iter_mut().zip(tokens).zip(&mut found) {
+            if ended.is_none() {
+                let sink = |bytes: &[u8]| text.push_str(std::str::from_utf8(bytes).unwrap());
+                *ended = session.push_text(token.unwrap(), false, sink);
+            }
+        }
+    }
+    assert_eq!(found, alone);
+}
+
+#[test]
 fn a_full_context_ends_an_answer_and_gives_what_was_held_back() {
     let model = load();
     let prompt = chat(&model, QUESTION);

@@ -14,9 +14,8 @@ pub struct Options {
     /// Tokens to generate at most
     #[arg(short, long, default_value_t = 512, visible_aliases = ["max-tokens", "n-predict"])]
     pub n: usize,
-    /// Sparsity of generated tokens (default: the file's own, 0 unless it was packed with a quality)
-    #[arg(long, value_parser = crate::parse_sparsity)]
-    pub sparsity: Option<f32>,
+    #[command(flatten)]
+    pub session: Settings,
     /// Temperature; 0 is greedy
     #[arg(long, default_value_t = 0.0, visible_alias = "temperature", help_heading = "Sampling")]
     temp: f32,
@@ -41,6 +40,14 @@ pub struct Options {
     /// Start of the random numbers
     #[arg(long, default_value_t = 0, help_heading = "Sampling")]
     seed: u64,
+}
+
+/// Options of a session, however its tokens are chosen.
+#[derive(clap::Args)]
+pub struct Settings {
+    /// Sparsity of generated tokens (default: the file's own, 0 unless it was packed with a quality)
+    #[arg(long, value_parser = crate::parse_sparsity)]
+    sparsity: Option<f32>,
     /// Threads that work on a token
     #[arg(short, long, default_value_t = 1, value_parser = parse_count, help_heading = "Session")]
     threads: usize,
@@ -54,7 +61,7 @@ pub struct Options {
     /// context. The tokens are the same, and come sooner where an answer quotes or repeats
     #[arg(long, value_name = "HOW", default_value = "lookup", help_heading = "Session")]
     drafts: Drafts,
-    /// Tokens there is room for; 0: what is needed, or a chat's default
+    /// Tokens there is room for; 0: what is needed, where that is known, or 4096
     #[arg(short = 'c', long, default_value_t = 0, visible_aliases = ["ctx-size", "context"], help_heading = "Session")]
     pub ctx: usize,
 }
@@ -88,16 +95,7 @@ impl Drafts {
 impl Options {
     /// A session with room for so many tokens, as these options want it.
     pub fn open(&self, model: &Arc<Model>, context: usize) -> Result<Session> {
-        let options = SessionOptions {
-            context,
-            threads: self.threads,
-            kv_type: self.kv,
-            windows_alone: self.window_keys,
-            drafts: self.drafts.options().most,
-            ..Default::default()
-        };
-        let mut session = Session::open(model.clone(), &options)?;
-        session.set_sparsity(self.sparsity.unwrap_or(model.default_sparsity()))?;
+        let mut session = self.session.open(model, context)?;
         session.set_sampling(Sampling {
             temperature: self.temp,
             top_k: self.top_k,
@@ -111,14 +109,44 @@ impl Options {
     }
 }
 
+/// Tokens a session has room for that may grow, unless told: enough for some dozen turns of a chat.
+const CONTEXT: usize = 4096;
+
+impl Settings {
+    /// A session with room for so many tokens, as these options want it.
+    pub fn open(&self, model: &Arc<Model>, context: usize) -> Result<Session> {
+        let options = SessionOptions {
+            context,
+            threads: self.threads,
+            kv_type: self.kv,
+            windows_alone: self.window_keys,
+            drafts: self.drafts.options().most,
+            ..Default::default()
+        };
+        let mut session = Session::open(model.clone(), &options)?;
+        session.set_sparsity(self.sparsity(model))?;
+        Ok(session)
+    }
+
+    /// The sparsity of generated tokens.
+    pub fn sparsity(&self, model: &Model) -> f32 {
+        self.sparsity.unwrap_or(model.default_sparsity())
+    }
+
+    /// The context of a session that may grow.
+    pub fn context(&self, model: &Model) -> usize {
+        if self.ctx == 0 { CONTEXT.min(model.config().context_length) } else { self.ctx }
+    }
+}
+
 /// The tokens of a conversation in the model's chat format, up to where the assistant speaks next. What is said is text,
-/// whatever it looks like.
-pub fn chat_tokens(model: &Model, messages: &[Message<'_>]) -> Result<Vec<u32>> {
+/// whatever it looks like. `variables` are the template's own, a JSON object.
+pub fn chat_tokens(model: &Model, messages: &[Message<'_>], variables: Option<&str>) -> Result<Vec<u32>> {
     let template =
         model.chat_template().ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
     // The standard library knows no time zones: the day is that of Greenwich.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok());
-    let chat = Chat { messages, add_generation_prompt: true, variables: None, time: now };
+    let chat = Chat { messages, add_generation_prompt: true, variables, time: now };
     let mut tokens = Vec::new();
     model.tokenizer().encode_chat(&template.format(&chat)?, &mut tokens)?;
     Ok(tokens)

@@ -24,9 +24,6 @@ pub struct Args {
     stats: bool,
 }
 
-/// Tokens a chat has room for unless told: enough for some dozen turns.
-const CONTEXT: usize = 4096;
-
 const HELP: &str = "\
 /sparsity S   the share of the linear weights left out from the next token on; without S: what it is
 /system TEXT  another system message; without TEXT: none
@@ -38,9 +35,7 @@ const HELP: &str = "\
 
 pub fn run(args: &Args) -> Result<()> {
     let model = crate::load(&args.model)?;
-    let trained = model.config().context_length;
-    let context = if args.options.ctx == 0 { CONTEXT.min(trained) } else { args.options.ctx };
-    let mut session = args.options.open(&model, context)?;
+    let mut session = args.options.open(&model, args.options.session.context(&model))?;
     let cancel = Arc::new(AtomicBool::new(false));
     session.set_cancel_flag(cancel.clone());
     let mut chat =
@@ -143,7 +138,7 @@ impl Chat {
             .flat_map(|(question, answer)| [Message::new("user", question), Message::new("assistant", answer)]);
         let question = Message::new("user", question);
         let messages: Vec<Message<'_>> = system.into_iter().chain(turns).chain([question]).collect();
-        chat_tokens(self.session.model(), &messages)
+        chat_tokens(self.session.model(), &messages, None)
     }
 
     /// Answers a question. Where the context has no room for it, the oldest turns are forgotten.

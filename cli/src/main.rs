@@ -14,6 +14,7 @@ mod pack;
 mod progress;
 mod report;
 mod run;
+mod serve;
 mod shell;
 mod signals;
 mod stream;
@@ -42,6 +43,8 @@ enum Command {
     Run(run::Args),
     /// Talk with a model
     Chat(chat::Args),
+    /// Serve a model over HTTP to programs that speak OpenAI's protocol
+    Serve(serve::Args),
     /// Measure quality
     #[command(subcommand)]
     Eval(eval::Command),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Pack(args) => pack::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::run(&args),
+        Command::Serve(args) => serve::run(args),
         Command::Eval(command) => eval::run(&command),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<()> {
         let message = format!("the prompt has {} tokens; this model was trained for {limit}", prompt.len());
         return Err(Error::new(Status::ContextFull, message));
     }
-    let (n, ctx) = (args.options.n, args.options.ctx);
+    let (n, ctx) = (args.options.n, args.options.session.ctx);
     let context = if ctx == 0 { prompt.len().saturating_add(n).min(limit) } else { ctx };
     let mut session = args.options.open(&model, context)?;
 
@@ -97,5 +97,5 @@ fn tokens(model: &Model, args: &Args, chat: bool) -> Result<Vec<u32>> {
     }
     let system = args.system.as_ref().map(|content| Message::new("system", content));
     let messages: Vec<Message<'_>> = system.into_iter().chain([Message::new("user", &text)]).collect();
-    chat_tokens(model, &messages)
+    chat_tokens(model, &messages, None)
 }

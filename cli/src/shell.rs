@@ -104,6 +104,7 @@ const SECTIONS: &[(&str, &[(&str, &str)])] = &[
         "ENVIRONMENT",
         &[
             ("XDG_CACHE_HOME", "Where checkpoints are packed to that are given in place of a packed model, in rasp/."),
+            ("RASP_API_KEY", "The key that clients of rasp serve have to send, in place of --api-key."),
             ("RASP_ISA", "The instruction set to compute with, in place of the best of this processor."),
         ],
     ),

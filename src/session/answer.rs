@@ -61,7 +61,7 @@ impl Session {
         self.step_text_for(&budget, show_special, sink)
     }
 
-    fn step_text_for(&mut self, budget: &Budget, show_special: bool, mut sink: impl FnMut(&[u8])) -> Result<TextStep> {
+    fn step_text_for(&mut self, budget: &Budget, show_special: bool, sink: impl FnMut(&[u8])) -> Result<TextStep> {
         // A prompt under way may fill the context.
         if !self.prompt_passes(budget)? {
             return Ok(TextStep::Pending);
@@ -70,14 +70,17 @@ impl Session {
             return Ok(TextStep::Ended(self.end_text(Ended::Context, sink)));
         }
         let Some(token) = self.step_for(budget)? else { return Ok(TextStep::Pending) };
+        Ok(self.push_text(token, show_special, sink).map_or(TextStep::GoesOn, TextStep::Ended))
+    }
+
+    /// What [`step_text`](Session::step_text) does with the token it has sampled, for one that
+    /// [`step_batch`](Session::step_batch) has.
+    pub fn push_text(&mut self, token: u32, show_special: bool, mut sink: impl FnMut(&[u8])) -> Option<Ended> {
         let tokenizer = self.engine.model.tokenizer();
         if self.text.push(tokenizer, token, show_special, &mut sink) {
-            return Ok(TextStep::Ended(Ended::Stop));
+            return Some(Ended::Stop);
         }
-        match tokenizer.is_end(token) {
-            true => Ok(TextStep::Ended(self.end_text(Ended::Token, sink))),
-            false => Ok(TextStep::GoesOn),
-        }
+        tokenizer.is_end(token).then(|| self.end_text(Ended::Token, sink))
     }
 
     /// Ends an answer where the host wants it to end: hands out what [`step_text`](Session::step_text) holds back.
