@@ -549,6 +549,12 @@ class Session {
         return detail::done(rasp_session_set_logit_bias(session_, biases.data(), biases.size(), &error), error);
     }
 
+    /// What the next tokens are guessed by: `kinds` of RASP_DRAFTS_, `most` a pass, and a text to look into.
+    result<void> set_drafts(std::uint32_t kinds, std::uint32_t most, Span<const std::uint32_t> text = {}) {
+        rasp_error error{};
+        return detail::done(rasp_session_set_drafts(session_, kinds, most, text.data(), text.size(), &error), error);
+    }
+
     result<void> set_logits_callback(rasp_logits_callback callback, void *context) {
         rasp_error error{};
         return detail::done(rasp_session_set_logits_callback(session_, callback, context, &error), error);

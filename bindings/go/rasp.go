@@ -338,6 +338,9 @@ type SessionOptions struct {
 	// WindowsAlone has layers that attend to a window hold its keys and values alone: less memory, and no way back to
 	// what is gone.
 	WindowsAlone bool
+	// Drafts is room for so many drafts in a pass, 15 at most: tokens are guessed by what stood after an earlier match in
+	// the context. The same tokens, sooner where an answer quotes or repeats.
+	Drafts uint32
 }
 
 // Session is one text in the making.
@@ -352,6 +355,7 @@ func (m *Model) Open(options SessionOptions) (*Session, error) {
 	C.rasp_session_options_init(&o)
 	o.context, o.batch, o.kv_type = C.uint32_t(options.Context), C.uint32_t(options.Batch), C.uint32_t(options.KV)
 	o.windows_alone = flag(options.WindowsAlone, 1)
+	o.drafts = C.uint32_t(options.Drafts)
 	if options.Threads != 0 {
 		o.threads = C.uint32_t(options.Threads)
 	}
@@ -509,6 +513,7 @@ type Stats struct {
 	DecodedTokens                  uint64
 	LinearBytesRead, HeadBytesRead uint64
 	Kept                           float64
+	DraftedTokens, AcceptedTokens  uint64
 }
 
 // Stats tells what the session has done.
@@ -518,7 +523,8 @@ func (s *Session) Stats() (Stats, error) {
 	var e C.rasp_error
 	err := check(C.rasp_session_get_stats(s.handle, &c, &e), &e)
 	return Stats{uint32(c.tokens), uint32(c.context), float32(c.sparsity), uint64(c.memory), uint64(c.decoded_tokens),
-		uint64(c.linear_bytes_read), uint64(c.head_bytes_read), float64(c.kept)}, err
+		uint64(c.linear_bytes_read), uint64(c.head_bytes_read), float64(c.kept), uint64(c.drafted_tokens),
+		uint64(c.accepted_tokens)}, err
 }
 
 // ClearStats starts the counts anew.

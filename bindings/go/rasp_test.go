@@ -19,7 +19,7 @@ func open(t *testing.T) (*Session, []uint32) {
 		t.Fatal(err)
 	}
 	defer model.Close()
-	session, err := model.Open(SessionOptions{Context: 128, Threads: 2, KV: F32, WindowsAlone: true})
+	session, err := model.Open(SessionOptions{Context: 128, Threads: 2, KV: F32, WindowsAlone: true, Drafts: 7})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,14 @@ typedef struct {
     uint64_t file_size, linear_bytes, head_bytes;
     char architecture[32], name[96];
 } rasp_model_info;
-typedef struct { uint32_t struct_size, context, threads, batch, kv_type, windows_alone; } rasp_session_options;
+typedef struct {
+    uint32_t struct_size, context, threads, batch, kv_type, windows_alone;
+    void *memory;
+    size_t memory_size;
+    void *run, *run_context;
+    uint64_t cpus, spin_ns;
+    uint32_t drafts, reserved;
+} rasp_session_options;
 typedef struct {
     uint32_t struct_size;
     float temperature;
@@ -41,7 +48,7 @@ typedef struct {
     float sparsity;
     uint64_t memory, decoded_tokens, linear_bytes_read;
     double kept;
-    uint64_t head_bytes_read;
+    uint64_t head_bytes_read, units, late_tokens, drafted_tokens, accepted_tokens;
 } rasp_stats;
 typedef struct { uint8_t pending[3], length; } rasp_text_stream;
 typedef struct {
@@ -64,9 +71,9 @@ uint32_t rasp_abi_version(void);
 const char *rasp_status_name(int32_t);
 void rasp_load_options_init_2(void *);
 void rasp_model_info_init(void *);
-void rasp_session_options_init(void *);
+void rasp_session_options_init_2(void *);
 void rasp_sampling_init(void *);
-void rasp_stats_init(void *);
+void rasp_stats_init_2(void *);
 int32_t rasp_load(const char *, const void *, rasp_model **, rasp_error *);
 int32_t rasp_model_retain(const rasp_model *);
 int32_t rasp_free(rasp_model *);
@@ -113,7 +120,10 @@ local function call(name, ...)
 end
 
 -- A struct that has grown has an initialiser of its own; else it is rasp_NAME_init.
-local INIT = { load_options = 'rasp_load_options_init_2' }
+local INIT = {
+    load_options = 'rasp_load_options_init_2', session_options = 'rasp_session_options_init_2',
+    stats = 'rasp_stats_init_2',
+}
 
 -- A struct with its defaults and some fields set, in room for any size that a library may say.
 local function made(name, values)
@@ -250,12 +260,14 @@ function Model:chat_format(messages, add_generation_prompt)
     return (self:chat_text(messages, { add_generation_prompt = add_generation_prompt }))
 end
 
--- options: context, threads, batch, kv ('f16', 'f32' or 'i8'), windows_alone
+-- options: context, threads, batch, kv ('f16', 'f32' or 'i8'), windows_alone, drafts (15 at most: tokens are guessed by what
+-- stood after an earlier match in the context; the same tokens, sooner where an answer quotes or repeats)
 function Model:open(options)
     options = options or {}
     local struct, room = made('session_options', {
         context = options.context, threads = options.threads, batch = options.batch,
         kv_type = assert(KV[options.kv or 'f16'], 'kv is f16, f32 or i8'), windows_alone = options.windows_alone,
+        drafts = options.drafts,
     })
     local out = ffi.new 'rasp_session *[1]'
     call('rasp_session_open', self.handle, struct, out)
@@ -334,7 +346,7 @@ function Session:stats()
     call('rasp_session_get_stats', self.handle, struct)
     local stats = { room = room }
     for _, field in ipairs { 'tokens', 'context', 'sparsity', 'memory', 'decoded_tokens', 'linear_bytes_read', 'kept',
-        'head_bytes_read' } do
+        'head_bytes_read', 'drafted_tokens', 'accepted_tokens' } do
         stats[field] = tonumber(struct[field])
     end
     stats.room = nil

@@ -40,6 +40,7 @@ fails('variables: byte 0', model.chat_tokenize, model, nul, { variables = '[]' }
 
 local session = model:open { context = 128, threads = 2, kv = 'f32' }
 fails('windows_alone', model.open, model, { windows_alone = 2 })
+fails('16 drafts', model.open, model, { drafts = 16 })
 model:close()
 model:close()
 collectgarbage()

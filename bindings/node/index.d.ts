@@ -76,6 +76,11 @@ export interface SessionOptions {
     kv?: 'f16' | 'f32' | 'i8';
     /** Layers that attend to a window hold its keys and values alone: less memory, and no way back to what is gone. */
     windowsAlone?: boolean;
+    /**
+     * Room for so many drafts in a pass, 15 at most: tokens are guessed by what stood after an earlier match in the
+     * context. The same tokens, sooner where an answer quotes or repeats.
+     */
+    drafts?: number;
 }
 
 export interface Sampling {
@@ -99,6 +104,8 @@ export interface Stats {
     /** The share of linear weights that decoded tokens have read. */
     kept: number;
     headBytesRead: number;
+    draftedTokens: number;
+    acceptedTokens: number;
 }
 
 /** One text in the making. What computes runs on a thread of libuv's pool; one call at a time. */

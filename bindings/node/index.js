@@ -152,12 +152,12 @@ export class Session {
     #handle;
     #model;
 
-    constructor(model, { context, threads, batch, kv = 'f16', windowsAlone = false } = {}) {
+    constructor(model, { context, threads, batch, kv = 'f16', windowsAlone = false, drafts } = {}) {
         if (!(kv in KV_TYPES)) throw new TypeError(`kv is ${kv}, not f16, f32 or i8`);
         const out = [null];
         call('rasp_session_open', model.handle,
             made('session_options', {
-                context, threads, batch, kvType: KV_TYPES[kv], windowsAlone: Number(windowsAlone),
+                context, threads, batch, kvType: KV_TYPES[kv], windowsAlone: Number(windowsAlone), drafts,
             }), out);
         this.#handle = out[0];
         // Tokens become text by the model: a reference of the session's own, so that the caller may close his.

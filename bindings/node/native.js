@@ -55,7 +55,8 @@ const functions = {
     rasp_text_stream_push: ['int32_t', ['void *', 'void *', 'size_t', 'void *', 'size_t', size, error]],
 };
 // A struct that has grown has an initialiser of its own.
-const init = (name) => (name === 'load_options' ? 'rasp_load_options_init_2' : `rasp_${name}_init`);
+const GROWN = new Set(['load_options', 'session_options', 'stats']);
+const init = (name) => `rasp_${name}_init${GROWN.has(name) ? '_2' : ''}`;
 for (const name of ['load_options', 'model_info', 'session_options', 'sampling', 'stats']) {
     functions[init(name)] = ['void', ['void *']];
 }
@@ -92,6 +93,7 @@ const structs = {
     },
     session_options: {
         context: ['u32', 4], threads: ['u32', 8], batch: ['u32', 12], kvType: ['u32', 16], windowsAlone: ['u32', 20],
+        drafts: ['u32', 72],
     },
     sampling: {
         temperature: ['f32', 4], topK: ['u32', 8], topP: ['f32', 12], minP: ['f32', 16],
@@ -100,6 +102,7 @@ const structs = {
     stats: {
         tokens: ['u32', 4], context: ['u32', 8], sparsity: ['f32', 12], memory: ['u64', 16],
         decodedTokens: ['u64', 24], linearBytesRead: ['u64', 32], kept: ['f64', 40], headBytesRead: ['u64', 48],
+        draftedTokens: ['u64', 72], acceptedTokens: ['u64', 80],
     },
 };
 

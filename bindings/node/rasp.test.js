@@ -21,6 +21,7 @@ test('models and text', () => {
     assert.ok(model.isSpecial(model.tokenize(chat, { parseSpecial: true })[0]));
     assert.throws(() => model.open({ threads: 1000 }), RaspError);
     assert.throws(() => model.open({ windowsAlone: 2 }), /windows_alone/);
+    assert.throws(() => model.open({ drafts: 16 }), /16 drafts/);
     new Model(path, { largePages: true }).close();
     model.close();
     model.close();

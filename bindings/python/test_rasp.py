@@ -74,6 +74,19 @@ class Models(unittest.TestCase):
             model.open(context=16, windows_alone=True).close()
             with self.assertRaisesRegex(rasp.Error, "windows_alone"):
                 model.open(context=16, windows_alone=2)  # type: ignore[arg-type]
+            with self.assertRaisesRegex(rasp.Error, "16 drafts"):
+                model.open(drafts=16)
+
+    def test_drafts_change_no_token(self) -> None:
+        with rasp.Model(PATH) as model:
+            prompt, answers = model.tokenize("one two three four, one two three four, one two three four, one two"), []
+            for drafts in (0, 7):
+                with model.open(context=128, drafts=drafts) as session:
+                    session.prefill(prompt)
+                    answers.append([session.step().id for _ in range(24)])
+                    self.assertEqual(session.stats.accepted_tokens > 0, drafts > 0)
+                    self.assertGreaterEqual(session.stats.drafted_tokens, session.stats.accepted_tokens)
+            self.assertEqual(*answers)
 
 
 class Sessions(unittest.TestCase):

@@ -73,6 +73,8 @@ class Stats:
     linear_bytes_read: int
     kept: float
     head_bytes_read: int
+    drafted_tokens: int
+    accepted_tokens: int
 
 
 @dataclass(frozen=True)
@@ -245,20 +247,23 @@ class Model(_Handle):
         return self.chat_text(messages, add_generation_prompt=add_generation_prompt)
 
     def open(self, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16",
-             windows_alone: bool = False) -> Session:
+             windows_alone: bool = False, drafts: int = 0) -> Session:
         """A session with room for `context` tokens (0: the model's limit, at most 4096). With `windows_alone` layers that
-        attend to a window hold its keys and values alone: less memory, and no way back to what is gone."""
-        return Session(self, context=context, threads=threads, batch=batch, kv=kv, windows_alone=windows_alone)
+        attend to a window hold its keys and values alone: less memory, and no way back to what is gone. With `drafts`
+        (15 at most) tokens are guessed by what stood after an earlier match in the context: the same tokens, sooner where
+        an answer quotes or repeats."""
+        return Session(self, context=context, threads=threads, batch=batch, kv=kv, windows_alone=windows_alone,
+                       drafts=drafts)
 
 
 class Session(_Handle):
     """One text in the making."""
 
     def __init__(self, model: Model, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16",
-                 windows_alone: bool = False) -> None:
+                 windows_alone: bool = False, drafts: int = 0) -> None:
         options = _native.initialised(_native.SessionOptions, "session_options")
         options.context, options.threads, options.batch = context, threads, batch
-        options.kv_type, options.windows_alone = _native.KV_TYPES[kv], windows_alone
+        options.kv_type, options.windows_alone, options.drafts = _native.KV_TYPES[kv], windows_alone, drafts
         handle = c.c_void_p()
         _call(lib.rasp_session_open, model._handle, c.byref(options), c.byref(handle))
         super().__init__(handle, lib.rasp_session_close)

@@ -64,6 +64,14 @@ class SessionOptions(c.Structure):
         ("batch", c.c_uint32),
         ("kv_type", c.c_uint32),
         ("windows_alone", c.c_uint32),
+        ("memory", c.c_void_p),
+        ("memory_size", c.c_size_t),
+        ("run", c.c_void_p),
+        ("run_context", c.c_void_p),
+        ("cpus", c.c_uint64),
+        ("spin_ns", c.c_uint64),
+        ("drafts", c.c_uint32),
+        ("reserved", c.c_uint32),
     ]
 
 
@@ -92,6 +100,10 @@ class Stats(c.Structure):
         ("linear_bytes_read", c.c_uint64),
         ("kept", c.c_double),
         ("head_bytes_read", c.c_uint64),
+        ("units", c.c_uint64),
+        ("late_tokens", c.c_uint64),
+        ("drafted_tokens", c.c_uint64),
+        ("accepted_tokens", c.c_uint64),
     ]
 
 
@@ -172,8 +184,8 @@ for _name, _arguments in _status.items():
     _function.restype = c.c_int32
     _function.argtypes = _arguments
 # A struct that has grown has an initialiser of its own.
-_init = {name: f"rasp_{name}_init" for name in ("model_info", "session_options", "sampling", "stats", "chat_options")}
-_init["load_options"] = "rasp_load_options_init_2"
+_init = {name: f"rasp_{name}_init" for name in ("model_info", "sampling", "chat_options")}
+_init |= {name: f"rasp_{name}_init_2" for name in ("load_options", "session_options", "stats")}
 for _name in _init.values():
     _function = getattr(lib, _name)
     _function.restype = None
