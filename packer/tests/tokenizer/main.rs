@@ -5,6 +5,7 @@ mod broken;
 mod charsmap;
 mod chat;
 mod gguf;
+mod inert;
 mod patterns;
 mod real;
 mod refused;
