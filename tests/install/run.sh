@@ -111,7 +111,8 @@ for file in "nm -D --defined-only $library" "nm -g --defined-only $prefix/lib/li
         <(sed -n 's/^[a-z].* \**\(rasp_[a-z_0-9]*\)(.*/\1/p' include/rasp.h | LC_ALL=C sort) || fail "$file"
 done
 bytes=$(stat -L -c %s "$library")
-[ "$bytes" -le 3000000 ] || fail "librasp.so has $bytes bytes, more than 3 MB"
+# 84 kB above the 3 MB it once had to stay below: chats whose text is marked, with variables and tools as JSON, and drafts.
+[ "$bytes" -le 3100000 ] || fail "librasp.so has $bytes bytes, more than 3.1 MB"
 echo "librasp.so: $bytes bytes"
 
 step "a thousand times dlopen and dlclose, under valgrind"
