@@ -26,8 +26,9 @@ pub enum RecipeSource {
 /// Recipes that come with the packer: `recipes/` of its folder, made as `docs/recipes.md` says. They are a part of the
 /// program, so that a command that was copied to another place has them too. With the name that people know the model
 /// by: files of it have others.
-const KNOWN: [(&str, &[u8]); 2] = [
+const KNOWN: [(&str, &[u8]); 3] = [
     ("SmolLM2-135M-Instruct", include_bytes!("../../recipes/smollm2-135m-instruct.recipe")),
+    ("Qwen2.5-Coder-1.5B-Instruct", include_bytes!("../../recipes/qwen2.5-coder-1.5b-instruct.recipe")),
     ("Gemma 3 270M", include_bytes!("../../recipes/gemma3-270m.recipe")),
 ];
 
