@@ -79,7 +79,7 @@ class Models(unittest.TestCase):
 
     def test_drafts_change_no_token(self) -> None:
         with rasp.Model(PATH) as model:
-            prompt, answers = model.tokenize("one two three four, one two three four, one two three four, one two"), []
+            prompt, answers = model.tokenize("1, 2, 3, 4, 5, " * 3 + "1, 2,"), []
             for drafts in (0, 7):
                 with model.open(context=128, drafts=drafts) as session:
                     session.prefill(prompt)
