@@ -52,7 +52,7 @@
 #define RASP_CONSTRAINT_GRAMMAR 2
 
 // The most drafts of a pass.
-#define RASP_DRAFTS_MAX 15
+#define RASP_DRAFTS_MAX 7
 
 // rasp_session_set_drafts: what stood after the longest earlier match of the last tokens, in the context and in the
 // text that is given.
@@ -356,7 +356,7 @@ typedef struct rasp_session_options {
     // tokens. They pass along with the token in hand, at little more than its price, and while they are right a step only
     // samples: the same tokens and logits, to the bit, sooner. They are looked up in the context, which pays where an
     // answer quotes, edits or repeats; rasp_session_set_drafts says otherwise. Each takes the memory of its logits, 4 bytes
-    // a token of the vocabulary (ask rasp_session_plan).
+    // a token of the vocabulary (ask rasp_session_plan), and some hundred bytes that opening allocates besides.
     uint32_t drafts;
     // Means nothing yet: 0.
     uint32_t reserved;

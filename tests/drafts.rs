@@ -29,7 +29,7 @@ fn state(session: &Session) -> (Vec<u8>, [u64; 3]) {
 
 /// The same session without drafts and with, from a prompt that says a thing twice.
 fn pair(model: &Arc<Model>, n: usize) -> [Session; 2] {
-    [0, [7, 1, MAX_DRAFTS][n % 3]].map(|drafts| {
+    [0, [7, 1, 4][n % 3]].map(|drafts| {
         let options = SessionOptions {
             context: 240,
             threads: [2, 1, 3][n % 3],
@@ -212,7 +212,7 @@ fn what_there_is_no_room_for_is_refused() {
     let model = tiny_model("drafts-refused.rasp");
     let open = |drafts| Session::open(model.clone(), &SessionOptions { drafts, ..Default::default() });
     let error = open(MAX_DRAFTS + 1).err().unwrap();
-    assert!(error.status() == Status::OutOfRange && error.message().contains("16 drafts in a pass; at most 15"));
+    assert!(error.status() == Status::OutOfRange && error.message().contains("8 drafts in a pass; at most 7"));
     let mut session = open(3).unwrap();
     let error = session.set_drafts(DraftOptions { lookup: true, most: 4 }, &[]).unwrap_err();
     assert!(error.message().contains("4 drafts in a pass; the session was opened for 3"), "{error}");

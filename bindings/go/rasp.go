@@ -338,7 +338,7 @@ type SessionOptions struct {
 	// WindowsAlone has layers that attend to a window hold its keys and values alone: less memory, and no way back to
 	// what is gone.
 	WindowsAlone bool
-	// Drafts is room for so many drafts in a pass, 15 at most: tokens are guessed by what stood after an earlier match in
+	// Drafts is room for so many drafts in a pass, 7 at most: tokens are guessed by what stood after an earlier match in
 	// the context. The same tokens, sooner where an answer quotes or repeats.
 	Drafts uint32
 }

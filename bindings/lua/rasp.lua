@@ -260,7 +260,7 @@ function Model:chat_format(messages, add_generation_prompt)
     return (self:chat_text(messages, { add_generation_prompt = add_generation_prompt }))
 end
 
--- options: context, threads, batch, kv ('f16', 'f32' or 'i8'), windows_alone, drafts (15 at most: tokens are guessed by what
+-- options: context, threads, batch, kv ('f16', 'f32' or 'i8'), windows_alone, drafts (7 at most: tokens are guessed by what
 -- stood after an earlier match in the context; the same tokens, sooner where an answer quotes or repeats)
 function Model:open(options)
     options = options or {}

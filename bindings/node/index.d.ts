@@ -77,7 +77,7 @@ export interface SessionOptions {
     /** Layers that attend to a window hold its keys and values alone: less memory, and no way back to what is gone. */
     windowsAlone?: boolean;
     /**
-     * Room for so many drafts in a pass, 15 at most: tokens are guessed by what stood after an earlier match in the
+     * Room for so many drafts in a pass, 7 at most: tokens are guessed by what stood after an earlier match in the
      * context. The same tokens, sooner where an answer quotes or repeats.
      */
     drafts?: number;

@@ -5,7 +5,7 @@ use super::*;
 use crate::session::{DraftOptions, MAX_DRAFTS};
 
 /// The most drafts of a pass.
-pub const RASP_DRAFTS_MAX: u32 = 15;
+pub const RASP_DRAFTS_MAX: u32 = 7;
 const _: () = assert!(RASP_DRAFTS_MAX as usize == MAX_DRAFTS);
 /// rasp_session_set_drafts: what stood after the longest earlier match of the last tokens, in the context and in the
 /// text that is given.

@@ -16,7 +16,7 @@ use lookup::{Lookup, Match};
 use odds::{Odds, Price};
 
 /// The most drafts of a pass.
-pub const MAX_DRAFTS: usize = 15;
+pub const MAX_DRAFTS: usize = 7;
 
 /// What a session guesses the next tokens by, and how many at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -237,7 +237,7 @@ impl Session {
     /// Makes drafts to pass behind the token at this position, in a pass with room for so many.
     pub(super) fn make_drafts(&mut self, position: usize, sparsity: f32, room: usize) -> usize {
         let model = &self.engine.model;
-        let room = room.min(self.tokens.capacity() - self.tokens.len()).min(self.options.drafts);
+        let room = room.min(self.tokens.capacity() - self.tokens.len()).min(self.engine.head.drafts.len());
         // All of a pass are as sparse.
         if room == 0 || self.pace.is_on() || model.sparsity_at(position + room, self.sparsity) != sparsity {
             return 0;

@@ -5,7 +5,6 @@ use super::tiles::{QUERY_TILE, sums_len};
 use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, GroupKind, Model, Rounded};
-use crate::session::drafts::MAX_DRAFTS;
 use crate::session::kv_cache::{Extent, KEY_BLOCK, KvCache, KvType};
 use rasp_kernels::{QUANT_GROUP, ScreenInput};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
@@ -70,8 +69,9 @@ pub(crate) struct HeadBuffers {
     pub(crate) last: Buf<f32>,
     /// The token that is about to be the last, or is.
     pub(crate) token: HeadToken,
-    /// Tokens that have passed as drafts behind it.
-    pub(crate) drafts: [HeadToken; MAX_DRAFTS],
+    /// Tokens that have passed as drafts behind it. A list, for a small stack has no room for them while a session is
+    /// opened; shorter than was asked for if there was no memory.
+    pub(crate) drafts: Vec<HeadToken>,
     /// The logits as biases and the host's callback leave them: `[vocab]`
     pub(crate) processed: Buf<f32>,
 }
@@ -117,33 +117,41 @@ impl HeadBuffers {
     /// With room for so many drafts.
     fn cut(cutter: &mut Cutter, model: &Model, drafts: usize) -> HeadBuffers {
         let c = model.config();
+        let mut list = Vec::new();
+        let room = if list.try_reserve_exact(drafts).is_ok() { drafts } else { 0 };
+        for n in 0..drafts {
+            // What is cut is the same in any case.
+            let token = HeadToken::cut(cutter, model);
+            if n < room {
+                list.push(token);
+            }
+        }
         HeadBuffers {
             last: cutter.part(Part::Activations).take(c.hidden_size),
-            token: HeadToken::cut(cutter, model, 1),
-            drafts: std::array::from_fn(|n| HeadToken::cut(cutter, model, usize::from(n < drafts))),
+            token: HeadToken::cut(cutter, model),
+            drafts: list,
             processed: cutter.part(Part::Sampling).take(c.vocab_size),
         }
     }
 }
 
 impl HeadToken {
-    /// One of them, or none.
-    fn cut(cutter: &mut Cutter, model: &Model, count: usize) -> HeadToken {
+    fn cut(cutter: &mut Cutter, model: &Model) -> HeadToken {
         let c = model.config();
         let quantized = usize::from(model.weight_type().quant().is_some());
         let (hot, cold) = model.shortlist().map_or((0, 0), |shortlist| (shortlist.hot, shortlist.cold()));
         cutter.part(Part::Activations);
         HeadToken {
-            x: cutter.take(count * c.hidden_size),
-            whole: cutter.take(count * quantized * c.hidden_size),
-            scale: cutter.take(count * quantized * c.hidden_size / QUANT_GROUP),
-            hot: cutter.take(count * hot),
-            cold: cutter.take(count * cold),
-            eights: cutter.take(count * ScreenInput::scratch(cold)),
+            x: cutter.take(c.hidden_size),
+            whole: cutter.take(quantized * c.hidden_size),
+            scale: cutter.take(quantized * c.hidden_size / QUANT_GROUP),
+            hot: cutter.take(hot),
+            cold: cutter.take(cold),
+            eights: cutter.take(ScreenInput::scratch(cold)),
             rounded: None,
             floor: AtomicU32::new(0),
             candidates: AtomicUsize::new(0),
-            logits: cutter.part(Part::Sampling).take(count * c.vocab_size),
+            logits: cutter.part(Part::Sampling).take(c.vocab_size),
             stage: HeadStage::Logits,
             read: 0,
         }

@@ -250,7 +250,7 @@ class Model(_Handle):
              windows_alone: bool = False, drafts: int = 0) -> Session:
         """A session with room for `context` tokens (0: the model's limit, at most 4096). With `windows_alone` layers that
         attend to a window hold its keys and values alone: less memory, and no way back to what is gone. With `drafts`
-        (15 at most) tokens are guessed by what stood after an earlier match in the context: the same tokens, sooner where
+        (7 at most) tokens are guessed by what stood after an earlier match in the context: the same tokens, sooner where
         an answer quotes or repeats."""
         return Session(self, context=context, threads=threads, batch=batch, kv=kv, windows_alone=windows_alone,
                        drafts=drafts)
