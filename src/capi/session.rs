@@ -65,7 +65,7 @@ pub struct rasp_session_options {
     /// Nanoseconds that threads of the session's own watch for the next call before they sleep, at most a second. 0 (the
     /// default): they sleep at once, and waking them takes some tens of microseconds.
     pub spin_ns: u64,
-    /// Room for so many drafts in a pass, at most RASP_MAX_DRAFTS; 0 (the default): none. Drafts are guesses at the next
+    /// Room for so many drafts in a pass, at most RASP_DRAFTS_MAX; 0 (the default): none. Drafts are guesses at the next
     /// tokens. They pass along with the token in hand, at little more than its price, and while they are right a step only
     /// samples: the same tokens and logits, to the bit, sooner. They are looked up in the context, which pays where an
     /// answer quotes, edits or repeats; rasp_session_set_drafts says otherwise. Each takes the memory of its logits, 4 bytes
@@ -75,8 +75,8 @@ pub struct rasp_session_options {
     pub reserved: u32,
 }
 
-// SAFETY: six u32s, then pointers and a size of their width, four in all, then two u64s and two u32s: no padding. What is not zero in `run` is a
-// function, by the promise of whoever passes the struct.
+// SAFETY: six u32s, then pointers and a size of their width, four in all, then two u64s and two u32s: no padding. What
+// is not zero in `run` is a function, by the promise of whoever passes the struct.
 unsafe impl Versioned for rasp_session_options {
     const NAME: &'static str = "rasp_session_options";
     const FIRST: usize = 24 + 2 * size_of::<usize>();
