@@ -73,10 +73,8 @@ const _: () = assert!(size_of::<rasp_chat_options>() == 16 + 2 * size_of::<usize
 /// options is NULL or points to a rasp_chat_options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_chat_options_init(options: *mut rasp_chat_options) {
-    if !options.is_null() {
-        // SAFETY: valid for writes by the caller's promise.
-        unsafe { options.write(rasp_chat_options::initial()) };
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { init(options, size_of::<rasp_chat_options>()) }
 }
 
 /// A text that may be absent.

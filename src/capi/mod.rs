@@ -286,14 +286,20 @@ unsafe fn options<T: Versioned>(place: *const T) -> Result<T> {
     Ok(value)
 }
 
-/// Writes the first bytes of a value: what a struct was before it grew. Null is allowed and does nothing.
+/// Sets a caller's struct to what it means if the caller says nothing, as far as it went when it had this size. Null is
+/// allowed and does nothing.
 ///
 /// # Safety
-/// `to` is null or valid for writes of so many bytes, as many as a `T` has at most.
-unsafe fn write_first<T>(to: *mut T, value: &T, bytes: usize) {
-    if !to.is_null() {
-        // SAFETY: by the caller's promise; `value` is as large and lies apart.
-        unsafe { std::ptr::copy_nonoverlapping((&raw const *value).cast::<u8>(), to.cast(), bytes) }
+/// `place` is null or valid for writes of `size` bytes: a `u32` at least, and no more than a `T` has.
+unsafe fn init<T: Versioned>(place: *mut T, size: usize) {
+    if place.is_null() {
+        return;
+    }
+    let initial = T::initial();
+    // SAFETY: by the caller's promise; ours is as large and a copy of its own. It begins with its size.
+    unsafe {
+        std::ptr::copy_nonoverlapping((&raw const initial).cast::<u8>(), place.cast(), size);
+        place.cast::<u32>().write_unaligned(size as u32);
     }
 }
 

@@ -212,10 +212,8 @@ fn copy_name<const N: usize>(text: &str) -> [c_char; N] {
 /// options is NULL or points to a rasp_load_options, or to as much of one as ends with log_context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_load_options_init(options: *mut rasp_load_options) {
-    let first = <rasp_load_options as Versioned>::FIRST;
-    let initial = rasp_load_options { struct_size: first as u32, ..rasp_load_options::initial() };
     // SAFETY: by the caller's promise there is room for as much.
-    unsafe { write_first(options, &initial, first) }
+    unsafe { init(options, <rasp_load_options as Versioned>::FIRST) }
 }
 
 /// Sets options to their defaults; written rasp_load_options_init. NULL is allowed and does nothing.
@@ -224,10 +222,8 @@ pub unsafe extern "C" fn rasp_load_options_init(options: *mut rasp_load_options)
 /// options is NULL or points to a rasp_load_options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_load_options_init_2(options: *mut rasp_load_options) {
-    if !options.is_null() {
-        // SAFETY: by the caller's promise.
-        unsafe { options.write(rasp_load_options::initial()) }
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { init(options, size_of::<rasp_load_options>()) }
 }
 
 /// Prepares info for rasp_model_get_info. NULL is allowed and does nothing.
@@ -236,10 +232,8 @@ pub unsafe extern "C" fn rasp_load_options_init_2(options: *mut rasp_load_option
 /// info is NULL or points to a rasp_model_info.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_model_info_init(info: *mut rasp_model_info) {
-    if !info.is_null() {
-        // SAFETY: by the caller's promise.
-        unsafe { info.write(rasp_model_info::initial()) }
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { init(info, size_of::<rasp_model_info>()) }
 }
 
 /// Maps the .rasp file at path (UTF-8) and checks it. Weights are read from disk as they are first used; the file must

@@ -55,10 +55,8 @@ const _: () = assert!(size_of::<rasp_memory_plan>() == 56);
 /// plan is NULL or points to a rasp_memory_plan.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_memory_plan_init(plan: *mut rasp_memory_plan) {
-    if !plan.is_null() {
-        // SAFETY: by the caller's promise.
-        unsafe { plan.write(rasp_memory_plan::initial()) }
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { init(plan, size_of::<rasp_memory_plan>()) }
 }
 
 /// Tells to the byte what a session opened with these options will take, in memory of its own or of the host's

@@ -58,10 +58,8 @@ const _: () = assert!(size_of::<rasp_sampling>() == 40);
 /// sampling is NULL or points to a rasp_sampling.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_sampling_init(sampling: *mut rasp_sampling) {
-    if !sampling.is_null() {
-        // SAFETY: by the caller's promise.
-        unsafe { sampling.write(rasp_sampling::initial()) }
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { init(sampling, size_of::<rasp_sampling>()) }
 }
 
 /// Sets how tokens are chosen from now on, and starts the random numbers of its seed. NULL: greedy. Does not allocate.

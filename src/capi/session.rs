@@ -211,10 +211,8 @@ const _: () = assert!(size_of::<rasp_stats>() == 88);
 /// options is NULL or points to a rasp_session_options, or to as much of one as ends with spin_ns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_session_options_init(options: *mut rasp_session_options) {
-    let first = std::mem::offset_of!(rasp_session_options, drafts);
-    let initial = rasp_session_options { struct_size: first as u32, ..rasp_session_options::initial() };
     // SAFETY: by the caller's promise there is room for as much.
-    unsafe { write_first(options, &initial, first) }
+    unsafe { init(options, std::mem::offset_of!(rasp_session_options, drafts)) }
 }
 
 /// Sets options to their defaults; written rasp_session_options_init. NULL is allowed and does nothing.
@@ -223,10 +221,8 @@ pub unsafe extern "C" fn rasp_session_options_init(options: *mut rasp_session_op
 /// options is NULL or points to a rasp_session_options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_session_options_init_2(options: *mut rasp_session_options) {
-    if !options.is_null() {
-        // SAFETY: by the caller's promise.
-        unsafe { options.write(rasp_session_options::initial()) }
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { init(options, size_of::<rasp_session_options>()) }
 }
 
 /// Prepares stats for rasp_session_get_stats, but for what came after late_tokens. NULL is allowed and does nothing.
@@ -238,10 +234,8 @@ pub unsafe extern "C" fn rasp_session_options_init_2(options: *mut rasp_session_
 /// stats is NULL or points to a rasp_stats, or to as much of one as ends with late_tokens.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_stats_init(stats: *mut rasp_stats) {
-    let first = std::mem::offset_of!(rasp_stats, drafted_tokens);
-    let initial = rasp_stats { struct_size: first as u32, ..rasp_stats::initial() };
     // SAFETY: by the caller's promise there is room for as much.
-    unsafe { write_first(stats, &initial, first) }
+    unsafe { init(stats, std::mem::offset_of!(rasp_stats, drafted_tokens)) }
 }
 
 /// Prepares stats for rasp_session_get_stats; written rasp_stats_init. NULL is allowed and does nothing.
@@ -250,10 +244,8 @@ pub unsafe extern "C" fn rasp_stats_init(stats: *mut rasp_stats) {
 /// stats is NULL or points to a rasp_stats.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_stats_init_2(stats: *mut rasp_stats) {
-    if !stats.is_null() {
-        // SAFETY: by the caller's promise.
-        unsafe { stats.write(rasp_stats::initial()) }
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { init(stats, size_of::<rasp_stats>()) }
 }
 
 /// Opens a session over a model. options may be NULL for the defaults. The session keeps the model alive.
