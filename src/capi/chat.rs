@@ -1,7 +1,7 @@
 //! Chats: messages to text and tokens.
 
 use super::*;
-use crate::text::{Chat, ChatText, Message};
+use crate::text::{Chat, ChatTemplate, ChatText, Message};
 
 /// One message of a chat.
 #[repr(C)]
@@ -104,25 +104,21 @@ unsafe fn format(
 ) -> Result<ChatText> {
     // SAFETY: by the caller's promise.
     unsafe {
-        let template = super::model::model(model)?.chat_template();
-        let template = template.ok_or_else(no_template)?;
+        let template = template(model)?;
         let options = self::options(options)?;
         if options.add_generation_prompt > 1 {
             let given = options.add_generation_prompt;
             let message = format_args!("rasp_chat_options.add_generation_prompt is {given}, not 0 or 1");
             return Err(Error::new(Status::InvalidArgument, message));
         }
-        let given = slice(messages, count, "messages")?;
-        let mut messages = Vec::new();
-        messages.try_reserve_exact(given.len()).map_err(|_| Error::out_of_memory("the messages"))?;
-        for (index, m) in given.iter().enumerate() {
+        let messages = read(slice(messages, count, "messages")?, |index, m| {
             let message = || -> Result<Message<'_>> {
                 let role = optional(m.role, m.role_length, "role")?.ok_or_else(|| null("role"))?;
                 let content = optional(m.content, m.content_length, "content")?;
                 Ok(Message { role, content, fields: optional(m.fields, m.fields_length, "fields")? })
             };
-            messages.push(message().map_err(|error| error.context(format_args!("message {index}")))?);
-        }
+            message().map_err(|error| error.context(format_args!("message {index}")))
+        })?;
         template.format(&Chat {
             messages: &messages,
             add_generation_prompt: options.add_generation_prompt == 1,
@@ -132,8 +128,24 @@ unsafe fn format(
     }
 }
 
-fn no_template() -> Error {
-    Error::new(Status::Template, "this model came without a chat template")
+/// The model's template.
+///
+/// # Safety
+/// As for [`model`](super::model::model).
+unsafe fn template<'a>(model: *const rasp_model) -> Result<&'a ChatTemplate> {
+    // SAFETY: by the caller's promise.
+    let template = unsafe { super::model::model(model) }?.chat_template();
+    template.ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))
+}
+
+/// The messages that were given, each by its index.
+fn read<'a, T>(given: &'a [T], message: impl Fn(usize, &'a T) -> Result<Message<'a>>) -> Result<Vec<Message<'a>>> {
+    let mut messages = Vec::new();
+    messages.try_reserve_exact(given.len()).map_err(|_| Error::out_of_memory("the messages"))?;
+    for (index, given) in given.iter().enumerate() {
+        messages.push(message(index, given)?);
+    }
+    Ok(messages)
 }
 
 /// Puts count messages into the model's own chat format and turns that into tokens: at most capacity of them are
@@ -243,14 +255,10 @@ pub unsafe extern "C" fn rasp_chat_format(
     unsafe {
         guard(error, || {
             let found = Buffer::new(text.cast(), capacity, length, "length")?;
-            let template = super::model::model(model)?.chat_template();
-            let template = template.ok_or_else(no_template)?;
-            let given = slice(messages, count, "messages")?;
-            let mut messages = Vec::new();
-            messages.try_reserve_exact(given.len()).map_err(|_| Error::out_of_memory("the messages"))?;
-            for m in given {
-                messages.push(Message::new(c_text(m.role, "role")?, c_text(m.content, "content")?));
-            }
+            let template = template(model)?;
+            let messages = read(slice(messages, count, "messages")?, |_, m| {
+                Ok(Message::new(c_text(m.role, "role")?, c_text(m.content, "content")?))
+            })?;
             let formatted = template.render(&messages, add_generation_prompt != 0)?;
             found.fill(formatted.as_bytes())
         })
