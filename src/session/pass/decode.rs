@@ -114,6 +114,7 @@ impl Product<'_, '_> {
     /// Neighbours that are alike, dense or sparse, go together.
     fn of_all(&self, out: &mut MatMut<'_>, scratch: &mut [u32], tile: &mut [f32]) {
         let rows = out.rows();
+        let together = if self.group.is_quantized() { MASKED } else { 2 };
         let mut row = 0;
         while row < rows {
             let sparse = self.tokens.thresholds(row).is_some();
@@ -126,10 +127,7 @@ impl Product<'_, '_> {
             match sparse {
                 _ if row == end => {}
                 false => self.of_dense(row..end, out),
-                true if row + 1 < end && !self.group.is_quantized() => self.of_masked(row..end, out, tile),
-                true if end - row >= MASKED && self.group.is_quantized() => {
-                    self.of_masked_whole(row..end, out, scratch, tile);
-                }
+                true if end - row >= together => self.of_masked(row..end, out, scratch, tile),
                 true => (row..end).for_each(|row| self.of_one(row, out, scratch)),
             }
             row = end;
@@ -145,57 +143,42 @@ impl Product<'_, '_> {
     }
 
     /// Several sparse tokens, dropped inputs zeroed.
-    fn of_masked(&self, rows: Range<usize>, out: &mut MatMut<'_>, tile: &mut [f32]) {
-        let Product { kernels, group, columns, channels, .. } = self;
-        let (width, whole) = (channels.len(), self.input.whole);
-        let tile = &mut tile[..rows.len() * width];
-        for linear in group.linears() {
-            let own = intersection(&linear.columns(), columns);
-            if own.is_empty() {
-                continue;
-            }
-            let score = linear.score().map(|score| &score[channels.clone()]);
-            for (row, masked) in rows.clone().zip(tile.chunks_exact_mut(width)) {
-                let threshold = self.tokens.thresholds(row).map_or(0.0, |thresholds| thresholds[linear.index()]);
-                let kept = kernels.mask(masked, self.input.x.row(row), score, threshold);
-                self.tokens.read.add(row..row + 1, group.bytes_of(kept, 0, own.len()));
-            }
-            let out = out.reborrow().row_range(rows.clone());
-            let out = out.columns(own.start - columns.start..own.end - columns.start);
-            self.weights.columns(own).multiply(*kernels, out, view(tile, rows.len(), width), whole);
-        }
-    }
-
-    /// The same in whole numbers.
-    fn of_masked_whole(&self, rows: Range<usize>, out: &mut MatMut<'_>, scratch: &mut [u32], tile: &mut [f32]) {
+    fn of_masked(&self, rows: Range<usize>, out: &mut MatMut<'_>, scratch: &mut [u32], tile: &mut [f32]) {
         let Product { kernels, group, columns, channels, .. } = self;
         let (width, input) = (channels.len(), self.input.rows(rows.clone()));
-        // SAFETY: any bits are an i16.
-        let tile = &mut unsafe { tile.align_to_mut::<i16>() }.1[..rows.len() * width];
         for linear in group.linears() {
             let own = intersection(&linear.columns(), columns);
             if own.is_empty() {
                 continue;
             }
             let score = linear.score().map(|score| &score[channels.clone()]);
-            for (n, (row, masked)) in rows.clone().zip(tile.chunks_exact_mut(width)).enumerate() {
-                let threshold = self.tokens.thresholds(row).map_or(0.0, |thresholds| thresholds[linear.index()]);
-                let active = kernels.select(input.x.row(n), score, threshold, scratch);
-                let (whole, _) = input.whole.row(n);
-                masked.fill(0);
-                let (mut groups, mut last) = (0, usize::MAX);
-                for &channel in active.as_slice() {
-                    let channel = channel as usize;
-                    masked[channel] = whole[channel];
-                    groups += usize::from(channel / QUANT_GROUP != last);
-                    last = channel / QUANT_GROUP;
+            let threshold =
+                |row: usize| self.tokens.thresholds(row).map_or(0.0, |thresholds| thresholds[linear.index()]);
+            let count = |row: usize, kept: usize, groups: usize| {
+                self.tokens.read.add(row..row + 1, group.bytes_of(kept, groups, own.len()));
+            };
+            let masked = if group.is_quantized() {
+                // SAFETY: any bits are an i16.
+                let tile = &mut unsafe { tile.align_to_mut::<i16>() }.1[..rows.len() * width];
+                for (n, (row, masked)) in rows.clone().zip(tile.chunks_exact_mut(width)).enumerate() {
+                    let active = kernels.select(input.x.row(n), score, threshold(row), scratch).as_slice();
+                    let (whole, _) = input.whole.row(n);
+                    masked.fill(0);
+                    active.iter().for_each(|&channel| masked[channel as usize] = whole[channel as usize]);
+                    let groups = active.chunk_by(|a, b| *a as usize / QUANT_GROUP == *b as usize / QUANT_GROUP);
+                    count(row, active.len(), groups.count());
                 }
-                self.tokens.read.add(row..row + 1, group.bytes_of(active.len(), groups, own.len()));
-            }
-            let masked = input.whole.with_whole(tile).expect("a tile holds all rows");
+                Input { whole: input.whole.with_whole(tile).expect("a tile holds all rows"), ..input }
+            } else {
+                let tile = &mut tile[..rows.len() * width];
+                for (n, (row, masked)) in rows.clone().zip(tile.chunks_exact_mut(width)).enumerate() {
+                    count(row, kernels.mask(masked, input.x.row(n), score, threshold(row)), 0);
+                }
+                Input { x: view(tile, rows.len(), width), ..input }
+            };
             let out = out.reborrow().row_range(rows.clone());
             let out = out.columns(own.start - columns.start..own.end - columns.start);
-            self.weights.columns(own).multiply(*kernels, out, input.x, masked);
+            self.weights.columns(own).multiply(*kernels, out, masked.x, masked.whole);
         }
     }
 
