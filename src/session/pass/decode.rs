@@ -119,7 +119,8 @@ impl Product<'_, '_> {
         while row < rows {
             let sparse = self.tokens.thresholds(row).is_some();
             let end = (row..rows).find(|&row| self.tokens.thresholds(row).is_some() != sparse).unwrap_or(rows);
-            let reads_well = self.group.is_quantized() && !sparse;
+            // As a product of one does, or all of it.
+            let reads_well = self.group.is_quantized() && (!sparse || end - row >= MASKED);
             if end - row < MANY && !reads_well {
                 self.of_one(row, out, scratch);
                 row += 1;
