@@ -150,12 +150,7 @@ impl Tokenizer {
 
     /// Appends the ids of `text`. If it fails, `out` is as it was.
     pub fn encode(&self, text: &str, options: EncodeOptions, out: &mut Vec<u32>) -> Result<()> {
-        let before = out.len();
-        let outcome = self.encode_all(text, options, &[], out);
-        if outcome.is_err() {
-            out.truncate(before);
-        }
-        outcome
+        self.encode_around(text, options, &[], out)
     }
 
     /// Appends the ids of a conversation. Special tokens are recognised in the template's own words alone: what comes
@@ -165,9 +160,20 @@ impl Tokenizer {
     /// Of messages that hold no special token's name the ids are those of [`encode`](Tokenizer::encode) with
     /// `parse_special`. If it fails, `out` is as it was.
     pub fn encode_chat(&self, chat: &ChatText, out: &mut Vec<u32>) -> Result<()> {
-        let before = out.len();
         let options = EncodeOptions { add_special: false, parse_special: true };
-        let outcome = self.encode_all(chat.text(), options, chat.inert(), out);
+        self.encode_around(chat.text(), options, chat.inert(), out)
+    }
+
+    /// Appends the ids of a text with inert stretches. If it fails, `out` is as it was.
+    fn encode_around(
+        &self,
+        text: &str,
+        options: EncodeOptions,
+        inert: &[Range<u32>],
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
+        let before = out.len();
+        let outcome = self.encode_all(text, options, inert, out);
         if outcome.is_err() {
             out.truncate(before);
         }
