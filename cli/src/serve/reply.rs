@@ -137,8 +137,7 @@ impl Reply {
             }
             choices.push(choice);
         }
-        let told = self.app.clone();
-        let body = self.body(&told, choices, Some(Some(self.usage())), false);
+        let body = self.body(choices, Some(Some(self.usage())), false);
         Ok(serde_json::to_vec(&body).unwrap_or_default())
     }
 
@@ -175,8 +174,7 @@ impl Reply {
             return (bytes, false);
         }
         if self.include_usage {
-            let told = self.app.clone();
-            bytes.extend(event(&self.body(&told, vec![], Some(Some(self.usage())), true)));
+            bytes.extend(event(&self.body(vec![], Some(Some(self.usage())), true)));
         }
         bytes.extend(b"data: [DONE]\n\n");
         (bytes, true)
@@ -235,16 +233,10 @@ impl Reply {
         };
         let choice = Choice { index, message: None, delta, text, logprobs, finish_reason };
         let usage = self.include_usage.then_some(None);
-        event(&self.body(&self.app, vec![choice], usage, true))
+        event(&self.body(vec![choice], usage, true))
     }
 
-    fn body<'a>(
-        &'a self,
-        app: &'a App,
-        choices: Vec<Choice>,
-        usage: Option<Option<Usage>>,
-        stream: bool,
-    ) -> Completion<'a> {
+    fn body(&self, choices: Vec<Choice>, usage: Option<Option<Usage>>, stream: bool) -> Completion<'_> {
         let object = match (self.api, stream) {
             (Api::Chat, false) => "chat.completion",
             (Api::Chat, true) => "chat.completion.chunk",
@@ -254,8 +246,8 @@ impl Reply {
             id: &self.id,
             object,
             created: self.created,
-            model: app.name(),
-            system_fingerprint: &app.fingerprint,
+            model: self.app.name(),
+            system_fingerprint: &self.app.fingerprint,
             choices,
             usage,
         }
