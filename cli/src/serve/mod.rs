@@ -106,6 +106,16 @@ impl App {
         &self.names[0]
     }
 
+    /// Whether clients may call it so.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.names.iter().any(|ours| ours == name)
+    }
+
+    /// What a client hears that means another.
+    pub fn no_model(&self, name: &str) -> String {
+        format!("there is no model {name:?} here, but {}", self.names.join(", "))
+    }
+
     /// The name of an answer: no other of this server has it.
     pub fn next_id(&self, kind: &str) -> String {
         format!("{kind}-{:x}-{:x}", self.created, self.requests.fetch_add(1, Ordering::Relaxed))

@@ -101,9 +101,8 @@ pub fn embedding(app: &App, request: &EmbeddingRequest) -> ApiResult<Vec<Vec<u32
 /// A client names the model that it means; none is ours.
 fn check_model(app: &App, name: Option<&str>) -> ApiResult<()> {
     match name {
-        Some(name) if !app.names.iter().any(|ours| ours == name) => {
-            let message = format!("there is no model {name:?} here, but {}", app.names.join(", "));
-            let mut missing = ApiError::field("model", message).code("model_not_found");
+        Some(name) if !app.is_called(name) => {
+            let mut missing = ApiError::field("model", app.no_model(name)).code("model_not_found");
             missing.status = StatusCode::NOT_FOUND;
             Err(missing)
         }

@@ -179,12 +179,9 @@ fn models(app: &App) -> Answer {
 }
 
 fn model(app: &App, name: &str) -> ApiResult<Answer> {
-    match app.names.iter().find(|ours| *ours == name) {
-        Some(ours) => Ok(json_body(json!(entry(app, ours)).to_string().into_bytes(), None)),
-        None => {
-            let message = format!("there is no model {name:?} here, but {}", app.names.join(", "));
-            Err(ApiError::new(StatusCode::NOT_FOUND, message).code("model_not_found"))
-        }
+    match app.is_called(name) {
+        true => Ok(json_body(json!(entry(app, name)).to_string().into_bytes(), None)),
+        false => Err(ApiError::new(StatusCode::NOT_FOUND, app.no_model(name)).code("model_not_found")),
     }
 }
 
