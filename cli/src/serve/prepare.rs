@@ -29,6 +29,9 @@ pub struct Prepared {
     pub n: usize,
     /// Whether an answer may call tools.
     pub calls: bool,
+    /// Whether they are told as they come, and at the end what they took.
+    pub stream: bool,
+    pub include_usage: bool,
 }
 
 pub fn chat(app: &App, request: &ChatRequest) -> ApiResult<Prepared> {
@@ -191,7 +194,8 @@ fn prepare(
         Order { siblings: (1..n).map(|i| order(&prompt, p * n + i)).collect(), ..order(&prompt, p * n) }
     });
     let orders = orders.collect();
-    Ok(Prepared { orders, events, prompt_tokens, choices, n, calls: false })
+    let &Common { stream, include_usage, .. } = common;
+    Ok(Prepared { orders, events, prompt_tokens, choices, n, calls: false, stream, include_usage })
 }
 
 fn sparsity(app: &App, wanted: Option<f32>) -> ApiResult<f32> {

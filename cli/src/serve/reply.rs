@@ -89,8 +89,8 @@ fn message(parts: Vec<Told>) -> Delta {
 }
 
 impl Reply {
-    pub fn new(app: Arc<App>, api: Api, include_usage: bool, prepared: &Prepared) -> Reply {
-        let &Prepared { prompt_tokens, choices, n, calls, .. } = prepared;
+    pub fn new(app: Arc<App>, api: Api, prepared: &Prepared) -> Reply {
+        let &Prepared { prompt_tokens, choices, n, calls, include_usage, .. } = prepared;
         let id = app.next_id(if api == Api::Chat { "chatcmpl" } else { "cmpl" });
         Reply {
             app,

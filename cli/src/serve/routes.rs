@@ -102,20 +102,12 @@ async fn route(app: &Arc<App>, connection: &Arc<Entry>, request: Request<Incomin
             embeddings(app, texts, base64, busy).await
         }
         "/v1/completions" => {
-            let prepare = move || {
-                let request = CompletionRequest::read(&body)?;
-                Ok((prepare::completion(&worker, &request)?, request.common.stream, request.common.include_usage))
-            };
-            let (prepared, stream, include_usage) = beside(prepare).await?;
-            answers(app, Api::Text, prepared, stream, include_usage, busy).await
+            let prepare = move || prepare::completion(&worker, &CompletionRequest::read(&body)?);
+            answers(app, Api::Text, beside(prepare).await?, busy).await
         }
         _ => {
-            let prepare = move || {
-                let request = ChatRequest::read(&body)?;
-                Ok((prepare::chat(&worker, &request)?, request.common.stream, request.common.include_usage))
-            };
-            let (prepared, stream, include_usage) = beside(prepare).await?;
-            answers(app, Api::Chat, prepared, stream, include_usage, busy).await
+            let prepare = move || prepare::chat(&worker, &ChatRequest::read(&body)?);
+            answers(app, Api::Chat, beside(prepare).await?, busy).await
         }
     }
 }
@@ -126,16 +118,9 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> ApiResult<T> + Send + 
     tokio::task::spawn_blocking(work).await.map_err(|_| defect())?
 }
 
-async fn answers(
-    app: &Arc<App>,
-    api: Api,
-    prepared: Prepared,
-    stream: bool,
-    include_usage: bool,
-    busy: Option<Busy>,
-) -> ApiResult<Answer> {
-    let reply = Reply::new(app.clone(), api, include_usage, &prepared);
-    let Prepared { orders, events, .. } = prepared;
+async fn answers(app: &Arc<App>, api: Api, prepared: Prepared, busy: Option<Busy>) -> ApiResult<Answer> {
+    let reply = Reply::new(app.clone(), api, &prepared);
+    let Prepared { orders, events, stream, .. } = prepared;
     for order in orders {
         let ended = |_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the server ends");
         app.orders.send(order).map_err(ended)?;
