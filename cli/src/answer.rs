@@ -6,7 +6,6 @@ use rasp::session::{DraftOptions, KvType, Stats};
 use rasp::text::{Chat, EncodeOptions, Message, Utf8Stream};
 use rasp::{Error, Model, Result, Sampling, Session, SessionOptions, Status};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Options of a session and its sampler. The names are the field's; where engines differ, the others' are understood.
 #[derive(clap::Args)]
@@ -145,8 +144,8 @@ pub fn chat_tokens(model: &Model, messages: &[Message<'_>], variables: Option<&s
     let template =
         model.chat_template().ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
     // The standard library knows no time zones: the day is that of Greenwich.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok());
-    let chat = Chat { messages, add_generation_prompt: true, variables, time: now };
+    let time = crate::now().and_then(|now| i64::try_from(now).ok());
+    let chat = Chat { messages, add_generation_prompt: true, variables, time };
     let mut tokens = Vec::new();
     model.tokenizer().encode_chat(&template.format(&chat)?, &mut tokens)?;
     Ok(tokens)

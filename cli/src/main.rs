@@ -110,6 +110,12 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
+/// Seconds since 1970, if the clock says so.
+fn now() -> Option<u64> {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
 /// One JSON value on stdout.
 fn put_json(value: &serde_json::Value) -> Result<()> {
     put(&format!("{value}\n"))

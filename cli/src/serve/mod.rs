@@ -135,7 +135,7 @@ pub fn run(args: Args) -> Result<()> {
     let app = App {
         names: [name(&args.model)].into_iter().chain(args.alias).collect(),
         fingerprint: format!("rasp-{}-{:016x}", env!("CARGO_PKG_VERSION"), model.fingerprint()),
-        created: reply::now(),
+        created: crate::now().unwrap_or(0),
         context,
         sparsity,
         most_tokens: args.n,

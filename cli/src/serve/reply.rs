@@ -11,7 +11,6 @@ use super::protocol::{
 use hyper::StatusCode;
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::Receiver;
 
 /// Whose words an answer is told in.
@@ -38,11 +37,6 @@ pub struct Reply {
     open: usize,
     completion_tokens: usize,
     cached_tokens: usize,
-}
-
-/// Seconds since 1970.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// An event of a stream.
@@ -96,7 +90,7 @@ impl Reply {
             app,
             api,
             id,
-            created: now(),
+            created: crate::now().unwrap_or(0),
             include_usage,
             prompt_tokens,
             n,
