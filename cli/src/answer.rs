@@ -2,7 +2,7 @@
 //! it comes.
 
 use crate::parse_count;
-use rasp::session::{DraftOptions, KvType, Stats};
+use rasp::session::{DraftOptions, KvType, MAX_DRAFTS, Stats};
 use rasp::text::{Chat, EncodeOptions, Message, Utf8Stream};
 use rasp::{Error, Model, Result, Sampling, Session, SessionOptions, Status};
 use std::sync::Arc;
@@ -73,9 +73,6 @@ pub enum Drafts {
 }
 
 impl Drafts {
-    /// So many that the tokens of a pass are as many as the kernels take together.
-    const MOST: usize = 7;
-
     pub fn name(self) -> &'static str {
         match self {
             Drafts::Off => "off",
@@ -86,7 +83,7 @@ impl Drafts {
     pub fn options(self) -> DraftOptions {
         match self {
             Drafts::Off => DraftOptions::default(),
-            Drafts::Lookup => DraftOptions { lookup: true, most: Drafts::MOST },
+            Drafts::Lookup => DraftOptions { lookup: true, most: MAX_DRAFTS },
         }
     }
 }
