@@ -124,6 +124,11 @@ impl Settings {
         Ok(session)
     }
 
+    /// The same for sessions that generate nothing: they need no room for drafts.
+    pub fn without_drafts(self) -> Settings {
+        Settings { drafts: Drafts::Off, ..self }
+    }
+
     /// The sparsity of generated tokens.
     pub fn sparsity(&self, model: &Model) -> f32 {
         self.sparsity.unwrap_or(model.default_sparsity())

@@ -142,7 +142,7 @@ pub fn run(args: Args) -> Result<()> {
         key,
         cors,
         orders,
-        embedder: Embedder::start(model.clone(), args.settings, context, args.pooling)?,
+        embedder: Embedder::start(model.clone(), args.settings.without_drafts(), context, args.pooling)?,
         requests: AtomicU64::new(0),
         model,
     };
