@@ -1,8 +1,8 @@
 //! How the threads of a pool wait for each other: a matter of microseconds, unless one of them has lost its core.
 //!
-//! A thread that waits watches, and then yields its core to whoever has use for it. On a machine with other work that is
-//! a bad bargain: the core comes back after milliseconds, and a token waits well over a hundred times. Whoever sleeps is
-//! woken at once. So threads sleep in place of yielding as long as the machine is found to be crowded
+//! A thread that waits watches, and then yields its core to whoever has use for it. On a machine with other work that
+//! is a bad bargain: the core comes back after milliseconds, and a token waits well over a hundred times. Whoever
+//! sleeps is woken at once. So threads sleep in place of yielding as long as the machine is found to be crowded
 //! (`docs/lab/2026-11-29-busy-machine.md`).
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};

@@ -56,8 +56,8 @@ pub struct Settings {
     /// Hold only a window's keys and values in layers that attend to one: less memory, the same tokens
     #[arg(long, help_heading = "Session")]
     window_keys: bool,
-    /// What tokens are guessed by and checked several in a pass: off, or lookup, what stood after an earlier match in the
-    /// context. The tokens are the same, and come sooner where an answer quotes or repeats
+    /// What tokens are guessed by and checked several in a pass: off, or lookup, what stood after an earlier match in
+    /// the context. The tokens are the same, and come sooner where an answer quotes or repeats
     #[arg(long, value_name = "HOW", default_value = "lookup", help_heading = "Session")]
     drafts: Drafts,
     /// Tokens there is room for; 0: what is needed, where that is known, or 4096
@@ -140,8 +140,8 @@ impl Settings {
     }
 }
 
-/// The tokens of a conversation in the model's chat format, up to where the assistant speaks next. What is said is text,
-/// whatever it looks like. `variables` are the template's own, a JSON object.
+/// The tokens of a conversation in the model's chat format, up to where the assistant speaks next. What is said is
+/// text, whatever it looks like. `variables` are the template's own, a JSON object.
 pub fn chat_tokens(model: &Model, messages: &[Message<'_>], variables: Option<&str>) -> Result<Vec<u32>> {
     let template =
         model.chat_template().ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;

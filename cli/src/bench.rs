@@ -48,8 +48,8 @@ pub struct Args {
     /// `rasp_load_options.large_pages` would gain here. Takes as much memory as the file is large
     #[arg(long, conflicts_with = "sessions")]
     large_pages: bool,
-    /// What tokens are guessed by and checked several in a pass: off, or lookup, what stood after an earlier match in the
-    /// context. A list; the tokens are the same, and how fast they come hangs on the text
+    /// What tokens are guessed by and checked several in a pass: off, or lookup, what stood after an earlier match in
+    /// the context. A list; the tokens are the same, and how fast they come hangs on the text
     #[arg(long, value_name = "HOW", value_delimiter = ',', default_value = "off", conflicts_with = "sessions")]
     drafts: Vec<Drafts>,
     /// Rounds; medians are reported
@@ -143,7 +143,8 @@ pub fn run(args: &Args) -> Result<()> {
         let results: Vec<_> = samples.iter().map(Samples::json).collect();
         return crate::put_json(&json!({
             "stream_gb_s": bandwidth.median, "stream_gb_s_min": bandwidth.min, "stream_gb_s_max": bandwidth.max,
-            "large_page_bytes": granted, "threads": args.threads, "prompt": prompt.len(), "n": args.n, "rounds": args.rounds,
+            "large_page_bytes": granted, "threads": args.threads, "prompt": prompt.len(), "n": args.n,
+            "rounds": args.rounds,
             "isa": model.isa().name(), "dtype": model.weight_type().name(), "results": results,
         }));
     }
@@ -251,7 +252,8 @@ impl Samples {
         let gb = self.bytes_per_token / 1e9;
         json!({
             "sparsity": number(self.sparsity), "large_pages": self.large_pages,
-            "drafts": self.drafts.name(), "drafted": self.drafted.drafted, "accepted": self.drafted.accepted, "kept": self.kept,
+            "drafts": self.drafts.name(), "drafted": self.drafted.drafted, "accepted": self.drafted.accepted,
+            "kept": self.kept,
             "bytes_per_token": self.bytes_per_token,
             "decode_tok_s": decode.median, "decode_tok_s_min": decode.min, "decode_tok_s_max": decode.max,
             "prefill_tok_s": prefill.median, "prefill_tok_s_min": prefill.min, "prefill_tok_s_max": prefill.max,

@@ -11,21 +11,21 @@ const _: () = assert!(RASP_DRAFTS_MAX as usize == MAX_DRAFTS);
 /// text that is given.
 pub const RASP_DRAFTS_LOOKUP: u32 = 1;
 
-/// Sets what the next tokens are guessed by from now on, and how many at a time. A session that was opened with room for
-/// drafts begins with RASP_DRAFTS_LOOKUP and as many as there is room for.
+/// Sets what the next tokens are guessed by from now on, and how many at a time. A session that was opened with room
+/// for drafts begins with RASP_DRAFTS_LOOKUP and as many as there is room for.
 ///
 /// Drafts pass along with the token in hand, and while they are right a step only samples: tokens, logits and random
-/// numbers are those without drafts, to the bit, but a long step is followed by short ones. How many pass is decided by how
-/// often they have been right, never by time; none do where they do not pay, and with a deadline
+/// numbers are those without drafts, to the bit, but a long step is followed by short ones. How many pass is decided by
+/// how often they have been right, never by time; none do where they do not pay, and with a deadline
 /// (rasp_session_set_deadline).
 ///
-/// kinds: RASP_DRAFTS_ bits, 0 for none. most: drafts of a pass, no more than rasp_session_options.drafts. tokens: count
-/// tokens of a text that answers may quote (a file that is being edited, a log, the fixed parts of an answer), looked into
-/// beside the context; it is copied, in 12 to 16 bytes a token that are no part of the session's plan, and takes the place of
-/// the one before.
+/// kinds: RASP_DRAFTS_ bits, 0 for none. most: drafts of a pass, no more than rasp_session_options.drafts. tokens:
+/// count tokens of a text that answers may quote (a file that is being edited, a log, the fixed parts of an answer),
+/// looked into beside the context; it is copied, in 12 to 16 bytes a token that are no part of the session's plan, and
+/// takes the place of the one before.
 ///
-/// Allocates if count is not 0. On an error what was set before stays. Errors: OUT_OF_RANGE (more drafts than there is room
-/// for, or an id that is none), OUT_OF_MEMORY, INVALID_ARGUMENT, INVALID_STATE.
+/// Allocates if count is not 0. On an error what was set before stays. Errors: OUT_OF_RANGE (more drafts than there is
+/// room for, or an id that is none), OUT_OF_MEMORY, INVALID_ARGUMENT, INVALID_STATE.
 ///
 /// # Safety
 /// session is NULL or open; tokens is NULL or valid for reads of count ids; error is NULL or valid for writes.

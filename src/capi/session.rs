@@ -15,13 +15,13 @@ pub const RASP_KV_F32: u32 = 1;
 /// Keys and values in 8 bits, a scale for each head and position.
 pub const RASP_KV_I8: u32 = 2;
 
-/// A host's job system: calls job(data, part) for every part from 0 to parts - 1, each once, in any order, one after the
-/// other or side by side, on any threads, and returns when all have returned. What comes out does not depend on it, to the
-/// bit. It is called from the thread that uses the session, a hundred times and more for a token; it must not unwind, and
-/// must not use the session.
+/// A host's job system: calls job(data, part) for every part from 0 to parts - 1, each once, in any order, one after
+/// the other or side by side, on any threads, and returns when all have returned. What comes out does not depend on it,
+/// to the bit. It is called from the thread that uses the session, a hundred times and more for a token; it must not
+/// unwind, and must not use the session.
 ///
-/// A part that is run twice or not at all makes the call that is under way return INVALID_STATE; data must not be used once
-/// the session is closed.
+/// A part that is run twice or not at all makes the call that is under way return INVALID_STATE; data must not be used
+/// once the session is closed.
 pub type rasp_run_callback = Option<
     unsafe extern "C" fn(context: *mut c_void, job: extern "C" fn(*mut c_void, u32), data: *mut c_void, parts: u32),
 >;
@@ -41,35 +41,37 @@ pub struct rasp_session_options {
     /// RASP_KV_F16, RASP_KV_F32 or RASP_KV_I8.
     pub kv_type: u32,
     /// 0 (the default): every layer holds keys and values of all tokens. 1: layers that attend to a window (Gemma 3,
-    /// Mistral) hold those of their window alone, and of batch tokens more: less memory where the context is longer (ask
-    /// rasp_session_plan), and the same tokens and logits. What needs keys and values that are gone then returns
-    /// OUT_OF_RANGE and changes nothing: a rasp_session_rewind by more than about batch tokens, a rasp_session_shift that
-    /// keeps tokens which windows still reach, and whatever goes on after a prompt of more than batch tokens was
-    /// cancelled or failed (rewind to 0 and prefill anew). Forks must be opened alike, and states restored into a session
-    /// opened alike. Models without such layers are not affected. (Called reserved in headers before this was.)
+    /// Mistral) hold those of their window alone, and of batch tokens more: less memory where the context is longer
+    /// (ask rasp_session_plan), and the same tokens and logits. What needs keys and values that are gone then returns
+    /// OUT_OF_RANGE and changes nothing: a rasp_session_rewind by more than about batch tokens, a rasp_session_shift
+    /// that keeps tokens which windows still reach, and whatever goes on after a prompt of more than batch tokens was
+    /// cancelled or failed (rewind to 0 and prefill anew). Forks must be opened alike, and states restored into a
+    /// session opened alike. Models without such layers are not affected. (Called reserved in headers before this was.)
     pub windows_alone: u32,
-    /// Memory of the host's that the session is to live in, aligned as rasp_session_plan says (whatever malloc gives is).
-    /// It is the session's until that is closed; what it held does not matter. NULL: the session allocates its own.
+    /// Memory of the host's that the session is to live in, aligned as rasp_session_plan says (whatever malloc gives
+    /// is). It is the session's until that is closed; what it held does not matter. NULL: the session allocates its
+    /// own.
     pub memory: *mut c_void,
     /// Bytes at memory: at least the size that rasp_session_plan says.
     pub memory_size: usize,
-    /// The host's job system, which runs the parts that work is cut into, as many as threads; then the session starts no
-    /// threads of its own. NULL: none.
+    /// The host's job system, which runs the parts that work is cut into, as many as threads; then the session starts
+    /// no threads of its own. NULL: none.
     pub run: rasp_run_callback,
     /// What run is called with.
     pub run_context: *mut c_void,
-    /// Processors that threads of the session's own are pinned to, one bit each: the first thread to the lowest, and so on,
-    /// round again if there are more threads. 0 (the default): none. The calling thread stays where it is. Linux and
-    /// Android; UNSUPPORTED elsewhere.
+    /// Processors that threads of the session's own are pinned to, one bit each: the first thread to the lowest, and so
+    /// on, round again if there are more threads. 0 (the default): none. The calling thread stays where it is. Linux
+    /// and Android; UNSUPPORTED elsewhere.
     pub cpus: u64,
-    /// Nanoseconds that threads of the session's own watch for the next call before they sleep, at most a second. 0 (the
-    /// default): they sleep at once, and waking them takes some tens of microseconds.
+    /// Nanoseconds that threads of the session's own watch for the next call before they sleep, at most a second. 0
+    /// (the default): they sleep at once, and waking them takes some tens of microseconds.
     pub spin_ns: u64,
-    /// Room for so many drafts in a pass, at most RASP_DRAFTS_MAX; 0 (the default): none. Drafts are guesses at the next
-    /// tokens. They pass along with the token in hand, at little more than its price, and while they are right a step only
-    /// samples: the same tokens and logits, to the bit, sooner. They are looked up in the context, which pays where an
-    /// answer quotes, edits or repeats; rasp_session_set_drafts says otherwise. Each takes the memory of its logits, 4 bytes
-    /// a token of the vocabulary (ask rasp_session_plan), and some hundred bytes that opening allocates besides.
+    /// Room for so many drafts in a pass, at most RASP_DRAFTS_MAX; 0 (the default): none. Drafts are guesses at the
+    /// next tokens. They pass along with the token in hand, at little more than its price, and while they are right a
+    /// step only samples: the same tokens and logits, to the bit, sooner. They are looked up in the context, which pays
+    /// where an answer quotes, edits or repeats; rasp_session_set_drafts says otherwise. Each takes the memory of its
+    /// logits, 4 bytes a token of the vocabulary (ask rasp_session_plan), and some hundred bytes that opening allocates
+    /// besides.
     pub drafts: u32,
     /// Means nothing yet: 0.
     pub reserved: u32,
@@ -204,8 +206,8 @@ const _: () = assert!(size_of::<rasp_stats>() == 88);
 
 /// Sets options to their defaults, but for what came after spin_ns. NULL is allowed and does nothing.
 ///
-/// Programs that were compiled with a header in which spin_ns was the last field call this; those that are compiled with
-/// this one call rasp_session_options_init_2, by a macro of this name.
+/// Programs that were compiled with a header in which spin_ns was the last field call this; those that are compiled
+/// with this one call rasp_session_options_init_2, by a macro of this name.
 ///
 /// # Safety
 /// options is NULL or points to a rasp_session_options, or to as much of one as ends with spin_ns.
@@ -227,8 +229,8 @@ pub unsafe extern "C" fn rasp_session_options_init_2(options: *mut rasp_session_
 
 /// Prepares stats for rasp_session_get_stats, but for what came after late_tokens. NULL is allowed and does nothing.
 ///
-/// Programs that were compiled with a header in which late_tokens was the last field call this; those that are compiled with
-/// this one call rasp_stats_init_2, by a macro of this name.
+/// Programs that were compiled with a header in which late_tokens was the last field call this; those that are compiled
+/// with this one call rasp_stats_init_2, by a macro of this name.
 ///
 /// # Safety
 /// stats is NULL or points to a rasp_stats, or to as much of one as ends with late_tokens.
@@ -250,12 +252,12 @@ pub unsafe extern "C" fn rasp_stats_init_2(stats: *mut rasp_stats) {
 
 /// Opens a session over a model. options may be NULL for the defaults. The session keeps the model alive.
 ///
-/// Allocates once, as much as rasp_session_plan says, or nothing if options.memory is given; and starts the threads that
-/// were asked for, which take memory of their own. Later calls allocate nothing.
+/// Allocates once, as much as rasp_session_plan says, or nothing if options.memory is given; and starts the threads
+/// that were asked for, which take memory of their own. Later calls allocate nothing.
 ///
 /// Threads do not come along when a process forks: in the child, calls on a session that has some return INVALID_STATE.
-/// Whatever the caller's floating-point environment is (rounding, flushing to zero, traps), calls compute in the default
-/// one, and give the caller's back when they return.
+/// Whatever the caller's floating-point environment is (rounding, flushing to zero, traps), calls compute in the
+/// default one, and give the caller's back when they return.
 ///
 /// On success *session is the new session, to be closed with rasp_session_close; on an error it is NULL. Errors:
 /// INVALID_ARGUMENT, OUT_OF_RANGE, OUT_OF_MEMORY, BUFFER_TOO_SMALL (options.memory_size; the message says what is
@@ -263,7 +265,8 @@ pub unsafe extern "C" fn rasp_stats_init_2(stats: *mut rasp_stats) {
 ///
 /// # Safety
 /// model is NULL or alive; options is NULL or initialised, and options.memory NULL or valid for reads and writes of
-/// memory_size bytes, which nobody else uses until the session is closed; session and error are NULL or valid for writes.
+/// memory_size bytes, which nobody else uses until the session is closed; session and error are NULL or valid for
+/// writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_session_open(
     model: *const rasp_model,
@@ -284,10 +287,10 @@ pub unsafe extern "C" fn rasp_session_open(
     }
 }
 
-/// Closes a session, ends its threads and frees its memory; memory of the host's is the host's again. NULL is allowed and
-/// does nothing. RASP_OK, unless another thread is inside a call on the session: then INVALID_STATE, and the session stays
-/// open (best effort: see to it that no call can begin). A session that is closed is not used afterwards; see rasp_free
-/// for what is checked of that. Does not allocate.
+/// Closes a session, ends its threads and frees its memory; memory of the host's is the host's again. NULL is allowed
+/// and does nothing. RASP_OK, unless another thread is inside a call on the session: then INVALID_STATE, and the
+/// session stays open (best effort: see to it that no call can begin). A session that is closed is not used afterwards;
+/// see rasp_free for what is checked of that. Does not allocate.
 ///
 /// # Safety
 /// session is NULL or open; it is not used afterwards.
@@ -344,8 +347,9 @@ pub unsafe extern "C" fn rasp_session_set_sparsity(
 }
 
 /// The logits after the last token that passed through the model: *logits points to *count finite numbers, one a token
-/// of the vocabulary, valid until the next call on this session. After a greedy rasp_step, which finds its token without
-/// them, this call computes them. Does not allocate. Errors: INVALID_STATE (no prompt yet), INVALID_ARGUMENT, NON_FINITE.
+/// of the vocabulary, valid until the next call on this session. After a greedy rasp_step, which finds its token
+/// without them, this call computes them. Does not allocate. Errors: INVALID_STATE (no prompt yet), INVALID_ARGUMENT,
+/// NON_FINITE.
 ///
 /// # Safety
 /// session is NULL or open; logits, count and error are NULL or valid for writes.

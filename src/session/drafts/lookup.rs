@@ -93,8 +93,8 @@ impl Lookup {
         best
     }
 
-    /// What comes `n` tokens into the text from a place on; beyond the end of the text, what came from that place, again
-    /// and again, as an overlapping copy of LZ77 has it.
+    /// What comes `n` tokens into the text from a place on; beyond the end of the text, what came from that place,
+    /// again and again, as an overlapping copy of LZ77 has it.
     pub(super) fn after(&self, found: Match, n: usize) -> u32 {
         let period = self.text.len() - found.next;
         self.text[found.next + n % period]

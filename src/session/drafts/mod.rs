@@ -21,8 +21,8 @@ pub const MAX_DRAFTS: usize = 7;
 /// What a session guesses the next tokens by, and how many at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct DraftOptions {
-    /// What stood after the longest earlier match of the last tokens, in the context and in the text that the host gave:
-    /// for answers that quote, edit or repeat.
+    /// What stood after the longest earlier match of the last tokens, in the context and in the text that the host
+    /// gave: for answers that quote, edit or repeat.
     pub lookup: bool,
     /// Drafts of a pass, at most: no more than the session was [opened for](super::SessionOptions::drafts). Fewer pass,
     /// or none, where they have not been right often enough to pay.
@@ -119,8 +119,8 @@ impl Drafts {
         }
     }
 
-    /// Goes on with what another session knows, and as it is told to, as far as there is room; but without the text that
-    /// the host gave that one.
+    /// Goes on with what another session knows, and as it is told to, as far as there is room; but without the text
+    /// that the host gave that one.
     pub(super) fn go_on_as(&mut self, other: &Drafts) {
         let room = if self.context.room() > 0 { other.options.most } else { 0 };
         self.options = DraftOptions { most: self.options.most.min(room), ..other.options };

@@ -55,8 +55,8 @@ impl SequenceBuffers {
         }
     }
 
-    /// What a pass of `count` of its tokens touches of it: the first stands at `position`, the first sparse one is number
-    /// `sparse_from`.
+    /// What a pass of `count` of its tokens touches of it: the first stands at `position`, the first sparse one is
+    /// number `sparse_from`.
     pub(crate) fn seq(&mut self, position: usize, count: usize, sparse_from: usize) -> Seq<'_> {
         let SequenceBuffers { kv, thresholds, scores } = self;
         Seq { position, count, kv, scores, thresholds, sparse_from, stores: true }
