@@ -225,7 +225,7 @@ fn what_there_is_no_room_for_is_refused() {
 
 #[test]
 fn copying_takes_a_pass_for_several_tokens() {
-    let model = Model::load(&real_model::path().with_file_name("smollm2-q4s.rasp"), &LoadOptions::default()).unwrap();
+    let model = Model::load(&real_model::path().with_file_name("smollm2-q4.rasp"), &LoadOptions::default()).unwrap();
     let tokenizer = model.tokenizer();
     let list = "mount, river, candle, orange, window, silver, paper, garden, bottle, thunder, castle, feather";
     let text =
