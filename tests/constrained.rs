@@ -205,3 +205,70 @@ fn bad_sources_and_other_models_are_refused() {
     let text = answer(&mut session);
     assert!(text.len() == 4 && text.bytes().all(|b| b == b'a' || b == b'b'), "{text}");
 }
+
+/// What a session is in: its saved state, which has its tokens, keys, values and random numbers.
+fn state(session: &Session) -> Vec<u8> {
+    let mut bytes = vec![0; session.state_size()];
+    session.save(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn what_must_come_takes_no_passes_of_its_own_and_changes_nothing() {
+    let model = load();
+    let people = json!({
+        "type": "array", "minItems": 3, "maxItems": 3,
+        "items": {
+            "type": "object",
+            "properties": { "first_name": { "type": "string", "maxLength": 12 }, "age": { "type": "integer" } },
+            "required": ["first_name", "age"],
+            "additionalProperties": false,
+        },
+    });
+    let grammar = "start: \"The answer is \" /[0-9]{1,3}/ \" metres, and no more.\" <|im_end|>";
+    let (mut accepted, mut drafted) = (0, 0);
+    for (n, (kind, source)) in [
+        (ConstraintKind::JsonSchema, schema().to_string()),
+        (ConstraintKind::JsonSchema, people.to_string()),
+        (
+            ConstraintKind::Regex,
+            "(yes|no), (because|although) [a-z ]{3,20}\\. That is all there is to say\\.".to_owned(),
+        ),
+        (ConstraintKind::Grammar, grammar.to_owned()),
+    ]
+    .into_iter()
+    .cycle()
+    .take(8)
+    .enumerate()
+    {
+        let constraint = compile(&model, kind, &source);
+        let prompt = chat(&model, "Who is there, and how far away?");
+        let [mut plain, mut drafting] = [0, 7].map(|drafts| {
+            let options = SessionOptions { context: 256, drafts, ..Default::default() };
+            let mut session = Session::open(model.clone(), &options).unwrap();
+            session.set_sparsity([0.0, 0.4][n % 2]).unwrap();
+            let temperature = if n < 4 { 0.0 } else { 1.2 };
+            session.set_sampling(Sampling { temperature, seed: n as u64, ..Default::default() }).unwrap();
+            session.set_constraint(Some(constraint.clone())).unwrap();
+            session.prefill(&prompt).unwrap();
+            session
+        });
+        for step in 0..90 {
+            let token = plain.step().unwrap();
+            assert_eq!(drafting.step().unwrap(), token, "{source}, step {step}");
+            if step == 12 {
+                [&mut plain, &mut drafting].into_iter().for_each(|session| session.rewind(prompt.len() + 4).unwrap());
+            }
+            if step == 20 {
+                drafting = drafting.fork(None).unwrap();
+            }
+            assert!(state(&plain) == state(&drafting), "{source}, step {step}");
+            if model.tokenizer().is_end(token) {
+                break;
+            }
+        }
+        let stats = drafting.stats().drafts;
+        (accepted, drafted) = (accepted + stats.accepted, drafted + stats.drafted);
+    }
+    assert!(accepted > 60 && accepted * 10 > drafted * 7, "{accepted} of {drafted}");
+}

@@ -174,7 +174,7 @@ fn layers_that_hold_windows_alone_draft_as_well() {
     // What is to come, but for every eleventh token.
     let mut text: Vec<u32> = expected.iter().map(|(token, _)| *token).collect();
     text.iter_mut().skip(10).step_by(11).for_each(|token| *token = (*token + 1) % 250);
-    drafting.set_drafts(DraftOptions { lookup: true, most: 7 }, &text).unwrap();
+    drafting.set_drafts(DraftOptions::all(7), &text).unwrap();
     for (step, (token, expected)) in expected.iter().enumerate() {
         assert_eq!(drafting.step().unwrap(), *token, "step {step}");
         assert!(state(&drafting) == *expected, "step {step}");
@@ -193,7 +193,7 @@ fn the_hosts_text_is_looked_into() {
     let alone = session.stats().drafts.accepted;
     session.reset();
     session.clear_stats();
-    session.set_drafts(DraftOptions { lookup: true, most: 7 }, &answer).unwrap();
+    session.set_drafts(DraftOptions::all(7), &answer).unwrap();
     session.prefill(&[40, 41, 42]).unwrap();
     assert_eq!((0..100).map(|_| session.step().unwrap()).collect::<Vec<_>>(), answer);
     let told = session.stats().drafts.accepted;
@@ -214,11 +214,11 @@ fn what_there_is_no_room_for_is_refused() {
     let error = open(MAX_DRAFTS + 1).err().unwrap();
     assert!(error.status() == Status::OutOfRange && error.message().contains("8 drafts in a pass; at most 7"));
     let mut session = open(3).unwrap();
-    let error = session.set_drafts(DraftOptions { lookup: true, most: 4 }, &[]).unwrap_err();
+    let error = session.set_drafts(DraftOptions::all(4), &[]).unwrap_err();
     assert!(error.message().contains("4 drafts in a pass; the session was opened for 3"), "{error}");
-    let error = session.set_drafts(DraftOptions { lookup: true, most: 3 }, &[1, 1 << 30]).unwrap_err();
+    let error = session.set_drafts(DraftOptions::all(3), &[1, 1 << 30]).unwrap_err();
     assert!(error.message().contains("token 1 has id 1073741824"), "{error}");
-    assert_eq!(session.drafts(), DraftOptions { lookup: true, most: 3 }, "as it was opened");
+    assert_eq!(session.drafts(), DraftOptions::all(3), "as it was opened");
     let plan = |drafts| Session::plan(&model, &SessionOptions { drafts, ..Default::default() }).unwrap().size;
     assert!(plan(3) >= plan(0) + 3 * 4 * model.config().vocab_size, "the plan has their logits");
 }

@@ -69,9 +69,9 @@ pub struct rasp_session_options {
     /// Room for so many drafts in a pass, at most RASP_DRAFTS_MAX; 0 (the default): none. Drafts are guesses at the
     /// next tokens. They pass along with the token in hand, at little more than its price, and while they are right a
     /// step only samples: the same tokens and logits, to the bit, sooner. They are looked up in the context, which pays
-    /// where an answer quotes, edits or repeats; rasp_session_set_drafts says otherwise. Each takes the memory of its
-    /// logits, 4 bytes a token of the vocabulary (ask rasp_session_plan), and some hundred bytes that opening allocates
-    /// besides.
+    /// where an answer quotes, edits or repeats, and where a constraint leaves no choice they are what must come;
+    /// rasp_session_set_drafts says otherwise. Each takes the memory of its logits, 4 bytes a token of the vocabulary
+    /// (ask rasp_session_plan), and some hundred bytes that opening allocates besides.
     pub drafts: u32,
     /// Means nothing yet: 0.
     pub reserved: u32,

@@ -44,6 +44,10 @@ impl Guide {
         match *self {}
     }
 
+    pub(crate) fn forced(&self) -> Option<Vec<u32>> {
+        match *self {}
+    }
+
     pub(crate) fn apply(&self, _: &mut [f32]) {
         match *self {}
     }

@@ -75,6 +75,9 @@ const COMPILING_A_BYTE: usize = 4 << 10;
 /// limits allow 50,000 items (a few dozen bytes each) and as many states of its lexer as 200,000 units of work make.
 const STEPPING: usize = 24 << 20;
 
+/// Bytes that are cut into tokens of those that a constraint forces: enough for the most drafts.
+const FORCED: usize = 128;
+
 /// What llguidance calls a panic of its own is an error of the constraint; the parser is not used any more.
 fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     quiet::quietly(body).unwrap_or_else(|payload| {
@@ -87,7 +90,7 @@ fn too_much(error: impl std::fmt::Display) -> Error {
     Error::new(Status::Unsupported, format_args!("the constraint is too much: {error:#}"))
 }
 
-/// The tokens that may come now; none if no text fits.
+/// The tokens that may come now, one at least.
 fn next_mask(parser: &mut TokenParser) -> Result<SimpleVob> {
     if parser.stopped() {
         return Ok(parser.token_env.tok_trie().eos_token_set());
@@ -144,13 +147,10 @@ impl Constraint {
         parser.start_without_prompt();
         // One that nothing satisfies is wrong now, and not only once somebody waits for its text.
         let mut first = parser.deep_clone();
-        let mask = caught(|| next_mask(&mut first)).map_err(|e| match e.status() {
+        caught(|| next_mask(&mut first)).map_err(|e| match e.status() {
             Status::InvalidState => Error::new(Status::InvalidArgument, "constraint: no text fits it"),
             _ => e,
         })?;
-        if mask.is_zero() && !first.stopped() {
-            return Err(Error::new(Status::InvalidArgument, "constraint: no text fits it"));
-        }
         let size = reserve::held().saturating_sub(before);
         Ok(Constraint { parser: Mutex::new(parser), vocabulary, size })
     }
@@ -243,9 +243,10 @@ impl Guide {
         extend(&mut fork.text, &self.text)?;
         extend(&mut fork.seen, &self.seen)?;
         if let Some(parser) = &self.parser {
-            let copy = || caught(|| Ok(parser.deep_clone()));
+            let copy = || caught(|| Ok((parser.deep_clone(), self.mask.clone())));
             // SAFETY: as in `Constraint::new`; the copy shares nothing that grows with what it was copied from.
-            fork.parser = Some(unsafe { reserve::within(self.reserve(), copy) }?);
+            let (parser, mask) = unsafe { reserve::within(self.reserve(), copy) }?;
+            (fork.parser, fork.mask) = (Some(parser), mask);
         }
         (fork.parsed, fork.size, fork.shifted) = (self.parsed, self.size, self.shifted);
         Ok(fork)
@@ -304,9 +305,12 @@ impl Guide {
         extend(&mut self.seen, new).inspect_err(|_| self.text.truncate(before))
     }
 
-    /// Computes what may come after `history`.
+    /// Computes what may come after `history`, unless it is known.
     pub(crate) fn follow(&mut self, history: &[u32]) -> Result<()> {
         self.see(history)?;
+        if self.parser.is_some() && self.parsed == self.text.len() {
+            return Ok(());
+        }
         let (parser, parsed) = (self.parser.take(), std::mem::take(&mut self.parsed));
         let (text, constraint) = (&self.text, &self.constraint);
         let known = parser.is_some();
@@ -330,18 +334,29 @@ impl Guide {
         let (parser, mask, grown) = unsafe { reserve::within(self.reserve(), step) }?;
         self.size = if known { self.size.saturating_add(grown) } else { self.size.max(grown) };
         (self.parser, self.parsed, self.mask) = (Some(parser), self.text.len(), mask);
-        if self.mask.is_zero() && !self.is_stopped() {
-            return Err(Error::new(Status::InvalidState, "the constraint: no text fits from here on"));
-        }
-        if self.is_stopped() {
-            let trie = self.constraint.vocabulary.tok_trie();
-            trie.eos_tokens().iter().for_each(|&token| self.mask.allow_token(token));
-        }
         Ok(())
     }
 
-    fn is_stopped(&self) -> bool {
-        self.parser.as_ref().is_some_and(TokenParser::stopped)
+    /// What all texts go on with after the history that was [followed](Guide::follow), cut into tokens: a guess at how
+    /// the model would cut it. None if there is a choice at once, or no memory.
+    pub(crate) fn forced(&self) -> Option<Vec<TokenId>> {
+        let parser = self.parser.as_ref().filter(|parser| !parser.stopped())?;
+        let trie = self.constraint.vocabulary.tok_trie();
+        let mut starts = self.mask.iter().map(|token| trie.token(token).first());
+        let start = starts.next()??;
+        if *start == TokTrie::SPECIAL_TOKEN_MARKER || starts.any(|other| other != Some(start)) {
+            return None;
+        }
+        let forced = || {
+            caught(|| {
+                // Of a copy, for it would be held to its special tokens as if they were text.
+                let bytes = parser.deep_clone().force_bytes();
+                let text = bytes.split(|&byte| byte == TokTrie::SPECIAL_TOKEN_MARKER).next().unwrap_or_default();
+                Ok(trie.greedy_tokenize(&text[..text.len().min(FORCED)]))
+            })
+        };
+        // SAFETY: as in `Constraint::new`; the copy ends in there.
+        unsafe { reserve::within(self.reserve(), forced) }.ok()
     }
 
     /// Forbids what may not come.

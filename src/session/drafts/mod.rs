@@ -11,9 +11,10 @@ mod odds;
 use super::Session;
 use super::pass::buffers::HeadStage;
 use crate::arena::{Arena, Cutter, Memory};
+use crate::constraint::Guide;
 use crate::{Error, Result, Status};
 use lookup::{Lookup, Match};
-use odds::{Odds, Price};
+use odds::{Odds, Price, Source};
 
 /// The most drafts of a pass.
 pub const MAX_DRAFTS: usize = 7;
@@ -24,9 +25,18 @@ pub struct DraftOptions {
     /// What stood after the longest earlier match of the last tokens, in the context and in the text that the host
     /// gave: for answers that quote, edit or repeat.
     pub lookup: bool,
+    /// What a [constraint](Session::set_constraint) leaves no choice of: keys and punctuation of an answer in JSON.
+    pub forced: bool,
     /// Drafts of a pass, at most: no more than the session was [opened for](super::SessionOptions::drafts). Fewer pass,
     /// or none, where they have not been right often enough to pay.
     pub most: usize,
+}
+
+impl DraftOptions {
+    /// Up to so many drafts, by whatever there is; none if `most` is 0.
+    pub fn all(most: usize) -> DraftOptions {
+        DraftOptions { lookup: most > 0, forced: most > 0, most }
+    }
 }
 
 /// What drafts have done since the session was opened or its statistics were cleared.
@@ -93,27 +103,29 @@ pub(super) struct Drafts {
     /// Of the host's text, and its memory.
     given: Option<(Lookup, Arena)>,
     odds: Odds,
+    /// What the last drafts came from.
+    sources: [Source; MAX_DRAFTS],
     /// The draft that is looked at next.
     expected: Option<Expected>,
     pub(super) stats: DraftStats,
 }
 
-/// A draft, from a match of this length.
 #[derive(Clone, Copy)]
 struct Expected {
     position: usize,
     draft: u32,
-    length: usize,
+    source: Source,
 }
 
 impl Drafts {
     /// With room for as many tokens if there are to be drafts.
     pub(super) fn cut(cutter: &mut Cutter, context: usize, most: usize) -> Drafts {
         Drafts {
-            options: DraftOptions { lookup: most > 0, most },
+            options: DraftOptions::all(most),
             context: Lookup::cut(cutter, if most > 0 { context } else { 0 }),
             given: None,
             odds: Odds::new(),
+            sources: [Source::Forced; MAX_DRAFTS],
             expected: None,
             stats: DraftStats::default(),
         }
@@ -134,34 +146,59 @@ impl Drafts {
 
     /// The token at this position has come.
     fn learn(&mut self, position: usize, token: u32) {
-        if let Some(Expected { draft, length, .. }) = self.expected.filter(|expected| expected.position == position) {
-            self.odds.note(length, draft == token);
+        if let Some(Expected { draft, source, .. }) = self.expected.filter(|expected| expected.position == position) {
+            self.odds.note(source, draft == token);
         }
     }
 
-    /// The draft before has been right: the match is one longer.
-    fn go_on(&mut self, position: usize, draft: Option<u32>) {
-        let length = self.expected.map(|expected| expected.length + 1);
-        self.expected = length.zip(draft).map(|(length, draft)| Expected { position, draft, length });
+    /// The drafts before have been right: this one is looked at next, the `n`-th of the pass.
+    fn go_on(&mut self, position: usize, n: usize, draft: Option<u32>) {
+        self.expected = draft.map(|draft| Expected { position, draft, source: self.sources[n] });
     }
 
-    /// Up to `most` drafts of what comes after these tokens, into `drafts`: how many pay.
-    fn make(&mut self, tokens: &[u32], most: usize, price: Price, drafts: &mut [u32; MAX_DRAFTS]) -> usize {
-        self.expected = None;
-        if !self.options.lookup || self.options.most == 0 {
-            return 0;
+    /// Drafts of what comes after these tokens, into `drafts`: how many of up to `most` pay. Of a constraint's texts all
+    /// go on with `forced`, and with nothing that it does not allow.
+    fn make(
+        &mut self,
+        tokens: &[u32],
+        forced: &[u32],
+        allows: impl Fn(u32) -> bool,
+        most: usize,
+        price: Price,
+        drafts: &mut [u32; MAX_DRAFTS],
+    ) -> usize {
+        let found = if self.options.lookup { find(&mut self.context, &self.given, tokens) } else { None };
+        // What must come goes first, and a match behind it if its text says the same.
+        let found = found.filter(|&(text, found)| match forced {
+            [] => allows(text.after(found, 0)),
+            forced => forced.iter().enumerate().all(|(n, &token)| text.after(found, n) == token),
+        });
+        let mut count = 0;
+        for (n, (draft, source)) in drafts.iter_mut().zip(&mut self.sources).enumerate().take(most) {
+            (*draft, *source) = match (forced.get(n), found) {
+                (Some(&token), _) => (token, Source::Forced),
+                (None, Some((text, found))) => (text.after(found, n), Source::Match(found.length + n)),
+                (None, None) => break,
+            };
+            count += 1;
         }
-        self.context.set(tokens);
-        let given = self.given.as_ref().and_then(|(given, _)| Some((given, given.find(tokens)?)));
-        let own = self.context.find(tokens).map(|found| (&self.context, found));
-        // Of matches as long the session's own text has the last word.
-        let longer = |(_, own): &(&Lookup, Match)| given.is_none_or(|(_, given)| own.length >= given.length);
-        let Some((text, found)) = own.filter(longer).or(given) else { return 0 };
-        let count = self.odds.choose(found.length, most.min(self.options.most), price);
-        drafts.iter_mut().enumerate().take(count.max(1)).for_each(|(n, draft)| *draft = text.after(found, n));
-        self.expected = Some(Expected { position: tokens.len(), draft: drafts[0], length: found.length });
-        count
+        self.go_on(tokens.len(), 0, drafts[..count].first().copied());
+        self.odds.choose(&self.sources[..count], price)
     }
+}
+
+/// The longest match of the end of these tokens, and the text that it is in.
+fn find<'a>(
+    context: &'a mut Lookup,
+    given: &'a Option<(Lookup, Arena)>,
+    tokens: &[u32],
+) -> Option<(&'a Lookup, Match)> {
+    context.set(tokens);
+    let given = given.as_ref().and_then(|(given, _)| Some((given, given.find(tokens)?)));
+    let own = context.find(tokens).map(|found| (&*context, found));
+    // Of matches as long the session's own text has the last word.
+    let longer = |(_, own): &(&Lookup, Match)| given.is_none_or(|(_, given)| own.length >= given.length);
+    own.filter(longer).or(given)
 }
 
 impl Session {
@@ -215,7 +252,7 @@ impl Session {
             _ => token.want(&engine.model, deciding),
         }
         engine.work.restart();
-        self.drafts.go_on(position + 1, engine.ahead.passing().get(n + 1).copied());
+        self.drafts.go_on(position + 1, n + 1, engine.ahead.passing().get(n + 1).copied());
         Some(n)
     }
 
@@ -243,6 +280,19 @@ impl Session {
             return 0;
         }
         let price = Price::new(model, sparsity);
-        self.drafts.make(&self.tokens, room, price, &mut self.engine.ahead.tokens)
+        let guide = self.logits_processor.guide.as_deref_mut();
+        // Whatever is wrong with the text is said when the next token is chosen.
+        let guide = guide.and_then(|guide| guide.follow(&self.tokens).is_ok().then_some(guide));
+        let forced = guide.as_deref().filter(|_| self.drafts.options.forced).and_then(Guide::forced);
+        let allows = |token| guide.as_ref().is_none_or(|guide| guide.allows(token));
+        let most = room.min(self.drafts.options.most);
+        self.drafts.make(
+            &self.tokens,
+            forced.as_deref().unwrap_or_default(),
+            allows,
+            most,
+            price,
+            &mut self.engine.ahead.tokens,
+        )
     }
 }

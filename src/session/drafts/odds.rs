@@ -1,23 +1,42 @@
 //! How many drafts pay: from how often they were right so far and what a further token in a pass costs. Nothing of it
 //! hangs on a clock, so the same calls make the same passes everywhere.
 
-use super::MAX_DRAFTS;
 use super::lookup::LONGEST;
 use crate::model::Model;
 use crate::session::pass::MASKED;
 
 /// Matches are counted by their lengths up to these.
 const LENGTHS: [usize; 5] = [2, 3, 5, 9, LONGEST];
-/// What is believed of each before anything is known, as if it had been seen in so many drafts.
-const BELIEVED: [f32; LENGTHS.len()] = [0.25, 0.45, 0.65, 0.85, 0.9];
+/// Besides matches, what a constraint forces.
+const KINDS: usize = LENGTHS.len() + 1;
+/// What is believed of each before anything is known, as if it had been seen in so many drafts. (What a constraint
+/// forces is right but for how it is cut into tokens.)
+const BELIEVED: [f32; KINDS] = [0.25, 0.45, 0.65, 0.85, 0.9, 0.9];
 const AS_IF: f32 = 4.0;
 /// What a draft counts for after the next of its kind.
 const KEPT: f32 = 0.95;
 
-/// How often drafts have been right, by the length of the match that they came from. Every step that had one counts,
-/// whether it passed or not.
+/// What a draft comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A match of so many tokens, the drafts in front of this one among them.
+    Match(usize),
+    /// The bytes that a constraint leaves no choice of.
+    Forced,
+}
+
+impl Source {
+    fn kind(self) -> usize {
+        match self {
+            Source::Match(length) => LENGTHS.iter().position(|&longest| length <= longest).unwrap_or(LENGTHS.len() - 1),
+            Source::Forced => KINDS - 1,
+        }
+    }
+}
+
+/// How often drafts have been right, by what they came from. Every step that had one counts, whether it passed or not.
 #[derive(Clone, Debug)]
-pub(super) struct Odds([Seen; LENGTHS.len()]);
+pub(super) struct Odds([Seen; KINDS]);
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -30,30 +49,25 @@ impl Odds {
         Odds(BELIEVED.map(|share| Seen { drafts: AS_IF, right: AS_IF * share }))
     }
 
-    fn kind(length: usize) -> usize {
-        LENGTHS.iter().position(|&longest| length <= longest).unwrap_or(LENGTHS.len() - 1)
-    }
-
-    /// A draft from a match of this length was right, or not.
-    pub(super) fn note(&mut self, length: usize, right: bool) {
-        let Seen { drafts, right: rights } = &mut self.0[Odds::kind(length)];
+    /// A draft was right, or not.
+    pub(super) fn note(&mut self, source: Source, right: bool) {
+        let Seen { drafts, right: rights } = &mut self.0[source.kind()];
         *drafts = KEPT * *drafts + 1.0;
         *rights = KEPT * *rights + if right { 1.0 } else { 0.0 };
     }
 
-    /// How likely a draft from a match of this length is right.
-    fn of(&self, length: usize) -> f32 {
-        let Seen { drafts, right } = self.0[Odds::kind(length)];
+    /// How likely a draft is right.
+    fn of(&self, source: Source) -> f32 {
+        let Seen { drafts, right } = self.0[source.kind()];
         right / drafts
     }
 
-    /// Of up to `most` drafts from a match of this length, the number that makes the most tokens of a pass's time; the
-    /// match grows by each draft that is right.
-    pub(super) fn choose(&self, length: usize, most: usize, price: Price) -> usize {
+    /// Of drafts that come from these, the number that makes the most tokens of a pass's time.
+    pub(super) fn choose(&self, sources: &[Source], price: Price) -> usize {
         let (mut best, mut best_rate) = (0, 1.0);
         let (mut tokens, mut likely) = (1.0, 1.0);
-        for count in 1..=most.min(MAX_DRAFTS) {
-            likely *= self.of(length + count - 1);
+        for (count, &source) in (1..).zip(sources) {
+            likely *= self.of(source);
             tokens += likely;
             let rate = tokens / price.of(count);
             if rate > best_rate {
@@ -96,7 +110,13 @@ impl Price {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_DRAFTS;
     use super::*;
+
+    /// A match of this length, and what it grows to.
+    fn from(length: usize, most: usize) -> Vec<Source> {
+        (length..length + most).map(Source::Match).collect()
+    }
 
     fn each(price: f32) -> Price {
         Price { apart: price, together: price, from: 0, whole: 1.0 }
@@ -105,34 +125,34 @@ mod tests {
     #[test]
     fn drafts_that_are_right_are_made_and_others_are_not() {
         let mut odds = Odds::new();
-        assert_eq!(odds.choose(2, 8, each(0.4)), 0, "a short match is not believed at once");
-        (0..40).for_each(|_| odds.note(2, true));
-        (0..40).for_each(|_| odds.note(3, true));
-        (0..40).for_each(|_| odds.note(20, true));
-        assert!(odds.choose(20, 8, each(0.25)) == MAX_DRAFTS, "as many as allowed");
-        assert!(odds.choose(2, 8, each(0.25)) > 0);
-        (0..40).for_each(|_| odds.note(20, false));
-        assert_eq!(odds.choose(20, 8, each(0.25)), 0);
-        assert!(odds.choose(2, 8, each(0.25)) > 0, "each length by itself");
-        (0..10).for_each(|_| odds.note(20, true));
-        assert!(odds.choose(20, 8, each(0.25)) > 0, "and it is learned again");
+        assert_eq!(odds.choose(&from(2, 8), each(0.4)), 0, "a short match is not believed at once");
+        (0..40).for_each(|_| odds.note(Source::Match(2), true));
+        (0..40).for_each(|_| odds.note(Source::Match(3), true));
+        (0..40).for_each(|_| odds.note(Source::Match(20), true));
+        assert!(odds.choose(&from(20, MAX_DRAFTS), each(0.25)) == MAX_DRAFTS, "as many as allowed");
+        assert!(odds.choose(&from(2, 8), each(0.25)) > 0);
+        (0..40).for_each(|_| odds.note(Source::Match(20), false));
+        assert_eq!(odds.choose(&from(20, 8), each(0.25)), 0);
+        assert!(odds.choose(&from(2, 8), each(0.25)) > 0, "each length by itself");
+        (0..10).for_each(|_| odds.note(Source::Match(20), true));
+        assert!(odds.choose(&from(20, 8), each(0.25)) > 0, "and it is learned again");
     }
 
     #[test]
     fn a_few_sparse_tokens_may_cost_more_than_many() {
         let price = Price { apart: 0.6, together: 0.3, from: 5, whole: 1.24 };
         let mut odds = Odds::new();
-        (0..40).for_each(|_| odds.note(20, true));
-        assert_eq!((odds.choose(20, 7, price), odds.choose(20, 3, price)), (7, 3));
-        (0..8).for_each(|_| odds.note(20, false));
-        assert!(odds.choose(20, 7, price) < 5);
+        (0..40).for_each(|_| odds.note(Source::Match(20), true));
+        assert_eq!((odds.choose(&from(20, 7), price), odds.choose(&from(20, 3), price)), (7, 3));
+        (0..8).for_each(|_| odds.note(Source::Match(20), false));
+        assert!(odds.choose(&from(20, 7), price) < 5);
     }
 
     #[test]
     fn no_draft_is_made_that_costs_what_it_gives() {
         let odds = Odds::new();
-        assert_eq!(odds.choose(LONGEST, 8, each(1.0)), 0);
-        assert_eq!(odds.choose(LONGEST, 0, each(0.1)), 0);
-        assert!(odds.choose(LONGEST, 9, each(0.0)) == MAX_DRAFTS);
+        assert_eq!(odds.choose(&from(LONGEST, 8), each(1.0)), 0);
+        assert_eq!(odds.choose(&from(LONGEST, 0), each(0.1)), 0);
+        assert_eq!(odds.choose(&from(LONGEST, 4), each(0.0)), 4);
     }
 }
