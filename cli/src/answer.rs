@@ -1,6 +1,7 @@
 //! What `rasp run` and `rasp chat` share: how tokens are chosen, what a session has room for, and an answer's text as
 //! it comes.
 
+use crate::constraint::Form;
 use crate::parse_count;
 use rasp::session::{DraftOptions, KvType, MAX_DRAFTS, Stats};
 use rasp::text::{Chat, EncodeOptions, Message, Utf8Stream};
@@ -39,6 +40,8 @@ pub struct Options {
     /// Start of the random numbers
     #[arg(long, default_value_t = 0, help_heading = "Sampling")]
     seed: u64,
+    #[command(flatten)]
+    form: Form,
 }
 
 /// Options of a session, however its tokens are chosen.
@@ -56,9 +59,10 @@ pub struct Settings {
     /// Hold only a window's keys and values in layers that attend to one: less memory, the same tokens
     #[arg(long, help_heading = "Session")]
     window_keys: bool,
-    /// What tokens are guessed by and checked several in a pass: off, or lookup, what stood after an earlier match in
-    /// the context. The tokens are the same, and come sooner where an answer quotes or repeats
-    #[arg(long, value_name = "HOW", default_value = "lookup", help_heading = "Session")]
+    /// What tokens are guessed by and checked several in a pass: lookup, what stood after an earlier match in the
+    /// context; forced, what a constraint leaves no choice of; all of it; or off. The tokens are the same, and come
+    /// sooner where an answer quotes or repeats
+    #[arg(long, value_name = "HOW", default_value = "all", help_heading = "Session")]
     drafts: Drafts,
     /// Tokens there is room for; 0: what is needed, where that is known, or 4096
     #[arg(short = 'c', long, default_value_t = 0, visible_aliases = ["ctx-size", "context"], help_heading = "Session")]
@@ -70,6 +74,8 @@ pub struct Settings {
 pub enum Drafts {
     Off,
     Lookup,
+    Forced,
+    All,
 }
 
 impl Drafts {
@@ -77,13 +83,17 @@ impl Drafts {
         match self {
             Drafts::Off => "off",
             Drafts::Lookup => "lookup",
+            Drafts::Forced => "forced",
+            Drafts::All => "all",
         }
     }
 
     pub fn options(self) -> DraftOptions {
         match self {
             Drafts::Off => DraftOptions::default(),
-            Drafts::Lookup => DraftOptions { lookup: true, most: MAX_DRAFTS },
+            Drafts::Lookup => DraftOptions { forced: false, ..DraftOptions::all(MAX_DRAFTS) },
+            Drafts::Forced => DraftOptions { lookup: false, ..DraftOptions::all(MAX_DRAFTS) },
+            Drafts::All => DraftOptions::all(MAX_DRAFTS),
         }
     }
 }
@@ -101,6 +111,7 @@ impl Options {
             seed: self.seed,
             ..Default::default()
         })?;
+        session.set_constraint(self.form.constraint(model)?)?;
         Ok(session)
     }
 }

@@ -6,6 +6,7 @@
 mod sessions;
 
 use crate::answer::Drafts;
+use crate::constraint::Form;
 use crate::stream::Stream;
 use crate::{number, parse_count, say};
 use rasp::session::{DraftStats, KvType};
@@ -42,16 +43,19 @@ pub struct Args {
     #[arg(long)]
     window_keys: bool,
     /// Decode with so many sessions at once, as one batch and in turn: a list of numbers
-    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = parse_count, conflicts_with = "Form")]
     sessions: Option<Vec<usize>>,
     /// Beside the file as it is mapped, the same read into memory in pages of 2 MB, round by round: what
     /// `rasp_load_options.large_pages` would gain here. Takes as much memory as the file is large
     #[arg(long, conflicts_with = "sessions")]
     large_pages: bool,
-    /// What tokens are guessed by and checked several in a pass: off, or lookup, what stood after an earlier match in
-    /// the context. A list; the tokens are the same, and how fast they come hangs on the text
+    /// What tokens are guessed by and checked several in a pass: lookup, what stood after an earlier match in the
+    /// context; forced, what a constraint leaves no choice of; all of it; or off. A list; the tokens are the same, and
+    /// how fast they come hangs on the text
     #[arg(long, value_name = "HOW", value_delimiter = ',', default_value = "off", conflicts_with = "sessions")]
     drafts: Vec<Drafts>,
+    #[command(flatten)]
+    form: Form,
     /// Rounds; medians are reported
     #[arg(long, default_value_t = 5, value_parser = parse_count)]
     rounds: usize,
@@ -86,6 +90,8 @@ pub struct Samples {
     large_pages: bool,
     drafts: Drafts,
     drafted: DraftStats,
+    /// Nothing comes behind the end of a constrained answer but ends: they are not counted.
+    until_end: bool,
     pub kept: f64,
     pub bytes_per_token: f64,
     /// Tokens a second.
@@ -119,10 +125,16 @@ pub fn run(args: &Args) -> Result<()> {
         let load = LoadOptions { large_pages: true, ..Default::default() };
         sessions.push(Session::open(Model::load(&path, &load)?, &options)?);
     }
+    let constraint = args.form.constraint(&model)?;
+    for session in &mut sessions {
+        session.set_constraint(constraint.clone())?;
+    }
     let mut samples = Vec::new();
     for &sparsity in &sparsities {
         for large_pages in [false, true].into_iter().take(sessions.len()) {
-            samples.extend(args.drafts.iter().map(|&drafts| Samples { large_pages, drafts, ..Samples::new(sparsity) }));
+            let until_end = constraint.is_some();
+            let of = |&drafts| Samples { large_pages, drafts, until_end, ..Samples::new(sparsity) };
+            samples.extend(args.drafts.iter().map(of));
         }
     }
     let stream = Stream::new(args.threads)?;
@@ -179,7 +191,8 @@ pub fn run(args: &Args) -> Result<()> {
         if s.drafts != Drafts::Off {
             let DraftStats { drafted, accepted } = s.drafted;
             text.truncate(text.len() - 1);
-            text += &format!("   {accepted} of {} tokens without a pass, {drafted} drafts\n", args.n);
+            let tokens = s.steps.len() / args.rounds;
+            text += &format!("   {accepted} of {tokens} tokens without a pass, {drafted} drafts\n");
         }
     }
     if args.large_pages {
@@ -201,7 +214,7 @@ pub fn prompt(model: &Arc<Model>, length: usize) -> Result<Vec<u32>> {
     Ok(tokens.iter().copied().cycle().take(length).collect())
 }
 
-/// One prompt and `n` decoded tokens.
+/// One prompt and `n` decoded tokens, or those up to the end of the answer.
 pub fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Samples, count: bool) -> Result<()> {
     session.reset();
     session.set_sparsity(samples.sparsity)?;
@@ -215,10 +228,13 @@ pub fn measure(session: &mut Session, prompt: &[u32], n: usize, samples: &mut Sa
     let mut steps = Vec::with_capacity(n);
     for _ in 0..n {
         let start = Instant::now();
-        session.step()?;
+        let token = session.step()?;
         steps.push(1e3 * start.elapsed().as_secs_f64());
+        if samples.until_end && session.model().tokenizer().is_end(token) {
+            break;
+        }
     }
-    let decode = 1e3 * n as f64 / steps.iter().sum::<f64>();
+    let decode = 1e3 * steps.len() as f64 / steps.iter().sum::<f64>();
     if count {
         samples.steps.extend(steps);
         samples.prefill.push(prefill);
@@ -239,6 +255,7 @@ impl Samples {
             large_pages: false,
             drafts: Drafts::Off,
             drafted: DraftStats::default(),
+            until_end: false,
             kept: 1.0,
             bytes_per_token: 0.0,
             decode: vec![],

@@ -7,6 +7,7 @@ mod answer;
 mod bench;
 mod cache;
 mod chat;
+mod constraint;
 mod doctor;
 mod eval;
 mod inspect;
