@@ -272,3 +272,44 @@ fn what_must_come_takes_no_passes_of_its_own_and_changes_nothing() {
     }
     assert!(accepted > 60 && accepted * 10 > drafted * 7, "{accepted} of {drafted}");
 }
+
+#[test]
+fn a_constraint_reads_of_the_head_what_can_win_alone() {
+    let model = load();
+    for (kind, source) in [
+        (ConstraintKind::JsonSchema, schema().to_string()),
+        (ConstraintKind::Regex, "[a-z ]{30}".to_owned()),
+        (ConstraintKind::Regex, "(?s:.{40})".to_owned()),
+    ] {
+        let constraint = compile(&model, kind, &source);
+        let prompt = chat(&model, "What do you see?");
+        for (temperature, top_k) in [(0.0, 0), (1.3, 40), (0.8, 64)] {
+            let open = || {
+                let options = SessionOptions { context: 256, ..Default::default() };
+                let mut session = Session::open(model.clone(), &options).unwrap();
+                session.set_sampling(Sampling { temperature, top_k, seed: 3, ..Default::default() }).unwrap();
+                session.set_constraint(Some(constraint.clone())).unwrap();
+                session
+            };
+            let [mut few, mut all] = [open(), open()];
+            // A bias may take any token to the top: all logits are computed.
+            all.set_logit_bias(&[(0, 0.0)]).unwrap();
+            [&mut few, &mut all].into_iter().for_each(|session| session.prefill(&prompt).unwrap());
+            for step in 0..30 {
+                let token = all.step().unwrap();
+                assert_eq!(few.step().unwrap(), token, "{source}, {temperature}, {top_k}, step {step}");
+                if step % 13 == 5 {
+                    let bits = |session: &mut Session| {
+                        session.logits().unwrap().iter().fold(0u32, |sum, x| sum.rotate_left(1) ^ x.to_bits())
+                    };
+                    assert_eq!(bits(&mut few), bits(&mut all), "the model's own, all of them");
+                }
+                if model.tokenizer().is_end(token) {
+                    break;
+                }
+            }
+            let [few, all] = [few, all].map(|session| session.stats().head_bytes);
+            assert!(3 * few < 2 * all, "{few} of {all} bytes");
+        }
+    }
+}

@@ -32,6 +32,11 @@ impl LogitsProcessor {
         self.bias.is_empty() && self.guide.is_none() && self.callback.is_none()
     }
 
+    /// Whether a constraint, and nothing else, forbids some tokens and leaves the others' logits as they are.
+    pub(crate) fn only_forbids(&self) -> bool {
+        self.guide.is_some() && self.bias.is_empty() && self.callback.is_none()
+    }
+
     /// A new text begins after the first `from` tokens: what the constraint, if there is one, is about.
     pub(crate) fn begin(&mut self, from: usize) {
         if let Some(guide) = &mut self.guide {

@@ -1,6 +1,7 @@
 //! The choice of a token: the model's logits, what the host makes of them, and the sampler.
 
 use super::Session;
+use super::pass::buffers::HeadStage;
 use crate::Result;
 use crate::constraint::{Constraint, Guide};
 use crate::sampling::{LogitsCallback, Processed};
@@ -59,9 +60,15 @@ impl Session {
 
     /// Chooses the token after those so far, from the logits, which are there and stay as they are.
     pub(super) fn choose(&mut self) -> Result<u32> {
-        let head = &mut self.engine.head;
+        let (head, model) = (&mut self.engine.head, &self.engine.model);
         if self.logits_processor.is_idle() {
             return self.sampler.sample(&head.token.logits, &self.tokens);
+        }
+        if let HeadStage::Rough { .. } = head.token.stage
+            && let Some(guide) = &mut self.logits_processor.guide
+        {
+            guide.follow(&self.tokens)?;
+            head.token.settle_rough(model, |rough| guide.apply(rough))?;
         }
         head.processed.copy_from_slice(&head.token.logits);
         match self.logits_processor.apply(&mut head.processed, &self.tokens)? {

@@ -8,7 +8,7 @@
 use super::budget::{Budget, Cancelled, Flow};
 use super::drafts::Ahead;
 use super::engine::{Traffic, Unobserved};
-use super::pass::buffers::{HeadBuffers, HeadToken, SequenceBuffers};
+use super::pass::buffers::{Deciding, HeadBuffers, HeadToken, SequenceBuffers};
 use super::pass::{self, MAX_ROWS, Mode, Outcome, Seq, Workspace, all_logits};
 use crate::model::Model;
 use std::array::from_fn;
@@ -84,7 +84,7 @@ pub(super) struct Member<'a> {
     pub(super) tokens: &'a [u32],
     pub(super) traffic: &'a mut Traffic,
     /// How many of the largest logits it wants, if not all.
-    pub(super) deciding: Option<usize>,
+    pub(super) deciding: Option<Deciding>,
     /// The drafts that pass, or have.
     pub(super) ahead: &'a mut Ahead,
 }

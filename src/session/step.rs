@@ -6,7 +6,7 @@
 use super::budget::{Budget, Clock, Flow, Halt, Time};
 use super::engine::Engine;
 use super::job::{Call, Job, Member, Members, Stage, advance};
-use super::pass::buffers::HeadStage;
+use super::pass::buffers::{Deciding, HeadStage};
 use super::pass::{MAX_ROWS, MOST_DECIDING, Workspace, non_finite};
 use super::{Ready, Session};
 use crate::{Error, Result, Status};
@@ -254,8 +254,11 @@ impl Session {
         members[0] = member;
         advance(&model, work, &mut members, budget)?;
         let Some(job) = self.job else { return Ok(None) };
-        let HeadStage::Done { few } = self.engine.head.token.stage else { return Err(Halt::Failed(non_finite())) };
-        let ready = if few.is_some() { Ready::Hidden } else { Ready::Logits };
+        let ready = match self.engine.head.token.stage {
+            HeadStage::Done { few: None } => Ready::Logits,
+            HeadStage::Done { .. } | HeadStage::Rough { .. } => Ready::Hidden,
+            _ => return Err(Halt::Failed(non_finite())),
+        };
         if job.call == Call::Step {
             budget.unit(&self.engine.cancel)?;
             let token = self.choose()?;
@@ -286,10 +289,12 @@ impl Session {
         (work, member)
     }
 
-    /// How many of the largest logits decide on a step's token, if the lm_head has a shortlist that finds so few.
-    pub(super) fn deciding(&self) -> Option<usize> {
+    /// The logits that decide on a step's token, if the lm_head has a shortlist that finds so few.
+    pub(super) fn deciding(&self) -> Option<Deciding> {
         self.engine.model.shortlist()?;
-        if self.logits_processor.is_idle() { self.sampler.deciding().filter(|&few| few <= MOST_DECIDING) } else { None }
+        let few = self.sampler.deciding().filter(|&few| few <= MOST_DECIDING)?;
+        let masked = self.logits_processor.only_forbids();
+        (masked || self.logits_processor.is_idle()).then_some(Deciding { few, masked })
     }
 
     /// What the job was to pass has passed, and counts.

@@ -247,7 +247,8 @@ impl Session {
         let token = &mut engine.head.token;
         match (token.stage, deciding) {
             (HeadStage::Done { few: None } | HeadStage::NonFinite, _) => {}
-            (HeadStage::Done { few: Some(few) }, Some(deciding)) if deciding <= few => {}
+            (HeadStage::Done { few: Some(few) }, Some(wanted)) if !wanted.masked && wanted.few <= few => {}
+            (HeadStage::Rough { few }, Some(wanted)) if wanted.masked && wanted.few <= few => {}
             // It is sampled otherwise than was thought.
             _ => token.want(&engine.model, deciding),
         }

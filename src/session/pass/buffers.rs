@@ -100,13 +100,24 @@ pub(crate) struct HeadToken {
     pub(crate) read: u64,
 }
 
+/// The logits that decide on a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deciding {
+    /// So many of the largest.
+    pub(crate) few: usize,
+    /// Of those alone that a constraint will allow.
+    pub(crate) masked: bool,
+}
+
 /// How far the logits of a token are.
 #[derive(Clone, Copy)]
 pub(crate) enum HeadStage {
-    /// The largest are wanted, so many of them.
-    Shortlist { few: usize },
+    /// The largest are wanted.
+    Shortlist(Deciding),
     /// All are wanted.
     Logits,
+    /// All are there, but roughly: so many of the largest of some rows are wanted, once these are known.
+    Rough { few: usize },
     /// The largest are there, so many of them, and with `None` all.
     Done { few: Option<usize> },
     /// One is no number.

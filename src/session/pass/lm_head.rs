@@ -1,6 +1,6 @@
 //! From the last hidden states to logits.
 
-use super::buffers::{HeadBuffers, HeadStage, HeadToken};
+use super::buffers::{Deciding, HeadBuffers, HeadStage, HeadToken};
 use super::shared::{SharedSlice, share};
 use super::tiles::{SHARED_BYTES, UNIT, UNIT_BYTES, cut};
 use super::work::Work;
@@ -40,13 +40,13 @@ impl HeadToken {
         model.final_norm().apply(model.kernels(), &mut self.x, hidden, 0..hidden.len());
     }
 
-    /// From what was prepared so many of the largest logits are wanted, or all.
-    pub(crate) fn want(&mut self, model: &Model, deciding: Option<usize>) {
+    /// From what was prepared the logits that decide are wanted, or all.
+    pub(crate) fn want(&mut self, model: &Model, deciding: Option<Deciding>) {
         self.read = 0;
         self.stage = match model.shortlist().zip(deciding) {
             None => HeadStage::Logits,
-            Some((shortlist, few)) => match self.round(shortlist) {
-                Ok(()) => HeadStage::Shortlist { few },
+            Some((shortlist, deciding)) => match self.round(shortlist) {
+                Ok(()) => HeadStage::Shortlist(deciding),
                 Err(_) => HeadStage::NonFinite,
             },
         };
@@ -77,7 +77,8 @@ impl Outcome<'_> {
     pub(crate) fn settle(self, finite: bool, bytes: u64) {
         *self.stage = match *self.stage {
             _ if !finite => HeadStage::NonFinite,
-            HeadStage::Shortlist { few } => HeadStage::Done { few: Some(few) },
+            HeadStage::Shortlist(Deciding { few, masked: true }) => HeadStage::Rough { few },
+            HeadStage::Shortlist(Deciding { few, masked: false }) => HeadStage::Done { few: Some(few) },
             _ => HeadStage::Done { few: None },
         };
         *self.read = if finite { bytes } else { 0 };

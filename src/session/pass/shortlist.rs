@@ -4,8 +4,11 @@
 //! Three passes over the vocabulary, none of which reads the head whole: rough logits from the head's
 //! [shortlist](crate::model::Shortlist); the exact ones of the roughly largest, the least of which is a floor that so
 //! many reach; and the exact ones of all rows that may reach it too. The others become -∞.
+//!
+//! Under a constraint the first pass alone is made with the token's other work. Which rows may come is known once the
+//! text is parsed, and then the others follow among these, on the calling thread: they are few rows.
 
-use super::buffers::{HeadStage, HeadToken};
+use super::buffers::{Deciding, HeadStage, HeadToken};
 use super::lm_head::{HeadRow, Outcome, non_finite, rows_of_part};
 use super::work::Work;
 use crate::Result;
@@ -30,8 +33,7 @@ pub(crate) struct Shortlisted<'a> {
     row: HeadRow<'a>,
     input: ScreenInput<'a>,
     rounded: Rounded,
-    /// How many logits are wanted.
-    few: usize,
+    deciding: Deciding,
     /// The bits of what the first part finds, and all read later.
     floor: &'a AtomicU32,
     candidates: &'a AtomicUsize,
@@ -40,24 +42,52 @@ pub(crate) struct Shortlisted<'a> {
 impl HeadToken {
     /// Rounds what was prepared for the shortlist; fails if it is no numbers.
     pub(super) fn round(&mut self, shortlist: &Shortlist) -> Result<()> {
+        *self.candidates.get_mut() = 0;
         self.rounded = shortlist.round(&self.x, &mut self.hot, &mut self.cold);
         self.rounded.map(|_| ()).ok_or_else(non_finite)
     }
 
     /// What was prepared and rounded if the largest logits are wanted, and where to say what came of it.
     pub(crate) fn wanting_largest(&mut self, model: &Model) -> Option<(Shortlisted<'_>, Outcome<'_>)> {
-        let HeadStage::Shortlist { few } = self.stage else { return None };
+        let HeadStage::Shortlist(deciding) = self.stage else { return None };
+        self.shortlisted(model, deciding)
+    }
+
+    fn shortlisted(&mut self, model: &Model, deciding: Deciding) -> Option<(Shortlisted<'_>, Outcome<'_>)> {
         let rounded = self.rounded?;
         let HeadToken { x, whole, scale, hot, cold, eights, floor, candidates, logits, stage, read, .. } = self;
         let shortlisted = Shortlisted {
             row: HeadRow::new(model, x, whole, scale, logits),
             input: shortlist_input(hot, cold, eights, rounded),
             rounded,
-            few,
+            deciding,
             floor,
             candidates,
         };
         Some((shortlisted, Outcome { stage, read }))
+    }
+
+    /// Of rough logits, of which some were forbidden by -∞, leaves the exact ones of all other rows that can be among
+    /// the few that were wanted, and -∞ elsewhere, but for some of those forbidden. After that the logits are good for
+    /// nothing else. Does nothing at another stage.
+    pub(crate) fn settle_rough(&mut self, model: &Model, forbid: impl FnOnce(&mut [f32])) -> Result<()> {
+        let (HeadStage::Rough { few }, Some(shortlist)) = (self.stage, model.shortlist()) else { return Ok(()) };
+        forbid(&mut self.logits);
+        self.stage = HeadStage::Done { few: Some(0) };
+        let Some((token, outcome)) = self.shortlisted(model, Deciding { few, masked: true }) else { return Ok(()) };
+        let vocab = shortlist.rows().rows();
+        // SAFETY: nobody else is at work on this token.
+        let rough = unsafe { token.row.logits.slice(0..vocab) };
+        // All that are allowed, if they are not so many; none that is forbidden.
+        let floor = token.floor(model, rough).max(f32::MIN);
+        token.floor.store(floor.to_bits(), Ordering::Relaxed);
+        for (start, block) in (0..).step_by(BLOCK).zip(rough.chunks(BLOCK)) {
+            if block.iter().any(|&logit| logit != f32::NEG_INFINITY) {
+                keep_candidates(model, shortlist, &token, start..start + block.len());
+            }
+        }
+        *outcome.read = token.bytes(model, shortlist);
+        token.check()
     }
 }
 
@@ -71,12 +101,12 @@ impl Shortlisted<'_> {
 
     /// The least of the exact logits of the rows that are roughly the largest, from all rough logits.
     fn floor(&self, model: &Model, rough: &[f32]) -> f32 {
-        if self.few == 1 {
+        if self.deciding.few == 1 {
             return self.exact(model, argmax(rough) as usize);
         }
         // Largest first. Where a damaged file has too few numbers the floor stays -∞.
         let mut largest = [(f32::NEG_INFINITY, 0); MOST_DECIDING];
-        let largest = &mut largest[..self.few.clamp(1, MOST_DECIDING).min(rough.len())];
+        let largest = &mut largest[..self.deciding.few.clamp(1, MOST_DECIDING).min(rough.len())];
         let last = largest.len() - 1;
         for (start, block) in (0..).step_by(BLOCK).zip(rough.chunks(BLOCK)) {
             let least = largest[last].0;
@@ -109,7 +139,7 @@ impl Shortlisted<'_> {
 }
 
 /// Leaves in each token's logits the exact ones of all rows that can be among its few, and -∞ elsewhere, as far as the
-/// budget goes.
+/// budget goes; rough ones where they will be masked.
 pub(crate) fn largest(
     model: &Model,
     shortlist: &Shortlist,
@@ -132,14 +162,18 @@ pub(crate) fn largest(
             }
         });
     })?;
+    // The others wait until it is known what they may be.
+    let exact = || tokens.iter().flatten().filter(|token| !token.deciding.masked);
+    if exact().next().is_none() {
+        return Ok(());
+    }
     work.small(&|part| {
         if part != 0 {
             return;
         }
-        for token in tokens.iter().flatten() {
+        for token in exact() {
             // SAFETY: only the first part is at work.
             let logits = &*unsafe { token.row.logits.slice(0..vocab) };
-            token.candidates.store(0, Ordering::Relaxed);
             token.floor.store(token.floor(model, logits).to_bits(), Ordering::Relaxed);
         }
     })?;
@@ -147,7 +181,7 @@ pub(crate) fn largest(
         pieces.each(
             rows_of_part(vocab, model.lm_head().row_bytes().div_ceil(CANDIDATES), parts, part, count),
             |piece| {
-                for token in tokens.iter().flatten() {
+                for token in exact() {
                     for start in piece.clone().step_by(BLOCK) {
                         keep_candidates(model, shortlist, token, start..piece.end.min(start + BLOCK));
                     }
