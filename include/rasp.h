@@ -58,6 +58,9 @@
 // text that is given.
 #define RASP_DRAFTS_LOOKUP 1
 
+// rasp_session_set_drafts: what the session's constraint leaves no choice of, such as keys and punctuation in JSON.
+#define RASP_DRAFTS_FORCED 2
+
 // rasp_embed: the mean of the tokens' vectors.
 #define RASP_POOL_MEAN 0
 
@@ -105,6 +108,27 @@
 
 // Sessions that are opened.
 #define RASP_LOG_DEBUG 4
+
+// Stages of sampling, for rasp_sampling.order.
+#define RASP_STAGE_TOP_N_SIGMA 1
+
+// See RASP_STAGE_TOP_N_SIGMA.
+#define RASP_STAGE_TOP_K 2
+
+// See RASP_STAGE_TOP_N_SIGMA.
+#define RASP_STAGE_TEMPERATURE 3
+
+// See RASP_STAGE_TOP_N_SIGMA.
+#define RASP_STAGE_TYPICAL 4
+
+// See RASP_STAGE_TOP_N_SIGMA.
+#define RASP_STAGE_TOP_P 5
+
+// See RASP_STAGE_TOP_N_SIGMA.
+#define RASP_STAGE_MIN_P 6
+
+// See RASP_STAGE_TOP_N_SIGMA.
+#define RASP_STAGE_XTC 7
 
 // The most biases that rasp_session_set_logit_bias takes.
 #define RASP_LOGIT_BIAS_MAX 256
@@ -356,23 +380,23 @@ typedef struct rasp_session_options {
     // Room for so many drafts in a pass, at most RASP_DRAFTS_MAX; 0 (the default): none. Drafts are guesses at the
     // next tokens. They pass along with the token in hand, at little more than its price, and while they are right a
     // step only samples: the same tokens and logits, to the bit, sooner. They are looked up in the context, which pays
-    // where an answer quotes, edits or repeats; rasp_session_set_drafts says otherwise. Each takes the memory of its
-    // logits, 4 bytes a token of the vocabulary (ask rasp_session_plan), and some hundred bytes that opening allocates
-    // besides.
+    // where an answer quotes, edits or repeats, and where a constraint leaves no choice they are what must come;
+    // rasp_session_set_drafts says otherwise. Each takes the memory of its logits, 4 bytes a token of the vocabulary
+    // (ask rasp_session_plan), and some hundred bytes that opening allocates besides.
     uint32_t drafts;
     // Means nothing yet: 0.
     uint32_t reserved;
 } rasp_session_options;
 
-// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in this order: repetition penalty,
-// top_k, temperature, top_p, min_p, and a draw.
+// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Penalties come first (repetition, presence,
+// frequency, dry), then the stages in their order, then mirostat, and a draw.
 typedef struct rasp_sampling {
     // Size of this struct as the caller was compiled.
     uint32_t struct_size;
     // Divides the logits, 0 to 100; 0 is greedy: the largest logit, the lowest id on a tie.
     float temperature;
-    // Only the top_k largest logits stay; 0: all. With up to 64, and no repetition penalty, a token reads only a part of
-    // the head, as a greedy one does.
+    // Only the top_k largest logits stay; 0: all. With up to 64, and neither penalties nor top_n_sigma, a token reads
+    // only a part of the head, as a greedy one does.
     uint32_t top_k;
     // Only the fewest tokens whose probabilities sum to at least top_p stay, above 0 to 1; 1: all.
     float top_p;
@@ -386,6 +410,39 @@ typedef struct rasp_sampling {
     uint32_t reserved;
     // Where the random numbers start: the same seed, model and prompt give the same tokens.
     uint64_t seed;
+    // Taken from the logit of every recent token, -100 to 100; 0: none.
+    float presence_penalty;
+    // Taken from it as often as the token came among the recent ones, -100 to 100; 0: none.
+    float frequency_penalty;
+    // Only tokens whose logits are within so many standard deviations of the largest stay, 0 to 100; 0: all
+    // (arXiv:2411.07641).
+    float top_n_sigma;
+    // Only the tokens whose surprise is nearest to the expected one stay, the fewest whose probabilities sum to at
+    // least this, above 0 to 1; 1: all (locally typical sampling, arXiv:2202.00666).
+    float typical_p;
+    // How likely the top choices are excluded, 0 to 1: of all tokens with a probability of at least xtc_threshold the
+    // least likely alone stays; 0: never.
+    float xtc_probability;
+    // See xtc_probability, 0 to 1, at first 0.1. Above 0.5 no two tokens have so much.
+    float xtc_threshold;
+    // Don't repeat yourself, 0 to 100: a token that would make a repetition of n tokens one longer loses
+    // dry_multiplier * dry_base ^ (n - dry_allowed_length), for n of at least dry_allowed_length; 0: none. Repetitions
+    // end at tokens with a line end, a colon, a quotation mark or an asterisk, and at special tokens.
+    float dry_multiplier;
+    // See dry_multiplier, 1 to 100, at first 1.75.
+    float dry_base;
+    // See dry_multiplier, at first 2.
+    uint32_t dry_allowed_length;
+    // In how many of the latest tokens repetitions are looked for, at first all.
+    uint32_t dry_window;
+    // The surprise a token should have, in bits, 0 to 100: tokens that surprise more than a bound are left out, and the
+    // bound follows what comes, from twice this on (Mirostat 2, arXiv:2007.14966); 0: off.
+    float mirostat_tau;
+    // How fast the bound follows, 0 to 1, at first 0.1.
+    float mirostat_eta;
+    // RASP_STAGE_ numbers in the order that is wanted, and zeros; stages that are not named follow in the order of
+    // their numbers. (llama.cpp has the temperature last.) A stage whose setting is off does nothing.
+    uint8_t order[8];
 } rasp_sampling;
 
 // What is added to the logit of one token.
@@ -774,7 +831,7 @@ rasp_status rasp_session_set_constraint(struct rasp_session *session,
                                         struct rasp_error *error);
 
 // Sets what the next tokens are guessed by from now on, and how many at a time. A session that was opened with room
-// for drafts begins with RASP_DRAFTS_LOOKUP and as many as there is room for.
+// for drafts begins with all kinds and as many as there is room for.
 //
 // Drafts pass along with the token in hand, and while they are right a step only samples: tokens, logits and random
 // numbers are those without drafts, to the bit, but a long step is followed by short ones. How many pass is decided by
@@ -967,13 +1024,24 @@ rasp_status rasp_session_plan(const struct rasp_model *model,
                               struct rasp_memory_plan *plan,
                               struct rasp_error *error);
 
-// Sets sampling to its defaults: greedy. NULL is allowed and does nothing.
+// Sets sampling to its defaults, but for what came after seed. NULL is allowed and does nothing.
+//
+// Programs that were compiled with a header in which seed was the last field call this; those that are compiled with
+// this one call rasp_sampling_init_2, by a macro of this name.
+//
+// Threads: safe from any thread.
+//
+// Pointers:
+// sampling is NULL or points to a rasp_sampling, or to as much of one as ends with seed.
+void rasp_sampling_init(struct rasp_sampling *sampling);
+
+// Sets sampling to its defaults, greedy; written rasp_sampling_init. NULL is allowed and does nothing.
 //
 // Threads: safe from any thread.
 //
 // Pointers:
 // sampling is NULL or points to a rasp_sampling.
-void rasp_sampling_init(struct rasp_sampling *sampling);
+void rasp_sampling_init_2(struct rasp_sampling *sampling);
 
 // Sets how tokens are chosen from now on, and starts the random numbers of its seed. NULL: greedy. Does not allocate.
 // Errors: INVALID_ARGUMENT (naming the field), INVALID_STATE.
@@ -1463,4 +1531,5 @@ rasp_status rasp_text_stream_push(struct rasp_text_stream *stream,
 // Structs that have grown since the first header: their defaults, all that this one has.
 #define rasp_load_options_init rasp_load_options_init_2
 #define rasp_session_options_init rasp_session_options_init_2
+#define rasp_sampling_init rasp_sampling_init_2
 #define rasp_stats_init rasp_stats_init_2

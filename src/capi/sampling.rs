@@ -2,11 +2,26 @@
 
 use super::handle::with_session;
 use super::*;
-use crate::sampling::{LogitsCallback, MAX_LOGIT_BIASES, SAMPLE, Sampling};
+use crate::sampling::{LogitsCallback, MAX_LOGIT_BIASES, Order, SAMPLE, Sampling, Stage};
 use std::ffi::c_void;
 
-/// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Applied in this order: repetition penalty,
-/// top_k, temperature, top_p, min_p, and a draw.
+/// Stages of sampling, for rasp_sampling.order.
+pub const RASP_STAGE_TOP_N_SIGMA: u8 = 1;
+/// See RASP_STAGE_TOP_N_SIGMA.
+pub const RASP_STAGE_TOP_K: u8 = 2;
+/// See RASP_STAGE_TOP_N_SIGMA.
+pub const RASP_STAGE_TEMPERATURE: u8 = 3;
+/// See RASP_STAGE_TOP_N_SIGMA.
+pub const RASP_STAGE_TYPICAL: u8 = 4;
+/// See RASP_STAGE_TOP_N_SIGMA.
+pub const RASP_STAGE_TOP_P: u8 = 5;
+/// See RASP_STAGE_TOP_N_SIGMA.
+pub const RASP_STAGE_MIN_P: u8 = 6;
+/// See RASP_STAGE_TOP_N_SIGMA.
+pub const RASP_STAGE_XTC: u8 = 7;
+
+/// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Penalties come first (repetition, presence,
+/// frequency, dry), then the stages in their order, then mirostat, and a draw.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rasp_sampling {
@@ -14,8 +29,8 @@ pub struct rasp_sampling {
     pub struct_size: u32,
     /// Divides the logits, 0 to 100; 0 is greedy: the largest logit, the lowest id on a tie.
     pub temperature: f32,
-    /// Only the top_k largest logits stay; 0: all. With up to 64, and no repetition penalty, a token reads only a part of
-    /// the head, as a greedy one does.
+    /// Only the top_k largest logits stay; 0: all. With up to 64, and neither penalties nor top_n_sigma, a token reads
+    /// only a part of the head, as a greedy one does.
     pub top_k: u32,
     /// Only the fewest tokens whose probabilities sum to at least top_p stay, above 0 to 1; 1: all.
     pub top_p: f32,
@@ -29,9 +44,42 @@ pub struct rasp_sampling {
     pub reserved: u32,
     /// Where the random numbers start: the same seed, model and prompt give the same tokens.
     pub seed: u64,
+    /// Taken from the logit of every recent token, -100 to 100; 0: none.
+    pub presence_penalty: f32,
+    /// Taken from it as often as the token came among the recent ones, -100 to 100; 0: none.
+    pub frequency_penalty: f32,
+    /// Only tokens whose logits are within so many standard deviations of the largest stay, 0 to 100; 0: all
+    /// (arXiv:2411.07641).
+    pub top_n_sigma: f32,
+    /// Only the tokens whose surprise is nearest to the expected one stay, the fewest whose probabilities sum to at
+    /// least this, above 0 to 1; 1: all (locally typical sampling, arXiv:2202.00666).
+    pub typical_p: f32,
+    /// How likely the top choices are excluded, 0 to 1: of all tokens with a probability of at least xtc_threshold the
+    /// least likely alone stays; 0: never.
+    pub xtc_probability: f32,
+    /// See xtc_probability, 0 to 1, at first 0.1. Above 0.5 no two tokens have so much.
+    pub xtc_threshold: f32,
+    /// Don't repeat yourself, 0 to 100: a token that would make a repetition of n tokens one longer loses
+    /// dry_multiplier * dry_base ^ (n - dry_allowed_length), for n of at least dry_allowed_length; 0: none. Repetitions
+    /// end at tokens with a line end, a colon, a quotation mark or an asterisk, and at special tokens.
+    pub dry_multiplier: f32,
+    /// See dry_multiplier, 1 to 100, at first 1.75.
+    pub dry_base: f32,
+    /// See dry_multiplier, at first 2.
+    pub dry_allowed_length: u32,
+    /// In how many of the latest tokens repetitions are looked for, at first all.
+    pub dry_window: u32,
+    /// The surprise a token should have, in bits, 0 to 100: tokens that surprise more than a bound are left out, and the
+    /// bound follows what comes, from twice this on (Mirostat 2, arXiv:2007.14966); 0: off.
+    pub mirostat_tau: f32,
+    /// How fast the bound follows, 0 to 1, at first 0.1.
+    pub mirostat_eta: f32,
+    /// RASP_STAGE_ numbers in the order that is wanted, and zeros; stages that are not named follow in the order of
+    /// their numbers. (llama.cpp has the temperature last.) A stage whose setting is off does nothing.
+    pub order: [u8; 8],
 }
 
-// SAFETY: eight 32-bit numbers and a u64 at a multiple of 8: no padding.
+// SAFETY: eight 32-bit numbers, a u64 at a multiple of 8, twelve 32-bit numbers and eight bytes: no padding.
 unsafe impl Versioned for rasp_sampling {
     const NAME: &'static str = "rasp_sampling";
     const FIRST: usize = 40;
@@ -47,17 +95,88 @@ unsafe impl Versioned for rasp_sampling {
             repetition_window: s.repetition_window,
             reserved: 0,
             seed: s.seed,
+            presence_penalty: s.presence_penalty,
+            frequency_penalty: s.frequency_penalty,
+            top_n_sigma: s.top_n_sigma,
+            typical_p: s.typical_p,
+            xtc_probability: s.xtc_probability,
+            xtc_threshold: s.xtc_threshold,
+            dry_multiplier: s.dry_multiplier,
+            dry_base: s.dry_base,
+            dry_allowed_length: s.dry_allowed_length,
+            dry_window: s.dry_window,
+            mirostat_tau: s.mirostat_tau,
+            mirostat_eta: s.mirostat_eta,
+            order: [0; 8],
         }
     }
 }
-const _: () = assert!(size_of::<rasp_sampling>() == 40);
+const _: () = assert!(size_of::<rasp_sampling>() == 96);
 
-/// Sets sampling to its defaults: greedy. NULL is allowed and does nothing.
+impl rasp_sampling {
+    fn settings(&self) -> Result<Sampling> {
+        if self.reserved != 0 {
+            return Err(Error::new(Status::InvalidArgument, "rasp_sampling.reserved is not 0"));
+        }
+        let named = self.order.iter().position(|&code| code == 0).unwrap_or(self.order.len());
+        let (codes, rest) = self.order.split_at(named);
+        let (mut stages, mut count) = (Stage::ALL, 0);
+        for (&code, to) in codes.iter().zip(&mut stages) {
+            let none = || {
+                let message = format_args!("rasp_sampling.order has {code}, which is no stage");
+                Error::new(Status::InvalidArgument, message)
+            };
+            *to = Stage::of_code(code).ok_or_else(none)?;
+            count += 1;
+        }
+        if count < named || rest.iter().any(|&code| code != 0) {
+            let message = "rasp_sampling.order has more than all stages, or one behind a 0";
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
+        Ok(Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            repetition_window: self.repetition_window,
+            seed: self.seed,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            top_n_sigma: self.top_n_sigma,
+            typical_p: self.typical_p,
+            xtc_probability: self.xtc_probability,
+            xtc_threshold: self.xtc_threshold,
+            dry_multiplier: self.dry_multiplier,
+            dry_base: self.dry_base,
+            dry_allowed_length: self.dry_allowed_length,
+            dry_window: self.dry_window,
+            mirostat_tau: self.mirostat_tau,
+            mirostat_eta: self.mirostat_eta,
+            order: Order::new(&stages[..count])?,
+        })
+    }
+}
+
+/// Sets sampling to its defaults, but for what came after seed. NULL is allowed and does nothing.
+///
+/// Programs that were compiled with a header in which seed was the last field call this; those that are compiled with
+/// this one call rasp_sampling_init_2, by a macro of this name.
+///
+/// # Safety
+/// sampling is NULL or points to a rasp_sampling, or to as much of one as ends with seed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_sampling_init(sampling: *mut rasp_sampling) {
+    // SAFETY: by the caller's promise there is room for as much.
+    unsafe { init(sampling, std::mem::offset_of!(rasp_sampling, presence_penalty)) }
+}
+
+/// Sets sampling to its defaults, greedy; written rasp_sampling_init. NULL is allowed and does nothing.
 ///
 /// # Safety
 /// sampling is NULL or points to a rasp_sampling.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rasp_sampling_init(sampling: *mut rasp_sampling) {
+pub unsafe extern "C" fn rasp_sampling_init_2(sampling: *mut rasp_sampling) {
     // SAFETY: by the caller's promise.
     unsafe { init(sampling, size_of::<rasp_sampling>()) }
 }
@@ -76,19 +195,7 @@ pub unsafe extern "C" fn rasp_session_set_sampling(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            let s = options(sampling)?;
-            if s.reserved != 0 {
-                return Err(Error::new(Status::InvalidArgument, "rasp_sampling.reserved is not 0"));
-            }
-            let settings = Sampling {
-                temperature: s.temperature,
-                top_k: s.top_k,
-                top_p: s.top_p,
-                min_p: s.min_p,
-                repetition_penalty: s.repetition_penalty,
-                repetition_window: s.repetition_window,
-                seed: s.seed,
-            };
+            let settings = options(sampling)?.settings()?;
             with_session(session, |session| session.set_sampling(settings))?;
             Ok(Status::Ok)
         })

@@ -16,7 +16,7 @@ impl Random {
     }
 
     /// The next number.
-    pub(crate) fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         let [a, b, c, d] = &mut self.0;
         let number = a.wrapping_add(*d).rotate_left(23).wrapping_add(*a);
         let shifted = *b << 17;
@@ -27,6 +27,11 @@ impl Random {
         *c ^= shifted;
         *d = d.rotate_left(45);
         number
+    }
+
+    /// A number from 0 to below 1, of 53 bits.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
     /// Where it stands.

@@ -5,6 +5,7 @@ use super::pass::buffers::HeadStage;
 use crate::Result;
 use crate::constraint::{Constraint, Guide};
 use crate::sampling::{LogitsCallback, Processed};
+use crate::text::Tokenizer;
 use std::sync::Arc;
 
 impl Session {
@@ -61,8 +62,9 @@ impl Session {
     /// Chooses the token after those so far, from the logits, which are there and stay as they are.
     pub(super) fn choose(&mut self) -> Result<u32> {
         let (head, model) = (&mut self.engine.head, &self.engine.model);
-        if self.logits_processor.is_idle() {
-            return self.sampler.sample(&head.token.logits, &self.tokens);
+        let (idle, penalizes) = (self.logits_processor.is_idle(), self.sampler.penalizes());
+        if idle && !penalizes {
+            return Ok(self.sampler.sample(&head.token.logits));
         }
         if let HeadStage::Rough { .. } = head.token.stage
             && let Some(guide) = &mut self.logits_processor.guide
@@ -73,7 +75,19 @@ impl Session {
         head.processed.copy_from_slice(&head.token.logits);
         match self.logits_processor.apply(&mut head.processed, &self.tokens)? {
             Processed::Token(token) => Ok(token),
-            Processed::Sample => self.sampler.sample(&head.processed, &self.tokens),
+            Processed::Sample => {
+                if penalizes {
+                    let tokenizer = model.tokenizer();
+                    self.sampler.penalize(&mut head.processed, &self.tokens, |token| breaks(tokenizer, token))?;
+                }
+                Ok(self.sampler.sample(&head.processed))
+            }
         }
     }
+}
+
+/// Whether repetitions end at this token: a line end, a colon, a quotation mark, an asterisk or a special token.
+fn breaks(tokenizer: &Tokenizer, token: u32) -> bool {
+    let ends = |bytes: &[u8]| bytes.iter().any(|byte| b"\n:\"*".contains(byte));
+    tokenizer.is_special(token) || tokenizer.token_bytes(token).is_some_and(ends)
 }

@@ -5,7 +5,7 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | `RASPSESS` |
-//! | 4, 4 | version, 2 or 3; 1 if the last token was sampled and has not passed, plus 2 if what the head took is there, plus 4 in version 3 |
+//! | 4, 4 | version, 2 or 3; 1 if the last token was sampled and has not passed, plus 2 if what the head took is there, plus 4 in version 3, plus 8 if later settings are there |
 //! | 8, 8 | bytes of the whole; [`Model::fingerprint`] |
 //! | 4, 4 | type of the cache: 0 f16, 1 f32, 2 i8; tokens |
 //! | 4 | sparsity |
@@ -15,6 +15,7 @@
 //! | 4 a token that has passed | sparsity at which it did |
 //! | | keys, their scales, values, their scales, of tokens that have passed ([`KvCache::stretches`]) |
 //! | 4 · hidden | what the head took of the last token that passed, if it is there |
+//! | 60 | what later versions added to the settings (`src/sampling/bytes.rs`), if any of it is set |
 //! | 8 | XXH64 of all before |
 //!
 //! The logits follow from what the head took; without it the last token passes once more before there are some. A shift
@@ -28,6 +29,7 @@
 use super::{KvType, Ready, Session};
 use crate::error::Message;
 use crate::hash::xxh64;
+use crate::sampling::{MORE, Random, SamplerState};
 use crate::{Error, Result, Sampling, Status};
 
 const MAGIC: &[u8; 8] = b"RASPSESS";
@@ -40,6 +42,7 @@ const WITHOUT_HEAD: u32 = 1;
 const PENDING: u32 = 1;
 const HEAD: u32 = 2;
 const WINDOWS: u32 = 4;
+const SAMPLING: u32 = 8;
 /// Bytes before the tokens.
 pub(super) const HEADER: usize = 8 + 8 + 16 + 8 + 4 + 6 * 4 + 8 + 4 * 8;
 const CHECKSUM: usize = 8;
@@ -48,8 +51,7 @@ const CHECKSUM: usize = 8;
 struct State<'a> {
     pending: bool,
     sparsity: f32,
-    sampling: Sampling,
-    random: [u64; 4],
+    sampling: (Sampling, SamplerState),
     tokens: &'a [[u8; 4]],
     sparsities: &'a [[u8; 4]],
     /// Keys and values.
@@ -75,7 +77,9 @@ impl KvType {
 impl Session {
     /// Bytes that [`save`](Session::save) takes now.
     pub fn state_size(&self) -> usize {
-        self.size_of_state(self.tokens.len(), self.passed(), self.has_head())
+        let (sampling, state) = self.sampler.state();
+        let more = sampling.more(state.surprise).is_some();
+        self.size_of_state(self.tokens.len(), self.passed(), self.has_head(), more)
     }
 
     /// Whether what the head took of the last token that passed is at hand.
@@ -83,9 +87,10 @@ impl Session {
         matches!(self.ready, Ready::Hidden | Ready::Logits)
     }
 
-    fn size_of_state(&self, tokens: usize, passed: usize, head: bool) -> usize {
+    fn size_of_state(&self, tokens: usize, passed: usize, head: bool, sampling: bool) -> usize {
         let head = if head { self.engine.head.last.len() } else { 0 };
-        HEADER + 4 * (tokens + passed + head) + self.engine.own.kv.bytes_of(passed) + CHECKSUM
+        let sampling = if sampling { MORE } else { 0 };
+        HEADER + 4 * (tokens + passed + head) + self.engine.own.kv.bytes_of(passed) + sampling + CHECKSUM
     }
 
     /// Writes the state to the beginning of `buffer`: tokens, cache, sparsity, sampling and random numbers. Gives the
@@ -112,6 +117,9 @@ impl Session {
         put(&if windows { OF_WINDOWS } else { VERSION }.to_le_bytes());
         let flags = if self.pending { PENDING } else { 0 } | if self.has_head() { HEAD } else { 0 };
         let flags = flags | if windows { WINDOWS } else { 0 };
+        let (s, state) = self.sampler.state();
+        let more = s.more(state.surprise);
+        let flags = flags | if more.is_some() { SAMPLING } else { 0 };
         put(&flags.to_le_bytes());
         put(&(size as u64).to_le_bytes());
         put(&self.engine.model.fingerprint().to_le_bytes());
@@ -119,7 +127,6 @@ impl Session {
         // A context is at most the model's, below 2^24.
         put(&(self.tokens.len() as u32).to_le_bytes());
         put(&self.sparsity.to_le_bytes());
-        let (s, random) = self.sampler.state();
         put(&s.temperature.to_le_bytes());
         put(&s.top_k.to_le_bytes());
         put(&s.top_p.to_le_bytes());
@@ -127,13 +134,14 @@ impl Session {
         put(&s.repetition_penalty.to_le_bytes());
         put(&s.repetition_window.to_le_bytes());
         put(&s.seed.to_le_bytes());
-        random.iter().for_each(|word| put(&word.to_le_bytes()));
+        state.random.state().iter().for_each(|word| put(&word.to_le_bytes()));
         self.tokens.iter().for_each(|token| put(&token.to_le_bytes()));
         self.sparsities[..self.passed()].iter().for_each(|sparsity| put(&sparsity.to_le_bytes()));
         self.engine.own.kv.stretches(self.passed()).for_each(&mut put);
         if self.has_head() {
             put(self.engine.head.last.bytes());
         }
+        more.iter().for_each(|more| put(more));
         debug_assert!(rest.is_empty());
         checksum.copy_from_slice(&xxh64(content, 0).to_le_bytes());
         Ok(size)
@@ -149,7 +157,7 @@ impl Session {
     pub fn restore(&mut self, data: &[u8]) -> Result<()> {
         self.idle()?;
         let state = self.read(data)?;
-        self.sampler.set_state((state.sampling, state.random)).map_err(|e| bad(e.message()))?;
+        self.sampler.set_state(state.sampling).map_err(|e| bad(e.message()))?;
         let passed = state.sparsities.len();
         self.engine.ahead.forget();
         self.tokens.clear();
@@ -192,7 +200,7 @@ impl Session {
         }
         let flags = word();
         let windows = version == OF_WINDOWS;
-        let (pending, head) = (flags & PENDING, flags & HEAD != 0);
+        let (pending, head, more) = (flags & PENDING, flags & HEAD != 0, flags & SAMPLING != 0);
         let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let size = long(word(), word());
         if size != given as u64 {
@@ -228,7 +236,7 @@ impl Session {
             return Err(Error::new(Status::ContextFull, message));
         }
         // From here on a misfit is no damage, for the checksum is right, but a forgery.
-        let known = if version == WITHOUT_HEAD { PENDING } else { PENDING | HEAD };
+        let known = if version == WITHOUT_HEAD { PENDING } else { PENDING | HEAD | SAMPLING };
         let (known, needed) = if windows { (known | WINDOWS, WINDOWS) } else { (known, 0) };
         if flags & !known != 0 || flags & needed != needed {
             return Err(bad(format_args!("the state has flags {flags:#x}, which version {version} has not")));
@@ -237,7 +245,7 @@ impl Session {
             return Err(bad("the state has a sampled token, or what the head took, and no tokens"));
         }
         let passed = count - pending as usize;
-        if given != self.size_of_state(count, passed, head) {
+        if given != self.size_of_state(count, passed, head, more) {
             return Err(bad(format_args!("{given} bytes are not what {count} tokens take")));
         }
         let sparsity = f32::from_bits(word());
@@ -249,11 +257,18 @@ impl Session {
             repetition_penalty: f32::from_bits(word()),
             repetition_window: word(),
             seed: long(word(), word()),
+            ..Default::default()
         };
-        let random = [(); 4].map(|()| long(word(), word()));
+        let random = Random::from_state([(); 4].map(|()| long(word(), word())));
+        let random = random.ok_or_else(|| bad("the random numbers stand nowhere"))?;
         let (tokens, rest) = content[HEADER..].split_at(4 * count);
         let (sparsities, cache) = rest.split_at(4 * passed);
         let (cache, head) = cache.split_at(self.engine.own.kv.bytes_of(passed));
+        let (head, more) = head.split_at(head.len() - if more { MORE } else { 0 });
+        let (sampling, surprise) = match more.first_chunk() {
+            None => (sampling, 0.0),
+            Some(more) => sampling.with_more(more).ok_or_else(|| bad("the order of sampling is none"))?,
+        };
         let (tokens, sparsities, head) =
             (tokens.as_chunks::<4>().0, sparsities.as_chunks::<4>().0, head.as_chunks::<4>().0);
         let vocab = model.config().vocab_size;
@@ -267,6 +282,14 @@ impl Session {
         if !head.iter().all(|x| f32::from_le_bytes(*x).is_finite()) {
             return Err(bad("what the head took is no finite number"));
         }
-        Ok(State { pending: pending == 1, sparsity, sampling, random, tokens, sparsities, cache, head })
+        Ok(State {
+            pending: pending == 1,
+            sparsity,
+            sampling: (sampling, SamplerState { random, surprise }),
+            tokens,
+            sparsities,
+            cache,
+            head,
+        })
     }
 }

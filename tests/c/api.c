@@ -522,6 +522,28 @@ static void sessions(rasp_model *model) {
     sampling.reserved = 1;
     FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "reserved");
     sampling.reserved = 0;
+    sampling.order[0] = RASP_STAGE_TOP_P, sampling.order[1] = RASP_STAGE_TOP_P;
+    FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "top_p comes twice");
+    sampling.order[1] = RASP_STAGE_XTC + 1;
+    FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "has 8, which is no stage");
+    sampling.order[1] = 0, sampling.order[2] = RASP_STAGE_TOP_K;
+    FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "behind a 0");
+    sampling.order[2] = 0;
+    sampling.typical_p = 0.0F;
+    FAILS(rasp_session_set_sampling(session, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "typical_p");
+    sampling.typical_p = 1.0F;
+    /* An older program's: nothing is written behind it, and what it does not have is off. */
+    {
+        rasp_sampling older;
+        memset(&older, 0x55, sizeof older);
+#undef rasp_sampling_init
+        rasp_sampling_init(NULL);
+        rasp_sampling_init(&older);
+#define rasp_sampling_init rasp_sampling_init_2
+        CHECK(older.struct_size == offsetof(rasp_sampling, presence_penalty) && older.top_p == 1.0F);
+        CHECK(older.dry_window == 0x55555555 && older.order[7] == 0x55);
+        CHECK(rasp_session_set_sampling(session, &older, &error) == RASP_OK);
+    }
     sampling.seed = 42;
     FAILS(rasp_session_set_sampling(NULL, &sampling, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
     uint32_t drawn[2][6];

@@ -159,6 +159,9 @@ int main(int argc, char **argv) {
         sampling.temperature = 1.0F;
         sampling.top_p = 0.9F;
         sampling.repetition_penalty = 1.1F;
+        sampling.presence_penalty = 0.1F, sampling.frequency_penalty = 0.1F;
+        sampling.typical_p = 0.95F, sampling.top_n_sigma = 3.0F, sampling.xtc_probability = 0.3F;
+        sampling.dry_multiplier = 0.8F, sampling.mirostat_tau = 6.0F;
         for (size_t i = 0; i < 2; i++) {
             long before = calls;
             CHECK(rasp_session_reset(session, &error) == RASP_OK);

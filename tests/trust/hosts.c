@@ -144,6 +144,8 @@ static void others(rasp_session *session) {
     rasp_sampling_init(&sampling);
     sampling.temperature = 0.9f, sampling.top_p = 0.9f, sampling.min_p = 0.01f;
     sampling.repetition_penalty = 1.1f, sampling.repetition_window = 8;
+    sampling.frequency_penalty = 0.1f, sampling.typical_p = 0.95f, sampling.top_n_sigma = 3.0f;
+    sampling.xtc_probability = 0.3f, sampling.dry_multiplier = 0.8f, sampling.mirostat_tau = 6.0f;
     check(rasp_session_set_sampling(session, &sampling, &error) == RASP_OK, "set_sampling on a small stack");
     rasp_logit_bias bias[2] = {{1, 2.0f}, {2, -2.0f}};
     check(rasp_session_set_logit_bias(session, bias, 2, &error) == RASP_OK, "set_logit_bias on a small stack");
