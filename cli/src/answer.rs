@@ -3,12 +3,14 @@
 
 use crate::constraint::Form;
 use crate::parse_count;
+use crate::sampling::SamplingOptions;
 use rasp::session::{DraftOptions, KvType, MAX_DRAFTS, Stats};
 use rasp::text::{Chat, EncodeOptions, Message, Utf8Stream};
-use rasp::{Error, Model, Result, Sampling, Session, SessionOptions, Status};
+use rasp::{Error, Model, Result, Session, SessionOptions, Status};
 use std::sync::Arc;
 
-/// Options of a session and its sampler. The names are the field's; where engines differ, the others' are understood.
+/// Options of a session and of what it generates. The names are the field's; where engines differ, the others' are
+/// understood.
 #[derive(clap::Args)]
 pub struct Options {
     /// Tokens to generate at most
@@ -16,30 +18,8 @@ pub struct Options {
     pub n: usize,
     #[command(flatten)]
     pub session: Settings,
-    /// Temperature; 0 is greedy
-    #[arg(long, default_value_t = 0.0, visible_alias = "temperature", help_heading = "Sampling")]
-    temp: f32,
-    /// Only the K likeliest tokens; 0: all
-    #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Sampling")]
-    top_k: u32,
-    /// Only the likeliest tokens that hold this share of the probability
-    #[arg(long, value_name = "P", default_value_t = 1.0, help_heading = "Sampling")]
-    top_p: f32,
-    /// Only tokens at least this many times as likely as the likeliest
-    #[arg(long, value_name = "P", default_value_t = 0.0, help_heading = "Sampling")]
-    min_p: f32,
-    /// Divides the logits of recent tokens
-    #[arg(
-        long,
-        value_name = "X",
-        default_value_t = 1.0,
-        visible_alias = "repetition-penalty",
-        help_heading = "Sampling"
-    )]
-    repeat_penalty: f32,
-    /// Start of the random numbers
-    #[arg(long, default_value_t = 0, help_heading = "Sampling")]
-    seed: u64,
+    #[command(flatten)]
+    sampling: SamplingOptions,
     #[command(flatten)]
     form: Form,
 }
@@ -102,15 +82,7 @@ impl Options {
     /// A session with room for so many tokens, as these options want it.
     pub fn open(&self, model: &Arc<Model>, context: usize) -> Result<Session> {
         let mut session = self.session.open(model, context)?;
-        session.set_sampling(Sampling {
-            temperature: self.temp,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repeat_penalty,
-            seed: self.seed,
-            ..Default::default()
-        })?;
+        session.set_sampling(self.sampling.settings()?)?;
         session.set_constraint(self.form.constraint(model)?)?;
         Ok(session)
     }

@@ -15,6 +15,7 @@ mod pack;
 mod progress;
 mod report;
 mod run;
+mod sampling;
 mod serve;
 mod shell;
 mod signals;

@@ -175,7 +175,6 @@ fn prepare(
             Format::Json(schema) => constraint(app, "response_format", ConstraintKind::JsonSchema, schema)?,
         },
     });
-    no_penalties(common)?;
     let (sender, events) = channel(4 * ROOM);
     let seed = common.seed.unwrap_or_else(|| RandomState::new().hash_one(app.created));
     let (n, choices) = (common.n, common.n * prompts.len());
@@ -231,17 +230,6 @@ fn biases(app: &App, common: &Common) -> ApiResult<Vec<(u32, f32)>> {
         Some((token, _)) => Err(ApiError::field(format!("logit_bias.{token}"), format!("the vocabulary has {vocab}"))),
         None => Ok(biases.clone()),
     }
-}
-
-fn no_penalties(common: &Common) -> ApiResult<()> {
-    for (name, penalty) in
-        [("frequency_penalty", common.frequency_penalty), ("presence_penalty", common.presence_penalty)]
-    {
-        if penalty != 0.0 {
-            return Err(ApiError::field(name, "this server has repetition_penalty instead"));
-        }
-    }
-    Ok(())
 }
 
 fn constraint(app: &App, field: &str, kind: ConstraintKind, source: &str) -> ApiResult<Option<Arc<Constraint>>> {

@@ -36,7 +36,7 @@ fn what_is_not_understood_is_refused_by_name() {
         (json!({"stream": 1}), "stream"),
         (json!({"stream_options": {"include_usage": true}}), "stream_options"),
         (json!({"stream": true, "stream_options": {"x": 1}}), "stream_options.x"),
-        (json!({"frequency_penalty": 0.5}), "frequency_penalty"),
+        (json!({"frequency_penalty": -2.5}), "frequency_penalty"),
         (json!({"presence_penalty": 3}), "presence_penalty"),
         (json!({"logit_bias": {"a": 1}}), "logit_bias.a"),
         (json!({"logit_bias": {"9999": 1}}), "logit_bias.9999"),

@@ -41,8 +41,6 @@ pub struct Common {
     pub sparsity: Option<f32>,
     pub stops: Vec<String>,
     pub logit_bias: Vec<(u32, f32)>,
-    pub frequency_penalty: f32,
-    pub presence_penalty: f32,
     pub max_tokens: Option<usize>,
     pub format: Format,
 }
@@ -84,14 +82,29 @@ impl Common {
             n => n.unwrap_or(1) as usize,
         };
         let seed: Option<i64> = fields.take("seed")?;
-        let sampling = Sampling {
+        let mut sampling = Sampling {
             temperature: fields.take("temperature")?.unwrap_or(1.0),
             top_p: fields.take("top_p")?.unwrap_or(1.0),
             top_k: whole(fields, "top_k", u64::from(u32::MAX))?.unwrap_or(0) as u32,
             min_p: fields.take("min_p")?.unwrap_or(0.0),
             repetition_penalty: fields.take("repetition_penalty")?.unwrap_or(1.0),
+            frequency_penalty: within(fields, "frequency_penalty", -2.0, 2.0)?.unwrap_or(0.0),
+            presence_penalty: within(fields, "presence_penalty", -2.0, 2.0)?.unwrap_or(0.0),
             ..Sampling::default()
         };
+        for (name, setting) in [
+            ("typical_p", &mut sampling.typical_p),
+            ("top_n_sigma", &mut sampling.top_n_sigma),
+            ("xtc_probability", &mut sampling.xtc_probability),
+            ("xtc_threshold", &mut sampling.xtc_threshold),
+            ("dry_multiplier", &mut sampling.dry_multiplier),
+            ("dry_base", &mut sampling.dry_base),
+            ("mirostat_tau", &mut sampling.mirostat_tau),
+            ("mirostat_eta", &mut sampling.mirostat_eta),
+        ] {
+            *setting = fields.take(name)?.unwrap_or(*setting);
+        }
+
         // Its words begin with the field's name, which is ours, too.
         sampling.validate().map_err(|e| {
             let message = e.message().to_string();
@@ -120,8 +133,6 @@ impl Common {
             sparsity: within(fields, "sparsity", 0.0, 1.0)?,
             stops,
             logit_bias,
-            frequency_penalty: within(fields, "frequency_penalty", -2.0, 2.0)?.unwrap_or(0.0),
-            presence_penalty: within(fields, "presence_penalty", -2.0, 2.0)?.unwrap_or(0.0),
             max_tokens: max_tokens(fields)?,
             format: format(fields)?,
         };
