@@ -42,6 +42,11 @@ typedef struct {
     float top_p, min_p, repetition_penalty;
     uint32_t repetition_window, reserved;
     uint64_t seed;
+    float presence_penalty, frequency_penalty, top_n_sigma, typical_p, xtc_probability, xtc_threshold;
+    float dry_multiplier, dry_base;
+    uint32_t dry_allowed_length, dry_window;
+    float mirostat_tau, mirostat_eta;
+    uint8_t order[8];
 } rasp_sampling;
 typedef struct {
     uint32_t struct_size, tokens, context;
@@ -72,7 +77,7 @@ const char *rasp_status_name(int32_t);
 void rasp_load_options_init_2(void *);
 void rasp_model_info_init(void *);
 void rasp_session_options_init_2(void *);
-void rasp_sampling_init(void *);
+void rasp_sampling_init_2(void *);
 void rasp_stats_init_2(void *);
 int32_t rasp_load(const char *, const void *, rasp_model **, rasp_error *);
 int32_t rasp_model_retain(const rasp_model *);
@@ -122,7 +127,7 @@ end
 -- A struct that has grown has an initialiser of its own; else it is rasp_NAME_init.
 local INIT = {
     load_options = 'rasp_load_options_init_2', session_options = 'rasp_session_options_init_2',
-    stats = 'rasp_stats_init_2',
+    sampling = 'rasp_sampling_init_2', stats = 'rasp_stats_init_2',
 }
 
 -- A struct with its defaults and some fields set, in room for any size that a library may say.
@@ -330,9 +335,21 @@ end
 
 function Session:set_sparsity(sparsity) call('rasp_session_set_sparsity', self.handle, sparsity) end
 
--- sampling: temperature, top_k, top_p, min_p, repetition_penalty, repetition_window, seed
+local STAGES = { top_n_sigma = 1, top_k = 2, temperature = 3, typical_p = 4, top_p = 5, min_p = 6, xtc = 7 }
+
+-- sampling: temperature, top_k, top_p, min_p, seed, repetition_penalty, presence_penalty and frequency_penalty with
+-- repetition_window, top_n_sigma, typical_p, xtc_probability and xtc_threshold, dry_multiplier, dry_base,
+-- dry_allowed_length and dry_window, mirostat_tau and mirostat_eta; order: names of the stages that come first, of
+-- top_n_sigma, top_k, temperature, typical_p, top_p, min_p and xtc
 function Session:set_sampling(sampling)
-    local struct, room = made('sampling', sampling)
+    local fields, order = {}, {}
+    for field, value in pairs(sampling or {}) do fields[field] = value end
+    for at, stage in ipairs(fields.order or {}) do
+        order[at] = STAGES[stage] or error(tostring(stage) .. ' is no stage of sampling', 2)
+    end
+    fields.order = order
+    if #order > 8 then error('the order has more stages than there are', 2) end
+    local struct, room = made('sampling', fields)
     call('rasp_session_set_sampling', self.handle, struct)
     return room and self
 end

@@ -92,6 +92,20 @@ export interface Sampling {
     repetitionPenalty?: number;
     repetitionWindow?: number;
     seed?: number | bigint;
+    presencePenalty?: number;
+    frequencyPenalty?: number;
+    topNSigma?: number;
+    typicalP?: number;
+    xtcProbability?: number;
+    xtcThreshold?: number;
+    dryMultiplier?: number;
+    dryBase?: number;
+    dryAllowedLength?: number;
+    dryWindow?: number;
+    mirostatTau?: number;
+    mirostatEta?: number;
+    /** Stages that come first; the others follow in the order of this type. (llama.cpp has the temperature last.) */
+    order?: ('topNSigma' | 'topK' | 'temperature' | 'typicalP' | 'topP' | 'minP' | 'xtc')[];
 }
 
 export interface Stats {

@@ -55,7 +55,7 @@ const functions = {
     rasp_text_stream_push: ['int32_t', ['void *', 'void *', 'size_t', 'void *', 'size_t', size, error]],
 };
 // A struct that has grown has an initialiser of its own.
-const GROWN = new Set(['load_options', 'session_options', 'stats']);
+const GROWN = new Set(['load_options', 'session_options', 'stats', 'sampling']);
 const init = (name) => `rasp_${name}_init${GROWN.has(name) ? '_2' : ''}`;
 for (const name of ['load_options', 'model_info', 'session_options', 'sampling', 'stats']) {
     functions[init(name)] = ['void', ['void *']];
@@ -67,6 +67,9 @@ export const rasp = Object.fromEntries(
 
 export const END = 1, BUFFER_TOO_SMALL = -8, TEXT_STREAM_EXTRA = 9;
 export const KV_TYPES = { f16: 0, f32: 1, i8: 2 };
+
+/** Stages of sampling by their numbers, from 1 on. */
+const STAGES = ['topNSigma', 'topK', 'temperature', 'typicalP', 'topP', 'minP', 'xtc'];
 
 const read = {
     u32: (b, at) => b.readUInt32LE(at),
@@ -80,6 +83,14 @@ const write = {
     u32: (b, at, value) => b.writeUInt32LE(value, at),
     f32: (b, at, value) => b.writeFloatLE(value, at),
     u64: (b, at, value) => b.writeBigUInt64LE(BigInt(value), at),
+    stages: (b, at, value) => {
+        if (value.length > STAGES.length) throw new RangeError(`the order of sampling has ${value.length} stages`);
+        value.forEach((stage, n) => {
+            const code = 1 + STAGES.indexOf(stage);
+            if (code === 0) throw new TypeError(`${stage} is no stage of sampling`);
+            b.writeUInt8(code, at + n);
+        });
+    },
 };
 
 const structs = {
@@ -98,6 +109,10 @@ const structs = {
     sampling: {
         temperature: ['f32', 4], topK: ['u32', 8], topP: ['f32', 12], minP: ['f32', 16],
         repetitionPenalty: ['f32', 20], repetitionWindow: ['u32', 24], seed: ['u64', 32],
+        presencePenalty: ['f32', 40], frequencyPenalty: ['f32', 44], topNSigma: ['f32', 48], typicalP: ['f32', 52],
+        xtcProbability: ['f32', 56], xtcThreshold: ['f32', 60], dryMultiplier: ['f32', 64], dryBase: ['f32', 68],
+        dryAllowedLength: ['u32', 72], dryWindow: ['u32', 76], mirostatTau: ['f32', 80], mirostatEta: ['f32', 84],
+        order: ['stages', 88],
     },
     stats: {
         tokens: ['u32', 4], context: ['u32', 8], sparsity: ['f32', 12], memory: ['u64', 16],

@@ -331,11 +331,32 @@ class Session(_Handle):
         _call(lib.rasp_session_set_sparsity, self._handle, sparsity)
 
     def set_sampling(self, *, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
-                     repetition_penalty: float = 1.0, repetition_window: int = 64, seed: int = 0) -> None:
-        """How tokens are chosen from now on; temperature 0 is greedy."""
+                     repetition_penalty: float = 1.0, repetition_window: int = 64, seed: int = 0,
+                     presence_penalty: float = 0.0, frequency_penalty: float = 0.0, top_n_sigma: float = 0.0,
+                     typical_p: float = 1.0, xtc_probability: float = 0.0, xtc_threshold: float = 0.1,
+                     dry_multiplier: float = 0.0, dry_base: float = 1.75, dry_allowed_length: int = 2,
+                     dry_window: int = 2**32 - 1, mirostat_tau: float = 0.0, mirostat_eta: float = 0.1,
+                     order: Sequence[str] = ()) -> None:
+        """How tokens are chosen from now on; temperature 0 is greedy.
+
+        Penalties come first, then the stages, those of `order` before the others: `top_n_sigma`, `top_k`,
+        `temperature`, `typical_p`, `top_p`, `min_p`, `xtc`. (llama.cpp has the temperature last.)
+        """
         raw = _native.initialised(_native.Sampling, "sampling")
         raw.temperature, raw.top_k, raw.top_p, raw.min_p = temperature, top_k, top_p, min_p
         raw.repetition_penalty, raw.repetition_window, raw.seed = repetition_penalty, repetition_window, seed
+        raw.presence_penalty, raw.frequency_penalty = presence_penalty, frequency_penalty
+        raw.top_n_sigma, raw.typical_p = top_n_sigma, typical_p
+        raw.xtc_probability, raw.xtc_threshold = xtc_probability, xtc_threshold
+        raw.dry_multiplier, raw.dry_base = dry_multiplier, dry_base
+        raw.dry_allowed_length, raw.dry_window = dry_allowed_length, dry_window
+        raw.mirostat_tau, raw.mirostat_eta = mirostat_tau, mirostat_eta
+        if len(order) > len(_native.STAGES):
+            raise ValueError(f"the order of sampling has {len(order)} stages; there are {len(_native.STAGES)}")
+        for at, stage in enumerate(order):
+            if stage not in _native.STAGES:
+                raise ValueError(f"{stage!r} is no stage of sampling; there are {', '.join(_native.STAGES)}")
+            raw.order[at] = _native.STAGES[stage]
         _call(lib.rasp_session_set_sampling, self._handle, c.byref(raw))
 
     def set_logit_bias(self, biases: Mapping[int, float]) -> None:

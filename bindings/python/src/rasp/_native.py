@@ -86,7 +86,19 @@ class Sampling(c.Structure):
         ("repetition_window", c.c_uint32),
         ("reserved", c.c_uint32),
         ("seed", c.c_uint64),
+        *((name, c.c_float) for name in ("presence_penalty", "frequency_penalty", "top_n_sigma", "typical_p",
+                                         "xtc_probability", "xtc_threshold", "dry_multiplier", "dry_base")),
+        ("dry_allowed_length", c.c_uint32),
+        ("dry_window", c.c_uint32),
+        ("mirostat_tau", c.c_float),
+        ("mirostat_eta", c.c_float),
+        ("order", c.c_uint8 * 8),
     ]
+
+
+#: Stages of sampling by the names that options have.
+STAGES = {name: code for code, name in enumerate(
+    ("top_n_sigma", "top_k", "temperature", "typical_p", "top_p", "min_p", "xtc"), 1)}
 
 
 class Stats(c.Structure):
@@ -184,8 +196,8 @@ for _name, _arguments in _status.items():
     _function.restype = c.c_int32
     _function.argtypes = _arguments
 # A struct that has grown has an initialiser of its own.
-_init = {name: f"rasp_{name}_init" for name in ("model_info", "sampling", "chat_options")}
-_init |= {name: f"rasp_{name}_init_2" for name in ("load_options", "session_options", "stats")}
+_init = {name: f"rasp_{name}_init" for name in ("model_info", "chat_options")}
+_init |= {name: f"rasp_{name}_init_2" for name in ("load_options", "session_options", "sampling", "stats")}
 for _name in _init.values():
     _function = getattr(lib, _name)
     _function.restype = None
