@@ -256,7 +256,7 @@ void sessions(const rasp::Model &model) {
     CHECK(session.set_logits_callback(choose, &choice) && session.step()->id == 42);
     CHECK(session.set_logits_callback(nullptr, nullptr));
 
-    // Embeddings; and a constraint, which this library may have been built without.
+    // Embeddings; and a constraint, which a lean library is without.
     CHECK(session.embed(tokens).error().code() == RASP_ERROR_INVALID_STATE && session.reset());
     const auto vector = session.embed(tokens);
     CHECK(vector && vector->size() == model.info()->hidden_size);
