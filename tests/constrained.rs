@@ -1,4 +1,4 @@
-//! Constrained output on the real model.   cargo test --features constrained
+//! Constrained output on the real model.
 #![cfg(feature = "constrained")]
 
 mod real_model;
@@ -312,4 +312,23 @@ fn a_constraint_reads_of_the_head_what_can_win_alone() {
             assert!(3 * few < 2 * all, "{few} of {all} bytes");
         }
     }
+}
+
+/// The host's panic hook stays the very one it was, through making a constraint, steps, and what is refused.
+#[test]
+fn the_hosts_panic_hook_stays() {
+    type Hook = Box<dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync>;
+    let place = |hook: &Hook| std::ptr::from_ref(&**hook).cast::<()>().addr();
+    let before = std::panic::take_hook();
+    let own: Hook = Box::new(move |info| before(info));
+    let address = place(&own);
+    std::panic::set_hook(own);
+    let model = load();
+    let constraint = compile(&model, ConstraintKind::JsonSchema, &schema().to_string());
+    assert!(Constraint::new(&model, ConstraintKind::Grammar, "start: missing").is_err());
+    let mut session = Session::open(model, &SessionOptions { context: 16, ..Default::default() }).unwrap();
+    session.set_constraint(Some(constraint)).unwrap();
+    session.prefill(&[504]).unwrap();
+    session.step().unwrap();
+    assert_eq!(place(&std::panic::take_hook()), address);
 }

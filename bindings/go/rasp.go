@@ -44,6 +44,7 @@ var (
 	ErrContextFull  = &Error{Code: C.RASP_ERROR_CONTEXT_FULL}
 	ErrCancelled    = &Error{Code: C.RASP_ERROR_CANCELLED}
 	ErrInvalidState = &Error{Code: C.RASP_ERROR_INVALID_STATE}
+	ErrUnsupported  = &Error{Code: C.RASP_ERROR_UNSUPPORTED}
 )
 
 // ErrClosed is returned by everything that was closed.
@@ -319,6 +320,38 @@ func (m *Model) ChatFormat(messages []Message) (string, error) {
 	return m.ChatText(list, ChatOptions{})
 }
 
+// ConstraintKind is what the source of a constraint is written in.
+type ConstraintKind uint32
+
+// The kinds of constraints: a JSON schema, a regular expression (in the syntax of Rust's crate regex) that the whole
+// answer matches, a grammar in llguidance's variant of Lark.
+const (
+	JSONSchema ConstraintKind = C.RASP_CONSTRAINT_JSON_SCHEMA
+	Regex      ConstraintKind = C.RASP_CONSTRAINT_REGEX
+	Grammar    ConstraintKind = C.RASP_CONSTRAINT_GRAMMAR
+)
+
+// Constraint is what an answer may be. Any number of sessions of its model may use it; they keep what they need of it when
+// it is closed.
+type Constraint struct{ handle *C.rasp_constraint }
+
+// Constraint compiles a constraint for this model.
+func (m *Model) Constraint(kind ConstraintKind, source string) (*Constraint, error) {
+	data, length := bytesOf([]byte(source))
+	var c Constraint
+	var e C.rasp_error
+	if err := check(C.rasp_constraint_new(m.handle, C.uint32_t(kind), data, length, &c.handle, &e), &e); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// Close gives the constraint back; sessions that use it go on.
+func (c *Constraint) Close() {
+	C.rasp_constraint_free(c.handle)
+	c.handle = nil
+}
+
 // KV is how keys and values are cached.
 type KV uint32
 
@@ -545,6 +578,20 @@ func (s *Session) SetSampling(sampling Sampling) error {
 	}
 	var e C.rasp_error
 	return check(C.rasp_session_set_sampling(s.handle, &c, &e), &e)
+}
+
+// SetConstraint has every answer from now on obey a constraint of this session's model; nil ends that. An answer begins
+// with this call, and anew with each Prefill and Reset.
+func (s *Session) SetConstraint(constraint *Constraint) error {
+	var handle *C.rasp_constraint
+	if constraint != nil {
+		if constraint.handle == nil {
+			return ErrClosed
+		}
+		handle = constraint.handle
+	}
+	var e C.rasp_error
+	return check(C.rasp_session_set_constraint(s.handle, handle, &e), &e)
 }
 
 // Stats are what a session has done and takes; Kept is the share of linear weights that decoded tokens have read.

@@ -2,9 +2,11 @@ package rasp
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -159,6 +161,74 @@ func TestGenerate(t *testing.T) {
 		t.Fatal(stats, err)
 	}
 	if err := session.SetSparsity(2); !errors.Is(err, ErrOutOfRange) {
+		t.Fatal(err)
+	}
+}
+
+func TestConstraints(t *testing.T) {
+	model, err := Load(os.Getenv("RASP_TEST_MODEL"), LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	session, err := model.Open(SessionOptions{Context: 128})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	under := func(kind ConstraintKind, source, question string) string {
+		t.Helper()
+		constraint, err := model.Constraint(kind, source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := session.SetConstraint(constraint); err != nil {
+			t.Fatal(err)
+		}
+		constraint.Close()
+		if err := session.SetConstraint(constraint); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+		tokens, err := model.Tokenize(question, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return generate(t, session, tokens, 64)
+	}
+	const schema = `{"type": "object", "properties": {"colour": {"enum": ["red", "green"]},
+		"count": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["colour", "count"],
+		"additionalProperties": false}`
+	var value struct {
+		Colour string
+		Count  int
+	}
+	text := under(JSONSchema, schema, "As JSON, five green apples:")
+	if err := json.Unmarshal([]byte(text), &value); err != nil || value.Count < 1 || value.Count > 9 ||
+		value.Colour != "red" && value.Colour != "green" {
+		t.Fatal(text, err)
+	}
+	if text := under(Regex, "[0-9]{3}-[a-z]{2}", "The code is "); !regexp.MustCompile(`^\d{3}-[a-z]{2}$`).MatchString(text) {
+		t.Fatal(text)
+	}
+	directions := under(Grammar, `start: "go " ("left" | "right") "."`, "Directions:")
+	if directions != "go left." && directions != "go right." {
+		t.Fatal(directions)
+	}
+	if err := session.SetConstraint(nil); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := model.Tokenize("Directions:", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := generate(t, session, tokens, 8); text == directions {
+		t.Fatal(text)
+	}
+	if _, err := model.Constraint(7, "{}"); err == nil || !strings.Contains(err.Error(), "kind is 7") {
+		t.Fatal(err)
+	}
+	if _, err := model.Constraint(JSONSchema, `{"type": "colour"}`); err == nil ||
+		!strings.Contains(err.Error(), "colour") {
 		t.Fatal(err)
 	}
 }

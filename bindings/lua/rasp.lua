@@ -12,6 +12,7 @@ local ffi = require 'ffi'
 ffi.cdef [[
 typedef struct rasp_model rasp_model;
 typedef struct rasp_session rasp_session;
+typedef struct rasp_constraint rasp_constraint;
 typedef struct { int32_t code; char message[252]; } rasp_error;
 typedef struct {
     uint32_t struct_size, verify, lock, log_level;
@@ -98,6 +99,9 @@ int32_t rasp_session_close(rasp_session *);
 int32_t rasp_session_reset(rasp_session *, rasp_error *);
 int32_t rasp_session_set_sparsity(rasp_session *, float, rasp_error *);
 int32_t rasp_session_set_sampling(rasp_session *, const void *, rasp_error *);
+int32_t rasp_constraint_new(const rasp_model *, uint32_t, const char *, size_t, rasp_constraint **, rasp_error *);
+int32_t rasp_constraint_free(rasp_constraint *);
+int32_t rasp_session_set_constraint(rasp_session *, const rasp_constraint *, rasp_error *);
 int32_t rasp_session_get_stats(rasp_session *, void *, rasp_error *);
 int32_t rasp_session_clear_stats(rasp_session *, rasp_error *);
 int32_t rasp_prefill(rasp_session *, const uint32_t *, size_t, rasp_error *);
@@ -110,6 +114,7 @@ int32_t rasp_text_stream_push(rasp_text_stream *, const uint8_t *, size_t, char 
 local lib = ffi.load(os.getenv 'RASP_LIBRARY' or 'librasp.so.1')
 local END, BUFFER_TOO_SMALL, TEXT_STREAM_EXTRA = 1, -8, 9
 local KV = { f16 = 0, f32 = 1, i8 = 2 }
+local CONSTRAINTS = { json_schema = 0, regex = 1, grammar = 2 }
 
 -- Calls a function with an error struct at the end, and raises what it says.
 local function call(name, ...)
@@ -167,8 +172,8 @@ local function ids(tokens)
     return ffi.new('uint32_t[?]', math.max(#tokens, 1), tokens), #tokens
 end
 
-local Model, Session = {}, {}
-Model.__index, Session.__index = Model, Session
+local Model, Session, Constraint = {}, {}, {}
+Model.__index, Session.__index, Constraint.__index = Model, Session, Constraint
 
 local rasp = {}
 
@@ -285,6 +290,24 @@ function Model:open(options)
     }, Session)
 end
 
+-- What an answer may be, compiled for this model; kind: 'json_schema' (its source is JSON), 'regex' (in the syntax of
+-- Rust's crate regex; all of the answer matches) or 'grammar' (llguidance's variant of Lark). Any number of sessions may
+-- use it; they keep what they need of it when it is closed.
+function Model:constraint(kind, source)
+    local number = CONSTRAINTS[kind]
+    if not number then error(('kind is %s, not json_schema, regex or grammar'):format(tostring(kind)), 2) end
+    local out = ffi.new 'rasp_constraint *[1]'
+    call('rasp_constraint_new', self.handle, number, source, #source, out)
+    return setmetatable({ handle = ffi.gc(out[0], lib.rasp_constraint_free) }, Constraint)
+end
+
+function Constraint:close()
+    if self.handle then
+        lib.rasp_constraint_free(ffi.gc(self.handle, nil))
+        self.handle = nil
+    end
+end
+
 function Session:close()
     if self.handle then
         lib.rasp_session_close(ffi.gc(self.handle, nil))
@@ -352,6 +375,14 @@ function Session:set_sampling(sampling)
     local struct, room = made('sampling', fields)
     call('rasp_session_set_sampling', self.handle, struct)
     return room and self
+end
+
+-- Has every answer from now on obey a constraint of this session's model; nil ends that. An answer begins with this
+-- call, and anew with each prefill and reset.
+function Session:set_constraint(constraint)
+    local handle
+    if constraint then handle = assert(constraint.handle, 'the constraint is closed') end
+    call('rasp_session_set_constraint', self.handle, handle)
 end
 
 function Session:reset() call('rasp_session_reset', self.handle) end

@@ -38,6 +38,36 @@ assert(#model:chat_text(nul, { add_generation_prompt = false, variables = '{"too
     #model:chat_text(nul))
 fails('variables: byte 0', model.chat_tokenize, model, nul, { variables = '[]' })
 
+-- Answers that obey a constraint.
+local held = model:open { context = 128 }
+local function answer(question)
+    held:reset()
+    held:prefill(model:tokenize(question))
+    local said = ''
+    for piece in held:stream(64) do said = said .. piece end
+    return said
+end
+local constraint = model:constraint('json_schema', [[{"type": "object", "properties": {"colour": {"enum": ["red", "green"]},
+    "count": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["colour", "count"],
+    "additionalProperties": false}]])
+held:set_constraint(constraint)
+constraint:close()
+constraint:close()
+fails('closed', held.set_constraint, held, constraint)
+local json = answer 'As JSON, five green apples:'
+local colour = json:match '^{"colour": "(%l+)", "count": [1-9]}$'
+assert(colour == 'red' or colour == 'green', json)
+held:set_constraint(model:constraint('regex', '[0-9]{3}-[a-z]{2}'))
+assert(answer('The code is '):find '^%d%d%d%-%l%l$')
+held:set_constraint(model:constraint('grammar', 'start: "go " ("left" | "right") "."'))
+local directions = answer 'Directions:'
+assert(directions == 'go left.' or directions == 'go right.', directions)
+held:set_constraint(nil)
+assert(answer 'Directions:' ~= directions)
+fails('kind is json_shema, not json_schema', model.constraint, model, 'json_shema', '{}')
+fails('colour', model.constraint, model, 'json_schema', '{"type": "colour"}')
+held:close()
+
 local session = model:open { context = 128, threads = 2, kv = 'f32' }
 fails('windows_alone', model.open, model, { windows_alone = 2 })
 fails('16 drafts', model.open, model, { drafts = 16 })

@@ -64,7 +64,20 @@ export class Model {
     /** The same text. Tokenized with parseSpecial it cannot promise who speaks, since a message may hold the template's own
      *  tokens: chatTokenize can. */
     chatFormat(messages: Message[], options?: { addGenerationPrompt?: boolean }): string;
+    /** What an answer may be, compiled for this model. */
+    constraint(kind: 'jsonSchema', source: string | object | boolean): Constraint;
+    constraint(kind: 'regex' | 'grammar', source: string): Constraint;
     open(options?: SessionOptions): Session;
+    close(): void;
+}
+
+/**
+ * What an answer may be: a value of a JSON schema (its text, or the object it is), text that matches a regular expression
+ * (in the syntax of Rust's crate regex) as a whole, or text of a grammar (llguidance's variant of Lark). Shared by any
+ * number of sessions of its model; they keep what they need of it when it is closed.
+ */
+export class Constraint {
+    constructor(model: Model, kind: 'jsonSchema' | 'regex' | 'grammar', source: string | object | boolean);
     close(): void;
 }
 
@@ -132,6 +145,9 @@ export class Session {
     /** 0 is dense, up to the model's maxSparsity. */
     setSparsity(sparsity: number): void;
     setSampling(sampling: Sampling): void;
+    /** Has every answer from now on obey a constraint of this session's model; null ends that. An answer begins with this
+     *  call, and anew with each prefill and reset. */
+    setConstraint(constraint: Constraint | null): void;
     /** Forgets all tokens. */
     reset(): void;
     clearStats(): void;

@@ -1,5 +1,7 @@
 // rasp: language models inside your program, reading only part of the weights for each token. See index.d.ts.
-import { BUFFER_TOO_SMALL, CHAT_OPTIONS_SIZE, END, KV_TYPES, TEXT_STREAM_EXTRA, fields, made, rasp } from './native.js';
+import {
+    BUFFER_TOO_SMALL, CHAT_OPTIONS_SIZE, CONSTRAINT_KINDS, END, KV_TYPES, TEXT_STREAM_EXTRA, fields, made, rasp,
+} from './native.js';
 
 export class RaspError extends Error {
     constructor(code, message) {
@@ -83,6 +85,7 @@ function chat(messages, { addGenerationPrompt = true, variables, time = 0 } = {}
 
 // For handles that nobody closed.
 const models = new FinalizationRegistry((handle) => rasp.rasp_free(handle));
+const constraints = new FinalizationRegistry((handle) => rasp.rasp_constraint_free(handle));
 const sessions = new FinalizationRegistry((handle) => rasp.rasp_session_close(handle));
 
 export const version = () => rasp.rasp_version();
@@ -138,12 +141,41 @@ export class Model {
         return this.chatText(messages, { addGenerationPrompt });
     }
 
+    constraint(kind, source) { return new Constraint(this, kind, source); }
     open(options) { return new Session(this, options); }
 
     close() {
         if (this.#handle === null) return;
         models.unregister(this);
         rasp.rasp_free(this.#handle);
+        this.#handle = null;
+    }
+}
+
+export class Constraint {
+    #handle;
+
+    constructor(model, kind, source) {
+        if (!Object.hasOwn(CONSTRAINT_KINDS, kind)) {
+            throw new TypeError(`kind is ${kind}, not ${Object.keys(CONSTRAINT_KINDS).join(', ')}`);
+        }
+        if (typeof source !== 'string' && kind !== 'jsonSchema') throw new TypeError(`the source of a ${kind} is a string`);
+        const bytes = Buffer.from(typeof source === 'string' ? source : JSON.stringify(source), 'utf8');
+        const out = [null];
+        call('rasp_constraint_new', model.handle, CONSTRAINT_KINDS[kind], bytes, bytes.length, out);
+        this.#handle = out[0];
+        constraints.register(this, this.#handle, this);
+    }
+
+    get handle() {
+        if (this.#handle === null) throw new Error('this constraint is closed');
+        return this.#handle;
+    }
+
+    close() {
+        if (this.#handle === null) return;
+        constraints.unregister(this);
+        rasp.rasp_constraint_free(this.#handle);
         this.#handle = null;
     }
 }
@@ -211,6 +243,9 @@ export class Session {
 
     setSparsity(sparsity) { call('rasp_session_set_sparsity', this.handle, sparsity); }
     setSampling(sampling) { call('rasp_session_set_sampling', this.handle, made('sampling', sampling)); }
+    setConstraint(constraint) {
+        call('rasp_session_set_constraint', this.handle, constraint === null ? null : constraint.handle);
+    }
     reset() { call('rasp_session_reset', this.handle); }
     clearStats() { call('rasp_session_clear_stats', this.handle); }
     cancel() { rasp.rasp_cancel(this.handle); }

@@ -13,6 +13,7 @@ const lib = koffi.load(process.env.RASP_LIBRARY || (existsSync(beside) ? beside 
 
 koffi.opaque('rasp_model');
 koffi.opaque('rasp_session');
+koffi.opaque('rasp_constraint');
 const model = 'rasp_model *', session = 'rasp_session *', error = 'void *', size = '_Out_ size_t *';
 
 // Strings are copied whole; the lengths say where they end.
@@ -46,6 +47,9 @@ const functions = {
     rasp_session_reset: ['int32_t', [session, error]],
     rasp_session_set_sparsity: ['int32_t', [session, 'float', error]],
     rasp_session_set_sampling: ['int32_t', [session, 'void *', error]],
+    rasp_constraint_new: ['int32_t', [model, 'uint32_t', 'void *', 'size_t', '_Out_ rasp_constraint **', error]],
+    rasp_constraint_free: ['int32_t', ['rasp_constraint *']],
+    rasp_session_set_constraint: ['int32_t', [session, 'rasp_constraint *', error]],
     rasp_session_get_stats: ['int32_t', [session, 'void *', error]],
     rasp_session_clear_stats: ['int32_t', [session, error]],
     rasp_prefill: ['int32_t', [session, 'void *', 'size_t', error]],
@@ -67,6 +71,7 @@ export const rasp = Object.fromEntries(
 
 export const END = 1, BUFFER_TOO_SMALL = -8, TEXT_STREAM_EXTRA = 9;
 export const KV_TYPES = { f16: 0, f32: 1, i8: 2 };
+export const CONSTRAINT_KINDS = { jsonSchema: 0, regex: 1, grammar: 2 };
 
 /** Stages of sampling by their numbers, from 1 on. */
 const STAGES = ['topNSigma', 'topK', 'temperature', 'typicalP', 'topP', 'minP', 'xtc'];

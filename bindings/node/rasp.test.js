@@ -81,6 +81,46 @@ test('streaming, sampling, sparsity', async () => {
     assert.throws(() => session.stats, /closed/);
 });
 
+test('answers obey constraints', async () => {
+    const model = new Model(path);
+    const session = model.open({ context: 128 });
+    const answer = async (question) => {
+        session.reset();
+        await session.prefill(model.tokenize(question));
+        let said = '';
+        for await (const piece of session.stream({ limit: 64 })) said += piece;
+        return said;
+    };
+    const schema = {
+        type: 'object',
+        properties: { colour: { enum: ['red', 'green'] }, count: { type: 'integer', minimum: 1, maximum: 9 } },
+        required: ['colour', 'count'],
+        additionalProperties: false,
+    };
+    for (const source of [schema, JSON.stringify(schema)]) {
+        const constraint = model.constraint('jsonSchema', source);
+        session.setConstraint(constraint);
+        constraint.close();
+        constraint.close();
+        assert.throws(() => session.setConstraint(constraint), /closed/);
+        const value = JSON.parse(await answer('As JSON, five green apples:'));
+        assert.deepEqual(Object.keys(value).sort(), ['colour', 'count']);
+        assert.ok(['red', 'green'].includes(value.colour) && value.count >= 1 && value.count <= 9);
+    }
+    session.setConstraint(model.constraint('regex', '[0-9]{3}-[a-z]{2}'));
+    assert.match(await answer('The code is '), /^[0-9]{3}-[a-z]{2}$/);
+    session.setConstraint(model.constraint('grammar', 'start: "go " ("left" | "right") "."'));
+    const directions = await answer('Directions:');
+    assert.ok(['go left.', 'go right.'].includes(directions), directions);
+    session.setConstraint(null);
+    assert.notEqual(await answer('Directions:'), directions);
+    assert.throws(() => model.constraint('jsonShema', '{}'), /jsonShema, not jsonSchema/);
+    assert.throws(() => model.constraint('regex', {}), TypeError);
+    assert.throws(() => model.constraint('jsonSchema', { type: 'colour' }), /colour/);
+    session.close();
+    model.close();
+});
+
 test('a stream is stopped from outside', async () => {
     const model = new Model(path);
     const session = model.open({ context: 512 });

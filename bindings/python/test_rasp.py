@@ -1,6 +1,7 @@
 """The package on the real model: python3 -m unittest, with RASP_TEST_MODEL=MODEL.rasp."""
 
 import gc
+import json
 import os
 import threading
 import unittest
@@ -146,6 +147,45 @@ class Sessions(unittest.TestCase):
         self.assertLess(self.session.stats.kept, 0.9)
         with self.assertRaises(rasp.Error):
             self.session.set_sparsity(2.0)
+
+    def test_constraints(self) -> None:
+        schema = {
+            "type": "object",
+            "properties": {"colour": {"enum": ["red", "green"]}, "count": {"type": "integer", "minimum": 1, "maximum": 9}},
+            "required": ["colour", "count"],
+            "additionalProperties": False,
+        }
+
+        def answer(prompt: str) -> str:
+            self.session.reset()
+            self.session.prefill(model.tokenize(prompt))
+            return "".join(self.session.generate(64))
+
+        with rasp.Model(PATH) as model:
+            self.session = model.open(context=128)
+            self.addCleanup(self.session.close)
+            sources: list[Any] = [schema, json.dumps(schema)]
+            for source in sources:
+                with model.constraint("json_schema", source) as constraint:
+                    self.session.set_constraint(constraint)
+                value = json.loads(answer("As JSON, five green apples:"))
+                self.assertEqual(sorted(value), ["colour", "count"])
+                self.assertIn(value["colour"], ("red", "green"))
+                self.assertIn(value["count"], range(1, 10))
+            self.session.set_constraint(model.constraint("regex", "[0-9]{3}-[a-z]{2}"))
+            self.assertRegex(answer("The code is "), r"\A[0-9]{3}-[a-z]{2}\Z")
+            self.session.set_constraint(model.constraint("grammar", 'start: "go " ("left" | "right") "."'))
+            self.assertIn(answer("Directions:"), ("go left.", "go right."))
+            self.session.set_constraint(None)
+            self.assertNotIn(answer("Directions:"), ("go left.", "go right."))
+            with self.assertRaisesRegex(ValueError, "json_shema.*json_schema"):
+                model.constraint("json_shema", "{}")
+            with self.assertRaisesRegex(TypeError, "regex"):
+                model.constraint("regex", {})
+            with self.assertRaisesRegex(rasp.Error, "colour"):
+                model.constraint("json_schema", {"type": "colour"})
+            with rasp.Model(PATH) as other, self.assertRaisesRegex(rasp.Error, "another model"):
+                self.session.set_constraint(other.constraint("regex", "a"))
 
     def test_cancel_from_another_thread(self) -> None:
         self.session.prefill(self.tokens)

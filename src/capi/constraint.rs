@@ -31,8 +31,8 @@ pub const RASP_CONSTRAINT_GRAMMAR: u32 = 2;
 /// On success *constraint is the new constraint, to be given back with rasp_constraint_free; on an error it is NULL. The
 /// first constraint of a model takes some milliseconds and megabytes more than others.
 ///
-/// Allocates. Safe from any thread. Errors: UNSUPPORTED (a library built without the feature constrained, as it is by
-/// default, or a model without an end token), INVALID_ARGUMENT (naming what is wrong with the source, or that no text
+/// Allocates. Safe from any thread. Errors: UNSUPPORTED (a library built lean, without the cargo feature
+/// constrained, or a model without an end token), INVALID_ARGUMENT (naming what is wrong with the source, or that no text
 /// fits it), INVALID_UTF8, OUT_OF_MEMORY.
 ///
 /// # Safety

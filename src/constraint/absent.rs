@@ -11,7 +11,8 @@ pub enum Constraint {}
 impl Constraint {
     /// Fails: this build has no constraints.
     pub fn new(_: &Model, _: ConstraintKind, _: &str) -> Result<Constraint> {
-        let message = "this build of rasp has no constrained output: build it with the cargo feature `constrained`";
+        let message =
+            "this library was built without constrained output: it needs the cargo feature `constrained`, a default";
         Err(Error::new(Status::Unsupported, message))
     }
 
@@ -44,7 +45,7 @@ impl Guide {
         match *self {}
     }
 
-    pub(crate) fn forced(&self) -> Option<Vec<u32>> {
+    pub(crate) fn forced(&mut self) -> Option<Vec<u32>> {
         match *self {}
     }
 

@@ -1,67 +1,27 @@
 //! With the feature `constrained`: llguidance compiles the constraint and computes the masks.
 //!
-//! What it brings into the host's process: it allocates while stepping; once a process it puts a panic hook before the
-//! one there is, and in each thread that makes a constraint it keeps a thread-local with a destructor (the backtrace of
-//! a panic caught; the shared library stays loaded, so it never dangles). It starts no threads (its `rayon` is off),
-//! reads no environment, and its logs are off.
+//! What it brings into the host's process: it allocates while stepping, and asks the system for random bytes once a
+//! thread, which its hash tables begin with. Of all that could outlive a call it makes nothing (see `parser`): no panic
+//! hook, no thread-local with a destructor, no threads (its `rayon` is off), no logs. Of the environment the errors that
+//! it makes read `RUST_BACKTRACE` and `RUST_LIB_BACKTRACE`, once a process.
 //!
 //! It cannot be told that there is no memory, so whatever it does runs [`within`](crate::reserve::within) a reserve.
 
 use super::ConstraintKind;
+use super::parser::Parser;
+use super::vocabulary::Vocabulary;
 use crate::model::Model;
-use crate::text::Tokenizer;
 use crate::{Error, Result, Status, quiet, reserve};
-use llguidance::api::{StopReason, TopLevelGrammar};
-use llguidance::toktrie::{SimpleVob, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
-use llguidance::{ParserFactory, TokenParser};
+use llguidance::api::TopLevelGrammar;
+use llguidance::toktrie::{SimpleVob, TokenId};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The vocabulary as a tree of bytes: made once a model, when its first constraint is.
-pub(crate) struct Vocabulary(TokTrie);
-
-impl Vocabulary {
-    /// `size` tokens, as many as there are logits; those beyond the tokenizer's are never allowed.
-    pub(crate) fn new(tokenizer: &Tokenizer, size: usize) -> Result<Vocabulary> {
-        let Some(&end) = tokenizer.end_tokens().first() else {
-            return Err(Error::new(
-                Status::Unsupported,
-                "the model has no token that ends a text, so no constraint can end",
-            ));
-        };
-        let words: Vec<Vec<u8>> = (0..size as u32)
-            .map(|id| match tokenizer.token_bytes(id) {
-                // Special tokens are marked, so that no text is ever made of them.
-                Some(name) if tokenizer.is_special(id) => [&[TokTrie::SPECIAL_TOKEN_MARKER], name].concat(),
-                Some(bytes) => bytes.to_vec(),
-                None => Vec::new(),
-            })
-            .collect();
-        let trie = TokTrie::from(&TokRxInfo::new(size as u32, end), &words);
-        Ok(Vocabulary(trie.with_eos_tokens(tokenizer.end_tokens())))
-    }
-}
-
-impl TokenizerEnv for Vocabulary {
-    fn tok_trie(&self) -> &TokTrie {
-        &self.0
-    }
-
-    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
-        self.0.greedy_tokenize(bytes)
-    }
-
-    /// No tokens are forced: the model chooses how to write what must come.
-    fn tokenize_is_canonical(&self) -> bool {
-        false
-    }
-}
 
 /// What a text may be, compiled for one model's vocabulary. It never changes, and any number of sessions of that model
 /// may use it at once.
 pub struct Constraint {
     /// A parser that has parsed nothing. Behind a lock, since it may only be copied by one thread at a time.
-    parser: Mutex<TokenParser>,
+    parser: Mutex<Parser>,
     vocabulary: Arc<Vocabulary>,
     /// Bytes that the parser took.
     size: usize,
@@ -75,9 +35,6 @@ const COMPILING_A_BYTE: usize = 4 << 10;
 /// limits allow 50,000 items (a few dozen bytes each) and as many states of its lexer as 200,000 units of work make.
 const STEPPING: usize = 24 << 20;
 
-/// Bytes that are cut into tokens of those that a constraint forces: enough for the most drafts.
-const FORCED: usize = 128;
-
 /// What llguidance calls a panic of its own is an error of the constraint; the parser is not used any more.
 fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     quiet::quietly(body).unwrap_or_else(|payload| {
@@ -86,68 +43,32 @@ fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-fn too_much(error: impl std::fmt::Display) -> Error {
-    Error::new(Status::Unsupported, format_args!("the constraint is too much: {error:#}"))
-}
-
-/// The tokens that may come now, one at least.
-fn next_mask(parser: &mut TokenParser) -> Result<SimpleVob> {
-    if parser.stopped() {
-        return Ok(parser.token_env.tok_trie().eos_token_set());
-    }
-    match parser.compute_mask() {
-        Ok(mask) => Ok(mask),
-        Err(_) if parser.stop_reason() == StopReason::NoExtensionBias => {
-            Err(Error::new(Status::InvalidState, "the constraint: no text fits from here on"))
-        }
-        Err(error) => Err(too_much(error)),
-    }
-}
-
 impl Constraint {
-    /// Makes what all constraints of a model share. It outlives the call that does, and so it is made on its own.
-    pub(crate) fn prepare(model: &Model) -> Result<()> {
-        // For what the C library notes of this thread's thread-locals, which it could not do without: it comes from
-        // what is given back here. SAFETY: nothing is allocated.
-        unsafe { reserve::within(4 << 10, || Ok(())) }?;
-        // llguidance's hook outlives every call.
-        reserve::kept(1 << 10, || {
-            let _ = llguidance::panic_utils::catch_unwind(|| Ok(()));
-        })?;
-        model.constraint_vocabulary().map(|_| ())
-    }
-
     /// Compiles a constraint. The first one of a model takes some milliseconds and megabytes more, for its vocabulary.
     pub fn new(model: &Model, kind: ConstraintKind, source: &str) -> Result<Constraint> {
-        Constraint::prepare(model)?;
+        // It outlives this call, and so it is made on its own.
+        model.constraint_vocabulary()?;
         let bytes = COMPILING.saturating_add(source.len().saturating_mul(COMPILING_A_BYTE));
-        // SAFETY: what llguidance makes is in what it gives: its hook was made before, its thread-local is emptied by
-        // the call that filled it.
+        // SAFETY: what llguidance makes is in what it gives; the vocabulary was made before.
         unsafe { reserve::within(bytes, || Constraint::compile(model, kind, source)) }
     }
 
     fn compile(model: &Model, kind: ConstraintKind, source: &str) -> Result<Constraint> {
-        let refused =
-            |e: &dyn std::fmt::Display| Error::new(Status::InvalidArgument, format_args!("constraint: {e:#}"));
         let vocabulary = model.constraint_vocabulary()?;
-        let tokens: Arc<dyn TokenizerEnv + Sync> = vocabulary.clone();
         let before = reserve::held();
         let grammar = match kind {
             ConstraintKind::JsonSchema => {
-                let mut schema = serde_json::from_str(source).map_err(|e| refused(&e))?;
+                let mut schema = serde_json::from_str(source)
+                    .map_err(|e| Error::new(Status::InvalidArgument, format_args!("constraint: {e:#}")))?;
                 compact(&mut schema);
                 TopLevelGrammar::from_json_schema(schema)
             }
             ConstraintKind::Regex => TopLevelGrammar::from_regex(source),
             ConstraintKind::Grammar => TopLevelGrammar::from_lark(source.to_owned()),
         };
-        let mut factory = ParserFactory::new(&tokens, Default::default(), &[]).map_err(|e| refused(&e))?;
-        factory.quiet().limits_mut().verbose_errors = false;
-        let mut parser = factory.create_parser(grammar).map_err(|e| refused(&e))?;
-        parser.start_without_prompt();
+        let parser = caught(|| Parser::new(&vocabulary, grammar))?;
         // One that nothing satisfies is wrong now, and not only once somebody waits for its text.
-        let mut first = parser.deep_clone();
-        caught(|| next_mask(&mut first)).map_err(|e| match e.status() {
+        caught(|| parser.copy().mask()).map_err(|e| match e.status() {
             Status::InvalidState => Error::new(Status::InvalidArgument, "constraint: no text fits it"),
             _ => e,
         })?;
@@ -164,9 +85,9 @@ impl Constraint {
     }
 
     /// A parser at the beginning. It is made within a reserve.
-    fn fresh(&self) -> TokenParser {
+    fn fresh(&self) -> Parser {
         // A parser that is only copied is whole whoever panicked meanwhile.
-        self.parser.lock().unwrap_or_else(PoisonError::into_inner).deep_clone()
+        self.parser.lock().unwrap_or_else(PoisonError::into_inner).copy()
     }
 }
 
@@ -188,7 +109,7 @@ pub(crate) struct Guide {
     constraint: Arc<Constraint>,
     /// Where the text is parsed to; `None` at its beginning, and where memory or a parse failed: then the text is
     /// parsed again.
-    parser: Option<TokenParser>,
+    parser: Option<Parser>,
     /// How many of `text` the parser has parsed.
     parsed: usize,
     /// The most bytes that the parser took.
@@ -243,7 +164,7 @@ impl Guide {
         extend(&mut fork.text, &self.text)?;
         extend(&mut fork.seen, &self.seen)?;
         if let Some(parser) = &self.parser {
-            let copy = || caught(|| Ok((parser.deep_clone(), self.mask.clone())));
+            let copy = || caught(|| Ok((parser.copy(), self.mask.clone())));
             // SAFETY: as in `Constraint::new`; the copy shares nothing that grows with what it was copied from.
             let (parser, mask) = unsafe { reserve::within(self.reserve(), copy) }?;
             (fork.parser, fork.mask) = (Some(parser), mask);
@@ -319,14 +240,12 @@ impl Guide {
                 let before = reserve::held();
                 let mut parser = parser.unwrap_or_else(|| constraint.fresh());
                 for (index, &token) in text.iter().enumerate().skip(parsed) {
-                    // After its end the text may only end again.
-                    let fits = |parser: &mut TokenParser| parser.consume_token(token).is_ok_and(|back| back == 0);
-                    if !parser.stopped() && !(fits(&mut parser) && parser.check_stop().is_ok()) {
+                    if !parser.push(token) {
                         let message = format_args!("token {} of the text does not fit the constraint", index + 1);
                         return Err(Error::new(Status::InvalidState, message));
                     }
                 }
-                let mask = next_mask(&mut parser)?;
+                let mask = parser.mask()?;
                 Ok((parser, mask, reserve::held().saturating_sub(before)))
             })
         };
@@ -337,26 +256,13 @@ impl Guide {
         Ok(())
     }
 
-    /// What all texts go on with after the history that was [followed](Guide::follow), cut into tokens: a guess at how
-    /// the model would cut it. None if there is a choice at once, or no memory.
-    pub(crate) fn forced(&self) -> Option<Vec<TokenId>> {
-        let parser = self.parser.as_ref().filter(|parser| !parser.stopped())?;
-        let trie = self.constraint.vocabulary.tok_trie();
-        let mut starts = self.mask.iter().map(|token| trie.token(token).first());
-        let start = starts.next()??;
-        if *start == TokTrie::SPECIAL_TOKEN_MARKER || starts.any(|other| other != Some(start)) {
-            return None;
-        }
-        let forced = || {
-            caught(|| {
-                // Of a copy, for it would be held to its special tokens as if they were text.
-                let bytes = parser.deep_clone().force_bytes();
-                let text = bytes.split(|&byte| byte == TokTrie::SPECIAL_TOKEN_MARKER).next().unwrap_or_default();
-                Ok(trie.greedy_tokenize(&text[..text.len().min(FORCED)]))
-            })
-        };
-        // SAFETY: as in `Constraint::new`; the copy ends in there.
-        unsafe { reserve::within(self.reserve(), forced) }.ok()
+    /// The tokens that must come after the history that was [followed](Guide::follow), whatever the model says. None if
+    /// there is a choice at once, or no memory.
+    pub(crate) fn forced(&mut self) -> Option<Vec<TokenId>> {
+        let size = self.reserve();
+        let parser = self.parser.as_mut()?;
+        // SAFETY: as in `Constraint::new`.
+        unsafe { reserve::within(size, || caught(|| Ok(parser.forced()))) }.ok()
     }
 
     /// Forbids what may not come.

@@ -7,16 +7,22 @@
 mod absent;
 #[cfg(feature = "constrained")]
 mod guided;
+#[cfg(feature = "constrained")]
+mod parser;
+#[cfg(feature = "constrained")]
+mod vocabulary;
 
 #[cfg(not(feature = "constrained"))]
 pub use absent::Constraint;
 #[cfg(not(feature = "constrained"))]
 pub(crate) use absent::Guide;
 #[cfg(feature = "constrained")]
-pub(crate) use guided::{Guide, Vocabulary};
+pub(crate) use guided::Guide;
 
 #[cfg(feature = "constrained")]
 pub use guided::Constraint;
+#[cfg(feature = "constrained")]
+pub(crate) use vocabulary::Vocabulary;
 
 /// What the source of a constraint is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -121,7 +121,7 @@ impl Model {
             weight_type,
             kernels,
             bytes,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             chat_template,
             embed_tokens,
             lm_head,

@@ -40,7 +40,7 @@ pub struct Model {
     weight_type: WeightType,
     kernels: Kernels,
     bytes: Arc<Bytes>,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     chat_template: Option<ChatTemplate>,
     /// `[vocab, hidden]`, a row a token.
     embed_tokens: Rows,

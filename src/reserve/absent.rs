@@ -21,13 +21,6 @@ pub(crate) fn outside<T>(foreign: impl FnOnce() -> T) -> T {
     foreign()
 }
 
-/// Runs `body`.
-#[cfg_attr(not(feature = "constrained"), allow(dead_code))]
-pub(crate) fn kept(_bytes: usize, body: impl FnOnce()) -> Result<()> {
-    body();
-    Ok(())
-}
-
 /// It is not known here.
 #[cfg_attr(not(feature = "constrained"), allow(dead_code))]
 pub(crate) fn held() -> usize {

@@ -256,7 +256,7 @@ void sessions(const rasp::Model &model) {
     CHECK(session.set_logits_callback(choose, &choice) && session.step()->id == 42);
     CHECK(session.set_logits_callback(nullptr, nullptr));
 
-    // Embeddings; and a constraint, which this library may have been built without.
+    // Embeddings; and a constraint, which a lean library is without.
     CHECK(session.embed(tokens).error().code() == RASP_ERROR_INVALID_STATE && session.reset());
     const auto vector = session.embed(tokens);
     CHECK(vector && vector->size() == model.info()->hidden_size);
@@ -265,11 +265,17 @@ void sessions(const rasp::Model &model) {
         length += x * x;
     }
     CHECK(length > 0.999F && length < 1.001F);
-    auto constraint = model.constraint(RASP_CONSTRAINT_REGEX, "[ab]+");
+    auto constraint = model.constraint(
+        RASP_CONSTRAINT_JSON_SCHEMA,
+        "{\"type\": \"object\", \"properties\": {\"count\": {\"type\": \"integer\", \"minimum\": 1, \"maximum\": 9}},"
+        "\"required\": [\"count\"], \"additionalProperties\": false}");
     if (constraint) {
         rasp::Constraint moved = *std::move(constraint);
-        CHECK(session.prefill(tokens) && session.set_constraint(moved) && session.step());
-        CHECK(session.clear_constraint() && session.reset());
+        CHECK(session.set_constraint(moved) && session.prefill(tokens));
+        const std::string json = text_of(session, 64);
+        CHECK(json.size() == 12 && json.substr(0, 10) == "{\"count\": " && json[10] >= '1' && json[10] <= '9');
+        CHECK(json[11] == '}' && session.clear_constraint() && session.reset());
+        CHECK(model.constraint(7, "a").error().code() == RASP_ERROR_INVALID_ARGUMENT);
     } else {
         CHECK(constraint.error().code() == RASP_ERROR_UNSUPPORTED && session.clear_constraint());
     }

@@ -32,7 +32,7 @@ NOUNS = {
     "chat": ("Chat and answers", "Messages in the model's own format, and answers as text with stop strings.", """
         rasp_chat_options_init rasp_chat_tokenize rasp_chat_text rasp_chat_format rasp_session_set_stop rasp_step_text rasp_step_text_within rasp_finish_text"""),
     "constraint": ("Constraint", "Answers that obey a JSON schema, an expression or a grammar. "
-                   "In builds with the feature `constrained`.", """
+                   "A lean library is without them.", """
         rasp_constraint_new rasp_constraint_free rasp_session_set_constraint"""),
     "state": ("State", "Take back, branch, make room, save and go on later.", """
         rasp_session_rewind rasp_session_fork rasp_session_shift rasp_session_save rasp_session_restore"""),

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What docs/safety.md promises, tried in short: tests/trust/run.sh MODEL [POSITIONS], the library built in target/release,
-# and with the feature `constrained` in target/constrained/release.
+# and without constraints in target/dist/lean.
 # POSITIONS: allocations that fail one by one, a call (default 400; 0: every one).
 set -eu
 cd "$(dirname "$0")/../.."
@@ -18,9 +18,12 @@ $cc $flags -o "$out/oom" tests/trust/oom.c -L"$out" -lfailing $link
 $cc $flags -o "$out/hosts" tests/trust/hosts.c $link
 $cc $flags -o "$out/soak" tests/trust/soak.c $link
 $cc $flags -o "$out/threads-over-one" tests/trust/threads.c $link
-constrained="-Ltarget/constrained/release -lrasp -pthread -lm -Wl,-rpath,$PWD/target/constrained/release -Wl,-rpath,$PWD/$out"
-$cc $flags -o "$out/oom-constrained" tests/trust/oom.c -L"$out" -lfailing $constrained
-$cc $flags -o "$out/hosts-constrained" tests/trust/hosts.c $constrained
+# It is installed as librasp.so.1, its soname.
+ln -sf "$PWD/target/dist/lean/librasp.so" "$out/librasp.so.1"
+lean="target/dist/lean/librasp.so -pthread -lm -Wl,-rpath,$PWD/$out"
+$cc $flags -o "$out/oom-lean" tests/trust/oom.c -L"$out" -lfailing $lean
+$cc $flags -o "$out/hosts-lean" tests/trust/hosts.c $lean
+$cc $flags -o "$out/constraint-lean" tests/c/constraint.c $lean
 $cc -shared -fPIC -O1 -Wall -Wextra -D_LARGEFILE64_SOURCE -o "$out/libfailing_io.so" tests/trust/failing_io.c -ldl
 python=${PYTHON:-python3}
 # All allocations of the tiny model are tried.
@@ -28,12 +31,13 @@ tests/trust/tiny.sh target/release/rasp "$out"
 echo "== every allocation fails"
 "$out/oom" "$out/tiny.rasp"
 "$out/oom" "$model" "$positions"
-echo "== under constraints too"
-"$out/oom-constrained" "$out/tiny.rasp" "$positions"
+echo "== a library without constraints"
+"$out/oom-lean" "$out/tiny.rasp" "$positions"
+"$out/constraint-lean" "$model" without
 echo "== hosts that do what hosts do"
 "$out/hosts" "$out/tiny.rasp" "$out"
 "$out/hosts" "$model" "$out"
-"$out/hosts-constrained" "$out/tiny.rasp" "$out"
+"$out/hosts-lean" "$out/tiny.rasp" "$out"
 echo "== sessions against a second process"
 "$out/soak" "$out/tiny.rasp" 10
 echo "== many threads over one model"

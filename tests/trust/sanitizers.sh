@@ -26,7 +26,7 @@ run "$out/api" "$model" "$out/files"
 for program in answer batch budget jobs logits hello footprint; do
 	run "$out/$program" "$model"
 done
-run "$out/constraint" "$model" without
+run "$out/constraint" "$model" with
 echo "UndefinedBehaviorSanitizer and AddressSanitizer: 11 programs"
 if command -v valgrind > /dev/null; then
 	for program in hosts soak; do

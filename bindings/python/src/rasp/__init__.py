@@ -23,7 +23,7 @@ from typing import Any, Optional, Union
 from . import _native
 from ._native import lib
 
-__all__ = ["Error", "Model", "ModelInfo", "Session", "Stats", "Token", "abi_version", "version"]
+__all__ = ["Constraint", "Error", "Model", "ModelInfo", "Session", "Stats", "Token", "abi_version", "version"]
 
 
 class Error(Exception):
@@ -246,6 +246,11 @@ class Model(_Handle):
         template's own tokens: `chat_tokenize` can."""
         return self.chat_text(messages, add_generation_prompt=add_generation_prompt)
 
+    def constraint(self, kind: str, source: Union[str, Mapping[str, Any], bool]) -> Constraint:
+        """What an answer may be, compiled for this model: "json_schema" (as text or as the object it is), "regex" (in
+        the syntax of Rust's crate `regex`; all of the answer matches) or "grammar" (llguidance's variant of Lark)."""
+        return Constraint(self, kind, source)
+
     def open(self, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16",
              windows_alone: bool = False, drafts: int = 0) -> Session:
         """A session with room for `context` tokens (0: the model's limit, at most 4096). With `windows_alone` layers that
@@ -254,6 +259,26 @@ class Model(_Handle):
         an answer quotes or repeats."""
         return Session(self, context=context, threads=threads, batch=batch, kv=kv, windows_alone=windows_alone,
                        drafts=drafts)
+
+
+class Constraint(_Handle):
+    """What an answer may be, shared by any number of sessions of its model; they keep what they need of it when it is
+    closed."""
+
+    def __init__(self, model: Model, kind: str, source: Union[str, Mapping[str, Any], bool]) -> None:
+        if kind not in _native.CONSTRAINT_KINDS:
+            raise ValueError(f"kind is {kind!r}, not one of {', '.join(_native.CONSTRAINT_KINDS)}")
+        if not isinstance(source, str):
+            if kind != "json_schema":
+                raise TypeError(f"the source of a {kind} is a str, not {type(source).__name__}")
+            source = json.dumps(source)
+        data = source.encode()
+        handle = c.c_void_p()
+        _call(lib.rasp_constraint_new, model._handle, _native.CONSTRAINT_KINDS[kind], data, len(data), c.byref(handle))
+        super().__init__(handle, lib.rasp_constraint_free)
+
+    def __enter__(self) -> Constraint:
+        return self
 
 
 class Session(_Handle):
@@ -363,6 +388,11 @@ class Session(_Handle):
         """What is added to the logits of tokens from now on; -inf forbids one, no biases clear all."""
         raw = (_native.LogitBias * len(biases))(*(_native.LogitBias(t, b) for t, b in biases.items()))
         _call(lib.rasp_session_set_logit_bias, self._handle, raw, len(biases))
+
+    def set_constraint(self, constraint: Optional[Constraint]) -> None:
+        """Has every answer from now on obey a constraint of this session's model; None ends that. An answer begins with
+        this call, and anew with each `prefill` and `reset`."""
+        _call(lib.rasp_session_set_constraint, self._handle, None if constraint is None else constraint._handle)
 
     def logits(self) -> array[float]:
         """A copy of the logits after the last token, one a token of the vocabulary."""

@@ -13,6 +13,7 @@ END = 1
 BUFFER_TOO_SMALL = -8
 STEP_TEXT_SIZE = 4160
 KV_TYPES = {"f16": 0, "f32": 1, "i8": 2}
+CONSTRAINT_KINDS = {"json_schema": 0, "regex": 1, "grammar": 2}
 
 
 class Error(c.Structure):
@@ -170,6 +171,9 @@ _status = {
     "rasp_session_reset": [_handle, _out],
     "rasp_session_get_stats": [_handle, c.POINTER(Stats), _out],
     "rasp_session_clear_stats": [_handle, _out],
+    "rasp_constraint_new": [_handle, c.c_uint32, c.c_char_p, c.c_size_t, c.POINTER(_handle), _out],
+    "rasp_constraint_free": [_handle],
+    "rasp_session_set_constraint": [_handle, _handle, _out],
     "rasp_session_set_stop": [_handle, c.POINTER(c.c_char_p), c.c_size_t, _out],
     "rasp_session_rewind": [_handle, c.c_size_t, _out],
     "rasp_session_save": [_handle, c.c_char_p, c.c_size_t, _size, _out],
