@@ -1,6 +1,7 @@
 //! What many outcomes come to: a row a task and setting, and the table of a paper.
 
-use super::evaluator::{Outcome, Setting};
+use super::Setting;
+use super::evaluator::Outcome;
 use crate::number;
 use serde_json::{Value, json};
 

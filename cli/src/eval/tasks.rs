@@ -1,10 +1,10 @@
 //! `rasp eval tasks`: accuracy on tasks, of several models and settings in one run that can be stopped and goes on.
 
-use super::Protocol;
-use super::evaluator::{Evaluator, Setting};
+use super::evaluator::Evaluator;
 use super::journal::{self, Journal, Key};
 use super::table::{self, Cell, Row};
 use super::task_file::{self, Line};
+use super::{Protocol, Setting};
 use crate::progress::Reporter;
 use rasp::{Error, Result, Status};
 use rasp_packer::Progress;

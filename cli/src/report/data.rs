@@ -1,5 +1,6 @@
 //! What a report says, before it is a page.
 
+use crate::eval::measure::Sparse;
 use crate::inspect::{Sizes, linears};
 use crate::number;
 use rasp::{Model, Result};
@@ -67,6 +68,8 @@ pub struct Setting {
     /// Share of the linears' bytes read on the text of [`QualitySource`].
     pub kept: Option<f64>,
     pub perplexity: Option<f64>,
+    /// What its sparse predictions lose on that text.
+    pub sparse: Option<Sparse>,
     pub speed: Option<Speed>,
     pub text: String,
     /// Why the text ended: `end`, `length` or `context`.

@@ -3,7 +3,8 @@
 use super::data::{QualitySource, Report, Speed};
 use crate::answer::{generate, plain_tokens};
 use crate::bench::{self, Samples, Spread};
-use crate::eval::{kept, ppl};
+use crate::eval::measure::measure;
+use crate::eval::{Protocol, Setting, ppl};
 use crate::progress::Reporter;
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
@@ -61,11 +62,13 @@ pub fn quality(model: &Arc<Model>, report: &mut Report, path: &Path, windows: us
     let mut scorer = Scorer::exact(model.clone(), ctx, report.threads)?;
     let mut progress = Reporter::new();
     progress.begin("scoring windows", (count * report.settings.len()) as u64);
-    for setting in &mut report.settings {
-        scorer.set_sparsity(setting.sparsity as f32)?;
-        let sparse_from = if setting.sparsity == 0.0 { ctx } else { 0 };
-        let (nll, _) = ppl::nll(&mut scorer, whole().take(count), sparse_from, 1, &mut progress)?;
-        (setting.perplexity, setting.kept) = (Some(nll.exp()), Some(kept(&mut scorer)));
+    let sparsity = |setting: &super::data::Setting| setting.sparsity as f32;
+    let strict = |sparsity| Setting { sparsity, protocol: Protocol::Strict };
+    let settings: Vec<Setting> = report.settings.iter().map(sparsity).map(strict).collect();
+    let measured = measure(&mut scorer, whole().take(count), &settings, 1, &mut progress)?;
+    for (setting, measured) in report.settings.iter_mut().zip(measured) {
+        (setting.perplexity, setting.kept) = (Some(measured.nll.exp()), Some(measured.kept));
+        setting.sparse = measured.sparse;
     }
     progress.end();
     let text = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
