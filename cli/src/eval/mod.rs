@@ -1,13 +1,13 @@
 //! `rasp eval`: how good the model is at a sparsity.
 
-mod evaluator;
-mod journal;
+pub mod evaluator;
+pub mod journal;
 pub mod measure;
 pub mod ppl;
 mod rouge;
-mod table;
+pub mod table;
 mod task_file;
-mod tasks;
+pub mod tasks;
 
 use clap::{Subcommand, ValueEnum};
 use rasp::session::Traffic;
