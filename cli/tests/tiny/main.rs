@@ -283,6 +283,33 @@ fn inspect_accounts_for_every_byte() {
 }
 
 #[test]
+fn a_quality_is_asked_for_in_the_unit_one_likes() {
+    // A text of which a part can be held back: nothing is measured on less.
+    let pack = |quality: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        checkpoint(dir.path(), KV_HEADS);
+        fs::write(dir.path().join("long.txt"), text().repeat(2)).unwrap();
+        let args = ["pack", "--tune", "0", "--dtype", "bf16", "--sparsity", "0.3,0.5", "--quality", quality, "--calib"];
+        let mut command = rasp();
+        command.args(args).arg(dir.path().join("long.txt")).arg(dir.path()).arg("-o").arg(dir.path().join("tiny.rasp"));
+        (command.output().unwrap(), command.arg("--json").output().unwrap())
+    };
+    let (words, summary) = pack("kl:1000");
+    let (words, summary) = (String::from_utf8(words.stdout).unwrap(), json_of(&summary));
+    assert_eq!((&summary["default_sparsity"], &summary["quality"]), (&json!(0.5), &Value::Null));
+    for level in summary["levels"].as_array().unwrap() {
+        let number = |key: &str| level[key].as_f64().unwrap();
+        assert!(number("kl") > 0.0 && (0.0..=1.0).contains(&number("same_greedy")), "{level}");
+        assert!(words.contains(&format!("{:.4}", number("kl"))), "{words}");
+    }
+    assert!(words.contains("sparsity 0.5, the sparsest with a KL divergence of 1000 nats a token"), "{words}");
+    let words = String::from_utf8(pack("same:100").0.stdout).unwrap();
+    assert!(words.contains("sessions start") && words.contains("100.0% of greedy tokens the same"), "{words}");
+    assert_eq!(json_of(&pack("100000%").1)["quality"], 1000.0);
+    fails(&pack("nats:1").0, 2, &["--quality", "kl:0.02"]);
+}
+
+#[test]
 fn whole_numbers_are_packed_inspected_and_run() {
     let (_dir, text) = file("text.txt", &text());
     let nll = |model: &Path, sparsity: &str| {
