@@ -85,9 +85,8 @@ impl Cell {
         (metric, Mean::of(scores.iter().copied()))
     }
 
-    /// By how much its score is above that of the dense model on the same items. Pairs of outcomes are compared, so what
-    /// both find hard or easy does not count: the error is a half to a third of that of two means that know nothing of
-    /// each other.
+    /// By how much its score is above that of the dense model on the same items. The error is that of pairs of outcomes:
+    /// what both find hard or easy does not count.
     pub fn above(&self, dense: &Cell) -> Mean {
         let ((_, own), (_, dense)) = (self.scores(), dense.scores());
         Mean::of(own.iter().zip(&dense).map(|(own, dense)| own - dense))
