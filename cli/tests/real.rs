@@ -108,19 +108,23 @@ fn what_sparse_tokens_lose_is_what_a_session_that_decodes_them_loses() {
     let mut tokens = Vec::new();
     let options = EncodeOptions { add_special: false, parse_special: false };
     let tokenizer = Model::load(&model(), &LoadOptions::default()).unwrap();
-    tokenizer.tokenizer().encode(&std::fs::read_to_string(&path).unwrap()[..4096], options, &mut tokens).unwrap();
+    let beginning: String = std::fs::read_to_string(&path).unwrap().chars().take(4096).collect();
+    tokenizer.tokenizer().encode(&beginning, options, &mut tokens).unwrap();
     tokens.truncate(96);
     let first = 48;
     let (dense, sparse) = (log_probabilities(&tokens, first, 0.0), log_probabilities(&tokens, first, 0.5));
     let count = dense.len() as f64;
-    let mean = |of: &dyn Fn(&[f64], &[f64], usize) -> f64| {
-        let each = dense.iter().zip(&sparse).zip(&tokens[first + 1..]).map(|((p, q), &next)| of(p, q, next as usize));
-        each.sum::<f64>() / count
+    let mean = |each: &mut dyn Iterator<Item = f64>| each.sum::<f64>() / count;
+    let pairs = || dense.iter().zip(&sparse);
+    let of_text = |all: &[Vec<f64>]| {
+        let mut of_next = all.iter().zip(&tokens[first + 1..]).map(|(p, &next)| p[next as usize]);
+        (-mean(&mut of_next)).exp()
     };
-    let (dense_ppl, ppl) = ((-mean(&|p, _, next| p[next])).exp(), (-mean(&|_, q, next| q[next])).exp());
-    let kl = mean(&|p, q, _| p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum());
+    let (dense_ppl, ppl) = (of_text(&dense), of_text(&sparse));
+    let divergence = |p: &[f64], q: &[f64]| p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
+    let kl = mean(&mut pairs().map(|(p, q)| divergence(p, q)));
     let best = |of: &[f64]| (0..of.len()).rev().max_by(|&a, &b| of[a].total_cmp(&of[b]));
-    let same = mean(&|p, q, _| f64::from(u8::from(best(p) == best(q))));
+    let same = mean(&mut pairs().map(|(p, q)| f64::from(u8::from(best(p) == best(q)))));
     let near = |key: &str, expected: f64| {
         let value = found[key].as_f64().unwrap();
         assert!((value - expected).abs() < 1e-5 * expected.abs().max(1.0), "{key} {value} for {expected}: {found}");
