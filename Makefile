@@ -49,7 +49,7 @@ MINUTES ?= 60
 
 .PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-server test-abi bless-abi examples \
-	bench bench-peers bench-peers-qwen model models reference book header dist dist-library dist-lean install install-library uninstall deb wheel npm package-crates clean
+	bench bench-peers bench-peers-qwen tasks model models reference book header dist dist-library dist-lean install install-library uninstall deb wheel npm package-crates clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
 demo: target/demo/hello $(DEMO)
@@ -153,6 +153,14 @@ bench-peers: $(GGUF) $(MODEL) $(QUANTIZED) $(SMALL)
 ## The same on the larger model.
 bench-peers-qwen: $(QWEN_GGUF) $(QWEN) $(QWEN_QUANTIZED)
 	for model in $(QWEN) $(QWEN_QUANTIZED); do $(PYTHON) tests/peers/bench_peers.py $< $$model $(PEER_FLAGS) || exit; done
+
+## Ten tasks on three models, dense and sparse, each sparse setting beside dense item by item: a Markdown table on stdout.
+## Hours; stopped, it goes on where it was. ITEMS of each task at most (XSum has 20), TASK_FLAGS=--help for more.
+ITEMS ?= 200
+TASKS := winogrande piqa sciq.dev openbookqa hellaswag.dev boolq.dev arc_easy arc_challenge lambada.dev xsum
+tasks: release $(GGUF) $(QWEN_GGUF) $(GEMMA_GGUF)
+	target/release/rasp eval tasks $(GGUF) $(QWEN_GGUF) $(GEMMA_GGUF) --sparsity 0,0.3,0.4,0.5 --limit $(ITEMS) --work target/tasks \
+		--markdown $(TASK_FLAGS) --task $(TASKS:%=$(RASP_DATA)/%.jsonl)
 
 ## The packed model; and in whole numbers too.
 model: $(MODEL)

@@ -75,6 +75,59 @@ fn windows_that_cannot_be_scored_are_refused() {
     assert_eq!(refused(&[1, 5000], 1), Status::OutOfRange);
 }
 
+/// Logits after each token of a window.
+fn all_logits(scorer: &mut Scorer, tokens: &[u32], sparse_from: usize) -> Vec<Vec<f32>> {
+    let mut all = Vec::new();
+    let keep = |_, logits: &[f32]| {
+        all.push(logits.to_vec());
+        Ok(())
+    };
+    scorer.logits(tokens, sparse_from, keep).unwrap();
+    all
+}
+
+#[test]
+fn predictions_are_compared_by_what_two_sets_of_logits_say() {
+    let mut scorer = scorer();
+    let texts = TEXTS.concat();
+    let tokens: Vec<u32> = texts.iter().take(60).map(|&b| u32::from(b)).collect();
+    // The definition, in f64 from end to end.
+    let log_softmax = |logits: &[f32]| {
+        let sum: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+        logits.iter().map(|&l| f64::from(l) - sum.ln()).collect::<Vec<f64>>()
+    };
+    let best = |of: &[f64]| (0..of.len()).rev().max_by(|&a, &b| of[a].total_cmp(&of[b])).unwrap();
+    let dense_logits = all_logits(&mut scorer, &tokens, tokens.len());
+    let reference = scorer.reference(&tokens, tokens.len()).unwrap();
+    let dense = scorer.score(&tokens, tokens.len()).unwrap();
+    scorer.set_sparsity(0.5).unwrap();
+    for sparse_from in [0, 19, 40, 59, usize::MAX] {
+        let logits = all_logits(&mut scorer, &tokens, sparse_from);
+        let scores = scorer.score(&tokens, sparse_from).unwrap();
+        scorer.take_traffic();
+        let compared = scorer.compare(&tokens, sparse_from, &reference).unwrap();
+        assert_eq!(scorer.take_traffic().tokens, tokens.len().saturating_sub(sparse_from) as u64);
+        assert_eq!(compared.iter().map(|c| c.scored).collect::<Vec<_>>(), scores, "sparse from {sparse_from}");
+        assert_eq!(compared.iter().map(|c| c.reference).collect::<Vec<_>>(), dense, "sparse from {sparse_from}");
+        let mut same = 0;
+        for (position, found) in compared.iter().enumerate() {
+            let (p, q) = (log_softmax(&dense_logits[position]), log_softmax(&logits[position]));
+            let divergence: f64 = p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum();
+            let place = format!("{position} of sparse from {sparse_from}");
+            assert!((found.divergence - divergence).abs() < 1e-6, "{place}: {} for {divergence}", found.divergence);
+            assert_eq!(found.same_greedy, best(&p) == best(&q), "{place}");
+            // What passed densely is the dense model's to the bit.
+            assert!(position >= sparse_from || found.divergence == 0.0 && found.scored == found.reference, "{place}");
+            assert!(position < sparse_from || found.divergence > 1e-6, "{place}");
+            same += usize::from(found.same_greedy);
+        }
+        assert!(if sparse_from == 0 { same < compared.len() } else { same > 0 }, "{same} of sparse from {sparse_from}");
+    }
+    let error = scorer.compare(&tokens[1..], 0, &reference).map(|_| ()).unwrap_err();
+    assert_eq!(error.status(), Status::InvalidArgument);
+    assert_eq!(scorer.compare(&[1; 65], 0, &reference).unwrap_err().status(), Status::ContextFull);
+}
+
 #[test]
 fn a_text_is_continued_as_a_session_continues_it() {
     let mut scorer = scorer();

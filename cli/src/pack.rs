@@ -7,7 +7,7 @@ use rasp::Result;
 use rasp::format;
 use rasp::model::WeightType;
 use rasp::{Error, Status};
-use rasp_packer::{Compensation, PackOptions, RecipeRequest, RecipeSource, Search, Summary};
+use rasp_packer::{Compensation, Limit, PackOptions, RecipeRequest, RecipeSource, Search, Summary};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -90,11 +90,13 @@ pub struct Args {
     /// A JSON file with exceptions from that, linear by linear
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
-    /// Make the sparsest setting the file's default whose perplexity, on calibration text that is held back, is at most
-    /// this many percent above the dense model's [default: 2 where scores are tuned or come from a recipe; else
-    /// sessions start dense]
-    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
-    quality: Option<f64>,
+    /// Make the sparsest setting the file's default that is good enough on calibration text that is held back, every
+    /// token sparse, beside the dense model: 2 or 2%: perplexity at most so many percent above; kl:0.02: a KL divergence
+    /// of at most so many nats a token; same:90%: at least so many percent of greedy tokens the same. The last two are
+    /// measured, not taken from a recipe [default: 2 where scores are tuned or come from a recipe; else sessions start
+    /// dense]
+    #[arg(long, value_name = "QUALITY", value_parser = parse_quality)]
+    quality: Option<Limit>,
     /// Leave out the screen of the head, by which greedy tokens and small top k read a third to a half of it: a smaller
     /// file, by 6% in 16 bits, by 9 to 16% in 4
     #[arg(long)]
@@ -136,6 +138,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => RecipeRequest::default(),
         Some(path) => RecipeRequest::parse(&crate::read_text(path)?).map_err(|e| e.context(path.display()))?,
     };
+    let measured = args.quality.is_some_and(|limit| limit.loss().is_none());
     let recipe_from = match &args.recipe_from {
         Some(none) if none.as_os_str() == "none" => RecipeSource::Calibrate,
         Some(_) if args.tune.is_some() || args.calib_tokens.is_some() => {
@@ -143,7 +146,7 @@ pub fn run(args: &Args) -> Result<()> {
             return Err(Error::new(Status::InvalidArgument, message));
         }
         Some(path) => RecipeSource::File(path.clone()),
-        None if args.tune.is_some() || args.calib_tokens.is_some() => RecipeSource::Calibrate,
+        None if args.tune.is_some() || args.calib_tokens.is_some() || measured => RecipeSource::Calibrate,
         None => RecipeSource::Known,
     };
     if args.calib.is_some() && args.sparsity.as_ref().is_some_and(|levels| levels.0.is_empty()) {
@@ -181,7 +184,7 @@ pub fn run(args: &Args) -> Result<()> {
         dense_prefix: args.dense_prefix.map(usize::from),
         compensation: args.compensate.map(|sparsity| Compensation { sparsity, ridge: args.ridge }),
         recipe,
-        quality: args.quality.map(|percent| percent / 100.0),
+        quality: args.quality,
         screen: !args.no_screen,
         work: args.work.clone(),
         threads: args.threads.unwrap_or_else(crate::all_threads),
@@ -200,11 +203,18 @@ fn parse_levels(text: &str) -> Result<Levels, String> {
     }
 }
 
-fn parse_percent(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent),
-        _ => Err("a percentage from 0 up".into()),
-    }
+fn parse_quality(text: &str) -> Result<Limit, String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|x| x.is_finite() && *x >= 0.0);
+    let percent = |text: &str| number(text.strip_suffix('%').unwrap_or(text));
+    let limit = match text.split_once(':') {
+        None => percent(text).map(|x| Limit::Loss(x / 100.0)),
+        Some(("kl", most)) => number(most).map(Limit::Kl),
+        Some(("same", least)) => percent(least).filter(|&x| x <= 100.0).map(|x| Limit::SameGreedy(x / 100.0)),
+        Some(_) => None,
+    };
+    limit.ok_or_else(|| {
+        "2 (percent of perplexity, from 0 up), kl:0.02 (nats a token) or same:90% (greedy tokens)".into()
+    })
 }
 
 fn as_json(s: &Summary) -> serde_json::Value {
@@ -216,14 +226,17 @@ fn as_json(s: &Summary) -> serde_json::Value {
         .levels
         .iter()
         .map(|r| {
-            json!({"sparsity": number(r.sparsity), "kept": r.kept, "bytes_per_token": r.bytes_per_token, "loss": r.loss})
+            json!({
+                "sparsity": number(r.sparsity), "kept": r.kept, "bytes_per_token": r.bytes_per_token, "loss": r.loss,
+                "kl": r.cost.map(|cost| cost.kl), "same_greedy": r.cost.map(|cost| cost.same_greedy),
+            })
         })
         .collect();
     json!({
         "name": s.name, "architecture": s.architecture, "dtype": s.weight_type.name(), "source": s.source,
         "file_bytes": s.file_bytes, "linear_bytes": s.linear_bytes,
         "head_bytes": s.head_bytes, "calibration_tokens": s.calibration_tokens, "recipe": recipe,
-        "default_sparsity": number(s.default_sparsity), "quality": s.quality, "levels": levels,
+        "default_sparsity": number(s.default_sparsity), "quality": s.quality.and_then(Limit::loss), "levels": levels,
     })
 }
 
@@ -251,23 +264,41 @@ fn as_text(s: &Summary, args: &Args) -> String {
         None if s.levels.is_empty() => "dense: no sparsity levels\n\n".into(),
         None => format!("calibrated on {} tokens\n\n", s.calibration_tokens),
     };
-    text += "sparsity   linears read   MB a token   of dense   perplexity\n";
+    let costs = if s.levels.iter().any(|r| r.cost.is_some()) { "   KL, nats   same greedy" } else { "" };
+    text += &format!("sparsity   linears read   MB a token   of dense   perplexity{costs}\n");
     text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%\n", "dense", 100.0, mb(dense), 100.0);
     for r in &s.levels {
         let share = r.bytes_per_token as f64 / dense as f64;
         let row = (r.sparsity, r.kept * 100.0, mb(r.bytes_per_token), share * 100.0);
         let loss = r.loss.map_or(String::new(), |loss| format!("   {:>+9.1}%", loss * 100.0));
-        text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%{loss}\n", row.0, row.1, row.2, row.3);
+        let cost = r.cost.map_or(String::new(), |c| format!("   {:>8.4}   {:>10.1}%", c.kl, 100.0 * c.same_greedy));
+        text += &format!("{:>8}   {:>11.1}%   {:>10.1}   {:>7.0}%{loss}{cost}\n", row.0, row.1, row.2, row.3);
     }
     if s.levels.iter().any(|r| r.loss.is_some()) {
         let of = if s.recipe.is_some() { " that the recipe was found on" } else { "" };
         text += &format!("\nperplexity on held-back calibration text{of}, every token sparse\n");
     }
     if s.default_sparsity > 0.0 || s.quality.is_some() {
-        text += &format!("{}\n", crate::session_start(s.default_sparsity, s.quality.map(|most| most as f32)));
+        text += &match s.quality {
+            Some(Limit::Kl(most)) => {
+                session_start(s.default_sparsity, &format!("a KL divergence of {most} nats a token"))
+            }
+            Some(Limit::SameGreedy(least)) => {
+                session_start(s.default_sparsity, &format!("{:.1}% of greedy tokens the same", 100.0 * least))
+            }
+            loss => crate::session_start(s.default_sparsity, loss.and_then(Limit::loss).map(|most| most as f32)) + "\n",
+        };
     }
     let first = if s.chat { format!("rasp chat {output}") } else { format!("rasp run {output} \"Once upon a time\"") };
     text + &format!("\nnext: {first}\n      rasp doctor {output}\n")
+}
+
+/// Where sessions start, by a limit that the file does not state.
+fn session_start(sparsity: f32, limit: &str) -> String {
+    match sparsity {
+        0.0 => format!("sessions start dense: no setting has {limit}\n"),
+        _ => format!("sessions start at sparsity {sparsity}, the sparsest with {limit}\n"),
+    }
 }
 
 #[cfg(test)]
@@ -280,6 +311,18 @@ mod tests {
         assert_eq!(parse_levels(""), Ok(Levels(vec![])));
         for wrong in ["0,0.5", "0.5,0.3", "0.5,0.5", "1", "half", "0.3;0.5", "-0.1", "NaN"] {
             assert!(parse_levels(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_quality_has_a_unit() {
+        assert_eq!(parse_quality("2"), Ok(Limit::Loss(0.02)));
+        assert_eq!(parse_quality("0.5%"), Ok(Limit::Loss(0.005)));
+        assert_eq!(parse_quality("kl:0.05"), Ok(Limit::Kl(0.05)));
+        assert_eq!(parse_quality("same:90%"), Ok(Limit::SameGreedy(0.9)));
+        assert_eq!(parse_quality("same:100"), Ok(Limit::SameGreedy(1.0)));
+        for wrong in ["", "-1", "NaN", "inf", "kl:", "kl:-1", "kl:5%", "same:101", "nats:1", "2:3", "%"] {
+            assert!(parse_quality(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -1,5 +1,9 @@
 //! The command on the real model that `make model` leaves.
 
+use rasp::model::LoadOptions;
+use rasp::session::KvType;
+use rasp::text::EncodeOptions;
+use rasp::{Model, Session, SessionOptions};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -70,6 +74,68 @@ fn perplexity_is_that_of_the_reference() {
     assert!((0.48..0.52).contains(&sparse["kept"].as_f64().unwrap()), "{sparse}");
     let decode = ppl(&["--sparsity", "0.5", "--protocol", "decode"]);
     assert!((value..sparse["ppl"].as_f64().unwrap()).contains(&decode["ppl"].as_f64().unwrap()), "{decode}");
+    // Half of the window is dense there, and hides half of what the sparse half loses.
+    let loss = |result: &Value| result["sparse"]["loss"].as_f64().unwrap();
+    let diluted = decode["ppl"].as_f64().unwrap() / value - 1.0;
+    assert!(loss(&decode) > 1.5 * diluted && diluted > 0.05, "{decode}");
+    // Of a strict window all but what the first token predicts is sparse.
+    let whole = sparse["ppl"].as_f64().unwrap() / value - 1.0;
+    assert!((loss(&sparse) - whole).abs() < 0.01, "{sparse}");
+}
+
+/// The log-probabilities of the whole vocabulary after each token from `first` to the last but one, in f64; the window
+/// passes through a session, token by token where they are sparse.
+fn log_probabilities(tokens: &[u32], first: usize, sparsity: f32) -> Vec<Vec<f64>> {
+    let model = Model::load(&model(), &LoadOptions::default()).unwrap();
+    let options = SessionOptions { context: tokens.len(), kv_type: KvType::F32, threads: 2, ..Default::default() };
+    let mut session = Session::open(model, &options).unwrap();
+    session.set_sparsity(sparsity).unwrap();
+    session.prefill(&tokens[..first]).unwrap();
+    let after = |&token: &u32| {
+        session.decode(token).unwrap();
+        let logits = session.logits().unwrap();
+        let sum: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+        logits.iter().map(|&l| f64::from(l) - sum.ln()).collect()
+    };
+    tokens[first..tokens.len() - 1].iter().map(after).collect()
+}
+
+#[test]
+fn what_sparse_tokens_lose_is_what_a_session_that_decodes_them_loses() {
+    let Some(path) = data("wikitext2_test_a.txt") else { return };
+    let args = ["--text", &path, "--windows", "1", "--ctx", "96", "--sparsity", "0.5", "--protocol", "decode"];
+    let found = json(&["eval", "ppl"], &args)["sparse"].clone();
+    let mut tokens = Vec::new();
+    let options = EncodeOptions { add_special: false, parse_special: false };
+    let tokenizer = Model::load(&model(), &LoadOptions::default()).unwrap();
+    let beginning: String = std::fs::read_to_string(&path).unwrap().chars().take(4096).collect();
+    tokenizer.tokenizer().encode(&beginning, options, &mut tokens).unwrap();
+    tokens.truncate(96);
+    let first = 48;
+    let (dense, sparse) = (log_probabilities(&tokens, first, 0.0), log_probabilities(&tokens, first, 0.5));
+    let count = dense.len() as f64;
+    let mean = |each: &mut dyn Iterator<Item = f64>| each.sum::<f64>() / count;
+    let pairs = || dense.iter().zip(&sparse);
+    let of_text = |all: &[Vec<f64>]| {
+        let mut of_next = all.iter().zip(&tokens[first + 1..]).map(|(p, &next)| p[next as usize]);
+        (-mean(&mut of_next)).exp()
+    };
+    let (dense_ppl, ppl) = (of_text(&dense), of_text(&sparse));
+    let divergence = |p: &[f64], q: &[f64]| p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
+    let kl = mean(&mut pairs().map(|(p, q)| divergence(p, q)));
+    let best = |of: &[f64]| (0..of.len()).rev().max_by(|&a, &b| of[a].total_cmp(&of[b]));
+    let same = mean(&mut pairs().map(|(p, q)| f64::from(u8::from(best(p) == best(q)))));
+    let near = |key: &str, expected: f64| {
+        let value = found[key].as_f64().unwrap();
+        assert!((value - expected).abs() < 1e-5 * expected.abs().max(1.0), "{key} {value} for {expected}: {found}");
+    };
+    near("tokens", count);
+    near("ppl", ppl);
+    near("dense_ppl", dense_ppl);
+    near("loss", ppl / dense_ppl - 1.0);
+    near("kl", kl);
+    near("same_greedy", same);
+    assert!(kl > 0.01 && same < 1.0 && ppl > dense_ppl, "{found}");
 }
 
 #[test]

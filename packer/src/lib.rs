@@ -40,6 +40,7 @@ pub use options::PackOptions;
 pub use pack::{Level, RecipeUsed, Summary, pack};
 pub use plan::{RecipeRequest, Rule};
 pub use progress::{Progress, Silent, Stage};
+pub use quality::{Cost, Limit};
 pub use recipe::{CalibrationText, RecipeSource, known_recipes};
 
 /// The example of README.md.

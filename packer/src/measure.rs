@@ -6,7 +6,7 @@ use crate::compensate::{Setting, compensate};
 use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest, Rule};
 use crate::progress::Progress;
-use crate::quality::{self, Quality};
+use crate::quality::{self, Cost, Limit, Quality};
 use crate::recipe::CalibrationText;
 use crate::scoring::{Scores, Scoring};
 use crate::work::Work;
@@ -23,13 +23,15 @@ pub(crate) struct Measured {
     pub(crate) tokens: usize,
     /// One a linear, each one a level
     pub(crate) thresholds: Vec<Vec<f32>>,
-    /// One a level, or none
+    /// By how much a level's perplexity is above the dense model's; one a level, or none
     pub(crate) losses: Vec<f64>,
+    /// All that was measured of its cost; one a level, or none: a recipe tells its losses alone
+    pub(crate) costs: Vec<Cost>,
     pub(crate) default_sparsity: f32,
     /// The level that the weights were fitted to
     pub(crate) compensated: Option<f32>,
     /// What the default sparsity was chosen for
-    pub(crate) quality: Option<f64>,
+    pub(crate) quality: Option<Limit>,
     /// What it was told on; `None` if that is not known, or nothing was
     pub(crate) text: Option<CalibrationText>,
 }
@@ -42,6 +44,7 @@ impl Measured {
             tokens: 0,
             thresholds,
             losses: Vec::new(),
+            costs: Vec::new(),
             default_sparsity: 0.0,
             compensated: None,
             quality: None,
@@ -67,7 +70,8 @@ pub(crate) fn measure(
     let text = Windows::new(&tokens, calibrate::window_len(model.config()), options.calibration_tokens);
     let (windows, held_back) = (&text.calibration, &text.held_back);
     let tuned = plan.allocation == Allocation::Global && options.tune > 0;
-    let quality = options.quality.or(tuned.then_some(PackOptions::QUALITY)).filter(|_| !held_back.is_empty());
+    let quality =
+        options.quality.or(tuned.then_some(Limit::Loss(PackOptions::QUALITY))).filter(|_| !held_back.is_empty());
     match (options.quality, held_back.is_empty()) {
         // A text of the user's is long enough; one that the model writes may be asked for too short.
         (Some(_), true) => {
@@ -122,14 +126,15 @@ pub(crate) fn measure(
         found = levels(&model, &work, "levels-compensated", progress)?;
     }
 
-    let (mut losses, mut default_sparsity) = (Vec::new(), 0.0);
+    let (mut costs, mut default_sparsity) = (Vec::new(), 0.0);
     if !held_back.is_empty() {
-        let mut measure = Quality::new(&model, held_back, dense, threads)?;
-        losses = quality::losses(&mut measure, &found, progress)?;
-        if let Some(most) = quality {
-            default_sparsity = quality::sparsest(&mut measure, &plan.levels, &found, &losses, most, progress)?;
+        let mut measure = Quality::new(&model, held_back, &dense, threads)?;
+        costs = quality::costs(&mut measure, &found, progress)?;
+        if let Some(limit) = quality {
+            default_sparsity = quality::sparsest(&mut measure, &plan.levels, &found, &costs, limit, progress)?;
         }
     }
+    let losses = costs.iter().map(|cost| cost.loss).collect();
     let mut thresholds = vec![Vec::new(); plan.linears.len()];
     for (n, level) in found.into_iter().enumerate() {
         for (linear, (threshold, share)) in level.thresholds.into_iter().zip(level.channels).enumerate() {
@@ -146,7 +151,7 @@ pub(crate) fn measure(
         tuning_steps: if plan.allocation == Allocation::Global { options.tune } else { 0 },
     };
     let compensated = options.compensation.map(|compensation| compensation.sparsity);
-    Ok(Measured { tokens, thresholds, losses, default_sparsity, compensated, quality, text: Some(text) })
+    Ok(Measured { tokens, thresholds, losses, costs, default_sparsity, compensated, quality, text: Some(text) })
 }
 
 /// The recipe with a ρ for every linear, found on the staged model, which is dense. The user's own rules come after.

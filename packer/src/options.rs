@@ -3,6 +3,7 @@
 use crate::allocate::Search;
 use crate::compensate::Compensation;
 use crate::plan::RecipeRequest;
+use crate::quality::Limit;
 use crate::recipe::RecipeSource;
 use rasp::format::Allocation;
 use rasp::model::WeightType;
@@ -60,10 +61,10 @@ pub struct PackOptions {
     pub compensation: Option<Compensation>,
     /// Exceptions from that, linear by linear.
     pub recipe: RecipeRequest,
-    /// The most that the perplexity may rise on held-back calibration text (0.02 is 2%): the sparsest such setting
-    /// becomes the file's default. `None`: [`QUALITY`](PackOptions::QUALITY) where scores are tuned or a recipe tells
-    /// of it, and there is text to hold back; else sessions start dense.
-    pub quality: Option<f64>,
+    /// What a setting may cost on held-back calibration text: the sparsest such setting becomes the file's default. With
+    /// a recipe, which tells of nothing else, a [`Limit::Loss`]. `None`: [`QUALITY`](PackOptions::QUALITY) where scores
+    /// are tuned or a recipe tells of it, and there is text to hold back; else sessions start dense.
+    pub quality: Option<Limit>,
     /// Whether the file gets a screen of its head, by which greedy tokens and small top k find the largest logits while
     /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.
     pub screen: bool,
@@ -106,7 +107,7 @@ impl PackOptions {
     /// Sparsity levels if nobody says others.
     pub const SPARSITY: [f32; 5] = [0.3, 0.4, 0.5, 0.6, 0.7];
 
-    /// What the default sparsity may cost if nobody says: 2%.
+    /// What the default sparsity may cost if nobody says, as [`Limit::Loss`]: 2%.
     pub const QUALITY: f64 = 0.02;
 
     /// Tokens to calibrate on that give most of what there is to gain.

@@ -10,6 +10,7 @@ use crate::nearest::Choice;
 use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
+use crate::quality::{Cost, Limit};
 use crate::recipe::{self, CalibrationText, ModelIdentity, RecipeSource, TunedRecipe};
 use crate::replace;
 use crate::scoring;
@@ -51,8 +52,8 @@ pub struct Summary {
     pub recipe: Option<RecipeUsed>,
     /// The sparsity that a session starts with.
     pub default_sparsity: f32,
-    /// What that was chosen for, if it was: by how much the perplexity may rise (0.02 is 2%).
-    pub quality: Option<f64>,
+    /// What that was chosen for, if it was.
+    pub quality: Option<Limit>,
     /// The sparsity levels, and the share of linear traffic each level is expected to keep.
     pub levels: Vec<Level>,
 }
@@ -69,6 +70,8 @@ pub struct Level {
     pub bytes_per_token: u64,
     /// By how much the perplexity is above the dense model's on held-back calibration text, if that was measured.
     pub loss: Option<f64>,
+    /// All that it costs there, if it was measured now: a recipe tells the loss alone.
+    pub cost: Option<Cost>,
 }
 
 /// The recipe that a file was packed with.
@@ -147,13 +150,18 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         None => planned(options.rho, &options.recipe)?,
     };
     options.save_recipe.as_ref().map_or(Ok(()), |_| recipe::check_saving(options, &identity, &plan))?;
-    if options.quality.is_some() && tuned.as_ref().is_some_and(|tuned| tuned.ppl_increase.is_empty()) {
-        let message = "a quality to be met, and a recipe that does not tell what its levels cost";
-        return Err(Error::new(Status::InvalidArgument, message));
+    if let (Some(limit), Some(tuned)) = (options.quality, &tuned) {
+        if limit.loss().is_none() {
+            let message =
+                "a recipe tells what its levels cost in perplexity alone: for a quality in another unit calibrate";
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
+        if tuned.ppl_increase.is_empty() {
+            let message = "a quality to be met, and a recipe that does not tell what its levels cost";
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
     }
-    if options.quality.is_some_and(|most| !(most.is_finite() && most >= 0.0)) {
-        return Err(Error::new(Status::InvalidArgument, "a quality is a finite number from 0 up: 0.02 is 2%"));
-    }
+    options.quality.map_or(Ok(()), Limit::check)?;
     if options.quality.is_some() && plan.levels.is_empty() {
         return Err(Error::new(Status::InvalidArgument, "a quality to be met needs sparsity levels"));
     }
@@ -217,7 +225,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let tensors = write(&plan, progress)?;
     let measured = match &tuned {
         _ if plan.levels.is_empty() => Measured::undecided(&plan),
-        Some(tuned) => tuned.measured(Some(options.quality.unwrap_or(PackOptions::QUALITY))),
+        Some(tuned) => tuned.measured(Some(options.quality.and_then(Limit::loss).unwrap_or(PackOptions::QUALITY))),
         None => measure(&found, &mut plan, &staging.0, given, taken.as_ref(), progress)?,
     };
     let metadata = metadata(&stated(&plan, weight_type, &measured, dense_prefix))?;
@@ -261,7 +269,7 @@ fn stated(plan: &Plan, weight_type: WeightType, measured: &Measured, dense_prefi
         sparsity: plan.levels.clone(),
         allocation: plan.allocation,
         default_sparsity: measured.default_sparsity,
-        quality: measured.quality.map(|most| most as f32),
+        quality: measured.quality.and_then(Limit::loss).map(|most| most as f32),
         loss: measured.losses.iter().map(|&loss| loss as f32).collect(),
         dense_prefix,
         compensated: measured.compensated,
@@ -323,6 +331,7 @@ fn summary(
             kept,
             bytes_per_token: (kept * linear_bytes as f64) as u64 + head_bytes,
             loss: measured.losses.get(n).copied(),
+            cost: measured.costs.get(n).copied(),
         });
     Ok(Summary {
         name: model.config().name.clone(),

@@ -1,80 +1,137 @@
-//! What a level costs: perplexity on calibration text that nothing was made from.
+//! What a setting costs on calibration text that nothing was made from, and how much it may.
 
 use crate::calibrate;
 use crate::progress::Progress;
-use rasp::Result;
 use rasp::model::Model;
-use rasp::session::Scorer;
+use rasp::session::{Passed, Scorer};
+use rasp::{Error, Result, Status};
 use std::sync::Arc;
 
-/// Measures perplexity under the strict protocol: every token sparse.
+/// What predictions made from sparse tokens lose beside the dense model's at the same positions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// By how much their perplexity is above the dense model's: 0.02 is 2%.
+    pub loss: f64,
+    /// Their Kullback-Leibler divergence from the dense ones, in nats a token.
+    pub kl: f64,
+    /// The share of positions where the likeliest token is the dense model's.
+    pub same_greedy: f64,
+}
+
+/// How much a setting may cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// [`Cost::loss`] at most.
+    Loss(f64),
+    /// [`Cost::kl`] at most.
+    Kl(f64),
+    /// [`Cost::same_greedy`] at least.
+    SameGreedy(f64),
+}
+
+impl Limit {
+    /// The perplexity that it allows, if that is what it limits.
+    pub fn loss(self) -> Option<f64> {
+        if let Limit::Loss(most) = self { Some(most) } else { None }
+    }
+
+    /// Fails for what no cost can be held to.
+    pub(crate) fn check(self) -> Result<()> {
+        let bad = |message| Err(Error::new(Status::InvalidArgument, message));
+        let from_zero = |x: f64| x.is_finite() && x >= 0.0;
+        match self {
+            Limit::Loss(most) if !from_zero(most) => bad("a quality is a finite number from 0 up: 0.02 is 2%"),
+            Limit::Kl(most) if !from_zero(most) => bad("a divergence allowed is a finite number of nats from 0 up"),
+            Limit::SameGreedy(least) if !(0.0..=1.0).contains(&least) => {
+                bad("a share of greedy tokens that stay the same is a number from 0 to 1: 0.9 is 90%")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn allows(self, cost: &Cost) -> bool {
+        match self {
+            Limit::Loss(most) => cost.loss <= most,
+            Limit::Kl(most) => cost.kl <= most,
+            Limit::SameGreedy(least) => cost.same_greedy >= least,
+        }
+    }
+}
+
+/// Measures under the strict protocol: every token sparse, but for the model's dense prefix, whose predictions do not
+/// count.
 pub(crate) struct Quality<'a> {
     scorer: Scorer,
     windows: &'a [&'a [u32]],
-    dense: f64,
+    dense: &'a [Passed],
 }
 
-/// The mean loss of the dense model, in nats; 0 where there is no text.
-pub(crate) fn dense(model: &Arc<Model>, windows: &[&[u32]], threads: usize) -> Result<f64> {
-    Quality::new(model, windows, 0.0, threads)?.mean_loss(usize::MAX)
+/// What the dense model makes of each window.
+pub(crate) fn dense(model: &Arc<Model>, windows: &[&[u32]], threads: usize) -> Result<Vec<Passed>> {
+    let mut scorer = calibrate::scorer(model, windows, threads)?;
+    windows.iter().map(|window| scorer.reference(window, window.len())).collect()
 }
 
 impl<'a> Quality<'a> {
-    /// `dense` is the mean loss to compare with: that of the model as it came, see [`dense`].
-    pub(crate) fn new(model: &Arc<Model>, windows: &'a [&'a [u32]], dense: f64, threads: usize) -> Result<Quality<'a>> {
+    /// `dense` is what to compare with: the model as it came, see [`dense`].
+    pub(crate) fn new(
+        model: &Arc<Model>,
+        windows: &'a [&'a [u32]],
+        dense: &'a [Passed],
+        threads: usize,
+    ) -> Result<Quality<'a>> {
         Ok(Quality { scorer: calibrate::scorer(model, windows, threads)?, windows, dense })
     }
 
-    /// By how much the perplexity with these thresholds is above the dense model's: 0.02 is 2%.
-    pub(crate) fn loss(&mut self, thresholds: &[f32]) -> Result<f64> {
+    /// What these thresholds cost.
+    pub(crate) fn cost(&mut self, thresholds: &[f32]) -> Result<Cost> {
         self.scorer.set_thresholds(thresholds)?;
-        Ok((self.mean_loss(0)? - self.dense).exp() - 1.0)
-    }
-
-    /// The mean negative log-probability of a token, in nats.
-    fn mean_loss(&mut self, sparse_from: usize) -> Result<f64> {
-        let (mut sum, mut count) = (0.0, 0usize);
-        for window in self.windows {
-            for score in self.scorer.score(window, sparse_from)? {
-                sum -= score.log_prob;
+        let dense_prefix = self.scorer.model().recipe().dense_prefix;
+        let (mut nats, mut kl, mut same, mut count) = (0.0, 0.0, 0usize, 0usize);
+        for (window, dense) in self.windows.iter().zip(self.dense) {
+            for compared in self.scorer.compare(window, 0, dense)?.iter().skip(dense_prefix) {
+                nats += compared.reference.log_prob - compared.scored.log_prob;
+                kl += compared.divergence;
+                same += usize::from(compared.same_greedy);
                 count += 1;
             }
         }
-        Ok(sum / count.max(1) as f64)
+        let mean = |sum: f64| sum / count.max(1) as f64;
+        Ok(Cost { loss: mean(nats).exp_m1(), kl: mean(kl), same_greedy: mean(same as f64) })
     }
 }
 
-/// The loss of every level.
-pub(crate) fn losses(
+/// What every level costs.
+pub(crate) fn costs(
     quality: &mut Quality<'_>,
     allocated: &[crate::allocate::Allocated],
     progress: &mut dyn Progress,
-) -> Result<Vec<f64>> {
+) -> Result<Vec<Cost>> {
     progress.begin("measuring quality", allocated.len() as u64);
-    let mut losses = Vec::new();
+    let mut costs = Vec::new();
     for level in allocated {
-        losses.push(quality.loss(&level.thresholds)?);
+        costs.push(quality.cost(&level.thresholds)?);
         progress.advance(1);
     }
     progress.end();
-    Ok(losses)
+    Ok(costs)
 }
 
 /// How finely a sparsity is looked for.
 const STEP: f32 = 0.01;
 
-/// The sparsest setting, by hundredths, whose loss is at most `most`, thresholds between levels being interpolated as
+/// The sparsest setting, by hundredths, whose cost `limit` allows, thresholds between levels being interpolated as
 /// the engine does; 0, dense, where even the first hundredth costs more. `levels` has at least one.
 pub(crate) fn sparsest(
     quality: &mut Quality<'_>,
     levels: &[f32],
     allocated: &[crate::allocate::Allocated],
-    losses: &[f64],
-    most: f64,
+    costs: &[Cost],
+    limit: Limit,
     progress: &mut dyn Progress,
 ) -> Result<f32> {
     // The last level that is good enough bounds the search from below.
-    let good = losses.iter().rposition(|&loss| loss <= most);
+    let good = costs.iter().rposition(|cost| limit.allows(cost));
     let above = good.map_or(0, |g| g + 1);
     let Some(level) = allocated.get(above) else { return Ok(levels[above - 1]) };
     let low = good.map_or((0.0, vec![0.0; level.thresholds.len()]), |g| (levels[g], allocated[g].thresholds.clone()));
@@ -88,7 +145,7 @@ pub(crate) fn sparsest(
     while end - first > 1 {
         let middle = first + (end - first) / 2;
         let thresholds = at(low.0 + middle as f32 * STEP);
-        if quality.loss(&thresholds)? <= most {
+        if limit.allows(&quality.cost(&thresholds)?) {
             first = middle
         } else {
             end = middle

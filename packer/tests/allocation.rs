@@ -9,7 +9,7 @@ use rasp::format::{Allocation, ScoreKind};
 use rasp::model::{GroupKind, WeightType};
 use rasp::session::Scorer;
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
-use rasp_packer::{Compensation, PackOptions, Progress, RecipeRequest, Search, Silent, pack};
+use rasp_packer::{Compensation, Limit, PackOptions, Progress, RecipeRequest, Search, Silent, pack};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ fn a_quality_becomes_the_files_default() {
     let hf = checkpoint("LlamaForCausalLM", true);
     let make = |most: f64| -> rasp::Result<f32> {
         let summary = packed(&hf, |o| {
-            (o.allocation, o.quality, o.calibration_tokens) = (Allocation::Global, Some(most), 128);
+            (o.allocation, o.quality, o.calibration_tokens) = (Allocation::Global, Some(Limit::Loss(most)), 128);
         });
         let summary = summary?;
         assert!(summary.levels.iter().all(|level| level.loss.is_some_and(f64::is_finite)), "{summary:?}");
@@ -105,16 +105,45 @@ fn a_quality_becomes_the_files_default() {
 }
 
 #[test]
+fn a_quality_may_be_a_divergence_or_a_share_of_greedy_tokens() {
+    let hf = checkpoint("LlamaForCausalLM", true);
+    let make = |limit: Limit| {
+        packed(&hf, |o| (o.allocation, o.quality, o.calibration_tokens) = (Allocation::Global, Some(limit), 128))
+    };
+    let first = make(Limit::Kl(1e6)).unwrap();
+    assert_eq!(first.default_sparsity, 0.5, "any divergence is allowed");
+    // The file states a quality where it is one of perplexity.
+    assert_eq!(load(&output(&hf)).recipe().quality, None);
+    assert_eq!(load(&output(&hf)).recipe().default_sparsity, 0.5);
+    let costs: Vec<_> = first.levels.iter().map(|level| level.cost.unwrap()).collect();
+    for (level, cost) in first.levels.iter().zip(&costs) {
+        assert_eq!(level.loss, Some(cost.loss));
+        assert!(cost.kl > 0.0 && (0.0..=1.0).contains(&cost.same_greedy), "{cost:?}");
+    }
+    assert!(costs[0].kl < costs[1].kl, "{costs:?}");
+    // What the first level costs allows that level and not the second.
+    let least = make(Limit::Kl(costs[0].kl)).unwrap();
+    assert!((first.levels[0].sparsity..0.5).contains(&least.default_sparsity), "{least:?}");
+    assert_eq!(make(Limit::Kl(0.0)).unwrap().default_sparsity, 0.0);
+    assert_eq!(make(Limit::SameGreedy(0.0)).unwrap().default_sparsity, 0.5);
+    let within = make(Limit::SameGreedy(costs[1].same_greedy)).unwrap();
+    assert_eq!(within.default_sparsity, 0.5, "{costs:?}");
+    for wrong in [Limit::Kl(-1.0), Limit::Kl(f64::NAN), Limit::SameGreedy(1.1), Limit::SameGreedy(f64::NAN)] {
+        assert_eq!(make(wrong).unwrap_err().status(), Status::InvalidArgument, "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_text_too_short_to_measure_on_is_named() {
     let hf = checkpoint("LlamaForCausalLM", true);
     fs::write(hf.path().join("calibration.txt"), "abc hijab").unwrap();
-    let error = packed(&hf, |o| (o.allocation, o.quality) = (Allocation::Global, Some(0.02))).unwrap_err();
+    let error = packed(&hf, |o| (o.allocation, o.quality) = (Allocation::Global, Some(Limit::Loss(0.02)))).unwrap_err();
     assert!(
         error.status() == Status::InvalidArgument
             && error.message().contains("6 tokens in windows of 64, of which 5 are"),
         "{error}"
     );
-    let error = packed(&hf, |o| (o.sparsity, o.quality) = (Some(vec![]), Some(0.02))).unwrap_err();
+    let error = packed(&hf, |o| (o.sparsity, o.quality) = (Some(vec![]), Some(Limit::Loss(0.02)))).unwrap_err();
     assert!(error.message().contains("levels"), "{error}");
 }
 

@@ -10,7 +10,8 @@ use rasp::format::Allocation;
 use rasp::model::WeightType;
 use rasp::{Error, LoadOptions, Model, Status};
 use rasp_packer::{
-    Compensation, PackOptions, Progress, RecipeRequest, RecipeSource, Search, Silent, Summary, known_recipes, pack,
+    Compensation, Limit, PackOptions, Progress, RecipeRequest, RecipeSource, Search, Silent, Summary, known_recipes,
+    pack,
 };
 use safetensors::Dtype;
 use std::fs;
@@ -45,7 +46,7 @@ fn tuned(hf: &HfDir) -> PathBuf {
         allocation: Allocation::Global,
         tune: 2,
         save_recipe: Some(recipe.clone()),
-        quality: Some(0.02),
+        quality: Some(Limit::Loss(0.02)),
         ..tiny::options(hf, &packed)
     };
     pack(&options, &mut Silent).unwrap();
@@ -61,7 +62,7 @@ fn with_recipe(
 ) -> rasp::Result<Summary> {
     let mut options = PackOptions {
         recipe_from: RecipeSource::File(recipe.to_path_buf()),
-        quality: Some(0.02),
+        quality: Some(Limit::Loss(0.02)),
         ..PackOptions::new(input, output)
     };
     change(&mut options);
@@ -77,6 +78,18 @@ fn assert_scores(found: &Model, expected: &Model) {
 }
 
 #[test]
+fn a_recipe_tells_of_perplexity_alone() {
+    let hf = checkpoint("Qwen2ForCausalLM", true);
+    let recipe = tuned(&hf);
+    for limit in [Limit::Kl(0.1), Limit::SameGreedy(0.9)] {
+        let error = with_recipe(hf.path(), &output(&hf), &recipe, |o| o.quality = Some(limit)).unwrap_err();
+        assert!(error.status() == Status::InvalidArgument && error.message().contains("calibrate"), "{error}");
+    }
+    let summary = with_recipe(hf.path(), &output(&hf), &recipe, |_| {}).unwrap();
+    assert!(summary.levels.iter().all(|level| level.loss.is_some() && level.cost.is_none()), "{summary:?}");
+}
+
+#[test]
 fn a_recipe_stands_in_for_calibration() {
     let hf = checkpoint("Qwen2ForCausalLM", true);
     let recipe = tuned(&hf);
@@ -84,7 +97,7 @@ fn a_recipe_stands_in_for_calibration() {
     let mut heard = Heard::default();
     let options = PackOptions {
         recipe_from: RecipeSource::File(recipe.clone()),
-        quality: Some(0.02),
+        quality: Some(Limit::Loss(0.02)),
         ..PackOptions::new(hf.path(), output(&hf))
     };
     let summary = pack(&options, &mut heard).unwrap();

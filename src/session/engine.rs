@@ -131,6 +131,17 @@ impl Engine {
         Ok(())
     }
 
+    /// The last residuals of the last pass's first `rows` tokens, `[rows, hidden]`.
+    pub(super) fn last_hidden(&self, rows: usize) -> &[f32] {
+        &self.work.buf.hidden[..rows * self.model.config().hidden_size]
+    }
+
+    /// Puts others in their place, `[rows, hidden]` from row `start` on, for the head to take.
+    pub(super) fn put_hidden(&mut self, start: usize, hidden: &[f32]) {
+        let start = start * self.model.config().hidden_size;
+        self.work.buf.hidden[start..start + hidden.len()].copy_from_slice(hidden);
+    }
+
     /// The likeliest token after row `row` of the last pass.
     pub(crate) fn greedy(&mut self, row: usize) -> Result<u32> {
         let (model, budget) = (&*self.model, Budget::unlimited());

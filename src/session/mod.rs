@@ -29,7 +29,7 @@ pub use embed::Pooling;
 pub use engine::{Observer, Traffic};
 pub use kv_cache::KvType;
 pub use rasp_kernels::MatRef;
-pub use score::{Scored, Scorer, Window};
+pub use score::{Compared, Passed, Scored, Scorer, Window, divergence};
 
 use crate::arena::{Arena, Buf, List};
 use crate::jobs::HostJobs;

@@ -3,6 +3,10 @@
 //! A window of tokens passes in batches, with each sparse token's dropped inputs zeroed. By the fixed order of sums
 //! (`docs/design.md`) the bits are those of decoding the window token by token.
 
+mod compare;
+
+pub use compare::{Compared, Passed, divergence};
+
 use super::engine::{Engine, Observer, Traffic, Unobserved};
 use super::kv_cache::Extent;
 use super::pass::buffers::EngineMemory;
@@ -293,14 +297,20 @@ impl Scorer {
     }
 }
 
-/// The log-softmax of `logits` at `token`, summed in f64.
+/// The log-softmax of `logits` at `token`.
 fn scored(logits: &[f32], token: u32) -> Result<Scored> {
     let best = argmax(logits);
     let largest = logits[best as usize];
-    let sum: f64 = logits.iter().map(|&l| f64::from((l - largest).exp())).sum();
-    let log_prob = f64::from(logits[token as usize] - largest) - sum.ln();
-    match log_prob.is_finite() {
-        true => Ok(Scored { log_prob, greedy: best == token }),
-        false => Err(non_finite()),
+    Scored::of(logits, token, best, logits.iter().map(|&l| f64::from((l - largest).exp())).sum())
+}
+
+impl Scored {
+    /// `best` is the largest logit's index, and `sum` that of the exponentials of all less the largest, in f64.
+    fn of(logits: &[f32], token: u32, best: u32, sum: f64) -> Result<Scored> {
+        let log_prob = f64::from(logits[token as usize] - logits[best as usize]) - sum.ln();
+        match log_prob.is_finite() {
+            true => Ok(Scored { log_prob, greedy: best == token }),
+            false => Err(non_finite()),
+        }
     }
 }

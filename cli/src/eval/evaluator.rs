@@ -6,9 +6,9 @@
 //! continuation's length in characters without its leading space. A sequence longer than the model's context loses its
 //! beginning.
 
-use super::Protocol;
 use super::rouge::rouge_l;
 use super::task_file::Item;
+use super::{Protocol, Setting};
 use rasp::session::{Scorer, Window};
 use rasp::text::EncodeOptions;
 use rasp::{Error, Model, Result, Status};
@@ -36,28 +36,6 @@ pub struct Outcome {
     pub sparse_tokens: u64,
     /// Bytes of linear weights that these read.
     pub sparse_bytes: u64,
-}
-
-/// A sparsity, and where it applies.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Setting {
-    pub sparsity: f32,
-    pub protocol: Protocol,
-}
-
-impl Setting {
-    pub fn is_dense(self) -> bool {
-        self.sparsity == 0.0
-    }
-
-    /// `dense`, or `0.5 strict`.
-    pub fn name(self) -> String {
-        if self.is_dense() { "dense".into() } else { format!("{} {}", self.sparsity, self.protocol.name()) }
-    }
-
-    fn sparse_from(self, len: usize, prompt: usize) -> usize {
-        if self.is_dense() { len } else { self.protocol.sparse_from(len, prompt) }
-    }
 }
 
 /// A continuation ready to be scored.

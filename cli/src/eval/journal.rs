@@ -1,8 +1,8 @@
 //! The work directory of `rasp eval tasks`: every finished item is a line of `tasks.jsonl`, so that a run that was
 //! stopped goes on where it was.
 
-use super::Protocol;
-use super::evaluator::{Outcome, Setting};
+use super::evaluator::Outcome;
+use super::{Protocol, Setting};
 use rasp::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -1,16 +1,17 @@
 //! `rasp eval`: how good the model is at a sparsity.
 
-mod evaluator;
-mod journal;
+pub mod evaluator;
+pub mod journal;
+pub mod measure;
 pub mod ppl;
 mod rouge;
-mod table;
+pub mod table;
 mod task_file;
-mod tasks;
+pub mod tasks;
 
 use clap::{Subcommand, ValueEnum};
-use rasp::Result;
-use rasp::session::Scorer;
+use rasp::session::Traffic;
+use rasp::{Model, Result};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -58,12 +59,34 @@ impl Protocol {
     }
 }
 
-/// The measured share of linear weight bytes that sparse tokens have read since the last call; 1 if there were none.
-pub fn kept(scorer: &mut Scorer) -> f64 {
-    let traffic = scorer.take_traffic();
+/// A sparsity, and where it applies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setting {
+    pub sparsity: f32,
+    pub protocol: Protocol,
+}
+
+impl Setting {
+    pub fn is_dense(self) -> bool {
+        self.sparsity == 0.0
+    }
+
+    /// `dense`, or `0.5 strict`.
+    pub fn name(self) -> String {
+        if self.is_dense() { "dense".into() } else { format!("{} {}", self.sparsity, self.protocol.name()) }
+    }
+
+    /// The index of the first sparse token, as of [`Protocol::sparse_from`].
+    pub fn sparse_from(self, len: usize, prompt: usize) -> usize {
+        if self.is_dense() { len } else { self.protocol.sparse_from(len, prompt) }
+    }
+}
+
+/// The measured share of linear weight bytes that sparse tokens have read; 1 if there were none.
+pub fn kept(traffic: Traffic, model: &Model) -> f64 {
     match traffic.tokens {
         0 => 1.0,
-        tokens => traffic.linear_bytes as f64 / (tokens * scorer.model().linear_bytes()) as f64,
+        tokens => traffic.linear_bytes as f64 / (tokens * model.linear_bytes()) as f64,
     }
 }
 

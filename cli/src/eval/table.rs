@@ -1,7 +1,9 @@
 //! What many outcomes come to: a row a task and setting, and the table of a paper.
 
-use super::evaluator::{Outcome, Setting};
+use super::Setting;
+use super::evaluator::Outcome;
 use crate::number;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// One task under one setting of one model.
@@ -23,10 +25,10 @@ pub struct Row {
 }
 
 /// A mean and its standard error.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Mean {
-    mean: f64,
-    stderr: f64,
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Mean {
+    pub mean: f64,
+    pub stderr: f64,
 }
 
 impl Mean {
@@ -38,9 +40,23 @@ impl Mean {
         Mean { mean, stderr: if n > 1.0 { (spread / (n - 1.0) / n).sqrt() } else { 0.0 } }
     }
 
+    /// The mean of several, all independent of each other, so that their variances add.
+    fn of_independent(means: impl Iterator<Item = Mean> + Clone) -> Mean {
+        let n = means.clone().count() as f64;
+        Mean {
+            mean: means.clone().map(|m| m.mean).sum::<f64>() / n,
+            stderr: means.map(|m| m.stderr.powi(2)).sum::<f64>().sqrt() / n,
+        }
+    }
+
     /// In percent.
-    fn percent(self) -> String {
+    pub fn percent(self) -> String {
         format!("{:.1} ± {:.1}", 100.0 * self.mean, 100.0 * self.stderr)
+    }
+
+    /// A difference in points of percent, with its sign.
+    pub fn points(self) -> String {
+        format!("{:+.1} ± {:.1}", 100.0 * self.mean, 100.0 * self.stderr)
     }
 }
 
@@ -54,12 +70,26 @@ impl Cell {
         all.then(|| Mean::of(self.outcomes.iter().map(|o| o.acc_norm.unwrap_or(0.0))))
     }
 
-    /// The task's own metric.
-    fn score(&self) -> (&'static str, Mean) {
-        match self.acc_norm() {
-            Some(norm) if self.normed => ("acc_norm", norm),
-            _ => ("acc", self.acc()),
+    /// The name of the task's own metric, and what each item scored by it.
+    fn scores(&self) -> (&'static str, Vec<f64>) {
+        let norms: Option<Vec<f64>> = self.outcomes.iter().map(|o| o.acc_norm).collect();
+        match norms {
+            Some(norms) if self.normed => ("acc_norm", norms),
+            _ => ("acc", self.outcomes.iter().map(|o| o.acc).collect()),
         }
+    }
+
+    /// The task's own metric.
+    pub fn score(&self) -> (&'static str, Mean) {
+        let (metric, scores) = self.scores();
+        (metric, Mean::of(scores.iter().copied()))
+    }
+
+    /// By how much its score is above that of the dense model on the same items. The error is that of pairs of outcomes:
+    /// what both find hard or easy does not count.
+    pub fn above(&self, dense: &Cell) -> Mean {
+        let ((_, own), (_, dense)) = (self.scores(), dense.scores());
+        Mean::of(own.iter().zip(&dense).map(|(own, dense)| own - dense))
     }
 
     /// The keys that one setting of one model is reported with.
@@ -103,20 +133,27 @@ impl Row {
         }
     }
 
-    /// The mean of the tasks' own metrics; tasks are independent, so their variances add.
+    /// The mean of the tasks' own metrics.
     fn mean(&self) -> Mean {
-        let scores = || self.cells.iter().map(|cell| cell.score().1);
-        let n = self.cells.len() as f64;
-        Mean {
-            mean: scores().map(|s| s.mean).sum::<f64>() / n,
-            stderr: scores().map(|s| s.stderr.powi(2)).sum::<f64>().sqrt() / n,
-        }
+        Mean::of_independent(self.cells.iter().map(|cell| cell.score().1))
     }
 
-    /// A JSON row a task: the keys of [`Cell::json`], and which model and setting it is, what was read, and the task's
-    /// own metric.
-    pub fn json(&self) -> Vec<Value> {
-        let cells = self.cells.iter().map(|cell| {
+    /// By how much that is above the dense model's.
+    fn above(&self, dense: &Row) -> Mean {
+        Mean::of_independent(self.cells.iter().zip(&dense.cells).map(|(own, dense)| own.above(dense)))
+    }
+
+    /// The dense row of the same model that a sparse one is held to, if it is among `rows`.
+    fn dense<'a>(&self, rows: &'a [Row]) -> Option<&'a Row> {
+        let dense = |row: &&Row| row.setting.is_dense() && row.model == self.model;
+        if self.setting.is_dense() { None } else { rows.iter().find(dense) }
+    }
+
+    /// A JSON row a task: the keys of [`Cell::json`], and which model and setting it is, what was read, the task's own
+    /// metric, and by how much that is above the dense model's on the same items, if that is among `rows`.
+    pub fn json(&self, rows: &[Row]) -> Vec<Value> {
+        let dense = self.dense(rows);
+        let cells = self.cells.iter().enumerate().map(|(n, cell)| {
             let mut row = cell.json();
             let (metric, score) = cell.score();
             let protocol = (!self.setting.is_dense()).then(|| self.setting.protocol.name());
@@ -127,20 +164,32 @@ impl Row {
             row["metric"] = json!(metric);
             row["score"] = json!(score.mean);
             row["score_stderr"] = json!(score.stderr);
+            let above = dense.map(|dense| cell.above(&dense.cells[n]));
+            row["above_dense"] = json!(above.map(|above| above.mean));
+            row["above_dense_stderr"] = json!(above.map(|above| above.stderr));
             row
         });
         cells.collect()
     }
 
-    /// A heading and a line a task.
-    pub fn text(&self) -> String {
+    /// A heading and a line a task, with the paired difference from the dense row, if that is among `rows`.
+    pub fn text(&self, rows: &[Row]) -> String {
         let kept = 100.0 * self.kept(self.cells.iter());
-        let heading = format!("{}, {}: {kept:.1}% of linear weights read\n", self.model, self.setting.name());
-        heading + &self.cells.iter().map(Cell::text).collect::<String>()
+        let mut text = format!("{}, {}: {kept:.1}% of linear weights read\n", self.model, self.setting.name());
+        let dense = self.dense(rows);
+        for (n, cell) in self.cells.iter().enumerate() {
+            text += cell.text().trim_end();
+            text +=
+                &dense.map_or(String::new(), |dense| format!("  from dense {}", cell.above(&dense.cells[n]).points()));
+            text += "\n";
+        }
+        text += &format!("{:<20} {}", "mean", self.mean().percent());
+        text += &dense.map_or(String::new(), |dense| format!("  from dense {}", self.above(dense).points()));
+        text + "\n"
     }
 }
 
-/// All rows as a Markdown table, in percent.
+/// All rows as a Markdown table, in percent; the paired differences from the dense row in brackets.
 pub fn markdown(rows: &[Row]) -> String {
     let escaped = |text: &str| text.replace('|', "\\|");
     let Some(first) = rows.first() else { return String::new() };
@@ -151,11 +200,14 @@ pub fn markdown(rows: &[Row]) -> String {
     text += &format!(" mean |\n| --- | --- |{}\n", " ---: |".repeat(first.cells.len() + 2));
     for row in rows {
         let kept = row.kept(row.cells.iter());
+        let dense = row.dense(rows);
+        let points = |above: Option<Mean>| above.map_or(String::new(), |above| format!(" ({})", above.points()));
         text += &format!("| {} | {} | {kept:.3} |", escaped(&row.model), row.setting.name());
-        for cell in &row.cells {
-            text += &format!(" {} |", cell.score().1.percent());
+        for (n, cell) in row.cells.iter().enumerate() {
+            let above = dense.map(|dense| cell.above(&dense.cells[n]));
+            text += &format!(" {}{} |", cell.score().1.percent(), points(above));
         }
-        text += &format!(" {} |\n", row.mean().percent());
+        text += &format!(" {}{} |\n", row.mean().percent(), points(dense.map(|dense| row.above(dense))));
     }
     text
 }
@@ -190,5 +242,32 @@ mod tests {
         // √(0.5·0.5/1) = 0.5 of one task, none of the other.
         assert_eq!(lines[2], "| a\\|b | 0.5 paper | 0.500 | 100.0 ± 0.0 | 50.0 ± 50.0 | 75.0 ± 25.0 |");
         assert_eq!(lines[1].matches('|').count(), lines[0].matches('|').count());
+    }
+
+    #[test]
+    fn differences_are_those_of_pairs() {
+        let row = |sparsity, accs: [&[f64]; 2]| {
+            let setting = Setting { sparsity, protocol: Protocol::Strict };
+            Row { model: "m".into(), setting, linear_bytes: 100, cells: accs.map(|accs| cell(accs, None)).into() }
+        };
+        let rows = [row(0.5, [&[1.0, 0.0, 1.0, 0.0], &[0.0, 1.0]]), row(0.0, [&[1.0, 1.0, 1.0, 0.0], &[0.0, 1.0]])];
+        // One item of four is lost: −0.25, its variance (3·0.0625 + 0.5625) / 3 = 0.25, hence 0.25 of the mean. Two
+        // means that know nothing of each other would have 0.38.
+        let above = rows[0].cells[0].above(&rows[1].cells[0]);
+        assert!((above.mean + 0.25).abs() < 1e-12 && (above.stderr - 0.25).abs() < 1e-12, "{above:?}");
+        let of_means = rows.each_ref().map(|row| row.cells[0].score().1.stderr);
+        assert!((of_means[0].powi(2) + of_means[1].powi(2)).sqrt() > 0.38, "{of_means:?}");
+        assert_eq!(rows[0].above(&rows[1]), Mean { mean: -0.125, stderr: 0.125 });
+        assert_eq!(rows[0].json(&rows)[0]["above_dense"], -0.25);
+        assert!(
+            rows[1].json(&rows)[0]["above_dense"].is_null() && rows[0].json(&rows[..1])[0]["above_dense"].is_null()
+        );
+        let table = markdown(&rows);
+        assert!(table.contains("| 50.0 ± 28.9 (-25.0 ± 25.0) | 50.0 ± 50.0 (+0.0 ± 0.0) |"), "{table}");
+        assert!(rows[0].text(&rows).contains("mean"), "{}", rows[0].text(&rows));
+        assert!(rows[0].text(&rows).ends_with("from dense -12.5 ± 12.5\n"), "{}", rows[0].text(&rows));
+        // Another model's dense row is nothing to be held to.
+        let other = Row { model: "n".into(), ..row(0.0, [&[1.0; 4], &[1.0; 2]]) };
+        assert!(rows[0].dense(&[other]).is_none());
     }
 }

@@ -1,16 +1,20 @@
 //! `rasp eval tasks`: accuracy on tasks, of several models and settings in one run that can be stopped and goes on.
 
-use super::Protocol;
-use super::evaluator::{Evaluator, Setting};
+use super::evaluator::Evaluator;
 use super::journal::{self, Journal, Key};
 use super::table::{self, Cell, Row};
 use super::task_file::{self, Line};
+use super::{Protocol, Setting};
 use crate::progress::Reporter;
 use rasp::{Error, Result, Status};
 use rasp_packer::Progress;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// Where dense is among the settings (`--sparsity 0,0.4`), sparse ones are held to it item by item: the difference of
+/// each task's own metric and its standard error are those of pairs (`above_dense`, `above_dense_stderr`; in text
+/// `from dense`, in points of percent). Under `decode` the first token of a continuation is predicted from the prompt,
+/// which is dense: choices of one token come out as in the dense model.
 #[derive(clap::Args)]
 pub struct Args {
     /// The models
@@ -40,13 +44,14 @@ pub struct Args {
     /// Print one JSON list
     #[arg(long)]
     json: bool,
-    /// Print a Markdown table: each task's own metric in percent with its standard error, traffic and the mean
+    /// Print a Markdown table: each task's own metric in percent with its standard error, traffic, the mean, and in
+    /// brackets the differences from dense
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
 }
 
 /// One task file.
-struct Task {
+pub struct Task {
     path: PathBuf,
     name: String,
     lines: Vec<Line>,
@@ -56,12 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
     let limit = args.limit.unwrap_or(usize::MAX);
     let paths: Vec<&Path> = args.models.iter().chain(&args.model).map(PathBuf::as_path).collect();
     // All files are read before the first item is scored: a typo in the last should not cost an hour.
-    let tasks = args
-        .tasks
-        .iter()
-        .map(|path| Ok(Task { path: path.clone(), name: task_file::name(path), lines: task_file::read(path, limit)? }));
-    let tasks = tasks.collect::<Result<Vec<_>>>()?;
-    no_twins(&tasks)?;
+    let tasks = read(&args.tasks, limit)?;
     let settings = settings(&args.sparsity, &args.protocol);
     for path in &paths {
         let max = crate::load(path)?.max_sparsity();
@@ -86,12 +86,7 @@ pub fn run(args: &Args) -> Result<()> {
             let label = label(path, &paths);
             let what =
                 if paths.len() * settings.len() > 1 { format!("{label} {} ", setting.name()) } else { "".into() };
-            let mut cells = Vec::new();
-            for task in &tasks {
-                let outcomes = score(task, &what, &fingerprint, setting, &mut evaluator, &mut journal, &mut progress)?;
-                let normed = task.lines.iter().any(|line| line.normed);
-                cells.push(Cell { task: task.name.clone(), normed, outcomes });
-            }
+            let cells = cells(&tasks, &what, &fingerprint, setting, &mut evaluator, &mut journal, &mut progress)?;
             rows.push(Row { model: label, setting, linear_bytes: model.linear_bytes(), cells });
         }
     }
@@ -99,9 +94,37 @@ pub fn run(args: &Args) -> Result<()> {
         (rows, _, true) => crate::put(&table::markdown(rows)),
         ([row], true, _) => crate::put_json(&Value::Array(row.cells.iter().map(Cell::json).collect())),
         ([row], false, _) => row.cells.iter().try_for_each(|cell| crate::put(&cell.text())),
-        (rows, true, _) => crate::put_json(&Value::Array(rows.iter().flat_map(Row::json).collect())),
-        (rows, false, _) => rows.iter().try_for_each(|row| crate::put(&row.text())),
+        (rows, true, _) => crate::put_json(&Value::Array(rows.iter().flat_map(|row| row.json(rows)).collect())),
+        (rows, false, _) => rows.iter().try_for_each(|row| crate::put(&row.text(rows))),
     }
+}
+
+/// The first `limit` items of each of these files; two of one name are refused.
+pub fn read(paths: &[PathBuf], limit: usize) -> Result<Vec<Task>> {
+    let tasks = paths
+        .iter()
+        .map(|path| Ok(Task { path: path.clone(), name: task_file::name(path), lines: task_file::read(path, limit)? }));
+    let tasks = tasks.collect::<Result<Vec<_>>>()?;
+    no_twins(&tasks)?;
+    Ok(tasks)
+}
+
+/// What all tasks come to under one setting, which is the evaluator's; outcomes that the journal knows are taken from
+/// there, by the model's `fingerprint`. `what` stands before the task's name where progress is shown.
+pub fn cells(
+    tasks: &[Task],
+    what: &str,
+    fingerprint: &str,
+    setting: Setting,
+    evaluator: &mut Evaluator,
+    journal: &mut Journal,
+    progress: &mut Reporter,
+) -> Result<Vec<Cell>> {
+    let cell = |task: &Task| {
+        let outcomes = score(task, what, fingerprint, setting, evaluator, journal, progress)?;
+        Ok(Cell { task: task.name.clone(), normed: task.lines.iter().any(|line| line.normed), outcomes })
+    };
+    tasks.iter().map(cell).collect()
 }
 
 /// Outcomes of all items, those that the journal knows taken from there.

@@ -1,5 +1,7 @@
 //! What a report says, before it is a page.
 
+use crate::eval::measure::Sparse;
+use crate::eval::table::Mean;
 use crate::inspect::{Sizes, linears};
 use crate::number;
 use rasp::{Model, Result};
@@ -67,10 +69,27 @@ pub struct Setting {
     /// Share of the linears' bytes read on the text of [`QualitySource`].
     pub kept: Option<f64>,
     pub perplexity: Option<f64>,
+    /// What its sparse predictions lose on that text.
+    pub sparse: Option<Sparse>,
+    /// What tasks come to, in the order in which they were given.
+    pub tasks: Vec<TaskScore>,
     pub speed: Option<Speed>,
     pub text: String,
     /// Why the text ended: `end`, `length` or `context`.
     pub stop: &'static str,
+}
+
+/// One task at one setting.
+#[derive(Serialize)]
+pub struct TaskScore {
+    pub task: String,
+    /// Items.
+    pub n: usize,
+    /// `acc` or `acc_norm`.
+    pub metric: &'static str,
+    pub score: Mean,
+    /// By how much that is above the dense model's, item by item; `None` for that itself.
+    pub above_dense: Option<Mean>,
 }
 
 #[derive(Serialize)]
@@ -194,11 +213,11 @@ impl Report {
         default.unwrap_or(&self.settings[0])
     }
 
-    /// By how much the perplexity of a setting exceeds the dense one, as a share of that: on the text, or if there was
-    /// none as the file says.
+    /// By how much the perplexity of a setting's sparse predictions exceeds the dense one at the same positions, as a
+    /// share of that: on the text, or if there was none as the file says.
     pub fn loss(&self, setting: &Setting) -> Option<f64> {
         match self.quality {
-            Some(_) => Some(setting.perplexity? / self.settings[0].perplexity? - 1.0),
+            Some(_) => Some(setting.sparse.map_or(0.0, |sparse| sparse.loss)),
             None => setting.loss_calibration,
         }
     }

@@ -1,9 +1,14 @@
 //! What a report measures: texts, perplexity and speed, at every setting.
 
-use super::data::{QualitySource, Report, Speed};
+use super::data::{QualitySource, Report, Speed, TaskScore};
 use crate::answer::{generate, plain_tokens};
 use crate::bench::{self, Samples, Spread};
-use crate::eval::{kept, ppl};
+use crate::eval::evaluator::Evaluator;
+use crate::eval::journal::Journal;
+use crate::eval::measure::measure;
+use crate::eval::table::Cell;
+use crate::eval::tasks::{self, Task};
+use crate::eval::{Protocol, Setting, ppl};
 use crate::progress::Reporter;
 use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
@@ -61,15 +66,45 @@ pub fn quality(model: &Arc<Model>, report: &mut Report, path: &Path, windows: us
     let mut scorer = Scorer::exact(model.clone(), ctx, report.threads)?;
     let mut progress = Reporter::new();
     progress.begin("scoring windows", (count * report.settings.len()) as u64);
-    for setting in &mut report.settings {
-        scorer.set_sparsity(setting.sparsity as f32)?;
-        let sparse_from = if setting.sparsity == 0.0 { ctx } else { 0 };
-        let (nll, _) = ppl::nll(&mut scorer, whole().take(count), sparse_from, 1, &mut progress)?;
-        (setting.perplexity, setting.kept) = (Some(nll.exp()), Some(kept(&mut scorer)));
+    let settings = strict(report);
+    let measured = measure(&mut scorer, whole().take(count), &settings, 1, &mut progress)?;
+    for (setting, measured) in report.settings.iter_mut().zip(measured) {
+        (setting.perplexity, setting.kept) = (Some(measured.nll.exp()), Some(measured.kept));
+        setting.sparse = measured.sparse;
     }
     progress.end();
     let text = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     report.quality = Some(QualitySource { text, windows: count, ctx });
+    Ok(())
+}
+
+/// The report's settings, every token sparse.
+fn strict(report: &Report) -> Vec<Setting> {
+    let strict = |sparsity| Setting { sparsity, protocol: Protocol::Strict };
+    report.settings.iter().map(|setting| strict(setting.sparsity as f32)).collect()
+}
+
+/// What tasks come to at every setting, all tokens sparse, and by how much that is above dense.
+pub fn tasks(model: &Arc<Model>, report: &mut Report, tasks: &[Task]) -> Result<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let mut evaluator = Evaluator::new(model.clone(), report.threads)?;
+    let (mut progress, mut journal) = (Reporter::new(), Journal::default());
+    // The first setting is dense.
+    let mut dense: Option<Vec<Cell>> = None;
+    for (n, setting) in strict(report).into_iter().enumerate() {
+        evaluator.set(setting)?;
+        let what = format!("{} ", report.settings[n].name());
+        let cells = tasks::cells(tasks, &what, "", setting, &mut evaluator, &mut journal, &mut progress)?;
+        let scores = cells.iter().enumerate().map(|(n, cell)| {
+            let (metric, score) = cell.score();
+            let above_dense = dense.as_ref().map(|dense| cell.above(&dense[n]));
+            TaskScore { task: cell.task.clone(), n: cell.outcomes.len(), metric, score, above_dense }
+        });
+        report.settings[n].tasks = scores.collect();
+        dense.get_or_insert(cells);
+    }
     Ok(())
 }
 

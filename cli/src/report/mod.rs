@@ -7,12 +7,13 @@ mod measure;
 mod page;
 mod sections;
 
-use crate::{parse_count, say};
+use crate::{eval, parse_count, say};
 use rasp::{Error, Result, Status};
 use std::path::PathBuf;
 
-/// The page opens without a network and holds its data as JSON too. Perplexity is measured on the text, every token
-/// sparse, in windows of 512 tokens; speed on this machine, all settings in turn, medians of three rounds.
+/// The page opens without a network and holds its data as JSON too. Perplexity, the divergence from the dense model and
+/// the share of greedy tokens that stay are measured on the text, every token sparse, in windows of 512 tokens; tasks in
+/// the same way, beside dense item by item; speed on this machine, all settings in turn, medians of three rounds.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model: a .rasp file; a GGUF file or a Hugging Face directory is packed first, once, into a cache
@@ -26,6 +27,12 @@ pub struct Args {
     /// Windows of the text to score at most
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = parse_count)]
     windows: usize,
+    /// Task files of your own, JSON lines as of `rasp eval tasks`
+    #[arg(long = "task", value_name = "FILE", num_args = 1..)]
+    tasks: Vec<PathBuf>,
+    /// Items of each task at most
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_count)]
+    limit: usize,
     /// What the model continues at each setting
     #[arg(long, value_name = "TEXT", default_value = "Once upon a time", allow_hyphen_values = true)]
     prompt: String,
@@ -48,10 +55,12 @@ pub fn run(args: &Args) -> Result<()> {
     let path = crate::cache::packed(&args.model)?;
     let model = crate::load(&path)?;
     let mut report = data::Report::of(&model, &path, threads)?;
+    let tasks = eval::tasks::read(&args.tasks, args.limit)?;
     measure::texts(&model, &mut report, &args.prompt, args.tokens)?;
     if let Some(path) = &args.text {
         measure::quality(&model, &mut report, path, args.windows)?;
     }
+    measure::tasks(&model, &mut report, &tasks)?;
     if !args.no_speed {
         measure::speed(&model, &mut report, args.tokens)?;
     }

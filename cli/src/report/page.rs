@@ -16,6 +16,7 @@ pub fn page(report: &Report, data: &Value) -> String {
     }
     let body: String = [
         sections::settings(report),
+        sections::tasks(report),
         sections::charts(report),
         sections::heat_map(report),
         sections::low_rank(report),

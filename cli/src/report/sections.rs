@@ -1,7 +1,7 @@
 //! The sections of the page, in its order.
 
 use super::chart::{Axis, Point, chart};
-use super::data::{Linear, Report, Setting, trimmed};
+use super::data::{Linear, Report, Setting, TaskScore, trimmed};
 use super::html::escape;
 
 /// Numbers that a table lacks.
@@ -79,7 +79,10 @@ fn change(share: f64) -> String {
 pub fn settings(report: &Report) -> String {
     let source = match &report.quality {
         Some(q) => format!(
-            "Perplexity and traffic are of the first {} window{} of {} tokens of <code>{}</code>, every token sparse.",
+            "Perplexity and traffic are of the first {} window{} of {} tokens of <code>{}</code>, every token sparse. Loss \
+             is by how much the perplexity of sparse predictions exceeds the dense model's at the same positions, KL \
+             divergence how far they are from its own, in nats a token, and the same greedy tokens where both find the \
+             same token likeliest.",
             q.windows,
             if q.windows == 1 { "" } else { "s" },
             q.ctx,
@@ -100,8 +103,17 @@ pub fn settings(report: &Report) -> String {
         Some(_) => "Speed is the median of three rounds on this machine, each setting once a round.",
         None => "Speed was not measured.",
     };
-    let heads =
-        ["Setting", "Linear weights read", "Perplexity", "Loss", "Tokens/s, least–most", "Against dense", "MB a token"];
+    let heads = [
+        "Setting",
+        "Linear weights read",
+        "Perplexity",
+        "Loss",
+        "KL divergence",
+        "Same greedy tokens",
+        "Tokens/s, least–most",
+        "Against dense",
+        "MB a token",
+    ];
     let rows = report.settings.iter().map(|setting| {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.into());
         let speed = setting.speed.as_ref();
@@ -115,6 +127,8 @@ pub fn settings(report: &Report) -> String {
             percent(setting.traffic()),
             or_none(setting.perplexity.map(|x| format!("{x:.2}"))),
             or_none(report.loss(setting).filter(|_| setting.sparsity > 0.0).map(signed_percent)),
+            or_none(setting.sparse.map(|sparse| format!("{:.4}", sparse.kl))),
+            or_none(setting.sparse.map(|sparse| percent(sparse.same_greedy))),
             or_none(speed.map(|s| format!("{:.1} <small>{:.1}–{:.1}</small>", s.tok_s, s.tok_s_min, s.tok_s_max))),
             or_none(report.speedup(setting).map(|x| format!("{x:.2}×"))),
             or_none(speed.map(|s| format!("{:.1}", s.bytes_per_token / 1e6))),
@@ -122,6 +136,27 @@ pub fn settings(report: &Report) -> String {
     });
     let table = table("Quality, traffic and speed of every setting", &heads.map(String::from), rows);
     section("settings", "What each setting gives and costs", &format!("<p>{source} {speed}</p>\n{table}"))
+}
+
+/// What tasks come to at each setting, if there were any.
+pub fn tasks(report: &Report) -> String {
+    let of_dense = &report.settings[0].tasks;
+    if of_dense.is_empty() {
+        return String::new();
+    }
+    let head = |task: &TaskScore| format!("{} ({}, n {})", escape(&task.task), task.metric, task.n);
+    let heads: Vec<String> = std::iter::once("Setting".to_string()).chain(of_dense.iter().map(head)).collect();
+    let rows = report.settings.iter().map(|setting| {
+        let cell = |task: &TaskScore| {
+            let above = task.above_dense.map_or(String::new(), |above| format!(" <small>{}</small>", above.points()));
+            task.score.percent() + &above
+        };
+        std::iter::once(setting.name()).chain(setting.tasks.iter().map(cell)).collect()
+    });
+    let table = table("Tasks at every setting", &heads, rows);
+    let text = "<p>Percent, with its standard error; every token sparse. Small: the difference from dense in points, item \
+                by item, which has a standard error of its own. Below two of these there is nothing to be told.</p>\n";
+    section("tasks", "Your tasks", &format!("{text}{table}"))
 }
 
 /// Quality against traffic and speed, as far as they were measured.

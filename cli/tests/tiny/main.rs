@@ -25,7 +25,10 @@ fn text() -> String {
 
 fn ppl(args: &[&str]) -> Value {
     let (_dir, path) = file("text.txt", &text());
-    let mut all = vec!["--text", path.to_str().unwrap(), "--ctx", "64", "--json"];
+    let mut all = vec!["--text", path.to_str().unwrap(), "--json"];
+    if !args.contains(&"--ctx") {
+        all.extend(["--ctx", "64"]);
+    }
     all.extend(args);
     json_of(&run(&["eval", "ppl"], &all))
 }
@@ -33,7 +36,11 @@ fn ppl(args: &[&str]) -> Value {
 #[test]
 fn ppl_has_exactly_the_keys_of_the_contract() {
     let dense = ppl(&[]);
-    assert_eq!(keys(&dense), ["bos", "ctx", "from", "kept", "nll", "ppl", "protocol", "sparsity", "tokens", "windows"]);
+    let all = "bos ctx from kept nll ppl protocol sparse sparsity tokens windows";
+    assert_eq!(keys(&dense), all.split(' ').collect::<Vec<_>>());
+    assert!(dense["sparse"].is_null(), "nothing is sparse: {dense}");
+    let sparse = &ppl(&["--sparsity", "0.5"])["sparse"];
+    assert_eq!(keys(sparse), ["dense_ppl", "kl", "loss", "ppl", "same_greedy", "tokens"]);
     // 640 bytes are 640 tokens.
     assert_eq!((&dense["windows"], &dense["tokens"], &dense["ctx"]), (&json!(10), &json!(630), &json!(64)));
     assert_eq!((&dense["kept"], &dense["sparsity"]), (&json!(1.0), &json!(0.0)));
@@ -67,6 +74,46 @@ fn protocols_differ_in_what_is_sparse_and_not_in_what_is_scored() {
     assert!(off(&paper) < off(&strict), "{paper} {strict}");
     // At no sparsity every protocol is the dense model.
     assert_eq!(ppl(&["--windows", "3", "--protocol", "decode"])["nll"], dense["nll"]);
+}
+
+#[test]
+fn sparse_has_the_predictions_of_sparse_tokens_and_no_others() {
+    let near = |a: &Value, b: f64| (a.as_f64().unwrap() - b).abs() < 1e-9 * b.abs().max(1.0);
+    // The first token of a window is dense in this file; a window of 64 has a prompt of 32, and 57 dense under `paper`.
+    for (protocol, first) in [("strict", 1), ("decode", 32), ("paper", 57)] {
+        let args = ["--sparsity", "0.5", "--protocol", protocol];
+        let whole = ppl(&args);
+        let sparse = &whole["sparse"];
+        assert_eq!(sparse["tokens"], 10 * (63 - first), "{whole}");
+        // What the first sparse token predicts stands one place behind it: the same positions, scored alone.
+        let from = (first + 1).to_string();
+        let (own, dense) = (ppl(&[&args[..], &["--from", &from]].concat()), ppl(&["--from", &from]));
+        assert!(near(&sparse["ppl"], own["ppl"].as_f64().unwrap()), "{whole} {own}");
+        assert!(near(&sparse["dense_ppl"], dense["ppl"].as_f64().unwrap()), "{whole} {dense}");
+        let loss = own["ppl"].as_f64().unwrap() / dense["ppl"].as_f64().unwrap() - 1.0;
+        assert!(near(&sparse["loss"], loss) && loss != 0.0, "{whole}");
+        assert_eq!(&own["sparse"], sparse, "--from leaves out dense predictions alone");
+        let (kl, same) = (sparse["kl"].as_f64().unwrap(), sparse["same_greedy"].as_f64().unwrap());
+        assert!(kl > 0.0 && (0.0..1.0).contains(&same), "{whole}");
+        // The rest is the dense model's.
+        let dense = ppl(&[])["nll"].as_f64().unwrap() * 630.0;
+        let tokens = sparse["tokens"].as_f64().unwrap();
+        let rest = dense - tokens * sparse["dense_ppl"].as_f64().unwrap().ln();
+        let all = rest + tokens * sparse["ppl"].as_f64().unwrap().ln();
+        assert!(near(&whole["nll"], all / 630.0), "{whole}");
+        let later = &ppl(&[&args[..], &["--from", "60"]].concat())["sparse"];
+        assert_eq!(later["tokens"], 40);
+    }
+    // A window of two tokens has one prediction, of a token that is always dense.
+    assert!(ppl(&["--sparsity", "0.5", "--ctx", "2"])["sparse"].is_null());
+    let (_dir, path) = file("text.txt", &text());
+    let text = ["--text", path.to_str().unwrap(), "--ctx", "64", "--sparsity", "0.5", "--protocol", "decode"];
+    let words = String::from_utf8(run(&["eval", "ppl"], &text).stdout).unwrap();
+    for word in
+        ["sparse tokens (310)", "at the same positions", "KL divergence", "greedy tokens the same", "all predictions"]
+    {
+        assert!(words.contains(word), "no {word:?} in: {words}");
+    }
 }
 
 #[test]
@@ -233,6 +280,33 @@ fn inspect_accounts_for_every_byte() {
     assert_eq!(result["bits_per_weight"], 16.0);
     let readable = String::from_utf8(run(&["inspect"], &[]).stdout).unwrap();
     assert!(readable.contains("sparsity 0.5") && readable.contains("gate 32→64"), "{readable}");
+}
+
+#[test]
+fn a_quality_is_asked_for_in_the_unit_one_likes() {
+    // A text of which a part can be held back: nothing is measured on less.
+    let pack = |quality: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        checkpoint(dir.path(), KV_HEADS);
+        fs::write(dir.path().join("long.txt"), text().repeat(2)).unwrap();
+        let args = ["pack", "--tune", "0", "--dtype", "bf16", "--sparsity", "0.3,0.5", "--quality", quality, "--calib"];
+        let mut command = rasp();
+        command.args(args).arg(dir.path().join("long.txt")).arg(dir.path()).arg("-o").arg(dir.path().join("tiny.rasp"));
+        (command.output().unwrap(), command.arg("--json").output().unwrap())
+    };
+    let (words, summary) = pack("kl:1000");
+    let (words, summary) = (String::from_utf8(words.stdout).unwrap(), json_of(&summary));
+    assert_eq!((&summary["default_sparsity"], &summary["quality"]), (&json!(0.5), &Value::Null));
+    for level in summary["levels"].as_array().unwrap() {
+        let number = |key: &str| level[key].as_f64().unwrap();
+        assert!(number("kl") > 0.0 && (0.0..=1.0).contains(&number("same_greedy")), "{level}");
+        assert!(words.contains(&format!("{:.4}", number("kl"))), "{words}");
+    }
+    assert!(words.contains("sparsity 0.5, the sparsest with a KL divergence of 1000 nats a token"), "{words}");
+    let words = String::from_utf8(pack("same:100").0.stdout).unwrap();
+    assert!(words.contains("sessions start") && words.contains("100.0% of greedy tokens the same"), "{words}");
+    assert_eq!(json_of(&pack("100000%").1)["quality"], 1000.0);
+    fails(&pack("nats:1").0, 2, &["--quality", "kl:0.02"]);
 }
 
 #[test]

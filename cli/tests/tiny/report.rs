@@ -1,5 +1,6 @@
 //! The report: a page that a strict parser reads, that holds every level, and that no text can break out of.
 
+use super::CHOICES;
 use super::support::*;
 use roxmltree::{Document, Node, ParsingOptions};
 use serde_json::{Value, json};
@@ -41,7 +42,10 @@ fn a_page_shows_every_setting_and_what_was_measured() {
     let dir = tempfile::tempdir().unwrap();
     let sample = dir.path().join("sample <1>.txt");
     fs::write(&sample, "Eight owls sat on a fence and counted the moon's craters twice. ".repeat(10)).unwrap();
-    let (page, data) = report(model(), &["--text", sample.to_str().unwrap(), "--windows", "2"]);
+    let task = dir.path().join("own & more.jsonl");
+    fs::write(&task, CHOICES).unwrap();
+    let args = ["--text", sample.to_str().unwrap(), "--windows", "2", "--task", task.to_str().unwrap()];
+    let (page, data) = report(model(), &args);
     let page = parse(&page);
     assert_eq!(embedded(&page), data);
     let settings = data["settings"].as_array().unwrap();
@@ -53,6 +57,38 @@ fn a_page_shows_every_setting_and_what_was_measured() {
         assert!(setting["perplexity"].as_f64().unwrap() > 1.0 && setting["speed"]["tok_s"].as_f64().unwrap() > 0.0);
     }
     assert_eq!(data["quality"], json!({"text": "sample <1>.txt", "windows": 2, "ctx": CONTEXT}));
+    let cells: Vec<_> =
+        named(&page, "td").map(|td| (td.attribute("data-label").unwrap_or_default(), text(td))).collect();
+    let of = |label: &str| cells.iter().filter(|cell| cell.0 == label).map(|cell| &*cell.1).collect::<Vec<_>>();
+    // What each level loses is what `rasp eval ppl` says of it, number for number, and is shown.
+    let eval = ["--text", sample.to_str().unwrap(), "--windows", "2", "--ctx", &CONTEXT.to_string(), "--json"];
+    let alone = |sparsity| json_of(&run(&["eval", "ppl"], &[&eval[..], &["--sparsity", sparsity]].concat()));
+    assert!(settings[0]["sparse"].is_null());
+    assert_eq!(settings[0]["perplexity"], alone("0")["ppl"]);
+    for (n, sparsity) in [(1, "0.3"), (2, "0.5")] {
+        let (alone, sparse) = (alone(sparsity), &settings[n]["sparse"]);
+        assert_eq!((sparse, &settings[n]["perplexity"]), (&alone["sparse"], &alone["ppl"]));
+        let number = |key: &str| sparse[key].as_f64().unwrap();
+        assert_eq!(of("KL divergence")[n], format!("{:.4}", number("kl")));
+        assert_eq!(of("Same greedy tokens")[n], format!("{:.1}%", 100.0 * number("same_greedy")));
+        assert_eq!(of("Loss")[n], format!("{:+.1}%", 100.0 * number("loss")));
+    }
+    assert_eq!(of("KL divergence")[0], "–", "dense is not far from itself");
+    // Tasks, as `rasp eval tasks` has them.
+    let eval = ["--task", task.to_str().unwrap(), "--sparsity", "0,0.3,0.5", "--json"];
+    let rows = json_of(&run(&["eval", "tasks"], &eval));
+    for (n, setting) in settings.iter().enumerate() {
+        let (own, row) = (&setting["tasks"][0], &rows[n]);
+        assert_eq!((&own["task"], &own["n"], &own["metric"]), (&json!("own & more"), &json!(3), &row["metric"]));
+        assert_eq!((&own["score"]["mean"], &own["score"]["stderr"]), (&row["score"], &row["score_stderr"]));
+        match n {
+            0 => assert!(own["above_dense"].is_null() && row["above_dense"].is_null()),
+            _ => {
+                assert_eq!(own["above_dense"], json!({"mean": row["above_dense"], "stderr": row["above_dense_stderr"]}))
+            }
+        }
+    }
+    assert_eq!(of("own & more (acc, n 3)").len(), 3);
 
     // Each setting has a row in the table of levels, a card with its text, and a point in both charts.
     let rows: Vec<_> = named(&page, "th").filter(|th| th.attribute("scope") == Some("row")).map(text).collect();
@@ -104,6 +140,7 @@ fn what_was_not_measured_is_said() {
     let page = parse(&page);
     let body = text(page.root_element());
     assert!(body.contains("No text was given") && body.contains("Speed was not measured"));
+    assert!(!body.contains("Your tasks") && data["settings"][1]["tasks"] == json!([]));
     assert!(data["quality"].is_null() && data["settings"][1]["speed"].is_null());
     // The file itself says what its levels lose on calibration text.
     assert!(data["settings"][2]["loss_calibration"].is_number(), "{data}");
@@ -153,6 +190,8 @@ fn wrong_input_is_named() {
     fails(&report(&["--text", short.to_str().unwrap(), "--no-speed"]), 1, &["short.txt", "11 tokens", "160"]);
     fails(&report(&["--prompt", "", "--no-speed"]), 1, &["--prompt", "0 tokens"]);
     fails(&report(&["--windows", "0"]), 2, &["--windows"]);
+    fails(&report(&["--task", "nowhere.jsonl", "--no-speed"]), 1, &["nowhere.jsonl"]);
+    fails(&report(&["--task", short.to_str().unwrap(), "--no-speed"]), 1, &["short.txt, line 1"]);
     fails(&report(&["--threads", "1000"]), 1, &["1000 threads"]);
     assert!(!page.exists());
     let nowhere = dir.path().join("no").join("page.html");

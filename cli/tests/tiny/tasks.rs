@@ -56,7 +56,7 @@ fn many_settings_give_a_row_a_task_each_with_its_own() {
     let rows = rows.as_array().unwrap();
     // Two models, dense and two protocols, three tasks.
     assert_eq!(rows.len(), 2 * 3 * 3);
-    let all = "acc acc_norm kept metric model n ppl protocol score score_stderr sparsity stderr task";
+    let all = "above_dense above_dense_stderr acc acc_norm kept metric model n ppl protocol score score_stderr sparsity stderr task";
     assert_eq!(keys(&rows[1]), all.split(' ').collect::<Vec<_>>());
     for (n, row) in rows.iter().enumerate() {
         let (sparsity, protocol) = [(0.0, None), (0.5, Some("strict")), (0.5, Some("paper"))][n / 3 % 3];
@@ -64,6 +64,15 @@ fn many_settings_give_a_row_a_task_each_with_its_own() {
         let kept = row["kept"].as_f64().unwrap();
         assert!(if protocol.is_some() { (0.2..0.8).contains(&kept) } else { kept == 1.0 }, "{row}");
         assert_eq!(row["score"], row["acc"], "no task here asks for acc_norm");
+        let above = row["above_dense"].as_f64();
+        assert_eq!((above.is_some(), row["above_dense_stderr"].is_number()), (protocol.is_some(), protocol.is_some()));
+        if let Some(above) = above {
+            let dense = &rows[n - n % 9 + n % 3];
+            assert!(
+                (above - (row["score"].as_f64().unwrap() - dense["score"].as_f64().unwrap())).abs() < 1e-12,
+                "{row}"
+            );
+        }
     }
     // Both files are called tiny.rasp, so they go by their paths.
     assert_ne!(rows[0]["model"], rows[9]["model"]);

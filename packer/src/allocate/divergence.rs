@@ -24,18 +24,9 @@ fn largest(logits: &[f32]) -> f32 {
     logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b))
 }
 
-/// `Σ p·ln(p/q)` of the distributions of two vectors of logits, in nats.
+/// [`divergence`](rasp::session::divergence) from dense logits in 16 bits.
 pub(super) fn divergence(p: &[f16], q: &[f32]) -> f64 {
-    let largest = largest(q);
-    let (mut sum_p, mut sum_q, mut along) = (0.0f64, 0.0f64, 0.0f64);
-    for (p, q) in p.iter().zip(q) {
-        let (p, q) = (p.to_f32(), q - largest);
-        let weight = f64::from(p.exp());
-        sum_p += weight;
-        sum_q += f64::from(q.exp());
-        along += weight * f64::from(p - q);
-    }
-    along / sum_p - sum_p.ln() + sum_q.ln()
+    rasp::session::divergence(p.iter().map(|p| p.to_f32()), q)
 }
 
 /// The same of logits in f32; leaves its gradient by the second, `q − p`, in it, and in `p` nothing of use. `None` if

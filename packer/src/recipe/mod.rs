@@ -17,6 +17,7 @@ pub(crate) use source::{check_saving, chosen, read};
 
 use crate::measure::Measured;
 use crate::plan::{Plan, RecipeRequest};
+use crate::quality::Limit;
 use crate::scoring::Scores;
 use rasp::format::{Allocation, Config, Recipe, ScoreKind};
 use rasp::model::{Model, WeightType};
@@ -101,7 +102,7 @@ impl TunedRecipe {
             dense_prefix,
             levels: plan.levels.clone(),
             ppl_increase: measured.losses.iter().map(|&loss| loss as f32).collect(),
-            quality: measured.quality.map(|most| (most, measured.default_sparsity)),
+            quality: measured.quality.and_then(Limit::loss).map(|most| (most, measured.default_sparsity)),
             text: measured.text.clone(),
             linears: linears.collect(),
         }
@@ -185,9 +186,10 @@ impl TunedRecipe {
             tokens: 0,
             thresholds: self.linears.iter().map(|linear| linear.thresholds.clone()).collect(),
             losses: self.ppl_increase.iter().map(|&loss| f64::from(loss)).collect(),
+            costs: Vec::new(),
             default_sparsity: quality.map_or(0.0, |most| self.sparsest(most)),
             compensated: None,
-            quality: quality.filter(|_| !self.ppl_increase.is_empty()),
+            quality: quality.filter(|_| !self.ppl_increase.is_empty()).map(Limit::Loss),
             text: self.text.clone(),
         }
     }
