@@ -7,11 +7,8 @@ use crate::session::pass::MASKED;
 
 /// Matches are counted by their lengths up to these.
 const LENGTHS: [usize; 5] = [2, 3, 5, 9, LONGEST];
-/// Besides matches, what a constraint forces.
-const KINDS: usize = LENGTHS.len() + 1;
-/// What is believed of each before anything is known, as if it had been seen in so many drafts. (What a constraint
-/// forces is right but for how it is cut into tokens.)
-const BELIEVED: [f32; KINDS] = [0.25, 0.45, 0.65, 0.85, 0.9, 0.9];
+/// What is believed of each before anything is known, as if it had been seen in so many drafts.
+const BELIEVED: [f32; LENGTHS.len()] = [0.25, 0.45, 0.65, 0.85, 0.9];
 const AS_IF: f32 = 4.0;
 /// What a draft counts for after the next of its kind.
 const KEPT: f32 = 0.95;
@@ -21,22 +18,14 @@ const KEPT: f32 = 0.95;
 pub(super) enum Source {
     /// A match of so many tokens, the drafts in front of this one among them.
     Match(usize),
-    /// The bytes that a constraint leaves no choice of.
+    /// A constraint, which allows no other token.
     Forced,
 }
 
-impl Source {
-    fn kind(self) -> usize {
-        match self {
-            Source::Match(length) => LENGTHS.iter().position(|&longest| length <= longest).unwrap_or(LENGTHS.len() - 1),
-            Source::Forced => KINDS - 1,
-        }
-    }
-}
-
-/// How often drafts have been right, by what they came from. Every step that had one counts, whether it passed or not.
+/// How often drafts from matches have been right, by the length of the match. Every step that had one counts, whether it
+/// passed or not.
 #[derive(Clone, Debug)]
-pub(super) struct Odds([Seen; KINDS]);
+pub(super) struct Odds([Seen; LENGTHS.len()]);
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -49,17 +38,27 @@ impl Odds {
         Odds(BELIEVED.map(|share| Seen { drafts: AS_IF, right: AS_IF * share }))
     }
 
+    fn kind(length: usize) -> usize {
+        LENGTHS.iter().position(|&longest| length <= longest).unwrap_or(LENGTHS.len() - 1)
+    }
+
     /// A draft was right, or not.
     pub(super) fn note(&mut self, source: Source, right: bool) {
-        let Seen { drafts, right: rights } = &mut self.0[source.kind()];
+        let Source::Match(length) = source else { return };
+        let Seen { drafts, right: rights } = &mut self.0[Odds::kind(length)];
         *drafts = KEPT * *drafts + 1.0;
         *rights = KEPT * *rights + if right { 1.0 } else { 0.0 };
     }
 
     /// How likely a draft is right.
     fn of(&self, source: Source) -> f32 {
-        let Seen { drafts, right } = self.0[source.kind()];
-        right / drafts
+        match source {
+            Source::Match(length) => {
+                let Seen { drafts, right } = self.0[Odds::kind(length)];
+                right / drafts
+            }
+            Source::Forced => 1.0,
+        }
     }
 
     /// Of drafts that come from these, the number that makes the most tokens of a pass's time.
@@ -154,5 +153,14 @@ mod tests {
         assert_eq!(odds.choose(&from(LONGEST, 8), each(1.0)), 0);
         assert_eq!(odds.choose(&from(LONGEST, 0), each(0.1)), 0);
         assert_eq!(odds.choose(&from(LONGEST, 4), each(0.0)), 4);
+    }
+
+    #[test]
+    fn what_must_come_is_believed() {
+        let odds = Odds::new();
+        let forced = [Source::Forced; 3];
+        assert_eq!(odds.choose(&forced, each(0.9)), 3);
+        let behind = [Source::Forced, Source::Forced, Source::Match(2), Source::Match(3)];
+        assert_eq!(odds.choose(&behind, each(0.6)), 2, "a short match behind it is not");
     }
 }
