@@ -245,3 +245,49 @@ fn copying_takes_a_pass_for_several_tokens() {
     let accepted = drafting.1.drafts.accepted;
     assert!(accepted >= 20, "{accepted} of 40 took no pass");
 }
+
+/// Ten thousand tokens of each format, in a few minutes: `cargo test --release --test drafts -- --ignored`.
+#[test]
+#[ignore = "takes minutes; wants the models of `make models`"]
+fn ten_thousand_tokens_are_the_same_with_every_sampler_and_sparsity() {
+    let base = Sampling { temperature: 0.8, seed: 11, ..Sampling::default() };
+    let samplings = [
+        Sampling::default(),
+        Sampling { top_k: 40, ..base },
+        Sampling { top_p: 0.9, ..base },
+        Sampling { min_p: 0.05, ..base },
+        Sampling { typical_p: 0.9, ..base },
+        Sampling { top_n_sigma: 1.5, xtc_probability: 0.3, ..base },
+        Sampling { mirostat_tau: 3.0, ..base },
+        Sampling { repetition_penalty: 1.1, frequency_penalty: 0.1, dry_multiplier: 0.5, ..base },
+    ];
+    let texts = [include_str!("drafts/edit.txt"), include_str!("drafts/json.txt"), include_str!("drafts/quote.txt")];
+    for name in ["smollm2-q4.rasp", "smollm2-q8.rasp", "smollm2.rasp"] {
+        let model = Model::load(&real_model::path().with_file_name(name), &LoadOptions::default()).unwrap();
+        let (mut tokens, mut accepted) = (0, 0);
+        for (n, &sampling) in samplings.iter().enumerate() {
+            for (text, sparsity) in texts.iter().zip([0.0, 0.3, 0.5]) {
+                let mut prompt = Vec::new();
+                model.tokenizer().encode(text, Default::default(), &mut prompt).unwrap();
+                let [mut plain, mut drafting] = [0, 7].map(|drafts| {
+                    let context = prompt.len() + 430;
+                    let options = SessionOptions { context, threads: 1 + n % 2, drafts, ..Default::default() };
+                    let mut session = Session::open(model.clone(), &options).unwrap();
+                    session.set_sampling(sampling).unwrap();
+                    session.set_sparsity(sparsity).unwrap();
+                    session.prefill(&prompt).unwrap();
+                    session
+                });
+                for step in 0..425 {
+                    let expected = plain.step().unwrap();
+                    assert_eq!(drafting.step().unwrap(), expected, "{name}, {sampling:?}, {sparsity}, step {step}");
+                    tokens += 1;
+                }
+                assert!(state(&plain) == state(&drafting), "{name}, {sampling:?}, {sparsity}");
+                accepted += drafting.stats().drafts.accepted;
+            }
+        }
+        println!("{name}: {tokens} tokens, {accepted} of them without a pass");
+        assert!(tokens >= 10_000 && accepted > 1_000);
+    }
+}
