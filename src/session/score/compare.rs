@@ -154,7 +154,7 @@ mod tests {
         assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
         assert!(divergence(logits(p, 3.0).into_iter(), &logits(p, 0.0)) < 1e-6);
         let back = divergence(logits(q, 0.0).into_iter(), &logits(p, 0.0));
-        assert!((back - expected).abs() > 0.05, "the two are not alike: {back}");
+        assert!((back - expected).abs() > 0.03, "the two are not alike: {back}");
     }
 
     #[test]
