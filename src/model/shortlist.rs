@@ -81,7 +81,8 @@ impl Shortlist {
         let of_hot = round(h, hot_columns, i16::MAX as usize, |at, x| hot[at] = x as i16);
         let of_cold = round(h, cold_columns, most_cold, |at, x| cold[at] = x as i8);
         cold[cold_columns.len()..].fill(0);
-        let norm = of_hot.norm.hypot(of_cold.norm);
+        // Not `hypot`, which is glibc's of 2.35: squares of f32s are far from the end of f64.
+        let norm = (of_hot.norm * of_hot.norm + of_cold.norm * of_cold.norm).sqrt();
         if !norm.is_finite() {
             return None;
         }
