@@ -508,6 +508,30 @@ func (s *Session) SetSparsity(sparsity float32) error {
 	return check(C.rasp_session_set_sparsity(s.handle, C.float(sparsity), &e), &e)
 }
 
+// A LogProb is a token and the natural logarithm of its probability.
+type LogProb struct {
+	Token   uint32
+	LogProb float32
+}
+
+// LogProbs is how likely the model finds a token after the last one that passed through it, as a natural logarithm, and
+// which it finds likeliest, top of them. After a step that is the token that came, which has not passed. By the model's own
+// logits: biases, constraints, penalties and temperature are not in them.
+func (s *Session) LogProbs(token uint32, top int) (float32, []LogProb, error) {
+	var e C.rasp_error
+	var own C.float
+	likeliest := make([]C.rasp_log_prob, top+1) // One more, so that there is a first one.
+	status := C.rasp_log_probs(s.handle, C.uint32_t(token), &own, &likeliest[0], C.size_t(top), &e)
+	if err := check(status, &e); err != nil {
+		return 0, nil, err
+	}
+	found := make([]LogProb, top)
+	for n := range found {
+		found[n] = LogProb{uint32(likeliest[n].token), float32(likeliest[n].log_prob)}
+	}
+	return float32(own), found, nil
+}
+
 // Sampling is how tokens are chosen. Greedy is the default; start from DefaultSampling.
 type Sampling struct {
 	Temperature                       float32

@@ -148,11 +148,20 @@ func TestGenerate(t *testing.T) {
 	}
 	sampling := DefaultSampling()
 	sampling.Temperature, sampling.Seed = 1, 5
+	sampling.Order = []Stage{StageXTC, StageXTC}
+	if err := session.SetSampling(sampling); err == nil || !strings.Contains(err.Error(), "xtc comes twice") {
+		t.Fatal(err)
+	}
+	sampling.Order, sampling.XTCProbability, sampling.FrequencyPenalty = []Stage{StageTopP}, 0.1, 0.1
 	if err := session.SetSampling(sampling); err != nil {
 		t.Fatal(err)
 	}
 	if err := session.SetSparsity(0.5); err != nil {
 		t.Fatal(err)
+	}
+	if own, top, err := session.LogProbs(tokens[0], 2); err != nil || len(top) != 2 || top[0].LogProb < own ||
+		top[0].LogProb < top[1].LogProb || top[0].LogProb > 0 {
+		t.Fatal(own, top, err)
 	}
 	if a, b := generate(t, session, tokens, 8), generate(t, session, tokens, 8); a != b {
 		t.Fatal(a, b)

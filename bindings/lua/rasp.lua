@@ -80,6 +80,8 @@ void rasp_model_info_init(void *);
 void rasp_session_options_init_2(void *);
 void rasp_sampling_init_2(void *);
 void rasp_stats_init_2(void *);
+typedef struct { uint32_t token; float log_prob; } rasp_log_prob;
+int32_t rasp_log_probs(rasp_session *, uint32_t, float *, rasp_log_prob *, size_t, rasp_error *);
 int32_t rasp_load(const char *, const void *, rasp_model **, rasp_error *);
 int32_t rasp_model_retain(const rasp_model *);
 int32_t rasp_free(rasp_model *);
@@ -383,6 +385,16 @@ function Session:set_constraint(constraint)
     local handle
     if constraint then handle = assert(constraint.handle, 'the constraint is closed') end
     call('rasp_session_set_constraint', self.handle, handle)
+end
+
+-- The natural logarithm of a token's probability after the last one that passed through the model, and a list of the `top`
+-- likeliest, each { token, log_prob }. After a step that is the token that came. By the model's own logits.
+function Session:log_probs(token, top)
+    top = top or 0
+    local own, likeliest, list = ffi.new 'float[1]', ffi.new('rasp_log_prob[?]', math.max(top, 1)), {}
+    call('rasp_log_probs', self.handle, token, own, likeliest, top)
+    for n = 1, top do list[n] = { likeliest[n - 1].token, likeliest[n - 1].log_prob } end
+    return own[0], list
 end
 
 function Session:reset() call('rasp_session_reset', self.handle) end

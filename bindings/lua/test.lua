@@ -40,9 +40,15 @@ fails('variables: byte 0', model.chat_tokenize, model, nul, { variables = '[]' }
 
 -- Answers that obey a constraint.
 local held = model:open { context = 128 }
+fails('top_q is no stage', held.set_sampling, held, { order = { 'top_q' } })
+fails('xtc comes twice', held.set_sampling, held, { order = { 'xtc', 'xtc' } })
+held:set_sampling { frequency_penalty = 0.1, mirostat_tau = 5, order = { 'top_p', 'temperature' } }
+held:set_sampling {}
 local function answer(question)
     held:reset()
     held:prefill(model:tokenize(question))
+    local own, top = held:log_probs(0, 2)
+    assert(#top == 2 and top[1][2] <= 0 and top[1][2] >= top[2][2] and top[1][2] >= own)
     local said = ''
     for piece in held:stream(64) do said = said .. piece end
     return said

@@ -144,6 +144,11 @@ export class Session {
     stream(options?: { limit?: number; signal?: AbortSignal }): AsyncGenerator<string, void, undefined>;
     /** 0 is dense, up to the model's maxSparsity. */
     setSparsity(sparsity: number): void;
+    /**
+     * The natural logarithm of a token's probability after the last one that passed through the model, and the `top`
+     * likeliest with theirs. After a step that is the token that came. By the model's own logits.
+     */
+    logProbs(token: number, top?: number): { logProb: number, top: { token: number, logProb: number }[] };
     setSampling(sampling: Sampling): void;
     /** Has every answer from now on obey a constraint of this session's model; null ends that. An answer begins with this
      *  call, and anew with each prefill and reset. */

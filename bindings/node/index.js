@@ -242,6 +242,13 @@ export class Session {
     }
 
     setSparsity(sparsity) { call('rasp_session_set_sparsity', this.handle, sparsity); }
+    logProbs(token, top = 0) {
+        const own = Buffer.alloc(4), likeliest = Buffer.alloc(8 * Math.max(top, 1));
+        call('rasp_log_probs', this.handle, token, own, likeliest, top);
+        const at = (n) => ({ token: likeliest.readUInt32LE(8 * n), logProb: likeliest.readFloatLE(8 * n + 4) });
+        return { logProb: own.readFloatLE(0), top: Array.from({ length: top }, (_, n) => at(n)) };
+    }
+
     setSampling(sampling) { call('rasp_session_set_sampling', this.handle, made('sampling', sampling)); }
     setConstraint(constraint) {
         call('rasp_session_set_constraint', this.handle, constraint === null ? null : constraint.handle);

@@ -55,6 +55,7 @@ const functions = {
     rasp_prefill: ['int32_t', [session, 'void *', 'size_t', error]],
     rasp_step: ['int32_t', [session, 'void *', error]],
     rasp_decode: ['int32_t', [session, 'uint32_t', error]],
+    rasp_log_probs: ['int32_t', [session, 'uint32_t', 'void *', 'void *', 'size_t', error]],
     rasp_cancel: ['void', [session]],
     rasp_text_stream_push: ['int32_t', ['void *', 'void *', 'size_t', 'void *', 'size_t', size, error]],
 };

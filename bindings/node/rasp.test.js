@@ -64,7 +64,11 @@ test('streaming, sampling, sparsity', async () => {
     assert.ok(ticks > 3, `the event loop turned ${ticks} times`);
 
     session.setSparsity(0.5);
-    session.setSampling({ temperature: 1, seed: 5n });
+    const { logProb, top } = session.logProbs(tokens[0], 2);
+    assert.ok(top.length === 2 && top[0].logProb <= 0 && top[0].logProb >= top[1].logProb && top[0].logProb >= logProb);
+    assert.throws(() => session.setSampling({ order: ['topQ'] }), /topQ is no stage/);
+    assert.throws(() => session.setSampling({ order: ['xtc', 'xtc'] }), /xtc comes twice/);
+    session.setSampling({ temperature: 1, seed: 5n, frequencyPenalty: 0.1, xtcProbability: 0.1, order: ['topP'] });
     const texts = [];
     for (let i = 0; i < 2; i++) {
         session.reset();

@@ -111,10 +111,32 @@ class Sessions(unittest.TestCase):
         logits = self.session.logits()
         first = self.session.step()
         self.assertEqual(first.id, max(range(len(logits)), key=logits.__getitem__))
+        own, top = self.session.log_probs(first.id, 3)
+        self.assertEqual(top[0], (first.id, own))
+        self.assertEqual(len(top), 3)
+        self.assertTrue(0 >= own >= top[1][1] >= top[2][1])
+        with self.assertRaisesRegex(rasp.Error, "token 0 has id"):
+            self.session.log_probs(1 << 30)
         self.session.set_logit_bias({first.id: float("-inf")})
         self.session.reset()
         self.session.prefill(self.tokens)
         self.assertNotEqual(self.session.step().id, first.id)
+
+    def test_samplers(self) -> None:
+        with self.assertRaisesRegex(ValueError, "'top_q' is no stage"):
+            self.session.set_sampling(order=["top_q"])
+        with self.assertRaisesRegex(rasp.Error, "xtc comes twice"):
+            self.session.set_sampling(order=["xtc", "xtc"])
+        with self.assertRaisesRegex(rasp.Error, "typical_p"):
+            self.session.set_sampling(typical_p=2)
+        texts = set()
+        for settings in ({}, {"frequency_penalty": 2}, {"dry_multiplier": 5}, {"temperature": 1, "mirostat_tau": 3},
+                         {"temperature": 2, "order": ["top_k"], "top_k": 50, "xtc_probability": 1}):
+            self.session.set_sampling(**settings)
+            self.session.reset()
+            self.session.prefill(self.tokens)
+            texts.add("".join(self.session.generate(24)))
+        self.assertGreaterEqual(len(texts), 4)
 
     def test_answers_and_states(self) -> None:
         self.session.prefill(self.tokens)

@@ -400,6 +400,14 @@ class Session(_Handle):
         _call(lib.rasp_logits, self._handle, c.byref(data), c.byref(count))
         return array("f", c.string_at(data, 4 * count.value))
 
+    def log_probs(self, token: int, top: int = 0) -> tuple[float, list[tuple[int, float]]]:
+        """The natural logarithm of a token's probability after the last one that passed through the model, and the `top`
+        likeliest tokens with theirs. After a step that is the token that came, which has not passed. By the model's own
+        logits: biases, constraints, penalties and temperature are not in them."""
+        log_prob, likeliest = c.c_float(), (_native.LogProb * top)()
+        _call(lib.rasp_log_probs, self._handle, token, c.byref(log_prob), likeliest, top)
+        return log_prob.value, [(likely.token, likely.log_prob) for likely in likeliest]
+
     @property
     def stats(self) -> Stats:
         raw = _native.initialised(_native.Stats, "stats")
