@@ -467,6 +467,14 @@ typedef int32_t (*rasp_logits_callback)(void *context,
                                         const uint32_t *tokens,
                                         size_t token_count);
 
+// A token and the natural logarithm of its probability.
+typedef struct rasp_log_prob {
+    // The token's id.
+    uint32_t token;
+    // At most 0.
+    float log_prob;
+} rasp_log_prob;
+
 // What a session has done and what it takes. Initialise with rasp_stats_init, fill with rasp_session_get_stats.
 typedef struct rasp_stats {
     // Size of this struct as the caller was compiled.
@@ -1089,6 +1097,25 @@ rasp_status rasp_session_set_logits_callback(struct rasp_session *session,
                                              rasp_logits_callback callback,
                                              void *context,
                                              struct rasp_error *error);
+
+// How likely the model finds a token after the last one that passed through it, into *log_prob, and which count tokens it
+// finds likeliest, into top, the likeliest first. After a rasp_step that is the token that came, which has not passed.
+// By the model's own logits, as rasp_logits shows them: biases, constraints, penalties and temperature are not in them.
+//
+// top may be NULL if count is 0. Does not allocate. Errors: OUT_OF_RANGE (an id that is none, or count beyond the
+// vocabulary), INVALID_STATE (no prompt yet), INVALID_ARGUMENT, NON_FINITE.
+//
+// Threads: one call at a time on a session.
+//
+// Pointers:
+// session is NULL or open; top is NULL or valid for writes of count structs; log_prob and error are NULL or valid for
+// writes.
+rasp_status rasp_log_probs(struct rasp_session *session,
+                           uint32_t token,
+                           float *log_prob,
+                           struct rasp_log_prob *top,
+                           size_t count,
+                           struct rasp_error *error);
 
 // Sets options to their defaults, but for what came after spin_ns. NULL is allowed and does nothing.
 //

@@ -618,6 +618,17 @@ class Session {
         return detail::done(rasp_session_set_sampling(session_, &sampling, &error), error);
     }
 
+    /// How likely the model finds a token after the last one that passed, as the natural logarithm; and into `top` as many
+    /// of the likeliest as it has room for.
+    result<float> log_probs(std::uint32_t token, Span<rasp_log_prob> top = {}) {
+        float log_prob = 0;
+        rasp_error error{};
+        if (rasp_log_probs(session_, token, &log_prob, top.data(), top.size(), &error) < 0) {
+            return Error(error);
+        }
+        return log_prob;
+    }
+
     // Valid until the next call on this session.
     result<Span<const float>> logits() {
         const float *logits = nullptr;

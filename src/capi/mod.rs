@@ -173,6 +173,20 @@ impl<T> Outs<T> {
         Ok(Outs { start, len })
     }
 
+    /// All places, as good as this value.
+    fn fill<'a>(self, value: T) -> &'a mut [T]
+    where
+        T: Copy,
+    {
+        if self.len == 0 {
+            return &mut [];
+        }
+        (0..self.len).for_each(|index| self.set(index, value));
+        // SAFETY: neither null nor misaligned, initialised just now, and nobody else's until the call ends by the
+        // promise of `new`.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+
     fn set(self, index: usize, value: T) {
         assert!(index < self.len, "a result too many");
         // SAFETY: neither null nor misaligned, and the index is below `len`; valid for writes by the promise of `new`.

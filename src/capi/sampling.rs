@@ -2,7 +2,7 @@
 
 use super::handle::with_session;
 use super::*;
-use crate::sampling::{LogitsCallback, MAX_LOGIT_BIASES, Order, SAMPLE, Sampling, Stage};
+use crate::sampling::{LogProb, LogitsCallback, MAX_LOGIT_BIASES, Order, SAMPLE, Sampling, Stage};
 use std::ffi::c_void;
 
 /// Stages of sampling, for rasp_sampling.order.
@@ -289,6 +289,57 @@ pub unsafe extern "C" fn rasp_session_set_logits_callback(
         guard(error, || {
             with_session(session, |session| {
                 session.set_logits_callback(callback.map(|function| LogitsCallback { function, context }))?;
+                Ok(Status::Ok)
+            })
+        })
+    }
+}
+
+/// A token and the natural logarithm of its probability.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rasp_log_prob {
+    /// The token's id.
+    pub token: u32,
+    /// At most 0.
+    pub log_prob: f32,
+}
+
+// One is written as the other.
+const _: () = assert!(
+    size_of::<rasp_log_prob>() == size_of::<LogProb>()
+        && std::mem::offset_of!(rasp_log_prob, token) == std::mem::offset_of!(LogProb, token)
+        && std::mem::offset_of!(rasp_log_prob, log_prob) == std::mem::offset_of!(LogProb, log_prob)
+);
+
+/// How likely the model finds a token after the last one that passed through it, into *log_prob, and which count tokens it
+/// finds likeliest, into top, the likeliest first. After a rasp_step that is the token that came, which has not passed.
+/// By the model's own logits, as rasp_logits shows them: biases, constraints, penalties and temperature are not in them.
+///
+/// top may be NULL if count is 0. Does not allocate. Errors: OUT_OF_RANGE (an id that is none, or count beyond the
+/// vocabulary), INVALID_STATE (no prompt yet), INVALID_ARGUMENT, NON_FINITE.
+///
+/// # Safety
+/// session is NULL or open; top is NULL or valid for writes of count structs; log_prob and error are NULL or valid for
+/// writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_log_probs(
+    session: *mut rasp_session,
+    token: u32,
+    log_prob: *mut f32,
+    top: *mut rasp_log_prob,
+    count: usize,
+    error: *mut rasp_error,
+) -> rasp_status {
+    // SAFETY: the caller's promises are those of the helpers.
+    unsafe {
+        guard(error, || {
+            let log_prob = Out::new(log_prob, "log_prob")?;
+            let top = Outs::new(top.cast::<LogProb>(), count, "top")?;
+            with_session(session, |session| {
+                // Found out before anything is written.
+                session.check_log_probs(token, count)?;
+                log_prob.set(session.log_probs(token, top.fill(LogProb::default()))?.log_prob);
                 Ok(Status::Ok)
             })
         })

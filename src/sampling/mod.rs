@@ -3,6 +3,7 @@
 mod bias;
 mod bytes;
 mod callback;
+mod log_probs;
 mod logits_processor;
 mod penalties;
 mod random;
@@ -12,6 +13,8 @@ mod truncate;
 pub use bias::MAX_LOGIT_BIASES;
 pub(crate) use bytes::MORE;
 pub use callback::{LogitsCallback, LogitsFunction, SAMPLE};
+pub use log_probs::LogProb;
+pub(crate) use log_probs::log_probs;
 pub(crate) use logits_processor::{LogitsProcessor, Processed};
 pub(crate) use random::Random;
 pub use settings::{Order, STAGES, Sampling, Stage};

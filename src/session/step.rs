@@ -9,6 +9,7 @@ use super::job::{Call, Job, Member, Members, Stage, advance};
 use super::pass::buffers::{Deciding, HeadStage};
 use super::pass::{MAX_ROWS, MOST_DECIDING, Workspace, non_finite};
 use super::{Ready, Session};
+use crate::sampling::{LogProb, log_probs};
 use crate::{Error, Result, Status};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -184,6 +185,25 @@ impl Session {
             }
         }
         Ok(&self.engine.head.token.logits)
+    }
+
+    /// How likely the model finds a token after the last one that passed, and which it finds likeliest: as many as `top`
+    /// has room for, the likeliest first. After a step that is the token sampled, which has not passed. By the model's
+    /// own [logits](Session::logits): biases, constraints, penalties and temperature are not in them.
+    pub fn log_probs(&mut self, token: u32, top: &mut [LogProb]) -> Result<LogProb> {
+        self.check_log_probs(token, top.len())?;
+        Ok(log_probs(self.logits()?, token, top))
+    }
+
+    /// Fails for a token that there is not, or more of the likeliest than there are.
+    pub(crate) fn check_log_probs(&self, token: u32, count: usize) -> Result<()> {
+        self.check_ids(&[token])?;
+        let vocab = self.engine.model.config().vocab_size;
+        if count > vocab {
+            let message = format_args!("the {count} likeliest tokens of a vocabulary of {vocab}");
+            return Err(Error::new(Status::OutOfRange, message));
+        }
+        Ok(())
     }
 
     /// Whether a call was interrupted by its budget. Until it has been finished (or cancelled, or the session reset),

@@ -470,6 +470,17 @@ static void sessions(rasp_model *model) {
     CHECK(rasp_step(session, &token, &error) == RASP_OK && token == 7042);
     CHECK(rasp_logits(session, &logits, &count, &error) == RASP_OK && count == 49152);
     CHECK(logits[7042] > 17.0F && logits[7042] < 18.0F);
+    {
+        float own = 1.0F;
+        rasp_log_prob top[3];
+        CHECK(rasp_log_probs(session, PROMPT[0], &own, top, 3, &error) == RASP_OK);
+        CHECK(own < 0.0F && top[0].log_prob >= own && top[0].log_prob >= top[1].log_prob && top[0].log_prob < 0.0F);
+        CHECK(rasp_log_probs(session, top[2].token, &own, NULL, 0, &error) == RASP_OK && own == top[2].log_prob);
+        FAILS(rasp_log_probs(session, 49152, &own, top, 3, &error), RASP_ERROR_OUT_OF_RANGE, "49152");
+        FAILS(rasp_log_probs(session, 1, &own, top, 49153, &error), RASP_ERROR_OUT_OF_RANGE, "49153 likeliest");
+        FAILS(rasp_log_probs(session, 1, &own, NULL, 3, &error), RASP_ERROR_INVALID_ARGUMENT, "top is null");
+        FAILS(rasp_log_probs(session, 1, NULL, top, 3, &error), RASP_ERROR_INVALID_ARGUMENT, "log_prob is null");
+    }
     FAILS(rasp_logits(NULL, &logits, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
     CHECK(logits == NULL && count == 0);
     FAILS(rasp_logits(session, &logits, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "count is null");

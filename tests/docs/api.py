@@ -28,6 +28,7 @@ NOUNS = {
         rasp_session_set_drafts rasp_cancel"""),
     "sampler": ("Sampler and logits", "How the next token is chosen, and the numbers it is chosen from.", """
         rasp_sampling_init rasp_sampling_init_2 rasp_session_set_sampling rasp_session_set_logit_bias rasp_session_set_logits_callback
+        rasp_log_probs
         rasp_logits rasp_embed"""),
     "chat": ("Chat and answers", "Messages in the model's own format, and answers as text with stop strings.", """
         rasp_chat_options_init rasp_chat_tokenize rasp_chat_text rasp_chat_format rasp_session_set_stop rasp_step_text rasp_step_text_within rasp_finish_text"""),

@@ -79,7 +79,7 @@ impl Answer {
         let tokenizer = model.tokenizer();
         let is_text = !tokenizer.is_special(token) && !tokenizer.is_end(token);
         if let Some(top) = order.wanted.logprobs.filter(|_| is_text) {
-            self.held.push((self.made, logprobs(tokenizer, session.logits()?, token, top)));
+            self.held.push((self.made, logprobs(session, token, top)?));
         }
         if let Some(bytes) = tokenizer.token_bytes(token).filter(|_| is_text) {
             self.chars.push(bytes, |chars| self.made += chars.len());
