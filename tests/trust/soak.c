@@ -105,6 +105,8 @@ static void sample_with(rasp_sampling *sampling, uint32_t seed) {
     sampling->temperature = seed % 3 ? 0.9f : 0, sampling->seed = seed;
     sampling->top_k = seed % 5 ? 0 : 8, sampling->top_p = seed % 7 ? 1 : 0.9f;
     sampling->repetition_penalty = seed % 11 ? 1 : 1.2f, sampling->repetition_window = 16;
+    sampling->frequency_penalty = seed % 13 ? 0 : 0.5f, sampling->dry_multiplier = seed % 4 ? 0 : 0.8f;
+    sampling->mirostat_tau = seed % 6 ? 0 : 3, sampling->xtc_probability = seed % 9 ? 0 : 0.5f;
 }
 
 /* The second process: histories in, logits out. */

@@ -82,7 +82,9 @@ pub fn fails(output: &Output, code: i32, words: &[&str]) {
 
 /// The keys of an object, in alphabetical order.
 pub fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
 }
 
 /// The character that stands for a byte in byte-level vocabularies (GPT-2's `bytes_to_unicode`).

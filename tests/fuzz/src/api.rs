@@ -194,13 +194,19 @@ impl Api {
                 }
                 12 => {
                     let mut sampling: rasp_sampling = std::mem::zeroed();
-                    rasp_sampling_init(&mut sampling);
+                    rasp_sampling_init_2(&mut sampling);
                     sampling.temperature = f32::from(source.byte()) / 100.0;
                     sampling.top_k = u32::from(source.byte() % 40);
                     sampling.top_p = (f32::from(source.byte()) + 1.0) / 256.0;
                     sampling.min_p = f32::from(source.byte()) / 255.0;
                     sampling.repetition_penalty = 0.5 + f32::from(source.byte()) / 128.0;
                     sampling.repetition_window = u32::from(source.byte() % 32);
+                    sampling.frequency_penalty = f32::from(source.byte()) / 64.0 - 2.0;
+                    sampling.top_n_sigma = f32::from(source.byte() % 4);
+                    sampling.typical_p = (f32::from(source.byte()) + 1.0) / 256.0;
+                    sampling.xtc_probability = f32::from(source.byte()) / 255.0;
+                    sampling.dry_multiplier = f32::from(source.byte() % 2);
+                    sampling.mirostat_tau = f32::from(source.byte() % 6);
                     let status = sound(rasp_session_set_sampling(session, &sampling, &mut error), &error);
                     held.judge(status, &[refusing(INVALID_STATE, pending)], before);
                 }
