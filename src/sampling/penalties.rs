@@ -66,9 +66,10 @@ fn collect(
 
 /// The tokens that stood behind an earlier copy of the history's last tokens, and how long the copy is.
 fn repeats(history: &[u32], breaks: impl Fn(u32) -> bool) -> impl Iterator<Item = (u32, usize)> {
+    let end = || history.iter().rev();
+    let longest = end().take(LONGEST).take_while(|token| !breaks(**token)).count();
     (1..history.len()).filter_map(move |next| {
-        let (before, end) = (history[..next].iter().rev(), history.iter().rev());
-        let same = before.zip(end).take(LONGEST).take_while(|(a, b)| a == b && !breaks(**a)).count();
+        let same = history[..next].iter().rev().zip(end()).take(longest).take_while(|(a, b)| a == b).count();
         (same > 0).then_some((history[next], same))
     })
 }
