@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rasp_packer::import;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::case;
 use super::pending::{PENDING, PENDING_GGUF};
@@ -43,7 +43,8 @@ fn page() -> String {
         assert!(hf > 0, "no case holds the family {}", family.name);
         writeln!(page, "| {} | {} | {hf} | {gguf} | {by_gguf} |", family.name, classes.join(", ")).unwrap();
     }
-    let refused: Map<String, Value> =
+    // By name, as the page lists them.
+    let refused: BTreeMap<String, Value> =
         serde_json::from_str(&fs::read_to_string(root().join("tests/families/refused.json")).unwrap()).unwrap();
     let mut why: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for what in refused.values() {
