@@ -13,6 +13,8 @@ pub(super) struct Candidates<'a> {
     /// Divides the logits so far.
     temperature: f32,
     weighed: bool,
+    /// The logit whose weight is 1, once weighed.
+    largest: f32,
 }
 
 impl<'a> Candidates<'a> {
@@ -20,7 +22,7 @@ impl<'a> Candidates<'a> {
     pub(super) fn new(list: &'a mut List<(f32, u32)>, logits: &'a [f32]) -> Candidates<'a> {
         list.clear();
         list.extend(logits.iter().zip(0..).map(|(&logit, id)| (logit, id)).filter(|c| c.0 > f32::NEG_INFINITY));
-        Candidates { list, logits, temperature: 1.0, weighed: false }
+        Candidates { list, logits, temperature: 1.0, weighed: false, largest: 0.0 }
     }
 
     /// Applies a stage. `random` gives a number from 0 to below 1.
@@ -56,8 +58,8 @@ impl<'a> Candidates<'a> {
         if self.weighed {
             return;
         }
-        let largest = self.list.iter().fold(f32::NEG_INFINITY, |largest, c| largest.max(c.0));
-        let temperature = self.temperature;
+        self.largest = self.list.iter().fold(f32::NEG_INFINITY, |largest, c| largest.max(c.0));
+        let (largest, temperature) = (self.largest, self.temperature);
         self.list.iter_mut().for_each(|(weight, _)| *weight = ((*weight - largest) / temperature).exp());
         self.weighed = true;
     }
@@ -68,7 +70,12 @@ impl<'a> Candidates<'a> {
     }
 
     fn heat(&mut self, temperature: f32) {
+        self.unweigh();
         self.temperature = temperature;
+    }
+
+    /// From weights back to logits.
+    fn unweigh(&mut self) {
         if std::mem::take(&mut self.weighed) {
             self.list.iter_mut().for_each(|(value, id)| *value = self.logits[*id as usize]);
         }
@@ -96,7 +103,7 @@ impl<'a> Candidates<'a> {
 
     fn keep_nucleus(&mut self, p: f32) {
         let (list, sum) = self.weights();
-        let kept = fewest(list, sum * f64::from(p), order);
+        let kept = fewest(list, sum * f64::from(p), |c| c.0);
         list.truncate(kept);
     }
 
@@ -107,12 +114,14 @@ impl<'a> Candidates<'a> {
         let surprise = |weight: f32| if weight > 0.0 { -(f64::from(weight) / sum).ln() } else { 0.0 };
         let entropy: f64 = list.iter().map(|c| f64::from(c.0) / sum * surprise(c.0)).sum();
         // The weight of a token whose surprise is the entropy: how far others are from it is how far the quotient of
-        // the weights is from 1.
+        // the weights is from 1. The nearest are the largest of what is put in the weights' place.
         let typical = (sum * (-entropy).exp()) as f32;
-        let far = |weight: f32| (weight / typical).max(typical / weight);
-        let nearer = |a: &(f32, u32), b: &(f32, u32)| far(a.0).total_cmp(&far(b.0)).then(a.1.cmp(&b.1));
-        let kept = fewest(list, sum * f64::from(p), nearer);
-        list.truncate(kept);
+        list.iter_mut().for_each(|(weight, _)| *weight = -(*weight / typical).max(typical / *weight));
+        let (logits, largest, temperature) = (self.logits, self.largest, self.temperature);
+        let weight = |c: &(f32, u32)| ((logits[c.1 as usize] - largest) / temperature).exp();
+        let kept = fewest(self.list, sum * f64::from(p), weight);
+        self.list.truncate(kept);
+        self.unweigh();
     }
 
     /// Exclude top choices: of all with so large a probability the least likely alone stays.
@@ -140,19 +149,19 @@ pub(super) fn order(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
-/// Puts candidates first, in this order, until their weights sum to `enough`: how many that takes.
-fn fewest(candidates: &mut [(f32, u32)], enough: f64, order: impl Fn(&(f32, u32), &(f32, u32)) -> Ordering) -> usize {
+/// Puts the largest candidates first, in order, until their weights sum to `enough`: how many that takes.
+fn fewest(candidates: &mut [(f32, u32)], enough: f64, weight: impl Fn(&(f32, u32)) -> f32) -> usize {
     // A few are usually enough of a vocabulary: so many are sorted, then as many again.
     const FEW: usize = 128;
     let (mut sum, mut sorted) = (0.0, 0);
     while sorted < candidates.len() {
         let end = candidates.len().min((2 * sorted).max(FEW));
         if end < candidates.len() {
-            candidates[sorted..].select_nth_unstable_by(end - sorted, &order);
+            candidates[sorted..].select_nth_unstable_by(end - sorted, order);
         }
-        candidates[sorted..end].sort_unstable_by(&order);
-        for &(weight, _) in &candidates[sorted..end] {
-            sum += f64::from(weight);
+        candidates[sorted..end].sort_unstable_by(order);
+        for candidate in &candidates[sorted..end] {
+            sum += f64::from(weight(candidate));
             sorted += 1;
             if sum >= enough {
                 return sorted;
@@ -197,11 +206,11 @@ mod tests {
                 so_far >= share * sum
             });
             let mut candidates = weights.clone();
-            let kept = fewest(&mut candidates, share * sum, order);
+            let kept = fewest(&mut candidates, share * sum, |c| c.0);
             assert_eq!(kept, wanted.map_or(5000, |last| last + 1), "{share}");
             assert_eq!(candidates[..kept], sorted[..kept], "{share}");
         }
-        assert_eq!(fewest(&mut [], 1.0, order), 0);
+        assert_eq!(fewest(&mut [], 1.0, |c| c.0), 0);
     }
 
     #[test]
