@@ -188,7 +188,7 @@ _status = {
     "rasp_prefill": [_handle, _tokens, c.c_size_t, _out],
     "rasp_step": [_handle, _tokens, _out],
     "rasp_decode": [_handle, c.c_uint32, _out],
-    "rasp_log_probs": [_handle, c.c_uint32, _out, _out, c.c_size_t, _out],
+    "rasp_log_probs": [_handle, c.c_uint32, c.POINTER(c.c_float), c.c_void_p, c.c_size_t, _out],
     "rasp_logits": [_handle, c.POINTER(c.POINTER(c.c_float)), _size, _out],
     "rasp_tokenize": [_handle, c.c_char_p, c.c_size_t, c.c_uint32, _tokens, c.c_size_t, _size, _out],
     "rasp_detokenize": [_handle, _tokens, c.c_size_t, c.c_uint32, c.c_char_p, c.c_size_t, _size, _out],
