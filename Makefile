@@ -44,7 +44,7 @@ TOKENIZERS ?= llama2 gemma3
 PREFIX ?= /usr/local
 export PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR DATADIR CMAKEDIR ZSHDIR CARGO
 
-TRUST_POSITIONS ?= 400
+TRUST_POSITIONS ?= 100
 MINUTES ?= 60
 
 .PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \

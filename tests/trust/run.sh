@@ -1,11 +1,11 @@
 #!/bin/sh
 # What docs/safety.md promises, tried in short: tests/trust/run.sh MODEL [POSITIONS], the library built in target/release,
 # and without constraints in target/dist/lean.
-# POSITIONS: allocations that fail one by one, a call (default 400; 0: every one).
+# POSITIONS: allocations that fail one by one, a call (default 100; 0: every one).
 set -eu
 cd "$(dirname "$0")/../.."
 model=$1
-positions=${2:-400}
+positions=${2:-100}
 [ "$positions" = 0 ] && positions=1000000000
 out=target/trust
 mkdir -p "$out"
