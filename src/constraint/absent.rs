@@ -45,7 +45,7 @@ impl Guide {
         match *self {}
     }
 
-    pub(crate) fn forced(&mut self) -> Option<Vec<u32>> {
+    pub(crate) fn forced(&self) -> &[u32] {
         match *self {}
     }
 

@@ -8,7 +8,7 @@
 //! It cannot be told that there is no memory, so whatever it does runs [`within`](crate::reserve::within) a reserve.
 
 use super::ConstraintKind;
-use super::parser::Parser;
+use super::parser::{Next, Parser};
 use super::vocabulary::Vocabulary;
 use crate::model::Model;
 use crate::{Error, Result, Status, quiet, reserve};
@@ -68,7 +68,7 @@ impl Constraint {
         };
         let parser = caught(|| Parser::new(&vocabulary, grammar))?;
         // One that nothing satisfies is wrong now, and not only once somebody waits for its text.
-        caught(|| parser.copy().mask()).map_err(|e| match e.status() {
+        caught(|| parser.copy().next()).map_err(|e| match e.status() {
             Status::InvalidState => Error::new(Status::InvalidArgument, "constraint: no text fits it"),
             _ => e,
         })?;
@@ -122,8 +122,7 @@ pub(crate) struct Guide {
     seen: Vec<TokenId>,
     /// Some of the text is no longer among the session's tokens, so that it is not known what another one would be.
     shifted: bool,
-    /// What may come next.
-    mask: SimpleVob,
+    next: Next,
 }
 
 /// Appends to a list, if there is memory.
@@ -146,7 +145,7 @@ impl Guide {
             text: Vec::new(),
             seen: Vec::new(),
             shifted: false,
-            mask: SimpleVob::new(),
+            next: Next { allowed: SimpleVob::new(), forced: Vec::new() },
         };
         // Sizes are rounded up to powers of two there.
         // SAFETY: the box is given.
@@ -164,10 +163,10 @@ impl Guide {
         extend(&mut fork.text, &self.text)?;
         extend(&mut fork.seen, &self.seen)?;
         if let Some(parser) = &self.parser {
-            let copy = || caught(|| Ok((parser.copy(), self.mask.clone())));
+            let copy = || caught(|| Ok((parser.copy(), self.next.clone())));
             // SAFETY: as in `Constraint::new`; the copy shares nothing that grows with what it was copied from.
-            let (parser, mask) = unsafe { reserve::within(self.reserve(), copy) }?;
-            (fork.parser, fork.mask) = (Some(parser), mask);
+            let (parser, next) = unsafe { reserve::within(self.reserve(), copy) }?;
+            (fork.parser, fork.next) = (Some(parser), next);
         }
         (fork.parsed, fork.size, fork.shifted) = (self.parsed, self.size, self.shifted);
         Ok(fork)
@@ -245,24 +244,20 @@ impl Guide {
                         return Err(Error::new(Status::InvalidState, message));
                     }
                 }
-                let mask = parser.mask()?;
-                Ok((parser, mask, reserve::held().saturating_sub(before)))
+                let next = parser.next()?;
+                Ok((parser, next, reserve::held().saturating_sub(before)))
             })
         };
         // SAFETY: as in `Constraint::new`; the parser goes in and comes out, or ends in there.
-        let (parser, mask, grown) = unsafe { reserve::within(self.reserve(), step) }?;
+        let (parser, next, grown) = unsafe { reserve::within(self.reserve(), step) }?;
         self.size = if known { self.size.saturating_add(grown) } else { self.size.max(grown) };
-        (self.parser, self.parsed, self.mask) = (Some(parser), self.text.len(), mask);
+        (self.parser, self.parsed, self.next) = (Some(parser), self.text.len(), next);
         Ok(())
     }
 
-    /// The tokens that must come after the history that was [followed](Guide::follow), whatever the model says. None if
-    /// there is a choice at once, or no memory.
-    pub(crate) fn forced(&mut self) -> Option<Vec<TokenId>> {
-        let size = self.reserve();
-        let parser = self.parser.as_mut()?;
-        // SAFETY: as in `Constraint::new`.
-        unsafe { reserve::within(size, || caught(|| Ok(parser.forced()))) }.ok()
+    /// The tokens that must come after the history that was [followed](Guide::follow); none if there is a choice at once.
+    pub(crate) fn forced(&self) -> &[TokenId] {
+        &self.next.forced
     }
 
     /// Forbids what may not come.
@@ -275,6 +270,6 @@ impl Guide {
     }
 
     pub(crate) fn allows(&self, token: u32) -> bool {
-        (token as usize) < self.mask.len() && self.mask.is_allowed(token)
+        (token as usize) < self.next.allowed.len() && self.next.allowed.is_allowed(token)
     }
 }

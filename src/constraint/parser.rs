@@ -25,6 +25,14 @@ pub(super) struct Parser {
     last: Option<TokenId>,
 }
 
+/// What may come next in a text.
+#[derive(Clone)]
+pub(super) struct Next {
+    pub(super) allowed: SimpleVob,
+    /// The tokens that must come, whatever the model says; the first of them is all that is allowed.
+    pub(super) forced: Vec<TokenId>,
+}
+
 pub(super) fn too_much(error: impl Display) -> Error {
     Error::new(Status::Unsupported, format_args!("the constraint is too much: {error:#}"))
 }
@@ -77,37 +85,41 @@ impl Parser {
         true
     }
 
-    /// The tokens that may come now.
-    pub(super) fn mask(&mut self) -> Result<SimpleVob> {
+    /// What may come now: one token at least.
+    pub(super) fn next(&mut self) -> Result<Next> {
         let vocabulary = self.vocabulary.clone();
-        let mut mask = if self.is_over() {
-            vocabulary.tree().alloc_token_set()
-        } else {
-            match self.forced().first() {
-                Some(&token) => vocabulary.tree().singleton_token_set(token),
-                None => {
-                    let begun = self.text.currently_forced_bytes().to_vec();
-                    self.text.compute_bias(&*vocabulary, &begun)
-                }
+        let tree = vocabulary.tree();
+        let (mut allowed, forced) = match self.is_over() {
+            true => (tree.alloc_token_set(), Vec::new()),
+            false => {
+                let forced = self.forced();
+                let allowed = match forced.first() {
+                    Some(&token) => tree.singleton_token_set(token),
+                    None => {
+                        let begun = self.text.currently_forced_bytes().to_vec();
+                        self.text.compute_bias(&*vocabulary, &begun)
+                    }
+                };
+                (allowed, forced)
             }
         };
         if let Some(error) = self.text.get_error() {
             return Err(too_much(error.message()));
         }
         if self.accepting {
-            vocabulary.tree().eos_tokens().iter().for_each(|&token| mask.allow_token(token));
+            tree.eos_tokens().iter().for_each(|&token| allowed.allow_token(token));
         }
-        if mask.is_zero() {
+        if allowed.is_zero() {
             return Err(Error::new(Status::InvalidState, "the constraint: no text fits from here on"));
         }
-        Ok(mask)
+        Ok(Next { allowed, forced })
     }
 
     /// The tokens that must come now: where all texts go on with the same bytes, these as the tokenizer cuts them. A model
     /// that chose how to write what it would not have said would often write it letter by letter. What can be cut
     /// otherwise, depending on what follows, is left to it.
-    pub(super) fn forced(&mut self) -> Vec<TokenId> {
-        if self.is_over() || !self.vocabulary.tokenize_is_canonical() || self.text.grammar().lexer_spec().no_forcing {
+    fn forced(&mut self) -> Vec<TokenId> {
+        if !self.vocabulary.tokenize_is_canonical() || self.text.grammar().lexer_spec().no_forcing {
             return Vec::new();
         }
         self.text.force_bytes();

@@ -283,17 +283,10 @@ impl Session {
         let price = Price::new(model, sparsity);
         let guide = self.logits_processor.guide.as_deref_mut();
         // Whatever is wrong with the text is said when the next token is chosen.
-        let mut guide = guide.and_then(|guide| guide.follow(&self.tokens).is_ok().then_some(guide));
-        let forced = guide.as_deref_mut().filter(|_| self.drafts.options.forced).and_then(Guide::forced);
-        let allows = |token| guide.as_ref().is_none_or(|guide| guide.allows(token));
+        let guide = guide.and_then(|guide| guide.follow(&self.tokens).is_ok().then_some(&*guide));
+        let forced = guide.filter(|_| self.drafts.options.forced).map_or(&[][..], Guide::forced);
+        let allows = |token| guide.is_none_or(|guide| guide.allows(token));
         let most = room.min(self.drafts.options.most);
-        self.drafts.make(
-            &self.tokens,
-            forced.as_deref().unwrap_or_default(),
-            allows,
-            most,
-            price,
-            &mut self.engine.ahead.tokens,
-        )
+        self.drafts.make(&self.tokens, forced, allows, most, price, &mut self.engine.ahead.tokens)
     }
 }
