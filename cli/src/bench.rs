@@ -125,14 +125,16 @@ pub fn run(args: &Args) -> Result<()> {
         let load = LoadOptions { large_pages: true, ..Default::default() };
         sessions.push(Session::open(Model::load(&path, &load)?, &options)?);
     }
-    let constraint = args.form.constraint(&model)?;
+    let mut until_end = false;
     for session in &mut sessions {
-        session.set_constraint(constraint.clone())?;
+        // The model in large pages is another than the mapped one.
+        let constraint = args.form.constraint(session.model())?;
+        until_end = constraint.is_some();
+        session.set_constraint(constraint)?;
     }
     let mut samples = Vec::new();
     for &sparsity in &sparsities {
         for large_pages in [false, true].into_iter().take(sessions.len()) {
-            let until_end = constraint.is_some();
             let of = |&drafts| Samples { large_pages, drafts, until_end, ..Samples::new(sparsity) };
             samples.extend(args.drafts.iter().map(of));
         }

@@ -252,6 +252,11 @@ fn bench_reports_medians_with_their_spread() {
     // By default dense and what the file's levels reach.
     let result = json_of(&run(&["bench"], &["--prompt", "4", "-n", "2", "--rounds", "1", "--json"]));
     assert_eq!(result["results"].as_array().unwrap().len(), 3);
+    // Each of the two models has a constraint of its own.
+    let form = ["--regex", "[ab]{3}", "--large-pages", "--sparsity", "0"];
+    let result =
+        json_of(&run(&["bench"], &[&["--prompt", "4", "-n", "9", "--rounds", "1", "--json"][..], &form].concat()));
+    assert_eq!(result["results"].as_array().unwrap().len(), 2);
     fails(&run(&["bench"], &["--prompt", "8", "--sparsity", "0,0.9"]), 1, &["sparsity 0.9"]);
     fails(&run(&["bench"], &["--prompt", "100000"]), 1, &["100065", "160"]);
     fails(&run(&["bench"], &["--rounds", "0"]), 2, &["--rounds"]);
