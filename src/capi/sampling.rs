@@ -2,7 +2,7 @@
 
 use super::handle::with_session;
 use super::*;
-use crate::sampling::{LogProb, LogitsCallback, MAX_LOGIT_BIASES, Order, SAMPLE, Sampling, Stage};
+use crate::sampling::{LogProb, LogitsCallback, MAX_LOGIT_BIASES, Order, SAMPLE, Sampling};
 use std::ffi::c_void;
 
 /// Stages of sampling, for rasp_sampling.order.
@@ -118,21 +118,6 @@ impl rasp_sampling {
         if self.reserved != 0 {
             return Err(Error::new(Status::InvalidArgument, "rasp_sampling.reserved is not 0"));
         }
-        let named = self.order.iter().position(|&code| code == 0).unwrap_or(self.order.len());
-        let (codes, rest) = self.order.split_at(named);
-        let (mut stages, mut count) = (Stage::ALL, 0);
-        for (&code, to) in codes.iter().zip(&mut stages) {
-            let none = || {
-                let message = format_args!("rasp_sampling.order has {code}, which is no stage");
-                Error::new(Status::InvalidArgument, message)
-            };
-            *to = Stage::of_code(code).ok_or_else(none)?;
-            count += 1;
-        }
-        if count < named || rest.iter().any(|&code| code != 0) {
-            let message = "rasp_sampling.order has more than all stages, or one behind a 0";
-            return Err(Error::new(Status::InvalidArgument, message));
-        }
         Ok(Sampling {
             temperature: self.temperature,
             top_k: self.top_k,
@@ -153,7 +138,7 @@ impl rasp_sampling {
             dry_window: self.dry_window,
             mirostat_tau: self.mirostat_tau,
             mirostat_eta: self.mirostat_eta,
-            order: Order::new(&stages[..count])?,
+            order: Order::from_bytes(self.order)?,
         })
     }
 }

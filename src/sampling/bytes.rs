@@ -44,8 +44,7 @@ impl Sampling {
         ];
         let (to, stages) = bytes.as_chunks_mut::<4>().0.split_at_mut(words.len());
         to.iter_mut().zip(words).for_each(|(to, word)| *to = word.to_le_bytes());
-        let codes = self.order.stages().map(|stage| stage as u8);
-        stages.as_flattened_mut().iter_mut().zip(codes).for_each(|(to, code)| *to = code);
+        stages.as_flattened_mut().copy_from_slice(&self.order.to_bytes());
         Some(bytes)
     }
 
@@ -68,8 +67,9 @@ impl Sampling {
         (settings.dry_allowed_length, settings.dry_window) = (word(), word());
         (settings.mirostat_tau, settings.mirostat_eta) = (f32::from_bits(word()), f32::from_bits(word()));
         let surprise = f32::from_bits(word());
-        let [codes @ .., 0] = bytes.last_chunk::<{ STAGES + 1 }>()? else { return None };
-        settings.order = Order::of_codes(*codes)?;
+        let order = *bytes.last_chunk()?;
+        // Whole, as it was written.
+        settings.order = Order::from_bytes(order).ok().filter(|all| all.to_bytes() == order)?;
         Some((settings, surprise))
     }
 }

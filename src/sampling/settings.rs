@@ -172,7 +172,7 @@ impl Stage {
     }
 
     /// The stage with this number.
-    pub fn of_code(code: u8) -> Option<Stage> {
+    fn of_code(code: u8) -> Option<Stage> {
         Stage::ALL.into_iter().find(|stage| *stage as u8 == code)
     }
 }
@@ -203,11 +203,29 @@ impl Order {
         Ok(Order(order))
     }
 
-    /// All stages by their numbers; `None` if they are not all there.
-    pub fn of_codes(codes: [u8; STAGES]) -> Option<Order> {
-        let stages = codes.map(Stage::of_code);
-        let all = Stage::ALL.iter().all(|stage| stages.contains(&Some(*stage)));
-        all.then(|| Order(stages.map(|stage| stage.unwrap_or(Stage::Temperature))))
+    /// Stages by their numbers, those that come first, and zeros: as [`new`](Order::new) completes them. Fails if a
+    /// number is no stage's, comes twice or stands behind a zero.
+    pub fn from_bytes(bytes: [u8; STAGES + 1]) -> Result<Order> {
+        let refused = |what: std::fmt::Arguments<'_>| {
+            Error::new(Status::InvalidArgument, format_args!("the order of sampling has {what}"))
+        };
+        let named = bytes.iter().position(|&code| code == 0).unwrap_or(bytes.len());
+        let (codes, rest) = bytes.split_at(named);
+        if rest.iter().any(|&code| code != 0) {
+            return Err(refused(format_args!("a stage behind a 0")));
+        }
+        let mut stages = [Stage::TopK; STAGES + 1];
+        for (stage, &code) in stages.iter_mut().zip(codes) {
+            *stage = Stage::of_code(code).ok_or_else(|| refused(format_args!("{code}, which is no stage")))?;
+        }
+        Order::new(&stages[..named])
+    }
+
+    /// All stages by their numbers, and a zero.
+    pub fn to_bytes(&self) -> [u8; STAGES + 1] {
+        let mut bytes = [0; STAGES + 1];
+        bytes.iter_mut().zip(self.0).for_each(|(byte, stage)| *byte = stage as u8);
+        bytes
     }
 
     /// The stages, the first one first.
