@@ -29,12 +29,12 @@ impl LogitsProcessor {
 
     /// Whether the logits stay as they are.
     pub(crate) fn is_idle(&self) -> bool {
-        self.bias.is_empty() && self.guide.is_none() && self.callback.is_none()
+        self.guide.is_none() && self.keeps_values()
     }
 
-    /// Whether a constraint, and nothing else, forbids some tokens and leaves the others' logits as they are.
-    pub(crate) fn only_forbids(&self) -> bool {
-        self.guide.is_some() && self.bias.is_empty() && self.callback.is_none()
+    /// Whether logits keep their values, but for those that a constraint forbids.
+    pub(crate) fn keeps_values(&self) -> bool {
+        self.bias.is_empty() && self.callback.is_none()
     }
 
     /// A new text begins after the first `from` tokens: what the constraint, if there is one, is about.

@@ -313,8 +313,8 @@ impl Session {
     pub(super) fn deciding(&self) -> Option<Deciding> {
         self.engine.model.shortlist()?;
         let few = self.sampler.deciding().filter(|&few| few <= MOST_DECIDING)?;
-        let masked = self.logits_processor.only_forbids();
-        (masked || self.logits_processor.is_idle()).then_some(Deciding { few, masked })
+        let masked = self.logits_processor.guide.is_some();
+        self.logits_processor.keeps_values().then_some(Deciding { few, masked })
     }
 
     /// What the job was to pass has passed, and counts.
