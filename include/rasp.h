@@ -41,8 +41,8 @@
 // The context has no room for another token.
 #define RASP_ENDED_CONTEXT 3
 
-// rasp_constraint_new: a JSON schema; the text is a value of it. One space follows each comma and colon and there is no
-// other white space between the parts, unless the schema says otherwise in llguidance's "x-guidance".
+// rasp_constraint_new: a JSON schema; the text is a value of it. One space follows each comma and colon and there is
+// no other white space between the parts, unless the schema says otherwise in llguidance's "x-guidance".
 #define RASP_CONSTRAINT_JSON_SCHEMA 0
 
 // rasp_constraint_new: a regular expression, in the syntax of Rust's regex, that the whole text matches.
@@ -157,8 +157,8 @@
 // The most bytes rasp_text_stream_push writes for a token of n bytes is 3 * n + RASP_TEXT_STREAM_EXTRA.
 #define RASP_TEXT_STREAM_EXTRA 9
 
-// What a text may be, compiled for one model's vocabulary: immutable, shared by any number of sessions of that model, safe
-// to use from any thread at once.
+// What a text may be, compiled for one model's vocabulary: immutable, shared by any number of sessions of that model,
+// safe to use from any thread at once.
 typedef struct rasp_constraint rasp_constraint;
 
 // A loaded model: immutable, shared by any number of sessions, safe to use from any thread at once.
@@ -388,8 +388,8 @@ typedef struct rasp_session_options {
     uint32_t reserved;
 } rasp_session_options;
 
-// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Penalties come first (repetition, presence,
-// frequency, dry), then the stages in their order, then mirostat, and a draw.
+// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Penalties come first (repetition,
+// presence, frequency, dry), then the stages in their order, then mirostat, and a draw.
 typedef struct rasp_sampling {
     // Size of this struct as the caller was compiled.
     uint32_t struct_size;
@@ -435,8 +435,8 @@ typedef struct rasp_sampling {
     uint32_t dry_allowed_length;
     // In how many of the latest tokens repetitions are looked for, at first all.
     uint32_t dry_window;
-    // The surprise a token should have, in bits, 0 to 100: tokens that surprise more than a bound are left out, and the
-    // bound follows what comes, from twice this on (Mirostat 2, arXiv:2007.14966); 0: off.
+    // The surprise a token should have, in bits, 0 to 100: tokens that surprise more than a bound are left out, and
+    // the bound follows what comes, from twice this on (Mirostat 2, arXiv:2007.14966); 0: off.
     float mirostat_tau;
     // How fast the bound follows, 0 to 1, at first 0.1.
     float mirostat_eta;
@@ -454,10 +454,11 @@ typedef struct rasp_logit_bias {
 } rasp_logit_bias;
 
 // Looks at the logits of the next token before it is sampled: logits points to vocab_size numbers, one a token, logit
-// biases added, which the function may change; tokens to the token_count tokens so far. Both are valid until it returns.
+// biases added, which the function may change; tokens to the token_count tokens so far. Both are valid until it
+// returns.
 //
-// It returns RASP_LOGITS_SAMPLE to have a token sampled from the logits as they are then (the session's temperature and
-// so on apply; -INFINITY forbids a token), or the id of the token that it chose itself.
+// It returns RASP_LOGITS_SAMPLE to have a token sampled from the logits as they are then (the session's temperature
+// and so on apply; -INFINITY forbids a token), or the id of the token that it chose itself.
 //
 // It is called once a sampled token, on the thread that called rasp_step, and must not call anything on that session
 // (which returns INVALID_STATE), unwind or jump out.
@@ -790,19 +791,19 @@ rasp_status rasp_chat_format(const struct rasp_model *model,
                              size_t *length,
                              struct rasp_error *error);
 
-// Compiles a constraint for a model: length bytes of UTF-8 at source, written in what kind says, one of RASP_CONSTRAINT_.
-// The source is not kept.
+// Compiles a constraint for a model: length bytes of UTF-8 at source, written in what kind says, one of
+// RASP_CONSTRAINT_. The source is not kept.
 //
-// On success *constraint is the new constraint, to be given back with rasp_constraint_free; on an error it is NULL. The
-// first constraint of a model takes some milliseconds and megabytes more than others.
+// On success *constraint is the new constraint, to be given back with rasp_constraint_free; on an error it is NULL.
+// The first constraint of a model takes some milliseconds and megabytes more than others.
 //
 // Allocates. Safe from any thread. Errors: UNSUPPORTED (a library built lean, without the cargo feature
-// constrained, or a model without an end token), INVALID_ARGUMENT (naming what is wrong with the source, or that no text
-// fits it), INVALID_UTF8, OUT_OF_MEMORY.
+// constrained, or a model without an end token), INVALID_ARGUMENT (naming what is wrong with the source, or that no
+// text fits it), INVALID_UTF8, OUT_OF_MEMORY.
 //
 // Pointers:
-// model is NULL or alive; source is NULL or valid for reads of length bytes; constraint and error are NULL or valid for
-// writes.
+// model is NULL or alive; source is NULL or valid for reads of length bytes; constraint and error are NULL or valid
+// for writes.
 rasp_status rasp_constraint_new(const struct rasp_model *model,
                                 uint32_t kind,
                                 const char *source,
@@ -810,25 +811,26 @@ rasp_status rasp_constraint_new(const struct rasp_model *model,
                                 struct rasp_constraint **constraint,
                                 struct rasp_error *error);
 
-// Frees a constraint. NULL is allowed and does nothing. Sessions that use it keep what they need. Does not allocate. Safe
-// from any thread. Always RASP_OK, but for the check described at rasp_free.
+// Frees a constraint. NULL is allowed and does nothing. Sessions that use it keep what they need. Does not allocate.
+// Safe from any thread. Always RASP_OK, but for the check described at rasp_free.
 //
 // Pointers:
 // constraint is NULL or has not been freed; it is not used afterwards.
 rasp_status rasp_constraint_free(struct rasp_constraint *constraint);
 
-// Has every answer from now on obey a constraint, which must be of the session's model; NULL ends that. An answer begins
-// with this call, and anew with each rasp_prefill and rasp_session_reset; tokens given to rasp_decode are part of it. The
-// constraint applies after logit biases; what a logits callback does cannot undo it. Where the answer may end, end tokens
-// are allowed; where it can only end one comes, and rasp_step returns RASP_END.
+// Has every answer from now on obey a constraint, which must be of the session's model; NULL ends that. An answer
+// begins with this call, and anew with each rasp_prefill and rasp_session_reset; tokens given to rasp_decode are part
+// of it. The constraint applies after logit biases; what a logits callback does cannot undo it. Where the answer may
+// end, end tokens are allowed; where it can only end one comes, and rasp_step returns RASP_END.
 //
 // It bounds the form of an answer, not its length: see to it that the source does, or end it yourself.
 //
 // Allocates, and so do every step, shift and fork while a constraint is set. Errors: INVALID_ARGUMENT, INVALID_STATE,
-// UNSUPPORTED, OUT_OF_MEMORY. A step under a constraint can also return INVALID_STATE (tokens of the host's do not fit it,
-// or no text fits from here on), UNSUPPORTED (it takes more work than its limits allow), INVALID_ARGUMENT (biases or the
-// callback forbid all that it allows) and OUT_OF_MEMORY; nothing has been appended then. For the time of a step it wants
-// some 32 MB of address space, more for a large constraint; memory of it is used only where the system has no other.
+// UNSUPPORTED, OUT_OF_MEMORY. A step under a constraint can also return INVALID_STATE (tokens of the host's do not fit
+// it, or no text fits from here on), UNSUPPORTED (it takes more work than its limits allow), INVALID_ARGUMENT (biases
+// or the callback forbid all that it allows) and OUT_OF_MEMORY; nothing has been appended then. For the time of a step
+// it wants some 32 MB of address space, more for a large constraint; memory of it is used only where the system has no
+// other.
 //
 // Threads: one call at a time on a session.
 //
@@ -1062,9 +1064,9 @@ rasp_status rasp_session_set_sampling(struct rasp_session *session,
                                       const struct rasp_sampling *sampling,
                                       struct rasp_error *error);
 
-// Sets what is added to the logits of count tokens from now on, before anything else is done with them; it replaces what
-// was set before, and a count of 0 clears it. A token that is named twice gets both. Forbidding special tokens, such as
-// those that end a text (rasp_token_is_end), is a use of it.
+// Sets what is added to the logits of count tokens from now on, before anything else is done with them; it replaces
+// what was set before, and a count of 0 clears it. A token that is named twice gets both. Forbidding special tokens,
+// such as those that end a text (rasp_token_is_end), is a use of it.
 //
 // The biases are copied. Does not allocate. On an error the old ones stay. Errors: OUT_OF_RANGE (more than
 // RASP_LOGIT_BIAS_MAX, or an id that is none), INVALID_ARGUMENT (a NaN, an infinity that is not negative or a number
@@ -1098,9 +1100,10 @@ rasp_status rasp_session_set_logits_callback(struct rasp_session *session,
                                              void *context,
                                              struct rasp_error *error);
 
-// How likely the model finds a token after the last one that passed through it, into *log_prob, and which count tokens it
-// finds likeliest, into top, the likeliest first. After a rasp_step that is the token that came, which has not passed.
-// By the model's own logits, as rasp_logits shows them: biases, constraints, penalties and temperature are not in them.
+// How likely the model finds a token after the last one that passed through it, into *log_prob, and which count tokens
+// it finds likeliest, into top, the likeliest first. After a rasp_step that is the token that came, which has not
+// passed. By the model's own logits, as rasp_logits shows them: biases, constraints, penalties and temperature are not
+// in them.
 //
 // top may be NULL if count is 0. Does not allocate. Errors: OUT_OF_RANGE (an id that is none, or count beyond the
 // vocabulary), INVALID_STATE (no prompt yet), INVALID_ARGUMENT, NON_FINITE.

@@ -618,8 +618,8 @@ class Session {
         return detail::done(rasp_session_set_sampling(session_, &sampling, &error), error);
     }
 
-    /// How likely the model finds a token after the last one that passed, as the natural logarithm; and into `top` as many
-    /// of the likeliest as it has room for.
+    /// How likely the model finds a token after the last one that passed, as the natural logarithm; and into `top` as
+    /// many of the likeliest as it has room for.
     result<float> log_probs(std::uint32_t token, Span<rasp_log_prob> top = {}) {
         float log_prob = 0;
         rasp_error error{};

@@ -41,10 +41,10 @@ flock 9
 "${CARGO:-cargo}" rustc --profile dist -p librasp --lib --crate-type staticlib "${features[@]}" -- \
     --print native-static-libs="$out/native-static-libs"
 
-# rustc's archive holds the whole of Rust's standard library, with symbols that clash with those of a second Rust library
-# in the same program and sections of LLVM bitcode that another LLVM's tools choke on; and what crates export for C of
-# their own accord (llguidance's `llg_`, with all that it reaches: 190 kB). So: link what the interface reaches into one
-# object, and make all but the interface local.
+# rustc's archive holds the whole of Rust's standard library, with symbols that clash with those of a second Rust
+# library in the same program and sections of LLVM bitcode that another LLVM's tools choke on; and what crates export
+# for C of their own accord (llguidance's `llg_`, with all that it reaches: 190 kB). So: link what the interface reaches
+# into one object, and make all but the interface local.
 roots=()
 while read -r symbol; do
     roots+=(-u "$symbol")

@@ -276,8 +276,8 @@ func newChat(messages []ChatMessage, options ChatOptions) (*chat, error) {
 	return c, nil
 }
 
-// ChatTokenize turns messages into tokens, in the model's own format. What messages and variables say is text, whatever it
-// looks like: special tokens are recognised in the template's own words alone.
+// ChatTokenize turns messages into tokens, in the model's own format. What messages and variables say is text, whatever
+// it looks like: special tokens are recognised in the template's own words alone.
 func (m *Model) ChatTokenize(messages []ChatMessage, options ChatOptions) ([]uint32, error) {
 	c, err := newChat(messages, options)
 	if err != nil {
@@ -310,8 +310,8 @@ func (m *Model) ChatText(messages []ChatMessage, options ChatOptions) (string, e
 	return string(text), err
 }
 
-// ChatFormat puts messages into the model's own chat format, ended so that the model answers. Tokenized with ParseSpecial
-// it cannot promise who speaks, since a message may hold the template's own tokens: ChatTokenize can.
+// ChatFormat puts messages into the model's own chat format, ended so that the model answers. Tokenized with
+// ParseSpecial it cannot promise who speaks, since a message may hold the template's own tokens: ChatTokenize can.
 func (m *Model) ChatFormat(messages []Message) (string, error) {
 	list := make([]ChatMessage, len(messages))
 	for i, message := range messages {
@@ -331,8 +331,8 @@ const (
 	Grammar    ConstraintKind = C.RASP_CONSTRAINT_GRAMMAR
 )
 
-// Constraint is what an answer may be. Any number of sessions of its model may use it; they keep what they need of it when
-// it is closed.
+// Constraint is what an answer may be. Any number of sessions of its model may use it; they keep what they need of it
+// when it is closed.
 type Constraint struct{ handle *C.rasp_constraint }
 
 // Constraint compiles a constraint for this model.
@@ -515,8 +515,8 @@ type LogProb struct {
 }
 
 // LogProbs is how likely the model finds a token after the last one that passed through it, as a natural logarithm, and
-// which it finds likeliest, top of them. After a step that is the token that came, which has not passed. By the model's own
-// logits: biases, constraints, penalties and temperature are not in them.
+// which it finds likeliest, top of them. After a step that is the token that came, which has not passed. By the model's
+// own logits: biases, constraints, penalties and temperature are not in them.
 func (s *Session) LogProbs(token uint32, top int) (float32, []LogProb, error) {
 	var e C.rasp_error
 	var own C.float

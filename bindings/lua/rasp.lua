@@ -272,8 +272,8 @@ function Model:chat_format(messages, add_generation_prompt)
     return (self:chat_text(messages, { add_generation_prompt = add_generation_prompt }))
 end
 
--- options: context, threads, batch, kv ('f16', 'f32' or 'i8'), windows_alone, drafts (7 at most: tokens are guessed by what
--- stood after an earlier match in the context; the same tokens, sooner where an answer quotes or repeats)
+-- options: context, threads, batch, kv ('f16', 'f32' or 'i8'), windows_alone, drafts (7 at most: tokens are guessed by
+-- what stood after an earlier match in the context; the same tokens, sooner where an answer quotes or repeats)
 function Model:open(options)
     options = options or {}
     local struct, room = made('session_options', {
@@ -293,8 +293,8 @@ function Model:open(options)
 end
 
 -- What an answer may be, compiled for this model; kind: 'json_schema' (its source is JSON), 'regex' (in the syntax of
--- Rust's crate regex; all of the answer matches) or 'grammar' (llguidance's variant of Lark). Any number of sessions may
--- use it; they keep what they need of it when it is closed.
+-- Rust's crate regex; all of the answer matches) or 'grammar' (llguidance's variant of Lark). Any number of sessions
+-- may use it; they keep what they need of it when it is closed.
 function Model:constraint(kind, source)
     local number = CONSTRAINTS[kind]
     if not number then error(('kind is %s, not json_schema, regex or grammar'):format(tostring(kind)), 2) end
@@ -387,8 +387,8 @@ function Session:set_constraint(constraint)
     call('rasp_session_set_constraint', self.handle, handle)
 end
 
--- The natural logarithm of a token's probability after the last one that passed through the model, and a list of the `top`
--- likeliest, each { token, log_prob }. After a step that is the token that came. By the model's own logits.
+-- The natural logarithm of a token's probability after the last one that passed through the model, and a list of the
+-- `top` likeliest, each { token, log_prob }. After a step that is the token that came. By the model's own logits.
 function Session:log_probs(token, top)
     top = top or 0
     local own, likeliest, list = ffi.new 'float[1]', ffi.new('rasp_log_prob[?]', math.max(top, 1)), {}

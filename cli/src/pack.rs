@@ -91,10 +91,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// Make the sparsest setting the file's default that is good enough on calibration text that is held back, every
-    /// token sparse, beside the dense model: 2 or 2%: perplexity at most so many percent above; kl:0.02: a KL divergence
-    /// of at most so many nats a token; same:90%: at least so many percent of greedy tokens the same. The last two are
-    /// measured, not taken from a recipe [default: 2 where scores are tuned or come from a recipe; else sessions start
-    /// dense]
+    /// token sparse, beside the dense model: 2 or 2%: perplexity at most so many percent above; kl:0.02: a KL
+    /// divergence of at most so many nats a token; same:90%: at least so many percent of greedy tokens the same. The
+    /// last two are measured, not taken from a recipe [default: 2 where scores are tuned or come from a recipe; else
+    /// sessions start dense]
     #[arg(long, value_name = "QUALITY", value_parser = parse_quality)]
     quality: Option<Limit>,
     /// Leave out the screen of the head, by which greedy tokens and small top k read a third to a half of it: a smaller

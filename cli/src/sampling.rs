@@ -58,8 +58,8 @@ pub struct SamplingOptions {
     /// How fast Mirostat follows
     #[arg(long, value_name = "X", default_value_t = 0.1, visible_alias = "mirostat-lr")]
     mirostat_eta: f32,
-    /// Stages that come first, of top_n_sigma, top_k, temperature, typical_p, top_p, min_p and xtc; the others follow in
-    /// this order
+    /// Stages that come first, of top_n_sigma, top_k, temperature, typical_p, top_p, min_p and xtc; the others follow
+    /// in this order
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_stage)]
     samplers: Vec<Stage>,
     /// Start of the random numbers

@@ -61,9 +61,9 @@ pub struct PackOptions {
     pub compensation: Option<Compensation>,
     /// Exceptions from that, linear by linear.
     pub recipe: RecipeRequest,
-    /// What a setting may cost on held-back calibration text: the sparsest such setting becomes the file's default. With
-    /// a recipe, which tells of nothing else, a [`Limit::Loss`]. `None`: [`QUALITY`](PackOptions::QUALITY) where scores
-    /// are tuned or a recipe tells of it, and there is text to hold back; else sessions start dense.
+    /// What a setting may cost on held-back calibration text: the sparsest such setting becomes the file's default.
+    /// With a recipe, which tells of nothing else, a [`Limit::Loss`]. `None`: [`QUALITY`](PackOptions::QUALITY) where
+    /// scores are tuned or a recipe tells of it, and there is text to hold back; else sessions start dense.
     pub quality: Option<Limit>,
     /// Whether the file gets a screen of its head, by which greedy tokens and small top k find the largest logits while
     /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.

@@ -20,8 +20,8 @@ pub const RASP_STAGE_MIN_P: u8 = 6;
 /// See RASP_STAGE_TOP_N_SIGMA.
 pub const RASP_STAGE_XTC: u8 = 7;
 
-/// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Penalties come first (repetition, presence,
-/// frequency, dry), then the stages in their order, then mirostat, and a draw.
+/// How the next token is chosen. Initialise with rasp_sampling_init: greedy. Penalties come first (repetition,
+/// presence, frequency, dry), then the stages in their order, then mirostat, and a draw.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rasp_sampling {
@@ -69,8 +69,8 @@ pub struct rasp_sampling {
     pub dry_allowed_length: u32,
     /// In how many of the latest tokens repetitions are looked for, at first all.
     pub dry_window: u32,
-    /// The surprise a token should have, in bits, 0 to 100: tokens that surprise more than a bound are left out, and the
-    /// bound follows what comes, from twice this on (Mirostat 2, arXiv:2007.14966); 0: off.
+    /// The surprise a token should have, in bits, 0 to 100: tokens that surprise more than a bound are left out, and
+    /// the bound follows what comes, from twice this on (Mirostat 2, arXiv:2007.14966); 0: off.
     pub mirostat_tau: f32,
     /// How fast the bound follows, 0 to 1, at first 0.1.
     pub mirostat_eta: f32,
@@ -201,9 +201,9 @@ pub struct rasp_logit_bias {
     pub bias: f32,
 }
 
-/// Sets what is added to the logits of count tokens from now on, before anything else is done with them; it replaces what
-/// was set before, and a count of 0 clears it. A token that is named twice gets both. Forbidding special tokens, such as
-/// those that end a text (rasp_token_is_end), is a use of it.
+/// Sets what is added to the logits of count tokens from now on, before anything else is done with them; it replaces
+/// what was set before, and a count of 0 clears it. A token that is named twice gets both. Forbidding special tokens,
+/// such as those that end a text (rasp_token_is_end), is a use of it.
 ///
 /// The biases are copied. Does not allocate. On an error the old ones stay. Errors: OUT_OF_RANGE (more than
 /// RASP_LOGIT_BIAS_MAX, or an id that is none), INVALID_ARGUMENT (a NaN, an infinity that is not negative or a number
@@ -233,10 +233,11 @@ pub const RASP_LOGITS_SAMPLE: i32 = -1;
 const _: () = assert!(RASP_LOGITS_SAMPLE == SAMPLE);
 
 /// Looks at the logits of the next token before it is sampled: logits points to vocab_size numbers, one a token, logit
-/// biases added, which the function may change; tokens to the token_count tokens so far. Both are valid until it returns.
+/// biases added, which the function may change; tokens to the token_count tokens so far. Both are valid until it
+/// returns.
 ///
-/// It returns RASP_LOGITS_SAMPLE to have a token sampled from the logits as they are then (the session's temperature and
-/// so on apply; -INFINITY forbids a token), or the id of the token that it chose itself.
+/// It returns RASP_LOGITS_SAMPLE to have a token sampled from the logits as they are then (the session's temperature
+/// and so on apply; -INFINITY forbids a token), or the id of the token that it chose itself.
 ///
 /// It is called once a sampled token, on the thread that called rasp_step, and must not call anything on that session
 /// (which returns INVALID_STATE), unwind or jump out.
@@ -297,9 +298,10 @@ const _: () = assert!(
         && std::mem::offset_of!(rasp_log_prob, log_prob) == std::mem::offset_of!(LogProb, log_prob)
 );
 
-/// How likely the model finds a token after the last one that passed through it, into *log_prob, and which count tokens it
-/// finds likeliest, into top, the likeliest first. After a rasp_step that is the token that came, which has not passed.
-/// By the model's own logits, as rasp_logits shows them: biases, constraints, penalties and temperature are not in them.
+/// How likely the model finds a token after the last one that passed through it, into *log_prob, and which count tokens
+/// it finds likeliest, into top, the likeliest first. After a rasp_step that is the token that came, which has not
+/// passed. By the model's own logits, as rasp_logits shows them: biases, constraints, penalties and temperature are not
+/// in them.
 ///
 /// top may be NULL if count is 0. Does not allocate. Errors: OUT_OF_RANGE (an id that is none, or count beyond the
 /// vocabulary), INVALID_STATE (no prompt yet), INVALID_ARGUMENT, NON_FINITE.

@@ -2,8 +2,8 @@
 //!
 //! What it brings into the host's process: it allocates while stepping, and asks the system for random bytes once a
 //! thread, which its hash tables begin with. Of all that could outlive a call it makes nothing (see `parser`): no panic
-//! hook, no thread-local with a destructor, no threads (its `rayon` is off), no logs. Of the environment the errors that
-//! it makes read `RUST_BACKTRACE` and `RUST_LIB_BACKTRACE`, once a process.
+//! hook, no thread-local with a destructor, no threads (its `rayon` is off), no logs. Of the environment the errors
+//! that it makes read `RUST_BACKTRACE` and `RUST_LIB_BACKTRACE`, once a process.
 //!
 //! It cannot be told that there is no memory, so whatever it does runs [`within`](crate::reserve::within) a reserve.
 
@@ -255,7 +255,8 @@ impl Guide {
         Ok(())
     }
 
-    /// The tokens that must come after the history that was [followed](Guide::follow); none if there is a choice at once.
+    /// The tokens that must come after the history that was [followed](Guide::follow); none if there is a choice at
+    /// once.
     pub(crate) fn forced(&self) -> &[TokenId] {
         &self.next.forced
     }

@@ -115,8 +115,8 @@ impl Parser {
         Ok(Next { allowed, forced })
     }
 
-    /// The tokens that must come now: where all texts go on with the same bytes, these as the tokenizer cuts them. A model
-    /// that chose how to write what it would not have said would often write it letter by letter. What can be cut
+    /// The tokens that must come now: where all texts go on with the same bytes, these as the tokenizer cuts them. A
+    /// model that chose how to write what it would not have said would often write it letter by letter. What can be cut
     /// otherwise, depending on what follows, is left to it.
     fn forced(&mut self) -> Vec<TokenId> {
         if !self.vocabulary.tokenize_is_canonical() || self.text.grammar().lexer_spec().no_forcing {

@@ -1,8 +1,8 @@
 //! What later versions added to the settings, and Mirostat's bound, as bytes of a saved state.
 //!
 //! Little-endian: presence_penalty, frequency_penalty, top_n_sigma, typical_p, xtc_probability, xtc_threshold,
-//! dry_multiplier, dry_base, dry_allowed_length, dry_window, mirostat_tau, mirostat_eta and the bound, 4 bytes each; the
-//! stages in their order, a byte each, and a 0.
+//! dry_multiplier, dry_base, dry_allowed_length, dry_window, mirostat_tau, mirostat_eta and the bound, 4 bytes each;
+//! the stages in their order, a byte each, and a 0.
 
 use super::{Order, STAGES, Sampling};
 

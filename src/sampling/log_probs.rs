@@ -10,8 +10,8 @@ pub struct LogProb {
     pub log_prob: f32,
 }
 
-/// The log-softmax of finite `logits` at `token`, summed in f64; and at the largest, into `top`: the likeliest first, the
-/// lowest id first on a tie. `top` is no longer than `logits`.
+/// The log-softmax of finite `logits` at `token`, summed in f64; and at the largest, into `top`: the likeliest first,
+/// the lowest id first on a tie. `top` is no longer than `logits`.
 pub(crate) fn log_probs(logits: &[f32], token: u32, top: &mut [LogProb]) -> LogProb {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();

@@ -9,8 +9,8 @@ use crate::{Error, Result, Status};
 pub struct Sampling {
     /// Divides the logits; 0 means greedy: the largest logit after penalties, the lowest id on a tie.
     pub temperature: f32,
-    /// Only the `top_k` largest logits stay; 0 means all. With up to 64, and neither penalties nor `top_n_sigma`, a token
-    /// reads only a part of the head, as a greedy one does.
+    /// Only the `top_k` largest logits stay; 0 means all. With up to 64, and neither penalties nor `top_n_sigma`, a
+    /// token reads only a part of the head, as a greedy one does.
     pub top_k: u32,
     /// Only the fewest tokens whose probabilities sum to at least `top_p` stay; 1 means all (arXiv:1904.09751).
     pub top_p: f32,

@@ -5,7 +5,7 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | `RASPSESS` |
-//! | 4, 4 | version, 2 or 3; 1 if the last token was sampled and has not passed, plus 2 if what the head took is there, plus 4 in version 3, plus 8 if later settings are there |
+//! | 4, 4 | version, 2 or 3; flags |
 //! | 8, 8 | bytes of the whole; [`Model::fingerprint`] |
 //! | 4, 4 | type of the cache: 0 f16, 1 f32, 2 i8; tokens |
 //! | 4 | sparsity |
@@ -17,6 +17,9 @@
 //! | 4 · hidden | what the head took of the last token that passed, if it is there |
 //! | 60 | what later versions added to the settings (`src/sampling/bytes.rs`), if any of it is set |
 //! | 8 | XXH64 of all before |
+//!
+//! Flags: 1, the last token was sampled and has not passed; 2, what the head took is there; 4, in version 3; 8, later
+//! settings are there.
 //!
 //! The logits follow from what the head took; without it the last token passes once more before there are some. A shift
 //! leaves the logits as they were, and a second pass among the tokens that are left would give others: so it is saved.

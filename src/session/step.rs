@@ -187,9 +187,9 @@ impl Session {
         Ok(&self.engine.head.token.logits)
     }
 
-    /// How likely the model finds a token after the last one that passed, and which it finds likeliest: as many as `top`
-    /// has room for, the likeliest first. After a step that is the token sampled, which has not passed. By the model's
-    /// own [logits](Session::logits): biases, constraints, penalties and temperature are not in them.
+    /// How likely the model finds a token after the last one that passed, and which it finds likeliest: as many as
+    /// `top` has room for, the likeliest first. After a step that is the token sampled, which has not passed. By the
+    /// model's own [logits](Session::logits): biases, constraints, penalties and temperature are not in them.
     pub fn log_probs(&mut self, token: u32, top: &mut [LogProb]) -> Result<LogProb> {
         self.check_log_probs(token, top.len())?;
         Ok(log_probs(self.logits()?, token, top))

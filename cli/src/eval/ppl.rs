@@ -103,8 +103,8 @@ pub fn run(args: &Args) -> Result<()> {
         }));
     }
     crate::put(&format!(
-        "{}perplexity {ppl:.3} over {tokens} tokens in {count} windows of {}{}; sparsity {}, {}, {:.1}% of linear weights \
-         read by sparse tokens\n",
+        "{}perplexity {ppl:.3} over {tokens} tokens in {count} windows of {}{}; sparsity {}, {}, {:.1}% of linear \
+         weights read by sparse tokens\n",
         sparse.as_ref().map_or_else(String::new, words),
         args.ctx,
         if bos.is_some() { ", the beginning of a text before each" } else { "" },
@@ -118,8 +118,8 @@ pub fn run(args: &Args) -> Result<()> {
 fn words(sparse: &Sparse) -> String {
     let Sparse { tokens, ppl, dense_ppl, loss, kl, same_greedy } = sparse;
     format!(
-        "predictions from sparse tokens ({tokens}): perplexity {ppl:.3}, {:+.1}% from the dense {dense_ppl:.3} at the same \
-         positions\nKL divergence {kl:.4} nats a token, {:.1}% of greedy tokens the same\nall predictions: ",
+        "predictions from sparse tokens ({tokens}): perplexity {ppl:.3}, {:+.1}% from the dense {dense_ppl:.3} at the \
+         same positions\nKL divergence {kl:.4} nats a token, {:.1}% of greedy tokens the same\nall predictions: ",
         100.0 * loss,
         100.0 * same_greedy
     )

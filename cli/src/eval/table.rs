@@ -85,8 +85,8 @@ impl Cell {
         (metric, Mean::of(scores.iter().copied()))
     }
 
-    /// By how much its score is above that of the dense model on the same items. The error is that of pairs of outcomes:
-    /// what both find hard or easy does not count.
+    /// By how much its score is above that of the dense model on the same items. The error is that of pairs of
+    /// outcomes: what both find hard or easy does not count.
     pub fn above(&self, dense: &Cell) -> Mean {
         let ((_, own), (_, dense)) = (self.scores(), dense.scores());
         Mean::of(own.iter().zip(&dense).map(|(own, dense)| own - dense))

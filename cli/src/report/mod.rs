@@ -12,8 +12,8 @@ use rasp::{Error, Result, Status};
 use std::path::PathBuf;
 
 /// The page opens without a network and holds its data as JSON too. Perplexity, the divergence from the dense model and
-/// the share of greedy tokens that stay are measured on the text, every token sparse, in windows of 512 tokens; tasks in
-/// the same way, beside dense item by item; speed on this machine, all settings in turn, medians of three rounds.
+/// the share of greedy tokens that stay are measured on the text, every token sparse, in windows of 512 tokens; tasks
+/// in the same way, beside dense item by item; speed on this machine, all settings in turn, medians of three rounds.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model: a .rasp file; a GGUF file or a Hugging Face directory is packed first, once, into a cache

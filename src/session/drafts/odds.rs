@@ -22,8 +22,8 @@ pub(super) enum Source {
     Forced,
 }
 
-/// How often drafts from matches have been right, by the length of the match. Every step that had one counts, whether it
-/// passed or not.
+/// How often drafts from matches have been right, by the length of the match. Every step that had one counts, whether
+/// it passed or not.
 #[derive(Clone, Debug)]
 pub(super) struct Odds([Seen; LENGTHS.len()]);
 
