@@ -1558,8 +1558,11 @@ rasp_status rasp_text_stream_push(struct rasp_text_stream *stream,
 
 #endif  /* RASP_H */
 
-// Structs that have grown since the first header: their defaults, all that this one has.
+// Structs that have grown since the first header: their initialisers set every field that this header has.
 #define rasp_load_options_init rasp_load_options_init_2
+// As above, for rasp_session_options.
 #define rasp_session_options_init rasp_session_options_init_2
+// As above, for rasp_sampling.
 #define rasp_sampling_init rasp_sampling_init_2
+// As above, for rasp_stats.
 #define rasp_stats_init rasp_stats_init_2
