@@ -178,14 +178,17 @@ reference:
 	command -v doxygen > /dev/null || tests/apt.sh doxygen
 	doxygen docs/Doxyfile
 
-## The book of docs/, target/book: links, the API's pages and README's figures are checked, snippets run. Fetches mdBook.
+## The book of docs/, target/book: links, README's figures and what is made from the header, the bindings and the command
+## are checked, snippets run. Fetches mdBook.
 book: target/tools/bin/mdbook models
 	$(PYTHON) tests/docs/api.py --check
 	$(PYTHON) tests/docs/readme.py --check
+	$(PYTHON) tests/docs/bindings.py --check
+	$(PYTHON) tests/docs/commands.py target/release/rasp --check
 	$(PYTHON) tests/docs/check.py links
 	$(PYTHON) tests/docs/book.py $<
 	$(PYTHON) tests/docs/check.py built target/book
-	CC=$(CC) $(PYTHON) tests/docs/check.py snippets
+	CC=$(CC) CXX=$(CXX) $(PYTHON) tests/docs/check.py snippets
 
 target/tools/bin/mdbook:
 	$(CARGO) install --debug --locked mdbook --version 0.4.52 --no-default-features --features search --root target/tools

@@ -44,10 +44,26 @@ fn every_package_has_the_version_of_the_workspace() {
     all_say(&places, version);
     let cross = fs::read_to_string(root().join("docs/cross.md")).unwrap();
     assert!(cross.contains(&format!("rasp_{version}.bb")), "docs/cross.md: the recipe of Yocto");
+    let minor = version.rsplit_once('.').unwrap().0;
+    all_say(
+        &[("docs/embedding.md", "find_package(rasp ", " "), ("tests/install/run.sh", "find_package(rasp ", " ")],
+        minor,
+    );
     for member in ["kernels", "packer", "cli"] {
         let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
         assert!(manifest.contains("\nversion.workspace = true\n"), "{member}");
     }
+}
+
+/// Below what is not released yet, the newest section is this version's, with the day of its release.
+#[test]
+fn the_changelog_has_a_section_of_the_version() {
+    let headings = between("CHANGELOG.md", "\n## ", "\n");
+    assert_eq!(headings[0], "Unreleased");
+    let (version, day) = headings[1].split_once(" - ").expect("a version and a day");
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    let shape: String = day.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "0000-00-00", "the day is {day:?}");
 }
 
 #[test]

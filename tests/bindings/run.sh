@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every binding over the installed library, on the real model: its tests and its example, whose text must be the same in
-# every language.
+# Every binding over the installed library, on the real model: its tests, its example and its programs in
+# docs/bindings.md, whose text must be the same in every language.
 #
 #     tests/bindings/run.sh MODEL.rasp
 #
@@ -14,7 +14,7 @@ rm -rf "$work"
 mkdir -p "$work"
 cp -r bindings "$work/bindings"
 
-packages=(python3 python3-venv nodejs luajit golang-go gcc pkg-config)
+packages=(python3 python3-venv nodejs luajit golang-go gcc g++ pkg-config)
 # nodejs may come from elsewhere than Debian, and then has npm.
 command -v npm > /dev/null || packages+=(npm)
 tests/apt.sh "${packages[@]}"
@@ -26,9 +26,18 @@ export LD_LIBRARY_PATH=$prefix/lib PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 unset RASP_LIBRARY
 
 step() { printf '== %s\n' "$*"; }
+fail() { printf '%s\n' "$*" >&2; exit 1; }
+
+# The programs of the page, with the model that they name.
+page=$work/page
+python3 tests/docs/check.py programs "$page"
+ln -s "$RASP_TEST_MODEL" "$page/model.rasp"
+on_the_page() { # LANGUAGE NUMBER COMMAND...
+    (cd "$page" && "${@:3}" > "$1-$2.txt") || fail "docs/bindings.md: $1, program $2"
+    [ -s "$page/$1-$2.txt" ] || fail "docs/bindings.md: $1, program $2 says nothing"
+}
 
 version=$(packaging/version.sh package)
-fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 step "Python"
 python3 -m venv "$work/venv"
@@ -42,6 +51,7 @@ rm -r src/librasp.egg-info build
 "$work/venv/bin/mypy"
 "$work/venv/bin/python" -m unittest --quiet test_rasp
 "$work/venv/bin/python" example.py "$RASP_TEST_MODEL" | tee "$work/python.txt"
+for n in 1 2; do on_the_page python $n "$work/venv/bin/python" python-$n.py; done
 cd "$work/../.."
 
 # Runs with nothing but what it is given, in a folder of its own; and must say what the others do.
@@ -83,11 +93,14 @@ alone node-whole "$(command -v node)" talk.mjs "$RASP_TEST_MODEL"
 mapped=$(cd "$work/node-whole" && node -e \
     'import("rasp").then(() => console.log(require("fs").readFileSync("/proc/self/maps", "utf8")))')
 [[ $mapped == *"$work/node-whole/node_modules/rasp/librasp.so.1"* ]] || fail "the package uses another library"
+ln -s "$work/node-whole/node_modules" "$page/node_modules"
+for n in 1 2; do on_the_page js $n node js-$n.mjs; done
 
 step "Lua"
 cd "$work/bindings/lua"
 luajit test.lua "$RASP_TEST_MODEL"
 luajit example.lua "$RASP_TEST_MODEL" | tee "$work/lua.txt"
+for n in 1 2; do LUA_PATH="$PWD/?.lua;;" on_the_page lua $n luajit lua-$n.lua; done
 
 step "Go"
 cd "$work/bindings/go"
@@ -96,9 +109,29 @@ unformatted=$(gofmt -l .)
 go vet ./...
 go test ./...
 go run ./example "$RASP_TEST_MODEL" | tee "$work/go.txt"
+# In a module of its own.
+cd "$page"
+go mod init page 2> go-log || fail "$(cat go-log)"
+go mod edit -require=github.com/rasp-engine/rasp/bindings/go@v0.0.0
+go mod edit -replace=github.com/rasp-engine/rasp/bindings/go=../bindings/go
+for n in 1 2; do on_the_page go $n go run go-$n.go; done
+
+step "C++"
+for n in 1 2; do
+    # shellcheck disable=SC2046 # several words
+    c++ -std=c++17 -Wall -Wextra -Werror -pedantic cpp-$n.cpp $(pkg-config --cflags --libs rasp) -o cpp-$n
+    on_the_page cpp $n "./cpp-$n"
+done
 
 for language in python-whole node node-whole lua go; do
     diff "$work/python.txt" "$work/$language.txt" || { echo "$language says something else than python" >&2; exit 1; }
 done
 grep -q Paris "$work/python.txt"
+for language in js lua go cpp; do
+    for n in 1 2; do
+        diff "$page/python-$n.txt" "$page/$language-$n.txt" || fail "docs/bindings.md: $language-$n says something else"
+    done
+done
+grep -q Paris "$page/python-1.txt"
+cat "$page"/python-?.txt
 printf 'ok\n'

@@ -4,10 +4,13 @@
     check.py links            of docs/ and README.md, files and headings; every page is in docs/SUMMARY.md
     check.py built FOLDER     the same of the HTML in it
     check.py snippets         compile and run those marked
+    check.py programs FOLDER  write the programs of docs/bindings.md to files there: python-1.py, js-1.mjs, …
 
-A block that begins ```c,program is a whole program: it is compiled with every warning an error, run, and has to print
-something. One that begins ```sh,run is run line by line (what ends in a backslash goes on). Both find `rasp` of
-target/release, and in their folder model.rasp, smollm2.rasp, MODEL.gguf and text.txt.
+A block that begins ```c,program or ```cpp,program is a whole program: it is compiled with every warning an error,
+run, and has to print something. So has one that begins ```python,program. One that begins ```sh,run is run line by
+line (what ends in a backslash goes on). All find `rasp` of target/release, and in their folder model.rasp,
+smollm2.rasp, MODEL.gguf and text.txt. Programs of other languages stand in docs/bindings.md alone:
+tests/bindings/run.sh runs them.
 """
 
 import html.parser
@@ -21,8 +24,11 @@ from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+BINDINGS = DOCS / "bindings.md"
 MODELS = ROOT / "target" / "models"
 FENCE = re.compile(r"^(```+)(.*?)\n(.*?)^\1[ \t]*$", re.M | re.S)
+# A language, and the ending of its programs.
+LANGUAGES = {"c": "c", "cpp": "cpp", "python": "py", "js": "mjs", "lua": "lua", "go": "go"}
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 
 
@@ -100,8 +106,22 @@ def built(folder):
 
 def call(command, where, **more):
     environment = dict(os.environ, PATH=f"{ROOT / 'target/release'}:{os.environ['PATH']}",
-                       LD_LIBRARY_PATH=str(ROOT / "target/release"), XDG_CACHE_HOME=str(where / "cache"))
+                       LD_LIBRARY_PATH=str(ROOT / "target/release"), XDG_CACHE_HOME=str(where / "cache"),
+                       PYTHONPATH=str(ROOT / "bindings/python/src"), PYTHONDONTWRITEBYTECODE="1",
+                       RASP_LIBRARY=str(ROOT / "target/release/librasp.so"))
     return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=120, **more)
+
+
+def program(language, text, where):
+    """Compiles it, if it has to be, and runs it: what came of that, or of the compiler."""
+    file = f"snippet.{LANGUAGES[language]}"
+    (where / file).write_text(text)
+    if language == "python":
+        return call([sys.executable, file], where)
+    name, default, standard = ("CC", "cc", "c11") if language == "c" else ("CXX", "c++", "c++17")
+    done = call([os.environ.get(name, default), f"-std={standard}", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic",
+                 f"-I{ROOT / 'include'}", file, "-o", "snippet", f"-L{ROOT / 'target/release'}", "-lrasp"], where)
+    return done if done.returncode else call(["./snippet"], where)
 
 
 def snippets():
@@ -119,16 +139,14 @@ def snippets():
     for page in sources():
         for _, kind, body in FENCE.findall(page.read_text()):
             name = page.relative_to(ROOT)
-            if kind == "c,program":
+            language = kind.removesuffix(",program") if kind.endswith(",program") else None
+            if language in ("c", "cpp", "python"):
                 programs += 1
-                (where / "snippet.c").write_text(body)
-                done = call([os.environ.get("CC", "cc"), "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic",
-                             f"-I{ROOT / 'include'}", "snippet.c", "-o", "snippet", f"-L{ROOT / 'target/release'}",
-                             "-lrasp"], where)
-                if done.returncode == 0:
-                    done = call(["./snippet"], where)
-                if done.returncode or not done.stdout.strip() and "snippet" in done.args[0]:
+                done = program(language, body, where)
+                if done.returncode or not done.stdout.strip():
                     wrong.append(f"{name}: a program fails, or prints nothing: {done.stderr}")
+            elif language in LANGUAGES and page == BINDINGS:
+                pass
             elif kind == "sh,run":
                 for line in body.replace("\\\n", " ").splitlines():
                     if not line.strip() or line.startswith("#"):
@@ -138,11 +156,22 @@ def snippets():
                     if done.returncode:
                         wrong.append(f"{name}: {line}\n    {done.stderr.strip()}")
             elif re.search(r"\b(run|program)\b", kind):
-                wrong.append(f"{name}: a block marked {kind!r}, which is neither c,program nor sh,run")
+                wrong.append(f"{name}: a block marked {kind!r}, which nothing runs")
     if not programs or not lines:
         wrong.append("no program, or no command, is marked to be run")
     print(f"{programs} programs compiled and run, {lines} commands run")
     return wrong
+
+
+def write_programs(folder):
+    counts = dict.fromkeys(LANGUAGES, 0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for _, kind, body in FENCE.findall(BINDINGS.read_text()):
+        language, _, mark = kind.partition(",")
+        if mark == "program":
+            counts[language] += 1
+            (folder / f"{language}-{counts[language]}.{LANGUAGES[language]}").write_text(body)
+    return [f"{BINDINGS.name} has no program in {name}" for name, n in counts.items() if not n and name != "c"]
 
 
 def main():
@@ -151,6 +180,8 @@ def main():
         wrong = links()
     elif arguments[:1] == ["built"] and len(arguments) == 2:
         wrong = built(Path(arguments[1]))
+    elif arguments[:1] == ["programs"] and len(arguments) == 2:
+        wrong = write_programs(Path(arguments[1]))
     elif arguments == ["snippets"]:
         wrong = snippets()
     else:

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""The table of docs/bindings.md, from the bindings: which calls of rasp.h only some of them have.
+
+    bindings.py            write it
+    bindings.py --check    fail if it is not what the bindings hold
+
+A function that some binding lacks, and that no row here names, is an error.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "bindings.md"
+
+BINDINGS = {
+    "C++": "include/rasp.hpp",
+    "Python": "bindings/python/src/rasp/__init__.py",
+    "Node.js": "bindings/node/index.js",
+    "Lua": "bindings/lua/rasp.lua",
+    "Go": "bindings/go/rasp.go",
+}
+
+# What a row is called: its functions, which the same bindings have.
+ROWS = {
+    "stop strings": "rasp_session_set_stop",
+    "take tokens back, save, restore": "rasp_session_rewind rasp_session_save rasp_session_restore",
+    "a text as a vector": "rasp_embed",
+    "logits, and what is added to them": "rasp_logits rasp_session_set_logit_bias",
+    "load from memory or a descriptor": "rasp_load_bytes rasp_load_fd",
+    "what a session will take": "rasp_session_plan",
+    "branch, make room": "rasp_session_fork rasp_session_shift",
+    "several sessions in one step": "rasp_step_batch",
+    "so much time a call": "rasp_prefill_begin rasp_prefill_within rasp_step_within",
+    "drafts from a text of yours": "rasp_session_set_drafts",
+    "a callback that sees logits": "rasp_session_set_logits_callback",
+    "text in so much time, deadlines": "rasp_step_text_within rasp_session_set_deadline",
+}
+
+# How a binding does its work, which its user does not see, or does in another way.
+INSIDE = re.compile(r"rasp_(\w+_init(_2)?|model_retain|version|abi_version|chat_format|token_bytes|text_stream_push"
+                    r"|step_text|finish_text)")
+
+
+def functions(header):
+    plain = re.sub(r"//[^\n]*|/\*.*?\*/", "", header, flags=re.S)
+    return re.findall(r"\b(rasp_\w+)\([^;{}]*\);", plain)
+
+
+def used(path):
+    """The functions that a binding calls. What LuaJIT is told of C is no call."""
+    text = (ROOT / path).read_text()
+    return set(re.findall(r"\brasp_\w+", re.sub(r"ffi\.cdef \[\[.*?\]\]", "", text, flags=re.S)))
+
+
+def table():
+    have = {language: used(path) for language, path in BINDINGS.items()}
+    having = {name: tuple(name in names for names in have.values())
+              for name in functions((ROOT / "include" / "rasp.h").read_text())}
+    named = [name for names in ROWS.values() for name in names.split()]
+    some = {name for name, in_ in having.items() if not all(in_) and not INSIDE.fullmatch(name)}
+    if wrong := some ^ set(named):
+        sys.exit(f"bindings.py: in some bindings alone and in no row of ROWS, or the other way round: {sorted(wrong)}")
+    out = f"| | {' | '.join(BINDINGS)} |\n| --- |{' :-: |' * len(BINDINGS)}\n"
+    for what, names in ROWS.items():
+        kinds = {having[name] for name in names.split()}
+        if len(kinds) > 1:
+            sys.exit(f"bindings.py: not all of {names} are in the same bindings: more rows")
+        calls = ", ".join(f"`{name}`" for name in names.split())
+        out += f"| {what} ({calls}) | {' | '.join('yes' if has else '' for has in kinds.pop())} |\n"
+    return out
+
+
+def main():
+    text = PAGE.read_text()
+    pattern = re.compile(r"(<!-- only some -->\n).*?(<!-- end -->)", re.S)
+    if len(pattern.findall(text)) != 1:
+        sys.exit("bindings.py: docs/bindings.md needs one section <!-- only some --> … <!-- end -->")
+    wanted = pattern.sub(lambda m: m[1] + table() + m[2], text)
+    if sys.argv[1:] == ["--check"]:
+        if wanted != text:
+            sys.exit("docs/bindings.md's table is not what the bindings hold: run tests/docs/bindings.py")
+    elif sys.argv[1:]:
+        sys.exit(__doc__)
+    else:
+        PAGE.write_text(wanted)
+
+
+main()
