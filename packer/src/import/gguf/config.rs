@@ -7,7 +7,7 @@ use rasp::model::{Activation, Attention, Block, NormKind, Order};
 use super::value::Metadata;
 use crate::import::config::{self, Fold, Shape, check_sizes};
 use crate::import::family::{Family, Gguf, Parallel, Unturned, Window, by_gguf_arch};
-use crate::import::registry::FAMILIES;
+use crate::import::registry::families;
 use crate::import::rope::{Rope, Scaling, context, long_gain, stretch, yarn_gain};
 use crate::import::{bad, unsupported};
 
@@ -109,7 +109,7 @@ impl Draft {
 pub(super) fn family(meta: &Metadata) -> Result<(&'static Family, &'static Gguf)> {
     let arch = meta.str("general.architecture")?.ok_or_else(|| bad("key `general.architecture` is missing"))?;
     by_gguf_arch(arch).ok_or_else(|| {
-        let known: Vec<_> = FAMILIES.iter().filter_map(|f| f.gguf.as_ref().map(|g| g.architecture)).collect();
+        let known: Vec<_> = families().filter_map(|f| f.gguf.as_ref().map(|g| g.architecture)).collect();
         unsupported(format!("architecture `{arch}`; rasp knows {}", known.join(", ")))
     })
 }

@@ -9,7 +9,7 @@ use super::rope::{Source, ropes};
 use crate::import::config::{Fold, Shape, check_sizes};
 use crate::import::family::{Defaults, Family, HfClass, Parallel, Traits, Unturned, Window, by_hf_class};
 use crate::import::names::{self, Names};
-use crate::import::registry::FAMILIES;
+use crate::import::registry::families;
 use crate::import::{bad, unsupported};
 
 /// The class of Granite 4, whose models may be hybrids.
@@ -76,7 +76,7 @@ fn class(json: &Object) -> Result<(&'static Family, &'static HfClass)> {
         (several, _) => (None, several.join(" + ")),
     };
     found.ok_or_else(|| {
-        let known: Vec<_> = FAMILIES.iter().flat_map(|f| f.hf.iter().map(|c| c.class)).collect();
+        let known: Vec<_> = families().flat_map(|f| f.hf.iter().map(|c| c.class)).collect();
         unsupported(format!("architecture `{said}`; rasp knows {}", known.join(", ")))
     })
 }
