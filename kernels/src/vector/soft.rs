@@ -416,10 +416,10 @@ mod tests {
     fn quantized_products() {
         let numbers = &mut Numbers(4);
         for (rows, cols) in [(32, 32), (64, 160), (288, 96)] {
-            for whole in [QuantType::Q8, QuantType::Q4, QuantType::Q4s] {
+            for whole in QuantType::ALL {
                 let data: Vec<u8> = (0..rows * whole.row_bytes(cols)).map(|_| numbers.bits() as u8).collect();
                 let scale: Vec<u16> = (0..rows / 32 * cols).map(|_| numbers.bits() as u16 & 0x3bff).collect();
-                let min = if whole == QuantType::Q4 { scale.as_slice() } else { &[] };
+                let min = if whole.has_minima() { scale.as_slice() } else { &[] };
                 let w = Quantized::interleaved(whole, &data, &scale, min, rows, cols).unwrap();
                 let data: Vec<i8> = (0..cols * rows).map(|_| numbers.bits() as i8).collect();
                 let by_rows = QuantizedRows::new(&data, &scale[..cols * rows / 32], cols, rows).unwrap();

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::{Columns, Q4, Q8, QUADS, Quads, SUMS, VECTORS, Whole, Widened, finish, group::*, widened};
-use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Integers};
+use crate::{MatMut, QUANT_GROUP, Quantized, QuantizedRef, formats::Packing, vector::Integers};
 
 /// Tokens that meet a step's rows before the next one: their outputs fit L1.
 const TOKENS: usize = 64;
@@ -53,9 +53,9 @@ pub(crate) unsafe fn gemm_q<S: Integers>(s: S, mut y: MatMut<'_>, x: QuantizedRe
                 // SAFETY: those columns are there; the rest is the caller's.
                 unsafe {
                     let y = Outputs { y: y.add(c), stride };
-                    match w.quant() {
-                        QuantType::Q8 => tile::<S, Q8>(s, y, strip, first..end, &part, far),
-                        QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, y, strip, first..end, &part, far),
+                    match w.quant().format().packing {
+                        Packing::Bytes => tile::<S, Q8>(s, y, strip, first..end, &part, far),
+                        Packing::Nibbles => tile::<S, Q4>(s, y, strip, first..end, &part, far),
                     }
                 }
             }

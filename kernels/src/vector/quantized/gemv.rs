@@ -5,7 +5,7 @@
 //! reading goes on while a tile is computed.
 
 use super::{Columns, Q4, Q8, SUMS, Totals, Whole, finish, group::*, scale_and_min};
-use crate::{Active, QUANT_GROUP, QuantType, Quantized, vector::Integers};
+use crate::{Active, QUANT_GROUP, Quantized, formats::Packing, vector::Integers};
 
 /// Bytes of each row that make up a tile at most: two tiles of 128 KiB fit a small L2.
 const TILE: usize = 4096;
@@ -39,9 +39,9 @@ pub(crate) unsafe fn gemv_q<S: Integers>(
         let (y, x, x_scale) = (y[c..end].as_mut_ptr(), x.as_ptr(), x_scale.as_ptr());
         // SAFETY: those columns are there; the rest is the caller's, as is that indices are below the number of rows.
         unsafe {
-            groups = match w.quant() {
-                QuantType::Q8 => tile::<S, Q8>(s, y, x, x_scale, list, &columns, far),
-                QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, y, x, x_scale, list, &columns, far),
+            groups = match w.quant().format().packing {
+                Packing::Bytes => tile::<S, Q8>(s, y, x, x_scale, list, &columns, far),
+                Packing::Nibbles => tile::<S, Q4>(s, y, x, x_scale, list, &columns, far),
             };
         }
     }
