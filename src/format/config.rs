@@ -235,7 +235,7 @@ fn unknown_block(json: &str) -> Option<serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Order;
+    use crate::model::BlockOrder;
 
     #[test]
     fn a_config_goes_through_json_and_llamas_block_takes_no_room() {
@@ -243,7 +243,7 @@ mod tests {
         let json = serde_json::to_string(&llama).unwrap();
         assert!(!json.contains("block"), "{json}");
         assert_eq!(Config::parse(&json).unwrap(), llama);
-        let other = Config { block: Block { order: Order::Parallel, ..Block::default() }, ..llama };
+        let other = Config { block: Block { order: BlockOrder::Parallel, ..Block::default() }, ..llama };
         assert_eq!(Config::parse(&serde_json::to_string(&other).unwrap()).unwrap(), other);
     }
 

@@ -2,7 +2,7 @@
 
 use rasp::Result;
 use rasp::format::Config;
-use rasp::model::{Activation, Attention, Block, NormKind, Order};
+use rasp::model::{Activation, Attention, Block, BlockOrder, NormKind};
 
 use super::value::Metadata;
 use crate::import::config::{self, Fold, Shape, check_sizes};
@@ -272,11 +272,11 @@ fn block(keys: &Keys, family: &Family, hidden: usize, two_norms: bool) -> Result
         norm: traits.norm,
         norm_place: traits.norm_place,
         order: match (traits.parallel, keys.bool("use_parallel_residual")?) {
-            (Parallel::Never, _) | (Parallel::IfSaid, None | Some(false)) => Order::Sequential,
-            (Parallel::TwoNormsIfSaid, Some(false)) => Order::Sequential,
-            (Parallel::TwoNormsIfSaid, _) => Order::ParallelNorms,
-            (Parallel::Falcon, _) if two_norms => Order::ParallelNorms,
-            (Parallel::OneNorm | Parallel::IfSaid | Parallel::Falcon, _) => Order::Parallel,
+            (Parallel::Never, _) | (Parallel::IfSaid, None | Some(false)) => BlockOrder::Sequential,
+            (Parallel::TwoNormsIfSaid, Some(false)) => BlockOrder::Sequential,
+            (Parallel::TwoNormsIfSaid, _) => BlockOrder::ParallelNorms,
+            (Parallel::Falcon, _) if two_norms => BlockOrder::ParallelNorms,
+            (Parallel::OneNorm | Parallel::IfSaid | Parallel::Falcon, _) => BlockOrder::Parallel,
         },
         qk_norm: traits.qk_norm,
         // 0 is none.
