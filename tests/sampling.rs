@@ -2,7 +2,7 @@
 
 mod real_model;
 
-use rasp::sampling::{Order, Stage};
+use rasp::sampling::{SamplerOrder, SamplerStage};
 use rasp::{Sampling, Session, SessionOptions, Status};
 use real_model::load;
 
@@ -36,7 +36,7 @@ fn all() -> Sampling {
         xtc_probability: 0.4,
         dry_multiplier: 0.8,
         mirostat_tau: 4.0,
-        order: Order::new(&[Stage::Typical, Stage::Xtc]).unwrap(),
+        order: SamplerOrder::new(&[SamplerStage::Typical, SamplerStage::Xtc]).unwrap(),
         ..Sampling::default()
     }
 }

@@ -3,6 +3,7 @@
 use crate::number;
 use crate::progress::Reporter;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rasp::Result;
 use rasp::format;
 use rasp::model::WeightType;
@@ -29,7 +30,7 @@ pub struct Args {
     /// 5 bits a weight) are GGUF's Q8_0 and Q4_1, which are taken over as they are, as is Q4_0; q4s (4.5 bits) is
     /// smaller and faster. The embedding has 8 bits in all of them. auto: what is nearest to the checkpoint's own
     /// weights
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", value_parser = dtypes())]
     dtype: Dtype,
     /// A recipe to pack with, in seconds and without calibration: what --save-recipe wrote, or a .rasp file of the same
     /// model. Without it, and where nothing asks for calibration, a recipe that comes with rasp is used if there is one
@@ -116,21 +117,21 @@ pub struct Args {
 #[derive(Clone, Debug, PartialEq)]
 struct Levels(Vec<f32>);
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Dtype {
-    Auto,
-    Bf16,
-    F16,
-    Q8,
-    Q4,
-    Q4s,
-}
+/// What `--dtype` says: none leaves the choice to the packer.
+#[derive(Clone, Copy)]
+struct Dtype(Option<WeightType>);
 
 /// How sparsity is shared out.
 #[derive(Clone, Copy, ValueEnum)]
 enum Allocation {
     Global,
     Uniform,
+}
+
+fn dtypes() -> impl TypedValueParser<Value = Dtype> {
+    let names = WeightType::all().map(WeightType::name);
+    PossibleValuesParser::new(std::iter::once("auto").chain(names))
+        .map(|name| Dtype(WeightType::all().find(|weight_type| weight_type.name() == name)))
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -159,14 +160,7 @@ pub fn run(args: &Args) -> Result<()> {
         output: args.output.clone(),
         replace: args.force,
         context: args.context,
-        weight_type: match args.dtype {
-            Dtype::Auto => None,
-            Dtype::Bf16 => Some(WeightType::Bf16),
-            Dtype::F16 => Some(WeightType::F16),
-            Dtype::Q8 => Some(WeightType::Q8),
-            Dtype::Q4 => Some(WeightType::Q4),
-            Dtype::Q4s => Some(WeightType::Q4s),
-        },
+        weight_type: args.dtype.0,
         calibration: args.calib.clone(),
         calibration_tokens: args.calib_tokens.map_or(PackOptions::CALIBRATION_TOKENS, |n| n as usize),
         sparsity: args.sparsity.as_ref().map(|levels| levels.0.clone()),

@@ -1,6 +1,6 @@
 //! How tokens are chosen, as options.
 
-use rasp::sampling::{Order, Stage};
+use rasp::sampling::{SamplerOrder, SamplerStage};
 use rasp::{Result, Sampling};
 
 /// Options of the sampler. Penalties come first, then the stages, then Mirostat.
@@ -61,15 +61,15 @@ pub struct SamplingOptions {
     /// Stages that come first, of top_n_sigma, top_k, temperature, typical_p, top_p, min_p and xtc; the others follow
     /// in this order
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_stage)]
-    samplers: Vec<Stage>,
+    samplers: Vec<SamplerStage>,
     /// Start of the random numbers
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-fn parse_stage(name: &str) -> std::result::Result<Stage, String> {
-    let names = || Stage::ALL.map(Stage::name).join(", ");
-    Stage::ALL.into_iter().find(|stage| stage.name() == name).ok_or_else(|| format!("there are {}", names()))
+fn parse_stage(name: &str) -> std::result::Result<SamplerStage, String> {
+    let names = || SamplerStage::ALL.map(SamplerStage::name).join(", ");
+    SamplerStage::ALL.into_iter().find(|stage| stage.name() == name).ok_or_else(|| format!("there are {}", names()))
 }
 
 impl SamplingOptions {
@@ -93,7 +93,7 @@ impl SamplingOptions {
             dry_allowed_length: self.dry_allowed_length,
             mirostat_tau: self.mirostat_tau,
             mirostat_eta: self.mirostat_eta,
-            order: Order::new(&self.samplers)?,
+            order: SamplerOrder::new(&self.samplers)?,
             ..Sampling::default()
         })
     }

@@ -100,7 +100,7 @@ fn products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
 
 /// Whole numbers in column form; a multiplication and an addition count as two.
 fn quantized_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &mut Rng) {
-    let types = [(QuantType::Q8, "q8"), (QuantType::Q4, "q4"), (QuantType::Q4s, "q4s")];
+    let types = QuantType::ALL.map(|quant| (quant, quant.format().name));
     for ((quant, kind), (rows, cols)) in
         types.into_iter().flat_map(|t| [(t, (576, 576)), (t, (576, 3072)), (t, (1536, 576))])
     {
@@ -110,7 +110,7 @@ fn quantized_products(menu: Kernels, rounds: usize, filter: Option<&str>, rng: &
         }
         let data: Vec<u8> = (0..rows * quant.row_bytes(cols)).map(|_| rng.bf16(1)[0] as u8).collect();
         let scale = vec![0x1c00; rows / QUANT_GROUP * cols];
-        let min = if quant == QuantType::Q4 { scale.as_slice() } else { &[] };
+        let min = if quant.has_minima() { scale.as_slice() } else { &[] };
         let w = Quantized::interleaved(quant, &data, &scale, min, rows, cols).expect("fits");
         for tokens in [1, 2, 4, 16, 128] {
             let (mut x, mut x_scale) = (vec![0; tokens * rows], vec![0.0; tokens * rows / QUANT_GROUP]);

@@ -25,11 +25,11 @@
 //!
 //! # An instruction set more
 //!
-//! Operations are listed once, in `operations.rs`; algorithms are written once, in `vector/`, over the trait `Simd`. A
-//! set is one file with one `Simd` implementation, whose type proves that the CPU has it, and two lines that make its
-//! entry points and their table. Then: a name in [`Isa`], an arm in the processor's `table`, and the tests run over it
-//! too. `scalar.rs` shares none of that code, and nothing else uses its: it is the truth that all are tested against,
-//! and an instruction set like others for processors without vectors.
+//! Operations are listed once, in `operations.rs`; algorithms are written once, in `vector/`, over the traits `Simd`
+//! (floating point) and `Integers`. A set is one folder: a type that proves that the CPU has it, an implementation of
+//! each, and two lines that make its entry points and their table. Then: a name in [`Isa`], an arm in the processor's
+//! `table`, and the tests run over it too. `scalar.rs` shares none of that code, and nothing else uses its: it is the
+//! truth that all are tested against, and an instruction set like others for processors without vectors.
 //!
 //! # Manners
 //!

@@ -150,9 +150,10 @@ impl<'a> Quantized<'a> {
         let (row, scale, min) = (self.row(k), self.scale(k / QUANT_GROUP), self.min(k / QUANT_GROUP));
         assert!(y.len() == self.cols, "widen: shapes");
         let format = self.quant.format();
+        let packing = format.packing;
         for (c, y) in y.iter_mut().enumerate() {
             let (scale, min) = (format.scale_and_min)(scale[c], min.get(c).copied().unwrap_or(0));
-            *y = scale.mul_add(format.number((format.at)(row, c)), min);
+            *y = scale.mul_add(packing.number(packing.at(row, c)), min);
         }
     }
 

@@ -7,7 +7,6 @@ use rasp_kernels::{
     Active, Kernels, MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE,
 };
 
-const TYPES: [QuantType; 3] = [QuantType::Q8, QuantType::Q4, QuantType::Q4s];
 const ROWS: [usize; 6] = [0, 32, 64, 96, 256, 576];
 const COLS: [usize; 8] = [0, 32, 64, 96, 128, 160, 192, 416];
 /// More columns than a kernel takes at a time.
@@ -36,11 +35,11 @@ impl Store {
         let data = (0..rows * whole.row_bytes(cols)).map(|_| if wild { byte(rng) } else { rng.bits() as u8 }).collect();
         let groups = rows / QUANT_GROUP * cols;
         // All bits are scales and minima, from the smallest to the largest.
-        let scale = match whole {
-            QuantType::Q4s => (0..groups).map(|_| rng.bits() as u16).collect(),
-            _ => f16s(kind, rng, groups),
+        let scale = match whole.format().shared[0].f16 {
+            false => (0..groups).map(|_| rng.bits() as u16).collect(),
+            true => f16s(kind, rng, groups),
         };
-        let min = if whole == QuantType::Q4 { f16s(kind, rng, scale.len()) } else { vec![] };
+        let min = if whole.has_minima() { f16s(kind, rng, scale.len()) } else { vec![] };
         Store { whole, data, scale, min, rows, cols, interleaved: rng.below(2) == 0 }
     }
 
@@ -153,7 +152,7 @@ fn activations_have_the_scalar_bits() {
 fn column_form_has_the_scalar_bits() {
     let rng = &mut Rng(22);
     for kind in KINDS {
-        for whole in TYPES {
+        for whole in QuantType::ALL {
             let shapes = ROWS.into_iter().flat_map(|rows| COLS.map(|cols| (rows, cols)));
             for (rows, cols) in shapes.chain(MANY_COLS) {
                 let store = Store::new(whole, kind, rng, rows, cols);
@@ -184,7 +183,7 @@ fn column_form_has_the_scalar_bits() {
 #[test]
 fn a_part_of_the_columns_and_many_tokens() {
     let rng = &mut Rng(23);
-    for whole in TYPES {
+    for whole in QuantType::ALL {
         for (rows, cols) in [(32, 32), (96, 160), (576, 192)] {
             let store = Store::new(whole, Kind::Tame, rng, rows, cols);
             for tokens in [0, 1, 2, 3, 4, 5, 7, 8, 13, 67] {
@@ -247,7 +246,7 @@ fn row_form_has_the_scalar_bits() {
 #[test]
 fn sparse_equals_zeroed() {
     let rng = &mut Rng(25);
-    for whole in TYPES {
+    for whole in QuantType::ALL {
         let store = Store::new(whole, Kind::Tame, rng, 576, 96);
         for share in [0.0, 0.01, 0.3, 0.9, 1.0] {
             let (_, x, x_scale) = activations(scalar(), Kind::Tame, rng, 576);
@@ -278,7 +277,7 @@ fn products_are_products() {
         // Half a step of the largest input for each weight; sums in f32 cost less.
         assert!((f64::from(got) - sum).abs() <= size * 2.0 * 0.51 / f64::from(largest) + 1e-30, "{got} is not {sum}");
     };
-    for (whole, largest) in TYPES.into_iter().flat_map(|whole| [(whole, NARROW), (whole, WIDE)]) {
+    for (whole, largest) in QuantType::ALL.into_iter().flat_map(|whole| [(whole, NARROW), (whole, WIDE)]) {
         let store = Store::new(whole, Kind::Tame, rng, 576, 64);
         let wide_from = if largest == WIDE { 0.0 } else { 4.0 };
         let (x, q, scale) = activations_wide_from(scalar(), Kind::Tame, rng, 576, wide_from);

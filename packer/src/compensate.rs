@@ -15,7 +15,7 @@
 
 use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, product};
 use crate::progress::Progress;
-use crate::stage::{self, Weights, matrix_bytes, matrix_tensors};
+use crate::stage::{self, StoredWeights, matrix_bytes, matrix_tensors};
 use crate::work::Work;
 use faer::linalg::solvers::Solve;
 use faer::{MatRef, Side};
@@ -97,7 +97,7 @@ pub(crate) fn compensate(
                     let new = fit(inputs, &masked, own, setting).map_err(|e| e.context(&name))?;
                     // Rounded as in the file, so that those behind make up for that as well.
                     let rounded =
-                        Weights::new(&name, &new.columns_as_rows(0, len), group.input(), model.weight_type())?;
+                        StoredWeights::new(&name, &new.columns_as_rows(0, len), group.input(), model.weight_type())?;
                     let values = rounded.values(model.weight_type());
                     let values = MatRef::from_row_major_slice(&values, len, group.input());
                     linears.weights.columns_mut(start, len).copy_from(values.transpose());

@@ -58,7 +58,7 @@ impl Grid {
         let mut values = Vec::with_capacity(self.numbers.len());
         for (n, group) in self.numbers.chunks_exact(GROUP).enumerate() {
             let (scale, min) = (format.scale_and_min)(self.scale[n], self.min.get(n).copied().unwrap_or(0));
-            values.extend(group.iter().map(|&q| scale * format.number(q) + min));
+            values.extend(group.iter().map(|&q| scale * format.packing.number(q) + min));
         }
         values
     }

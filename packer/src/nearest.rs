@@ -79,7 +79,7 @@ pub fn nearest_weight_type(checkpoint: &Checkpoint) -> Result<WeightType> {
 /// least.
 fn nearest(checkpoint: &Checkpoint, dtype: DType) -> Result<WeightType> {
     let quantized = match dtype {
-        DType::BF16 => return Ok(WeightType::Bf16),
+        DType::BF16 => return Ok(WeightType::BF16),
         DType::F32 | DType::F16 => None,
         DType::F8E4M3 | DType::Q8_0 | DType::Q6K | DType::Q5K | DType::Q5_0 | DType::Q5_1 => Some(WeightType::Q8),
         DType::Q4_0 | DType::Q4_1 | DType::Q4K | DType::IQ4NL | DType::IQ4XS | DType::MXFP4 => {
@@ -91,7 +91,7 @@ fn nearest(checkpoint: &Checkpoint, dtype: DType) -> Result<WeightType> {
         // Channels that are no whole groups take floating point.
         Some(weight_type) if check_shapes(checkpoint.config(), weight_type).is_ok() => Ok(weight_type),
         _ if fits_f16(checkpoint)? => Ok(WeightType::F16),
-        _ => Ok(WeightType::Bf16),
+        _ => Ok(WeightType::BF16),
     }
 }
 
@@ -102,7 +102,7 @@ fn of_four_bits(checkpoint: &Checkpoint, dtype: DType, most: f64) -> Result<Weig
     let large = lost(checkpoint, dtype, QuantType::Q4)?;
     Ok(match (small.min(large) > most, small <= large) {
         (true, _) => WeightType::Q8,
-        (false, true) => WeightType::Q4s,
+        (false, true) => WeightType::Q4S,
         (false, false) => WeightType::Q4,
     })
 }

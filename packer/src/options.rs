@@ -24,7 +24,7 @@ pub struct PackOptions {
     pub context: Option<usize>,
     /// Element type of the weight matrices. `None`: the one nearest to what most of the checkpoint's weights are stored
     /// as. Q8_0, Q6_K, Q5_0, Q5_1, Q5_K and F8_E4M3 become [`WeightType::Q8`]; fewer bits become [`WeightType::Q4`] or
-    /// [`WeightType::Q4s`], whichever loses less of these weights, but 4 of uneven steps (IQ4_NL, IQ4_XS, MXFP4) Q8;
+    /// [`WeightType::Q4S`], whichever loses less of these weights, but 4 of uneven steps (IQ4_NL, IQ4_XS, MXFP4) Q8;
     /// F16 and F32 become [`WeightType::F16`], or Bf16 if a weight overflows; BF16 stays that. What has channels that
     /// are no multiple of 32, as quantized weights need, is stored as if it were F16.
     pub weight_type: Option<WeightType>,

@@ -14,7 +14,7 @@ use crate::quality::{Cost, Limit};
 use crate::recipe::{self, CalibrationText, ModelIdentity, RecipeSource, TunedRecipe};
 use crate::replace;
 use crate::scoring;
-use crate::stage::{self, Stage};
+use crate::stage::{self, StagedModel};
 use crate::stages::stages;
 use crate::tokenizer;
 use rasp::format::{Allocation, Bytes, File, LinearRecipe, Recipe, TensorSpec, key};
@@ -203,7 +203,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let given = given.as_deref();
     let write = |plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
         let (checkpoint, config, tokenizer, scores) = (&checkpoint, &config, &compiled, scores.as_ref());
-        let stage = Stage { checkpoint, config, tokenizer, plan, scores, weight_type };
+        let stage = StagedModel { checkpoint, config, tokenizer, plan, scores, weight_type };
         let metadata = metadata(&stated(plan, weight_type, &undecided, dense_prefix))?;
         let tensors = stage.tensors();
         disk::check_room(&options.output, &tensors)?;

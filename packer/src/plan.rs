@@ -274,7 +274,7 @@ mod tests {
         let plan = plan(&[0.3, 0.5], 1.0, "{}").unwrap();
         assert_eq!(plan.linears.len(), 14);
         assert!(plan.linears.iter().all(|l| l.rank == 0));
-        let kept = plan.kept(WeightType::Bf16);
+        let kept = plan.kept(WeightType::BF16);
         assert!((kept[0] - 0.7).abs() < 1e-6 && (kept[1] - 0.5).abs() < 1e-6, "{kept:?}");
     }
 
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn levels_beside_the_fixing_one_keep_what_the_rank_leaves() {
         let plan = plan(&[0.3, 0.5, 0.7], 0.9, "{}").unwrap();
-        for (kept, s) in plan.kept(WeightType::Bf16).iter().zip(&plan.levels) {
+        for (kept, s) in plan.kept(WeightType::BF16).iter().zip(&plan.levels) {
             assert!((kept - (1.0 - f64::from(*s))).abs() < 2e-3, "{kept} at {s}");
         }
         let error = self::plan(&[0.5, 0.9], 0.5, "{}").err().unwrap();
@@ -304,7 +304,7 @@ mod tests {
         for (weight_type, kept) in [
             (WeightType::Q8, (4.0 + 0.5) / 8.5),
             (WeightType::Q4, (2.0 + 1.0) / 5.0),
-            (WeightType::Q4s, (2.0 + 0.5) / 4.5),
+            (WeightType::Q4S, (2.0 + 0.5) / 4.5),
         ] {
             assert!((plan.kept(weight_type)[0] - kept).abs() < 1e-6);
         }

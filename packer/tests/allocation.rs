@@ -173,7 +173,7 @@ fn fitted_weights_are_nearer_to_the_dense_model_at_their_level() {
     let original = load(&output(&hf));
     assert_eq!(original.recipe().compensated, None);
     let before = distance(&original, &original, &text, 0.5);
-    for weight_type in [WeightType::Bf16, WeightType::F16] {
+    for weight_type in [WeightType::BF16, WeightType::F16] {
         let compensation = Some(Compensation { sparsity: 0.5, ridge: 0.1 });
         packed(&hf, |o| {
             (o.allocation, o.compensation, o.weight_type) = (Allocation::Global, compensation, Some(weight_type));
@@ -372,7 +372,7 @@ impl Progress for Stages {
 
 #[test]
 fn rho_is_searched_within_the_budget_and_goes_on_where_it_was() {
-    for (allocation, weight_type) in [(Allocation::Global, WeightType::Bf16), (Allocation::Uniform, WeightType::F16)] {
+    for (allocation, weight_type) in [(Allocation::Global, WeightType::BF16), (Allocation::Uniform, WeightType::F16)] {
         let hf = checkpoint("Qwen2ForCausalLM", true);
         let mut options = options(&hf, &output(&hf));
         (options.allocation, options.weight_type) = (allocation, Some(weight_type));

@@ -40,7 +40,7 @@ fn compare(rho: f32, recipe: &str, rows: &[(f32, f64, f64)]) {
     let output = folder.path().join("model.rasp");
     let levels: Vec<f32> = rows.iter().map(|row| row.0).filter(|&s| s > 0.0).collect();
     let options = PackOptions {
-        weight_type: Some(WeightType::Bf16),
+        weight_type: Some(WeightType::BF16),
         calibration: Some(data.join("wikitext2_valid.txt")),
         calibration_tokens: 8 * WINDOW,
         sparsity: Some(levels),

@@ -102,7 +102,7 @@ fn what_comes_out_computes_what_went_in() {
     for (class, tied) in [("LlamaForCausalLM", true), ("LlamaForCausalLM", false), ("Qwen2ForCausalLM", true)] {
         let hf = checkpoint(class, tied);
         let expected = naive(&import::open(hf.path()).unwrap());
-        for weight_type in [WeightType::Bf16, WeightType::F16] {
+        for weight_type in [WeightType::BF16, WeightType::F16] {
             packed(&hf, |o| o.weight_type = Some(weight_type)).unwrap();
             // The weights are exact in either type.
             assert_close(&log_probs(&output(&hf)), &expected, 2e-5, class);

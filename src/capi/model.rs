@@ -3,7 +3,7 @@
 use super::*;
 use crate::format::Bytes;
 use crate::log::{Log, LogLevel};
-use crate::model::{LoadOptions, Model, WeightType};
+use crate::model::{FloatType, LoadOptions, Model, QuantType, WeightType};
 use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::path::Path;
@@ -466,11 +466,11 @@ pub unsafe extern "C" fn rasp_model_get_info(
                 head_dim: config.head_dim as u32,
                 context_length: config.context_length as u32,
                 weight_type: match model.weight_type() {
-                    WeightType::Bf16 => RASP_WEIGHTS_BF16,
-                    WeightType::F16 => RASP_WEIGHTS_F16,
-                    WeightType::Q8 => RASP_WEIGHTS_Q8,
-                    WeightType::Q4 => RASP_WEIGHTS_Q4,
-                    WeightType::Q4s => RASP_WEIGHTS_Q4S,
+                    WeightType::Float(FloatType::Bf16) => RASP_WEIGHTS_BF16,
+                    WeightType::Float(FloatType::F16) => RASP_WEIGHTS_F16,
+                    WeightType::Quant(QuantType::Q8) => RASP_WEIGHTS_Q8,
+                    WeightType::Quant(QuantType::Q4) => RASP_WEIGHTS_Q4,
+                    WeightType::Quant(QuantType::Q4s) => RASP_WEIGHTS_Q4S,
                 },
                 max_sparsity: model.max_sparsity(),
                 default_sparsity: model.default_sparsity(),

@@ -2,7 +2,7 @@
 
 use super::handle::with_session;
 use super::*;
-use crate::sampling::{LogProb, LogitsCallback, MAX_LOGIT_BIASES, Order, SAMPLE, Sampling};
+use crate::sampling::{LogProb, LogitsCallback, MAX_LOGIT_BIASES, SAMPLE, SamplerOrder, Sampling};
 use std::ffi::c_void;
 
 /// Stages of sampling, for rasp_sampling.order.
@@ -138,7 +138,7 @@ impl rasp_sampling {
             dry_window: self.dry_window,
             mirostat_tau: self.mirostat_tau,
             mirostat_eta: self.mirostat_eta,
-            order: Order::from_bytes(self.order)?,
+            order: SamplerOrder::from_bytes(self.order)?,
         })
     }
 }

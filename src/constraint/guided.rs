@@ -9,7 +9,7 @@
 
 use super::ConstraintKind;
 use super::parser::{Next, Parser};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::VocabularyTree;
 use crate::model::Model;
 use crate::{Error, Result, Status, quiet, reserve};
 use llguidance::api::TopLevelGrammar;
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Constraint {
     /// A parser that has parsed nothing. Behind a lock, since it may only be copied by one thread at a time.
     parser: Mutex<Parser>,
-    vocabulary: Arc<Vocabulary>,
+    vocabulary: Arc<VocabularyTree>,
     /// Bytes that the parser took.
     size: usize,
 }

@@ -22,7 +22,7 @@ pub(crate) use guided::Guide;
 #[cfg(feature = "constrained")]
 pub use guided::Constraint;
 #[cfg(feature = "constrained")]
-pub(crate) use vocabulary::Vocabulary;
+pub(crate) use vocabulary::VocabularyTree;
 
 /// What the source of a constraint is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! makes one puts a panic hook before the host's and leaves a thread-local with a destructor in the
 //! thread, for good. The parser that it is made of does neither.
 
-use super::vocabulary::Vocabulary;
+use super::vocabulary::VocabularyTree;
 use crate::{Error, Result, Status};
 use llguidance::Logger;
 use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// A text of a constraint, as far as it has been parsed.
 pub(super) struct Parser {
     text: earley::Parser,
-    vocabulary: Arc<Vocabulary>,
+    vocabulary: Arc<VocabularyTree>,
     /// Whether the text may end here.
     accepting: bool,
     /// Whether the last token was one that ends a text.
@@ -39,7 +39,7 @@ pub(super) fn too_much(error: impl Display) -> Error {
 
 impl Parser {
     /// At the beginning of a text; or what is wrong with the grammar.
-    pub(super) fn new(vocabulary: &Arc<Vocabulary>, grammar: TopLevelGrammar) -> Result<Parser> {
+    pub(super) fn new(vocabulary: &Arc<VocabularyTree>, grammar: TopLevelGrammar) -> Result<Parser> {
         let refused = |error: &dyn Display| Error::new(Status::InvalidArgument, format_args!("constraint: {error:#}"));
         let tokens: Arc<dyn TokenizerEnv + Sync> = vocabulary.clone();
         let limits = ParserLimits { verbose_errors: false, ..Default::default() };

@@ -7,16 +7,16 @@ use llguidance::toktrie::{SimpleVob, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use std::sync::Arc;
 
 /// The vocabulary as a tree of bytes: made once a model, when its first constraint is.
-pub(crate) struct Vocabulary {
+pub(crate) struct VocabularyTree {
     tree: TokTrie,
     tokenizer: Arc<Tokenizer>,
     /// Whether the tokenizer cuts the rest of a text as it would cut it in the text.
     canonical: bool,
 }
 
-impl Vocabulary {
+impl VocabularyTree {
     /// `size` tokens, as many as there are logits; those beyond the tokenizer's are never allowed.
-    pub(crate) fn new(tokenizer: &Arc<Tokenizer>, size: usize) -> Result<Vocabulary> {
+    pub(crate) fn new(tokenizer: &Arc<Tokenizer>, size: usize) -> Result<VocabularyTree> {
         let Some(&end) = tokenizer.end_tokens().first() else {
             return Err(Error::new(
                 Status::Unsupported,
@@ -33,7 +33,7 @@ impl Vocabulary {
             .collect();
         let trie = TokTrie::from(&TokRxInfo::new(size as u32, end), &words);
         let tree = trie.with_eos_tokens(tokenizer.end_tokens());
-        let mut vocabulary = Vocabulary { tree, tokenizer: tokenizer.clone(), canonical: false };
+        let mut vocabulary = VocabularyTree { tree, tokenizer: tokenizer.clone(), canonical: false };
         // Some put a space in front of every text, or write bytes otherwise.
         vocabulary.canonical = vocabulary.encode("name\": \"x").is_some();
         Ok(vocabulary)
@@ -52,7 +52,7 @@ impl Vocabulary {
     }
 }
 
-impl TokenizerEnv for Vocabulary {
+impl TokenizerEnv for VocabularyTree {
     fn tok_trie(&self) -> &TokTrie {
         &self.tree
     }
@@ -68,7 +68,7 @@ impl TokenizerEnv for Vocabulary {
 }
 
 /// All of the tree is walked for a mask.
-impl BiasComputer for Vocabulary {
+impl BiasComputer for VocabularyTree {
     fn compute_bias(&self, parser: &mut ParserRecognizer<'_>, begun: &[u8]) -> SimpleVob {
         let mut mask = self.tree.alloc_token_set();
         self.tree.add_bias(parser, &mut mask, begun);

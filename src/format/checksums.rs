@@ -35,7 +35,7 @@ fn place(header: &[u8], list: &str) -> Option<usize> {
 }
 
 /// Checksums in the making, while a file is written.
-pub(super) struct Sums {
+pub(super) struct Checksums {
     /// The header as it was written, with a blank list at the place.
     header: Vec<u8>,
     /// Where the digits of the header's own begin.
@@ -46,13 +46,13 @@ pub(super) struct Sums {
     hash: Option<Xxh64>,
 }
 
-impl Sums {
+impl Checksums {
     /// For a header that has this list.
-    pub fn new(header: &[u8], list: &str) -> Result<Sums> {
+    pub fn new(header: &[u8], list: &str) -> Result<Checksums> {
         let own = place(header, list);
         let own =
             own.ok_or_else(|| Error::new(Status::Internal, "the header's checksums are not where they belong"))?;
-        Ok(Sums { header: header.to_vec(), own, next: own + DIGITS, hash: None })
+        Ok(Checksums { header: header.to_vec(), own, next: own + DIGITS, hash: None })
     }
 
     /// A tensor of this name begins.

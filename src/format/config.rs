@@ -1,5 +1,6 @@
 //! The shape of a model.
 
+use crate::error::bad_file;
 use crate::model::{Attention, Block, GroupKind, LinearKind};
 use crate::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
@@ -36,13 +37,6 @@ pub struct Config {
     pub block: Block,
 }
 
-/// The same as it stands in a file: what a newer library may have written is told from what is damaged.
-#[derive(Deserialize)]
-struct Stated {
-    #[serde(default)]
-    block: serde_json::Value,
-}
-
 /// The shape of a linear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinearShape {
@@ -68,16 +62,13 @@ const MAX_DIMENSION: usize = 1 << 24;
 impl Config {
     /// Reads the JSON of a file. A block that this library does not know is refused as unsupported.
     pub fn parse(json: &str) -> Result<Config> {
-        let bad = |e: serde_json::Error| Error::new(Status::BadFile, format!("metadata rasp.config: {e}"));
-        let stated: Stated = serde_json::from_str(json).map_err(bad)?;
-        if !stated.block.is_null()
-            && let Err(e) = Block::deserialize(&stated.block)
-        {
-            let message =
-                format!("metadata rasp.config: block: {e}; this library is older than the file, or it is damaged");
-            return Err(Error::new(Status::Unsupported, message));
-        }
-        serde_json::from_str(json).map_err(bad)
+        serde_json::from_str(json).map_err(|e| match unknown_block(json) {
+            Some(e) => {
+                let words = "this library is older than the file, or it is damaged";
+                Error::new(Status::Unsupported, format!("metadata rasp.config: block: {e}; {words}"))
+            }
+            None => bad_file(format!("metadata rasp.config: {e}")),
+        })
     }
 
     /// A small Llama, for tests to vary.
@@ -230,10 +221,21 @@ impl Config {
     }
 }
 
+/// Why a config that could not be read was not, if it is for its block: what a newer library may have written is told
+/// from what is damaged.
+fn unknown_block(json: &str) -> Option<serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Stated {
+        block: serde_json::Value,
+    }
+    let stated: Stated = serde_json::from_str(json).ok()?;
+    if stated.block.is_null() { None } else { Block::deserialize(stated.block).err() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Order;
+    use crate::model::BlockOrder;
 
     #[test]
     fn a_config_goes_through_json_and_llamas_block_takes_no_room() {
@@ -241,7 +243,7 @@ mod tests {
         let json = serde_json::to_string(&llama).unwrap();
         assert!(!json.contains("block"), "{json}");
         assert_eq!(Config::parse(&json).unwrap(), llama);
-        let other = Config { block: Block { order: Order::Parallel, ..Block::default() }, ..llama };
+        let other = Config { block: Block { order: BlockOrder::Parallel, ..Block::default() }, ..llama };
         assert_eq!(Config::parse(&serde_json::to_string(&other).unwrap()).unwrap(), other);
     }
 

@@ -1,6 +1,6 @@
 //! Writing a `.rasp` file: all or nothing, tensor by tensor, in bounded memory.
 
-use super::checksums::{self, Sums};
+use super::checksums::{self, Checksums};
 use super::{Config, Dtype, FORMAT_VERSIONS, TENSOR_ALIGNMENT, key};
 use crate::{Error, Result, Status};
 use serde_json::{Map, Value, json};
@@ -53,7 +53,7 @@ pub struct Writer {
     /// Bytes written so far, the header's included (it ends on the alignment as well).
     position: usize,
     /// None where the names cannot be listed.
-    sums: Option<Sums>,
+    sums: Option<Checksums>,
 }
 
 impl Writer {
@@ -92,7 +92,7 @@ impl Writer {
         let mut header = serde_json::to_vec(&header).map_err(|e| Error::new(Status::Internal, e.to_string()))?;
         header.resize((8 + header.len()).next_multiple_of(TENSOR_ALIGNMENT) - 8, b' ');
 
-        let sums = list.map(|list| Sums::new(&header, &list)).transpose()?;
+        let sums = list.map(|list| Checksums::new(&header, &list)).transpose()?;
         let mut name = target.file_name().unwrap_or_default().to_os_string();
         if name.is_empty() {
             return Err(Error::new(Status::InvalidArgument, format!("{} names no file", target.display())));
@@ -185,7 +185,7 @@ impl Writer {
             return Err(Error::new(Status::InvalidState, format!("{} was never written", spec.name)));
         }
         let Some(buffered) = self.file.take() else { return Ok(()) };
-        let header = self.sums.take().map(Sums::header);
+        let header = self.sums.take().map(Checksums::header);
         let whole = buffered.into_inner().map_err(|e| e.into_error()).and_then(|mut file| {
             if let Some(header) = header {
                 file.seek(SeekFrom::Start(size_of::<u64>() as u64))?;

@@ -105,7 +105,7 @@ pub enum NormPlace {
 /// Whether attention and MLP follow each other or take the same residual stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub enum BlockOrder {
     /// The MLP takes what attention has added to.
     #[default]
     Sequential,
@@ -160,7 +160,7 @@ pub struct Block {
     /// Where they stand.
     pub norm_place: NormPlace,
     /// How attention and MLP follow each other.
-    pub order: Order,
+    pub order: BlockOrder,
     /// What queries, keys and values are held within; absent: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qkv_clip: Option<f32>,
@@ -194,7 +194,7 @@ impl Default for Block {
         Block {
             norm: NormKind::Rms,
             norm_place: NormPlace::Before,
-            order: Order::Sequential,
+            order: BlockOrder::Sequential,
             qkv_clip: None,
             qk_norm: None,
             activation: Activation::Silu,
@@ -244,7 +244,7 @@ impl Block {
     pub fn norms(&self) -> impl Iterator<Item = NormId> + '_ {
         NormId::ALL.into_iter().filter(|id| match id {
             NormId::Attn => self.norm_place != NormPlace::After,
-            NormId::Mlp => self.norm_place != NormPlace::After && self.order != Order::Parallel,
+            NormId::Mlp => self.norm_place != NormPlace::After && self.order != BlockOrder::Parallel,
             NormId::AttnPost | NormId::MlpPost => self.norm_place != NormPlace::Before,
         })
     }
@@ -271,12 +271,12 @@ pub fn layer(config: &Config, n: usize) -> Vec<Op> {
     ops.extend(attention.rope.map(Op::Rotate));
     ops.extend(block.qk_norm.filter(|norm| norm.after_rotation).map(Op::HeadNorm));
     ops.extend([Op::Store, Op::Attend(attention)]);
-    if block.order == Order::Sequential {
+    if block.order == BlockOrder::Sequential {
         add(&mut ops, GroupKind::O, Stream::Attended, NormId::AttnPost);
     }
     normed(&mut ops, NormId::Mlp);
     ops.extend([Op::Project(GroupKind::GateUp, source), Op::Activate(block.activation(n))]);
-    if block.order != Order::Sequential {
+    if block.order != BlockOrder::Sequential {
         // Only now: the MLP takes the residual stream as it was.
         add(&mut ops, GroupKind::O, Stream::Attended, NormId::AttnPost);
     }
@@ -333,12 +333,12 @@ mod tests {
     /// In a parallel block nothing is added before the MLP has read the residual stream.
     #[test]
     fn a_parallel_block_adds_last() {
-        for order in [Order::Parallel, Order::ParallelNorms] {
+        for order in [BlockOrder::Parallel, BlockOrder::ParallelNorms] {
             let ops = layer(&config(Block { order, ..Block::default() }), 0);
             let first_add = ops.iter().position(|op| *op == Op::Add).unwrap();
             let mlp = ops.iter().position(|op| matches!(op, Op::Project(GroupKind::GateUp, _))).unwrap();
             assert!(mlp < first_add);
-            assert_eq!(ops.contains(&Op::Norm(NormId::Mlp)), order == Order::ParallelNorms);
+            assert_eq!(ops.contains(&Op::Norm(NormId::Mlp)), order == BlockOrder::ParallelNorms);
         }
     }
 
@@ -361,7 +361,7 @@ mod tests {
     /// What the engine takes for granted when it does an operation along with the projection before it.
     #[test]
     fn projections_read_and_are_followed_by_what_their_kind_says() {
-        for order in [Order::Sequential, Order::Parallel, Order::ParallelNorms] {
+        for order in [BlockOrder::Sequential, BlockOrder::Parallel, BlockOrder::ParallelNorms] {
             for norm_place in [NormPlace::Before, NormPlace::After, NormPlace::Both] {
                 let ops = layer(&config(Block { order, norm_place, ..Block::default() }), 0);
                 for (op, next) in ops.iter().zip(&ops[1..]) {

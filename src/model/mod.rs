@@ -10,7 +10,7 @@ mod values;
 mod weight_type;
 
 pub use block::{
-    Activation, Attention, Block, NormId, NormKind, NormPlace, Op, Order, QkNorm, QkNormOver, Stream,
+    Activation, Attention, Block, BlockOrder, NormId, NormKind, NormPlace, Op, QkNorm, QkNormOver, Stream,
     layer as layer_ops,
 };
 pub(crate) use group::Weights;
@@ -62,7 +62,7 @@ pub struct Model {
     log: Option<Log>,
     /// What constraints are compiled for; made when the first one is.
     #[cfg(feature = "constrained")]
-    constraint_vocabulary: std::sync::Mutex<Option<Arc<crate::constraint::Vocabulary>>>,
+    constraint_vocabulary: std::sync::Mutex<Option<Arc<crate::constraint::VocabularyTree>>>,
 }
 
 /// One decoder block: the operations, in order, and what they compute with.
@@ -144,15 +144,15 @@ impl Layer {
 impl Model {
     /// The vocabulary as constraints need it.
     #[cfg(feature = "constrained")]
-    pub(crate) fn constraint_vocabulary(&self) -> Result<Arc<crate::constraint::Vocabulary>> {
-        use crate::constraint::Vocabulary;
+    pub(crate) fn constraint_vocabulary(&self) -> Result<Arc<crate::constraint::VocabularyTree>> {
+        use crate::constraint::VocabularyTree;
         let mut made = self.constraint_vocabulary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(vocabulary) = &*made {
             return Ok(vocabulary.clone());
         }
         // Tokens as words and as a tree, each while the other is made.
         let reserve = self.config.vocab_size.saturating_mul(512).saturating_add(16 << 10);
-        let body = || Ok(Arc::new(Vocabulary::new(&self.tokenizer, self.config.vocab_size)?));
+        let body = || Ok(Arc::new(VocabularyTree::new(&self.tokenizer, self.config.vocab_size)?));
         // SAFETY: what it makes is in the vocabulary.
         let vocabulary = unsafe { crate::reserve::within(reserve, body) }?;
         Ok(made.insert(vocabulary).clone())

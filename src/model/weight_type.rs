@@ -3,35 +3,43 @@
 
 use crate::format::{Dtype, File};
 use crate::{Error, Result, Status};
-use rasp_kernels::formats::{FloatFormat, bf16, f16};
+use rasp_kernels::formats::{FloatFormat, Packing, bf16, f16};
 use rasp_kernels::{Elems, Matrix, QUANT_GROUP, QuantType, STREAMS};
 
 /// How the weights of a file are stored, named for its linears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightType {
-    /// 8 exponent bits, 7 of mantissa.
-    Bf16,
-    /// IEEE binary16: 5 exponent bits, 10 of mantissa.
-    F16,
-    /// Whole numbers of 8 bits with a scale (GGUF's Q8_0): 8.5 bits a weight. See [`rasp_kernels::Quantized`].
-    Q8,
-    /// Whole numbers of 4 bits with a scale and a minimum (GGUF's Q4_1): 5 bits a weight. Embedding and head are as in
-    /// [`Q8`](WeightType::Q8).
-    Q4,
-    /// As [`Q4`](WeightType::Q4), but scale and minimum are coarser and share 16 bits: 4.5 bits a weight.
-    Q4s,
+    /// 16-bit floating point.
+    Float(FloatType),
+    /// Whole numbers that share scales, see [`rasp_kernels::Quantized`]. Embedding and head have 8 bits in all of them.
+    Quant(QuantType),
+}
+
+/// Short names.
+impl WeightType {
+    /// [`FloatType::Bf16`]
+    pub const BF16: WeightType = WeightType::Float(FloatType::Bf16);
+    /// [`FloatType::F16`]
+    pub const F16: WeightType = WeightType::Float(FloatType::F16);
+    /// [`QuantType::Q8`]
+    pub const Q8: WeightType = WeightType::Quant(QuantType::Q8);
+    /// [`QuantType::Q4`]
+    pub const Q4: WeightType = WeightType::Quant(QuantType::Q4);
+    /// [`QuantType::Q4s`]
+    pub const Q4S: WeightType = WeightType::Quant(QuantType::Q4s);
 }
 
 impl WeightType {
     /// All of them.
-    pub const ALL: [WeightType; 5] =
-        [WeightType::Bf16, WeightType::F16, WeightType::Q8, WeightType::Q4, WeightType::Q4s];
+    pub fn all() -> impl Iterator<Item = WeightType> + Clone {
+        FloatType::ALL.into_iter().map(WeightType::Float).chain(QuantType::ALL.into_iter().map(WeightType::Quant))
+    }
 
     /// That of a file: its first matrix tells what all are. Fails where no type is like it.
     pub fn of(file: &File) -> Result<WeightType> {
         let (name, scale) = ("layers.0.qkv", "layers.0.qkv.scale");
         let dtype = file.describe(name)?.0;
-        let mut types = WeightType::ALL.into_iter().filter(|t| t.dtype() == dtype).peekable();
+        let mut types = WeightType::all().filter(|t| t.dtype() == dtype).peekable();
         let found = match types.peek() {
             None => Err(format!("{name} is {dtype:?}; weights are BF16, F16, I8 or U8")),
             Some(first) if first.scale_dtype().is_none() => return Ok(*first),
@@ -46,10 +54,12 @@ impl WeightType {
 
     /// The dtype of the groups' matrices in the file.
     pub fn dtype(self) -> Dtype {
-        match self.quant() {
-            None => self.float().dtype(),
-            Some(quant) if quant.format().signed => Dtype::I8,
-            Some(_) => Dtype::U8,
+        match self {
+            WeightType::Float(float) => float.dtype(),
+            WeightType::Quant(quant) => match quant.format().packing {
+                Packing::Bytes => Dtype::I8,
+                Packing::Nibbles => Dtype::U8,
+            },
         }
     }
 
@@ -64,26 +74,27 @@ impl WeightType {
         self.shared().next().map(|(_, dtype)| dtype)
     }
 
-    /// `bf16`, `f16`, `q8`, `q4` or `q4s`.
+    /// As `rasp pack --dtype` has it: `bf16`, `q8`.
     pub fn name(self) -> &'static str {
-        self.quant().map_or(self.float().format().name, |quant| quant.format().name)
+        match self {
+            WeightType::Float(float) => float.format().name,
+            WeightType::Quant(quant) => quant.format().name,
+        }
     }
 
     /// The type of weights that are not quantized; where they are, of what would be stored in 16 bits.
     pub fn float(self) -> FloatType {
         match self {
-            WeightType::Bf16 => FloatType::Bf16,
-            WeightType::F16 | WeightType::Q8 | WeightType::Q4 | WeightType::Q4s => FloatType::F16,
+            WeightType::Float(float) => float,
+            WeightType::Quant(_) => FloatType::F16,
         }
     }
 
     /// The whole numbers of the groups' matrices, if they are that.
     pub fn quant(self) -> Option<QuantType> {
         match self {
-            WeightType::Bf16 | WeightType::F16 => None,
-            WeightType::Q8 => Some(QuantType::Q8),
-            WeightType::Q4 => Some(QuantType::Q4),
-            WeightType::Q4s => Some(QuantType::Q4s),
+            WeightType::Float(_) => None,
+            WeightType::Quant(quant) => Some(quant),
         }
     }
 
@@ -121,6 +132,9 @@ pub enum FloatType {
 }
 
 impl FloatType {
+    /// Both.
+    pub const ALL: [FloatType; 2] = [FloatType::Bf16, FloatType::F16];
+
     /// What it is.
     pub fn format(self) -> &'static FloatFormat {
         match self {

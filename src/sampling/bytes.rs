@@ -4,7 +4,7 @@
 //! dry_multiplier, dry_base, dry_allowed_length, dry_window, mirostat_tau, mirostat_eta and the bound, 4 bytes each;
 //! the stages in their order, a byte each, and a 0.
 
-use super::{Order, STAGES, Sampling};
+use super::{STAGES, SamplerOrder, Sampling};
 
 /// Bytes that are added.
 pub(crate) const MORE: usize = 13 * 4 + STAGES + 1;
@@ -69,14 +69,14 @@ impl Sampling {
         let surprise = f32::from_bits(word());
         let order = *bytes.last_chunk()?;
         // Whole, as it was written.
-        settings.order = Order::from_bytes(order).ok().filter(|all| all.to_bytes() == order)?;
+        settings.order = SamplerOrder::from_bytes(order).ok().filter(|all| all.to_bytes() == order)?;
         Some((settings, surprise))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Stage;
+    use super::super::SamplerStage;
     use super::*;
 
     #[test]
@@ -96,12 +96,12 @@ mod tests {
             dry_window: 77,
             mirostat_tau: 5.0,
             mirostat_eta: 0.2,
-            order: Order::new(&[Stage::Xtc, Stage::MinP]).unwrap(),
+            order: SamplerOrder::new(&[SamplerStage::Xtc, SamplerStage::MinP]).unwrap(),
             ..first
         };
         let bytes = settings.more(3.5).unwrap();
         assert_eq!(first.with_more(&bytes), Some((settings, 3.5)));
-        for (at, value) in [(MORE - 1, 1), (MORE - 2, 0), (MORE - 2, Stage::Xtc as u8)] {
+        for (at, value) in [(MORE - 1, 1), (MORE - 2, 0), (MORE - 2, SamplerStage::Xtc as u8)] {
             let mut bytes = bytes;
             bytes[at] = value;
             assert_eq!(first.with_more(&bytes), None, "byte {at}");

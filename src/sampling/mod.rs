@@ -17,7 +17,7 @@ pub use log_probs::LogProb;
 pub(crate) use log_probs::log_probs;
 pub(crate) use logits_processor::{LogitsProcessor, Processed};
 pub(crate) use random::Random;
-pub use settings::{Order, STAGES, Sampling, Stage};
+pub use settings::{STAGES, SamplerOrder, SamplerStage, Sampling};
 
 use crate::arena::{Cutter, List, Part};
 use crate::{Error, Result, Status};
@@ -92,7 +92,7 @@ impl Sampler {
             return Some(1);
         }
         match settings.order.stages().into_iter().find(|&stage| settings.cuts(stage)) {
-            Some(Stage::TopK) => Some(settings.top_k as usize),
+            Some(SamplerStage::TopK) => Some(settings.top_k as usize),
             _ => None,
         }
     }
@@ -314,7 +314,7 @@ mod tests {
             Some(40)
         );
         assert_eq!(deciding(Sampling { temperature: 0.0, top_p: 0.9, ..base }), Some(1));
-        let late = Order::new(&[Stage::TopP]).unwrap();
+        let late = SamplerOrder::new(&[SamplerStage::TopP]).unwrap();
         assert_eq!(deciding(Sampling { order: late, ..base }), Some(40));
         assert_eq!(deciding(Sampling { order: late, top_p: 0.9, ..base }), None);
         for settings in [

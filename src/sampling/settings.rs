@@ -4,7 +4,7 @@ use crate::{Error, Result, Status};
 
 /// How the next token is chosen. The default is greedy.
 ///
-/// Penalties come first, then the [stages](Stage) in their [order](Sampling::order), then a draw.
+/// Penalties come first, then the [stages](SamplerStage) in their [order](Sampling::order), then a draw.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Divides the logits; 0 means greedy: the largest logit after penalties, the lowest id on a tie.
@@ -54,7 +54,7 @@ pub struct Sampling {
     /// How fast the bound follows.
     pub mirostat_eta: f32,
     /// What comes after what.
-    pub order: Order,
+    pub order: SamplerOrder,
 }
 
 impl Default for Sampling {
@@ -79,7 +79,7 @@ impl Default for Sampling {
             dry_window: u32::MAX,
             mirostat_tau: 0.0,
             mirostat_eta: 0.1,
-            order: Order::default(),
+            order: SamplerOrder::default(),
         }
     }
 }
@@ -117,22 +117,22 @@ impl Sampling {
     }
 
     /// Whether a stage leaves tokens out.
-    pub(super) fn cuts(&self, stage: Stage) -> bool {
+    pub(super) fn cuts(&self, stage: SamplerStage) -> bool {
         match stage {
-            Stage::TopNSigma => self.top_n_sigma != 0.0,
-            Stage::TopK => self.top_k != 0,
-            Stage::Temperature => false,
-            Stage::Typical => self.typical_p != 1.0,
-            Stage::TopP => self.top_p != 1.0,
-            Stage::MinP => self.min_p != 0.0,
-            Stage::Xtc => self.xtc_probability != 0.0,
+            SamplerStage::TopNSigma => self.top_n_sigma != 0.0,
+            SamplerStage::TopK => self.top_k != 0,
+            SamplerStage::Temperature => false,
+            SamplerStage::Typical => self.typical_p != 1.0,
+            SamplerStage::TopP => self.top_p != 1.0,
+            SamplerStage::MinP => self.min_p != 0.0,
+            SamplerStage::Xtc => self.xtc_probability != 0.0,
         }
     }
 }
 
 /// A step from the logits to the tokens that are drawn from. One whose setting is off does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum SamplerStage {
     /// [`Sampling::top_n_sigma`]
     TopNSigma = 1,
     /// [`Sampling::top_k`]
@@ -152,46 +152,53 @@ pub enum Stage {
 /// How many stages there are.
 pub const STAGES: usize = 7;
 
-impl Stage {
+impl SamplerStage {
     /// All, in the default order: that of Hugging Face transformers, where probabilities are those after the
     /// temperature. (llama.cpp has the temperature last.)
-    pub const ALL: [Stage; STAGES] =
-        [Stage::TopNSigma, Stage::TopK, Stage::Temperature, Stage::Typical, Stage::TopP, Stage::MinP, Stage::Xtc];
+    pub const ALL: [SamplerStage; STAGES] = [
+        SamplerStage::TopNSigma,
+        SamplerStage::TopK,
+        SamplerStage::Temperature,
+        SamplerStage::Typical,
+        SamplerStage::TopP,
+        SamplerStage::MinP,
+        SamplerStage::Xtc,
+    ];
 
     /// What it is called in options and messages.
     pub fn name(self) -> &'static str {
         match self {
-            Stage::TopNSigma => "top_n_sigma",
-            Stage::TopK => "top_k",
-            Stage::Temperature => "temperature",
-            Stage::Typical => "typical_p",
-            Stage::TopP => "top_p",
-            Stage::MinP => "min_p",
-            Stage::Xtc => "xtc",
+            SamplerStage::TopNSigma => "top_n_sigma",
+            SamplerStage::TopK => "top_k",
+            SamplerStage::Temperature => "temperature",
+            SamplerStage::Typical => "typical_p",
+            SamplerStage::TopP => "top_p",
+            SamplerStage::MinP => "min_p",
+            SamplerStage::Xtc => "xtc",
         }
     }
 
     /// The stage with this number.
-    fn of_code(code: u8) -> Option<Stage> {
-        Stage::ALL.into_iter().find(|stage| *stage as u8 == code)
+    fn of_code(code: u8) -> Option<SamplerStage> {
+        SamplerStage::ALL.into_iter().find(|stage| *stage as u8 == code)
     }
 }
 
 /// All stages, in some order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order([Stage; STAGES]);
+pub struct SamplerOrder([SamplerStage; STAGES]);
 
-impl Default for Order {
+impl Default for SamplerOrder {
     fn default() -> Self {
-        Order(Stage::ALL)
+        SamplerOrder(SamplerStage::ALL)
     }
 }
 
-impl Order {
+impl SamplerOrder {
     /// These first, and those that are not named behind them in the default order. Fails if one comes twice.
-    pub fn new(first: &[Stage]) -> Result<Order> {
-        let (mut order, mut count) = (Stage::ALL, 0);
-        let rest = Stage::ALL.into_iter().filter(|stage| !first.contains(stage));
+    pub fn new(first: &[SamplerStage]) -> Result<SamplerOrder> {
+        let (mut order, mut count) = (SamplerStage::ALL, 0);
+        let rest = SamplerStage::ALL.into_iter().filter(|stage| !first.contains(stage));
         for stage in first.iter().copied().chain(rest) {
             if order[..count].contains(&stage) {
                 let message = format_args!("{} comes twice in the order of sampling", stage.name());
@@ -200,12 +207,12 @@ impl Order {
             order[count] = stage;
             count += 1;
         }
-        Ok(Order(order))
+        Ok(SamplerOrder(order))
     }
 
-    /// Stages by their numbers, those that come first, and zeros: as [`new`](Order::new) completes them. Fails if a
-    /// number is no stage's, comes twice or stands behind a zero.
-    pub fn from_bytes(bytes: [u8; STAGES + 1]) -> Result<Order> {
+    /// Stages by their numbers, those that come first, and zeros: as [`new`](SamplerOrder::new) completes them. Fails
+    /// if a number is no stage's, comes twice or stands behind a zero.
+    pub fn from_bytes(bytes: [u8; STAGES + 1]) -> Result<SamplerOrder> {
         let refused = |what: std::fmt::Arguments<'_>| {
             Error::new(Status::InvalidArgument, format_args!("the order of sampling has {what}"))
         };
@@ -214,11 +221,11 @@ impl Order {
         if rest.iter().any(|&code| code != 0) {
             return Err(refused(format_args!("a stage behind a 0")));
         }
-        let mut stages = [Stage::TopK; STAGES + 1];
+        let mut stages = [SamplerStage::TopK; STAGES + 1];
         for (stage, &code) in stages.iter_mut().zip(codes) {
-            *stage = Stage::of_code(code).ok_or_else(|| refused(format_args!("{code}, which is no stage")))?;
+            *stage = SamplerStage::of_code(code).ok_or_else(|| refused(format_args!("{code}, which is no stage")))?;
         }
-        Order::new(&stages[..named])
+        SamplerOrder::new(&stages[..named])
     }
 
     /// All stages by their numbers, and a zero.
@@ -229,7 +236,7 @@ impl Order {
     }
 
     /// The stages, the first one first.
-    pub fn stages(&self) -> [Stage; STAGES] {
+    pub fn stages(&self) -> [SamplerStage; STAGES] {
         self.0
     }
 }
@@ -266,13 +273,13 @@ mod tests {
 
     #[test]
     fn an_order_has_every_stage_once() {
-        let order = Order::new(&[Stage::Xtc, Stage::TopP]).unwrap().stages();
-        assert_eq!(order[..4], [Stage::Xtc, Stage::TopP, Stage::TopNSigma, Stage::TopK]);
-        assert_eq!(Order::new(&[]).unwrap(), Order::default());
-        assert_eq!(Order::new(&Stage::ALL).unwrap(), Order::default());
-        assert!(Order::new(&[Stage::TopK, Stage::TopK]).is_err());
-        assert!(Order::new(&[Stage::TopK; 9]).is_err());
-        assert_eq!(Stage::ALL.map(|stage| Stage::of_code(stage as u8)), Stage::ALL.map(Some));
-        assert_eq!((Stage::of_code(0), Stage::of_code(8)), (None, None));
+        let order = SamplerOrder::new(&[SamplerStage::Xtc, SamplerStage::TopP]).unwrap().stages();
+        assert_eq!(order[..4], [SamplerStage::Xtc, SamplerStage::TopP, SamplerStage::TopNSigma, SamplerStage::TopK]);
+        assert_eq!(SamplerOrder::new(&[]).unwrap(), SamplerOrder::default());
+        assert_eq!(SamplerOrder::new(&SamplerStage::ALL).unwrap(), SamplerOrder::default());
+        assert!(SamplerOrder::new(&[SamplerStage::TopK, SamplerStage::TopK]).is_err());
+        assert!(SamplerOrder::new(&[SamplerStage::TopK; 9]).is_err());
+        assert_eq!(SamplerStage::ALL.map(|stage| SamplerStage::of_code(stage as u8)), SamplerStage::ALL.map(Some));
+        assert_eq!((SamplerStage::of_code(0), SamplerStage::of_code(8)), (None, None));
     }
 }

@@ -1,6 +1,6 @@
 //! Truncation: the stages that leave tokens out before one is drawn.
 
-use super::{Sampling, Stage};
+use super::{SamplerStage, Sampling};
 use crate::arena::List;
 use std::cmp::Ordering;
 
@@ -26,19 +26,19 @@ impl<'a> Candidates<'a> {
     }
 
     /// Applies a stage. `random` gives a number from 0 to below 1.
-    pub(super) fn apply(&mut self, stage: Stage, settings: &Sampling, random: impl FnOnce() -> f64) {
+    pub(super) fn apply(&mut self, stage: SamplerStage, settings: &Sampling, random: impl FnOnce() -> f64) {
         match stage {
-            Stage::Temperature => self.heat(settings.temperature),
+            SamplerStage::Temperature => self.heat(settings.temperature),
             _ if !settings.cuts(stage) => {}
-            Stage::TopNSigma => self.keep_near(settings.top_n_sigma),
-            Stage::TopK => self.keep_largest(settings.top_k as usize),
-            Stage::Typical => self.keep_typical(settings.typical_p),
-            Stage::TopP => self.keep_nucleus(settings.top_p),
-            Stage::MinP => {
+            SamplerStage::TopNSigma => self.keep_near(settings.top_n_sigma),
+            SamplerStage::TopK => self.keep_largest(settings.top_k as usize),
+            SamplerStage::Typical => self.keep_typical(settings.typical_p),
+            SamplerStage::TopP => self.keep_nucleus(settings.top_p),
+            SamplerStage::MinP => {
                 let least = settings.min_p * self.largest_weight();
                 self.list.retain(|c| c.0 >= least);
             }
-            Stage::Xtc => {
+            SamplerStage::Xtc => {
                 if random() < f64::from(settings.xtc_probability) {
                     self.exclude_top(settings.xtc_threshold);
                 }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     /// The ids that stages leave, lowest first.
-    fn left(logits: &[f32], settings: Sampling, stages: &[Stage]) -> Vec<u32> {
+    fn left(logits: &[f32], settings: Sampling, stages: &[SamplerStage]) -> Vec<u32> {
         let cut = Arena::cut(Memory::Own, 0, |cutter| cutter.part(Part::Sampling).list(logits.len()));
         let (_arena, mut list) = cut.unwrap();
         let mut candidates = Candidates::new(&mut list, logits);
@@ -218,24 +218,29 @@ mod tests {
         let base = Sampling { temperature: 1.0, ..Sampling::default() };
         let five = logits(&[0.4, 0.3, 0.2, 0.06, 0.04]);
         let of = |settings, stage| left(&five, settings, &[stage]);
-        assert_eq!(of(Sampling { top_k: 2, ..base }, Stage::TopK), [0, 1]);
-        assert_eq!(of(Sampling { top_p: 0.75, ..base }, Stage::TopP), [0, 1, 2]);
-        assert_eq!(of(Sampling { min_p: 0.4, ..base }, Stage::MinP), [0, 1, 2]);
+        assert_eq!(of(Sampling { top_k: 2, ..base }, SamplerStage::TopK), [0, 1]);
+        assert_eq!(of(Sampling { top_p: 0.75, ..base }, SamplerStage::TopP), [0, 1, 2]);
+        assert_eq!(of(Sampling { min_p: 0.4, ..base }, SamplerStage::MinP), [0, 1, 2]);
         // The entropy is 1.346 nats, a probability of 0.26: nearest to it are 0.3 (a quotient of 1.15), 0.2 (1.30) and
         // 0.4 (1.54).
-        assert_eq!(of(Sampling { typical_p: 0.25, ..base }, Stage::Typical), [1]);
-        assert_eq!(of(Sampling { typical_p: 0.45, ..base }, Stage::Typical), [1, 2]);
-        assert_eq!(of(Sampling { typical_p: 0.55, ..base }, Stage::Typical), [0, 1, 2]);
+        assert_eq!(of(Sampling { typical_p: 0.25, ..base }, SamplerStage::Typical), [1]);
+        assert_eq!(of(Sampling { typical_p: 0.45, ..base }, SamplerStage::Typical), [1, 2]);
+        assert_eq!(of(Sampling { typical_p: 0.55, ..base }, SamplerStage::Typical), [0, 1, 2]);
         // Excluded with a probability above the drawn 0.25, and of those with a tenth or more.
         let xtc = Sampling { xtc_probability: 0.3, ..base };
-        assert_eq!(of(xtc, Stage::Xtc), [2, 3, 4]);
-        assert_eq!(of(Sampling { xtc_probability: 0.2, ..base }, Stage::Xtc), [0, 1, 2, 3, 4]);
-        assert_eq!(of(Sampling { xtc_threshold: 0.35, ..xtc }, Stage::Xtc), [0, 1, 2, 3, 4], "one alone is no choice");
+        assert_eq!(of(xtc, SamplerStage::Xtc), [2, 3, 4]);
+        assert_eq!(of(Sampling { xtc_probability: 0.2, ..base }, SamplerStage::Xtc), [0, 1, 2, 3, 4]);
+        assert_eq!(
+            of(Sampling { xtc_threshold: 0.35, ..xtc }, SamplerStage::Xtc),
+            [0, 1, 2, 3, 4],
+            "one alone is no choice"
+        );
         // Logits 0, 1, 2, 3 have a standard deviation of 1.118.
-        let near = |top_n_sigma| left(&[0.0, 1.0, 2.0, 3.0], Sampling { top_n_sigma, ..base }, &[Stage::TopNSigma]);
+        let near =
+            |top_n_sigma| left(&[0.0, 1.0, 2.0, 3.0], Sampling { top_n_sigma, ..base }, &[SamplerStage::TopNSigma]);
         assert_eq!((near(0.5), near(1.0), near(2.0)), (vec![3], vec![2, 3], vec![1, 2, 3]));
         // Off, none does anything.
-        assert_eq!(left(&five, base, &Stage::ALL), [0, 1, 2, 3, 4]);
+        assert_eq!(left(&five, base, &SamplerStage::ALL), [0, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -243,15 +248,17 @@ mod tests {
         let five = logits(&[0.4, 0.3, 0.2, 0.06, 0.04]);
         let settings = Sampling { temperature: 0.5, top_p: 0.75, top_k: 3, ..Sampling::default() };
         // Squares sum to 0.2952: the largest two have 0.85 of it after the temperature, 0.7 before.
-        assert_eq!(left(&five, settings, &[Stage::Temperature, Stage::TopP]), [0, 1]);
-        assert_eq!(left(&five, settings, &[Stage::TopP, Stage::Temperature]), [0, 1, 2]);
+        assert_eq!(left(&five, settings, &[SamplerStage::Temperature, SamplerStage::TopP]), [0, 1]);
+        assert_eq!(left(&five, settings, &[SamplerStage::TopP, SamplerStage::Temperature]), [0, 1, 2]);
         // Of the largest three the largest two have 0.78.
-        assert_eq!(left(&five, settings, &[Stage::TopK, Stage::TopP, Stage::Temperature]), [0, 1]);
+        assert_eq!(left(&five, settings, &[SamplerStage::TopK, SamplerStage::TopP, SamplerStage::Temperature]), [0, 1]);
         // Weights after a temperature that comes last are those of the logits at it.
         let cut = Arena::cut(Memory::Own, 0, |cutter| cutter.part(Part::Sampling).list(5));
         let (_arena, mut list) = cut.unwrap();
         let mut candidates = Candidates::new(&mut list, &five);
-        [Stage::TopP, Stage::Temperature].iter().for_each(|&stage| candidates.apply(stage, &settings, || 0.0));
+        [SamplerStage::TopP, SamplerStage::Temperature]
+            .iter()
+            .for_each(|&stage| candidates.apply(stage, &settings, || 0.0));
         let (list, sum) = candidates.weights();
         for &(weight, id) in list.iter() {
             let wanted = [0.16, 0.09, 0.04][id as usize] / 0.29;

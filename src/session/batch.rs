@@ -7,7 +7,7 @@
 
 use super::Session;
 use super::budget::{Budget, Cancelled, Halt};
-use super::job::{Job, Members, Stage, advance};
+use super::job::{Job, Members, Phase, advance};
 use super::pass::MAX_ROWS;
 use crate::{Error, Result, Status};
 use std::array::from_fn;
@@ -112,7 +112,7 @@ impl Session {
         if let Err(error) = self.begin_step(drafts) {
             return Some(Err(error));
         }
-        let passes = matches!(self.job, Some(Job { stage: Stage::Blocks { .. }, .. }));
+        let passes = matches!(self.job, Some(Job { phase: Phase::Blocks { .. }, .. }));
         // By itself one that is cancelled fails as it should.
         if !passes || self.engine.cancel.cancelled() {
             return Some(self.step());

@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicBool;
 #[derive(Clone, Copy)]
 pub(super) struct Job {
     pub(super) call: Call,
-    pub(super) stage: Stage,
+    pub(super) phase: Phase,
     /// Tokens from `start` to `until` pass, prompts densely, others at this sparsity.
     pub(super) start: usize,
     pub(super) until: usize,
@@ -47,7 +47,7 @@ pub(super) enum Call {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Stage {
+pub(super) enum Phase {
     /// The tokens from `first` to `end` pass through the blocks together; after them those from `end` on.
     Blocks { first: usize, end: usize },
     /// The last of them is at the head, which says how far it is ([`HeadStage`](super::pass::buffers::HeadStage)).
@@ -57,10 +57,10 @@ pub(super) enum Stage {
 impl Job {
     /// A call on a session of `length` tokens that has those from `start` to `until` pass.
     pub(super) fn new(call: Call, length: usize, start: usize, until: usize, sparsity: f32) -> Job {
-        let stage = Stage::Blocks { first: start, end: start };
+        let phase = Phase::Blocks { first: start, end: start };
         Job {
             call,
-            stage,
+            phase,
             start,
             until,
             sparsity,
@@ -105,33 +105,33 @@ impl Member<'_> {
     /// Takes up to `most` of the tokens that are to pass next, and behind the last one the drafts. Those and their
     /// positions.
     fn begin(&mut self, most: usize) -> impl Iterator<Item = (u32, usize)> + '_ {
-        let Job { until, stage, .. } = &mut *self.job;
-        let first = if let Stage::Blocks { end, .. } = *stage { end } else { *until };
+        let Job { until, phase, .. } = &mut *self.job;
+        let first = if let Phase::Blocks { end, .. } = *phase { end } else { *until };
         let end = (*until).min(first + most);
-        *stage = Stage::Blocks { first, end };
+        *phase = Phase::Blocks { first, end };
         let drafts = self.drafts();
         self.tokens[first..end].iter().chain(&self.ahead.tokens()[..drafts]).copied().zip(first..)
     }
 
     /// Drafts that pass with the tokens under way.
     fn drafts(&self) -> usize {
-        match self.job.stage {
-            Stage::Blocks { end, .. } if end < self.job.until => 0,
+        match self.job.phase {
+            Phase::Blocks { end, .. } if end < self.job.until => 0,
             _ => self.job.drafts,
         }
     }
 
     /// Tokens under way.
     fn rows(&self) -> usize {
-        match self.job.stage {
-            Stage::Blocks { first, end } => end - first + self.drafts(),
-            Stage::Head => 0,
+        match self.job.phase {
+            Phase::Blocks { first, end } => end - first + self.drafts(),
+            Phase::Head => 0,
         }
     }
 
     /// What a pass of the tokens under way touches.
     fn seq(&mut self) -> Option<Seq<'_>> {
-        let Stage::Blocks { first, .. } = self.job.stage else { return None };
+        let Phase::Blocks { first, .. } = self.job.phase else { return None };
         let sparse_from = if self.job.sparsity == 0.0 { usize::MAX } else { 0 };
         let seq = self.own.seq(first, self.rows(), sparse_from);
         Some(if self.job.again { seq.held() } else { seq })
@@ -139,7 +139,7 @@ impl Member<'_> {
 
     /// The tokens under way have passed to these residual streams, `[rows, hidden_size]`, and have read so many bytes.
     fn passed(&mut self, model: &Model, hidden: &[f32], read: impl Fn(usize) -> u64) {
-        let Stage::Blocks { end, .. } = self.job.stage else { return };
+        let Phase::Blocks { end, .. } = self.job.phase else { return };
         let drafts = self.drafts();
         // One that is cancelled will be as it was.
         if self.job.call != Call::Prefill && !self.cancel.cancelled() {
@@ -147,7 +147,7 @@ impl Member<'_> {
             self.traffic.linear_bytes += read(0);
         }
         if end < self.job.until {
-            self.job.stage = Stage::Blocks { first: end, end };
+            self.job.phase = Phase::Blocks { first: end, end };
             return;
         }
         let deciding = self.deciding.filter(|_| self.job.call == Call::Step);
@@ -158,12 +158,12 @@ impl Member<'_> {
             token.want(model, deciding);
         }
         self.ahead.passed(end, drafts, self.job.sparsity, |draft| read(draft + 1));
-        self.job.stage = Stage::Head;
+        self.job.phase = Phase::Head;
     }
 
     /// The tokens that are at the head.
     fn at_head(&mut self) -> impl Iterator<Item = &mut HeadToken> {
-        let (count, drafts) = if let Stage::Head = self.job.stage { (1, self.job.drafts) } else { (0, 0) };
+        let (count, drafts) = if let Phase::Head = self.job.phase { (1, self.job.drafts) } else { (0, 0) };
         let HeadBuffers { token, drafts: behind, .. } = &mut *self.head;
         std::iter::once(token).take(count).chain(&mut behind[..drafts])
     }
@@ -181,7 +181,7 @@ pub(super) fn advance(model: &Model, work: &mut Workspace, members: &mut Members
 /// All that is left of the tokens through the blocks.
 fn blocks(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
     let h = model.config().hidden_size;
-    while let Some(&Job { call, stage: Stage::Blocks { first, end }, .. }) = members[0].as_ref().map(|m| &*m.job) {
+    while let Some(&Job { call, phase: Phase::Blocks { first, end }, .. }) = members[0].as_ref().map(|m| &*m.job) {
         if first == end {
             let batch = work.batch();
             work.begin(model, members.iter_mut().flatten().flat_map(|member| member.begin(batch)));

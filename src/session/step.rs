@@ -5,7 +5,7 @@
 
 use super::budget::{Budget, Clock, Flow, Halt, Time};
 use super::engine::Engine;
-use super::job::{Call, Job, Member, Members, Stage, advance};
+use super::job::{Call, Job, Member, Members, Phase, advance};
 use super::pass::buffers::{Deciding, HeadStage};
 use super::pass::{MAX_ROWS, MOST_DECIDING, Workspace, non_finite};
 use super::{Ready, Session};
@@ -111,7 +111,7 @@ impl Session {
                 let sparsity = self.engine.model.sparsity_at(length - 1, self.sparsity);
                 let job = Job { timed: true, ..Job::new(Call::Step, length, length - 1, length, sparsity) };
                 match self.take_draft(length - 1, sparsity) {
-                    Some(n) => Job { stage: Stage::Head, draft: Some(n), ..job },
+                    Some(n) => Job { phase: Phase::Head, draft: Some(n), ..job },
                     None => Job { drafts: self.make_drafts(length - 1, sparsity, room), ..job },
                 }
             }
@@ -122,7 +122,7 @@ impl Session {
 
     /// Begins a job, with the thresholds of its sparsity at hand.
     fn begin(&mut self, job: Job) -> Result<()> {
-        if let Stage::Blocks { first, .. } = job.stage {
+        if let Phase::Blocks { first, .. } = job.phase {
             match first {
                 0 if !job.again => self.engine.own.kv.forget(),
                 first => self.check_reach(first)?,
@@ -143,7 +143,7 @@ impl Session {
         if self.ready != Ready::Cached {
             self.engine.head.prepare_kept();
             self.engine.work.restart();
-            job.stage = Stage::Head;
+            job.phase = Phase::Head;
             if self.ready == Ready::Logits {
                 self.engine.head.token.stage = HeadStage::Done { few: None };
             }
@@ -346,7 +346,7 @@ impl Session {
             return self.give_back_draft(n);
         }
         // The head may have written over the logits. What they are computed from is kept.
-        if self.ready == Ready::Logits && !matches!(job.stage, Stage::Blocks { .. }) {
+        if self.ready == Ready::Logits && !matches!(job.phase, Phase::Blocks { .. }) {
             self.ready = Ready::Hidden;
         }
     }

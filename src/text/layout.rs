@@ -97,7 +97,7 @@ pub struct Settings {
     /// Applied in order to the text between added tokens.
     pub normalizer: Vec<Rewrite>,
     /// The pre-tokenizer.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<PreTokenizer>,
     /// Stands for characters that have neither a token nor byte-fallback tokens; without it they are dropped.
     pub unknown: Option<u32>,
     /// A run of unknown characters gives one token.
@@ -167,7 +167,7 @@ pub enum Rewrite {
 /// A step of the pre-tokenizer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Stage {
+pub enum PreTokenizer {
     /// Cuts a piece into the matches of an automaton and what lies between them.
     Split {
         /// The automaton's number `N` in the tensors' names.

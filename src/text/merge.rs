@@ -14,7 +14,7 @@ const SHORT: usize = 32;
 const UNMERGED: u32 = NONE;
 
 /// How pieces become tokens.
-pub(super) struct Model<'a> {
+pub(super) struct Bpe<'a> {
     pub vocabulary: &'a Vocabulary,
     pub merges: &'a Merges,
     pub alphabet: Alphabet,
@@ -45,7 +45,7 @@ pub(super) fn reserve<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
     vec.try_reserve(more).map_err(|_| Error::new(Status::OutOfMemory, format_args!("no memory for {more} tokens")))
 }
 
-impl Model<'_> {
+impl Bpe<'_> {
     /// Appends the tokens of one piece.
     pub fn encode(&self, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
         match self.alphabet {

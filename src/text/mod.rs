@@ -62,8 +62,8 @@ mod utf8;
 
 pub use chat::{Chat, ChatTemplate, ChatText, MAX_TEMPLATE_BYTES, Message};
 pub use layout::{
-    AHEAD_SHIFT, AddedToken, Alphabet, CLASS_BLOCK, Join, MATCHED, MAX_AHEADS, MAX_TOKEN_BYTES, NONE, PROBES, Rewrite,
-    Settings, Stage, hash_bytes, hash_pair, kind, tensor,
+    AHEAD_SHIFT, AddedToken, Alphabet, CLASS_BLOCK, Join, MATCHED, MAX_AHEADS, MAX_TOKEN_BYTES, NONE, PROBES,
+    PreTokenizer, Rewrite, Settings, hash_bytes, hash_pair, kind, tensor,
 };
 pub use stop::{MAX_STOP_BYTES, MAX_STOPS};
 pub use stream::MAX_TEXT_BYTES;

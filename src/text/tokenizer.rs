@@ -3,8 +3,8 @@
 use super::added::{Added, Segment, Special};
 use super::charsmap::Charsmap;
 use super::chat::ChatText;
-use super::layout::{Alphabet, Join, MAX_TOKEN_BYTES, Rewrite, Settings, Stage, kind};
-use super::merge::{Model, Scratch, reserve};
+use super::layout::{Alphabet, Join, MAX_TOKEN_BYTES, PreTokenizer, Rewrite, Settings, kind};
+use super::merge::{Bpe, Scratch, reserve};
 use super::nfc::Nfc;
 use super::normalize::{Forms, normalize};
 use super::split::{Automaton, Text};
@@ -115,10 +115,10 @@ impl Tokenizer {
         let mut stages = Vec::new();
         for stage in &settings.stages {
             stages.push(match *stage {
-                Stage::Split { table, drop_gaps, drop_matches, join, bytes } => {
+                PreTokenizer::Split { table, drop_gaps, drop_matches, join, bytes } => {
                     Step::Split(Splitter { automaton: open(table)?, drop_gaps, drop_matches, join, bytes })
                 }
-                Stage::PrefixSpace { first_only } => Step::PrefixSpace { first_only },
+                PreTokenizer::PrefixSpace { first_only } => Step::PrefixSpace { first_only },
             });
         }
         let word = settings.word.map(&mut open).transpose()?;
@@ -295,8 +295,8 @@ impl Tokenizer {
         }
     }
 
-    fn model(&self) -> Model<'_> {
-        Model {
+    fn model(&self) -> Bpe<'_> {
+        Bpe {
             vocabulary: &self.vocabulary,
             merges: &self.merges,
             alphabet: self.settings.alphabet,
@@ -423,7 +423,7 @@ fn check(settings: &Settings, vocab: usize) -> Result<()> {
     if settings.normalizer.contains(&Rewrite::Nfc) && settings.normalizer.contains(&Rewrite::Nfkc) {
         return Err(bad("both normalization forms"));
     }
-    let by_bytes = |stage: &Stage| matches!(stage, Stage::Split { bytes: true, .. });
+    let by_bytes = |stage: &PreTokenizer| matches!(stage, PreTokenizer::Split { bytes: true, .. });
     let last = settings.stages.iter().skip_while(|&stage| !by_bytes(stage));
     if last.clone().next().is_some() && (settings.alphabet != Alphabet::Bytes || settings.unigram)
         || !last.clone().all(by_bytes)

@@ -1,4 +1,4 @@
-//! aarch64: one file an instruction set.
+//! aarch64: a folder an instruction set, and a file for what extensions add.
 
 mod dotprod;
 pub(crate) mod neon;

@@ -1,16 +1,19 @@
 //! The formats that weights are stored in, one file each: its name, what its bits mean and how they lie.
 //!
-//! Whoever reads, writes or names a format asks for its description here. One more is a file, an entry in [`QuantType`]
-//! (and in the library's `WeightType`), and what the kernels and the packer do with its numbers.
+//! Whoever reads, writes or names a format asks for its description here. One more of whole numbers is a file and an
+//! entry in [`QuantType`]; the compiler then asks for what else it needs: its number in the C API, the packer's way to
+//! its grid, and the tests' own definition of it. Numbers that lie as others do ([`Packing`]) have their products.
 
 pub mod bf16;
 pub mod f16;
+mod packing;
 mod q4;
 pub(crate) mod q4s;
 mod q8;
 
 use crate::Elems;
 
+pub use packing::Packing;
 pub use q4s::{scale_and_min, with_scale_and_offset};
 
 /// Input channels that share a scale.
@@ -33,20 +36,14 @@ pub struct QuantFormat {
     pub name: &'static str,
     /// The GGUF type whose grid this is, if there is one: such a file is carried over bit for bit.
     pub gguf: Option<&'static str>,
-    /// Bits of a number.
-    pub bits: usize,
-    /// Whether numbers are in two's complement.
-    pub signed: bool,
+    /// How its numbers lie.
+    pub packing: Packing,
     /// What stands beside the numbers, for each output and group of channels.
     pub shared: &'static [SharedPart],
     /// What bounds the weights it can hold, in words.
     pub range: &'static str,
     /// Scale and minimum from the shared parts; the second means nothing where there is but one.
     pub scale_and_min: fn(u16, u16) -> (f32, f32),
-    /// The number in a column of a row's bytes, as a byte. Panics if there is none.
-    pub at: fn(&[u8], usize) -> u8,
-    /// The bytes of numbers, a byte each, of which there are a multiple of 32.
-    pub pack: fn(&[u8]) -> Vec<u8>,
 }
 
 /// 16 bits for each output and group of channels.
@@ -76,7 +73,7 @@ impl QuantType {
 
     /// Bits of a number.
     pub fn bits(self) -> usize {
-        self.format().bits
+        self.format().packing.bits()
     }
 
     /// Whether minima stand beside the scales.
@@ -95,13 +92,6 @@ impl QuantType {
     }
 }
 
-impl QuantFormat {
-    /// What such a byte stands for, before it is scaled.
-    pub fn number(&self, byte: u8) -> f32 {
-        if self.signed { f32::from(byte.cast_signed()) } else { f32::from(byte) }
-    }
-}
-
 /// A format of 16-bit floating point.
 pub struct FloatFormat {
     /// What it is called.
@@ -114,31 +104,4 @@ pub struct FloatFormat {
     pub to_f32: fn(u16) -> f32,
     /// The nearest, ties to even.
     pub from_f32: fn(f32) -> u16,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_come_back_from_where_they_were_packed() {
-        for quant in QuantType::ALL {
-            let format = quant.format();
-            let numbers: Vec<u8> = (0..96).map(|i| (i * 7 % (1 << format.bits)) as u8).collect();
-            let packed = (format.pack)(&numbers);
-            assert_eq!(packed.len(), quant.row_bytes(96));
-            assert!((0..96).all(|c| (format.at)(&packed, c) == numbers[c]), "{}", format.name);
-        }
-        assert_eq!((q8::FORMAT.number(0x80), q4::FORMAT.number(15)), (-128.0, 15.0));
-    }
-
-    #[test]
-    fn bytes_lie_where_files_have_them() {
-        // Of 32 columns: the first and the seventeenth share the first byte.
-        let mut numbers = [0; 64];
-        (numbers[0], numbers[16], numbers[63]) = (5, 9, 3);
-        let packed = (q4::FORMAT.pack)(&numbers);
-        assert_eq!((packed[0], packed[31]), (0x95, 0x30));
-        assert_eq!((q8::FORMAT.pack)(&[1, 2, 0x80]), [1, 2, 0x80]);
-    }
 }

@@ -3,19 +3,16 @@
 //! From the highest on, 5 bits of exponent and 5 of mantissa, without a sign, `scale = 2^(e - 20)·(1 + m / 32)`, then 6
 //! of offset, `min = -scale·offset / 4`. All bits mean something finite, exactly.
 
-use super::{BITS_SCALE, QuantFormat, q4};
+use super::{BITS_SCALE, Packing, QuantFormat};
 
 /// The format.
 pub static FORMAT: QuantFormat = QuantFormat {
     name: "q4s",
     gguf: None,
-    bits: 4,
-    signed: false,
+    packing: Packing::Nibbles,
     shared: &[BITS_SCALE],
     range: "scales end at 4032",
     scale_and_min: |bits, _| scale_and_min(bits),
-    at: q4::at,
-    pack: q4::pack,
 };
 
 /// Scale and minimum from the 16 bits that they share.

@@ -1,6 +1,6 @@
 //! The algorithms, written once over a small vector trait.
 //!
-//! A function here is `#[inline(always)]` and generic over [`Simd`]; an instruction set's file
+//! A function here is `#[inline(always)]` and generic over [`Simd`] or [`Integers`]; an instruction set's file
 //! instantiates it within a function that enables the set's features, which is where the compiler
 //! may use them ([`entry_points`](crate::operations)). Nothing here is called from anywhere else. A closure that calls
 //! operations of [`Simd`] is not given to the standard library (`array::from_fn`, `map`) where it is more than a line
@@ -20,6 +20,7 @@ pub(crate) mod elementwise;
 mod exp;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
+mod integers;
 mod list;
 pub(crate) mod quantized;
 pub(crate) mod reduce;
@@ -30,8 +31,9 @@ mod simd;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod soft;
 
+pub(crate) use integers::{Integers, Quads};
 pub(crate) use quantized::Inputs;
-pub(crate) use simd::{Quads, Simd};
+pub(crate) use simd::Simd;
 
 /// Lanes of every row-form sum, whatever the vectors of the machine.
 const LANES: usize = 32;

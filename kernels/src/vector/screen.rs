@@ -1,6 +1,6 @@
 //! Rough rows (`crate::screen`): whole numbers have one sum, whatever the order.
 
-use super::Simd;
+use super::Integers;
 use crate::{SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenInput, ScreenRows};
 
 /// Blocks of columns whose steps are made ready together.
@@ -13,7 +13,12 @@ const FAR_AHEAD: usize = 2048;
 /// # Safety
 /// See [`crate::vector`]: as many `y [rows]` as `x`, of as many columns, hot and cold, as `w`.
 #[inline(always)]
-pub(crate) unsafe fn dot_rows_screen<S: Simd>(s: S, y: &mut [&mut [f32]], x: &[ScreenInput<'_>], w: ScreenRows<'_>) {
+pub(crate) unsafe fn dot_rows_screen<S: Integers>(
+    s: S,
+    y: &mut [&mut [f32]],
+    x: &[ScreenInput<'_>],
+    w: ScreenRows<'_>,
+) {
     let (mut y, mut x) = (y, x);
     // SAFETY: the shapes are the caller's.
     unsafe {
@@ -35,7 +40,7 @@ pub(crate) unsafe fn dot_rows_screen<S: Simd>(s: S, y: &mut [&mut [f32]], x: &[S
 /// # Safety
 /// As for [`dot_rows_screen`].
 #[inline(always)]
-unsafe fn each<'y, 't, 'x, S: Simd, const R: usize, const T: usize>(
+unsafe fn each<'y, 't, 'x, S: Integers, const R: usize, const T: usize>(
     s: S,
     mut y: &'y mut [&'t mut [f32]],
     mut x: &'x [ScreenInput<'x>],
@@ -55,7 +60,7 @@ unsafe fn each<'y, 't, 'x, S: Simd, const R: usize, const T: usize>(
 /// # Safety
 /// As for [`dot_rows_screen`], of `T` tokens.
 #[inline(always)]
-unsafe fn streams<S: Simd, const R: usize, const T: usize>(
+unsafe fn streams<S: Integers, const R: usize, const T: usize>(
     s: S,
     y: &mut [&mut [f32]],
     x: &[ScreenInput<'_>; T],
@@ -94,7 +99,7 @@ unsafe fn streams<S: Simd, const R: usize, const T: usize>(
 /// # Safety
 /// Each of `w` is valid for reading a row of the shape of `x`, which is one.
 #[inline(always)]
-unsafe fn products<S: Simd, const R: usize, const T: usize>(
+unsafe fn products<S: Integers, const R: usize, const T: usize>(
     s: S,
     x: &[ScreenInput<'_>; T],
     w: [*const u8; R],
@@ -179,7 +184,7 @@ unsafe fn products<S: Simd, const R: usize, const T: usize>(
 
 /// The sums of the lanes of each.
 #[inline(always)]
-fn folded<S: Simd, const R: usize>(s: S, sums: [S::I32; R]) -> [i32; R] {
+fn folded<S: Integers, const R: usize>(s: S, sums: [S::I32; R]) -> [i32; R] {
     let mut total = [0; R];
     for r in (0..R / 4 * 4).step_by(4) {
         total[r..r + 4].copy_from_slice(&s.sums_i32([sums[r], sums[r + 1], sums[r + 2], sums[r + 3]]));

@@ -1,7 +1,7 @@
 //! Vectors of any width in plain Rust, for tests alone: the algorithms with 4 lanes (as NEON has) and
 //! with 16 lanes and many registers (as AVX-512 has), whatever CPU the tests run on.
 
-use super::Simd;
+use super::{Integers, Simd};
 use crate::{
     exp::MAGIC,
     formats::{bf16, f16},
@@ -25,17 +25,10 @@ impl<const N: usize> Soft<N> {
 impl<const N: usize> Simd for Soft<N> {
     type V = [f32; N];
     type M = [bool; N];
-    type I16 = [[i16; N]; 2];
-    type I32 = [i32; N];
-    type Screen = ([u8; 32], [i32; 2]);
-    type Bytes = [[u8; 4]; N];
-    type Sums4 = [i16; N];
-    type Sums8 = [i32; N];
 
     const LANES: usize = N;
     const ROWS: usize = if N == 16 { 12 } else { 8 };
     const MANY_REGISTERS: bool = true;
-    const TOKENS: [usize; 2] = if N == 4 { [1, 2] } else { [2, 4] };
 
     #[inline(never)]
     fn splat(self, value: f32) -> [f32; N] {
@@ -161,6 +154,23 @@ impl<const N: usize> Simd for Soft<N> {
         unsafe { p.cast::<[u32; N]>().write_unaligned(indices) };
         count
     }
+
+    #[inline(never)]
+    fn prefetch(self, _: *const u8) {}
+    #[inline(always)]
+    fn prefetch_l2(self, _: *const u8) {}
+}
+
+impl<const N: usize> Integers for Soft<N> {
+    type I16 = [[i16; N]; 2];
+    type I32 = [i32; N];
+    type Screen = ([u8; 32], [i32; 2]);
+    type Bytes = [[u8; 4]; N];
+    type Sums4 = [i16; N];
+    type Sums8 = [i32; N];
+
+    const TOKENS: [usize; 2] = if N == 4 { [1, 2] } else { [2, 4] };
+
     #[inline(never)]
     fn zero_i32(self) -> [i32; N] {
         [0; N]
@@ -273,11 +283,6 @@ impl<const N: usize> Simd for Soft<N> {
     fn to_f32(self, a: [i32; N]) -> [f32; N] {
         a.map(|a| a as f32)
     }
-
-    #[inline(never)]
-    fn prefetch(self, _: *const u8) {}
-    #[inline(always)]
-    fn prefetch_l2(self, _: *const u8) {}
 }
 
 // A feature that every x86-64 CPU has stands in for none.
@@ -411,10 +416,10 @@ mod tests {
     fn quantized_products() {
         let numbers = &mut Numbers(4);
         for (rows, cols) in [(32, 32), (64, 160), (288, 96)] {
-            for whole in [QuantType::Q8, QuantType::Q4, QuantType::Q4s] {
+            for whole in QuantType::ALL {
                 let data: Vec<u8> = (0..rows * whole.row_bytes(cols)).map(|_| numbers.bits() as u8).collect();
                 let scale: Vec<u16> = (0..rows / 32 * cols).map(|_| numbers.bits() as u16 & 0x3bff).collect();
-                let min = if whole == QuantType::Q4 { scale.as_slice() } else { &[] };
+                let min = if whole.has_minima() { scale.as_slice() } else { &[] };
                 let w = Quantized::interleaved(whole, &data, &scale, min, rows, cols).unwrap();
                 let data: Vec<i8> = (0..cols * rows).map(|_| numbers.bits() as i8).collect();
                 let by_rows = QuantizedRows::new(&data, &scale[..cols * rows / 32], cols, rows).unwrap();

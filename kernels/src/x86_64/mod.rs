@@ -1,4 +1,4 @@
-//! x86-64: one file an instruction set.
+//! x86-64: a folder an instruction set, and a file for what extensions add.
 
 pub(crate) mod avx2;
 pub(crate) mod avx512;

@@ -4,7 +4,7 @@
 use super::{Block, Linears, Masks, Mat, dense_streams, normed, normed_backward};
 use crate::test_model;
 use rasp::model::{
-    self, Activation, Attention, GroupKind, Linear, Model, NormKind, NormPlace, Op, Order, QkNorm, QkNormOver,
+    self, Activation, Attention, BlockOrder, GroupKind, Linear, Model, NormKind, NormPlace, Op, QkNorm, QkNormOver,
 };
 use rasp::session::Scorer;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ fn variants() -> Vec<(&'static str, model::Block)> {
             "parallel, one layer norm, no gate",
             model::Block {
                 norm: NormKind::Layer,
-                order: Order::Parallel,
+                order: BlockOrder::Parallel,
                 qk_norm: Some(QkNorm { kind: NormKind::Layer, ..HEAD }),
                 activation: Activation::GeluErf,
                 gated: false,
@@ -66,7 +66,7 @@ fn variants() -> Vec<(&'static str, model::Block)> {
             "parallel, two layer norms, positions",
             model::Block {
                 norm: NormKind::Layer,
-                order: Order::ParallelNorms,
+                order: BlockOrder::ParallelNorms,
                 activation: Activation::Relu2,
                 gated: false,
                 attention: vec![Attention { rope: None, ..TURNED }],

@@ -3,7 +3,7 @@
 use rasp::model::{Activation, LinearKind, NormKind, NormPlace, QkNorm};
 
 use super::names::Names;
-use super::registry::FAMILIES;
+use super::registry::families;
 
 /// A family of models: one way of computing, under the names that its classes have.
 pub(crate) struct Family {
@@ -132,10 +132,10 @@ impl Family {
 
 /// The family of a GGUF file's `general.architecture`.
 pub(crate) fn by_gguf_arch(arch: &str) -> Option<(&'static Family, &'static Gguf)> {
-    FAMILIES.iter().find_map(|f| f.gguf.as_ref().filter(|gguf| gguf.architecture == arch).map(|gguf| (f, gguf)))
+    families().find_map(|f| f.gguf.as_ref().filter(|gguf| gguf.architecture == arch).map(|gguf| (f, gguf)))
 }
 
 /// The family and class that `pick` chooses among the Hugging Face classes.
 pub(crate) fn by_hf_class(pick: impl Fn(&HfClass) -> bool) -> Option<(&'static Family, &'static HfClass)> {
-    FAMILIES.iter().flat_map(|f| f.hf.iter().map(move |c| (f, c))).find(|(_, c)| pick(c))
+    families().flat_map(|f| f.hf.iter().map(move |c| (f, c))).find(|(_, c)| pick(c))
 }

@@ -74,7 +74,7 @@ pub struct FamilyInfo {
 
 /// All families that can be opened.
 pub fn families() -> impl Iterator<Item = FamilyInfo> {
-    registry::FAMILIES.iter().map(|family| FamilyInfo {
+    registry::families().map(|family| FamilyInfo {
         name: family.name,
         classes: family.hf.iter().map(|class| class.class).collect(),
         gguf: family.gguf.as_ref().map(|gguf| gguf.architecture),

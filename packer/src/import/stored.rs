@@ -131,7 +131,7 @@ mod tests {
             let grid = grid(dtype, &block, count, quant).unwrap();
             assert_eq!([count, bytes], [32, quant.row_bytes(32) + quant.group_bytes()], "{equal}");
             let halves = grid.scale.iter().chain(&grid.min).flat_map(|half| half.to_le_bytes());
-            assert!(halves.chain((format.pack)(&grid.numbers)).eq(block), "{equal}");
+            assert!(halves.chain(format.packing.pack(&grid.numbers)).eq(block), "{equal}");
         }
     }
 

@@ -149,7 +149,7 @@ fn the_share_of_channels_is_that_of_bytes_without_scales() {
     let config = Config::example();
     let mut plan = recipe().plan(&config).unwrap();
     let linear = plan.linears.swap_remove(3);
-    for weight_type in WeightType::ALL {
+    for weight_type in WeightType::all() {
         let back = channels(linear.kept(1, weight_type) as f32, weight_type);
         assert!((back - 0.49).abs() < 1e-5, "{}: {back}", weight_type.name());
     }

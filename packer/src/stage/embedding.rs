@@ -1,6 +1,6 @@
 //! Embedding and head, some rows in memory at once.
 
-use super::{Stage, u16_bytes};
+use super::{StagedModel, u16_bytes};
 use crate::quantize::quantize;
 use rasp::Result;
 use rasp::format::{Dtype, TensorSpec, Writer};
@@ -10,8 +10,9 @@ use std::ops::Range;
 /// Rows in memory at once.
 const ROWS: usize = 4096;
 
-impl Stage<'_> {
-    /// The tensors of the embedding or the head, in the order in which [`write_rows`](Stage::write_rows) writes them.
+impl StagedModel<'_> {
+    /// The tensors of the embedding or the head, in the order in which [`write_rows`](StagedModel::write_rows) writes
+    /// them.
     pub(super) fn row_tensors(&self, role: Role) -> Vec<TensorSpec> {
         let (name, shape) = (role.name(self.config), role.shape(self.config));
         if self.weight_type.quant().is_none() {

@@ -1,6 +1,6 @@
 //! One linear, taken apart.
 
-use super::Stage;
+use super::StagedModel;
 use crate::decompose::{Factors, column_norms, subtract, truncated_svd};
 use crate::grid::Grid;
 use crate::plan::LinearPlan;
@@ -11,9 +11,9 @@ use rasp::format::ScoreKind;
 use rasp::model::{QuantType, WeightType};
 
 /// A linear as it goes into the file.
-pub(super) struct Linear {
+pub(super) struct StoredLinear {
     /// `R`, or `W` where the rank is 0.
-    pub(super) weights: Weights,
+    pub(super) weights: StoredWeights,
     /// `[inputs]`: the norm of each channel's weights, of `W` or of `R` as the score asks.
     pub(super) norms: Vec<f32>,
     pub(super) factors: Option<StoredFactors>,
@@ -22,52 +22,52 @@ pub(super) struct Linear {
 /// The factors of a low rank as they go into the file: in floating point, or in 8 bits beside weights in whole numbers.
 pub(super) struct StoredFactors {
     /// `[rank, inputs]`
-    pub(super) b: Weights,
+    pub(super) b: StoredWeights,
     /// `[outputs, a_cols]`
-    pub(super) a: Weights,
+    pub(super) a: StoredWeights,
     /// The rank, in whole numbers rounded up to whole groups, with zeros.
     pub(super) a_cols: usize,
 }
 
 /// Its weights `[outputs, inputs]` as the file will hold them.
-pub(crate) enum Weights {
+pub(crate) enum StoredWeights {
     Float(Vec<u16>),
     Quantized(Grid),
 }
 
-impl Weights {
+impl StoredWeights {
     /// Rounded, or put on a grid. `name` is the linear's, for errors.
-    pub(crate) fn new(name: &str, values: &[f32], inputs: usize, weight_type: WeightType) -> Result<Weights> {
+    pub(crate) fn new(name: &str, values: &[f32], inputs: usize, weight_type: WeightType) -> Result<StoredWeights> {
         match weight_type.quant() {
-            None => round(name, values, weight_type.float()).map(Weights::Float),
-            Some(quant) => quantize(name, values, inputs, quant).map(Weights::Quantized),
+            None => round(name, values, weight_type.float()).map(StoredWeights::Float),
+            Some(quant) => quantize(name, values, inputs, quant).map(StoredWeights::Quantized),
         }
     }
 
     /// The numbers that the file then has.
     pub(crate) fn values(&self, weight_type: WeightType) -> Vec<f32> {
         match self {
-            Weights::Float(bits) => widen(bits, weight_type.float()),
-            Weights::Quantized(grid) => grid.values(),
+            StoredWeights::Float(bits) => widen(bits, weight_type.float()),
+            StoredWeights::Quantized(grid) => grid.values(),
         }
     }
 
     /// How many.
     pub(super) fn len(&self) -> usize {
         match self {
-            Weights::Float(bits) => bits.len(),
-            Weights::Quantized(grid) => grid.numbers.len(),
+            StoredWeights::Float(bits) => bits.len(),
+            StoredWeights::Quantized(grid) => grid.numbers.len(),
         }
     }
 }
 
-impl Stage<'_> {
+impl StagedModel<'_> {
     /// One linear: its factors, what remains, and what its channels weigh.
-    pub(super) fn linear(&self, layer: usize, plan: &LinearPlan) -> Result<Linear> {
+    pub(super) fn linear(&self, layer: usize, plan: &LinearPlan) -> Result<StoredLinear> {
         if let (Some(quant), 0) = (self.weight_type.quant(), plan.rank) {
-            let weights = Weights::Quantized(self.grid(layer, plan, quant)?);
+            let weights = StoredWeights::Quantized(self.grid(layer, plan, quant)?);
             let norms = column_norms(&weights.values(self.weight_type), plan.inputs);
-            return Ok(Linear { weights, norms, factors: None });
+            return Ok(StoredLinear { weights, norms, factors: None });
         }
         let name = plan.name();
         let mut w = self.checkpoint.linear(layer, plan.kind)?.data;
@@ -82,13 +82,13 @@ impl Stage<'_> {
             }
         };
         // A residual lies on no grid of the checkpoint's.
-        let weights = Weights::new(&name, &w, plan.inputs, self.weight_type)?;
+        let weights = StoredWeights::new(&name, &w, plan.inputs, self.weight_type)?;
         let norms = match self.plan.score {
             ScoreKind::ResidualNorm => column_norms(&weights.values(self.weight_type), plan.inputs),
             // Fisher information takes a working model: until there is one, the norms stand in its place.
             ScoreKind::WeightNorm | ScoreKind::Magnitude | ScoreKind::Fisher => norms,
         };
-        Ok(Linear { weights, norms, factors })
+        Ok(StoredLinear { weights, norms, factors })
     }
 
     /// All of a linear in whole numbers: the checkpoint's own where it has such.
@@ -108,8 +108,8 @@ impl Stage<'_> {
         for (padded, a) in a.chunks_exact_mut(a_cols).zip(exact.a.chunks_exact(rank)) {
             padded[..rank].copy_from_slice(a);
         }
-        let b = Weights::new(name, &exact.b, plan.inputs, stored_as)?;
-        let a = Weights::new(name, &a, a_cols, stored_as)?;
+        let b = StoredWeights::new(name, &exact.b, plan.inputs, stored_as)?;
+        let a = StoredWeights::new(name, &a, a_cols, stored_as)?;
         let rows = a.values(stored_as);
         let values = rows.chunks_exact(a_cols).flat_map(|row| &row[..rank]).copied().collect();
         let values = Factors { a: values, b: b.values(stored_as) };

@@ -12,15 +12,15 @@ use crate::progress::Progress;
 use crate::scoring::Scores;
 use crate::tokenizer::Compiled;
 use columns::{Columns, transposed};
-pub(crate) use linear::Weights;
-use linear::{Linear, StoredFactors};
+pub(crate) use linear::StoredWeights;
+use linear::{StoredFactors, StoredLinear};
 pub(crate) use overwrite::replaced;
 use rasp::format::{Config, Dtype, LinearShape, ScoreKind, TensorSpec, Writer, channel_rows};
 use rasp::model::{GroupKind, Role, WeightType, tensors};
 use rasp::{Error, Result, Status};
 
 /// Everything that goes into a file besides the thresholds.
-pub(crate) struct Stage<'a> {
+pub(crate) struct StagedModel<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) config: &'a Config,
     pub(crate) tokenizer: &'a Compiled,
@@ -54,7 +54,7 @@ pub(crate) fn check_shapes(config: &Config, weight_type: WeightType) -> Result<(
     Ok(())
 }
 
-impl Stage<'_> {
+impl StagedModel<'_> {
     /// The linears of one group of one block, in the order of their columns.
     fn group(&self, layer: usize, kind: GroupKind) -> impl Iterator<Item = &LinearPlan> {
         let kinds = self.config.group_linears(kind);
@@ -67,7 +67,7 @@ impl Stage<'_> {
         tensors(self.config).filter(|&role| !role.is_optional() || self.checkpoint.has(role))
     }
 
-    /// All tensors, in the order in which [`write`](Stage::write) writes them.
+    /// All tensors, in the order in which [`write`](StagedModel::write) writes them.
     pub(crate) fn tensors(&self) -> Vec<TensorSpec> {
         let mut specs: Vec<TensorSpec> = self.tokenizer.tensors.iter().map(|(spec, _)| spec.clone()).collect();
         for role in self.roles() {
@@ -145,7 +145,7 @@ impl Stage<'_> {
         let mut matrices = Vec::new();
         for plan in self.group(layer, kind) {
             let name = plan.name();
-            let Linear { weights, norms, factors } = self.linear(layer, plan)?;
+            let StoredLinear { weights, norms, factors } = self.linear(layer, plan)?;
             if self.plan.score != ScoreKind::Magnitude {
                 let known = self.scores.map(|scores| &scores[self.config.linear_index(layer, plan.kind)]);
                 writer.tensor(&format!("{name}.score"), &f32_bytes(known.unwrap_or(&norms)))?;
@@ -153,8 +153,8 @@ impl Stage<'_> {
             if let Some(StoredFactors { b, a, a_cols }) = factors {
                 let name_b = format!("{name}.low_rank.b");
                 match b {
-                    Weights::Float(bits) => writer.tensor(&name_b, &u16_bytes(&bits))?,
-                    Weights::Quantized(grid) => {
+                    StoredWeights::Float(bits) => writer.tensor(&name_b, &u16_bytes(&bits))?,
+                    StoredWeights::Quantized(grid) => {
                         writer.tensor(&name_b, &grid.numbers)?;
                         writer.tensor(&format!("{name_b}.scale"), &u16_bytes(&grid.scale))?;
                     }
@@ -162,10 +162,10 @@ impl Stage<'_> {
                 // `A` is [out, r]; its transpose is stored.
                 let name_a = format!("{name}.low_rank.a");
                 match a {
-                    Weights::Float(bits) => {
+                    StoredWeights::Float(bits) => {
                         writer.tensor(&name_a, &u16_bytes(&transposed(&bits, plan.outputs, a_cols)))?;
                     }
-                    Weights::Quantized(grid) => {
+                    StoredWeights::Quantized(grid) => {
                         writer.tensor(&name_a, &transposed(&grid.numbers, plan.outputs, a_cols))?;
                         let scale = transposed(&grid.scale, plan.outputs, a_cols / GROUP);
                         writer.tensor(&format!("{name_a}.scale"), &u16_bytes(&scale))?;
@@ -200,16 +200,16 @@ pub(crate) fn matrix_tensors(group: &str, weight_type: WeightType) -> Vec<String
 }
 
 /// What is in them: linears of `inputs` inputs side by side, input-channel-major, channels where the file has them.
-pub(crate) fn matrix_bytes(linears: Vec<Weights>, inputs: usize, weight_type: WeightType) -> Vec<Vec<u8>> {
-    let width = linears.iter().map(Weights::len).sum::<usize>() / inputs;
+pub(crate) fn matrix_bytes(linears: Vec<StoredWeights>, inputs: usize, weight_type: WeightType) -> Vec<Vec<u8>> {
+    let width = linears.iter().map(StoredWeights::len).sum::<usize>() / inputs;
     let groups = inputs / weight_type.block_unit();
     // Bits of floating point, or whole numbers with their scales and minima.
     let (mut floats, mut numbers) = (Columns::new(width), Columns::new(width));
     let (mut scale, mut min) = (Columns::new(width), Columns::new(width));
     for weights in linears {
         match weights {
-            Weights::Float(bits) => floats.add(&bits, inputs),
-            Weights::Quantized(grid) => {
+            StoredWeights::Float(bits) => floats.add(&bits, inputs),
+            StoredWeights::Quantized(grid) => {
                 numbers.add(&grid.numbers, inputs);
                 scale.add(&grid.scale, groups);
                 min.add(&grid.min, groups);
@@ -219,7 +219,7 @@ pub(crate) fn matrix_bytes(linears: Vec<Weights>, inputs: usize, weight_type: We
     let places = channel_rows(inputs, weight_type.block_unit());
     let Some(quant) = weight_type.quant() else { return vec![u16_bytes(&floats.into_placed_rows(places))] };
     let numbers = numbers.into_placed_rows(places);
-    let numbers = (quant.format().pack)(&numbers);
+    let numbers = quant.format().packing.pack(&numbers);
     let shared = weight_type.shared().zip([scale, min]).map(|(_, shared)| u16_bytes(&shared.into_rows()));
     std::iter::once(numbers).chain(shared).collect()
 }
@@ -235,12 +235,13 @@ fn u16_bytes(x: &[u16]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rasp::model::FloatType;
 
     #[test]
     fn whole_numbers_need_channels_by_32() {
         let config = Config::example();
         let check = |config: &Config| {
-            assert!(WeightType::ALL[..2].iter().all(|&t| check_shapes(config, t).is_ok()));
+            assert!(FloatType::ALL.into_iter().all(|t| check_shapes(config, WeightType::Float(t)).is_ok()));
             check_shapes(config, WeightType::Q4)
         };
         assert!(check(&config).is_ok());

@@ -126,7 +126,7 @@ pub(super) fn to_json(gguf: &GgufTokenizer) -> Result<Value> {
 }
 
 /// What differs between the kinds of model.
-struct Rules {
+struct ModelRules {
     normalizer: Value,
     pre_tokenizer: Value,
     decoder: Value,
@@ -136,7 +136,7 @@ struct Rules {
     add_bos: bool,
 }
 
-fn byte_level(gguf: &GgufTokenizer) -> Result<Rules> {
+fn byte_level(gguf: &GgufTokenizer) -> Result<ModelRules> {
     let Some(name) = gguf.pre.as_deref() else {
         let what = "there is no `tokenizer.ggml.pre`, which says how text is split; convert the model again";
         return Err(unsupported(what));
@@ -153,7 +153,7 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<Rules> {
         let (left, right) = halves.ok_or_else(|| bad(format!("merge {merge:?}")))?;
         merges.push(json!([left, right]));
     }
-    Ok(Rules {
+    Ok(ModelRules {
         normalizer: if pre.nfc { json!({"type": "NFC"}) } else { Value::Null },
         pre_tokenizer: pre.to_json(prefix),
         decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
@@ -164,7 +164,7 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<Rules> {
     })
 }
 
-fn sentence_piece(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Result<Rules> {
+fn sentence_piece(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Result<ModelRules> {
     if gguf.scores.is_empty() {
         return Err(bad("a SentencePiece vocabulary without scores"));
     }
@@ -175,7 +175,7 @@ fn sentence_piece(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Result<Rules> {
     if prefix {
         normalizers.insert(0, json!({"type": "Prepend", "prepend": mark}));
     }
-    Ok(Rules {
+    Ok(ModelRules {
         normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
         pre_tokenizer: Value::Null,
         decoder: json!({"type": "Sequence", "decoders": decoders(prefix)}),
@@ -218,7 +218,7 @@ fn merges_of_scores(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Value {
 }
 
 /// Tokens with scores, of which the best sum wins.
-fn unigram(gguf: &GgufTokenizer) -> Result<Rules> {
+fn unigram(gguf: &GgufTokenizer) -> Result<ModelRules> {
     if gguf.scores.is_empty() {
         return Err(bad("a Unigram vocabulary without scores"));
     }
@@ -237,7 +237,7 @@ fn unigram(gguf: &GgufTokenizer) -> Result<Rules> {
         false => metaspace.clone(),
         true => json!({"type": "Sequence", "decoders": decoders(scheme == "always")}),
     };
-    Ok(Rules {
+    Ok(ModelRules {
         normalizer: Value::Null,
         pre_tokenizer: metaspace,
         decoder,

@@ -79,7 +79,7 @@ pub fn tokenizer_json(source: &TokenizerSource) -> Result<Vec<u8>> {
 
 fn compile_source(source: &TokenizerSource, vocab_size: usize) -> Result<Compiled> {
     let json = tokenizer_json(source)?;
-    let read = source::Rules::read(&json)?;
+    let read = source::StatedRules::read(&json)?;
     let mut rules = rules::read(&read.canonical()?)?;
     let model = &read.model;
     if model.byte_fallback && (model.ignore_merges || rules.alphabet == Alphabet::Bytes) {
@@ -92,8 +92,14 @@ fn compile_source(source: &TokenizerSource, vocab_size: usize) -> Result<Compile
     let oracle = hostile::read(&json)?;
     let vocab = Vocab::read(&json, model.is_unigram())?;
     let (tokens, left_out) = added::find(&oracle, vocab_size);
-    let parts =
-        vocabulary::Parts { oracle: &oracle, model, vocab: &vocab, rules: &rules, added: &tokens, rows: vocab_size };
+    let parts = vocabulary::VocabularyParts {
+        oracle: &oracle,
+        model,
+        vocab: &vocab,
+        rules: &rules,
+        added: &tokens,
+        rows: vocab_size,
+    };
     let tables = vocabulary::compile(&parts)?;
     let added = added::patterns(&oracle, &tokens, &rules)?;
     let specials = Specials::find(source, |text| oracle.token_to_id(text), &added);

@@ -5,7 +5,7 @@ use super::charsmap::{self, Charsmap};
 use super::pattern::{Pattern, Text};
 use super::{GPT2_PATTERN, unsupported};
 use rasp::Result;
-use rasp::text::{Alphabet, Join, Rewrite, Stage};
+use rasp::text::{Alphabet, Join, PreTokenizer, Rewrite};
 use serde_json::Value;
 use unicode_categories::UnicodeCategories;
 
@@ -16,7 +16,7 @@ pub(super) const MARK: char = '▁';
 pub(super) struct Rules {
     pub alphabet: Alphabet,
     pub normalizer: Vec<Rewrite>,
-    pub stages: Vec<Stage>,
+    pub stages: Vec<PreTokenizer>,
     /// What the stages number.
     pub automata: Vec<Automaton>,
     pub prefix: Vec<u32>,
@@ -179,7 +179,7 @@ impl Rules {
         }
         let Behavior { drop_gaps, drop_matches, join } = behavior;
         let table = self.add_table(automaton);
-        self.stages.push(Stage::Split { table, drop_gaps, drop_matches, join, bytes: text == Text::Bytes });
+        self.stages.push(PreTokenizer::Split { table, drop_gaps, drop_matches, join, bytes: text == Text::Bytes });
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl Rules {
             match kind(step) {
                 "ByteLevel" if !chars && !found => {
                     if is_true(step, "add_prefix_space") {
-                        self.stages.push(Stage::PrefixSpace { first_only: false });
+                        self.stages.push(PreTokenizer::PrefixSpace { first_only: false });
                     }
                     if is_true(step, "use_regex") {
                         self.split(Pattern::parse(GPT2_PATTERN)?, Text::Plain, Behavior::ISOLATED)?;
@@ -218,8 +218,8 @@ impl Rules {
                     }
                     self.unmark_text();
                     match text(step, "prepend_scheme") {
-                        Some("always") => self.stages.push(Stage::PrefixSpace { first_only: false }),
-                        Some("first") => self.stages.push(Stage::PrefixSpace { first_only: true }),
+                        Some("always") => self.stages.push(PreTokenizer::PrefixSpace { first_only: false }),
+                        Some("first") => self.stages.push(PreTokenizer::PrefixSpace { first_only: true }),
                         _ => {}
                     }
                     if is_true(step, "split") {

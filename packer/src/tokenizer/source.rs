@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// All but the vocabulary. Unknown fields are read by `tokenizers`, later.
 #[derive(Deserialize)]
-pub(super) struct Rules {
+pub(super) struct StatedRules {
     #[serde(default)]
     version: Value,
     #[serde(default)]
@@ -80,9 +80,9 @@ impl ModelRules {
     }
 }
 
-impl Rules {
-    pub fn read(json: &[u8]) -> Result<Rules> {
-        let rules: Rules = serde_json::from_slice(json).map_err(|e| bad(e.to_string()))?;
+impl StatedRules {
+    pub fn read(json: &[u8]) -> Result<StatedRules> {
+        let rules: StatedRules = serde_json::from_slice(json).map_err(|e| bad(e.to_string()))?;
         rules.model.check()?;
         Ok(rules)
     }

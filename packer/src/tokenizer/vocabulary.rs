@@ -15,7 +15,7 @@ pub(super) struct Tables {
 }
 
 /// What a vocabulary is compiled by.
-pub(super) struct Parts<'a> {
+pub(super) struct VocabularyParts<'a> {
     /// Hugging Face's own reading of it.
     pub oracle: &'a Tokenizer,
     pub model: &'a ModelRules,
@@ -52,8 +52,8 @@ fn named_byte(text: &str) -> Option<u8> {
     (format!("<0x{byte:02X}>") == text).then_some(byte)
 }
 
-pub(super) fn compile(parts: &Parts) -> Result<Tables> {
-    let Parts { oracle, model, rules, added, rows, .. } = *parts;
+pub(super) fn compile(parts: &VocabularyParts) -> Result<Tables> {
+    let VocabularyParts { oracle, model, rules, added, rows, .. } = *parts;
     let vocab: HashMap<&str, u32> = parts.vocab.ids();
     if vocab.len() < parts.vocab.len() {
         return Err(bad("two tokens of the vocabulary have the same text"));

@@ -35,7 +35,7 @@ pub fn folder(test: &str, case: &Case) -> PathBuf {
 /// How every case is packed: dense, and for one sparsity.
 fn options(case: &Case, folder: &Path) -> PackOptions {
     let weight_type = match case.weight_type.as_str() {
-        "bf16" => WeightType::Bf16,
+        "bf16" => WeightType::BF16,
         "f16" => WeightType::F16,
         other => panic!("{}: no weights of type {other}", case.name),
     };

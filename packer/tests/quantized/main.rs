@@ -156,7 +156,7 @@ fn q4_k_arrives_within_the_rounding_of_its_scales() {
 fn grids_of_four_bits_nearly_fit_the_smaller_one() {
     for kind in [blocks::Q4_0, blocks::Q4_K] {
         let gguf = Gguf::new(kind, 256);
-        let (packed, checkpoint) = (Packed::of(&gguf, WeightType::Q4s), gguf.checkpoint());
+        let (packed, checkpoint) = (Packed::of(&gguf, WeightType::Q4S), gguf.checkpoint());
         let (mut lost, mut size) = (0.0, 0.0);
         for linear in LinearKind::ALL {
             let expected = checkpoint.linear(0, linear).unwrap().data;
@@ -175,7 +175,7 @@ fn anything_else_arrives_within_half_a_step() {
     let checkpoint = gguf.checkpoint();
     // In 8 bits the step may be wider than 127 to the range asks for, if more of the values lie near its multiples.
     let q8_step = 0.25 / 111.0;
-    for (weight_type, step) in [(WeightType::Q8, q8_step), (WeightType::Q4, 0.5 / 15.0), (WeightType::Q4s, 0.5 / 15.0)]
+    for (weight_type, step) in [(WeightType::Q8, q8_step), (WeightType::Q4, 0.5 / 15.0), (WeightType::Q4S, 0.5 / 15.0)]
     {
         let packed = Packed::of(&gguf, weight_type);
         for linear in LinearKind::ALL {
@@ -221,7 +221,7 @@ fn what_is_packed_computes_what_went_in() {
 #[test]
 fn a_low_rank_has_the_same_bits_however_it_is_computed() {
     let gguf = Gguf::new(blocks::Q8_0, 64);
-    for weight_type in [WeightType::Q8, WeightType::Q4, WeightType::Q4s] {
+    for weight_type in QuantType::ALL.map(WeightType::Quant) {
         gguf.pack(weight_type, |o| (o.sparsity, o.rho) = (Some(vec![0.5]), 0.6)).unwrap();
         let model = Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
         assert!(model.layers()[0].groups().iter().all(|group| group.linears().iter().all(|l| l.rank() > 0)));
@@ -246,7 +246,7 @@ fn a_low_rank_has_the_same_bits_however_it_is_computed() {
 #[test]
 fn the_summary_counts_what_the_engine_counts() {
     let gguf = Gguf::new(blocks::Q4_1, 64);
-    for (weight_type, bits) in [(WeightType::Q8, 8.5), (WeightType::Q4, 5.0), (WeightType::Q4s, 4.5)] {
+    for (weight_type, bits) in [(WeightType::Q8, 8.5), (WeightType::Q4, 5.0), (WeightType::Q4S, 4.5)] {
         let summary = gguf.pack(weight_type, |o| o.sparsity = Some(vec![0.3, 0.5])).unwrap();
         let model = Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
         let weights = 64 * (64 + 32 + 32 + 64 + 3 * 128);
@@ -267,7 +267,7 @@ fn the_summary_counts_what_the_engine_counts() {
 #[test]
 fn greedy_tokens_do_not_depend_on_the_screen() {
     let gguf = Gguf::new(blocks::F32, 256);
-    for weight_type in [WeightType::Bf16, WeightType::Q8, WeightType::Q4, WeightType::Q4s] {
+    for weight_type in [WeightType::BF16, WeightType::Q8, WeightType::Q4, WeightType::Q4S] {
         let [with, without] = [true, false].map(|screen| {
             let summary = gguf.pack(weight_type, |o| (o.sparsity, o.screen) = (Some(vec![0.5]), screen)).unwrap();
             let model =
@@ -289,7 +289,7 @@ fn greedy_tokens_do_not_depend_on_the_screen() {
 #[test]
 fn the_same_input_gives_the_same_file() {
     let gguf = Gguf::new(blocks::F32, 64);
-    for weight_type in [WeightType::Q8, WeightType::Q4, WeightType::Q4s] {
+    for weight_type in QuantType::ALL.map(WeightType::Quant) {
         let make = || {
             gguf.pack(weight_type, |o| o.sparsity = Some(vec![0.5])).unwrap();
             fs::read(gguf.path("out.rasp")).unwrap()
@@ -310,7 +310,7 @@ fn what_must_not_come_out_is_refused_and_leaves_nothing_behind() {
     };
     // Two kv heads of 8 channels.
     let narrow = Gguf::new(blocks::Q8_0, 32);
-    for weight_type in [WeightType::Q8, WeightType::Q4, WeightType::Q4s] {
+    for weight_type in QuantType::ALL.map(WeightType::Quant) {
         let words = ["k: 16 channels out", weight_type.name(), "--dtype bf16"];
         refused(&narrow, weight_type, Status::Unsupported, &words);
     }
@@ -333,7 +333,7 @@ fn what_must_not_come_out_is_refused_and_leaves_nothing_behind() {
     });
     refused(&large, WeightType::Q8, Status::OutOfRange, &["layers.0.down", "1000000000", "q8"]);
     refused(&large, WeightType::Q4, Status::OutOfRange, &["layers.0.down", "1000000000", "q4"]);
-    refused(&large, WeightType::Q4s, Status::OutOfRange, &["layers.0.down", "1000000000", "q4s", "4032"]);
+    refused(&large, WeightType::Q4S, Status::OutOfRange, &["layers.0.down", "1000000000", "q4s", "4032"]);
 }
 
 fn real_gguf() -> PathBuf {
@@ -389,6 +389,6 @@ fn a_real_model_in_four_and_a_half_bits_is_near() {
         let scores = Scorer::exact(model, 512, 2).unwrap().score(&tokens, usize::MAX).unwrap();
         scores.iter().map(|s| s.log_prob).sum::<f64>() / scores.len() as f64
     };
-    let (whole, small) = (mean(WeightType::Q4), mean(WeightType::Q4s));
+    let (whole, small) = (mean(WeightType::Q4), mean(WeightType::Q4S));
     assert!((whole - small).abs() < 0.05 && whole != small, "{small}, of the source {whole}");
 }

@@ -64,7 +64,7 @@ fn each_type_becomes_the_nearest() {
         (kind("Q5_1", 7, 32, 24, &[0, 2]), WeightType::Q8),
         (kind("Q8_0", 8, 32, 34, &[0]), WeightType::Q8),
         (kind("Q2_K", 10, 256, 84, &[80, 82]), WeightType::Q4),
-        (kind("Q3_K", 11, 256, 110, &[108]), WeightType::Q4s),
+        (kind("Q3_K", 11, 256, 110, &[108]), WeightType::Q4S),
         (kind("Q4_K", 12, 256, 144, &[0, 2]), WeightType::Q4),
         (kind("Q5_K", 13, 256, 176, &[0, 2]), WeightType::Q8),
         (kind("Q6_K", 14, 256, 210, &[208]), WeightType::Q8),
@@ -85,7 +85,7 @@ fn each_type_becomes_the_nearest() {
 fn floating_point_stays_in_range() {
     let nearest = |hf: &HfDir| nearest_weight_type(&import::open(hf.write()).unwrap()).unwrap();
     let tiny = |dtype| HfDir::tiny("LlamaForCausalLM", dtype, false);
-    assert_eq!(nearest(&tiny(safetensors::Dtype::BF16)), WeightType::Bf16);
+    assert_eq!(nearest(&tiny(safetensors::Dtype::BF16)), WeightType::BF16);
     assert_eq!(nearest(&tiny(safetensors::Dtype::F16)), WeightType::F16);
     assert_eq!(nearest(&tiny(safetensors::Dtype::F32)), WeightType::F16);
     for name in ["model.layers.1.mlp.down_proj.weight", "model.embed_tokens.weight", "lm_head.weight"] {
@@ -94,7 +94,7 @@ fn floating_point_stays_in_range() {
         let mut values = vec![0.25; shape.iter().product()];
         *values.last_mut().unwrap() = -65520.0;
         hf.add(name, &shape, &values);
-        assert_eq!(nearest(&hf), WeightType::Bf16, "{name}");
+        assert_eq!(nearest(&hf), WeightType::BF16, "{name}");
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Places {
     /// Positions that a layer has room for which holds all of them, a multiple of [`KEY_BLOCK`].
     capacity: usize,
     /// A layer's, where windows are held alone; else empty: every layer holds all positions.
-    layers: Buf<Layer>,
+    layers: Buf<LayerRoom>,
     /// One more than the largest position that was stored.
     top: usize,
     /// Tokens whose windows came from another cache: of what is before those nothing was ever here.
@@ -27,7 +27,7 @@ pub(super) struct Places {
 
 /// The room of a layer.
 #[derive(Clone, Copy)]
-pub(super) struct Layer {
+pub(super) struct LayerRoom {
     /// Positions that a token sees, its own included; 0: all.
     window: usize,
     /// Positions that all layers before have room for.
@@ -63,11 +63,11 @@ impl Places {
     ) -> Places {
         let capacity = context.next_multiple_of(KEY_BLOCK);
         let count = if windows_alone { config.num_layers } else { 0 };
-        let mut layers: Buf<Layer> = cutter.part(Part::Bookkeeping).take(count);
+        let mut layers: Buf<LayerRoom> = cutter.part(Part::Bookkeeping).take(count);
         let mut before = 0;
         for (n, layer) in layers.iter_mut().enumerate() {
             let (window, room) = layer_room(config, n, batch, capacity);
-            *layer = Layer { window, before, room };
+            *layer = LayerRoom { window, before, room };
             before += room;
         }
         Places {
@@ -88,8 +88,8 @@ impl Places {
         (0..config.num_layers).fold(0, |sum: usize, n| sum.saturating_add(room(n)))
     }
 
-    fn layer(&self, n: usize) -> Layer {
-        let all = Layer { window: 0, before: n * self.capacity, room: self.capacity };
+    fn layer(&self, n: usize) -> LayerRoom {
+        let all = LayerRoom { window: 0, before: n * self.capacity, room: self.capacity };
         self.layers.get(n).copied().unwrap_or(all)
     }
 
@@ -100,7 +100,7 @@ impl Places {
 
     /// Where one head of one layer begins, in positions.
     pub(super) fn head(&self, layer: usize, head: usize) -> usize {
-        let Layer { before, room, .. } = self.layer(layer);
+        let LayerRoom { before, room, .. } = self.layer(layer);
         before * self.num_kv_heads + head * room
     }
 
@@ -146,7 +146,7 @@ impl Places {
     }
 
     /// The first position that a layer holds.
-    fn first_held(&self, layer: &Layer) -> usize {
+    fn first_held(&self, layer: &LayerRoom) -> usize {
         let last_block = self.top.saturating_sub(1) / KEY_BLOCK;
         let overwritten = (last_block + 1).saturating_sub(layer.room / KEY_BLOCK) * KEY_BLOCK;
         overwritten.max(self.refilled.saturating_sub(layer.window))
@@ -189,4 +189,4 @@ impl Places {
 }
 
 // SAFETY: a layer of zeros is one.
-unsafe impl Zeroable for Layer {}
+unsafe impl Zeroable for LayerRoom {}

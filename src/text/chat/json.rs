@@ -232,12 +232,12 @@ impl Reader<'_, '_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::Budget;
+    use super::super::memory::RenderBudget;
     use super::super::print::Json;
     use super::*;
 
     fn read(text: &str) -> Result<String> {
-        let mut memory = Memory::new("", Budget { bytes: 1 << 20, work: 100_000 });
+        let mut memory = Memory::new("", RenderBudget { bytes: 1 << 20, work: 100_000 });
         let pairs = memory.object(text)?;
         let dict = memory.known_dict(&pairs)?;
         let [Value::Str(item), Value::Str(key)] = [memory.text(", ")?, memory.text(": ")?] else { panic!() };

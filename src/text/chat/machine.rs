@@ -5,7 +5,7 @@ mod inputs;
 
 use super::Chat;
 use super::code::{Arguments, Macro, Op, Program, Span};
-use super::memory::{Budget, List, Memory, Value, failed, push};
+use super::memory::{List, Memory, RenderBudget, Value, failed, push};
 use super::methods::Given;
 use super::operators::{float, kind, number};
 use super::writer::Writer;
@@ -82,7 +82,12 @@ struct Machine<'p> {
 }
 
 /// Renders a template: the text, and what of it is inert.
-pub(super) fn render(program: &Program, budget: Budget, chat: &Chat<'_>, tokens: &[(&str, &str)]) -> Result<Writer> {
+pub(super) fn render(
+    program: &Program,
+    budget: RenderBudget,
+    chat: &Chat<'_>,
+    tokens: &[(&str, &str)],
+) -> Result<Writer> {
     let memory = Memory::new(&program.text, budget);
     let mut machine = Machine {
         program,

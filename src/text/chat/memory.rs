@@ -71,14 +71,14 @@ pub(super) fn push<T>(list: &mut Vec<T>, value: T) -> Result<()> {
 
 /// What is left of what a render may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
+pub(super) struct RenderBudget {
     /// Bytes of texts and lists.
     pub bytes: usize,
     /// Steps.
     pub work: u64,
 }
 
-impl Budget {
+impl RenderBudget {
     pub fn work(&mut self, steps: usize) -> Result<()> {
         match self.work.checked_sub(steps as u64) {
             Some(left) => {
@@ -122,11 +122,11 @@ pub(super) struct Memory<'p> {
     namespaces: u32,
     /// The host's, for `strftime_now`.
     pub time: Option<i64>,
-    pub budget: Budget,
+    pub budget: RenderBudget,
 }
 
 impl<'p> Memory<'p> {
-    pub fn new(pool: &'p str, budget: Budget) -> Memory<'p> {
+    pub fn new(pool: &'p str, budget: RenderBudget) -> Memory<'p> {
         let (text, marks, items, attributes) = (String::new(), Marks::default(), Vec::new(), Vec::new());
         Memory { pool, text, marks, items, attributes, namespaces: 0, time: None, budget }
     }

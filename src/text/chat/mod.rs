@@ -25,7 +25,7 @@ mod writer;
 
 use super::Tokenizer;
 use crate::{Error, Result, Status};
-use memory::Budget;
+use memory::RenderBudget;
 use std::ops::Range;
 
 /// Bytes of a template at most; those in use have up to some tens of thousands.
@@ -238,7 +238,7 @@ impl ChatTemplate {
         let len = |text: Option<&str>| text.map_or(0, str::len);
         let messages = chat.messages.iter().map(|m| m.role.len() + len(m.content) + len(m.fields)).sum::<usize>();
         let bytes = messages.saturating_add(len(chat.variables));
-        let budget = Budget {
+        let budget = RenderBudget {
             bytes: BYTES.saturating_add(bytes.saturating_mul(BYTES_PER_BYTE)),
             work: WORK + WORK_PER_MESSAGE * chat.messages.len() as u64 + bytes as u64,
         };

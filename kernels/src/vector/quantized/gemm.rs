@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::{Columns, Q4, Q8, QUADS, Quads, SUMS, VECTORS, Whole, Widened, finish, group::*, widened};
-use crate::{MatMut, QUANT_GROUP, QuantType, Quantized, QuantizedRef, vector::Simd};
+use crate::{MatMut, QUANT_GROUP, Quantized, QuantizedRef, formats::Packing, vector::Integers};
 
 /// Tokens that meet a step's rows before the next one: their outputs fit L1.
 const TOKENS: usize = 64;
@@ -26,7 +26,7 @@ const TILE: [usize; 2] = [4096, 64];
 /// # Safety
 /// See [`crate::vector`]: `Y [M, cols]`, `X [M, rows]`.
 #[inline(always)]
-pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool) {
+pub(crate) unsafe fn gemm_q<S: Integers>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool) {
     if y.rows() == 0 || w.cols() == 0 || w.rows() == 0 {
         return;
     }
@@ -53,9 +53,9 @@ pub(crate) unsafe fn gemm_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_
                 // SAFETY: those columns are there; the rest is the caller's.
                 unsafe {
                     let y = Outputs { y: y.add(c), stride };
-                    match w.quant() {
-                        QuantType::Q8 => tile::<S, Q8>(s, y, strip, first..end, &part, far),
-                        QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, y, strip, first..end, &part, far),
+                    match w.quant().format().packing {
+                        Packing::Bytes => tile::<S, Q8>(s, y, strip, first..end, &part, far),
+                        Packing::Nibbles => tile::<S, Q4>(s, y, strip, first..end, &part, far),
                     }
                 }
             }
@@ -97,7 +97,7 @@ impl Group {
     /// # Safety
     /// Group `g` of all tokens is there.
     #[inline(always)]
-    unsafe fn read<S: Simd>(&mut self, s: S, tokens: &Tokens, g: usize) {
+    unsafe fn read<S: Integers>(&mut self, s: S, tokens: &Tokens, g: usize) {
         self.count = tokens.count.min(TOKENS);
         let (mut narrow, mut wide) = (0, self.count);
         for m in 0..self.count {
@@ -127,7 +127,7 @@ impl Group {
 /// # Safety
 /// `w` has columns and those groups, `y` those tokens' outputs.
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Whole>(s: S, y: Outputs, strip: &[Group], groups: Range<usize>, w: &Columns, far: bool) {
+unsafe fn tile<S: Integers, W: Whole>(s: S, y: Outputs, strip: &[Group], groups: Range<usize>, w: &Columns, far: bool) {
     let bytes = w.cols / W::COLUMNS;
     let (mut one, mut other) = (Places::NONE, Places::NONE);
     let (mut this, mut next) = (&mut one, &mut other);
@@ -181,19 +181,19 @@ unsafe fn tile<S: Simd, W: Whole>(s: S, y: Outputs, strip: &[Group], groups: Ran
 }
 
 /// A step of a group's rows, taken apart; so many bytes of each count.
-struct Step<'a, S: Simd> {
+struct Step<'a, S: Integers> {
     bytes: usize,
     quads: &'a Quads<S>,
     shared: &'a Widened<S>,
 }
 
-impl<S: Simd> Clone for Step<'_, S> {
+impl<S: Integers> Clone for Step<'_, S> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<S: Simd> Copy for Step<'_, S> {}
+impl<S: Integers> Copy for Step<'_, S> {}
 
 /// What is sent for while a step meets its tokens.
 struct Sending<'a, 'b> {
@@ -209,7 +209,7 @@ struct Sending<'a, 'b> {
 /// # Safety
 /// The step is filled, each token's outputs have its columns.
 #[inline(always)]
-unsafe fn each<'a, S: Simd, W: Whole, const T: usize, const FULL: bool>(
+unsafe fn each<'a, S: Integers, W: Whole, const T: usize, const FULL: bool>(
     s: S,
     step: Step<'_, S>,
     group: &Group,
@@ -257,7 +257,7 @@ unsafe fn each<'a, S: Simd, W: Whole, const T: usize, const FULL: bool>(
 /// # Safety
 /// The first [`Whole::SUMS`] registers of each quad are filled.
 #[inline(always)]
-unsafe fn sums<S: Simd, W: Whole, const T: usize>(
+unsafe fn sums<S: Integers, W: Whole, const T: usize>(
     s: S,
     quads: &Quads<S>,
     first: usize,
@@ -290,7 +290,7 @@ unsafe fn sums<S: Simd, W: Whole, const T: usize>(
 /// # Safety
 /// As for [`sums`].
 #[inline(always)]
-unsafe fn products<S: Simd, W: Whole, const T: usize>(
+unsafe fn products<S: Integers, W: Whole, const T: usize>(
     s: S,
     quads: &Quads<S>,
     first: usize,

@@ -5,7 +5,7 @@
 //! reading goes on while a tile is computed.
 
 use super::{Columns, Q4, Q8, SUMS, Totals, Whole, finish, group::*, scale_and_min};
-use crate::{Active, QUANT_GROUP, QuantType, Quantized, vector::Simd};
+use crate::{Active, QUANT_GROUP, Quantized, formats::Packing, vector::Integers};
 
 /// Bytes of each row that make up a tile at most: two tiles of 128 KiB fit a small L2.
 const TILE: usize = 4096;
@@ -15,7 +15,7 @@ const TILE: usize = 4096;
 /// # Safety
 /// See [`crate::vector`]: `y [cols]`, `x [rows]`, `x_scale [rows / 32]`, `active.bound() <= rows`.
 #[inline(always)]
-pub(crate) unsafe fn gemv_q<S: Simd>(
+pub(crate) unsafe fn gemv_q<S: Integers>(
     s: S,
     y: &mut [f32],
     x: &[i16],
@@ -39,9 +39,9 @@ pub(crate) unsafe fn gemv_q<S: Simd>(
         let (y, x, x_scale) = (y[c..end].as_mut_ptr(), x.as_ptr(), x_scale.as_ptr());
         // SAFETY: those columns are there; the rest is the caller's, as is that indices are below the number of rows.
         unsafe {
-            groups = match w.quant() {
-                QuantType::Q8 => tile::<S, Q8>(s, y, x, x_scale, list, &columns, far),
-                QuantType::Q4 | QuantType::Q4s => tile::<S, Q4>(s, y, x, x_scale, list, &columns, far),
+            groups = match w.quant().format().packing {
+                Packing::Bytes => tile::<S, Q8>(s, y, x, x_scale, list, &columns, far),
+                Packing::Nibbles => tile::<S, Q4>(s, y, x, x_scale, list, &columns, far),
             };
         }
     }
@@ -53,7 +53,7 @@ pub(crate) unsafe fn gemv_q<S: Simd>(
 /// # Safety
 /// As for [`gemv_q`].
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Whole>(
+unsafe fn tile<S: Integers, W: Whole>(
     s: S,
     y: *mut f32,
     x: *const i16,
@@ -87,7 +87,14 @@ unsafe fn tile<S: Simd, W: Whole>(
 /// # Safety
 /// `y` has `w.cols` elements; `this` holds rows of `w`.
 #[inline(always)]
-unsafe fn group<S: Simd, W: Whole>(s: S, y: *mut f32, this: &Places, x_scale: f32, w: &Columns, mut ahead: Ahead<'_>) {
+unsafe fn group<S: Integers, W: Whole>(
+    s: S,
+    y: *mut f32,
+    this: &Places,
+    x_scale: f32,
+    w: &Columns,
+    mut ahead: Ahead<'_>,
+) {
     let inputs = this.inputs(s);
     let factors = [s.splat(x_scale), s.splat(x_scale * inputs.sum() as f32)];
     let bytes = w.cols / W::COLUMNS;
@@ -117,7 +124,7 @@ unsafe fn group<S: Simd, W: Whole>(s: S, y: *mut f32, this: &Places, x_scale: f3
 /// # Safety
 /// Each of the rows is valid for `part` bytes, `done` bytes into it.
 #[inline(always)]
-unsafe fn totals<S: Simd, W: Whole>(s: S, this: &Places, inputs: &Inputs, done: usize, part: usize) -> Totals<S> {
+unsafe fn totals<S: Integers, W: Whole>(s: S, this: &Places, inputs: &Inputs, done: usize, part: usize) -> Totals<S> {
     let mut all = [s.zero_i32(); SUMS];
     // The high limb first, if there is one.
     let mut limb = usize::from(inputs.wide);

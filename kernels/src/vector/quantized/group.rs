@@ -2,7 +2,7 @@
 //! meanwhile.
 
 use super::{Columns, QUADS};
-use crate::{NARROW, QUANT_GROUP, matrix::dealt, vector::Simd};
+use crate::{NARROW, QUANT_GROUP, matrix::dealt, vector::Integers};
 
 /// A cache line.
 const LINE: usize = 64;
@@ -170,7 +170,7 @@ impl Places {
     }
 
     #[inline(always)]
-    pub(super) fn inputs<S: Simd>(&self, s: S) -> Inputs {
+    pub(super) fn inputs<S: Integers>(&self, s: S) -> Inputs {
         s.split(&self.x)
     }
 
@@ -277,7 +277,7 @@ impl<'a> Ahead<'a> {
 
     /// All of a step's share, that from byte `done` of each row on.
     #[inline(always)]
-    pub(super) fn step<S: Simd>(&mut self, s: S, done: usize) {
+    pub(super) fn step<S: Integers>(&mut self, s: S, done: usize) {
         let lines = self.begin(done);
         self.send(s, lines);
     }
@@ -301,7 +301,7 @@ impl<'a> Ahead<'a> {
 
     /// Sends for so many lines of the step, if there are as many.
     #[inline(always)]
-    pub(super) fn send<S: Simd>(&mut self, s: S, lines: usize) {
+    pub(super) fn send<S: Integers>(&mut self, s: S, lines: usize) {
         if self.far {
             return self.lines(s, lines);
         }
@@ -314,7 +314,7 @@ impl<'a> Ahead<'a> {
     }
 
     #[inline(always)]
-    fn lines<S: Simd>(&mut self, s: S, mut left: usize) {
+    fn lines<S: Integers>(&mut self, s: S, mut left: usize) {
         loop {
             while self.at < self.end {
                 if left == 0 {

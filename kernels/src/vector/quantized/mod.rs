@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 
 pub(crate) use group::Inputs;
 
-use super::{Quads, Simd, reduce::sum_of_squares};
+use super::{Integers, Quads, Simd, reduce::sum_of_squares};
 use crate::{NARROW, QUANT_GROUP, Quantized, WIDE};
 
 /// Quads of channels in a group.
@@ -114,7 +114,7 @@ const SUMS: usize = 8;
 const VECTORS: usize = 4;
 
 /// Sums of a step as vectors of 32-bit whole numbers, the first [`Whole::SUMS`] of them.
-type Totals<S> = [<S as Simd>::I32; SUMS];
+type Totals<S> = [<S as Integers>::I32; SUMS];
 
 /// The whole numbers of a matrix, as a type.
 trait Whole: Copy {
@@ -124,28 +124,28 @@ trait Whole: Copy {
     const MIN: bool = Self::COLUMNS == 2;
     /// Vectors of sums of a step.
     const SUMS: usize = 4 * Self::COLUMNS;
-    /// Which of [`Simd::TOKENS`] counts.
+    /// Which of [`Integers::TOKENS`] counts.
     const KIND: usize = 2 - Self::COLUMNS;
     /// Sums of a step in the making.
-    type Sums<S: Simd>: Copy;
+    type Sums<S: Integers>: Copy;
     /// `total`: the sum of all inputs to be added.
-    fn start<S: Simd>(s: S, total: i32) -> Self::Sums<S>;
+    fn start<S: Integers>(s: S, total: i32) -> Self::Sums<S>;
     /// Adds a quad, as it was read.
-    fn add<S: Simd>(s: S, sums: Self::Sums<S>, quad: [S::Bytes; 4], x: S::Bytes) -> Self::Sums<S>;
-    fn totals<S: Simd>(s: S, sums: Self::Sums<S>, total: i32) -> Totals<S>;
+    fn add<S: Integers>(s: S, sums: Self::Sums<S>, quad: [S::Bytes; 4], x: S::Bytes) -> Self::Sums<S>;
+    fn totals<S: Integers>(s: S, sums: Self::Sums<S>, total: i32) -> Totals<S>;
     /// The first column of vector `v` of totals, counted from the step's.
     #[inline(always)]
-    fn column<S: Simd>(v: usize) -> usize {
+    fn column<S: Integers>(v: usize) -> usize {
         let place = v % 4 * S::LANES;
         if Self::COLUMNS == 1 { place } else { place / 16 * 32 + place % 16 + v / 4 * 16 }
     }
     /// A quad taken apart, in order, for many tokens: [`Whole::SUMS`] registers.
-    fn apart<S: Simd>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS];
+    fn apart<S: Integers>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS];
     /// One register's sum.
-    type Sum<S: Simd>: Copy;
-    fn start_sum<S: Simd>(s: S, total: i32) -> Self::Sum<S>;
-    fn dot<S: Simd>(s: S, sum: Self::Sum<S>, w: S::Bytes, x: S::Bytes) -> Self::Sum<S>;
-    fn total<S: Simd>(s: S, sum: Self::Sum<S>, total: i32) -> S::I32;
+    type Sum<S: Integers>: Copy;
+    fn start_sum<S: Integers>(s: S, total: i32) -> Self::Sum<S>;
+    fn dot<S: Integers>(s: S, sum: Self::Sum<S>, w: S::Bytes, x: S::Bytes) -> Self::Sum<S>;
+    fn total<S: Integers>(s: S, sum: Self::Sum<S>, total: i32) -> S::I32;
 }
 
 #[derive(Clone, Copy)]
@@ -156,20 +156,20 @@ struct Q4;
 
 impl Whole for Q8 {
     const COLUMNS: usize = 1;
-    type Sums<S: Simd> = [S::Sums8; 4];
+    type Sums<S: Integers> = [S::Sums8; 4];
     #[inline(always)]
-    fn start<S: Simd>(s: S, total: i32) -> [S::Sums8; 4] {
+    fn start<S: Integers>(s: S, total: i32) -> [S::Sums8; 4] {
         [s.start8(total); 4]
     }
     #[inline(always)]
-    fn add<S: Simd>(s: S, mut sums: [S::Sums8; 4], quad: [S::Bytes; 4], x: S::Bytes) -> [S::Sums8; 4] {
+    fn add<S: Integers>(s: S, mut sums: [S::Sums8; 4], quad: [S::Bytes; 4], x: S::Bytes) -> [S::Sums8; 4] {
         for j in 0..4 {
             sums[j] = s.dot_i8(sums[j], s.whole(quad[j]), x);
         }
         sums
     }
     #[inline(always)]
-    fn totals<S: Simd>(s: S, sums: [S::Sums8; 4], total: i32) -> Totals<S> {
+    fn totals<S: Integers>(s: S, sums: [S::Sums8; 4], total: i32) -> Totals<S> {
         let mut totals = [s.zero_i32(); 4];
         for j in 0..4 {
             totals[j] = s.sums8(sums[j], total);
@@ -178,42 +178,42 @@ impl Whole for Q8 {
         [a, b, c, d, a, a, a, a]
     }
     #[inline(always)]
-    fn apart<S: Simd>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS] {
+    fn apart<S: Integers>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS] {
         let [a, b, c, d] = s.quad_in_order(quad);
         let [a, b, c, d] = [s.whole(a), s.whole(b), s.whole(c), s.whole(d)];
         [a, b, c, d, a, a, a, a]
     }
-    type Sum<S: Simd> = S::Sums8;
+    type Sum<S: Integers> = S::Sums8;
     #[inline(always)]
-    fn start_sum<S: Simd>(s: S, total: i32) -> S::Sums8 {
+    fn start_sum<S: Integers>(s: S, total: i32) -> S::Sums8 {
         s.start8(total)
     }
     #[inline(always)]
-    fn dot<S: Simd>(s: S, sum: S::Sums8, w: S::Bytes, x: S::Bytes) -> S::Sums8 {
+    fn dot<S: Integers>(s: S, sum: S::Sums8, w: S::Bytes, x: S::Bytes) -> S::Sums8 {
         s.dot_i8(sum, w, x)
     }
     #[inline(always)]
-    fn total<S: Simd>(s: S, sum: S::Sums8, total: i32) -> S::I32 {
+    fn total<S: Integers>(s: S, sum: S::Sums8, total: i32) -> S::I32 {
         s.sums8(sum, total)
     }
 }
 
 impl Whole for Q4 {
     const COLUMNS: usize = 2;
-    type Sums<S: Simd> = [[S::Sums4; 2]; 4];
+    type Sums<S: Integers> = [[S::Sums4; 2]; 4];
     #[inline(always)]
-    fn start<S: Simd>(s: S, _: i32) -> [[S::Sums4; 2]; 4] {
+    fn start<S: Integers>(s: S, _: i32) -> [[S::Sums4; 2]; 4] {
         [[s.zero4(); 2]; 4]
     }
     #[inline(always)]
-    fn add<S: Simd>(s: S, mut sums: [[S::Sums4; 2]; 4], quad: [S::Bytes; 4], x: S::Bytes) -> [[S::Sums4; 2]; 4] {
+    fn add<S: Integers>(s: S, mut sums: [[S::Sums4; 2]; 4], quad: [S::Bytes; 4], x: S::Bytes) -> [[S::Sums4; 2]; 4] {
         for j in 0..4 {
             sums[j] = s.dot_nibbles(sums[j], quad[j], x);
         }
         sums
     }
     #[inline(always)]
-    fn totals<S: Simd>(s: S, sums: [[S::Sums4; 2]; 4], _: i32) -> Totals<S> {
+    fn totals<S: Integers>(s: S, sums: [[S::Sums4; 2]; 4], _: i32) -> Totals<S> {
         let (mut low, mut high) = ([s.zero_i32(); 4], [s.zero_i32(); 4]);
         for j in 0..4 {
             [low[j], high[j]] = s.sums_of_nibbles(sums[j]);
@@ -222,23 +222,23 @@ impl Whole for Q4 {
         [a, b, c, d, e, f, g, h]
     }
     #[inline(always)]
-    fn apart<S: Simd>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS] {
+    fn apart<S: Integers>(s: S, quad: [S::Bytes; 4]) -> [S::Bytes; SUMS] {
         let [a, b, c, d] = s.quad_in_order(quad);
         let ([a, e], [b, f]) = (s.nibbles(a), s.nibbles(b));
         let ([c, g], [d, h]) = (s.nibbles(c), s.nibbles(d));
         [a, b, c, d, e, f, g, h]
     }
-    type Sum<S: Simd> = S::Sums4;
+    type Sum<S: Integers> = S::Sums4;
     #[inline(always)]
-    fn start_sum<S: Simd>(s: S, _: i32) -> S::Sums4 {
+    fn start_sum<S: Integers>(s: S, _: i32) -> S::Sums4 {
         s.zero4()
     }
     #[inline(always)]
-    fn dot<S: Simd>(s: S, sum: S::Sums4, w: S::Bytes, x: S::Bytes) -> S::Sums4 {
+    fn dot<S: Integers>(s: S, sum: S::Sums4, w: S::Bytes, x: S::Bytes) -> S::Sums4 {
         s.dot_u4(sum, w, x)
     }
     #[inline(always)]
-    fn total<S: Simd>(s: S, sum: S::Sums4, _: i32) -> S::I32 {
+    fn total<S: Integers>(s: S, sum: S::Sums4, _: i32) -> S::I32 {
         s.sums4(sum)
     }
 }
@@ -251,7 +251,7 @@ type Widened<S> = [MaybeUninit<[<S as Simd>::V; 2]>; SUMS];
 /// # Safety
 /// What is at `at` is valid for the columns of so many bytes, a multiple of 16.
 #[inline(always)]
-unsafe fn widened<S: Simd, W: Whole>(s: S, at: Scales, bytes: usize) -> Widened<S> {
+unsafe fn widened<S: Integers, W: Whole>(s: S, at: Scales, bytes: usize) -> Widened<S> {
     let mut all: Widened<S> = [const { MaybeUninit::uninit() }; SUMS];
     for v in 0..W::SUMS {
         if v % 4 * S::LANES < bytes {
@@ -265,7 +265,7 @@ unsafe fn widened<S: Simd, W: Whole>(s: S, at: Scales, bytes: usize) -> Widened<
 /// # Safety
 /// What is at `at` is valid for a vector's columns from `column` on.
 #[inline(always)]
-unsafe fn scale_and_min<S: Simd, W: Whole>(s: S, at: Scales, column: usize) -> [S::V; 2] {
+unsafe fn scale_and_min<S: Integers, W: Whole>(s: S, at: Scales, column: usize) -> [S::V; 2] {
     // SAFETY: by contract.
     unsafe {
         if W::MIN && at.min.is_null() {
@@ -285,7 +285,7 @@ type Factors<S> = [<S as Simd>::V; 2];
 /// # Safety
 /// `y` is valid for a vector.
 #[inline(always)]
-unsafe fn finish<S: Simd, W: Whole>(s: S, y: *mut f32, sum: S::I32, shared: [S::V; 2], factors: Factors<S>) {
+unsafe fn finish<S: Integers, W: Whole>(s: S, y: *mut f32, sum: S::I32, shared: [S::V; 2], factors: Factors<S>) {
     let ([scale, min], [x_scale, total]) = (shared, factors);
     // SAFETY: by contract.
     unsafe {

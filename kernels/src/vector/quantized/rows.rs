@@ -1,6 +1,6 @@
 //! `y = W·x` in whole numbers, row form: 16 lanes to each sum (`crate::Kernels::dot_rows_q` has the order).
 
-use crate::{MatMut, QUANT_GROUP, QuantizedRef, QuantizedRows, vector::Simd};
+use crate::{MatMut, QUANT_GROUP, QuantizedRef, QuantizedRows, vector::Integers};
 
 /// Lanes of a sum: each takes two neighbours of a group.
 const PAIR_LANES: usize = QUANT_GROUP / 2;
@@ -16,7 +16,7 @@ const MOST: usize = 4;
 /// # Safety
 /// See [`crate::vector`]: `y [rows]`, `x [cols]`, `x_scale [cols / 32]`.
 #[inline(always)]
-pub(crate) unsafe fn dot_rows_q<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>) {
+pub(crate) unsafe fn dot_rows_q<S: Integers>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>) {
     // SAFETY: the shapes are the caller's.
     unsafe {
         if S::MANY_REGISTERS {
@@ -32,7 +32,7 @@ pub(crate) unsafe fn dot_rows_q<S: Simd>(s: S, y: &mut [f32], x: &[i16], x_scale
 /// # Safety
 /// As for [`dot_rows_q`].
 #[inline(always)]
-unsafe fn streams<S: Simd, const R: usize>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>) {
+unsafe fn streams<S: Integers, const R: usize>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>) {
     let run = w.rows() / R;
     let row = |n: usize| {
         let (whole, scale) = w.row(n);
@@ -56,7 +56,7 @@ unsafe fn streams<S: Simd, const R: usize>(s: S, y: &mut [f32], x: &[i16], x_sca
 /// # Safety
 /// The numbers of each row are as many as `x`, the scales as many as `x_scale`, one for every 32.
 #[inline(always)]
-unsafe fn products<S: Simd, const R: usize>(
+unsafe fn products<S: Integers, const R: usize>(
     s: S,
     x: &[i16],
     x_scale: &[f32],
@@ -122,7 +122,7 @@ unsafe fn products<S: Simd, const R: usize>(
 /// # Safety
 /// See [`crate::vector`]: `Y [M, rows]`, `X [M, cols]`.
 #[inline(always)]
-pub(crate) unsafe fn dot_rows_many_q<S: Simd>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>) {
+pub(crate) unsafe fn dot_rows_many_q<S: Integers>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>) {
     for start in (0..w.rows()).step_by(BLOCK) {
         let rows = start..w.rows().min(start + BLOCK);
         for m in 0..x.rows() {

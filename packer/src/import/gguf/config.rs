@@ -2,12 +2,12 @@
 
 use rasp::Result;
 use rasp::format::Config;
-use rasp::model::{Activation, Attention, Block, NormKind, Order};
+use rasp::model::{Activation, Attention, Block, BlockOrder, NormKind};
 
 use super::value::Metadata;
 use crate::import::config::{self, Fold, Shape, check_sizes};
 use crate::import::family::{Family, Gguf, Parallel, Unturned, Window, by_gguf_arch};
-use crate::import::registry::FAMILIES;
+use crate::import::registry::families;
 use crate::import::rope::{Rope, Scaling, context, long_gain, stretch, yarn_gain};
 use crate::import::{bad, unsupported};
 
@@ -109,7 +109,7 @@ impl Draft {
 pub(super) fn family(meta: &Metadata) -> Result<(&'static Family, &'static Gguf)> {
     let arch = meta.str("general.architecture")?.ok_or_else(|| bad("key `general.architecture` is missing"))?;
     by_gguf_arch(arch).ok_or_else(|| {
-        let known: Vec<_> = FAMILIES.iter().filter_map(|f| f.gguf.as_ref().map(|g| g.architecture)).collect();
+        let known: Vec<_> = families().filter_map(|f| f.gguf.as_ref().map(|g| g.architecture)).collect();
         unsupported(format!("architecture `{arch}`; rasp knows {}", known.join(", ")))
     })
 }
@@ -272,11 +272,11 @@ fn block(keys: &Keys, family: &Family, hidden: usize, two_norms: bool) -> Result
         norm: traits.norm,
         norm_place: traits.norm_place,
         order: match (traits.parallel, keys.bool("use_parallel_residual")?) {
-            (Parallel::Never, _) | (Parallel::IfSaid, None | Some(false)) => Order::Sequential,
-            (Parallel::TwoNormsIfSaid, Some(false)) => Order::Sequential,
-            (Parallel::TwoNormsIfSaid, _) => Order::ParallelNorms,
-            (Parallel::Falcon, _) if two_norms => Order::ParallelNorms,
-            (Parallel::OneNorm | Parallel::IfSaid | Parallel::Falcon, _) => Order::Parallel,
+            (Parallel::Never, _) | (Parallel::IfSaid, None | Some(false)) => BlockOrder::Sequential,
+            (Parallel::TwoNormsIfSaid, Some(false)) => BlockOrder::Sequential,
+            (Parallel::TwoNormsIfSaid, _) => BlockOrder::ParallelNorms,
+            (Parallel::Falcon, _) if two_norms => BlockOrder::ParallelNorms,
+            (Parallel::OneNorm | Parallel::IfSaid | Parallel::Falcon, _) => BlockOrder::Parallel,
         },
         qk_norm: traits.qk_norm,
         // 0 is none.

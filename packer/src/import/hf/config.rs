@@ -2,14 +2,14 @@
 
 use rasp::Result;
 use rasp::format::Config;
-use rasp::model::{Activation, Attention, Block, NormKind, Order, QkNorm, QkNormOver};
+use rasp::model::{Activation, Attention, Block, BlockOrder, NormKind, QkNorm, QkNormOver};
 
 use super::json::Object;
-use super::rope::{Source, ropes};
+use super::rope::{RopeConfig, ropes};
 use crate::import::config::{Fold, Shape, check_sizes};
 use crate::import::family::{Defaults, Family, HfClass, Parallel, Traits, Unturned, Window, by_hf_class};
 use crate::import::names::{self, Names};
-use crate::import::registry::FAMILIES;
+use crate::import::registry::families;
 use crate::import::{bad, unsupported};
 
 /// The class of Granite 4, whose models may be hybrids.
@@ -50,7 +50,7 @@ pub(super) fn read(json: &Object, name: &str, context: Option<usize>) -> Result<
     };
     check_sizes(&config)?;
     let layers = attention(json, family, class, &config)?;
-    let source = Source { json: *json, family, defaults, head_dim: config.head_dim, trained, context };
+    let source = RopeConfig { json: *json, family, defaults, head_dim: config.head_dim, trained, context };
     let (ropes, reach) = ropes(&source)?;
     let turned = layers.iter().any(|layer| layer.rope.is_some());
     let ropes = if turned { ropes } else { Vec::new() };
@@ -76,7 +76,7 @@ fn class(json: &Object) -> Result<(&'static Family, &'static HfClass)> {
         (several, _) => (None, several.join(" + ")),
     };
     found.ok_or_else(|| {
-        let known: Vec<_> = FAMILIES.iter().flat_map(|f| f.hf.iter().map(|c| c.class)).collect();
+        let known: Vec<_> = families().flat_map(|f| f.hf.iter().map(|c| c.class)).collect();
         unsupported(format!("architecture `{said}`; rasp knows {}", known.join(", ")))
     })
 }
@@ -176,21 +176,21 @@ fn eps(json: &Object, traits: &Traits, defaults: &Defaults) -> Result<f64> {
 fn block(json: &Object, family: &Family, defaults: &Defaults) -> Result<Block> {
     let traits = &family.traits;
     let order = match traits.parallel {
-        Parallel::Never => Order::Sequential,
-        Parallel::OneNorm => Order::Parallel,
+        Parallel::Never => BlockOrder::Sequential,
+        Parallel::OneNorm => BlockOrder::Parallel,
         Parallel::IfSaid => match json.bool("use_parallel_residual")? {
-            Some(true) => Order::Parallel,
-            _ => Order::Sequential,
+            Some(true) => BlockOrder::Parallel,
+            _ => BlockOrder::Sequential,
         },
         Parallel::TwoNormsIfSaid => match json.bool("use_parallel_residual")? {
-            Some(false) => Order::Sequential,
-            _ => Order::ParallelNorms,
+            Some(false) => BlockOrder::Sequential,
+            _ => BlockOrder::ParallelNorms,
         },
-        Parallel::Falcon if falcon_has_two_norms(json)? => Order::ParallelNorms,
+        Parallel::Falcon if falcon_has_two_norms(json)? => BlockOrder::ParallelNorms,
         Parallel::Falcon => match (json.bool("new_decoder_architecture")?, json.bool("parallel_attn")?) {
-            (Some(true), _) => Order::Parallel,
-            (_, Some(false)) => Order::Sequential,
-            _ => Order::Parallel,
+            (Some(true), _) => BlockOrder::Parallel,
+            (_, Some(false)) => BlockOrder::Sequential,
+            _ => BlockOrder::Parallel,
         },
     };
     // Those of which only some have a norm of queries and keys, and then one of their own kind.

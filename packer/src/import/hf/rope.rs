@@ -11,7 +11,7 @@ use crate::import::rope::{Rope, Scaling, context, long_gain, stretch, yarn_gain}
 use crate::import::{bad, unsupported};
 
 /// A configuration, as far as rotation goes.
-pub(super) struct Source<'a> {
+pub(super) struct RopeConfig<'a> {
     pub(super) json: Object<'a>,
     pub(super) family: &'static Family,
     pub(super) defaults: &'a Defaults,
@@ -21,7 +21,7 @@ pub(super) struct Source<'a> {
     pub(super) context: Option<usize>,
 }
 
-impl Source<'_> {
+impl RopeConfig<'_> {
     /// Channels of a head that turn.
     pub(super) fn rotary_dim(&self) -> Result<usize> {
         let nested = parameters(&self.json)?;
@@ -52,7 +52,7 @@ fn parameters<'a>(json: &Object<'a>) -> Result<Option<Object<'a>>> {
 
 /// The model's tables, that of layers with a window second where they have one of their own, and the context that they
 /// reach.
-pub(super) fn ropes(source: &Source) -> Result<(Vec<Rope>, usize)> {
+pub(super) fn ropes(source: &RopeConfig) -> Result<(Vec<Rope>, usize)> {
     let json = &source.json;
     let (given, local) = match parameters(json)? {
         None => (None, None),
@@ -75,7 +75,7 @@ pub(super) fn ropes(source: &Source) -> Result<(Vec<Rope>, usize)> {
 
 /// The parameters of layers without a window and of those with one: an object for each, or one for all, which the
 /// latter may not share.
-fn by_layers<'a>(source: &Source, p: Object<'a>) -> Result<(Option<Object<'a>>, Option<Object<'a>>)> {
+fn by_layers<'a>(source: &RopeConfig, p: Object<'a>) -> Result<(Option<Object<'a>>, Option<Object<'a>>)> {
     const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
     let (full, sliding) = (p.object(KINDS[0])?, p.object(KINDS[1])?);
     if full.is_none() && sliding.is_none() {
@@ -92,7 +92,7 @@ fn by_layers<'a>(source: &Source, p: Object<'a>) -> Result<(Option<Object<'a>>, 
 }
 
 /// One table, and the context that it reaches.
-fn rope(source: &Source, given: Option<Object>, theta: f64) -> Result<(Rope, usize)> {
+fn rope(source: &RopeConfig, given: Option<Object>, theta: f64) -> Result<(Rope, usize)> {
     let theta = given.map(|p| p.float("rope_theta")).transpose()?.flatten().unwrap_or(theta);
     let (scaling, reach) = match given {
         Some(p) if source.family.traits.scaled_rope => scaling(source, &p)?,
@@ -103,7 +103,7 @@ fn rope(source: &Source, given: Option<Object>, theta: f64) -> Result<(Rope, usi
 }
 
 /// The scaling, and the context that it is for.
-fn scaling(source: &Source, p: &Object) -> Result<(Scaling, usize)> {
+fn scaling(source: &RopeConfig, p: &Object) -> Result<(Scaling, usize)> {
     const KNOWN: &[&str] = &[
         "rope_type",
         "type",
@@ -184,7 +184,7 @@ fn scaling(source: &Source, p: &Object) -> Result<(Scaling, usize)> {
 
 /// LongRoPE has divisors for texts within the original context and others for longer ones; a file has those for its
 /// context, by default the original one.
-fn longrope(source: &Source, p: &Object) -> Result<(Scaling, usize)> {
+fn longrope(source: &RopeConfig, p: &Object) -> Result<(Scaling, usize)> {
     let outer = source.json.size("original_max_position_embeddings")?;
     let original = match (outer, p.size("original_max_position_embeddings")?) {
         (Some(original), _) | (None, Some(original)) => original,

@@ -1,49 +1,14 @@
-//! Every family of models that can be opened. To add one that computes what a [`Block`](rasp::model::Block) can say,
-//! add an entry here and, if its tensors have names of their own, those to `names.rs`; then its cases to
-//! `tests/families`. Keys that no other family has (multipliers, caps, Falcon's generations) are read by name in
-//! `hf/config.rs` and `gguf/config.rs`.
+//! Families whose norms divide by the root mean square, as Llama's do.
 
-use rasp::model::{Activation, LinearKind, NormKind, NormPlace, QkNorm, QkNormOver};
+use rasp::model::{Activation, NormKind, NormPlace, QkNorm, QkNormOver};
 
-use super::family::{Defaults, Family, Gguf, HfClass, Parallel, Traits, Unturned, Window};
-use super::names;
+use super::{ALL, DEFAULTS, EPS, LLAMA, QKV, QKVO};
+use crate::import::family::{Defaults, Family, Gguf, HfClass, Traits, Unturned, Window};
+use crate::import::names;
 
-/// What Llama's block is.
-const LLAMA: Traits = Traits {
-    norm: NormKind::Rms,
-    norm_place: NormPlace::Before,
-    parallel: Parallel::Never,
-    gated: true,
-    qk_norm: None,
-    gain_offset: 0.0,
-    interleaved: false,
-    partial_rotary: 1.0,
-    may_turn_in_part: false,
-    scaled_rope: true,
-    positions: false,
-    biases: (&[], &[]),
-    window: Window::Never,
-    unturned: Unturned::None,
-    scaled_embedding: false,
-    local_theta: None,
-};
-
-const DEFAULTS: Defaults = Defaults {
-    kv_heads: Some(0),
-    head_dim: None,
-    eps: None,
-    theta: 10000.0,
-    tied: false,
-    activation: Activation::Silu,
-};
-
-const QKV: &[LinearKind] = &[LinearKind::Q, LinearKind::K, LinearKind::V];
-const QKVO: &[LinearKind] = &[LinearKind::Q, LinearKind::K, LinearKind::V, LinearKind::O];
-const ALL: &[LinearKind] = &LinearKind::ALL;
 const HEAD_NORM: QkNorm = QkNorm { kind: NormKind::Rms, over: QkNormOver::Head, after_rotation: false };
 const VECTOR_NORM: QkNorm = QkNorm { over: QkNormOver::Vector, ..HEAD_NORM };
 const RMS_EPS: Option<f64> = Some(1e-6);
-const EPS: Option<f64> = Some(1e-5);
 
 const GEMMA: Traits = Traits { gain_offset: 1.0, scaled_embedding: true, biases: (&[], QKVO), ..LLAMA };
 const GEMMA_DEFAULTS: Defaults = Defaults {
@@ -54,12 +19,10 @@ const GEMMA_DEFAULTS: Defaults = Defaults {
     activation: Activation::GeluTanh,
     ..DEFAULTS
 };
-const LAYER_NORM: Traits = Traits { norm: NormKind::Layer, ..LLAMA };
 const GLM: Traits =
     Traits { interleaved: true, partial_rotary: 0.5, may_turn_in_part: true, biases: (&[], QKV), ..LLAMA };
 
-/// Every family.
-pub(crate) static FAMILIES: &[Family] = &[
+pub(super) static FAMILIES: &[Family] = &[
     Family {
         name: "llama",
         hf: &[HfClass { class: "LlamaForCausalLM", model_type: "llama", names: &names::HF, defaults: DEFAULTS }],
@@ -180,24 +143,6 @@ pub(crate) static FAMILIES: &[Family] = &[
         traits: Traits { may_turn_in_part: true, window: Window::All(None), ..LLAMA },
     },
     Family {
-        name: "phi",
-        hf: &[HfClass {
-            class: "PhiForCausalLM",
-            model_type: "phi",
-            names: &names::HF_PHI,
-            defaults: Defaults { eps: EPS, activation: Activation::GeluTanh, ..DEFAULTS },
-        }],
-        gguf: Some(Gguf { architecture: "phi2", names: &names::GGUF_PHI, interleaved: false }),
-        traits: Traits {
-            parallel: Parallel::OneNorm,
-            gated: false,
-            partial_rotary: 0.5,
-            may_turn_in_part: true,
-            biases: (ALL, ALL),
-            ..LAYER_NORM
-        },
-    },
-    Family {
         name: "granite",
         hf: &[
             HfClass {
@@ -226,17 +171,6 @@ pub(crate) static FAMILIES: &[Family] = &[
         }],
         gguf: Some(Gguf { architecture: "minicpm", names: &names::GGUF, interleaved: true }),
         traits: Traits { biases: (&[], ALL), ..LLAMA },
-    },
-    Family {
-        name: "olmo",
-        hf: &[HfClass {
-            class: "OlmoForCausalLM",
-            model_type: "olmo",
-            names: &names::HF_OLMO,
-            defaults: Defaults { eps: EPS, ..DEFAULTS },
-        }],
-        gguf: Some(Gguf { architecture: "olmo", names: &names::GGUF_OLMO, interleaved: true }),
-        traits: Traits { biases: (&[], QKVO), ..LAYER_NORM },
     },
     Family {
         name: "olmo2",
@@ -306,128 +240,6 @@ pub(crate) static FAMILIES: &[Family] = &[
         }],
         gguf: Some(Gguf { architecture: "hunyuan-dense", names: &names::GGUF_QK_NORM, interleaved: false }),
         traits: Traits { qk_norm: Some(QkNorm { after_rotation: true, ..HEAD_NORM }), biases: (&[], QKVO), ..LLAMA },
-    },
-    Family {
-        name: "stablelm",
-        hf: &[HfClass {
-            class: "StableLmForCausalLM",
-            model_type: "stablelm",
-            names: &names::HF_STABLELM,
-            defaults: Defaults { kv_heads: Some(32), eps: EPS, ..DEFAULTS },
-        }],
-        gguf: Some(Gguf { architecture: "stablelm", names: &names::GGUF, interleaved: false }),
-        traits: Traits {
-            parallel: Parallel::IfSaid,
-            partial_rotary: 0.25,
-            may_turn_in_part: true,
-            biases: (&[], QKV),
-            ..LAYER_NORM
-        },
-    },
-    Family {
-        name: "starcoder2",
-        hf: &[HfClass {
-            class: "Starcoder2ForCausalLM",
-            model_type: "starcoder2",
-            names: &names::HF_STARCODER2,
-            defaults: Defaults {
-                kv_heads: Some(2),
-                eps: EPS,
-                tied: true,
-                activation: Activation::GeluTanh,
-                ..DEFAULTS
-            },
-        }],
-        gguf: Some(Gguf { architecture: "starcoder2", names: &names::GGUF, interleaved: false }),
-        traits: Traits { gated: false, biases: (&[], ALL), window: Window::All(None), ..LAYER_NORM },
-    },
-    Family {
-        name: "falcon",
-        hf: &[HfClass {
-            class: "FalconForCausalLM",
-            model_type: "falcon",
-            names: &names::HF_FALCON,
-            defaults: Defaults { eps: EPS, tied: true, activation: Activation::GeluErf, ..DEFAULTS },
-        }],
-        gguf: Some(Gguf { architecture: "falcon", names: &names::GGUF_FUSED, interleaved: false }),
-        traits: Traits { parallel: Parallel::Falcon, gated: false, biases: (&[], ALL), ..LAYER_NORM },
-    },
-    Family {
-        name: "gpt_neox",
-        hf: &[HfClass {
-            class: "GPTNeoXForCausalLM",
-            model_type: "gpt_neox",
-            names: &names::HF_NEOX,
-            defaults: Defaults { eps: EPS, activation: Activation::GeluErf, ..DEFAULTS },
-        }],
-        gguf: Some(Gguf { architecture: "gptneox", names: &names::GGUF_FUSED, interleaved: false }),
-        traits: Traits {
-            parallel: Parallel::TwoNormsIfSaid,
-            gated: false,
-            partial_rotary: 0.25,
-            may_turn_in_part: true,
-            biases: (&[], ALL),
-            ..LAYER_NORM
-        },
-    },
-    Family {
-        name: "gpt2",
-        hf: &[HfClass {
-            class: "GPT2LMHeadModel",
-            model_type: "gpt2",
-            names: &names::HF_GPT2,
-            defaults: Defaults { eps: EPS, tied: true, activation: Activation::GeluTanh, ..DEFAULTS },
-        }],
-        gguf: Some(Gguf { architecture: "gpt2", names: &names::GGUF_GPT2, interleaved: false }),
-        traits: Traits { gated: false, positions: true, unturned: Unturned::All, biases: (ALL, ALL), ..LAYER_NORM },
-    },
-    Family {
-        name: "nemotron",
-        hf: &[HfClass {
-            class: "NemotronForCausalLM",
-            model_type: "nemotron",
-            names: &names::HF,
-            defaults: Defaults { eps: EPS, activation: Activation::Relu2, ..DEFAULTS },
-        }],
-        gguf: Some(Gguf { architecture: "nemotron", names: &names::GGUF, interleaved: false }),
-        traits: Traits {
-            scaled_rope: false,
-            gated: false,
-            gain_offset: 1.0,
-            partial_rotary: 0.5,
-            may_turn_in_part: true,
-            biases: (&[], ALL),
-            ..LAYER_NORM
-        },
-    },
-    Family {
-        name: "cohere",
-        hf: &[HfClass {
-            class: "CohereForCausalLM",
-            model_type: "cohere",
-            names: &names::HF_QK_NORM,
-            defaults: Defaults { eps: EPS, tied: true, ..DEFAULTS },
-        }],
-        gguf: Some(Gguf { architecture: "command-r", names: &names::GGUF_QK_NORM, interleaved: true }),
-        traits: Traits { parallel: Parallel::OneNorm, interleaved: true, biases: (&[], QKVO), ..LAYER_NORM },
-    },
-    Family {
-        name: "cohere2",
-        hf: &[HfClass {
-            class: "Cohere2ForCausalLM",
-            model_type: "cohere2",
-            names: &names::HF,
-            defaults: Defaults { eps: EPS, tied: true, ..DEFAULTS },
-        }],
-        gguf: Some(Gguf { architecture: "cohere2", names: &names::GGUF, interleaved: true }),
-        traits: Traits {
-            parallel: Parallel::OneNorm,
-            interleaved: true,
-            biases: (&[], QKVO),
-            window: Window::AllBut(4, "sliding_window_pattern", Some(4096)),
-            unturned: Unturned::Full,
-            ..LAYER_NORM
-        },
     },
     Family {
         name: "glm",

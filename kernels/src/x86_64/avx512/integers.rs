@@ -1,48 +1,16 @@
-//! AVX-512 F, BW, DQ and VL: 16 lanes, 32 registers, masks.
+//! AVX-512's whole numbers, with VNNI where the CPU has it.
 
 use std::arch::x86_64::*;
 
+use super::Avx512;
 use crate::{
-    Isa, QUANT_GROUP,
-    exp::MAGIC,
-    formats::q4s::{OFFSET_BITS, OFFSET_UNIT, SCALE_BIAS, SCALE_BITS, SCALE_SHIFT},
-    operations::{Table, entry_points, operations, table_of, types::*},
-    vector::{Inputs, Simd},
+    QUANT_GROUP,
+    vector::{Inputs, Integers},
 };
-
-/// Proof that the CPU has AVX-512 F, BW, DQ and VL, and what `Avx2` proves.
-///
-/// `VNNI`: and AVX-512 VNNI.
-#[derive(Clone, Copy)]
-pub(crate) struct Avx512<const VNNI: bool>(());
-
-// Safe to call where the features are enabled, and nowhere else: hence the proof.
-impl Avx512<false> {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-    fn here() -> Self {
-        Avx512(())
-    }
-}
-
-impl Avx512<true> {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512vnni")]
-    pub(super) fn here() -> Self {
-        Avx512(())
-    }
-}
-
-/// This instruction set's operations, for a CPU that has it.
-pub(crate) static TABLE: Table = OPERATIONS;
-pub(super) const OPERATIONS: Table = operations! { table_of Isa::Avx512 };
-operations! { entry_points Avx512<false>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c" }
 
 // In every method `self` proves that the CPU has the features, and the pointers are the caller's
 // promise: that is all that the intrinsics ask. None of them wants alignment.
-impl<const VNNI: bool> Simd for Avx512<VNNI> {
-    type V = __m512;
-    type M = __mmask16;
+impl<const VNNI: bool> Integers for Avx512<VNNI> {
     type I16 = __m512i;
     type I32 = __m512i;
     type Screen = [__m512i; 2];
@@ -51,165 +19,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type Sums4 = __m512i;
     type Sums8 = [__m512i; 2];
 
-    const LANES: usize = 16;
-    const ROWS: usize = 12;
-    const MANY_REGISTERS: bool = true;
     const TOKENS: [usize; 2] = [4, if VNNI { 4 } else { 2 }];
-
-    #[inline(always)]
-    fn splat(self, value: f32) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_set1_ps(value) }
-    }
-    #[inline(always)]
-    unsafe fn load(self, p: *const f32) -> __m512 {
-        // SAFETY: self is the proof, p the caller's promise.
-        unsafe { _mm512_loadu_ps(p) }
-    }
-    #[inline(always)]
-    unsafe fn load_f16(self, p: *const u16) -> __m512 {
-        // SAFETY: self is the proof, p the caller's promise.
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn load_scale_and_min(self, p: *const u16) -> [__m512; 2] {
-        // SAFETY: self is the proof, p the caller's promise.
-        unsafe {
-            let both = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
-            let scale = _mm512_and_si512(both, _mm512_set1_epi32(i32::from(SCALE_BITS)));
-            let scale = _mm512_slli_epi32::<SCALE_SHIFT>(scale);
-            let scale = _mm512_add_epi32(scale, _mm512_set1_epi32(SCALE_BIAS.cast_signed()));
-            let offset = _mm512_and_si512(both, _mm512_set1_epi32(i32::from(OFFSET_BITS)));
-            let scale = _mm512_castsi512_ps(scale);
-            let unit = _mm512_mul_ps(_mm512_set1_ps(OFFSET_UNIT), scale);
-            [scale, _mm512_mul_ps(unit, _mm512_cvtepi32_ps(offset))]
-        }
-    }
-    #[inline(always)]
-    unsafe fn load_bf16(self, p: *const u16) -> __m512 {
-        // SAFETY: self is the proof, p the caller's promise.
-        unsafe {
-            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
-        }
-    }
-    #[inline(always)]
-    unsafe fn load_i8(self, p: *const i8) -> __m512 {
-        // SAFETY: self is the proof, p the caller's promise.
-        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()))) }
-    }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32, v: __m512) {
-        // SAFETY: self is the proof, p the caller's promise.
-        unsafe { _mm512_storeu_ps(p, v) }
-    }
-    #[inline(always)]
-    unsafe fn store_f16(self, p: *mut u16, v: __m512) {
-        // SAFETY: self is the proof, p the caller's promise.
-        unsafe {
-            let half = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v);
-            _mm256_storeu_si256(p.cast(), half);
-        }
-    }
-
-    #[inline(always)]
-    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
-    #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_add_ps(a, b) }
-    }
-    #[inline(always)]
-    fn sub(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_sub_ps(a, b) }
-    }
-    #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_mul_ps(a, b) }
-    }
-    #[inline(always)]
-    fn div(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_div_ps(a, b) }
-    }
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_max_ps(a, b) }
-    }
-    #[inline(always)]
-    fn min(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_min_ps(a, b) }
-    }
-    #[inline(always)]
-    fn abs(self, a: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_andnot_ps(_mm512_set1_ps(-0.0), a) }
-    }
-    #[inline(always)]
-    fn neg(self, a: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_xor_ps(_mm512_set1_ps(-0.0), a) }
-    }
-
-    #[inline(always)]
-    fn fold(self, a: __m512) -> f32 {
-        // SAFETY: self is the proof.
-        unsafe {
-            let a = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
-            let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
-            let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
-            _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)))
-        }
-    }
-
-    #[inline(always)]
-    fn scale_by_power(self, p: __m512, z: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe {
-            let n = _mm512_sub_epi32(_mm512_castps_si512(z), _mm512_set1_epi32(MAGIC.to_bits().cast_signed()));
-            let half = _mm512_srai_epi32::<1>(n);
-            let bias = _mm512_set1_epi32(127);
-            let first = _mm512_slli_epi32::<23>(_mm512_add_epi32(half, bias));
-            let rest = _mm512_add_epi32(_mm512_sub_epi32(n, half), bias);
-            let second = _mm512_slli_epi32::<23>(rest);
-            let p = _mm512_mul_ps(p, _mm512_castsi512_ps(first));
-            _mm512_mul_ps(p, _mm512_castsi512_ps(second))
-        }
-    }
-
-    #[inline(always)]
-    fn not_le(self, a: __m512, b: __m512) -> __mmask16 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(a, b) }
-    }
-    #[inline(always)]
-    fn count(self, m: __mmask16) -> usize {
-        m.count_ones() as usize
-    }
-    #[inline(always)]
-    fn keep(self, m: __mmask16, v: __m512) -> __m512 {
-        // SAFETY: self is the proof.
-        unsafe { _mm512_maskz_mov_ps(m, v) }
-    }
-    #[inline(always)]
-    unsafe fn compress(self, m: __mmask16, base: u32, p: *mut u32) -> usize {
-        // Compressed in a register and stored whole: the form that stores to memory is microcoded,
-        // hence very slow, on Zen 4.
-        // SAFETY: self is the proof, p the caller's promise.
-        unsafe {
-            let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-            let indices = _mm512_add_epi32(lanes, _mm512_set1_epi32(base.cast_signed()));
-            _mm512_storeu_si512(p.cast(), _mm512_maskz_compress_epi32(m, indices));
-        }
-        m.count_ones() as usize
-    }
 
     #[inline(always)]
     fn zero_i32(self) -> __m512i {
@@ -359,7 +169,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     #[inline(always)]
     fn split(self, x: &[i16; QUANT_GROUP]) -> Inputs {
         // SAFETY: self is the proof.
-        unsafe { super::limbs::split(x) }
+        unsafe { crate::x86_64::limbs::split(x) }
     }
     #[inline(always)]
     fn limbs(self, high: __m512i, low: __m512i) -> __m512i {
@@ -370,17 +180,6 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     fn to_f32(self, a: __m512i) -> __m512 {
         // SAFETY: self is the proof.
         unsafe { _mm512_cvtepi32_ps(a) }
-    }
-
-    #[inline(always)]
-    fn prefetch(self, p: *const u8) {
-        // SAFETY: a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
-    #[inline(always)]
-    fn prefetch_l2(self, p: *const u8) {
-        // SAFETY: a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 }
 
