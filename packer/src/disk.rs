@@ -5,12 +5,17 @@ use rasp::format::TensorSpec;
 use rasp::{Error, Result, Status};
 use std::path::Path;
 
+/// Bytes of the file with these tensors and of the one beside it.
+pub(crate) fn needed(tensors: &[TensorSpec]) -> u64 {
+    let bytes =
+        |spec: &TensorSpec| spec.shape.iter().map(|&n| n as u64).product::<u64>() * spec.dtype.bitsize() as u64 / 8;
+    2 * tensors.iter().map(bytes).sum::<u64>()
+}
+
 /// Fails if the disk of `output` has no room for a staging file with these tensors and the file that is made from it.
 pub(crate) fn check_room(output: &Path, tensors: &[TensorSpec]) -> Result<()> {
     let folder = litter::folder(output);
-    let bytes =
-        |spec: &TensorSpec| spec.shape.iter().map(|&n| n as u64).product::<u64>() * spec.dtype.bitsize() as u64 / 8;
-    let needed = 2 * tensors.iter().map(bytes).sum::<u64>();
+    let needed = needed(tensors);
     // Where nobody tells, writing will.
     match fs4::available_space(folder) {
         Ok(free) if free < needed => Err(no_room(folder, needed, free)),

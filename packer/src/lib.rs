@@ -7,6 +7,7 @@ mod compensate;
 mod decompose;
 mod disk;
 mod fisher;
+mod forecast;
 mod grid;
 mod head_screen;
 mod histogram;

@@ -2,6 +2,7 @@
 
 use crate::calibrate;
 use crate::disk;
+use crate::forecast::Forecast;
 use crate::head_screen::HeadScreen;
 use crate::import;
 use crate::litter;
@@ -201,8 +202,9 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         false => None,
     };
     let given = given.as_deref();
+    let (checkpoint, scores) = (&checkpoint, scores.as_ref());
+    let (config, tokenizer) = (&config, &compiled);
     let write = |plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
-        let (checkpoint, config, tokenizer, scores) = (&checkpoint, &config, &compiled, scores.as_ref());
         let stage = StagedModel { checkpoint, config, tokenizer, plan, scores, weight_type };
         let metadata = metadata(&stated(plan, weight_type, &undecided, dense_prefix))?;
         let tensors = stage.tensors();
@@ -213,8 +215,14 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         Ok(tensors)
     };
 
-    let window = calibrate::window_len(&config);
-    progress.expect(stages(options, &plan, calibrates, given.is_some(), taken.is_some(), window));
+    let window = calibrate::window_len(config);
+    let stages = stages(options, &plan, calibrates, given.is_some(), taken.is_some(), window);
+    if calibrates {
+        let stage = StagedModel { checkpoint, config, tokenizer, plan: &plan, scores, weight_type };
+        let disk = disk::needed(&stage.tensors());
+        progress.note(&Forecast::new(config, options, &stages, disk).words());
+    }
+    progress.expect(stages);
     let mut found = options.clone();
     if options.search_rho.generations > 0 {
         plan = planned(1.0, &options.recipe)?;

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Tokens whose logits are in memory at once.
-const ROWS: usize = 128;
+pub(crate) const HEAD_TOKENS: usize = 128;
 
 /// Rows of the head that are widened at once.
-const HEAD_ROWS: usize = 8192;
+pub(crate) const HEAD_ROWS: usize = 8192;
 
 /// The head's rows, some at a time, `[rows, hidden]` each.
 fn for_blocks(model: &Model, mut each: impl FnMut(Range<usize>, faer::MatRef<'_, f32>)) {
@@ -28,8 +28,8 @@ fn for_blocks(model: &Model, mut each: impl FnMut(Range<usize>, faer::MatRef<'_,
 /// Hands the logits `[rows, vocab]` of some tokens at a time to `each`, with the index of the first of them; `normed`
 /// `[tokens, hidden]` is what the head takes.
 pub(crate) fn logits(model: &Model, normed: &Mat, mut each: impl FnMut(usize, Mat) -> Result<()>) -> Result<()> {
-    for first in (0..normed.rows()).step_by(ROWS) {
-        let rows = ROWS.min(normed.rows() - first);
+    for first in (0..normed.rows()).step_by(HEAD_TOKENS) {
+        let rows = HEAD_TOKENS.min(normed.rows() - first);
         let mut logits = Mat::zeros(rows, model.config().vocab_size);
         for_blocks(model, |block, head| {
             let x = normed.view().subrows(first, rows);

@@ -18,7 +18,7 @@ mod tests;
 use activation::{activated, activated_backward};
 use attention::{Heads, rotate};
 pub(crate) use dense::dense_streams;
-pub(crate) use head::{head_gradient, logits};
+pub(crate) use head::{HEAD_ROWS, HEAD_TOKENS, head_gradient, logits};
 pub(crate) use matrix::{Mat, add_product, product};
 use norm::{norm_row, norm_row_backward};
 pub(crate) use norm::{normed, normed_backward};
