@@ -9,6 +9,7 @@ use crate::grid::{GROUP, Grid, Group};
 use rasp::model::QuantType;
 use rasp::{Error, Result, Status};
 use rayon::prelude::*;
+use std::ops::RangeInclusive;
 
 /// A matrix with rows of `cols`, a multiple of 32, on the nearest grid that can be found. `name` is what the values,
 /// all finite, belong to.
@@ -34,6 +35,19 @@ pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, quant: QuantType
 
 fn extremes(w: &[f32; GROUP]) -> (f32, f32) {
     w.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &w| (low.min(w), high.max(w)))
+}
+
+/// Steps that the values of a group of a 4-bit checkpoint lie apart at most, from the smallest to the largest: mostly all
+/// 15 of them. Their grid is found by dividing the range by that, where no share of it left out would.
+const STEPS: RangeInclusive<u8> = 11..=15;
+
+/// Of the squared error of values that lie anyhow, a twelfth of a step's square each, the share below which a group's
+/// values lie on a grid of their own, near the one found: no other guess is needed.
+const ON_GRID: f32 = 0.2;
+
+/// Whether values that lose so much on a grid of such steps lie on one of their own.
+fn on_grid(error: f32, scale: f32) -> bool {
+    error <= ON_GRID * GROUP as f32 / 12.0 * scale * scale
 }
 
 /// Shares of the values' range that a first guess leaves out at either end: few values lie there, and a finer step
@@ -171,6 +185,30 @@ mod tests {
         }
         // An f16 stands for all of them.
         assert!(lost(&[0.1; GROUP], QuantType::Q4).sqrt() < 0.1 / 256.0);
+    }
+
+    /// Values of a 4-bit checkpoint: some whole steps apart, from a minimum that is no whole number of steps.
+    #[test]
+    fn the_grid_of_a_checkpoint_is_found() {
+        let mut state = 5u32;
+        let mut below = |n: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % n
+        };
+        for n in 0..2000 {
+            let (scale, first) = (0.001 + below(1000) as f32 * 1e-5, below(60) as f32 / 4.0);
+            // Not every group reaches from 0 to 15.
+            let steps = 16 - n % 5;
+            let mut w: [f32; GROUP] = std::array::from_fn(|_| scale * (below(steps) as f32 - first.min(14.0)));
+            (w[3], w[20]) = (scale * -first.min(14.0), scale * ((steps - 1) as f32 - first.min(14.0)));
+            let anyhow = f64::from(scale).powi(2) / 12.0 * GROUP as f64;
+            let (large, small) = (lost(&w, QuantType::Q4), lost(&w, QuantType::Q4s));
+            assert!(large <= 1e-3 * anyhow, "{large} of {anyhow}, {scale} {first} {steps}: {w:?}");
+            // Its scales have 5 bits, its minimum quarters of a step: and what is of one sign reaches to zero.
+            if w[3] <= 0.0 && w[20] >= 0.0 {
+                assert!(small <= 0.3 * anyhow, "{small} of {anyhow}, {scale} {first} {steps}: {w:?}");
+            }
+        }
     }
 
     #[test]
