@@ -108,29 +108,49 @@ fn clear_upper_halves() {
     }
 }
 
-/// faer's product, into `y` or added to it.
-fn multiply(y: MatMut<'_, f32>, accum: Accum, a: MatRef<'_, f32>, b: MatRef<'_, f32>, par: Par) {
-    matmul(y, accum, a, b, 1.0, par);
+/// faer's product, into `y` or added to it, on this thread.
+fn multiply(y: MatMut<'_, f32>, accum: Accum, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+    matmul(y, accum, a, b, 1.0, Par::Seq);
     clear_upper_halves();
+}
+
+/// Columns, or rows, of a product that a thread takes at once.
+const PIECE: usize = 128;
+
+/// The same on all threads of the pool, in pieces along its longer side. faer's own way to share a product out has its
+/// threads wait for each other at every step, in loops that do nothing.
+fn multiply_shared(y: MatMut<'_, f32>, accum: Accum, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+    let pieces = y.nrows().max(y.ncols()).div_ceil(PIECE).max(1);
+    if y.ncols() >= y.nrows() {
+        let pieces = y.par_col_partition_mut(pieces).zip(b.par_col_partition(pieces));
+        pieces.for_each(|(y, b)| multiply(y, accum, a, b));
+    } else {
+        let pieces = y.par_row_partition_mut(pieces).zip(a.par_row_partition(pieces));
+        pieces.for_each(|(y, a)| multiply(y, accum, a, b));
+    }
 }
 
 /// `y += a·b`, on all threads of the pool.
 pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
-    multiply(y, Accum::Add, a, b, Par::rayon(0));
+    multiply_shared(y, Accum::Add, a, b);
 }
 
 /// `a·b`, on all threads of the pool.
 pub(crate) fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Mat {
-    product_on(a, b, Par::rayon(0))
+    product_by(a, b, multiply_shared)
 }
 
 /// `a·b`, on this thread.
 pub(crate) fn small_product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Mat {
-    product_on(a, b, Par::Seq)
+    product_by(a, b, multiply)
 }
 
-fn product_on(a: MatRef<'_, f32>, b: MatRef<'_, f32>, par: Par) -> Mat {
+fn product_by(
+    a: MatRef<'_, f32>,
+    b: MatRef<'_, f32>,
+    multiply: fn(MatMut<'_, f32>, Accum, MatRef<'_, f32>, MatRef<'_, f32>),
+) -> Mat {
     let mut y = Mat::zeros(a.nrows(), b.ncols());
-    multiply(y.view_mut(), Accum::Replace, a, b, par);
+    multiply(y.view_mut(), Accum::Replace, a, b);
     y
 }
