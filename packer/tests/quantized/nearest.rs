@@ -64,7 +64,7 @@ fn each_type_becomes_the_nearest() {
         (kind("Q5_1", 7, 32, 24, &[0, 2]), WeightType::Q8),
         (kind("Q8_0", 8, 32, 34, &[0]), WeightType::Q8),
         (kind("Q2_K", 10, 256, 84, &[80, 82]), WeightType::Q4),
-        (kind("Q3_K", 11, 256, 110, &[108]), WeightType::Q4S),
+        (kind("Q3_K", 11, 256, 110, &[108]), WeightType::Q4),
         (kind("Q4_K", 12, 256, 144, &[0, 2]), WeightType::Q4),
         (kind("Q5_K", 13, 256, 176, &[0, 2]), WeightType::Q8),
         (kind("Q6_K", 14, 256, 210, &[208]), WeightType::Q8),
