@@ -37,9 +37,14 @@ fn extremes(w: &[f32; GROUP]) -> (f32, f32) {
     w.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &w| (low.min(w), high.max(w)))
 }
 
-/// Steps that the values of a group of a 4-bit checkpoint lie apart at most, from the smallest to the largest: mostly all
-/// 15 of them. Their grid is found by dividing the range by that, where no share of it left out would.
+/// Steps that the values of a group of a 4-bit checkpoint lie apart at most, from the smallest to the largest: mostly
+/// all 15 of them. Their grid is found by dividing the range by that, where no share of it left out would.
 const STEPS: RangeInclusive<u8> = 11..=15;
+
+/// Scales, each with its minimum, of values from `low` to `high` that are whole [`STEPS`] apart.
+fn of_whole_steps(low: f32, high: f32) -> impl Iterator<Item = (f32, f32)> {
+    STEPS.map(move |steps| ((high - low) / f32::from(steps), low))
+}
 
 /// Of the squared error of values that lie anyhow, a twelfth of a step's square each, the share below which a group's
 /// values lie on a grid of their own, near the one found: no other guess is needed.
@@ -53,6 +58,13 @@ fn on_grid(error: f32, scale: f32) -> bool {
 /// Shares of the values' range that a first guess leaves out at either end: few values lie there, and a finer step
 /// serves the others.
 const LEFT_OUT: [f32; 5] = [0.0, 0.025, 0.05, 0.085, 0.13];
+
+/// Scales, each with its minimum, of values from `low` to `high` with these shares left out. Nothing left out at either
+/// end is one of the whole steps.
+fn of_parts(low: f32, high: f32) -> impl Iterator<Item = (f32, f32)> {
+    let pairs = LEFT_OUT.into_iter().flat_map(|below| LEFT_OUT.map(|above| (below, above))).skip(1);
+    pairs.map(move |(below, above)| ((high - low) * (1.0 - below - above) / 15.0, low + below * (high - low)))
+}
 
 /// The numbers, 0 to 15, nearest to the values on a grid.
 fn numbers(w: &[f32; GROUP], scale: f32, min: f32) -> [f32; GROUP] {

@@ -1,6 +1,6 @@
 //! To the grid of q4: a scale and a minimum.
 
-use super::{LEFT_OUT, STEPS, extremes, numbers, on_grid, squared_error, sum};
+use super::{extremes, numbers, of_parts, of_whole_steps, on_grid, squared_error, sum};
 use crate::grid::{GROUP, Group};
 use half::f16;
 
@@ -14,15 +14,12 @@ pub(super) fn group(w: &[f32; GROUP]) -> Option<Group> {
     // What Q4_1 takes: nothing chosen below is worse.
     let mut best = Fit::new(w, (high - low) / 15.0, low);
     if best.scale.is_finite() && best.min.is_finite() && high > low {
-        for steps in STEPS {
-            best.improve(w, low, &numbers(w, (high - low) / f32::from(steps), low));
+        for (scale, min) in of_whole_steps(low, high) {
+            best.improve(w, low, &numbers(w, scale, min));
         }
         if !on_grid(best.error, best.scale.to_f32()) {
-            for below in LEFT_OUT {
-                for above in LEFT_OUT {
-                    let scale = (high - low) * (1.0 - below - above) / 15.0;
-                    best.improve(w, low, &numbers(w, scale, low + below * (high - low)));
-                }
+            for (scale, min) in of_parts(low, high) {
+                best.improve(w, low, &numbers(w, scale, min));
             }
         }
         for _ in 0..ROUNDS {

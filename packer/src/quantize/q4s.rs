@@ -1,6 +1,6 @@
 //! To the grid of q4s: a scale and an offset that share 16 bits.
 
-use super::{LEFT_OUT, STEPS, extremes, numbers, on_grid, squared_error, sum};
+use super::{extremes, numbers, of_parts, of_whole_steps, on_grid, squared_error, sum};
 use crate::grid::{GROUP, Group};
 use rasp::model::{scale_and_min, with_scale_and_offset};
 
@@ -21,19 +21,13 @@ pub(super) fn group(w: &[f32; GROUP]) -> Option<Group> {
     for (scale, low) in [(low / -8.0, low), (high / 8.0, high / 8.0 * -7.0)] {
         best = guess(scale, low).map_or(best, |bits| best.or(SmallFit::new(w, bits)));
     }
-    let improved = |best: SmallFit, scale: f32, low: f32| match guess(scale, low) {
+    let improved = |best: SmallFit, (scale, low): (f32, f32)| match guess(scale, low) {
         Some(bits) => best.or(SmallFit::new(w, bits)).or(SmallFit::new(w, best_scale(w, bits))),
         None => best,
     };
-    for steps in STEPS {
-        best = improved(best, (high - low) / f32::from(steps), low);
-    }
+    best = of_whole_steps(low, high).fold(best, improved);
     if !on_grid(best.error, scale_and_min(best.bits).0) {
-        for below in LEFT_OUT {
-            for above in LEFT_OUT {
-                best = improved(best, (high - low) * (1.0 - below - above) / 15.0, low + below * (high - low));
-            }
-        }
+        best = of_parts(low, high).fold(best, improved);
     }
     loop {
         let (scale, offset) = (best.bits >> 6, best.bits & 63);
