@@ -108,49 +108,38 @@ fn clear_upper_halves() {
     }
 }
 
-/// faer's product, into `y` or added to it, on this thread.
-fn multiply(y: MatMut<'_, f32>, accum: Accum, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
-    matmul(y, accum, a, b, 1.0, Par::Seq);
+/// faer's product: `y += a·b`, on this thread.
+fn add_small_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+    matmul(y, Accum::Add, a, b, 1.0, Par::Seq);
     clear_upper_halves();
 }
 
 /// Columns, or rows, of a product that a thread takes at once.
 const PIECE: usize = 128;
 
-/// The same on all threads of the pool, in pieces along its longer side. faer's own way to share a product out has its
-/// threads wait for each other at every step, in loops that do nothing.
-fn multiply_shared(y: MatMut<'_, f32>, accum: Accum, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+/// `y += a·b`, on all threads of the pool, in pieces along the longer side of `y`. faer's own way to share a product out
+/// has its threads wait for each other at every step, in loops that do nothing.
+pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
     let pieces = y.nrows().max(y.ncols()).div_ceil(PIECE).max(1);
     if y.ncols() >= y.nrows() {
         let pieces = y.par_col_partition_mut(pieces).zip(b.par_col_partition(pieces));
-        pieces.for_each(|(y, b)| multiply(y, accum, a, b));
+        pieces.for_each(|(y, b)| add_small_product(y, a, b));
     } else {
         let pieces = y.par_row_partition_mut(pieces).zip(a.par_row_partition(pieces));
-        pieces.for_each(|(y, a)| multiply(y, accum, a, b));
+        pieces.for_each(|(y, a)| add_small_product(y, a, b));
     }
-}
-
-/// `y += a·b`, on all threads of the pool.
-pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
-    multiply_shared(y, Accum::Add, a, b);
 }
 
 /// `a·b`, on all threads of the pool.
 pub(crate) fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Mat {
-    product_by(a, b, multiply_shared)
+    let mut y = Mat::zeros(a.nrows(), b.ncols());
+    add_product(y.view_mut(), a, b);
+    y
 }
 
 /// `a·b`, on this thread.
 pub(crate) fn small_product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Mat {
-    product_by(a, b, multiply)
-}
-
-fn product_by(
-    a: MatRef<'_, f32>,
-    b: MatRef<'_, f32>,
-    multiply: fn(MatMut<'_, f32>, Accum, MatRef<'_, f32>, MatRef<'_, f32>),
-) -> Mat {
     let mut y = Mat::zeros(a.nrows(), b.ncols());
-    multiply(y.view_mut(), Accum::Replace, a, b);
+    add_small_product(y.view_mut(), a, b);
     y
 }
