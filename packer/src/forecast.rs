@@ -52,9 +52,8 @@ impl Forecast {
 
 /// Weights that a token multiplies: linears and the head.
 fn weights(config: &Config) -> u64 {
-    let groups = GroupKind::ALL.iter().map(|&kind| config.group_shape(kind));
-    let block: u64 = groups.map(|shape| (shape.inputs * shape.outputs) as u64).sum();
-    config.num_layers as u64 * block + (config.vocab_size * config.hidden_size) as u64
+    let block: usize = GroupKind::ALL.iter().map(|&kind| config.group_shape(kind).weights()).sum();
+    (config.num_layers * block + config.vocab_size * config.hidden_size) as u64
 }
 
 /// The most that is held at once: while scores are tuned.
@@ -65,7 +64,7 @@ fn memory(config: &Config, options: &PackOptions) -> u64 {
     let streams = window * hidden * (config.num_layers + 1 + options.tune);
     // What goes through a block, there and back, and the weights of a group on either way.
     let through: usize = widths.iter().map(|shape| 2 * window * (shape.inputs + shape.outputs)).sum();
-    let group = widths.iter().map(|shape| 2 * shape.inputs * shape.outputs).max().unwrap_or(0);
+    let group = widths.iter().map(|shape| 2 * shape.weights()).max().unwrap_or(0);
     let logits = 3 * HEAD_TOKENS * config.vocab_size + HEAD_ROWS.min(config.vocab_size) * hidden;
     let scores: usize = widths.iter().map(|shape| 8 * config.num_layers * shape.inputs).sum();
     let kv = 2 * window * config.num_layers * config.kv_dim();
