@@ -11,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+from section import settle, with_section
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "bindings.md"
 
@@ -73,18 +75,8 @@ def table():
 
 
 def main():
-    text = PAGE.read_text()
-    pattern = re.compile(r"(<!-- only some -->\n).*?(<!-- end -->)", re.S)
-    if len(pattern.findall(text)) != 1:
-        sys.exit("bindings.py: docs/bindings.md needs one section <!-- only some --> … <!-- end -->")
-    wanted = pattern.sub(lambda m: m[1] + table() + m[2], text)
-    if sys.argv[1:] == ["--check"]:
-        if wanted != text:
-            sys.exit("docs/bindings.md's table is not what the bindings hold: run tests/docs/bindings.py")
-    elif sys.argv[1:]:
-        sys.exit(__doc__)
-    else:
-        PAGE.write_text(wanted)
+    stale = "docs/bindings.md's table is not what the bindings hold: run tests/docs/bindings.py"
+    settle(PAGE, with_section(PAGE, "only some", table()), sys.argv[1:], stale, __doc__)
 
 
 main()

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from section import settle, with_section
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "command.md"
 
@@ -40,19 +42,10 @@ def table(rasp):
 
 
 def main():
-    check = sys.argv[2:] == ["--check"]
-    if len(sys.argv) < 2 or sys.argv[2:] and not check:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    text = PAGE.read_text()
-    pattern = re.compile(r"(<!-- rasp help -->\n).*?(<!-- end -->)", re.S)
-    if len(pattern.findall(text)) != 1:
-        sys.exit("commands.py: docs/command.md needs one section <!-- rasp help --> … <!-- end -->")
-    made = table(sys.argv[1])
-    wanted = pattern.sub(lambda match: match[1] + made + match[2], text)
-    if check and wanted != text:
-        sys.exit("docs/command.md's table is not what `rasp help` says: run tests/docs/commands.py target/release/rasp")
-    if not check:
-        PAGE.write_text(wanted)
+    stale = "docs/command.md's table is not what `rasp help` says: run tests/docs/commands.py target/release/rasp"
+    settle(PAGE, with_section(PAGE, "rasp help", table(sys.argv[1])), sys.argv[2:], stale, __doc__)
 
 
 main()

@@ -9,6 +9,8 @@ import re
 import sys
 from pathlib import Path
 
+from section import settle, with_section
+
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PICTURE = "docs/lab/2026-11-29-quality-against-speed.md"
@@ -63,22 +65,12 @@ def sentences():
 
 
 def main():
-    text = README.read_text()
-    pattern = re.compile(r"(<!-- figures -->\n).*?(\n<!-- end -->)", re.S)
-    if len(pattern.findall(text)) != 1:
-        sys.exit("readme.py: README.md needs one section <!-- figures --> … <!-- end -->")
-    wanted = pattern.sub(lambda m: m[1] + table() + m[2], text)
+    wanted = with_section(README, "figures", table())
     flat = re.sub(r"\s+", " ", wanted)
     missing = [sentence for sentence in sentences() if sentence not in flat]
     if missing:
         sys.exit("README.md does not say:\n    " + "\n    ".join(missing))
-    if sys.argv[1:] == ["--check"]:
-        if wanted != text:
-            sys.exit("README.md's table is not the notes': run tests/docs/readme.py")
-    elif sys.argv[1:]:
-        sys.exit(__doc__)
-    else:
-        README.write_text(wanted)
+    settle(README, wanted, sys.argv[1:], "README.md's table is not the notes': run tests/docs/readme.py", __doc__)
 
 
 main()
