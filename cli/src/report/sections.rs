@@ -80,9 +80,9 @@ pub fn settings(report: &Report) -> String {
     let source = match &report.quality {
         Some(q) => format!(
             "Perplexity and traffic are of the first {} window{} of {} tokens of <code>{}</code>, every token sparse. \
-             Loss is by how much the perplexity of sparse predictions exceeds the dense model's at the same positions, KL \
-             divergence how far they are from its own, in nats a token, and the same greedy tokens where both find the \
-             same token likeliest.",
+             Loss is by how much the perplexity of sparse predictions exceeds the dense model's at the same positions, \
+             KL divergence how far they are from its own, in nats a token, and the same greedy tokens where both find \
+             the same token likeliest.",
             q.windows,
             if q.windows == 1 { "" } else { "s" },
             q.ctx,
@@ -155,7 +155,8 @@ pub fn tasks(report: &Report) -> String {
     });
     let table = table("Tasks at every setting", &heads, rows);
     let text = "<p>Percent, with its standard error; every token sparse. Small: the difference from dense in points, \
-                item by item, which has a standard error of its own. Below two of these there is nothing to be told.</p>\n";
+                item by item, which has a standard error of its own. Below two of these there is nothing to be \
+                told.</p>\n";
     section("tasks", "Your tasks", &format!("{text}{table}"))
 }
 
