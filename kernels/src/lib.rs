@@ -46,6 +46,7 @@ pub mod formats;
 mod isa;
 mod matrix;
 mod operations;
+mod prefetch;
 mod quantized;
 mod scalar;
 mod screen;
@@ -64,6 +65,7 @@ pub use quantized::{NARROW, Quantized, QuantizedRef, QuantizedRows, WIDE};
 pub use screen::{SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenInput, ScreenRows};
 
 use operations::{Table, methods, operations};
+use prefetch::Prefetch;
 
 /// The operations of that set, or `None` if this CPU (or this build) lacks it.
 fn table_of(isa: Isa) -> Option<&'static Table> {
@@ -82,8 +84,8 @@ fn table_of(isa: Isa) -> Option<&'static Table> {
 #[derive(Clone, Copy)]
 pub struct Kernels {
     table: &'static Table,
-    /// Whether misses of prefetches into L2 wait there, so that whole tiles are sent for ahead.
-    far: bool,
+    /// How products in whole numbers read ahead.
+    prefetch: Prefetch,
 }
 
 impl Kernels {
@@ -98,11 +100,7 @@ impl Kernels {
     }
 
     fn new(table: &'static Table) -> Kernels {
-        #[cfg(target_arch = "x86_64")]
-        let far = x86_64::waits_in_l2();
-        #[cfg(not(target_arch = "x86_64"))]
-        let far = false;
-        Kernels { table, far }
+        Kernels { table, prefetch: Prefetch::of_this_cpu() }
     }
 
     /// The sets that this CPU has, slowest first.
@@ -130,7 +128,7 @@ impl Kernels {
     ///
     /// Shapes: `y [cols]`, `x [rows]`, `x_scale [rows / 32]`, `W [rows, cols]`.
     pub fn gemv_q(&self, y: &mut [f32], x: &[i16], x_scale: &[f32], w: Quantized<'_>) {
-        _ = self.gemv_quantized(y, x, x_scale, None, w, self.far);
+        _ = self.gemv_quantized(y, x, x_scale, None, w, self.prefetch);
     }
 
     /// As [`gemv_q`](Kernels::gemv_q) over the active channels alone; other rows' bytes are not read, nor are the
@@ -145,7 +143,7 @@ impl Kernels {
         active: Active<'_>,
         w: Quantized<'_>,
     ) -> usize {
-        self.gemv_quantized(y, x, x_scale, Some(active), w, self.far)
+        self.gemv_quantized(y, x, x_scale, Some(active), w, self.prefetch)
     }
 
     /// `Y += X·W`: each row has the bits of [`gemv_q`](Kernels::gemv_q).
@@ -156,7 +154,7 @@ impl Kernels {
             let (whole, scale) = x.row(0);
             return self.gemv_q(y.row_mut(0), whole, scale, w);
         }
-        self.gemm_quantized(y, x, w, self.far);
+        self.gemm_quantized(y, x, w, self.prefetch);
     }
 }
 

@@ -131,15 +131,16 @@ general {
 }
 integer {
     /// [`Kernels::gemv_q`], or of the active channels alone [`Kernels::gemv_sparse_q`]. Returns how many groups it
-    /// read. `far`: whether what comes next is sent for into L2.
+    /// read.
     fn gemv_quantized(
-        y: &mut [f32], x: &[i16], x_scale: &[f32], active: Option<Active<'_>>, w: Quantized<'_>, far: bool
+        y: &mut [f32], x: &[i16], x_scale: &[f32], active: Option<Active<'_>>, w: Quantized<'_>,
+        prefetch: Prefetch
     ) -> usize = quantized::gemv::gemv_q
         where y.len() == w.cols(), x.len() == w.rows(), x_scale.len() == w.groups(),
             active.is_none_or(|active| active.bound() <= w.rows());
 
     /// [`Kernels::gemm_q`].
-    fn gemm_quantized(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool) = quantized::gemm::gemm_q
+    fn gemm_quantized(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, prefetch: Prefetch) = quantized::gemm::gemm_q
         where y.rows() == x.rows(), y.cols() == w.cols(), x.cols() == w.rows();
 }
     } };
@@ -150,7 +151,7 @@ pub(crate) use operations;
 pub(crate) mod types {
     pub(crate) use crate::{
         Activation, Active, Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRef, QuantizedRows, ScreenInput,
-        ScreenRows,
+        ScreenRows, prefetch::Prefetch,
     };
 }
 use types::*;

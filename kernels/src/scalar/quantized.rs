@@ -1,7 +1,9 @@
 //! The truth for weights in whole numbers.
 
 use super::{dot, power_of_two};
-use crate::{Active, MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE};
+use crate::{
+    Active, MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE, prefetch::Prefetch,
+};
 
 /// Lanes of a row-form sum of whole numbers: each takes two neighbours of a group.
 const PAIR_LANES: usize = QUANT_GROUP / 2;
@@ -72,7 +74,7 @@ pub(super) fn gemv_quantized(
     x_scale: &[f32],
     active: Option<Active<'_>>,
     w: Quantized<'_>,
-    _: bool,
+    _: Prefetch,
 ) -> usize {
     let mut read = 0;
     for g in 0..w.groups() {
@@ -91,10 +93,10 @@ pub(super) fn gemv_quantized(
     read
 }
 
-pub(super) fn gemm_quantized(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool) {
+pub(super) fn gemm_quantized(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, prefetch: Prefetch) {
     for m in 0..x.rows() {
         let (whole, scale) = x.row(m);
-        gemv_quantized(y.row_mut(m), whole, scale, None, w, far);
+        gemv_quantized(y.row_mut(m), whole, scale, None, w, prefetch);
     }
 }
 

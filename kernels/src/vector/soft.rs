@@ -300,12 +300,17 @@ mod sixteen {
 mod tests {
     use crate::{
         Activation, Active, Elems, Kernels, MatMut, MatRef, Matrix, QuantType, Quantized, QuantizedRef, QuantizedRows,
-        ScreenInput, ScreenRows,
+        ScreenInput, ScreenRows, prefetch::Prefetch,
     };
 
-    fn menus() -> [(&'static str, Kernels); 2] {
-        let menu = |table, far| Kernels { table, far };
-        [("4 lanes", menu(&super::four::TABLE, true)), ("16 lanes", menu(&super::sixteen::TABLE, false))]
+    fn menus() -> [(&'static str, Kernels); 4] {
+        let menu = |table, prefetch| Kernels { table, prefetch };
+        [
+            ("4 lanes", menu(&super::four::TABLE, Prefetch::Far)),
+            ("16 lanes", menu(&super::sixteen::TABLE, Prefetch::Near)),
+            ("4 lanes, few rows", menu(&super::four::TABLE, Prefetch::Few)),
+            ("16 lanes, few rows", menu(&super::sixteen::TABLE, Prefetch::Few)),
+        ]
     }
 
     fn truth() -> Kernels {

@@ -5,7 +5,9 @@ pub(crate) mod avx512;
 mod limbs;
 mod vnni;
 
-use crate::{Isa, operations::Table};
+use std::arch::x86_64::__cpuid;
+
+use crate::{Isa, operations::Table, prefetch::Prefetch};
 
 /// The table of that set, if this CPU has it. The answer is cached by the standard library.
 pub(crate) fn table(isa: Isa) -> Option<&'static Table> {
@@ -28,13 +30,16 @@ pub(crate) fn table(isa: Isa) -> Option<&'static Table> {
     }
 }
 
-/// Whether misses of prefetches into L2 wait there and not among the loads' own, of which a core has a dozen: AMD's do
-/// (a Zen 4 reads 22 GB/s so and 7 to 17 without), Intel's do not (9.5 and 13 GB/s:
-/// `docs/lab/2026-11-28-integer-decode.md`).
-pub(crate) fn waits_in_l2() -> bool {
+/// How this CPU's products read ahead: AMD's processors are told by their family, of which 26 is Zen 5.
+pub(crate) fn prefetch() -> Prefetch {
     // The instruction traps in virtual machines, so this is asked once a menu. Every x86-64 has it.
     #[allow(unused_unsafe)] // safe since Rust 1.94
-    // SAFETY: it reads and writes registers alone.
-    let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
-    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+    // SAFETY: it reads and writes registers alone, and leaf 1 is everywhere.
+    let (vendor, version) = unsafe { (__cpuid(0), __cpuid(1).eax) };
+    let family = (version >> 8 & 15) + (version >> 20 & 255);
+    match [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() {
+        b"AuthenticAMD" if family < 26 => Prefetch::Far,
+        b"AuthenticAMD" => Prefetch::Few,
+        _ => Prefetch::Near,
+    }
 }

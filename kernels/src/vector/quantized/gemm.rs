@@ -8,8 +8,8 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{Columns, Q4, Q8, QUADS, Quads, SUMS, VECTORS, Whole, Widened, finish, group::*, widened};
-use crate::{MatMut, QUANT_GROUP, Quantized, QuantizedRef, formats::Packing, vector::Integers};
+use super::{Columns, Q4, Q8, QUADS, Quads, SUMS, VECTORS, Whole, Widened, ahead::*, finish, group::*, widened};
+use crate::{MatMut, QUANT_GROUP, Quantized, QuantizedRef, formats::Packing, prefetch::Prefetch, vector::Integers};
 
 /// Tokens that meet a step's rows before the next one: their outputs fit L1.
 const TOKENS: usize = 64;
@@ -18,6 +18,8 @@ const TOKENS: usize = 64;
 const GROUPS: usize = 2;
 /// So many tokens ahead inputs are sent for.
 const AHEAD: usize = 8;
+/// How far ahead rows are sent for into L1.
+const NEAR: usize = 256;
 /// So many tokens at most are few.
 const FEW: usize = 8;
 /// Bytes of each row that few tokens' tile has at most, and many tokens'.
@@ -26,7 +28,13 @@ const TILE: [usize; 2] = [4096, 64];
 /// # Safety
 /// See [`crate::vector`]: `Y [M, cols]`, `X [M, rows]`.
 #[inline(always)]
-pub(crate) unsafe fn gemm_q<S: Integers>(s: S, mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, far: bool) {
+pub(crate) unsafe fn gemm_q<S: Integers>(
+    s: S,
+    mut y: MatMut<'_>,
+    x: QuantizedRef<'_>,
+    w: Quantized<'_>,
+    prefetch: Prefetch,
+) {
     if y.rows() == 0 || w.cols() == 0 || w.rows() == 0 {
         return;
     }
@@ -54,8 +62,8 @@ pub(crate) unsafe fn gemm_q<S: Integers>(s: S, mut y: MatMut<'_>, x: QuantizedRe
                 unsafe {
                     let y = Outputs { y: y.add(c), stride };
                     match w.quant().format().packing {
-                        Packing::Bytes => tile::<S, Q8>(s, y, strip, first..end, &part, far),
-                        Packing::Nibbles => tile::<S, Q4>(s, y, strip, first..end, &part, far),
+                        Packing::Bytes => tile::<S, Q8>(s, y, strip, first..end, &part, prefetch),
+                        Packing::Nibbles => tile::<S, Q4>(s, y, strip, first..end, &part, prefetch),
                     }
                 }
             }
@@ -127,7 +135,14 @@ impl Group {
 /// # Safety
 /// `w` has columns and those groups, `y` those tokens' outputs.
 #[inline(always)]
-unsafe fn tile<S: Integers, W: Whole>(s: S, y: Outputs, strip: &[Group], groups: Range<usize>, w: &Columns, far: bool) {
+unsafe fn tile<S: Integers, W: Whole>(
+    s: S,
+    y: Outputs,
+    strip: &[Group],
+    groups: Range<usize>,
+    w: &Columns,
+    prefetch: Prefetch,
+) {
     let bytes = w.cols / W::COLUMNS;
     let (mut one, mut other) = (Places::NONE, Places::NONE);
     let (mut this, mut next) = (&mut one, &mut other);
@@ -135,13 +150,13 @@ unsafe fn tile<S: Integers, W: Whole>(s: S, y: Outputs, strip: &[Group], groups:
     // SAFETY: groups are below their number; a step's bytes lie within the rows, its columns within the outputs.
     unsafe {
         this.read_group(w, first, end);
-        Ahead::new([this, this], w, bytes, 1, far).step(s, 0);
+        ahead::<W>([this, this], w, bytes, 1, prefetch).start(s);
         for (n, group) in strip.iter().enumerate() {
             next.read_group(w, first + n + 1, end);
-            let mut ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), far);
+            let mut ahead = ahead::<W>([this, next], w, bytes, bytes.div_ceil(S::STEP), prefetch);
             for done in (0..bytes).step_by(S::STEP) {
                 // Little by little: all at once they would fill the places where loads wait, and nothing be computed.
-                let mut sending = Sending { lines: ahead.begin(done), tokens: group.count, ahead: &mut ahead };
+                let mut sending = Sending { lines: ahead.begin(s, done), tokens: group.count, ahead: &mut ahead };
                 let bytes = S::STEP.min(bytes - done);
                 let mut quads = [[MaybeUninit::uninit(); SUMS]; QUADS];
                 for q in (0..QUADS).step_by(2) {
@@ -178,6 +193,22 @@ unsafe fn tile<S: Integers, W: Whole>(s: S, y: Outputs, strip: &[Group], groups:
             std::mem::swap(&mut this, &mut next);
         }
     }
+}
+
+/// What is sent for while `bytes` of each row of `this` are computed, in so many steps.
+#[inline(always)]
+fn ahead<'a, W: Whole>(
+    [this, next]: [&'a Places; 2],
+    w: &Columns,
+    bytes: usize,
+    steps: usize,
+    prefetch: Prefetch,
+) -> Ahead<'a> {
+    if prefetch == Prefetch::Far {
+        return Ahead::Far(Far::new(next, w, bytes, steps));
+    }
+    let near = Near::new([this.rows(0..QUADS), next.rows(0..QUADS)], bytes, NEAR);
+    Ahead::Near(if prefetch == Prefetch::Few { near.with_shared::<W>(next, w) } else { near })
 }
 
 /// A step of a group's rows, taken apart; so many bytes of each count.

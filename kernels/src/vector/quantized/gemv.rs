@@ -3,12 +3,28 @@
 //! A tile is a group of channels and some columns. It is gone through step by step, a step being a register's bytes of
 //! each of its rows, whose sums never leave the registers. Meanwhile what comes next is sent for ([`Ahead`]), so that
 //! reading goes on while a tile is computed.
+//!
+//! Where few rows are to be read side by side ([`Prefetch::Few`]) a tile is gone through several times, some quads of its
+//! rows each time, and sums wait in L1 in between: they are whole numbers, so the bits are the same.
 
-use super::{Columns, Q4, Q8, SUMS, Totals, Whole, finish, group::*, scale_and_min};
-use crate::{Active, QUANT_GROUP, Quantized, formats::Packing, vector::Integers};
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::{Columns, Q4, Q8, QUADS, SUMS, Whole, ahead::*, finish, group::*, scale_and_min};
+use crate::{Active, QUANT_GROUP, Quantized, formats::Packing, prefetch::Prefetch, vector::Integers};
 
 /// Bytes of each row that make up a tile at most: two tiles of 128 KiB fit a small L2.
 const TILE: usize = 4096;
+/// How far ahead a row is sent for where all are read side by side, and where few are.
+const NEAR: usize = 256;
+const FURTHER: usize = 512;
+/// Quads of rows that are read side by side where that is to be few: of a whole group's eight three, else at most four.
+const FEW: usize = 3;
+/// Steps of a tile whose sums wait: 8 KiB of them, 16 where inputs are wide.
+const STEPS: usize = 16;
+
+/// Sums of a tile's steps that wait for further rows, of each limb.
+type Waiting<S, W> = [[MaybeUninit<<W as Whole>::Sums<S>>; 2]; STEPS];
 
 /// The number of groups that channels are read of: of the `active` ones, or of all.
 ///
@@ -22,7 +38,7 @@ pub(crate) unsafe fn gemv_q<S: Integers>(
     x_scale: &[f32],
     active: Option<Active<'_>>,
     w: Quantized<'_>,
-    far: bool,
+    prefetch: Prefetch,
 ) -> usize {
     let active = active.map(|active| active.as_slice());
     if w.cols() == 0 {
@@ -31,118 +47,201 @@ pub(crate) unsafe fn gemv_q<S: Integers>(
         return active.map_or(w.groups(), |active| active.chunk_by(|&a, &b| group(a) == group(b)).count());
     }
     let list = List { active, rows: w.rows() };
-    let mut groups = 0;
-    let columns = TILE * 8 / w.quant().bits();
-    for c in (0..w.cols()).step_by(columns) {
-        let end = w.cols().min(c + columns);
-        let columns = Columns::new(&w.columns(c..end));
-        let (y, x, x_scale) = (y[c..end].as_mut_ptr(), x.as_ptr(), x_scale.as_ptr());
-        // SAFETY: those columns are there; the rest is the caller's, as is that indices are below the number of rows.
-        unsafe {
-            groups = match w.quant().format().packing {
-                Packing::Bytes => tile::<S, Q8>(s, y, x, x_scale, list, &columns, far),
-                Packing::Nibbles => tile::<S, Q4>(s, y, x, x_scale, list, &columns, far),
-            };
+    // SAFETY: the shapes are the caller's, as is that indices are below the number of rows.
+    unsafe {
+        match w.quant().format().packing {
+            Packing::Bytes => tiles::<S, Q8>(s, y, x, x_scale, list, w, prefetch),
+            Packing::Nibbles => tiles::<S, Q4>(s, y, x, x_scale, list, w, prefetch),
         }
     }
-    groups
 }
 
-/// The number of groups.
+/// Some columns of a matrix, and their outputs.
+struct Part {
+    w: Columns,
+    y: *mut f32,
+}
+
+/// The number of groups. Behind the last one of some columns the first one of the next columns comes at once.
 ///
 /// # Safety
 /// As for [`gemv_q`].
 #[inline(always)]
-unsafe fn tile<S: Integers, W: Whole>(
+unsafe fn tiles<S: Integers, W: Whole>(
     s: S,
-    y: *mut f32,
-    x: *const i16,
-    x_scale: *const f32,
+    y: &mut [f32],
+    x: &[i16],
+    x_scale: &[f32],
     list: List<'_>,
-    w: &Columns,
-    far: bool,
+    w: Quantized<'_>,
+    prefetch: Prefetch,
 ) -> usize {
-    let bytes = w.cols / W::COLUMNS;
+    let columns = W::COLUMNS * if prefetch == Prefetch::Few { STEPS * S::STEP } else { TILE };
+    let (cols, x) = (w.cols(), x.as_ptr());
+    let mut part = |c: usize| {
+        let end = cols.min(c + columns);
+        Part { w: Columns::new(&w.columns(c..end)), y: y[c..end].as_mut_ptr() }
+    };
     let (mut first, mut second) = (Places::NONE, Places::NONE);
     let (mut this, mut next) = (&mut first, &mut second);
-    let (offsets, mut groups) = (Offsets::new(w), 0);
+    let mut waiting: Waiting<S, W> = [const { [const { MaybeUninit::uninit() }; 2] }; STEPS];
+    let (mut of_this, mut column) = (part(0), 0);
+    let (offsets, ordered) = (Offsets::new(&of_this.w), prefetch == Prefetch::Far);
+    let (mut groups, mut all) = (0, 0);
     // SAFETY: places are within the list, groups those of its channels.
     unsafe {
-        let mut at = this.read(w, &offsets, x, list, 0, far);
+        let mut at = this.read(&of_this.w, &offsets, x, list, 0, ordered);
         // Nothing is computed yet while the first one comes.
-        Ahead::new([this, this], w, bytes, 1, far).step(s, 0);
+        ahead::<W>([this, this], some(this, 0, prefetch), &of_this.w, of_this.w.cols / W::COLUMNS, 1, prefetch)
+            .start(s);
         while !this.is_empty() {
-            at = next.read(w, &offsets, x, list, at, far);
-            let ahead = Ahead::new([this, next], w, bytes, bytes.div_ceil(S::STEP), far);
-            group::<S, W>(s, y, this, *x_scale.add(this.group), w, ahead);
+            at = next.read(&of_this.w, &offsets, x, list, at, ordered);
+            let mut other = None;
+            if next.is_empty() {
+                column += columns;
+                if column < cols {
+                    let of_next = part(column);
+                    at = next.read(&of_next.w, &offsets, x, list, 0, ordered);
+                    other = Some(of_next);
+                }
+            }
+            let of_next = other.as_ref().unwrap_or(&of_this);
+            group::<S, W>(
+                s,
+                [this, next],
+                [&of_this, of_next],
+                *x_scale.as_ptr().add(this.group),
+                prefetch,
+                &mut waiting,
+            );
             groups += 1;
+            if let Some(of_next) = other {
+                (of_this, all) = (of_next, groups);
+                groups = 0;
+            }
             std::mem::swap(&mut this, &mut next);
         }
     }
-    groups
+    groups.max(all)
+}
+
+/// The quads from `first` on that are read side by side: all, or of few nearly as many each time.
+#[inline(always)]
+fn some(places: &Places, first: usize, prefetch: Prefetch) -> Range<usize> {
+    let all = places.quads();
+    let times = if prefetch == Prefetch::Few { ((all + 1) / FEW).max(1) } else { 1 };
+    first..(first + all.div_ceil(times)).min(all)
+}
+
+/// What is sent for while `bytes` of each row of those quads of `this` are computed, in so many steps. `w` has the columns
+/// of `next`.
+#[inline(always)]
+fn ahead<'a, W: Whole>(
+    [this, next]: [&'a Places; 2],
+    quads: Range<usize>,
+    w: &Columns,
+    bytes: usize,
+    steps: usize,
+    prefetch: Prefetch,
+) -> Ahead<'a> {
+    let (last, rows) = (quads.end >= this.quads(), this.rows(quads.clone()));
+    match prefetch {
+        Prefetch::Far => Ahead::Far(Far::new(next, w, bytes, steps)),
+        Prefetch::Near => Ahead::Near(Near::new([rows, next.rows(0..QUADS)], bytes, NEAR)),
+        Prefetch::Few if last => {
+            let near = Near::new([rows, next.rows(some(next, 0, prefetch))], bytes, FURTHER);
+            Ahead::Near(near.with_shared::<W>(next, w))
+        }
+        Prefetch::Few => Ahead::Near(Near::new([rows, this.rows(some(this, quads.end, prefetch))], bytes, FURTHER)),
+    }
 }
 
 /// A group's rows through all columns.
 ///
 /// # Safety
-/// `y` has `w.cols` elements; `this` holds rows of `w`.
+/// `y` has `w.cols` elements; `this` holds rows of `w`. A tile of few rows at a time has at most [`STEPS`] steps.
 #[inline(always)]
 unsafe fn group<S: Integers, W: Whole>(
     s: S,
-    y: *mut f32,
-    this: &Places,
+    places: [&Places; 2],
+    [of_this, of_next]: [&Part; 2],
     x_scale: f32,
-    w: &Columns,
-    mut ahead: Ahead<'_>,
+    prefetch: Prefetch,
+    waiting: &mut Waiting<S, W>,
 ) {
+    let (this, w, y) = (places[0], &of_this.w, of_this.y);
     let inputs = this.inputs(s);
     let factors = [s.splat(x_scale), s.splat(x_scale * inputs.sum() as f32)];
     let bytes = w.cols / W::COLUMNS;
-    let mut done = 0;
-    while done < bytes {
-        ahead.step(s, done);
-        let part = S::STEP.min(bytes - done);
-        let column = done * W::COLUMNS;
-        let at = w.group(this.group, column);
-        // SAFETY: the step's bytes lie within the rows, its columns within y and the group's scales.
-        unsafe {
-            let totals = totals::<S, W>(s, this, &inputs, done, part);
+    let mut quads = some(this, 0, prefetch);
+    loop {
+        let mut ahead = ahead::<W>(places, quads.clone(), &of_next.w, bytes, bytes.div_ceil(S::STEP), prefetch);
+        for done in (0..bytes).step_by(S::STEP) {
+            ahead.step(s, done);
+            let part = S::STEP.min(bytes - done);
+            let waiting = &mut waiting[done / S::STEP % STEPS];
+            let mut totals = [s.zero_i32(); SUMS];
+            // The high limb first, if there is one.
+            for limb in (0..1 + usize::from(inputs.wide)).rev() {
+                // SAFETY: the step's bytes lie within the rows; where quads came before, their sums were written.
+                let sums = unsafe {
+                    let sums = match quads.start {
+                        0 => W::start(s, inputs.total[limb]),
+                        _ => waiting[limb].assume_init(),
+                    };
+                    add::<S, W>(s, sums, this, quads.clone(), &inputs.limb[limb], done, part)
+                };
+                if quads.end < this.quads() {
+                    waiting[limb].write(sums);
+                } else {
+                    let now = W::totals(s, sums, inputs.total[limb]);
+                    for v in 0..W::SUMS {
+                        totals[v] = s.limbs(totals[v], now[v]);
+                    }
+                }
+            }
+            if quads.end < this.quads() {
+                continue;
+            }
+            let column = done * W::COLUMNS;
+            let at = w.group(this.group, column);
             for v in 0..W::SUMS {
                 if v % 4 * S::LANES < part {
                     let c = W::column::<S>(v);
-                    let shared = scale_and_min::<S, W>(s, at, c);
-                    finish::<S, W>(s, y.add(column + c), totals[v], shared, factors);
+                    // SAFETY: the step's columns lie within y and the group's scales.
+                    unsafe {
+                        let shared = scale_and_min::<S, W>(s, at, c);
+                        finish::<S, W>(s, y.add(column + c), totals[v], shared, factors);
+                    }
                 }
             }
         }
-        done += part;
+        if quads.end >= this.quads() {
+            return;
+        }
+        quads = some(this, quads.end, prefetch);
     }
 }
 
-/// A step's sums over a group.
+/// Adds the products of a limb's inputs with `part` bytes of those quads.
 ///
 /// # Safety
 /// Each of the rows is valid for `part` bytes, `done` bytes into it.
 #[inline(always)]
-unsafe fn totals<S: Integers, W: Whole>(s: S, this: &Places, inputs: &Inputs, done: usize, part: usize) -> Totals<S> {
-    let mut all = [s.zero_i32(); SUMS];
-    // The high limb first, if there is one.
-    let mut limb = usize::from(inputs.wide);
-    loop {
-        let mut sums = W::start(s, inputs.total[limb]);
-        for q in 0..this.quads() {
-            let row = |r: usize| this.row[4 * q + r].wrapping_add(done);
-            // SAFETY: by contract.
-            let quad = unsafe { s.quad([row(0), row(1), row(2), row(3)], part) };
-            sums = W::add(s, sums, quad, s.splat_quad(inputs.limb[limb][q]));
-        }
-        let now = W::totals(s, sums, inputs.total[limb]);
-        for v in 0..W::SUMS {
-            all[v] = s.limbs(all[v], now[v]);
-        }
-        if limb == 0 {
-            return all;
-        }
-        limb = 0;
+unsafe fn add<S: Integers, W: Whole>(
+    s: S,
+    mut sums: W::Sums<S>,
+    this: &Places,
+    quads: Range<usize>,
+    x: &[i32; QUADS],
+    done: usize,
+    part: usize,
+) -> W::Sums<S> {
+    for q in quads {
+        let row = |r: usize| this.row[4 * q + r].wrapping_add(done);
+        // SAFETY: by contract.
+        let quad = unsafe { s.quad([row(0), row(1), row(2), row(3)], part) };
+        sums = W::add(s, sums, quad, s.splat_quad(x[q]));
     }
+    sums
 }

@@ -1,13 +1,9 @@
-//! A group of input channels on its way: where its rows are, what they are multiplied by, and what is sent for
-//! meanwhile.
+//! A group of input channels: where its rows are, and what they are multiplied by.
+
+use std::ops::Range;
 
 use super::{Columns, QUADS};
 use crate::{NARROW, QUANT_GROUP, matrix::dealt, vector::Integers};
-
-/// A cache line.
-const LINE: usize = 64;
-/// Bytes of each row between what is sent for and what is used, where that is near.
-const NEAR: usize = 256;
 
 /// The channels that take part: those listed, ascending, or all of so many.
 #[derive(Clone, Copy)]
@@ -34,10 +30,10 @@ impl Offsets {
 pub(super) struct Places {
     pub(super) group: usize,
     /// Rows, without those that fill up.
-    count: usize,
+    pub(super) count: usize,
     pub(super) row: [*const u8; QUANT_GROUP],
     /// Which of them comes when, in the order of addresses.
-    order: [u8; QUANT_GROUP],
+    pub(super) order: [u8; QUANT_GROUP],
     /// Their inputs; 0 for those that fill up.
     x: [i16; QUANT_GROUP],
 }
@@ -59,6 +55,13 @@ impl Places {
     #[inline(always)]
     pub(super) fn quads(&self) -> usize {
         self.count.div_ceil(4)
+    }
+
+    /// The rows of those quads, without those that fill up.
+    #[inline(always)]
+    pub(super) fn rows(&self, quads: Range<usize>) -> &[*const u8] {
+        let end = (4 * quads.end).min(self.count);
+        self.row.get(4 * quads.start..end).unwrap_or(&[])
     }
 
     /// The group of the channel at `start` of the list, or none at its end; returns where the next one starts.
@@ -236,103 +239,4 @@ fn quads(x: &[i16; QUANT_GROUP]) -> [i32; QUADS] {
         quads[q] = i32::from_le_bytes([bytes[4 * q], bytes[4 * q + 1], bytes[4 * q + 2], bytes[4 * q + 3]]);
     }
     quads
-}
-
-/// What is sent for while a tile is computed.
-///
-/// *Far*: the next tile's lines into L2, a few at each step: the rows' pieces in the order of their addresses, then
-/// scales, then minima. That is for processors on which such misses wait at L2. On others they wait where the loads'
-/// own do, and the CPU's prefetcher does better alone: *near*, a little of what each row goes on with, or begins with
-/// in the next tile, is sent for into L1.
-pub(super) struct Ahead<'a> {
-    this: &'a Places,
-    next: &'a Places,
-    /// Bytes of each row's piece, of the next group's scales and of its minima.
-    bytes: usize,
-    shared: [(*const u8, usize); 2],
-    far: bool,
-    /// Pieces begun, and what is left of the last one.
-    piece: usize,
-    at: *const u8,
-    end: *const u8,
-    /// Lines a step.
-    pace: usize,
-    /// Near: whose rows this step sends for, from which byte on, and how many were.
-    near: (&'a Places, usize, usize),
-}
-
-impl<'a> Ahead<'a> {
-    /// While `bytes` of each row of `this` are computed in so many steps, the same of `next`, and what columns share of
-    /// its group.
-    #[inline(always)]
-    pub(super) fn new([this, next]: [&'a Places; 2], w: &Columns, bytes: usize, steps: usize, far: bool) -> Ahead<'a> {
-        let at = w.group(next.group, 0);
-        let own = if next.is_empty() { 0 } else { 2 * w.cols };
-        let shared = [(at.scale.cast(), own), (at.min.cast(), if at.min.is_null() { 0 } else { own })];
-        let lines = |bytes: usize| if bytes == 0 { 0 } else { bytes / LINE + 1 };
-        let all = next.count * lines(bytes) + lines(shared[0].1) + lines(shared[1].1);
-        let (none, pace) = (std::ptr::null(), all.div_ceil(steps.max(1)));
-        Ahead { this, next, bytes, shared, far, piece: 0, at: none, end: none, pace, near: (this, 0, QUANT_GROUP) }
-    }
-
-    /// All of a step's share, that from byte `done` of each row on.
-    #[inline(always)]
-    pub(super) fn step<S: Integers>(&mut self, s: S, done: usize) {
-        let lines = self.begin(done);
-        self.send(s, lines);
-    }
-
-    /// Begins a step: so many lines are to be sent for, at once or little by little.
-    #[inline(always)]
-    pub(super) fn begin(&mut self, done: usize) -> usize {
-        if self.far {
-            return self.pace;
-        }
-        if !done.is_multiple_of(LINE) {
-            return 0;
-        }
-        let (mut places, mut at) = (self.this, done + NEAR);
-        if at >= self.bytes {
-            (places, at) = (self.next, at - self.bytes.next_multiple_of(LINE));
-        }
-        self.near = (places, at, 0);
-        places.count
-    }
-
-    /// Sends for so many lines of the step, if there are as many.
-    #[inline(always)]
-    pub(super) fn send<S: Integers>(&mut self, s: S, lines: usize) {
-        if self.far {
-            return self.lines(s, lines);
-        }
-        let (places, at, sent) = self.near;
-        let end = places.count.min(QUANT_GROUP).min(sent + lines);
-        for row in places.row.get(sent..end).unwrap_or(&[]) {
-            s.prefetch(row.wrapping_add(at));
-        }
-        self.near.2 = end;
-    }
-
-    #[inline(always)]
-    fn lines<S: Integers>(&mut self, s: S, mut left: usize) {
-        loop {
-            while self.at < self.end {
-                if left == 0 {
-                    return;
-                }
-                s.prefetch_l2(self.at);
-                self.at = self.at.wrapping_add(LINE);
-                left -= 1;
-            }
-            let (start, bytes) = match self.piece.checked_sub(self.next.count) {
-                None => (self.next.row[usize::from(self.next.order[self.piece] & 31)], self.bytes),
-                Some(n @ (0 | 1)) => self.shared[n],
-                Some(_) => return,
-            };
-            self.piece += 1;
-            // From the start of a line on, so that the last line is not left out.
-            self.at = start.wrapping_sub(start.addr() % LINE);
-            self.end = if bytes == 0 { self.at } else { start.wrapping_add(bytes) };
-        }
-    }
 }

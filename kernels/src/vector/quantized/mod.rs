@@ -5,6 +5,7 @@
 //! row) stay in registers through a group of input channels; a wide group is gone through twice, once for each limb of
 //! its inputs.
 
+mod ahead;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
 mod group;
