@@ -12,6 +12,8 @@ pub(crate) type Quads<S> = [[MaybeUninit<<S as Integers>::Bytes>; 8]; 8];
 /// An instruction set's whole numbers: weights of 4 and 8 bits with inputs of 8, and the lm_head's rough rows. Sums are
 /// exact, so any order gives the same.
 pub(crate) trait Integers: Simd {
+    /// Steps of eight blocks of rough numbers ([`Integers::screen_steps`]).
+    type Steps: Copy;
     /// A block of rough numbers and their steps, taken apart ([`Integers::screen_block`]).
     type Screen: Copy;
     /// `2·LANES` values of i16.
@@ -38,12 +40,16 @@ pub(crate) trait Integers: Simd {
     /// # Safety
     /// `w` is valid for reading `2·LANES` elements.
     unsafe fn add_products_i8(self, sums: Self::I32, x: Self::I16, w: *const i8) -> Self::I32;
-    /// Two groups of 32 numbers of 4 bits: byte `i` of 32 holds number `i` (low) and `32 + i`. Each group's step, an
-    /// i8, comes twice, in the halves of an i32.
+    /// Steps, of i8, of two groups of each of eight blocks.
+    ///
+    /// # Safety
+    /// `steps` is valid for reading 16 bytes.
+    unsafe fn screen_steps(self, steps: *const u8) -> Self::Steps;
+    /// Block `b` of eight: two groups of 32 numbers of 4 bits, byte `i` of 32 holds number `i` (low) and `32 + i`.
     ///
     /// # Safety
     /// `w` is valid for reading 32 bytes.
-    unsafe fn screen_block(self, w: *const u8, steps: [i32; 2]) -> Self::Screen;
+    unsafe fn screen_block(self, w: *const u8, steps: Self::Steps, b: usize) -> Self::Screen;
     /// To the lanes of `sums`, wrapping, in any order: of each group `step·Σ q·x`.
     ///
     /// # Safety

@@ -148,14 +148,11 @@ unsafe fn products<S: Integers, const R: usize, const T: usize>(
         }
     }
     for first in (0..blocks).step_by(CHUNK) {
-        // Each step twice, in the halves of an i32.
-        let mut steps = [[0i32; 2 * CHUNK]; R];
-        for r in 0..R {
-            for j in 0..2 * CHUNK {
-                // SAFETY: within the row, as said.
-                let step = i32::from(unsafe { *w[r].add(2 * first + j) }.cast_signed());
-                steps[r][j] = (step << 16) | (step & 0xffff);
-            }
+        // SAFETY: within the row, as said.
+        let mut steps = [unsafe { s.screen_steps(w[0].add(2 * first)) }; R];
+        for r in 1..R {
+            // SAFETY: the same.
+            steps[r] = unsafe { s.screen_steps(w[r].add(2 * first)) };
         }
         for b in first..blocks.min(first + CHUNK) {
             let at = steps_len + hot + b * SCREEN_BLOCK / 2;
@@ -166,9 +163,8 @@ unsafe fn products<S: Integers, const R: usize, const T: usize>(
                 }
             }
             for r in 0..R {
-                let step = [steps[r][2 * (b - first)], steps[r][2 * (b - first) + 1]];
                 // SAFETY: block b of the row.
-                let block = unsafe { s.screen_block(w[r].add(at), step) };
+                let block = unsafe { s.screen_block(w[r].add(at), steps[r], b - first) };
                 for t in 0..T {
                     // SAFETY: block b of x.
                     sums[t][r] = unsafe { s.add_screen_block(sums[t][r], colds[t].add(b * SCREEN_BLOCK), block) };

@@ -164,7 +164,8 @@ impl<const N: usize> Simd for Soft<N> {
 impl<const N: usize> Integers for Soft<N> {
     type I16 = [[i16; N]; 2];
     type I32 = [i32; N];
-    type Screen = ([u8; 32], [i32; 2]);
+    type Steps = [i8; 16];
+    type Screen = ([u8; 32], [i8; 2]);
     type Bytes = [[u8; 4]; N];
     type Sums4 = [i16; N];
     type Sums8 = [i32; N];
@@ -188,17 +189,22 @@ impl<const N: usize> Integers for Soft<N> {
         std::array::from_fn(|l| sums[l].wrapping_add(product(0, l)).wrapping_add(product(1, l)))
     }
     #[inline(never)]
-    unsafe fn screen_block(self, w: *const u8, steps: [i32; 2]) -> ([u8; 32], [i32; 2]) {
+    unsafe fn screen_steps(self, steps: *const u8) -> [i8; 16] {
         // SAFETY: by contract.
-        (unsafe { w.cast::<[u8; 32]>().read() }, steps)
+        unsafe { steps.cast::<[i8; 16]>().read() }
     }
     #[inline(never)]
-    unsafe fn add_screen_block(self, mut sums: [i32; N], x: *const i8, (w, steps): ([u8; 32], [i32; 2])) -> [i32; N] {
+    unsafe fn screen_block(self, w: *const u8, steps: [i8; 16], b: usize) -> ([u8; 32], [i8; 2]) {
+        // SAFETY: by contract.
+        (unsafe { w.cast::<[u8; 32]>().read() }, [steps[2 * b], steps[2 * b + 1]])
+    }
+    #[inline(never)]
+    unsafe fn add_screen_block(self, mut sums: [i32; N], x: *const i8, (w, steps): ([u8; 32], [i8; 2])) -> [i32; N] {
         // SAFETY: by contract.
         let x = unsafe { x.cast::<[i8; 64]>().read() };
         for (k, x) in x.into_iter().enumerate() {
             let q = i32::from(if k < 32 { w[k] & 15 } else { w[k - 32] >> 4 });
-            sums[k % N] = sums[k % N].wrapping_add(q * i32::from(x) * (steps[k / 32] >> 16));
+            sums[k % N] = sums[k % N].wrapping_add(q * i32::from(x) * i32::from(steps[k / 32]));
         }
         sums
     }

@@ -59,6 +59,7 @@ impl<const DOT: bool, const MATRIX: bool> Neon<DOT, MATRIX> {
 impl<const DOT: bool, const MATRIX: bool> Integers for Neon<DOT, MATRIX> {
     type I16 = int16x8_t;
     type I32 = int32x4_t;
+    type Steps = [i8; 16];
     type Screen = Screen;
     type Bytes = uint8x16_t;
     /// A row's products in each lane of 16 bits; with `sdot` the sums themselves in the first half.
@@ -87,12 +88,17 @@ impl<const DOT: bool, const MATRIX: bool> Integers for Neon<DOT, MATRIX> {
         }
     }
     #[inline(always)]
-    unsafe fn screen_block(self, w: *const u8, steps: [i32; 2]) -> Screen {
+    unsafe fn screen_steps(self, steps: *const u8) -> [i8; 16] {
+        // SAFETY: the caller's promise.
+        unsafe { steps.cast::<[i8; 16]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn screen_block(self, w: *const u8, steps: [i8; 16], b: usize) -> Screen {
         // SAFETY: self is the proof, w the caller's promise.
         unsafe {
             let (w, low) = ([vld1q_u8(w), vld1q_u8(w.add(16))], vdupq_n_u8(15));
             let q = [[vandq_u8(w[0], low), vandq_u8(w[1], low)], [vshrq_n_u8::<4>(w[0]), vshrq_n_u8::<4>(w[1])]];
-            (q.map(|q| q.map(|q| vreinterpretq_s8_u8(q))), steps.map(|step| step as i16))
+            (q.map(|q| q.map(|q| vreinterpretq_s8_u8(q))), [steps[2 * b % 16], steps[(2 * b + 1) % 16]].map(i16::from))
         }
     }
     #[inline(always)]

@@ -13,6 +13,8 @@ use crate::{
 impl<const VNNI: bool> Integers for Avx2<VNNI> {
     type I16 = __m256i;
     type I32 = __m256i;
+    /// Each twice, in the halves of an i32.
+    type Steps = [i32; 16];
     type Screen = [[__m256i; 2]; 2];
     type Bytes = __m256i;
     /// Of 32 bits, or without VNNI two of 16 bits for each lane.
@@ -40,7 +42,21 @@ impl<const VNNI: bool> Integers for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn screen_block(self, w: *const u8, [first, second]: [i32; 2]) -> [[__m256i; 2]; 2] {
+    unsafe fn screen_steps(self, steps: *const u8) -> [i32; 16] {
+        let mut twice = [0; 16];
+        for half in 0..2 {
+            // SAFETY: self is the proof, the steps the caller's promise; eight elements fit in each half.
+            unsafe {
+                let steps = _mm256_cvtepi8_epi32(_mm_loadl_epi64(steps.add(8 * half).cast()));
+                let both = _mm256_blend_epi16::<0xaa>(steps, _mm256_slli_epi32::<16>(steps));
+                _mm256_storeu_si256(twice[8 * half..].as_mut_ptr().cast(), both);
+            }
+        }
+        twice
+    }
+    #[inline(always)]
+    unsafe fn screen_block(self, w: *const u8, steps: [i32; 16], b: usize) -> [[__m256i; 2]; 2] {
+        let [first, second] = [steps[2 * b % 16], steps[(2 * b + 1) % 16]];
         // SAFETY: self is the proof, w the caller's promise.
         unsafe {
             let (w, low) = (_mm256_loadu_si256(w.cast()), _mm256_set1_epi8(15));
@@ -62,14 +78,8 @@ impl<const VNNI: bool> Integers for Avx2<VNNI> {
     }
     #[inline(always)]
     fn sums_i32(self, a: [__m256i; 4]) -> [i32; 4] {
-        // SAFETY: self is the proof; the array has room for the vector.
-        unsafe {
-            let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a[0], a[1]), _mm256_hadd_epi32(a[2], a[3]));
-            let four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
-            let mut sums = [0; 4];
-            _mm_storeu_si128(sums.as_mut_ptr().cast(), four);
-            sums
-        }
+        // SAFETY: self is the proof.
+        unsafe { sums_of_four(a) }
     }
     #[inline(always)]
     fn sum_i32(self, a: __m256i) -> i32 {
@@ -212,4 +222,16 @@ impl<const VNNI: bool> Integers for Avx2<VNNI> {
         // SAFETY: self is the proof.
         unsafe { _mm256_cvtepi32_ps(a) }
     }
+}
+
+/// The sum of the lanes of each.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(in crate::x86_64) fn sums_of_four(a: [__m256i; 4]) -> [i32; 4] {
+    let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a[0], a[1]), _mm256_hadd_epi32(a[2], a[3]));
+    let four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+    let mut sums = [0; 4];
+    // SAFETY: the array has room for the vector.
+    unsafe { _mm_storeu_si128(sums.as_mut_ptr().cast(), four) };
+    sums
 }

@@ -3,6 +3,8 @@
 mod floats;
 mod integers;
 
+pub(super) use integers::sums_of_four;
+
 use crate::{
     Isa,
     operations::{Table, entry_points, operations, table_of, types::*},

@@ -6,6 +6,7 @@ use super::Avx512;
 use crate::{
     QUANT_GROUP,
     vector::{Inputs, Integers},
+    x86_64::avx2::sums_of_four,
 };
 
 // In every method `self` proves that the CPU has the features, and the pointers are the caller's
@@ -13,6 +14,8 @@ use crate::{
 impl<const VNNI: bool> Integers for Avx512<VNNI> {
     type I16 = __m512i;
     type I32 = __m512i;
+    /// Of 16 bits.
+    type Steps = __m256i;
     type Screen = [__m512i; 2];
     type Bytes = __m512i;
     /// Of 32 bits, or without VNNI two of 16 bits for each lane.
@@ -40,16 +43,21 @@ impl<const VNNI: bool> Integers for Avx512<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn screen_block(self, w: *const u8, steps: [i32; 2]) -> [__m512i; 2] {
+    unsafe fn screen_steps(self, steps: *const u8) -> __m256i {
+        // SAFETY: self is the proof, the steps the caller's promise.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(steps.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn screen_block(self, w: *const u8, steps: __m256i, b: usize) -> [__m512i; 2] {
         // SAFETY: self is the proof, w the caller's promise.
         unsafe {
             // The low bits in the lower half, the high ones in the upper.
             let w = _mm512_broadcast_i64x4(_mm256_loadu_si256(w.cast()));
             let shift = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(4));
             let q = _mm512_and_si512(_mm512_srlv_epi16(w, shift), _mm512_set1_epi8(15));
-            let both = _mm512_set1_epi64(i64::from(steps[0].cast_unsigned()) | i64::from(steps[1]) << 32);
-            let halves = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi32(1));
-            [q, _mm512_permutexvar_epi32(halves, both)]
+            let halves = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(1));
+            let own = _mm512_add_epi16(halves, _mm512_set1_epi16(2 * b as i16));
+            [q, _mm512_permutexvar_epi16(own, _mm512_castsi256_si512(steps))]
         }
     }
     #[inline(always)]
@@ -60,6 +68,11 @@ impl<const VNNI: bool> Integers for Avx512<VNNI> {
             let pairs = _mm512_maddubs_epi16(q, _mm512_loadu_si512(x.cast()));
             _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, step))
         }
+    }
+    #[inline(always)]
+    fn sums_i32(self, [a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
+        // SAFETY: self is the proof, of AVX2 too.
+        unsafe { sums_of_four([halves_added(a), halves_added(b), halves_added(c), halves_added(d)]) }
     }
     #[inline(always)]
     fn sum_i32(self, a: __m512i) -> i32 {
@@ -181,6 +194,12 @@ impl<const VNNI: bool> Integers for Avx512<VNNI> {
         // SAFETY: self is the proof.
         unsafe { _mm512_cvtepi32_ps(a) }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn halves_added(a: __m512i) -> __m256i {
+    _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64::<1>(a))
 }
 
 /// Bytes of four rows so that each four neighbours are of one column, 16 of each row in turn.
