@@ -53,8 +53,9 @@ pub(super) const COLUMNS: usize = 6144;
 /// reads memory in longer streams. (Of whole numbers the product of several reads as that of one does.)
 pub(super) const MANY: usize = 8;
 
-/// So many sparse tokens in whole numbers are multiplied together, dropped inputs zeroed; fewer one by one.
-pub(crate) const MASKED: usize = 6;
+/// So many sparse tokens in whole numbers are multiplied together, dropped inputs zeroed; fewer one by one. (Three at half
+/// the channels take as long either way, four a tenth less together: `docs/lab/2026-11-30-speed-zen5-reading.md`.)
+pub(crate) const MASKED: usize = 3;
 
 /// Elements that the sums of blocks need, see [`Pass::sums`](super::context::Pass::sums).
 pub(super) fn sums_len(widest: usize, batch: usize, parts: usize) -> usize {
