@@ -62,7 +62,8 @@ struct Part {
     y: *mut f32,
 }
 
-/// The number of groups. Behind the last one of some columns the first one of the next columns comes at once.
+/// The number of groups. Behind the last one of some columns the first one of the next columns comes at once, so that
+/// reading never waits.
 ///
 /// # Safety
 /// As for [`gemv_q`].
@@ -77,17 +78,14 @@ unsafe fn tiles<S: Integers, W: Whole>(
     prefetch: Prefetch,
 ) -> usize {
     let columns = W::COLUMNS * if prefetch == Prefetch::Few { STEPS * S::STEP } else { TILE };
-    let (cols, x) = (w.cols(), x.as_ptr());
-    let mut part = |c: usize| {
-        let end = cols.min(c + columns);
-        Part { w: Columns::new(&w.columns(c..end)), y: y[c..end].as_mut_ptr() }
-    };
+    let (cols, x, y) = (w.cols(), x.as_ptr(), y.as_mut_ptr());
+    let part = |c: usize| Part { w: Columns::new(&w.columns(c..cols.min(c + columns))), y: y.wrapping_add(c) };
     let (mut first, mut second) = (Places::NONE, Places::NONE);
     let (mut this, mut next) = (&mut first, &mut second);
     let mut waiting: Waiting<S, W> = [const { [const { MaybeUninit::uninit() }; 2] }; STEPS];
     let (mut of_this, mut column) = (part(0), 0);
     let (offsets, ordered) = (Offsets::new(&of_this.w), prefetch == Prefetch::Far);
-    let (mut groups, mut all) = (0, 0);
+    let mut groups = 0;
     // SAFETY: places are within the list, groups those of its channels.
     unsafe {
         let mut at = this.read(&of_this.w, &offsets, x, list, 0, ordered);
@@ -95,6 +93,7 @@ unsafe fn tiles<S: Integers, W: Whole>(
         ahead::<W>([this, this], some(this, 0, prefetch), &of_this.w, of_this.w.cols / W::COLUMNS, 1, prefetch)
             .start(s);
         while !this.is_empty() {
+            groups += usize::from(column == 0);
             at = next.read(&of_this.w, &offsets, x, list, at, ordered);
             let mut other = None;
             if next.is_empty() {
@@ -106,23 +105,15 @@ unsafe fn tiles<S: Integers, W: Whole>(
                 }
             }
             let of_next = other.as_ref().unwrap_or(&of_this);
-            group::<S, W>(
-                s,
-                [this, next],
-                [&of_this, of_next],
-                *x_scale.as_ptr().add(this.group),
-                prefetch,
-                &mut waiting,
-            );
-            groups += 1;
+            let x_scale = *x_scale.as_ptr().add(this.group);
+            group::<S, W>(s, [this, next], [&of_this, of_next], x_scale, prefetch, &mut waiting);
             if let Some(of_next) = other {
-                (of_this, all) = (of_next, groups);
-                groups = 0;
+                of_this = of_next;
             }
             std::mem::swap(&mut this, &mut next);
         }
     }
-    groups.max(all)
+    groups
 }
 
 /// The quads from `first` on that are read side by side: all, or of few nearly as many each time.
