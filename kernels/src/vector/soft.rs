@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn quantized_products() {
         let numbers = &mut Numbers(4);
-        for (rows, cols) in [(32, 32), (64, 160), (288, 96)] {
+        for (rows, cols) in [(32, 32), (64, 544), (288, 96)] {
             for whole in QuantType::ALL {
                 let data: Vec<u8> = (0..rows * whole.row_bytes(cols)).map(|_| numbers.bits() as u8).collect();
                 let scale: Vec<u16> = (0..rows / 32 * cols).map(|_| numbers.bits() as u16 & 0x3bff).collect();
@@ -434,19 +434,21 @@ mod tests {
                 let w = Quantized::interleaved(whole, &data, &scale, min, rows, cols).unwrap();
                 let data: Vec<i8> = (0..cols * rows).map(|_| numbers.bits() as i8).collect();
                 let by_rows = QuantizedRows::new(&data, &scale[..cols * rows / 32], cols, rows).unwrap();
-                let active: Vec<_> = (0..rows as u32).filter(|_| numbers.bits().is_multiple_of(3)).collect();
+                let active: Vec<_> = (0..rows as u32).filter(|_| !numbers.bits().is_multiple_of(3)).collect();
                 let active = Active::from_checked(&active, rows).unwrap();
                 let (tokens, x) = (7, numbers.take(7 * rows));
                 let run = |menu: Kernels| {
                     let (mut x_whole, mut x_scale) = (vec![0; 7 * rows], vec![0.0; 7 * rows / 32]);
                     menu.quantize(&mut x_whole, &mut x_scale, &x, 1.5);
                     let x = QuantizedRef::new(&x_whole, &x_scale, tokens, rows).unwrap();
-                    let mut y = vec![0.5; (2 * tokens + 1) * cols];
+                    let mut y = vec![0.5; (2 * tokens + 2) * cols];
                     let (gemm, rest) = y.split_at_mut(tokens * cols);
-                    let (dots, sparse) = rest.split_at_mut(tokens * cols);
+                    let (dots, rest) = rest.split_at_mut(tokens * cols);
+                    let (sparse, dense) = rest.split_at_mut(cols);
                     menu.gemm_q(MatMut::new(gemm, tokens, cols, cols).unwrap(), x, w);
                     menu.dot_rows_many_q(MatMut::new(dots, tokens, cols, cols).unwrap(), x, by_rows);
                     menu.gemv_sparse_q(sparse, x.row(1).0, x.row(1).1, active, w);
+                    menu.gemv_q(dense, x.row(1).0, x.row(1).1, w);
                     y
                 };
                 for (name, menu) in menus() {
