@@ -39,7 +39,7 @@ def number(cell):
 def table():
     out = ["| Qwen2.5-Coder-1.5B | perplexity | tokens a second |", "| --- | ---: | ---: |"]
     for engine, format_, sparsity, _, perplexity, speed in rows(PICTURE, "<!-- picture qwen2 -->", 6)[2:]:
-        if (engine, format_) in (("rasp", "q4"), ("llama.cpp", "Q4_K_M"), ("llama.cpp", "Q4_0")):
+        if format_ in ("q4s", "Q4_K_M", "Q4_0"):
             out.append(f"| {engine} {format_}, {sparsity} | {perplexity} | {number(speed)} |")
     return "\n".join(out)
 
