@@ -55,7 +55,7 @@ fn sentence_piece_by_scores() {
 }
 
 /// Of each rule that llama.cpp has a name for, one name.
-const PRES: &str = "default gpt-2 olmo smollm command-r llama-bpe glm4 qwen2 stablelm2 qwen35 gpt-4o tiny_aya tekken \
+const PRES: &str = "default gpt-2 olmo smollm command-r llama-bpe dbrx glm4 qwen2 stablelm2 qwen35 gpt-4o tiny_aya tekken \
     deepseek-llm deepseek-coder deepseek-v3 spark2_5 youtu falcon bloom viking chameleon superbpe bailingmoe seed-coder \
     kimi-k2 ufakzeka laguna exaone-moe minicpm5 jais-2";
 
@@ -120,7 +120,8 @@ fn byte_level_by_name() {
         match pre {
             // The merges stop at `hell`; Llama 3 takes a word that is a token as it is.
             "llama-bpe" | "tekken" => assert_eq!(with_bos, [size as u32 - 2, hello]),
-            "minicpm5" | "youtu" => assert_eq!(with_bos, [hello]),
+            "minicpm5" | "youtu" | "glm4" => assert_eq!(with_bos, [hello]),
+            "chameleon" => assert_eq!((with_bos[0], with_bos.len()), (size as u32 - 2, 3)),
             _ => assert_eq!(with_bos.len(), 2),
         }
         for text in tricky() {
