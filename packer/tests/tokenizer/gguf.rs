@@ -57,7 +57,7 @@ fn sentence_piece_by_scores() {
 /// Of each rule that llama.cpp has a name for, one name.
 const PRES: &str = "default gpt-2 olmo smollm command-r llama-bpe dbrx glm4 qwen2 stablelm2 qwen35 gpt-4o tiny_aya tekken \
     deepseek-llm deepseek-coder deepseek-v3 spark2_5 youtu falcon bloom viking chameleon superbpe bailingmoe seed-coder \
-    kimi-k2 ufakzeka laguna exaone-moe minicpm5 jais-2";
+    kimi-k2 ufakzeka laguna exaone-moe minicpm5 jais-2 granite-embed-multi-97m afmoe";
 
 /// Gemma's runs of spaces are user-defined: in the file with spaces, in texts wherever spaces run together.
 #[test]
@@ -120,7 +120,7 @@ fn byte_level_by_name() {
         match pre {
             // The merges stop at `hell`; Llama 3 takes a word that is a token as it is.
             "llama-bpe" | "tekken" => assert_eq!(with_bos, [size as u32 - 2, hello]),
-            "minicpm5" | "youtu" | "glm4" => assert_eq!(with_bos, [hello]),
+            "minicpm5" | "youtu" | "glm4" | "granite-embed-multi-97m" => assert_eq!(with_bos, [hello]),
             "chameleon" => assert_eq!((with_bos[0], with_bos.len()), (size as u32 - 2, 3)),
             _ => assert_eq!(with_bos.len(), 2),
         }
@@ -136,6 +136,61 @@ fn byte_level_by_name() {
     assert_eq!(pair.ours.end_tokens(), [size as u32 - 1]);
 }
 
+/// Gemma 4's kind: marks for spaces, the file's own merges, bytes for what has no token.
+#[test]
+fn merges_of_marks() {
+    let merges = ["h e", "▁ t", "▁t he", "l l", "he ll", "hell o", "▁ hello", "e r"].map(str::to_string).to_vec();
+    let gemma4 = GgufTokenizer {
+        model: "gemma4".into(),
+        merges,
+        add_bos: Some(false),
+        add_space_prefix: Some(false),
+        ..llama()
+    };
+    let size = gemma4.tokens.len();
+    let token = |text: &str| gemma4.tokens.iter().position(|t| t == text).unwrap() as u32;
+    let by_name = |name: &str| GgufTokenizer { model: "gpt2".into(), pre: Some(name.into()), ..gemma4.clone() };
+    for (gguf, bos) in [
+        (gemma4.clone(), true),
+        (by_name("gemma4"), true),
+        (by_name("granite-embed-multi-311m"), true),
+        (by_name("sarvam-moe"), false),
+    ] {
+        let pair = Pair::new(&TokenizerSource::Gguf(gguf), size);
+        let ids = pair.encode("hello the hello\n", true, false);
+        let text = [token("hello"), token("▁the"), token("▁hello"), 3 + u32::from(b'\n')];
+        // Gemma 4's text begins with BOS whatever the file says.
+        assert_eq!(ids, if bos { [&[1], &text[..]].concat() } else { text.to_vec() });
+        pair.round_trip(" a  hello\n\n the");
+        for text in tricky() {
+            pair.check(&text);
+        }
+        pair.fuzz(23, 800);
+    }
+    let prefixed = GgufTokenizer { add_space_prefix: Some(true), ..gemma4 };
+    let error = compile(&TokenizerSource::Gguf(prefixed), size).unwrap_err();
+    assert!(error.message().contains("add_space_prefix") && error.message().contains("Hugging Face"), "{error}");
+}
+
+#[test]
+fn groups_of_three_are_counted_from_the_last() {
+    let tokens: Vec<String> = super::support::bytes_alphabet().into_iter().chain(["12".into(), "234".into()]).collect();
+    let size = tokens.len();
+    let gguf = GgufTokenizer {
+        model: "gpt2".into(),
+        pre: Some("afmoe".into()),
+        merges: ["1 2", "3 4", "2 34"].map(str::to_string).to_vec(),
+        tokens: tokens.into_iter().chain(["34".into()]).collect(),
+        ..GgufTokenizer::default()
+    };
+    let pair = Pair::new(&TokenizerSource::Gguf(gguf), size + 1);
+    // `1`, `234`: no group has the `12`.
+    assert_eq!(pair.encode("1234", false, false)[1..], [size as u32 - 1]);
+    for digits in 1..12 {
+        pair.check(&format!("a{} ½{}", &"123456789012"[..digits], &"210987654321"[..digits]));
+    }
+}
+
 #[test]
 fn what_is_unknown_is_named() {
     let named = |gguf: GgufTokenizer, name: &str| {
@@ -144,6 +199,9 @@ fn what_is_unknown_is_named() {
         assert!(error.message().contains(name), "{error}");
     };
     named(GgufTokenizer { model: "bert".into(), ..llama() }, "\"bert\"");
+    named(GgufTokenizer { model: "whitespace".into(), ..llama() }, "jina-embeddings-v2-base-zh");
+    let whitespace = GgufTokenizer { model: "gpt2".into(), pre: Some("whitespace".into()), ..llama() };
+    named(whitespace, "use a model that generates text");
     named(GgufTokenizer { model: "t5".into(), has_charsmap: true, ..llama() }, "precompiled_charsmap");
     named(
         GgufTokenizer { model: "t5".into(), remove_extra_whitespaces: Some(true), ..llama() },
@@ -151,6 +209,7 @@ fn what_is_unknown_is_named() {
     );
     named(GgufTokenizer { model: "t5".into(), unk: None, ..llama() }, "unk_id");
     named(GgufTokenizer { model: "gpt2".into(), pre: Some("unheard-of".into()), ..llama() }, "\"unheard-of\"");
+    named(GgufTokenizer { model: "gpt2".into(), pre: Some("unheard-of".into()), ..llama() }, "Hugging Face directory");
     named(GgufTokenizer { model: "gpt2".into(), pre: None, ..llama() }, "tokenizer.ggml.pre");
     named(GgufTokenizer { scores: Vec::new(), ..llama() }, "scores");
     let mut twice = llama();
