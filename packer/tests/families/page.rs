@@ -8,7 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rasp_packer::import;
-use serde_json::Value;
 
 use super::case;
 use super::pending::{PENDING, PENDING_GGUF};
@@ -43,19 +42,11 @@ fn page() -> String {
         assert!(hf > 0, "no case holds the family {}", family.name);
         writeln!(page, "| {} | {} | {hf} | {gguf} | {by_gguf} |", family.name, classes.join(", ")).unwrap();
     }
-    // By name, as the page lists them.
-    let refused: BTreeMap<String, Value> =
-        serde_json::from_str(&fs::read_to_string(root().join("tests/families/refused.json")).unwrap()).unwrap();
-    let mut why: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for what in refused.values() {
-        let class = what["class"].as_str().unwrap();
-        if held.get(class).is_none_or(|counts| counts[0] == 0) {
-            why.entry(what["trait"].as_str().unwrap()).or_default().push(format!("`{class}`"));
-        }
-    }
-    page += "\nRefused by name, before a weight is read, for what they compute:\n\n| what | classes |\n| --- | --- |\n";
-    for (trait_name, classes) in why {
-        writeln!(page, "| {trait_name} | {} |", classes.join(", ")).unwrap();
+    page += "\nRefused by name, before a weight is read, for what they need (as the refusal says it):\n\n";
+    page += "| what | Hugging Face | GGUF |\n| --- | --- | --- |\n";
+    let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    for obstacle in import::obstacles() {
+        writeln!(page, "| {} | {} | {} |", obstacle.what, list(obstacle.classes), list(obstacle.gguf)).unwrap();
     }
     page
 }

@@ -9,7 +9,7 @@ use crate::import::config::{self, Fold, Shape, check_sizes};
 use crate::import::family::{Family, Gguf, Parallel, Unturned, Window, by_gguf_arch};
 use crate::import::registry::families;
 use crate::import::rope::{Rope, Scaling, context, long_gain, stretch, yarn_gain};
-use crate::import::{bad, unsupported};
+use crate::import::{bad, obstacle, unsupported};
 
 /// Keys under the architecture's prefix that this importer takes into account, or that change nothing in what a model
 /// computes. Any other may be a part of the mathematics, and is refused.
@@ -110,7 +110,7 @@ pub(super) fn family(meta: &Metadata) -> Result<(&'static Family, &'static Gguf)
     let arch = meta.str("general.architecture")?.ok_or_else(|| bad("key `general.architecture` is missing"))?;
     by_gguf_arch(arch).ok_or_else(|| {
         let known: Vec<_> = families().filter_map(|f| f.gguf.as_ref().map(|g| g.architecture)).collect();
-        unsupported(format!("architecture `{arch}`; rasp knows {}", known.join(", ")))
+        obstacle::architecture("key `general.architecture`", arch, &known)
     })
 }
 
@@ -174,7 +174,7 @@ pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside
     let keys = Keys { meta, prefix: format!("{}.", gguf.architecture) };
     // The smallest first, so that the same file always gives the same message.
     if let Some(name) = meta.keys_under(&keys.prefix).filter(|key| !is_known(family, key)).min() {
-        return Err(unsupported(format!("key `{}{name}`, whose meaning rasp does not know", keys.prefix)));
+        return Err(obstacle::key(&format!("key `{}{name}`", keys.prefix), name));
     }
     refuse_variants(&keys)?;
 
@@ -244,10 +244,12 @@ pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside
 /// Variants of the architecture that rasp does not compute.
 fn refuse_variants(keys: &Keys) -> Result<()> {
     if let Some(experts) = keys.size("expert_count")?.filter(|n| *n > 0) {
-        return Err(unsupported(format!("a mixture of {experts} experts")));
+        let said = format!("key `{}`", keys.key("expert_count"));
+        return Err(obstacle::value(&said, &format!("a mixture of {experts} experts")));
     }
     if keys.bool("attention.causal")? == Some(false) {
-        return Err(unsupported("attention that is not causal"));
+        let said = format!("key `{}` is false", keys.key("attention.causal"));
+        return Err(obstacle::value(&said, "attention that looks ahead"));
     }
     if let Some(parts) = keys.meta.size("split.count")?.filter(|n| *n > 1) {
         return Err(unsupported(format!(

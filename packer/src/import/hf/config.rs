@@ -10,7 +10,7 @@ use crate::import::config::{Fold, Shape, check_sizes};
 use crate::import::family::{Defaults, Family, HfClass, Parallel, Traits, Unturned, Window, by_hf_class};
 use crate::import::names::{self, Names};
 use crate::import::registry::families;
-use crate::import::{bad, unsupported};
+use crate::import::{bad, obstacle, unsupported};
 
 /// The class of Granite 4, whose models may be hybrids.
 const GRANITE4: &str = "GraniteMoeHybridForCausalLM";
@@ -77,7 +77,7 @@ fn class(json: &Object) -> Result<(&'static Family, &'static HfClass)> {
     };
     found.ok_or_else(|| {
         let known: Vec<_> = families().flat_map(|f| f.hf.iter().map(|c| c.class)).collect();
-        unsupported(format!("architecture `{said}`; rasp knows {}", known.join(", ")))
+        obstacle::class("config.json", &said, &known)
     })
 }
 
@@ -102,21 +102,23 @@ fn refuse_variants(json: &Object, family: &Family) -> Result<()> {
         ("use_bidirectional_attention", "attention that looks ahead"),
         ("alibi", "positions by biases of the scores (ALiBi)"),
         ("scale_attn_by_inverse_layer_idx", "scores scaled by the layer's number"),
-        ("use_mla", "latent attention"),
+        ("use_mla", "latent attention (MLA)"),
     ] {
         if json.bool(key)?.unwrap_or(false) {
-            return Err(unsupported(format!("config.json: `{key}`: {why}")));
+            return Err(obstacle::value(&format!("config.json: `{key}`"), why));
         }
     }
     // A family of its own has it.
     if let Some(clip) = json.float("clip_qkv")?.filter(|_| family.name != "olmo") {
-        return Err(unsupported(format!("config.json: clip_qkv {clip}: queries, keys and values that are clipped")));
+        let said = format!("config.json: `clip_qkv` is {clip}");
+        return Err(obstacle::value(&said, "queries, keys and values that are clipped"));
     }
     if family.name == "apertus" && !json.has("rope_scaling") && !json.has("rope_parameters") {
         return Err(bad("config.json: `rope_scaling` is missing; its class does not take that for none"));
     }
     if let Some(experts) = json.size_of(&["num_local_experts", "num_experts"])?.filter(|n| *n > 0) {
-        return Err(unsupported(format!("config.json: a mixture of {experts} experts in a model of {}", family.name)));
+        let said = format!("config.json: a model of {}", family.name);
+        return Err(obstacle::value(&said, &format!("a mixture of {experts} experts")));
     }
     Ok(())
 }
@@ -306,9 +308,10 @@ fn layer_types(json: &Object, layers: usize) -> Result<Option<Vec<bool>>> {
     let kind = |name: &str| match name {
         "full_attention" | "attention" => Ok(false),
         "sliding_attention" => Ok(true),
-        other => Err(unsupported(format!(
-            "config.json: layer_types: `{other}`; rasp knows full_attention and sliding_attention"
-        ))),
+        other => Err(obstacle::value(
+            &format!("config.json: layer_types: `{other}`"),
+            "a layer that is neither full_attention nor sliding_attention",
+        )),
     };
     names.into_iter().map(kind).collect::<Result<Vec<_>>>().map(Some)
 }
