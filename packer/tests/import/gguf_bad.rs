@@ -112,7 +112,7 @@ fn metadata() {
     for (arch, words) in [
         ("mamba", ["general.architecture", "`mamba`", "state-space", "choose a model"]),
         ("deepseek2", ["general.architecture", "`deepseek2`", "latent attention (MLA)", "choose a model"]),
-        ("unheard-of", ["general.architecture", "`unheard-of`", "llama, qwen2", "choose a model"]),
+        ("unheard-of", ["general.architecture", "`unheard-of`", "llama, mistral3, qwen2", "choose a model"]),
     ] {
         case(Unsupported, &words, |f| f.set("general.architecture", arch.into()));
     }

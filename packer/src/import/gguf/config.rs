@@ -73,7 +73,7 @@ const ROPE_FACTORS: [&str; 3] = ["rope_freqs.weight", "rope_factors_short.weight
 /// Those of them that readers of the family apply.
 pub(super) fn rope_factors(family: &Family) -> &'static [&'static str] {
     match family.name {
-        "llama" | "granite" | "minicpm" => &ROPE_FACTORS,
+        "llama" | "mistral" | "granite" | "minicpm" => &ROPE_FACTORS,
         "exaone4" | "apertus" => &ROPE_FACTORS[..1],
         "phi3" => &ROPE_FACTORS[1..],
         _ => &[],
