@@ -1,7 +1,7 @@
 //! A GGUF file's tokenizer as the `tokenizer.json` it was made from would have said it.
 
 use super::rules::MARK;
-use super::{bad, pre, unsupported};
+use super::{bad, charsmap, pre, unsupported};
 use crate::import::GgufTokenizer;
 use rasp::Result;
 use serde_json::{Map, Value, json};
@@ -263,24 +263,39 @@ fn unigram(gguf: &GgufTokenizer) -> Result<ModelRules> {
     if gguf.scores.is_empty() {
         return Err(bad("a Unigram vocabulary without scores"));
     }
-    for (key, is_set) in [
-        ("precompiled_charsmap", gguf.has_charsmap),
-        ("remove_extra_whitespaces", gguf.remove_extra_whitespaces == Some(true)),
-    ] {
-        if is_set {
-            return Err(unsupported(format!("tokenizer.ggml.{key}: a normalizer that rasp does not have")));
-        }
+    let (mut normalizer, mut is_unmarking) = (Value::Null, false);
+    if !gguf.charsmap.is_empty() {
+        let map = base64::encode(&gguf.charsmap);
+        // Here, as `tokenizers` does not say what is wrong with one.
+        is_unmarking = charsmap::is_unmarking(&charsmap::read(&map)?);
+        normalizer = json!({"type": "Precompiled", "precompiled_charsmap": map});
     }
     let scheme = if gguf.add_space_prefix.unwrap_or(true) { "always" } else { "never" };
     let metaspace = json!({"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": true});
+    let mut pre_tokenizer = metaspace.clone();
+    if gguf.remove_extra_whitespaces == Some(true) {
+        const KEY: &str = "tokenizer.ggml.remove_extra_whitespaces";
+        let advice = "pack the model from its Hugging Face directory";
+        // rasp has spaces for marks, and would take those of the text for extra spaces.
+        if !is_unmarking {
+            let why = "where no precompiled_charsmap makes spaces of a text's own marks (U+2581)";
+            return Err(unsupported(format!("{KEY} {why}; {advice}")));
+        }
+        if scheme == "never" {
+            return Err(unsupported(format!("{KEY} without tokenizer.ggml.add_space_prefix; {advice}")));
+        }
+        // Words without the spaces between them, each with one before it, are the text with single spaces.
+        let words = json!({"type": "Split", "pattern": {"Regex": " +"}, "behavior": "Removed", "invert": false});
+        pre_tokenizer = json!({"type": "Sequence", "pretokenizers": [words, pre_tokenizer]});
+    }
     let byte_fallback = gguf.token_types.contains(&kind::BYTE);
     let decoder = match byte_fallback {
         false => metaspace.clone(),
         true => json!({"type": "Sequence", "decoders": decoders(scheme == "always")}),
     };
     Ok(ModelRules {
-        normalizer: Value::Null,
-        pre_tokenizer: metaspace,
+        normalizer,
+        pre_tokenizer,
         decoder,
         merges: Value::Null,
         ignore_merges: false,

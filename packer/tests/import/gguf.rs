@@ -86,6 +86,18 @@ fn tokenizer_and_template() {
     assert_eq!(t.merges, ["t 0", "t 1"]);
     assert_eq!((t.bos, t.eos, t.eot, t.eom, t.unk, t.pad), (Some(1), Some(2), Some(11), None, None, None));
     assert_eq!((t.add_bos, t.add_eos, t.add_space_prefix), (Some(true), None, None));
+    assert_eq!(t.charsmap, [0u8; 0]);
+    for (bytes, read) in
+        [(vec![0, 255, 7], Some(vec![0, 255, 7])), (vec![-1, 127], Some(vec![255, 127])), (vec![256], None)]
+    {
+        file.set("tokenizer.ggml.precompiled_charsmap", Meta::I32s(bytes));
+        let (_dir, path) = file.write();
+        match (import::open(&path).map(|c| c.tokenizer), read) {
+            (Ok(TokenizerSource::Gguf(t)), Some(read)) => assert_eq!(t.charsmap, read),
+            (Err(e), None) => assert!(e.message().contains("precompiled_charsmap"), "{e}"),
+            (found, read) => panic!("{found:?}, not {read:?}"),
+        }
+    }
 }
 
 #[test]

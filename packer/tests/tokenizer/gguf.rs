@@ -1,6 +1,7 @@
 //! GGUF metadata comes down to the tokenizer it was made from.
 
-use super::support::{Pair, source, tricky};
+use super::charsmap::{MAP, charsmap};
+use super::support::{Pair, Random, source, tricky};
 use rasp_packer::import::{GgufTokenizer, TokenizerSource};
 use rasp_packer::tokenizer::compile;
 use serde_json::json;
@@ -92,6 +93,44 @@ fn unigram_by_scores() {
     assert_eq!(pair.encode("there hello", true, false), [token("▁t"), token("he"), token("re"), token("▁hello"), 2]);
     for text in tricky().iter().filter(|text| !["<s>", "</s>", "<unk>", "[PAD]"].iter().any(|s| text.contains(s))) {
         pair.check(text);
+    }
+}
+
+/// A map of characters as the metadata has it.
+fn map(entries: &[(&str, &str)]) -> Vec<u8> {
+    base64::decode(charsmap(entries)).unwrap()
+}
+
+/// T5's own: characters rewritten, white space at the ends and in runs dropped, a space before each word.
+#[test]
+fn unigram_with_a_map_of_characters() {
+    let parts = [
+        "hello", " ", "  ", "▁", "\t", "\r\n", "e\u{301}", "\u{301}", "ﬁ", "é", "the", "ﬁ ", "日", "\u{ad}", " \u{301}",
+    ];
+    for (remove, prefix) in [(Some(true), None), (None, None), (None, Some(false))] {
+        let gguf = GgufTokenizer {
+            model: "t5".into(),
+            charsmap: map(MAP),
+            remove_extra_whitespaces: remove,
+            add_space_prefix: prefix,
+            ..llama()
+        };
+        let size = gguf.tokens.len();
+        let token = |text: &str| gguf.tokens.iter().position(|t| t == text).unwrap() as u32;
+        let pair = Pair::new(&TokenizerSource::Gguf(gguf.clone()), size);
+        if remove.is_some() {
+            let ids = [token("▁hello"), token("▁t"), token("he"), token("▁hello"), 2];
+            assert_eq!(pair.encode("  hello \t the▁▁hello \r\n", true, false), ids);
+            assert_eq!(pair.encode(" \t ▁", true, false), [2]);
+        }
+        for text in tricky().iter().filter(|text| !["<s>", "</s>", "<unk>", "[PAD]"].iter().any(|s| text.contains(s))) {
+            pair.check(text);
+        }
+        let mut random = Random(93);
+        for _ in 0..2000 {
+            let text: String = (0..random.below(9)).map(|_| parts[random.below(parts.len())]).collect();
+            pair.check(&text);
+        }
     }
 }
 
@@ -202,11 +241,20 @@ fn what_is_unknown_is_named() {
     named(GgufTokenizer { model: "whitespace".into(), ..llama() }, "jina-embeddings-v2-base-zh");
     let whitespace = GgufTokenizer { model: "gpt2".into(), pre: Some("whitespace".into()), ..llama() };
     named(whitespace, "use a model that generates text");
-    named(GgufTokenizer { model: "t5".into(), has_charsmap: true, ..llama() }, "precompiled_charsmap");
-    named(
-        GgufTokenizer { model: "t5".into(), remove_extra_whitespaces: Some(true), ..llama() },
-        "remove_extra_whitespaces",
-    );
+    named(GgufTokenizer { model: "t5".into(), charsmap: vec![1; 9], ..llama() }, "precompiled_charsmap");
+    for charsmap in [Vec::new(), map(&[("ﬁ", "fi")]), map(&[("▁", " "), ("_", "▁")])] {
+        let gguf = GgufTokenizer { model: "t5".into(), remove_extra_whitespaces: Some(true), charsmap, ..llama() };
+        named(gguf.clone(), "remove_extra_whitespaces");
+        named(gguf, "Hugging Face directory");
+    }
+    let unprefixed = GgufTokenizer {
+        model: "t5".into(),
+        remove_extra_whitespaces: Some(true),
+        add_space_prefix: Some(false),
+        charsmap: map(MAP),
+        ..llama()
+    };
+    named(unprefixed, "add_space_prefix");
     named(GgufTokenizer { model: "t5".into(), unk: None, ..llama() }, "unk_id");
     named(GgufTokenizer { model: "gpt2".into(), pre: Some("unheard-of".into()), ..llama() }, "\"unheard-of\"");
     named(GgufTokenizer { model: "gpt2".into(), pre: Some("unheard-of".into()), ..llama() }, "Hugging Face directory");
