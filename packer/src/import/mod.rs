@@ -16,6 +16,7 @@ mod gguf;
 mod hf;
 mod mapped;
 mod names;
+mod obstacle;
 mod registry;
 mod roles;
 mod rope;
@@ -79,6 +80,22 @@ pub fn families() -> impl Iterator<Item = FamilyInfo> {
         classes: family.hf.iter().map(|class| class.class).collect(),
         gguf: family.gguf.as_ref().map(|gguf| gguf.architecture),
     })
+}
+
+/// A trait that rasp does not compute, for which models are refused by name.
+#[derive(Clone, Debug)]
+pub struct ObstacleInfo {
+    /// What the models need.
+    pub what: &'static str,
+    /// Their classes in Hugging Face's transformers or their own code.
+    pub classes: &'static [&'static str],
+    /// Their `general.architecture` in GGUF files.
+    pub gguf: &'static [&'static str],
+}
+
+/// All traits that refusals name.
+pub fn obstacles() -> impl Iterator<Item = ObstacleInfo> {
+    obstacle::OBSTACLES.iter().map(|o| ObstacleInfo { what: o.what, classes: o.classes, gguf: o.gguf })
 }
 
 /// The file is not what it should be.

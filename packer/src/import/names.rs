@@ -45,6 +45,18 @@ const fn separate(gate: &'static str, up: &'static str, down: &'static str) -> [
     ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", gate, up, down]
 }
 
+/// How the text model's tensors are called in checkpoints that see as well, under any of the names that transformers
+/// has saved it.
+const SEEING: &[(&str, &str)] = &[
+    ("language_model.model.", "model."),
+    ("language_model.lm_head.", "lm_head."),
+    ("model.language_model.", "model."),
+];
+
+/// What such checkpoints see with.
+const SIGHT: &[&str] =
+    &["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."];
+
 /// Names in Hugging Face checkpoints.
 pub(crate) const HF: Names = Names {
     embedding: "model.embed_tokens.weight",
@@ -58,8 +70,8 @@ pub(crate) const HF: Names = Names {
     fused: Fused::Stacked,
     transposed: false,
     weightless_norms: false,
-    prefixes: &[],
-    others: &[],
+    prefixes: SEEING,
+    others: SIGHT,
     // Old checkpoints saved the frequencies, which every reader computes from the configuration.
     derived: &[".self_attn.rotary_emb.inv_freq"],
 };
@@ -73,17 +85,7 @@ pub(crate) const HF_GEMMA2: Names = Names {
     ..HF
 };
 
-/// The text model of checkpoints that see as well, under either of the names that transformers has saved it.
-pub(crate) const HF_GEMMA3: Names = Names {
-    qk_norms: ["self_attn.q_norm", "self_attn.k_norm"],
-    prefixes: &[
-        ("language_model.model.", "model."),
-        ("language_model.lm_head.", "lm_head."),
-        ("model.language_model.", "model."),
-    ],
-    others: &["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."],
-    ..HF_GEMMA2
-};
+pub(crate) const HF_GEMMA3: Names = Names { qk_norms: ["self_attn.q_norm", "self_attn.k_norm"], ..HF_GEMMA2 };
 
 pub(crate) const HF_OLMO: Names = Names { weightless_norms: true, ..HF };
 
@@ -199,6 +201,8 @@ pub(crate) const GGUF: Names = Names {
     layer: "blk.",
     norms: ["attn_norm", "", "ffn_norm", ""],
     linears: ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"],
+    prefixes: &[],
+    others: &[],
     derived: &[],
     ..HF
 };

@@ -56,6 +56,6 @@ pub struct GgufTokenizer {
     pub add_space_prefix: Option<bool>,
     /// Whether white space at the ends, and all but one of a run, is dropped.
     pub remove_extra_whitespaces: Option<bool>,
-    /// Whether there is a compiled normalizer (`precompiled_charsmap`).
-    pub has_charsmap: bool,
+    /// SentencePiece's compiled normalizer (`precompiled_charsmap`); empty where there is none.
+    pub charsmap: Vec<u8>,
 }

@@ -4,6 +4,7 @@
 //! `tokenizers` rewrites extended grapheme clusters; rasp knows the short ones by three classes of characters. A map
 //! for which these do not suffice is refused.
 
+use super::rules::MARK;
 use super::{bad, u32_bytes, unsupported};
 use rasp::Result;
 use rasp::format::{Dtype, TensorSpec};
@@ -43,6 +44,11 @@ pub(super) fn read(base64: &str) -> Result<Charsmap> {
         }
     }
     Ok(map)
+}
+
+/// Whether no mark for a space is left behind a map: it takes those of the text away and writes none.
+pub(super) fn is_unmarking(map: &Charsmap) -> bool {
+    map.contains_key(MARK.encode_utf8(&mut [0; 4]) as &str) && !map.values().any(|text| text.contains(MARK))
 }
 
 /// A way through the trie.

@@ -1,7 +1,7 @@
 //! A GGUF file's tokenizer as the `tokenizer.json` it was made from would have said it.
 
 use super::rules::MARK;
-use super::{bad, pre, unsupported};
+use super::{bad, charsmap, pre, unsupported};
 use crate::import::GgufTokenizer;
 use rasp::Result;
 use serde_json::{Map, Value, json};
@@ -76,11 +76,20 @@ pub(super) fn to_json(gguf: &GgufTokenizer) -> Result<Value> {
             }));
         }
     }
+    let marked_by_name = gguf.model == "gpt2" && gguf.pre.as_deref().is_some_and(pre::is_marked);
+    let is_marked = gguf.model == pre::GEMMA4 || marked_by_name;
     let rules = match gguf.model.as_str() {
+        "gpt2" | pre::GEMMA4 if is_marked => marked(gguf)?,
         "gpt2" => byte_level(gguf)?,
         "llama" => sentence_piece(gguf, &texts)?,
         "t5" => unigram(gguf)?,
-        other => return Err(unsupported(format!("tokenizer.ggml.model {other:?}; known are gpt2, llama and t5"))),
+        other => {
+            let why = pre::refusal(other).unwrap_or(
+                "known are gpt2, gemma4, llama and t5; pack the model from its Hugging Face directory if that has a \
+                tokenizer.json of BPE or Unigram",
+            );
+            return Err(unsupported(format!("tokenizer.ggml.model {other:?}: {why}")));
+        }
     };
     let token = |id: Option<u32>| id.and_then(|id| Some((id, gguf.tokens.get(id as usize)?)));
     let mut single = vec![json!({"Sequence": {"id": "A", "type_id": 0}})];
@@ -89,7 +98,8 @@ pub(super) fn to_json(gguf: &GgufTokenizer) -> Result<Value> {
         specials.insert(text.clone(), json!({"id": text, "ids": [id], "tokens": [text]}));
         json!({"SpecialToken": {"id": text, "type_id": 0}})
     };
-    if gguf.add_bos.unwrap_or(rules.add_bos)
+    // Early files of Gemma 4 say that there is none, which was a fault of their converter's.
+    if gguf.add_bos.unwrap_or(rules.add_bos) | (is_marked && rules.add_bos)
         && let Some(bos) = token(gguf.bos)
     {
         single.insert(0, special(bos));
@@ -108,7 +118,7 @@ pub(super) fn to_json(gguf: &GgufTokenizer) -> Result<Value> {
         model["merges"] = rules.merges;
         model["vocab"] = Value::Object(vocab);
     }
-    if gguf.model == "llama" {
+    if gguf.model == "llama" || is_marked {
         model["unk_token"] = token(gguf.unk).map_or(Value::Null, |(_, text)| text.as_str().into());
         model["fuse_unk"] = true.into();
     }
@@ -142,25 +152,56 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<ModelRules> {
         return Err(unsupported(what));
     };
     let pre = pre::by_name(name).ok_or_else(|| {
+        if let Some(why) = pre::refusal(name) {
+            return unsupported(format!("tokenizer.ggml.pre {name:?}: {why}"));
+        }
         let known: Vec<&str> = pre::names().collect();
-        unsupported(format!("tokenizer.ggml.pre {name:?}; known are {}", known.join(", ")))
+        unsupported(format!(
+            "tokenizer.ggml.pre {name:?}: rasp does not know how that splits text; pack the model from its Hugging \
+            Face directory, whose tokenizer.json says it (names known are {})",
+            known.join(", ")
+        ))
     })?;
     let prefix = gguf.add_space_prefix.unwrap_or(false);
-    let mut merges = Vec::new();
-    for merge in &gguf.merges {
-        // A piece may itself begin with a space in careless files; neither half is ever empty.
-        let halves = merge.split_once(' ').filter(|(l, r)| !l.is_empty() && !r.is_empty() && !r.contains(' '));
-        let (left, right) = halves.ok_or_else(|| bad(format!("merge {merge:?}")))?;
-        merges.push(json!([left, right]));
-    }
     Ok(ModelRules {
         normalizer: if pre.nfc { json!({"type": "NFC"}) } else { Value::Null },
         pre_tokenizer: pre.to_json(prefix),
         decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
-        merges: merges.into(),
+        merges: merges(gguf)?,
         ignore_merges: pre.ignore_merges,
         byte_fallback: false,
         add_bos: pre.add_bos,
+    })
+}
+
+/// The merges of the file.
+fn merges(gguf: &GgufTokenizer) -> Result<Value> {
+    let pairs = gguf.merges.iter().map(|merge| {
+        // A piece may itself begin with a space in careless files; neither half is ever empty.
+        let halves = merge.split_once(' ').filter(|(l, r)| !l.is_empty() && !r.is_empty() && !r.contains(' '));
+        let (left, right) = halves.ok_or_else(|| bad(format!("merge {merge:?}")))?;
+        Ok(json!([left, right]))
+    });
+    Ok(Value::Array(pairs.collect::<Result<_>>()?))
+}
+
+/// BPE of marks for spaces, with the merges of the file and bytes for what has no token.
+fn marked(gguf: &GgufTokenizer) -> Result<ModelRules> {
+    if gguf.add_space_prefix == Some(true) {
+        return Err(unsupported(
+            "tokenizer.ggml.add_space_prefix of true, though this BPE writes marks for the text's own spaces alone; \
+            pack the model from its Hugging Face directory",
+        ));
+    }
+    let marks = json!({"type": "Replace", "pattern": {"String": " "}, "content": MARK.to_string()});
+    Ok(ModelRules {
+        normalizer: json!({"type": "Sequence", "normalizers": [marks]}),
+        pre_tokenizer: Value::Null,
+        decoder: json!({"type": "Sequence", "decoders": decoders(false)}),
+        merges: merges(gguf)?,
+        ignore_merges: false,
+        byte_fallback: true,
+        add_bos: gguf.pre.as_deref() != Some("sarvam-moe"),
     })
 }
 
@@ -222,24 +263,39 @@ fn unigram(gguf: &GgufTokenizer) -> Result<ModelRules> {
     if gguf.scores.is_empty() {
         return Err(bad("a Unigram vocabulary without scores"));
     }
-    for (key, is_set) in [
-        ("precompiled_charsmap", gguf.has_charsmap),
-        ("remove_extra_whitespaces", gguf.remove_extra_whitespaces == Some(true)),
-    ] {
-        if is_set {
-            return Err(unsupported(format!("tokenizer.ggml.{key}: a normalizer that rasp does not have")));
-        }
+    let (mut normalizer, mut is_unmarking) = (Value::Null, false);
+    if !gguf.charsmap.is_empty() {
+        let map = base64::encode(&gguf.charsmap);
+        // Here, as `tokenizers` does not say what is wrong with one.
+        is_unmarking = charsmap::is_unmarking(&charsmap::read(&map)?);
+        normalizer = json!({"type": "Precompiled", "precompiled_charsmap": map});
     }
     let scheme = if gguf.add_space_prefix.unwrap_or(true) { "always" } else { "never" };
     let metaspace = json!({"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": true});
+    let mut pre_tokenizer = metaspace.clone();
+    if gguf.remove_extra_whitespaces == Some(true) {
+        const KEY: &str = "tokenizer.ggml.remove_extra_whitespaces";
+        let advice = "pack the model from its Hugging Face directory";
+        // rasp has spaces for marks, and would take those of the text for extra spaces.
+        if !is_unmarking {
+            let why = "where no precompiled_charsmap makes spaces of a text's own marks (U+2581)";
+            return Err(unsupported(format!("{KEY} {why}; {advice}")));
+        }
+        if scheme == "never" {
+            return Err(unsupported(format!("{KEY} without tokenizer.ggml.add_space_prefix; {advice}")));
+        }
+        // Words without the spaces between them, each with one before it, are the text with single spaces.
+        let words = json!({"type": "Split", "pattern": {"Regex": " +"}, "behavior": "Removed", "invert": false});
+        pre_tokenizer = json!({"type": "Sequence", "pretokenizers": [words, pre_tokenizer]});
+    }
     let byte_fallback = gguf.token_types.contains(&kind::BYTE);
     let decoder = match byte_fallback {
         false => metaspace.clone(),
         true => json!({"type": "Sequence", "decoders": decoders(scheme == "always")}),
     };
     Ok(ModelRules {
-        normalizer: Value::Null,
-        pre_tokenizer: metaspace,
+        normalizer,
+        pre_tokenizer,
         decoder,
         merges: Value::Null,
         ignore_merges: false,

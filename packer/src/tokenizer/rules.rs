@@ -1,7 +1,7 @@
 //! Reads the rules of a `tokenizer.json`: normalizer, pre-tokenizer, post-processor, decoder.
 
 use super::automaton::{self, Automaton};
-use super::charsmap::{self, Charsmap};
+use super::charsmap::{self, Charsmap, is_unmarking};
 use super::pattern::{Pattern, Text};
 use super::{GPT2_PATTERN, unsupported};
 use rasp::Result;
@@ -199,6 +199,7 @@ impl Rules {
         let all = steps(pre_tokenizer, "pretokenizers");
         let chars = self.alphabet == Alphabet::Chars;
         let mut look = if self.marks { Text::Marks } else { Text::Plain };
+        let is_unmarked = self.normalizer == [Rewrite::Charsmap] && self.charsmap.as_ref().is_some_and(is_unmarking);
         let mut found = false;
         for (i, step) in all.iter().enumerate() {
             let first = i == 0;
@@ -212,7 +213,7 @@ impl Rules {
                     }
                     (look, found) = (Text::Bytes, true);
                 }
-                "Metaspace" if chars && first => {
+                "Metaspace" if chars && (first || is_unmarked && !found) => {
                     if text(step, "replacement") != Some("▁") {
                         return refuse("pre-tokenizer", step);
                     }
@@ -228,7 +229,7 @@ impl Rules {
                     (look, found) = (Text::Marks, true);
                 }
                 // Before a Metaspace a text may have marks and spaces, which rasp does not tell apart.
-                _ if chars && look != Text::Marks => return refuse("pre-tokenizer", step),
+                _ if chars && look != Text::Marks && !is_unmarked => return refuse("pre-tokenizer", step),
                 _ => match split_of(step)? {
                     Some((pattern, behavior)) => self.split(pattern, look, behavior)?,
                     None => return refuse("pre-tokenizer", step),

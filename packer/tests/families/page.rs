@@ -8,10 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rasp_packer::import;
-use serde_json::Value;
 
-use super::case;
 use super::pending::{PENDING, PENDING_GGUF};
+use super::{case, gguf};
 
 const MARK: &str = "<!-- Below: written by packer/tests/families/page.rs. -->";
 
@@ -19,43 +18,36 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// How many cases of each class are held to transformers: from Hugging Face's files, and by way of GGUF.
-fn held() -> BTreeMap<String, [usize; 2]> {
-    let mut held: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+/// How many cases of each class are held to transformers, and how many by way of each architecture of GGUF files.
+fn held() -> (BTreeMap<String, usize>, BTreeMap<String, usize>) {
+    let (mut classes, mut gguf) = (BTreeMap::new(), BTreeMap::new());
     for case in case::all() {
         let class = case.config["architectures"][0].as_str().unwrap().to_string();
-        let counts = held.entry(class).or_default();
-        counts[0] += usize::from(PENDING.iter().all(|(name, _)| *name != case.name));
-        let gguf = case::data().join("gguf").join(format!("{}.json", case.name)).exists();
-        counts[1] += usize::from(gguf && PENDING_GGUF.iter().all(|(name, _)| *name != case.name));
+        *classes.entry(class).or_default() += usize::from(PENDING.iter().all(|(name, _)| *name != case.name));
+        if PENDING_GGUF.iter().all(|(name, _)| *name != case.name) {
+            let also = gguf::ALSO.iter().filter(|(name, _)| *name == case.name).map(|(_, other)| other.to_string());
+            gguf::architecture(&case).into_iter().chain(also).for_each(|name| *gguf.entry(name).or_default() += 1);
+        }
     }
-    held
+    (classes, gguf)
 }
 
 fn page() -> String {
-    let held = held();
+    let (held, by_gguf) = held();
     let mut page = String::from("| family | Hugging Face | held | GGUF | held |\n| --- | --- | --- | --- | --- |\n");
     for family in import::families() {
-        let count = |n: usize| family.classes.iter().filter_map(|class| held.get(*class)).map(|c| c[n]).sum::<usize>();
+        let hf = family.classes.iter().filter_map(|class| held.get(*class)).sum::<usize>();
         let classes: Vec<String> = family.classes.iter().map(|class| format!("`{class}`")).collect();
         let gguf = family.gguf.map_or("no".to_string(), |name| format!("`{name}`"));
-        let (hf, by_gguf) = (count(0), if family.gguf.is_some() { count(1).to_string() } else { "".into() });
+        let by_gguf = family.gguf.map_or(String::new(), |name| by_gguf.get(name).copied().unwrap_or(0).to_string());
         assert!(hf > 0, "no case holds the family {}", family.name);
         writeln!(page, "| {} | {} | {hf} | {gguf} | {by_gguf} |", family.name, classes.join(", ")).unwrap();
     }
-    // By name, as the page lists them.
-    let refused: BTreeMap<String, Value> =
-        serde_json::from_str(&fs::read_to_string(root().join("tests/families/refused.json")).unwrap()).unwrap();
-    let mut why: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for what in refused.values() {
-        let class = what["class"].as_str().unwrap();
-        if held.get(class).is_none_or(|counts| counts[0] == 0) {
-            why.entry(what["trait"].as_str().unwrap()).or_default().push(format!("`{class}`"));
-        }
-    }
-    page += "\nRefused by name, before a weight is read, for what they compute:\n\n| what | classes |\n| --- | --- |\n";
-    for (trait_name, classes) in why {
-        writeln!(page, "| {trait_name} | {} |", classes.join(", ")).unwrap();
+    page += "\nRefused by name, before a weight is read, for what they need (as the refusal says it):\n\n";
+    page += "| what | Hugging Face | GGUF |\n| --- | --- | --- |\n";
+    let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    for obstacle in import::obstacles() {
+        writeln!(page, "| {} | {} | {} |", obstacle.what, list(obstacle.classes), list(obstacle.gguf)).unwrap();
     }
     page
 }

@@ -33,6 +33,71 @@ fn a_model_type_stands_in_for_architectures() {
     same_however_written("model_type", |case| Some(case.clone().without("architectures")));
 }
 
+#[test]
+fn classes_are_known_by_their_makers_names_too() {
+    for (class, other, kind) in [
+        ("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM", "ernie4_5"),
+        ("StableLmForCausalLM", "StableLMEpochForCausalLM", "stablelm_epoch"),
+    ] {
+        same_however_written(other, |case| {
+            let mut case = case.clone();
+            (case.config["architectures"][0] == class).then_some(())?;
+            case.config["architectures"][0] = other.into();
+            case.config["model_type"] = kind.into();
+            // The makers' own keys, as they stand in every file.
+            case.config["compression_ratio"] = 1.0.into();
+            case.config["rotary_scaling_factor"] = 1.0.into();
+            Some(case)
+        });
+    }
+}
+
+/// Mistral Small 3.1 and Pixtral: the text model inside, its tensors under another name, and others beside them.
+#[test]
+fn a_text_model_may_be_part_of_one_that_sees() {
+    let mut checked = 0;
+    for case in case::all().into_iter().filter(|case| pending(case).is_none()) {
+        let kind = case.config["model_type"].clone();
+        if kind != "mistral" && kind != "llama" {
+            continue;
+        }
+        let folder = packed::folder("alone", &case);
+        case.write(&folder);
+        let whole = import::open(&folder).unwrap();
+        for (class, outer, model, head) in [
+            ("Mistral3ForConditionalGeneration", "mistral3", "language_model.model.", "language_model.lm_head."),
+            ("LlavaForConditionalGeneration", "llava", "model.language_model.", "lm_head."),
+        ] {
+            checked += 1;
+            let mut wrapped = case.clone();
+            wrapped.config = json!({"architectures": [class], "model_type": outer, "text_config": case.config,
+                "vision_config": {"model_type": "pixtral"}, "vision_feature_layer": -1});
+            for tensor in &mut wrapped.tensors {
+                let inner = tensor.0.strip_prefix("model.").map(|rest| format!("{model}{rest}"));
+                let named = inner.or_else(|| tensor.0.strip_prefix("lm_head.").map(|rest| format!("{head}{rest}")));
+                tensor.0 = named.unwrap_or_else(|| panic!("{}", tensor.0));
+            }
+            for name in ["vision_tower.patch_conv.weight", "multi_modal_projector.linear_1.weight"] {
+                wrapped.tensors.push(case::Tensor(name.into(), vec![3, 4], 1.0, 0.0));
+            }
+            let folder = packed::folder(outer, &case);
+            wrapped.write(&folder);
+            let found = import::open(&folder).unwrap_or_else(|e| panic!("{} as {class}: {e}", case.name));
+            assert_eq!(found.shape, whole.shape, "{} as {class}", case.name);
+            // By `model_type` alone, and a text model that is none of rasp's.
+            wrapped.clone().without("architectures").write_config(&folder);
+            import::open(&folder).unwrap_or_else(|e| panic!("{} as {outer}: {e}", case.name));
+            wrapped.text()["model_type"] = "ministral3".into();
+            wrapped.write_config(&folder);
+            let Err(refused) = import::open(&folder) else { panic!("{} as Ministral 3", case.name) };
+            for word in ["text_config", "scale depends on the position", "choose a model"] {
+                assert!(refused.message().contains(word), "`{word}` is not in: {refused}");
+            }
+        }
+    }
+    assert!(checked > 0, "no case was wrapped");
+}
+
 /// What a configuration says of rotation, taken out of it: the newest way holds all in one object.
 fn rope_parameters(text: &mut Map<String, Value>) -> Map<String, Value> {
     let mut parameters = Map::new();

@@ -86,6 +86,18 @@ fn tokenizer_and_template() {
     assert_eq!(t.merges, ["t 0", "t 1"]);
     assert_eq!((t.bos, t.eos, t.eot, t.eom, t.unk, t.pad), (Some(1), Some(2), Some(11), None, None, None));
     assert_eq!((t.add_bos, t.add_eos, t.add_space_prefix), (Some(true), None, None));
+    assert_eq!(t.charsmap, [0u8; 0]);
+    for (bytes, read) in
+        [(vec![0, 255, 7], Some(vec![0, 255, 7])), (vec![-1, 127], Some(vec![255, 127])), (vec![256], None)]
+    {
+        file.set("tokenizer.ggml.precompiled_charsmap", Meta::I32s(bytes));
+        let (_dir, path) = file.write();
+        match (import::open(&path).map(|c| c.tokenizer), read) {
+            (Ok(TokenizerSource::Gguf(t)), Some(read)) => assert_eq!(t.charsmap, read),
+            (Err(e), None) => assert!(e.message().contains("precompiled_charsmap"), "{e}"),
+            (found, read) => panic!("{found:?}, not {read:?}"),
+        }
+    }
 }
 
 #[test]
@@ -125,9 +137,56 @@ fn rope_scalings() {
     assert_eq!(stretched.shape.ropes[0][3], 0.00025);
     assert!((stretched.config().block.rope_gains[0] - 1.138_629_4).abs() < 1e-6);
 
+    // As the converter writes transformers' `attention_factor`, which is the whole gain; `attn_factor` multiplies it.
+    let gain = |file: &GgufFile| {
+        let (_dir, path) = file.write();
+        import::open(&path).unwrap().config().block.rope_gains[0]
+    };
+    file.set("llama.rope.scaling.yarn_attn_factor", Meta::F32(1.5));
+    file.set("llama.rope.scaling.yarn_beta_fast", Meta::F32(16.0));
+    file.set("llama.rope.scaling.yarn_beta_slow", Meta::F32(2.0));
+    file.set("llama.rope.scaling.yarn_ext_factor", Meta::F32(1.0));
+    assert_eq!(gain(&file), 1.5);
+    file.set("llama.rope.scaling.attn_factor", Meta::F32(2.0));
+    assert_eq!(gain(&file), 3.0);
+    file.set("llama.rope.scaling.attn_factor", Meta::F32(1.0));
+    // As llama.cpp saves what nobody set.
+    file.set("llama.rope.scaling.yarn_ext_factor", Meta::F32(-1.0));
+    file.set("llama.rope.scaling.yarn_attn_factor", Meta::F32(1.0));
+    assert!((gain(&file) - 1.138_629_4).abs() < 1e-6);
+    file.set("llama.rope.scaling.yarn_ext_factor", Meta::F32(0.5));
+    let (_dir, path) = file.write();
+    refuses(&path, Status::Unsupported, &["`llama.rope.scaling.yarn_ext_factor` is 0.5", "choose a model"]);
+    file.set("llama.rope.scaling.yarn_ext_factor", Meta::F32(1.0));
+    file.set("llama.rope.scaling.yarn_attn_factor", Meta::F32(0.0));
+    let (_dir, path) = file.write();
+    refuses(&path, Status::BadFile, &["attention_factor"]);
+    file.set("llama.rope.scaling.yarn_attn_factor", Meta::F32(1.5));
+    file.set("llama.rope.scaling.type", "linear".into());
+    let (_dir, path) = file.write();
+    refuses(&path, Status::Unsupported, &["yarn_attn_factor` is 1.5", "not `yarn`", "convert the model again"]);
+
     file.set("llama.rope.scaling.type", "longrope".into());
     let (_dir, path) = file.write();
     refuses(&path, Status::Unsupported, &["longrope"]);
+}
+
+/// What Mistral's checkpoints say as `mscale_all_dim`, which of other architectures no reader heeds.
+#[test]
+fn yarn_gain_of_mistral3() {
+    for (arch, gain) in [("mistral3", 1.0), ("llama", 1.138_629_4)] {
+        let mut file = GgufFile::tiny(arch, types::F16);
+        file.set(&format!("{arch}.rope.scaling.type"), "yarn".into());
+        file.set(&format!("{arch}.rope.scaling.factor"), Meta::F32(4.0));
+        file.set(&format!("{arch}.rope.scaling.yarn_log_multiplier"), Meta::F32(1.0));
+        let (_dir, path) = file.write();
+        let gains = import::open(&path).unwrap().config().block.rope_gains.clone();
+        assert!((gains.first().copied().unwrap_or(1.0) - gain).abs() < 1e-6, "{arch}: {gains:?}");
+    }
+    let mut file = GgufFile::tiny("mistral3", types::F16);
+    file.set("mistral3.attention.temperature_scale", Meta::F32(0.1));
+    let (_dir, path) = file.write();
+    refuses(&path, Status::Unsupported, &["mistral3.attention.temperature_scale", "depends on the position"]);
 }
 
 #[test]

@@ -109,7 +109,13 @@ fn metadata() {
     case(InvalidUtf8, &["general.name"], |f| f.set("general.name", Meta::Str(vec![0xFF])));
     case(BadFile, &["general.architecture"], |f| f.unset("general.architecture"));
     case(BadFile, &["general.architecture"], |f| f.set("general.architecture", Meta::U32(1)));
-    case(Unsupported, &["`mamba`", "llama, qwen2"], |f| f.set("general.architecture", "mamba".into()));
+    for (arch, words) in [
+        ("mamba", ["general.architecture", "`mamba`", "state-space", "choose a model"]),
+        ("deepseek2", ["general.architecture", "`deepseek2`", "latent attention (MLA)", "choose a model"]),
+        ("unheard-of", ["general.architecture", "`unheard-of`", "llama, mistral3, qwen2", "choose a model"]),
+    ] {
+        case(Unsupported, &words, |f| f.set("general.architecture", arch.into()));
+    }
     case(Unsupported, &["split"], |f| f.set("split.count", Meta::U32(2)));
     case(BadFile, &["general.alignment"], |f| f.set("general.alignment", Meta::U32(48)));
     case(BadFile, &["general.alignment"], |f| f.set("general.alignment", Meta::U32(0)));

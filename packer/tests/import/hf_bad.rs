@@ -106,8 +106,18 @@ fn config_values() {
 fn variants() {
     config_case(
         Unsupported,
-        &["`MixtralForCausalLM`", "LlamaForCausalLM, MistralForCausalLM"],
+        &["config.json", "`MixtralForCausalLM`", "a mixture of experts", "choose a model"],
         &[("architectures", json!(["MixtralForCausalLM"]))],
+    );
+    config_case(
+        Unsupported,
+        &["config.json", "`NewForCausalLM`", "LlamaForCausalLM, MistralForCausalLM", "choose a model"],
+        &[("architectures", json!(["NewForCausalLM"]))],
+    );
+    config_case(
+        Unsupported,
+        &["config.json", "`lfm2`", "short convolutions", "choose a model"],
+        &[("architectures", json!(null)), ("model_type", json!("lfm2"))],
     );
     config_case(Unsupported, &["laplace"], &[("hidden_act", json!("laplace"))]);
     config_case(Unsupported, &["quantization_config"], &[("quantization_config", json!({"bits": 4}))]);
@@ -121,7 +131,11 @@ fn variants() {
         );
         config_case(BadFile, &["factor"], &[("rope_scaling", json!({key: "yarn"}))]);
     }
-    config_case(Unsupported, &["`turns`"], &[("rope_scaling", json!({"type": "linear", "factor": 2.0, "turns": 3}))]);
+    config_case(
+        Unsupported,
+        &["`turns`", "choose a model"],
+        &[("rope_scaling", json!({"type": "linear", "factor": 2.0, "turns": 3}))],
+    );
     config_case(BadFile, &["factor"], &[("rope_scaling", json!({"type": "linear"}))]);
     config_case(BadFile, &["factor is 0"], &[("rope_scaling", json!({"type": "linear", "factor": 0}))]);
     config_case(BadFile, &["low_freq_factor"], &[("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0}))]);

@@ -4,12 +4,13 @@ use rasp::Result;
 use rasp::format::Config;
 use rasp::model::{Activation, Attention, Block, BlockOrder, NormKind};
 
+use super::rope::{self, ROPE_FACTORS, Turning};
 use super::value::Metadata;
 use crate::import::config::{self, Fold, Shape, check_sizes};
 use crate::import::family::{Family, Gguf, Parallel, Unturned, Window, by_gguf_arch};
 use crate::import::registry::families;
-use crate::import::rope::{Rope, Scaling, context, long_gain, stretch, yarn_gain};
-use crate::import::{bad, unsupported};
+use crate::import::rope::{Rope, Scaling};
+use crate::import::{bad, obstacle, unsupported};
 
 /// Keys under the architecture's prefix that this importer takes into account, or that change nothing in what a model
 /// computes. Any other may be a part of the mathematics, and is refused.
@@ -29,18 +30,6 @@ const KNOWN: &[&str] = &[
     "expert_count",
     "expert_used_count",
     "feed_forward_length",
-    "rope.dimension_count",
-    "rope.freq_base",
-    "rope.freq_base_swa",
-    "rope.scale_linear",
-    "rope.scaling.attn_factor",
-    "rope.scaling.factor",
-    "rope.scaling.finetuned",
-    "rope.scaling.original_context_length",
-    "rope.scaling.type",
-    "rope.scaling.yarn_beta_fast",
-    "rope.scaling.yarn_beta_slow",
-    "rope.scaling.yarn_log_multiplier",
     "tensor_data_layout",
     "vocab_size",
 ];
@@ -64,20 +53,7 @@ fn is_known(family: &Family, key: &str) -> bool {
     };
     // Keys of layers that a hybrid family's dense models do not have.
     let of_other_layers = family.name == "granite" && key.starts_with("ssm.");
-    KNOWN.contains(&key) || own.contains(&key) || of_other_layers
-}
-
-/// Tensors that divide rotary frequencies: of all contexts, of short ones, of long ones.
-const ROPE_FACTORS: [&str; 3] = ["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"];
-
-/// Those of them that readers of the family apply.
-pub(super) fn rope_factors(family: &Family) -> &'static [&'static str] {
-    match family.name {
-        "llama" | "granite" | "minicpm" => &ROPE_FACTORS,
-        "exaone4" | "apertus" => &ROPE_FACTORS[..1],
-        "phi3" => &ROPE_FACTORS[1..],
-        _ => &[],
-    }
+    KNOWN.contains(&key) || rope::KNOWN.contains(&key) || own.contains(&key) || of_other_layers
 }
 
 /// A model's shape, but for the values of the tensors that divide its rotary frequencies.
@@ -110,7 +86,7 @@ pub(super) fn family(meta: &Metadata) -> Result<(&'static Family, &'static Gguf)
     let arch = meta.str("general.architecture")?.ok_or_else(|| bad("key `general.architecture` is missing"))?;
     by_gguf_arch(arch).ok_or_else(|| {
         let known: Vec<_> = families().filter_map(|f| f.gguf.as_ref().map(|g| g.architecture)).collect();
-        unsupported(format!("architecture `{arch}`; rasp knows {}", known.join(", ")))
+        obstacle::architecture("key `general.architecture`", arch, &known)
     })
 }
 
@@ -130,41 +106,41 @@ pub(super) struct Beside<'a> {
 }
 
 /// Metadata under an architecture's prefix.
-struct Keys<'a> {
+pub(super) struct Keys<'a> {
     meta: &'a Metadata<'a>,
     prefix: String,
 }
 
 impl<'a> Keys<'a> {
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
-    fn size(&self, name: &str) -> Result<Option<usize>> {
+    pub(super) fn size(&self, name: &str) -> Result<Option<usize>> {
         self.meta.size(&self.key(name))
     }
 
-    fn need_size(&self, name: &str) -> Result<usize> {
+    pub(super) fn need_size(&self, name: &str) -> Result<usize> {
         self.meta.need_size(&self.key(name))
     }
 
-    fn float(&self, name: &str) -> Result<Option<f64>> {
+    pub(super) fn float(&self, name: &str) -> Result<Option<f64>> {
         self.meta.float(&self.key(name))
     }
 
-    fn need_float(&self, name: &str) -> Result<f64> {
+    pub(super) fn need_float(&self, name: &str) -> Result<f64> {
         self.float(name)?.ok_or_else(|| bad(format!("key `{}` is missing", self.key(name))))
     }
 
-    fn bool(&self, name: &str) -> Result<Option<bool>> {
+    pub(super) fn bool(&self, name: &str) -> Result<Option<bool>> {
         self.meta.bool(&self.key(name))
     }
 
-    fn bools(&self, name: &str) -> Result<Option<Vec<bool>>> {
+    pub(super) fn bools(&self, name: &str) -> Result<Option<Vec<bool>>> {
         self.meta.bools(&self.key(name))
     }
 
-    fn str(&self, name: &str) -> Result<Option<&'a str>> {
+    pub(super) fn str(&self, name: &str) -> Result<Option<&'a str>> {
         self.meta.str(&self.key(name))
     }
 }
@@ -174,7 +150,7 @@ pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside
     let keys = Keys { meta, prefix: format!("{}.", gguf.architecture) };
     // The smallest first, so that the same file always gives the same message.
     if let Some(name) = meta.keys_under(&keys.prefix).filter(|key| !is_known(family, key)).min() {
-        return Err(unsupported(format!("key `{}{name}`, whose meaning rasp does not know", keys.prefix)));
+        return Err(obstacle::key(&format!("key `{}{name}`", keys.prefix), name));
     }
     refuse_variants(&keys)?;
 
@@ -216,7 +192,7 @@ pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside
     if let Activation::Xielu { .. } = config.block.activation {
         config.block.xielu = xielu(meta, config.num_layers)?;
     }
-    let Turning { rope, long, reach } = rope(&keys, &beside, trained)?;
+    let Turning { rope, long, reach } = rope::rope(family, &keys, &beside, trained)?;
     config.context_length = reach;
     let mut layers = attention(&keys, family, &config)?;
     let mut fold = Fold { interleaved: gguf.interleaved, ..Fold::none(&config) };
@@ -244,10 +220,12 @@ pub(super) fn read(meta: &Metadata, family: &'static Family, gguf: &Gguf, beside
 /// Variants of the architecture that rasp does not compute.
 fn refuse_variants(keys: &Keys) -> Result<()> {
     if let Some(experts) = keys.size("expert_count")?.filter(|n| *n > 0) {
-        return Err(unsupported(format!("a mixture of {experts} experts")));
+        let said = format!("key `{}`", keys.key("expert_count"));
+        return Err(obstacle::value(&said, &format!("a mixture of {experts} experts")));
     }
     if keys.bool("attention.causal")? == Some(false) {
-        return Err(unsupported("attention that is not causal"));
+        let said = format!("key `{}` is false", keys.key("attention.causal"));
+        return Err(obstacle::value(&said, "attention that looks ahead"));
     }
     if let Some(parts) = keys.meta.size("split.count")?.filter(|n| *n > 1) {
         return Err(unsupported(format!(
@@ -369,61 +347,4 @@ fn has_local_table(family: &Family, layers: &[Attention]) -> bool {
     // OLMo 3 is OLMo 2 with windows.
     let windows = layers.iter().any(|layer| layer.window.is_some());
     windows && (family.traits.local_theta.is_some() || family.name == "olmo2")
-}
-
-/// How a model turns queries and keys.
-struct Turning {
-    rope: Rope,
-    /// See [`Draft`].
-    long: Option<(&'static str, f64)>,
-    /// The context that the table is for.
-    reach: usize,
-}
-
-/// The model's table, that of layers without a window where those differ, and the context that it reaches.
-fn rope(keys: &Keys, beside: &Beside, trained: usize) -> Result<Turning> {
-    let theta = keys.float("rope.freq_base")?.unwrap_or(10000.0);
-    let factor = match keys.float("rope.scaling.factor")? {
-        Some(factor) => Some(factor),
-        None => keys.float("rope.scale_linear")?,
-    };
-    let original = keys.size("rope.scaling.original_context_length")?.unwrap_or(trained);
-    let (mut reach, mut long) = (trained, None);
-    let is_long = ROPE_FACTORS[1..].iter().all(|name| beside.factors.contains(name));
-    let scaling = match (keys.str("rope.scaling.type")?, is_long) {
-        (_, true) => {
-            // LongRoPE: divisors for texts within the original context, and others for longer ones.
-            reach = original.min(trained);
-            let gain = match keys.float("rope.scaling.attn_factor")? {
-                Some(gain) => gain,
-                None => long_gain(stretch(trained, original), original as f64),
-            };
-            let is_longer = beside.context.unwrap_or(reach) > original;
-            long = Some((ROPE_FACTORS[if is_longer { 2 } else { 1 }], gain));
-            Scaling::None
-        }
-        (Some("none"), _) => Scaling::None,
-        // A factor without a type is linear; writers put 0 for "no factor".
-        (None | Some("linear"), _) => match factor {
-            None | Some(0.0) => Scaling::None,
-            Some(factor) => Scaling::Linear { factor },
-        },
-        (Some("yarn"), _) => {
-            let factor = factor.map_or_else(|| keys.need_float("rope.scaling.factor"), Ok)?;
-            let gain = keys.float("rope.scaling.attn_factor")?.unwrap_or(1.0);
-            Scaling::Yarn {
-                factor,
-                original_context: original as f64,
-                beta_fast: keys.float("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
-                beta_slow: keys.float("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
-                truncate: true,
-                gain: gain * yarn_gain(factor, 1.0),
-            }
-        }
-        (Some(other), _) => {
-            return Err(unsupported(format!("rope scaling `{other}`; rasp knows none, linear, yarn and longrope")));
-        }
-    };
-    let reach = context(beside.context, trained, reach)?;
-    Ok(Turning { rope: Rope { theta, scaling, factors: None }, long, reach })
 }

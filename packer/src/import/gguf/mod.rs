@@ -4,6 +4,7 @@
 
 mod config;
 mod cursor;
+mod rope;
 mod tensors;
 mod tokenizer;
 mod value;
@@ -54,7 +55,7 @@ pub(super) fn open(path: &Path, context: Option<usize>) -> Result<Checkpoint> {
     let names = if two_norms { &names::GGUF_FALCON_TWO_NORMS } else { gguf.names };
     let tied = !entries.contains_key(&names.vector(Role::LmHead));
     let file_name = path.file_stem().map(|n| n.to_string_lossy()).unwrap_or_default();
-    let factors = config::rope_factors(family).iter().copied();
+    let factors = rope::rope_factors(family).iter().copied();
     let listed = factors.filter(|name| entries.contains_key(*name)).collect::<Vec<_>>();
     let tokens = tokenizer.tokens.len();
     let beside = Beside { file_name: &file_name, tied, two_norms, tokens, factors: &listed, context };

@@ -47,7 +47,17 @@ pub(super) fn read(meta: &Metadata) -> Result<GgufTokenizer> {
         add_eos: meta.bool(&key("add_eos_token"))?,
         add_space_prefix: meta.bool(&key("add_space_prefix"))?,
         remove_extra_whitespaces: meta.bool(&key("remove_extra_whitespaces"))?,
-        has_charsmap: meta.keys_under("tokenizer.ggml.").any(|name| name == "precompiled_charsmap"),
+        charsmap: bytes(meta, &key("precompiled_charsmap"))?,
         tokens,
     })
+}
+
+/// An array of bytes, signed or not; empty where there is none.
+fn bytes(meta: &Metadata, key: &str) -> Result<Vec<u8>> {
+    let byte = |value: i32| match value {
+        0..=255 => Ok(value as u8),
+        -128..0 => Ok(value as i8 as u8),
+        _ => Err(bad(format!("`{key}` has an element {value}, which is no byte"))),
+    };
+    meta.ints(key)?.unwrap_or_default().into_iter().map(byte).collect()
 }

@@ -10,7 +10,7 @@ use crate::import::config::{Fold, Shape, check_sizes};
 use crate::import::family::{Defaults, Family, HfClass, Parallel, Traits, Unturned, Window, by_hf_class};
 use crate::import::names::{self, Names};
 use crate::import::registry::families;
-use crate::import::{bad, unsupported};
+use crate::import::{bad, obstacle, unsupported};
 
 /// The class of Granite 4, whose models may be hybrids.
 const GRANITE4: &str = "GraniteMoeHybridForCausalLM";
@@ -25,9 +25,15 @@ pub(super) struct Described {
 /// Reads the shape of a model called `name`, for a context of `context` tokens if that is given.
 pub(super) fn read(json: &Object, name: &str, context: Option<usize>) -> Result<Described> {
     let (family, class) = class(json)?;
-    // Of a model that sees as well, the part that writes; what is tied is said outside.
+    // Of a model that sees as well, the part that writes; what is tied may be said outside.
     let outer = *json;
     let json = &json.object("text_config")?.unwrap_or(*json);
+    let tied = match outer.bool("tie_word_embeddings")? {
+        Some(tied) => Some(tied),
+        None => json.bool("tie_word_embeddings")?,
+    };
+    refuse_quantization(&outer)?;
+    refuse_quantization(json)?;
     refuse_variants(json, family)?;
     let (traits, defaults) = (&family.traits, &class.defaults);
     let hidden_size = json.need_size_of(&["hidden_size", "n_embd"])?;
@@ -45,7 +51,7 @@ pub(super) fn read(json: &Object, name: &str, context: Option<usize>) -> Result<
         head_dim: head_dim(json, defaults, hidden_size, num_heads)?,
         context_length: trained,
         rms_norm_eps: eps(json, traits, defaults)? as f32,
-        tie_word_embeddings: outer.bool("tie_word_embeddings")?.unwrap_or(defaults.tied),
+        tie_word_embeddings: tied.unwrap_or(defaults.tied),
         block: block(json, family, defaults)?,
     };
     check_sizes(&config)?;
@@ -65,25 +71,41 @@ pub(super) fn read(json: &Object, name: &str, context: Option<usize>) -> Result<
     Ok(Described { family, names, shape: Shape::finish(config, fold, &ropes, &layers)? })
 }
 
+/// Classes that see as well, and whose text model is whichever `text_config` says: each with its `model_type`.
+const SEEING: [(&str, &str); 2] =
+    [("LlavaForConditionalGeneration", "llava"), ("Mistral3ForConditionalGeneration", "mistral3")];
+
 /// By `architectures` where it is given, which names what was saved; else by `model_type`.
 fn class(json: &Object) -> Result<(&'static Family, &'static HfClass)> {
     let architectures = json.list("architectures", "names", |name| name.as_str())?.unwrap_or_default();
     let model_type = json.str("model_type")?;
+    let sees = match (&architectures[..], model_type) {
+        ([class], _) => SEEING.iter().any(|(name, _)| name == class),
+        ([], Some(kind)) => SEEING.iter().any(|(_, name)| *name == kind),
+        _ => false,
+    };
+    if sees {
+        let text = json.object("text_config")?.ok_or_else(|| bad("config.json: `text_config` is missing"))?;
+        let kind = text.str("model_type")?.ok_or_else(|| bad("config.json: text_config: `model_type` is missing"))?;
+        return by_hf_class(|c| c.model_type == kind)
+            .ok_or_else(|| obstacle::class("config.json: text_config", kind, &known()));
+    }
     let (found, said) = match (&architectures[..], model_type) {
         ([class], _) => (by_hf_class(|c| c.class == *class), class.to_string()),
         ([], Some(kind)) => (by_hf_class(|c| c.model_type == kind), kind.to_string()),
         ([], None) => return Err(bad("config.json: neither `architectures` nor `model_type`")),
         (several, _) => (None, several.join(" + ")),
     };
-    found.ok_or_else(|| {
-        let known: Vec<_> = families().flat_map(|f| f.hf.iter().map(|c| c.class)).collect();
-        unsupported(format!("architecture `{said}`; rasp knows {}", known.join(", ")))
-    })
+    found.ok_or_else(|| obstacle::class("config.json", &said, &known()))
 }
 
-/// Variants of the classes that rasp does not compute: each key, and what of it leaves the model what rasp knows.
-/// (Extra biases and norms show as tensors nobody asked for.)
-fn refuse_variants(json: &Object, family: &Family) -> Result<()> {
+/// All classes that load.
+fn known() -> Vec<&'static str> {
+    families().flat_map(|f| f.hf.iter().map(|c| c.class)).collect()
+}
+
+/// Refuses weights in formats that rasp does not read.
+fn refuse_quantization(json: &Object) -> Result<()> {
     if let Some(quantization) = json.object("quantization_config")? {
         let method = quantization.str("quant_method")?.unwrap_or("unnamed");
         // Whether weights of 8 bits have scales that rasp knows, their tensors say.
@@ -98,25 +120,39 @@ fn refuse_variants(json: &Object, family: &Family) -> Result<()> {
             )));
         }
     }
+    Ok(())
+}
+
+/// Variants of the classes that rasp does not compute: each key, and what of it leaves the model what rasp knows.
+/// (Extra biases and norms show as tensors nobody asked for.)
+fn refuse_variants(json: &Object, family: &Family) -> Result<()> {
     for (key, why) in [
         ("use_bidirectional_attention", "attention that looks ahead"),
         ("alibi", "positions by biases of the scores (ALiBi)"),
         ("scale_attn_by_inverse_layer_idx", "scores scaled by the layer's number"),
-        ("use_mla", "latent attention"),
+        ("use_mla", "latent attention (MLA)"),
     ] {
         if json.bool(key)?.unwrap_or(false) {
-            return Err(unsupported(format!("config.json: `{key}`: {why}")));
+            return Err(obstacle::value(&format!("config.json: `{key}`"), why));
+        }
+    }
+    // Keys of the code that Stability AI and Baidu first shipped with their models.
+    for key in ["rotary_scaling_factor", "compression_ratio"] {
+        if let Some(factor) = json.float(key)?.filter(|factor| *factor != 1.0) {
+            return Err(obstacle::value(&format!("config.json: `{key}` is {factor}"), "positions that are scaled"));
         }
     }
     // A family of its own has it.
     if let Some(clip) = json.float("clip_qkv")?.filter(|_| family.name != "olmo") {
-        return Err(unsupported(format!("config.json: clip_qkv {clip}: queries, keys and values that are clipped")));
+        let said = format!("config.json: `clip_qkv` is {clip}");
+        return Err(obstacle::value(&said, "queries, keys and values that are clipped"));
     }
     if family.name == "apertus" && !json.has("rope_scaling") && !json.has("rope_parameters") {
         return Err(bad("config.json: `rope_scaling` is missing; its class does not take that for none"));
     }
     if let Some(experts) = json.size_of(&["num_local_experts", "num_experts"])?.filter(|n| *n > 0) {
-        return Err(unsupported(format!("config.json: a mixture of {experts} experts in a model of {}", family.name)));
+        let said = format!("config.json: a model of {}", family.name);
+        return Err(obstacle::value(&said, &format!("a mixture of {experts} experts")));
     }
     Ok(())
 }
@@ -306,9 +342,10 @@ fn layer_types(json: &Object, layers: usize) -> Result<Option<Vec<bool>>> {
     let kind = |name: &str| match name {
         "full_attention" | "attention" => Ok(false),
         "sliding_attention" => Ok(true),
-        other => Err(unsupported(format!(
-            "config.json: layer_types: `{other}`; rasp knows full_attention and sliding_attention"
-        ))),
+        other => Err(obstacle::value(
+            &format!("config.json: layer_types: `{other}`"),
+            "a layer that is neither full_attention nor sliding_attention",
+        )),
     };
     names.into_iter().map(kind).collect::<Result<Vec<_>>>().map(Some)
 }

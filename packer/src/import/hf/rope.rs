@@ -8,7 +8,7 @@ use rasp::Result;
 use super::json::Object;
 use crate::import::family::{Defaults, Family};
 use crate::import::rope::{Rope, Scaling, context, long_gain, stretch, yarn_gain};
-use crate::import::{bad, unsupported};
+use crate::import::{bad, obstacle, unsupported};
 
 /// A configuration, as far as rotation goes.
 pub(super) struct RopeConfig<'a> {
@@ -126,7 +126,7 @@ fn scaling(source: &RopeConfig, p: &Object) -> Result<(Scaling, usize)> {
         "mrope_section",
     ];
     if let Some(key) = p.keys().find(|key| !KNOWN.contains(key)) {
-        return Err(unsupported(format!("config.json: rope scaling: key `{key}`, whose meaning rasp does not know")));
+        return Err(obstacle::key(&format!("config.json: rope scaling: key `{key}`"), key));
     }
     let trained = source.trained;
     let kind = match p.str("rope_type")? {

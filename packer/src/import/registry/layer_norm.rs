@@ -6,6 +6,7 @@ use super::{ALL, DEFAULTS, EPS, LLAMA, QKV, QKVO};
 use crate::import::family::{Defaults, Family, Gguf, HfClass, Parallel, Traits, Unturned, Window};
 use crate::import::names;
 
+const STABLELM_DEFAULTS: Defaults = Defaults { kv_heads: Some(32), eps: EPS, ..DEFAULTS };
 const LAYER_NORM: Traits = Traits { norm: NormKind::Layer, ..LLAMA };
 
 pub(super) static FAMILIES: &[Family] = &[
@@ -40,12 +41,21 @@ pub(super) static FAMILIES: &[Family] = &[
     },
     Family {
         name: "stablelm",
-        hf: &[HfClass {
-            class: "StableLmForCausalLM",
-            model_type: "stablelm",
-            names: &names::HF_STABLELM,
-            defaults: Defaults { kv_heads: Some(32), eps: EPS, ..DEFAULTS },
-        }],
+        hf: &[
+            HfClass {
+                class: "StableLmForCausalLM",
+                model_type: "stablelm",
+                names: &names::HF_STABLELM,
+                defaults: STABLELM_DEFAULTS,
+            },
+            // As Stability AI's own code called it.
+            HfClass {
+                class: "StableLMEpochForCausalLM",
+                model_type: "stablelm_epoch",
+                names: &names::HF_STABLELM,
+                defaults: STABLELM_DEFAULTS,
+            },
+        ],
         gguf: Some(Gguf { architecture: "stablelm", names: &names::GGUF, interleaved: false }),
         traits: Traits {
             parallel: Parallel::IfSaid,

@@ -19,6 +19,8 @@ const GEMMA_DEFAULTS: Defaults = Defaults {
     activation: Activation::GeluTanh,
     ..DEFAULTS
 };
+const ERNIE_DEFAULTS: Defaults =
+    Defaults { kv_heads: Some(2), head_dim: Some(128), eps: EPS, theta: 5e5, tied: true, ..DEFAULTS };
 const GLM: Traits =
     Traits { interleaved: true, partial_rotary: 0.5, may_turn_in_part: true, biases: (&[], QKV), ..LLAMA };
 
@@ -37,7 +39,8 @@ pub(super) static FAMILIES: &[Family] = &[
             names: &names::HF,
             defaults: Defaults { kv_heads: None, ..DEFAULTS },
         }],
-        gguf: None,
+        // Of the text model of Mistral Small 3.1 and later; llama.cpp calls older models `llama`.
+        gguf: Some(Gguf { architecture: "mistral3", names: &names::GGUF, interleaved: true }),
         traits: Traits { window: Window::All(Some(4096)), ..LLAMA },
     },
     Family {
@@ -221,12 +224,21 @@ pub(super) static FAMILIES: &[Family] = &[
     },
     Family {
         name: "ernie4_5",
-        hf: &[HfClass {
-            class: "Ernie4_5ForCausalLM",
-            model_type: "ernie4_5",
-            names: &names::HF,
-            defaults: Defaults { kv_heads: Some(2), head_dim: Some(128), eps: EPS, theta: 5e5, tied: true, ..DEFAULTS },
-        }],
+        hf: &[
+            HfClass {
+                class: "Ernie4_5ForCausalLM",
+                model_type: "ernie4_5",
+                names: &names::HF,
+                defaults: ERNIE_DEFAULTS,
+            },
+            // As Baidu's own code called it.
+            HfClass {
+                class: "Ernie4_5_ForCausalLM",
+                model_type: "ernie4_5",
+                names: &names::HF,
+                defaults: ERNIE_DEFAULTS,
+            },
+        ],
         gguf: Some(Gguf { architecture: "ernie4_5", names: &names::GGUF, interleaved: true }),
         traits: Traits { interleaved: true, biases: (&[], ALL), ..LLAMA },
     },
