@@ -112,9 +112,11 @@ fuzz-short: release
 test-qwen: $(QWEN)
 	$(CARGO) test --release --workspace --test qwen -- --ignored --test-threads 1
 
-## A real model whose block is not Llama's: Gemma 3 270M. Fetches 253 MB, packs 0.7 GB.
-test-gemma: $(GEMMA)
+## A real model whose block is not Llama's: Gemma 3 270M, from Rust and from C. Fetches 253 MB, packs 0.7 GB.
+test-gemma: $(GEMMA) target/demo/hello
 	$(CARGO) test --release --workspace --test gemma -- --ignored --test-threads 1
+	target/demo/hello $(GEMMA) "The capital of France is" 16 > target/demo/hello-gemma.txt
+	grep -q "^The capital of France is the capital of the country of France" target/demo/hello-gemma.txt
 
 ## The same for aarch64: cross-built, run under qemu. On Debian; installs what it needs.
 test-aarch64: $(MODEL) target/demo/hello
@@ -275,9 +277,10 @@ $(QWEN_GGUF):
 $(GEMMA_GGUF):
 	$(PYTHON) tests/models/fetch.py gemma $@
 
-# One level and two steps of tuning: enough to run all that tuning runs.
+# One level and two steps of tuning: enough to run all that tuning runs. A text is sooner read than written.
 $(GEMMA): $(GEMMA_GGUF) src/format/mod.rs | release
-	target/release/rasp pack $< -f -o $@ --dtype bf16 --sparsity 0.4
+	target/release/rasp pack $< -f -o $@ --dtype bf16 --sparsity 0.4 --tune 2 \
+		--calib $(or $(CALIBRATION),docs/design.md) --calib-tokens 1024
 
 $(QWEN_QUANTIZED): $(MODELS)/qwen2.5-coder-1.5b-%.rasp: $(QWEN_GGUF) src/format/mod.rs | release
 	target/release/rasp pack $< -f -o $@ --dtype $* --allocation uniform $(if $(CALIBRATION),--calib $(CALIBRATION)) --calib-tokens 2048

@@ -99,7 +99,8 @@ int main(int argc, char **argv) {
 
     static uint32_t tokens[MAX_PROMPT];
     size_t count;
-    check(rasp_tokenize(model, prompt, strlen(prompt), 0, tokens, MAX_PROMPT, &count, &error), "tokenize", &error);
+    check(rasp_tokenize(model, prompt, strlen(prompt), RASP_TOKENIZE_ADD_SPECIAL, tokens, MAX_PROMPT, &count, &error),
+          "tokenize", &error);
     check(rasp_prefill(session, tokens, count, &error), "prompt", &error);
     printf("\n%s", prompt);
     rasp_text_stream stream = {0};

@@ -92,7 +92,9 @@ int main(int argc, char **argv) {
            info.hidden_size, (double)info.file_size / 1e6, rasp_version());
 
     size_t count = 0;
-    rasp_status status = rasp_tokenize(model, prompt, strlen(prompt), 0, NULL, 0, &count, &error);
+    /* With what the model expects before a text, if anything: a token for the beginning, in Gemma's case. */
+    const uint32_t flags = RASP_TOKENIZE_ADD_SPECIAL;
+    rasp_status status = rasp_tokenize(model, prompt, strlen(prompt), flags, NULL, 0, &count, &error);
     if (status != RASP_ERROR_BUFFER_TOO_SMALL) {
         check(status, "tokenize", &error);
     }
@@ -105,7 +107,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "hello: no memory for the prompt\n");
         return EXIT_FAILURE;
     }
-    check(rasp_tokenize(model, prompt, strlen(prompt), 0, tokens, count, &count, &error), "tokenize", &error);
+    check(rasp_tokenize(model, prompt, strlen(prompt), flags, tokens, count, &count, &error), "tokenize", &error);
 
     rasp_session *session;
     check(rasp_session_open(model, NULL, &session, &error), "open a session", &error);

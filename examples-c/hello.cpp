@@ -32,7 +32,7 @@ int main(int argc, char **argv) {
     if (!session) {
         return fail(session.error());
     }
-    const auto tokens = model->tokenize(prompt);
+    const auto tokens = model->tokenize(prompt, RASP_TOKENIZE_ADD_SPECIAL);
     if (!tokens) {
         return fail(tokens.error());
     }

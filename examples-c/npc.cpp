@@ -68,7 +68,8 @@ public:
         }
         prompt_.resize(128);
         std::size_t count = 0;
-        if (rasp_tokenize(model, line.data(), line.size(), 0, prompt_.data(), prompt_.size(), &count, &error) != RASP_OK) {
+        if (rasp_tokenize(model, line.data(), line.size(), RASP_TOKENIZE_ADD_SPECIAL, prompt_.data(), prompt_.size(),
+                          &count, &error) != RASP_OK) {
             fail("cannot read the line", error);
         }
         prompt_.resize(count);

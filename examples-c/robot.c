@@ -180,7 +180,9 @@ int main(int argc, char **argv) {
     /* The examples pass once; before every instruction the session goes back to them. */
     uint32_t tokens[MAX_TOKENS];
     size_t examples;
-    check(rasp_tokenize(model, EXAMPLES, sizeof EXAMPLES - 1, 0, tokens, MAX_TOKENS, &examples, &error), "tokenize", &error);
+    check(rasp_tokenize(model, EXAMPLES, sizeof EXAMPLES - 1, RASP_TOKENIZE_ADD_SPECIAL, tokens, MAX_TOKENS, &examples,
+                        &error),
+          "tokenize", &error);
     check(rasp_prefill(session, tokens, examples, &error), "examples", &error);
 
     watchdog dog;
