@@ -1,5 +1,6 @@
 //! The command's contract on a tiny model: the keys of its JSON, what a protocol does, and what it says of bad input.
 
+mod bos;
 mod report;
 mod support;
 mod tasks;

@@ -41,6 +41,26 @@ pub fn even_model(args: &[&str]) -> (TempDir, PathBuf, Value) {
     (dir, path, summary)
 }
 
+/// The same with a token for the beginning of a text, 256, which the tokenizer puts before each or only has.
+pub fn model_with_start(added: bool) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    checkpoint(dir.path(), KV_HEADS);
+    let mut tokenizer = tokenizer();
+    if added {
+        tokenizer["post_processor"] = json!({
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<|start|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<|start|>": {"id": "<|start|>", "ids": [256], "tokens": ["<|start|>"]}},
+        });
+    }
+    fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let settings = json!({"bos_token": "<|start|>", "eos_token": "<|end|>"});
+    fs::write(dir.path().join("tokenizer_config.json"), settings.to_string()).unwrap();
+    let (path, _) = pack(dir.path(), &["--tune", "0", "--dtype", "bf16"]);
+    (dir, path)
+}
+
 fn pack(dir: &Path, args: &[&str]) -> (PathBuf, Value) {
     let path = dir.join("tiny.rasp");
     let output = rasp()
