@@ -44,6 +44,10 @@ pub use progress::{Progress, Silent, Stage};
 pub use quality::{Cost, Limit};
 pub use recipe::{CalibrationText, RecipeSource, known_recipes};
 
+/// By the name that the files of the integration tests know, some of which unit tests share.
+#[cfg(test)]
+extern crate self as rasp_packer;
+
 /// The example of README.md.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

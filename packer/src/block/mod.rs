@@ -8,6 +8,8 @@
 mod activation;
 mod attention;
 mod dense;
+#[cfg(test)]
+mod families;
 mod head;
 mod matrix;
 mod norm;

@@ -24,9 +24,11 @@ pub struct Packed {
     pub model: Arc<Model>,
 }
 
-/// The folder of a case, empty.
+/// The folder of a case, empty: below `target/tmp`, of whose place Cargo tells integration tests alone.
 pub fn folder(test: &str, case: &Case) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("families").join(test).join(&case.name);
+    let executable = std::env::current_exe().unwrap();
+    let target = executable.ancestors().nth(3).expect("target/release/deps/TEST");
+    let folder = target.join("tmp/families").join(test).join(&case.name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder

@@ -2,7 +2,7 @@
 //!
 //! `RASP_BLESS=1 cargo test -p rasp-packer --test families page` writes it anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,36 +18,60 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// How many cases of each class are held to transformers, and how many by way of each architecture of GGUF files.
-fn held() -> (BTreeMap<String, usize>, BTreeMap<String, usize>) {
-    let (mut classes, mut gguf) = (BTreeMap::new(), BTreeMap::new());
+/// What these tests hold of a class.
+#[derive(Default)]
+struct Held {
+    /// Cases from Hugging Face's files: the dense pass to transformers, the sparse one to the packer's own
+    /// (`packer/src/block/families.rs` runs the same cases).
+    cases: usize,
+    /// Cases by way of GGUF, and under which architectures.
+    by_gguf: usize,
+    architectures: BTreeSet<String>,
+}
+
+fn held() -> BTreeMap<String, Held> {
+    let mut held: BTreeMap<String, Held> = BTreeMap::new();
     for case in case::all() {
         let class = case.config["architectures"][0].as_str().unwrap().to_string();
-        *classes.entry(class).or_default() += usize::from(PENDING.iter().all(|(name, _)| *name != case.name));
+        let of = held.entry(class).or_default();
+        of.cases += usize::from(PENDING.iter().all(|(name, _)| *name != case.name));
         if PENDING_GGUF.iter().all(|(name, _)| *name != case.name) {
+            let own = gguf::architecture(&case);
+            of.by_gguf += usize::from(own.is_some());
             let also = gguf::ALSO.iter().filter(|(name, _)| *name == case.name).map(|(_, other)| other.to_string());
-            gguf::architecture(&case).into_iter().chain(also).for_each(|name| *gguf.entry(name).or_default() += 1);
+            of.architectures.extend(own.into_iter().chain(also));
         }
     }
-    (classes, gguf)
+    held
+}
+
+fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn page() -> String {
-    let (held, by_gguf) = held();
-    let mut page = String::from("| family | Hugging Face | held | GGUF | held |\n| --- | --- | --- | --- | --- |\n");
+    let held = held();
+    let mut page = String::from(
+        "| family | Hugging Face | held | GGUF | held | sparse |\n\
+         | --- | --- | ---: | --- | ---: | ---: |\n",
+    );
     for family in import::families() {
-        let hf = family.classes.iter().filter_map(|class| held.get(*class)).sum::<usize>();
-        let classes: Vec<String> = family.classes.iter().map(|class| format!("`{class}`")).collect();
-        let gguf = family.gguf.map_or("no".to_string(), |name| format!("`{name}`"));
-        let by_gguf = family.gguf.map_or(String::new(), |name| by_gguf.get(name).copied().unwrap_or(0).to_string());
-        assert!(hf > 0, "no case holds the family {}", family.name);
-        writeln!(page, "| {} | {} | {hf} | {gguf} | {by_gguf} |", family.name, classes.join(", ")).unwrap();
+        let all: Vec<&Held> = family.classes.iter().filter_map(|class| held.get(*class)).collect();
+        let (cases, by_gguf) = all.iter().fold((0, 0), |(a, b), held| (a + held.cases, b + held.by_gguf));
+        let architectures: BTreeSet<&str> =
+            all.iter().flat_map(|held| held.architectures.iter().map(String::as_str)).collect();
+        assert!(cases > 0, "no case holds the family {}", family.name);
+        assert!(family.gguf.is_none_or(|name| architectures.contains(name)), "no GGUF holds {}", family.name);
+        let gguf = if by_gguf > 0 { quoted(architectures) } else { "no".into() };
+        let by_gguf = if by_gguf > 0 { by_gguf.to_string() } else { String::new() };
+        let (name, classes) = (family.name, quoted(family.classes.iter().copied()));
+        writeln!(page, "| {name} | {classes} | {cases} | {gguf} | {by_gguf} | {cases} |").unwrap();
     }
     page += "\nRefused by name, before a weight is read, for what they need (as the refusal says it):\n\n";
     page += "| what | Hugging Face | GGUF |\n| --- | --- | --- |\n";
-    let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     for obstacle in import::obstacles() {
-        writeln!(page, "| {} | {} | {} |", obstacle.what, list(obstacle.classes), list(obstacle.gguf)).unwrap();
+        let [classes, gguf] = [obstacle.classes, obstacle.gguf].map(|names| quoted(names.iter().copied()));
+        writeln!(page, "| {} | {classes} | {gguf} |", obstacle.what).unwrap();
     }
     page
 }
