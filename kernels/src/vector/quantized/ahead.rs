@@ -1,10 +1,12 @@
 //! What is sent for while rows are computed ([`crate::prefetch`] says which way is whose).
 
-use super::{Columns, Whole, group::Places};
-use crate::vector::Integers;
+use super::{Columns, QUADS, Whole, group::Places};
+use crate::{prefetch::Prefetch, vector::Integers};
 
 /// A cache line.
 const LINE: usize = 64;
+/// How far ahead a row is sent for into L1 where all of a group's are read side by side.
+const NEAR: usize = 256;
 
 /// What is sent for, a little at each step, a step being some bytes of each row.
 pub(super) enum Ahead<'a> {
@@ -14,7 +16,24 @@ pub(super) enum Ahead<'a> {
     Far(Far<'a>),
 }
 
-impl Ahead<'_> {
+impl<'a> Ahead<'a> {
+    /// While `bytes` of all rows of `this` are computed, in so many steps, the same of `next`, whose columns `w` has.
+    #[inline(always)]
+    pub(super) fn of_groups<W: Whole>(
+        [this, next]: [&'a Places; 2],
+        w: &Columns,
+        bytes: usize,
+        steps: usize,
+        prefetch: Prefetch,
+    ) -> Ahead<'a> {
+        let near = Near::new([this.rows(0..QUADS), next.rows(0..QUADS)], bytes, NEAR);
+        match prefetch {
+            Prefetch::Near => Ahead::Near(near),
+            Prefetch::Few => Ahead::Near(near.with_shared::<W>(next, w)),
+            Prefetch::Far => Ahead::Far(Far::new(next, w, bytes, steps)),
+        }
+    }
+
     /// All of a step's share, that from byte `done` of each row on.
     #[inline(always)]
     pub(super) fn step<S: Integers>(&mut self, s: S, done: usize) {

@@ -18,8 +18,6 @@ const TOKENS: usize = 64;
 const GROUPS: usize = 2;
 /// So many tokens ahead inputs are sent for.
 const AHEAD: usize = 8;
-/// How far ahead rows are sent for into L1.
-const NEAR: usize = 256;
 /// So many tokens at most are few.
 const FEW: usize = 8;
 /// Bytes of each row that few tokens' tile has at most, and many tokens'.
@@ -150,10 +148,10 @@ unsafe fn tile<S: Integers, W: Whole>(
     // SAFETY: groups are below their number; a step's bytes lie within the rows, its columns within the outputs.
     unsafe {
         this.read_group(w, first, end);
-        ahead::<W>([this, this], w, bytes, 1, prefetch).start(s);
+        Ahead::of_groups::<W>([this, this], w, bytes, 1, prefetch).start(s);
         for (n, group) in strip.iter().enumerate() {
             next.read_group(w, first + n + 1, end);
-            let mut ahead = ahead::<W>([this, next], w, bytes, bytes.div_ceil(S::STEP), prefetch);
+            let mut ahead = Ahead::of_groups::<W>([this, next], w, bytes, bytes.div_ceil(S::STEP), prefetch);
             for done in (0..bytes).step_by(S::STEP) {
                 // Little by little: all at once they would fill the places where loads wait, and nothing be computed.
                 let mut sending = Sending { lines: ahead.begin(s, done), tokens: group.count, ahead: &mut ahead };
@@ -193,22 +191,6 @@ unsafe fn tile<S: Integers, W: Whole>(
             std::mem::swap(&mut this, &mut next);
         }
     }
-}
-
-/// What is sent for while `bytes` of each row of `this` are computed, in so many steps.
-#[inline(always)]
-fn ahead<'a, W: Whole>(
-    [this, next]: [&'a Places; 2],
-    w: &Columns,
-    bytes: usize,
-    steps: usize,
-    prefetch: Prefetch,
-) -> Ahead<'a> {
-    if prefetch == Prefetch::Far {
-        return Ahead::Far(Far::new(next, w, bytes, steps));
-    }
-    let near = Near::new([this.rows(0..QUADS), next.rows(0..QUADS)], bytes, NEAR);
-    Ahead::Near(if prefetch == Prefetch::Few { near.with_shared::<W>(next, w) } else { near })
 }
 
 /// A step of a group's rows, taken apart; so many bytes of each count.

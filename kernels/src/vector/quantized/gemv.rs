@@ -15,8 +15,7 @@ use crate::{Active, QUANT_GROUP, Quantized, formats::Packing, prefetch::Prefetch
 
 /// Bytes of each row that make up a tile at most: two tiles of 128 KiB fit a small L2.
 const TILE: usize = 4096;
-/// How far ahead a row is sent for where all are read side by side, and where few are.
-const NEAR: usize = 256;
+/// How far ahead a row is sent for where few are read side by side.
 const FURTHER: usize = 512;
 /// Quads of rows that are read side by side where that is to be few: of a whole group's eight three, else at most four.
 const FEW: usize = 3;
@@ -135,16 +134,13 @@ fn ahead<'a, W: Whole>(
     steps: usize,
     prefetch: Prefetch,
 ) -> Ahead<'a> {
-    let (last, rows) = (quads.end >= this.quads(), this.rows(quads.clone()));
-    match prefetch {
-        Prefetch::Far => Ahead::Far(Far::new(next, w, bytes, steps)),
-        Prefetch::Near => Ahead::Near(Near::new([rows, next.rows(0..QUADS)], bytes, NEAR)),
-        Prefetch::Few if last => {
-            let near = Near::new([rows, next.rows(some(next, 0, prefetch))], bytes, FURTHER);
-            Ahead::Near(near.with_shared::<W>(next, w))
-        }
-        Prefetch::Few => Ahead::Near(Near::new([rows, this.rows(some(this, quads.end, prefetch))], bytes, FURTHER)),
+    if prefetch != Prefetch::Few {
+        return Ahead::of_groups::<W>([this, next], w, bytes, steps, prefetch);
     }
+    let (last, rows) = (quads.end == this.quads(), this.rows(quads.clone()));
+    let later = if last { next.rows(some(next, 0, prefetch)) } else { this.rows(some(this, quads.end, prefetch)) };
+    let near = Near::new([rows, later], bytes, FURTHER);
+    Ahead::Near(if last { near.with_shared::<W>(next, w) } else { near })
 }
 
 /// A group's rows through all columns.
@@ -166,6 +162,7 @@ unsafe fn group<S: Integers, W: Whole>(
     let bytes = w.cols / W::COLUMNS;
     let mut quads = some(this, 0, prefetch);
     loop {
+        let last = quads.end == this.quads();
         let mut ahead = ahead::<W>(places, quads.clone(), &of_next.w, bytes, bytes.div_ceil(S::STEP), prefetch);
         for done in (0..bytes).step_by(S::STEP) {
             ahead.step(s, done);
@@ -182,16 +179,16 @@ unsafe fn group<S: Integers, W: Whole>(
                     };
                     add::<S, W>(s, sums, this, quads.clone(), &inputs.limb[limb], done, part)
                 };
-                if quads.end < this.quads() {
-                    waiting[limb].write(sums);
-                } else {
+                if last {
                     let now = W::totals(s, sums, inputs.total[limb]);
                     for v in 0..W::SUMS {
                         totals[v] = s.limbs(totals[v], now[v]);
                     }
+                } else {
+                    waiting[limb].write(sums);
                 }
             }
-            if quads.end < this.quads() {
+            if !last {
                 continue;
             }
             let column = done * W::COLUMNS;
@@ -207,7 +204,7 @@ unsafe fn group<S: Integers, W: Whole>(
                 }
             }
         }
-        if quads.end >= this.quads() {
+        if last {
             return;
         }
         quads = some(this, quads.end, prefetch);
