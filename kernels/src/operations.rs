@@ -140,7 +140,9 @@ integer {
             active.is_none_or(|active| active.bound() <= w.rows());
 
     /// [`Kernels::gemm_q`].
-    fn gemm_quantized(y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, prefetch: Prefetch) = quantized::gemm::gemm_q
+    fn gemm_quantized(
+        y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, prefetch: Prefetch
+    ) = quantized::gemm::gemm_q
         where y.rows() == x.rows(), y.cols() == w.cols(), x.cols() == w.rows();
 }
     } };

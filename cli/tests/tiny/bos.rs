@@ -7,7 +7,8 @@ use rasp::{LoadOptions, Model};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// What the windows of the text are, cut by hand, and their negative log-likelihood a prediction from position `from` on.
+/// What the windows of the text are, cut by hand, and their negative log-likelihood a prediction from position `from`
+/// on.
 fn nll_by_hand(model: &Path, first: Option<u32>, from: usize) -> f64 {
     let model = Model::load(model, &LoadOptions::default()).unwrap();
     // A byte is a token.

@@ -117,8 +117,8 @@ fn add_small_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>)
 /// Columns, or rows, of a product that a thread takes at once.
 const PIECE: usize = 128;
 
-/// `y += a·b`, on all threads of the pool, in pieces along the longer side of `y`. faer's own way to share a product out
-/// has its threads wait for each other at every step, in loops that do nothing.
+/// `y += a·b`, on all threads of the pool, in pieces along the longer side of `y`. faer's own way to share a product
+/// out has its threads wait for each other at every step, in loops that do nothing.
 pub(crate) fn add_product(y: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
     let pieces = y.nrows().max(y.ncols()).div_ceil(PIECE).max(1);
     if y.ncols() >= y.nrows() {

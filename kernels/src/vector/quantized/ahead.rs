@@ -84,7 +84,8 @@ pub(super) struct Near<'a> {
 }
 
 impl<'a> Near<'a> {
-    /// While `bytes` of each of the rows `this` are computed, `distance` bytes ahead in them and then in the rows `next`.
+    /// While `bytes` of each of the rows `this` are computed, `distance` bytes ahead in them, and then in the rows
+    /// `next`.
     #[inline(always)]
     pub(super) fn new([this, next]: [&'a [*const u8]; 2], bytes: usize, distance: usize) -> Near<'a> {
         let distance = distance.min(bytes.next_multiple_of(LINE));

@@ -4,8 +4,8 @@
 //! each of its rows, whose sums never leave the registers. Meanwhile what comes next is sent for ([`Ahead`]), so that
 //! reading goes on while a tile is computed.
 //!
-//! Where few rows are to be read side by side ([`Prefetch::Few`]) a tile is gone through several times, some quads of its
-//! rows each time, and sums wait in L1 in between: they are whole numbers, so the bits are the same.
+//! Where few rows are to be read side by side ([`Prefetch::Few`]) a tile is gone through several times, some quads of
+//! its rows each time, and sums wait in L1 in between: they are whole numbers, so the bits are the same.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -123,8 +123,8 @@ fn some(places: &Places, first: usize, prefetch: Prefetch) -> Range<usize> {
     first..(first + all.div_ceil(times)).min(all)
 }
 
-/// What is sent for while `bytes` of each row of those quads of `this` are computed, in so many steps. `w` has the columns
-/// of `next`.
+/// What is sent for while `bytes` of each row of those quads of `this` are computed, in so many steps. `w` has the
+/// columns of `next`.
 #[inline(always)]
 fn ahead<'a, W: Whole>(
     [this, next]: [&'a Places; 2],
