@@ -194,7 +194,7 @@ pub(crate) const OBSTACLES: &[Obstacle] = &[
             "nomic-bert-moe",
             "t5encoder",
         ],
-        keys: &["attention.causal"],
+        ..NONE
     },
     Obstacle {
         what: "an encoder beside the decoder",
