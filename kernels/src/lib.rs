@@ -123,6 +123,30 @@ impl Kernels {
         Active::from_selection(&out[..count], x.len())
     }
 
+    /// `y[c] += Σ_k x[k]·W[k, c]`: column form, `W` input-channel-major.
+    ///
+    /// Shapes: `y [cols]`, `x [rows]`, `W [rows, cols]`.
+    pub fn gemv(&self, y: &mut [f32], x: &[f32], w: Matrix<'_>) {
+        self.gemv_floats(y, x, None, w);
+    }
+
+    /// `y[c] += Σ x[k]·W[k, c]` over the active `k` alone; other rows' bytes are not read.
+    ///
+    /// Shapes: `y [cols]`, `x [rows]`, `W [rows, cols]`, `active.bound() <= rows`.
+    pub fn gemv_sparse(&self, y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) {
+        self.gemv_floats(y, x, Some(active), w);
+    }
+
+    /// `Y[m, c] += Σ_k X[m, k]·W[k, c]`: each row has the bits of [`gemv`](Kernels::gemv).
+    ///
+    /// Shapes: `Y [M, cols]`, `X [M, rows]`, `W [rows, cols]`.
+    pub fn gemm(&self, mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
+        if y.rows() == 1 && x.rows() == 1 {
+            return self.gemv(y.row_mut(0), x.row(0), w);
+        }
+        self.gemm_floats(y, x, w);
+    }
+
     /// `y += x·W` in whole numbers (`quantized.rs` has the order of sums): column form. No element of `x` is beyond
     /// [`WIDE`], as [`quantize`](Kernels::quantize) makes them.
     ///

@@ -18,22 +18,12 @@
 macro_rules! operations {
     ($make:ident $($how:tt)*) => { $make! { ($($how)*)
 general {
-    /// `y[c] += Σ_k x[k]·W[k, c]`: column form, `W` input-channel-major.
-    ///
-    /// Shapes: `y [cols]`, `x [rows]`, `W [rows, cols]`.
-    pub fn gemv(y: &mut [f32], x: &[f32], w: Matrix<'_>) = gemv::gemv
-        where y.len() == w.cols(), x.len() == w.rows();
+    /// [`Kernels::gemv`], or of the active channels alone [`Kernels::gemv_sparse`].
+    fn gemv_floats(y: &mut [f32], x: &[f32], active: Option<Active<'_>>, w: Matrix<'_>) = gemv::gemv
+        where y.len() == w.cols(), x.len() == w.rows(), active.is_none_or(|active| active.bound() <= w.rows());
 
-    /// `y[c] += Σ x[k]·W[k, c]` over the active `k` alone; other rows' bytes are not read.
-    ///
-    /// Shapes: `y [cols]`, `x [rows]`, `W [rows, cols]`, `active.bound() <= rows`.
-    pub fn gemv_sparse(y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) = gemv::gemv_sparse
-        where y.len() == w.cols(), x.len() == w.rows(), active.bound() <= w.rows();
-
-    /// `Y[m, c] += Σ_k X[m, k]·W[k, c]`: each row has the bits of [`Kernels::gemv`].
-    ///
-    /// Shapes: `Y [M, cols]`, `X [M, rows]`, `W [rows, cols]`.
-    pub fn gemm(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) = gemm::gemm
+    /// [`Kernels::gemm`].
+    fn gemm_floats(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) = gemm::gemm
         where y.rows() == x.rows(), y.cols() == w.cols(), x.cols() == w.rows();
 
     /// `y[n] = Σ_k x[k]·W[n, k]`: row form, `W` output-major; overwrites `y`.

@@ -82,28 +82,22 @@ fn accumulate<T: Copy>(y: &mut [f32], x: f32, row: &[T], at: impl Fn(T) -> f32) 
     }
 }
 
-fn gemv(y: &mut [f32], x: &[f32], w: Matrix<'_>) {
+fn gemv_floats(y: &mut [f32], x: &[f32], active: Option<Active<'_>>, w: Matrix<'_>) {
     if w.cols() == 0 {
         return;
     }
-    each_format!(w.elems(), |data, at| for (k, &x) in x.iter().enumerate() {
-        accumulate(y, x, &data[w.place(k) * w.stride()..][..w.cols()], at);
+    each_format!(w.elems(), |data, at| {
+        let mut row = |k: usize| accumulate(y, x[k], &data[w.place(k) * w.stride()..][..w.cols()], at);
+        match active {
+            Some(active) => active.as_slice().iter().for_each(|&k| row(k as usize)),
+            None => (0..x.len()).for_each(row),
+        }
     })
 }
 
-fn gemv_sparse(y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) {
-    if w.cols() == 0 {
-        return;
-    }
-    each_format!(w.elems(), |data, at| for &k in active.as_slice() {
-        let k = k as usize;
-        accumulate(y, x[k], &data[w.place(k) * w.stride()..][..w.cols()], at);
-    })
-}
-
-fn gemm(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
+fn gemm_floats(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
     for m in 0..x.rows() {
-        gemv(y.row_mut(m), x.row(m), w);
+        gemv_floats(y.row_mut(m), x.row(m), None, w);
     }
 }
 

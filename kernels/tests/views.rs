@@ -117,7 +117,7 @@ fn dispatch() {
 }
 
 #[test]
-#[should_panic(expected = "gemv: y.len() == w.cols()")]
+#[should_panic(expected = "gemv_floats: y.len() == w.cols()")]
 fn shapes_are_asserted() {
     let w = Matrix::new(Elems::F32(&[0.0; 6]), 2, 3, 3).unwrap();
     Kernels::best().gemv(&mut [0.0; 2], &[0.0; 2], w);

@@ -82,11 +82,11 @@ impl Elem for I8 {
 /// A [`Matrix`] whose format is known.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a, E: Elem> {
-    data: *const E::Raw,
+    pub data: *const E::Raw,
     pub rows: usize,
     pub cols: usize,
-    stride: usize,
-    run: usize,
+    pub stride: usize,
+    pub run: usize,
     life: PhantomData<&'a [E::Raw]>,
 }
 

@@ -6,6 +6,9 @@
 //!
 //! With many tokens a strip of `W` is first widened to an f32 panel on the stack and used for all of
 //! them. With few, that would cost more than it saves, and `W` is widened in registers.
+//!
+//! Strips are addresses, not types of their own: a register tile is compiled once for each format it reads, and of many
+//! tokens' panels there is one format.
 
 use std::mem::MaybeUninit;
 
@@ -13,7 +16,7 @@ use super::{
     Simd,
     elem::{Elem, F32, View, with_format},
 };
-use crate::{MatMut, MatRef, Matrix};
+use crate::{MatMut, MatRef, Matrix, matrix};
 
 /// Elements of the panel: 16 KiB, half of a small L1.
 const PANEL: usize = 4096;
@@ -48,8 +51,34 @@ impl Place {
     /// Nothing new to prefetch: what is in use anyway, again and again, costs a slot that is free. (An
     /// address of nothing would cost a page walk each time.)
     #[inline(always)]
-    fn nothing_ahead(self) -> impl Fn(usize) -> *const u8 + Copy {
-        move |_| self.x.cast()
+    fn nothing_ahead(self) -> Lines {
+        Lines { start: self.x.cast(), bytes: 0, first: 0, run: 0 }
+    }
+}
+
+/// Where the rows of a block of `k` have a strip of theirs.
+#[derive(Clone, Copy)]
+struct Lines {
+    start: *const u8,
+    /// Bytes between rows that lie one after the other.
+    bytes: usize,
+    /// The block's first row, and how the matrix deals its rows ([`matrix::dealt`]).
+    first: usize,
+    run: usize,
+}
+
+impl Lines {
+    /// The rows from `k` on, at column `c`, which may lie beyond the matrix where nothing is read.
+    #[inline(always)]
+    fn of<E: Elem>(w: View<'_, E>, k: usize, c: usize) -> Lines {
+        let bytes = w.stride * size_of::<E::Raw>();
+        Lines { start: w.data.wrapping_add(c).cast(), bytes, first: k, run: w.run }
+    }
+
+    /// Of row `first + step`.
+    #[inline(always)]
+    fn at(self, step: usize) -> *const u8 {
+        self.start.wrapping_add(matrix::dealt(self.first + step, self.run) * self.bytes)
     }
 }
 
@@ -61,21 +90,17 @@ pub(crate) unsafe fn gemm<S: Simd>(s: S, mut y: MatMut<'_>, x: MatRef<'_>, w: Ma
     if tokens == 0 || w.cols() == 0 || w.rows() == 0 {
         return;
     }
-    if tokens == 1 {
-        // SAFETY: the same contract, with one row.
-        return unsafe { super::gemv::gemv(s, y.row_mut(0), x.row(0), w) };
-    }
     let place = Place { y_stride: y.stride(), y: y.as_mut_ptr(), x: x.as_ptr(), x_stride: x.stride() };
     // SAFETY: the shapes are the caller's, none of them 0.
-    with_format!(w, |w| unsafe {
+    unsafe {
         if tokens <= 2 * S::ROWS {
-            few(s, place, tokens, w);
+            with_format!(w, |w| few(s, place, tokens, w));
         } else {
             for start in (0..tokens).step_by(TOKENS) {
                 many(s, place.at(start, 0, 0), TOKENS.min(tokens - start), w);
             }
         }
-    })
+    }
 }
 
 /// Lengths of the blocks of `len`: as few as `most` allows, and nearly equal.
@@ -93,30 +118,29 @@ unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E
     let step = block(w.rows, DEPTH);
     // Two rows alone leave registers, and want more chains than two vectors give.
     let wide = if tokens == 2 { 4 } else { 2 };
+    let width = wide * S::LANES;
     for k in (0..w.rows).step_by(step) {
         let depth = step.min(w.rows - k);
         // SAFETY: (k, c) lies within w and, with the strip's width, so does every element of it in
         // `depth` rows; likewise in Y and X.
         unsafe {
-            let row = move |step: usize| w.row(k + step);
             let mut c = 0;
-            while c + wide * S::LANES <= w.cols {
+            while c + width <= w.cols {
                 let at = place.at(0, c, k);
-                let w = move |step| row(step).add(c);
+                let strip = Lines::of(w, k, c);
                 // The strip after the next, whose lines may be the next one's too.
-                let ahead = move |step| row(step).wrapping_add(c + 2 * wide * S::LANES).cast();
+                let ahead = Lines::of(w, k, c + 2 * width);
                 if wide == 4 {
-                    micro::<S, E, 2, 4>(s, at, w, depth, ahead);
+                    micro::<S, E, 2, 4>(s, at, strip, depth, ahead);
                 } else {
-                    strip::<S, E>(s, at, tokens, w, depth, ahead);
+                    tiles::<S, E>(s, at, tokens, strip, depth, ahead, width);
                 }
-                c += wide * S::LANES;
+                c += width;
             }
             while c + S::LANES <= w.cols {
-                let at = place.at(0, c, k);
                 for m in 0..tokens {
-                    let at = at.at(m, 0, 0);
-                    micro::<S, E, 1, 1>(s, at, move |step| row(step).add(c), depth, at.nothing_ahead());
+                    let at = place.at(m, c, k);
+                    micro::<S, E, 1, 1>(s, at, Lines::of(w, k, c), depth, at.nothing_ahead());
                 }
                 c += S::LANES;
             }
@@ -124,8 +148,8 @@ unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E
                 for m in 0..tokens {
                     let at = place.at(m, c, k);
                     let mut acc = *at.y;
-                    for k in 0..depth {
-                        acc = (*at.x.add(k)).mul_add(E::widen(*row(k).add(c)), acc);
+                    for step in 0..depth {
+                        acc = (*at.x.add(step)).mul_add(E::widen(*w.row(k + step).add(c)), acc);
                     }
                     *at.y = acc;
                 }
@@ -140,116 +164,112 @@ unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E
 /// # Safety
 /// As for [`few`].
 #[inline(always)]
-unsafe fn many<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E>) {
+unsafe fn many<S: Simd>(s: S, place: Place, tokens: usize, w: Matrix<'_>) {
     let width = 2 * S::LANES;
-    let step = block(w.rows, PANEL / width);
+    let step = block(w.rows(), PANEL / width);
     let mut panel = Panel(MaybeUninit::uninit());
     let panel = panel.0.as_mut_ptr().cast::<f32>();
-    for k in (0..w.rows).step_by(step) {
-        let depth = step.min(w.rows - k);
-        // SAFETY: (k, c) lies within w; a strip's `depth` rows of `columns` elements lie within w,
-        // and `depth` rows of `width` within the panel, which is written before it is read.
-        unsafe {
-            let row = move |step: usize| w.row(k + step);
-            let mut c = 0;
-            while c < w.cols {
-                let columns = width.min(w.cols - c);
-                let at = place.at(0, c, k);
-                if columns == width {
-                    for k in 0..depth {
-                        let (from, to) = (row(k).add(c), panel.add(k * width));
-                        s.store(to, E::load(s, from));
-                        s.store(to.add(S::LANES), E::load(s, from.add(S::LANES)));
-                    }
-                    let ahead = move |step| row(step).wrapping_add(c + width).cast();
-                    strip::<S, F32>(s, at, tokens, move |step| panel.add(step * width), depth, ahead);
-                } else {
-                    for k in 0..depth {
-                        for l in 0..width {
-                            let from = row(k).wrapping_add(c + l);
-                            *panel.add(k * width + l) = if l < columns { E::widen(*from) } else { 0.0 };
-                        }
-                    }
-                    last_strip(s, at, tokens, panel, depth, columns);
-                }
-                c += columns;
+    let strip = Lines { start: panel.cast(), bytes: width * size_of::<f32>(), first: 0, run: 0 };
+    for k in (0..w.rows()).step_by(step) {
+        let depth = step.min(w.rows() - k);
+        for c in (0..w.cols()).step_by(width) {
+            let columns = width.min(w.cols() - c);
+            // SAFETY: (k, c) lies within w; a strip's `depth` rows of `columns` elements lie within w,
+            // and `depth` rows of `width` within the panel, which is written before it is read.
+            unsafe {
+                let ahead = with_format!(w, |w| {
+                    widen(s, panel, w, k, depth, c, columns);
+                    Lines::of(w, k, c + width)
+                });
+                tiles::<S, F32>(s, place.at(0, c, k), tokens, strip, depth, ahead, columns);
             }
         }
     }
 }
 
-/// The columns that fill no strip, through a copy of `Y` that does. The panel is padded.
+/// Fills the panel: `depth` rows of two vectors, from (`k`, `c`) on, zeros behind the strip's `columns`.
 ///
 /// # Safety
-/// As for [`strip`], but that `Y` has only `columns` columns.
+/// The panel has that place, and `w` those columns of those rows.
 #[inline(always)]
-unsafe fn last_strip<S: Simd>(s: S, place: Place, tokens: usize, panel: *const f32, depth: usize, columns: usize) {
+unsafe fn widen<S: Simd, E: Elem>(
+    s: S,
+    panel: *mut f32,
+    w: View<'_, E>,
+    k: usize,
+    depth: usize,
+    c: usize,
+    columns: usize,
+) {
     let width = 2 * S::LANES;
-    let mut sums = [0.0f32; 2 * 16 * 12];
-    for m in (0..tokens).step_by(S::ROWS) {
-        let rows = S::ROWS.min(tokens - m);
-        // SAFETY: `rows` rows of `width` elements lie within `sums`: ROWS <= 12, LANES <= 16; of
-        // `columns` elements, within Y.
+    for step in 0..depth {
+        // SAFETY: by contract.
         unsafe {
-            let at = place.at(m, 0, 0);
-            for r in 0..rows {
-                let from = at.y.add(r * at.y_stride);
-                std::ptr::copy_nonoverlapping(from, sums.as_mut_ptr().add(r * width), columns);
-            }
-            let copy = Place { y: sums.as_mut_ptr(), y_stride: width, ..at };
-            strip::<S, F32>(s, copy, rows, move |step| panel.add(step * width), depth, copy.nothing_ahead());
-            for r in 0..rows {
-                let to = at.y.add(r * at.y_stride);
-                std::ptr::copy_nonoverlapping(sums.as_ptr().add(r * width), to, columns);
+            let (from, to) = (w.row(k + step).add(c), panel.add(step * width));
+            if columns == width {
+                s.store(to, E::load(s, from));
+                s.store(to.add(S::LANES), E::load(s, from.add(S::LANES)));
+            } else {
+                for l in 0..width {
+                    *to.add(l) = if l < columns { E::widen(*from.add(l)) } else { 0.0 };
+                }
             }
         }
     }
 }
 
 /// A strip two vectors wide, for all tokens, in register tiles of nearly equal height. The first
-/// prefetches what is `ahead`.
+/// prefetches what is `ahead`. Where `Y` has only some `columns` of the strip, a tile goes through a copy of its part.
 ///
 /// # Safety
-/// `place` has `tokens` rows, of two vectors of `Y` and `depth` elements of `X`; `w` gives `depth`
-/// rows of two vectors.
+/// `place` has `tokens` rows, of `columns` elements of `Y` (two vectors at most) and `depth` elements of `X`; `w` gives
+/// `depth` rows of two vectors.
 #[inline(always)]
-unsafe fn strip<S: Simd, E: Elem>(
+unsafe fn tiles<S: Simd, E: Elem>(
     s: S,
     place: Place,
     tokens: usize,
-    w: impl Fn(usize) -> *const E::Raw + Copy,
+    w: Lines,
     depth: usize,
-    ahead: impl Fn(usize) -> *const u8 + Copy,
+    ahead: Lines,
+    columns: usize,
 ) {
+    let width = 2 * S::LANES;
     let tiles = tokens.div_ceil(S::ROWS);
-    let mut m = 0;
+    let (mut m, mut ahead) = (0, ahead);
     for tile in 0..tiles {
         let end = (tile + 1) * tokens / tiles;
-        // SAFETY: rows m..end are below `tokens`.
+        // SAFETY: rows m..end are below `tokens`; those of a copy lie within it: ROWS <= 12, LANES <= 16.
         unsafe {
             let at = place.at(m, 0, 0);
-            match tile {
-                0 => rows::<S, E>(s, at, end - m, w, depth, ahead),
-                _ => rows::<S, E>(s, at, end - m, w, depth, at.nothing_ahead()),
+            let whole = columns == width;
+            let mut copy = MaybeUninit::<[f32; 2 * 16 * 12]>::uninit();
+            let copied = Place { y: copy.as_mut_ptr().cast(), y_stride: width, ..at };
+            if !whole {
+                for r in 0..end - m {
+                    let to = copied.at(r, 0, 0).y;
+                    std::ptr::copy_nonoverlapping(at.at(r, 0, 0).y, to, columns);
+                    std::ptr::write_bytes(to.add(columns), 0, width - columns);
+                }
+            }
+            rows::<S, E>(s, if whole { at } else { copied }, end - m, w, depth, ahead);
+            if !whole {
+                for r in 0..end - m {
+                    std::ptr::copy_nonoverlapping(copied.at(r, 0, 0).y, at.at(r, 0, 0).y, columns);
+                }
             }
         }
         m = end;
+        ahead = place.nothing_ahead();
     }
 }
 
 /// A strip two vectors wide, for 1 to `S::ROWS` tokens.
 ///
 /// # Safety
-/// As for [`strip`].
+/// As for [`tiles`], of whole strips.
 #[inline(always)]
-unsafe fn rows<S: Simd, E: Elem>(
-    s: S,
-    at: Place,
-    tokens: usize,
-    w: impl Fn(usize) -> *const E::Raw + Copy,
-    depth: usize,
-    ahead: impl Fn(usize) -> *const u8 + Copy,
-) {
+unsafe fn rows<S: Simd, E: Elem>(s: S, at: Place, tokens: usize, w: Lines, depth: usize, ahead: Lines) {
     // SAFETY: the same contract.
     unsafe {
         match tokens {
@@ -279,9 +299,9 @@ unsafe fn rows<S: Simd, E: Elem>(
 unsafe fn micro<S: Simd, E: Elem, const M: usize, const N: usize>(
     s: S,
     place: Place,
-    w: impl Fn(usize) -> *const E::Raw,
+    w: Lines,
     depth: usize,
-    ahead: impl Fn(usize) -> *const u8,
+    ahead: Lines,
 ) {
     // SAFETY: every offset is below those of the contract.
     unsafe {
@@ -292,8 +312,8 @@ unsafe fn micro<S: Simd, E: Elem, const M: usize, const N: usize>(
             }
         }
         for k in 0..depth {
-            let row = w(k);
-            s.prefetch(ahead(k));
+            let row = w.at(k).cast::<E::Raw>();
+            s.prefetch(ahead.at(k));
             let mut strip = [s.splat(0.0); N];
             for n in 0..N {
                 strip[n] = E::load(s, row.add(n * S::LANES));

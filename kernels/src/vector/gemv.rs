@@ -11,7 +11,6 @@
 use super::{
     Simd,
     elem::{Elem, View, with_format},
-    list::{All, Rows},
 };
 use crate::{Active, Matrix};
 
@@ -24,32 +23,44 @@ const TILE: usize = 6144;
 /// Bytes of each row between what is prefetched and what is used.
 const AHEAD: usize = 256;
 
-/// # Safety
-/// See [`crate::vector`]: `y [cols]`, `x [rows]`.
-#[inline(always)]
-pub(crate) unsafe fn gemv<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix<'_>) {
-    if y.is_empty() {
-        return;
+/// The rows that take part, ascending. One type for both kinds: a batch is compiled once.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    /// All of the matrix where `None`.
+    active: Option<&'a [u32]>,
+    len: usize,
+}
+
+impl Rows<'_> {
+    /// # Safety
+    /// `i < len`.
+    #[inline(always)]
+    unsafe fn at(self, i: usize) -> usize {
+        match self.active {
+            // SAFETY: by contract.
+            Some(active) => unsafe { *active.get_unchecked(i) as usize },
+            None => i,
+        }
     }
-    // SAFETY: the shapes are the caller's; every row is below the number of rows.
-    with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), All { start: 0, len: w.rows }, w) })
 }
 
 /// # Safety
 /// See [`crate::vector`]: `y [cols]`, `x [rows]`, `active.bound() <= rows`.
 #[inline(always)]
-pub(crate) unsafe fn gemv_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) {
+pub(crate) unsafe fn gemv<S: Simd>(s: S, y: &mut [f32], x: &[f32], active: Option<Active<'_>>, w: Matrix<'_>) {
     if y.is_empty() {
         return;
     }
+    let active = active.map(|active| active.as_slice());
+    let rows = Rows { active, len: active.map_or(w.rows(), <[u32]>::len) };
     // SAFETY: the shapes are the caller's, as is that the indices are below the number of rows.
-    with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), active.as_slice(), w) })
+    with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), rows, w) })
 }
 
 /// # Safety
 /// `y` has `w.cols > 0` elements, and each of `rows` is below `w.rows`, the length of `x`.
 #[inline(always)]
-unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
+unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: Rows<'_>, w: View<'_, E>) {
     for c in (0..w.cols).step_by(TILE) {
         let cols = TILE.min(w.cols - c);
         // SAFETY: those columns are there.
@@ -62,16 +73,16 @@ unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: 
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn tile<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Rows, w: View<'_, E>) {
+unsafe fn tile<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: Rows<'_>, w: View<'_, E>) {
     let mut i = 0;
     // SAFETY: each call's rows are within the list; the rest is the caller's.
     unsafe {
-        while i + BATCH <= rows.len() {
+        while i + BATCH <= rows.len {
             batch::<S, E, BATCH>(s, y, x, rows, i, w);
             i += BATCH;
         }
         // What is left is one batch as well: rows one by one would be one stream.
-        match rows.len() - i {
+        match rows.len - i {
             1 => batch::<S, E, 1>(s, y, x, rows, i, w),
             2 => batch::<S, E, 2>(s, y, x, rows, i, w),
             3 => batch::<S, E, 3>(s, y, x, rows, i, w),
@@ -87,13 +98,13 @@ unsafe fn tile<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: impl Ro
 /// The rows `i..i + R` of the list.
 ///
 /// # Safety
-/// As for [`all_batches`], and `i + R <= rows.len()`.
+/// As for [`all_batches`], and `i + R <= rows.len`.
 #[inline(always)]
 unsafe fn batch<S: Simd, E: Elem, const R: usize>(
     s: S,
     y: *mut f32,
     x: *const f32,
-    rows: impl Rows,
+    rows: Rows<'_>,
     i: usize,
     w: View<'_, E>,
 ) {
@@ -107,7 +118,7 @@ unsafe fn batch<S: Simd, E: Elem, const R: usize>(
             let k = rows.at(i + r);
             row[r] = w.row(k);
             factor[r] = *x.add(k);
-            next[r] = w.row(rows.at((i + R + r).min(rows.len() - 1)));
+            next[r] = w.row(rows.at((i + R + r).min(rows.len - 1)));
         }
     }
     let factors = factor.map(|x| s.splat(x));
@@ -122,7 +133,7 @@ unsafe fn batch<S: Simd, E: Elem, const R: usize>(
             for p in lines {
                 s.prefetch(p.wrapping_add(c).cast());
             }
-            if rows.has_holes() {
+            if rows.active.is_some() {
                 for p in next {
                     s.prefetch_l2(p.wrapping_add(c).cast());
                 }

@@ -21,7 +21,6 @@ mod exp;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
 mod integers;
-mod list;
 pub(crate) mod quantized;
 pub(crate) mod reduce;
 pub(crate) mod screen;
