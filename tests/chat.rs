@@ -80,6 +80,39 @@ fn templates_give_what_jinja2_gives() {
     assert!(texts > 1000);
 }
 
+/// What `templates/published.py` compares texts by: FNV-1a of 64 bits.
+fn checksum(text: &str) -> String {
+    let sum =
+        text.bytes().fold(0xcbf29ce484222325, |sum: u64, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100000001b3));
+    format!("{sum:016x}")
+}
+
+/// The templates that models were published with, in `target/templates` (`make test-templates`).
+#[test]
+#[ignore = "wants templates that are fetched"]
+fn published_templates_give_what_jinja2_gives() {
+    let golden: Value = serde_json::from_str(include_str!("templates/published.json")).unwrap();
+    let conversations: Vec<Owned> = golden["conversations"].as_array().unwrap().iter().map(owned).collect();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/templates");
+    let (mut texts, mut wrong) = (0, Vec::new());
+    for (name, expected) in golden["templates"].as_object().unwrap() {
+        let template = std::fs::read_to_string(folder.join(format!("{name}.jinja"))).expect("make test-templates");
+        let different = expected["different"].as_array().unwrap();
+        for (index, expected) in expected["texts"].as_array().unwrap().iter().enumerate() {
+            let got = render_chat(&template, &conversations[index / 2], index % 2 == 0);
+            let known = different.contains(&Value::from(index / 2));
+            match (&got, expected.as_str()) {
+                (Ok(got), expected) if known => assert_ne!(Some(checksum(got).as_str()), expected, "{name}: no more"),
+                (Ok(got), Some(expected)) if checksum(got) == expected => texts += 1,
+                (Err(error), None) => assert_eq!(error.status(), Status::Template, "{name}: {error}"),
+                _ => wrong.push(format!("{name}, conversation {}, {expected:?}:\n{got:?}\n", index / 2)),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(texts > 600);
+}
+
 #[test]
 fn line_ends_are_alike_and_a_clock_is_asked_for_in_vain() {
     assert_eq!(render("a\r\nb\rc{% if 1 %}\r\nd{% endif %}\r\n", &[], false).unwrap(), "a\nb\ncd");

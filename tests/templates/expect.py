@@ -111,27 +111,35 @@ def to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=F
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def main():
+def environment():
     jinja = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
     jinja.filters["tojson"] = to_json
     jinja.globals["raise_exception"] = refuse
+    return jinja
+
+
+def renderings(jinja, template, chats):
+    """What becomes of each conversation, with the generation prompt and without; `None` where it is refused."""
+    texts = []
+    for chat in chats:
+        now = datetime.datetime.fromtimestamp(chat["time"], datetime.timezone.utc).replace(tzinfo=None)
+        jinja.globals["strftime_now"] = now.strftime
+        given = {"tools": None, "documents": None, "bos_token": "<s>", "eos_token": "</s>"} | chat["variables"]
+        for prompt in (True, False):
+            try:
+                text = jinja.from_string(template).render(
+                    messages=chat["messages"], add_generation_prompt=prompt, **given
+                )
+            except Exception:
+                text = None
+            texts.append(text)
+    return texts
+
+
+def main():
     templates = (HERE / "constructs.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n====\n") + LINE_ENDS
-    expected = []
-    for template in templates:
-        texts = []
-        for chat in CONVERSATIONS:
-            now = datetime.datetime.fromtimestamp(chat["time"], datetime.timezone.utc).replace(tzinfo=None)
-            jinja.globals["strftime_now"] = lambda format: now.strftime(format)
-            given = {"tools": None, "documents": None, "bos_token": "<s>", "eos_token": "</s>"} | chat["variables"]
-            for prompt in (True, False):
-                try:
-                    text = jinja.from_string(template).render(
-                        messages=chat["messages"], add_generation_prompt=prompt, **given
-                    )
-                except Exception:
-                    text = None
-                texts.append(text)
-        expected.append(texts)
+    jinja = environment()
+    expected = [renderings(jinja, template, CONVERSATIONS) for template in templates]
     out = {"conversations": [as_given(chat) for chat in CONVERSATIONS], "line_ends": LINE_ENDS, "expected": expected}
     (HERE / "expected.json").write_text(json.dumps(out, ensure_ascii=True, indent=0) + "\n", encoding="utf-8")
     count = sum(text is not None for texts in expected for text in texts)

@@ -51,10 +51,18 @@ fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 fn page() -> String {
     let held = held();
+    let templates = fs::read_to_string(root().join("tests/templates/published.json")).unwrap();
+    let templates: serde_json::Value = serde_json::from_str(&templates).unwrap();
     let mut page = String::from(
-        "| family | Hugging Face | held | GGUF | held | sparse |\n\
-         | --- | --- | ---: | --- | ---: | ---: |\n",
+        "| family | Hugging Face | held | GGUF | held | sparse | chat |\n\
+         | --- | --- | ---: | --- | ---: | ---: | ---: |\n",
     );
+    for (family, published) in templates["families"].as_object().unwrap() {
+        assert!(import::families().any(|known| known.name == family), "templates of a family {family}");
+        for name in published.as_array().unwrap() {
+            assert!(templates["templates"].get(name.as_str().unwrap()).is_some(), "no template {name}");
+        }
+    }
     for family in import::families() {
         let all: Vec<&Held> = family.classes.iter().filter_map(|class| held.get(*class)).collect();
         let (cases, by_gguf) = all.iter().fold((0, 0), |(a, b), held| (a + held.cases, b + held.by_gguf));
@@ -65,7 +73,8 @@ fn page() -> String {
         let gguf = if by_gguf > 0 { quoted(architectures) } else { "no".into() };
         let by_gguf = if by_gguf > 0 { by_gguf.to_string() } else { String::new() };
         let (name, classes) = (family.name, quoted(family.classes.iter().copied()));
-        writeln!(page, "| {name} | {classes} | {cases} | {gguf} | {by_gguf} | {cases} |").unwrap();
+        let chat = templates["families"][name].as_array().map_or(String::new(), |published| published.len().to_string());
+        writeln!(page, "| {name} | {classes} | {cases} | {gguf} | {by_gguf} | {cases} | {chat} |").unwrap();
     }
     page += "\nRefused by name, before a weight is read, for what they need (as the refusal says it):\n\n";
     page += "| what | Hugging Face | GGUF |\n| --- | --- | --- |\n";

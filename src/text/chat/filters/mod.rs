@@ -166,6 +166,10 @@ impl Memory<'_> {
 
     /// `map`, and the filters that keep what passes a test.
     fn each(&mut self, name: Span, value: Value, given: Given<'_>) -> Result<Value> {
+        // Whatever is false has no items: Jinja2 asks for its truth before anything else, and templates give `none`.
+        if !self.truth(value) {
+            return self.list(&[]);
+        }
         let list = self.iterate(value)?;
         let mut kept = Vec::new();
         let how = self.str(name);
