@@ -32,6 +32,8 @@ unsafe impl Zeroable for i8 {}
 unsafe impl Zeroable for i16 {}
 // SAFETY: as above.
 unsafe impl Zeroable for u64 {}
+// SAFETY: numbers, and truth values, which zero is one of; aligned to 4.
+unsafe impl Zeroable for rasp_kernels::PackedGroup {}
 // SAFETY: as above.
 unsafe impl Zeroable for f32 {}
 // SAFETY: zero is false.

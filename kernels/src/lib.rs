@@ -46,6 +46,7 @@ pub mod formats;
 mod isa;
 mod matrix;
 mod operations;
+mod packed;
 mod prefetch;
 mod quantized;
 mod scalar;
@@ -61,10 +62,12 @@ pub use active::Active;
 pub use formats::{QUANT_GROUP, QuantType, scale_and_min, with_scale_and_offset};
 pub use isa::Isa;
 pub use matrix::{Elems, Matrix, STREAMS, interleaved_place};
+pub use packed::{PACKED_ROWS, PackedGroup};
 pub use quantized::{NARROW, Quantized, QuantizedRef, QuantizedRows, WIDE};
 pub use screen::{SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenInput, ScreenRows};
 
 use operations::{Table, methods, operations};
+use packed::Activations;
 use prefetch::Prefetch;
 
 /// The operations of that set, or `None` if this CPU (or this build) lacks it.
@@ -178,7 +181,17 @@ impl Kernels {
             let (whole, scale) = x.row(0);
             return self.gemv_q(y.row_mut(0), whole, scale, w);
         }
-        self.gemm_quantized(y, x, w, self.prefetch);
+        self.gemm_quantized(y, Activations::Rows(x), w, self.prefetch);
+    }
+
+    /// `Y += X·W` of packed activations: each row has the bits of [`gemv_q`](Kernels::gemv_q).
+    ///
+    /// Shapes: `Y [M, cols]`, `X` of `M` tokens, `W [rows, cols]`.
+    pub fn gemm_packed(&self, y: MatMut<'_>, x: &[PackedGroup], w: Quantized<'_>) {
+        // Without channels there are no tokens to be counted, and nothing to be added.
+        if !x.is_empty() || w.rows() != 0 {
+            self.gemm_quantized(y, Activations::Packed(x), w, self.prefetch);
+        }
     }
 }
 

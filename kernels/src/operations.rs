@@ -105,6 +105,12 @@ general {
     pub fn quantize(whole: &mut [i16], scale: &mut [f32], x: &[f32], wide_from: f32) = quantized::quantize
         where whole.len() == x.len(), QUANT_GROUP * scale.len() == x.len();
 
+    /// Packs activations for [`Kernels::gemm_packed`].
+    ///
+    /// Shapes: `packed [cols / 32]`, `X [M, cols]` with `M` at most [`PACKED_ROWS`].
+    pub fn pack(packed: &mut [PackedGroup], x: QuantizedRef<'_>) = quantized::gemm::pack
+        where QUANT_GROUP * packed.len() == x.cols(), x.rows() <= PACKED_ROWS;
+
     /// `y[n] = Σ_g x_scale[g]·scale[n, g]·Σ_k x[k]·q[n, k]`: row form; overwrites `y`.
     ///
     /// Lane `l` of 16 sums elements `2l` and `2l + 1` of each group, whole and exact, and is a chain of fused
@@ -129,9 +135,9 @@ integer {
         where y.len() == w.cols(), x.len() == w.rows(), x_scale.len() == w.groups(),
             active.is_none_or(|active| active.bound() <= w.rows());
 
-    /// [`Kernels::gemm_q`].
+    /// [`Kernels::gemm_q`] and [`Kernels::gemm_packed`].
     fn gemm_quantized(
-        y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, prefetch: Prefetch
+        y: MatMut<'_>, x: Activations<'_>, w: Quantized<'_>, prefetch: Prefetch
     ) = quantized::gemm::gemm_q
         where y.rows() == x.rows(), y.cols() == w.cols(), x.cols() == w.rows();
 }
@@ -142,8 +148,8 @@ pub(crate) use operations;
 /// What signatures in the list speak of.
 pub(crate) mod types {
     pub(crate) use crate::{
-        Activation, Active, Elems, MatMut, MatRef, Matrix, Quantized, QuantizedRef, QuantizedRows, ScreenInput,
-        ScreenRows, prefetch::Prefetch,
+        Activation, Active, Elems, MatMut, MatRef, Matrix, PackedGroup, Quantized, QuantizedRef, QuantizedRows,
+        ScreenInput, ScreenRows, packed::Activations, prefetch::Prefetch,
     };
 }
 use types::*;

@@ -10,7 +10,7 @@ use crate::{
     Isa, SCREEN_BLOCK, SCREEN_GROUP, exp as consts,
     operations::{Table, operations, table_of, types::*},
 };
-use quantized::{dot_rows_many_q, dot_rows_q, gemm_quantized, gemv_quantized, quantize};
+use quantized::{dot_rows_many_q, dot_rows_q, gemm_quantized, gemv_quantized, pack, quantize};
 
 /// The operations of every CPU.
 pub(crate) static TABLE: Table = operations! { table_of Isa::Scalar };

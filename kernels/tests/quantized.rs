@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use rasp_kernels::{
-    Active, Kernels, MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE,
+    Active, Kernels, MatMut, NARROW, PACKED_ROWS, PackedGroup, QUANT_GROUP, QuantType, Quantized, QuantizedRef,
+    QuantizedRows, WIDE,
 };
 
 const ROWS: [usize; 6] = [0, 32, 64, 96, 256, 576];
@@ -183,8 +184,10 @@ fn column_form_has_the_scalar_bits() {
 #[test]
 fn a_part_of_the_columns_and_many_tokens() {
     let rng = &mut Rng(23);
+    // What was packed before is forgotten.
+    let mut packed = vec![PackedGroup::NONE; 18];
     for whole in QuantType::ALL {
-        for (rows, cols) in [(32, 32), (96, 160), (576, 192)] {
+        for (rows, cols) in [(0, 64), (32, 32), (96, 160), (576, 192)] {
             let store = Store::new(whole, Kind::Tame, rng, rows, cols);
             for tokens in [0, 1, 2, 3, 4, 5, 7, 8, 13, 67] {
                 let (_, x, x_scale) = activations(scalar(), Kind::Tame, rng, tokens * rows);
@@ -204,10 +207,33 @@ fn a_part_of_the_columns_and_many_tokens() {
                     menu.gemm_q(left, x, store.view().columns(0..32));
                     menu.gemm_q(right, x, store.view().columns(32..cols));
                     same_bits(&got, &want, format!("{menu:?} {whole:?} [{rows}, {cols}], {tokens} tokens"));
+                    // Whoever has packed them.
+                    for packing in [menu, scalar()] {
+                        let mut got = y.clone();
+                        for first in (0..tokens).step_by(PACKED_ROWS) {
+                            let some = first..tokens.min(first + PACKED_ROWS);
+                            packing.pack(&mut packed[..rows / QUANT_GROUP], x.row_range(some.clone()));
+                            let y = MatMut::new(&mut got[first * stride..], some.len(), cols, stride).unwrap();
+                            let (left, right) = y.split_at_col(32);
+                            let packed = &packed[..rows / QUANT_GROUP];
+                            menu.gemm_packed(left, packed, store.view().columns(0..32));
+                            menu.gemm_packed(right, packed, store.view().columns(32..cols));
+                        }
+                        same_bits(&got, &want, format!("packed, {menu:?} {whole:?} [{rows}, {cols}], {tokens} tokens"));
+                    }
                 }
             }
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "gemm_quantized: y.rows() == x.rows()")]
+fn packed_tokens_have_outputs() {
+    let store = Store::new(QuantType::Q8, Kind::Tame, &mut Rng(25), 32, 32);
+    let mut packed = [PackedGroup::NONE];
+    scalar().pack(&mut packed, QuantizedRef::new(&[1; 3 * 32], &[1.0; 3], 3, 32).unwrap());
+    scalar().gemm_packed(MatMut::new(&mut [0.0; 64], 2, 32, 32).unwrap(), &packed, store.view());
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::{dot, power_of_two};
 use crate::{
-    Active, MatMut, NARROW, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE, prefetch::Prefetch,
+    Active, MatMut, NARROW, PackedGroup, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows, WIDE,
+    packed::{Activations, Inputs},
+    prefetch::Prefetch,
 };
 
 /// Lanes of a row-form sum of whole numbers: each takes two neighbours of a group.
@@ -47,12 +49,12 @@ fn at(w: &Quantized<'_>, k: usize, c: usize) -> i32 {
     }
 }
 
-/// The channels `channels` of group `g`.
-fn group(y: &mut [f32], (x, x_scale): (&[i16], &[f32]), g: usize, channels: &[usize], w: &Quantized<'_>) {
+/// The channels `channels` of group `g`, whose inputs `x` gives, and whose scale is `x_scale`.
+fn group(y: &mut [f32], x: impl Fn(usize) -> i32, x_scale: f32, g: usize, channels: &[usize], w: &Quantized<'_>) {
     let (scale, min) = (w.scale(g), w.min(g));
-    let total: i32 = channels.iter().map(|&k| i32::from(x[k])).sum();
+    let total: i32 = channels.iter().map(|&k| x(k)).sum();
     for (c, y) in y.iter_mut().enumerate() {
-        let sum: i32 = channels.iter().map(|&k| i32::from(x[k]) * at(w, k, c)).sum();
+        let sum: i32 = channels.iter().map(|&k| x(k) * at(w, k, c)).sum();
         let (scale, min) = match w.quant() {
             QuantType::Q8 => (super::f16_to_f32(scale[c]), None),
             QuantType::Q4 => (super::f16_to_f32(scale[c]), Some(super::f16_to_f32(min[c]))),
@@ -61,9 +63,9 @@ fn group(y: &mut [f32], (x, x_scale): (&[i16], &[f32]), g: usize, channels: &[us
                 (scale, Some(min))
             }
         };
-        *y = (x_scale[g] * scale).mul_add(sum as f32, *y);
+        *y = (x_scale * scale).mul_add(sum as f32, *y);
         if let Some(min) = min {
-            *y = min.mul_add(x_scale[g] * total as f32, *y);
+            *y = min.mul_add(x_scale * total as f32, *y);
         }
     }
 }
@@ -77,7 +79,7 @@ pub(super) fn gemv_quantized(
     _: Prefetch,
 ) -> usize {
     let mut read = 0;
-    for g in 0..w.groups() {
+    for (g, &x_scale) in x_scale.iter().enumerate() {
         let kept = |k: &usize| active.is_none_or(|active| active.as_slice().binary_search(&(*k as u32)).is_ok());
         let mut channels = [0; QUANT_GROUP];
         let mut len = 0;
@@ -86,17 +88,40 @@ pub(super) fn gemv_quantized(
             len += 1;
         }
         if len > 0 {
-            group(y, (x, x_scale), g, &channels[..len], &w);
+            group(y, |k| i32::from(x[k]), x_scale, g, &channels[..len], &w);
             read += 1;
         }
     }
     read
 }
 
-pub(super) fn gemm_quantized(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantized<'_>, prefetch: Prefetch) {
+pub(super) fn pack(packed: &mut [PackedGroup], x: QuantizedRef<'_>) {
+    for (g, packed) in packed.iter_mut().enumerate() {
+        packed.begin(x.rows());
+        for m in 0..x.rows() {
+            let (whole, scale) = x.row(m);
+            let whole = whole[g * QUANT_GROUP..].first_chunk().expect("whole groups");
+            packed.put(m, Inputs::new(whole), scale[g]);
+        }
+    }
+}
+
+pub(super) fn gemm_quantized(mut y: MatMut<'_>, x: Activations<'_>, w: Quantized<'_>, prefetch: Prefetch) {
     for m in 0..x.rows() {
-        let (whole, scale) = x.row(m);
-        gemv_quantized(y.row_mut(m), whole, scale, None, w, prefetch);
+        match x {
+            Activations::Rows(x) => _ = gemv_quantized(y.row_mut(m), x.row(m).0, x.row(m).1, None, w, prefetch),
+            Activations::Packed(packed) => {
+                for (g, packed) in packed.iter().enumerate() {
+                    let channels: [usize; QUANT_GROUP] = std::array::from_fn(|k| g * QUANT_GROUP + k);
+                    let x = |k: usize| {
+                        let limb = packed.inputs[m].limb;
+                        let [low, high] = limb.map(|limb| limb[k % QUANT_GROUP / 4].to_le_bytes()[k % 4] as i8);
+                        128 * i32::from(high) + i32::from(low)
+                    };
+                    group(y.row_mut(m), x, packed.factors[m][0], g, &channels, &w);
+                }
+            }
+        }
     }
 }
 

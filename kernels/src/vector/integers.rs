@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::{Inputs, Simd};
-use crate::QUANT_GROUP;
+use super::Simd;
+use crate::{QUANT_GROUP, packed::Inputs};
 
 /// A group's quads of channels as many tokens meet them: of each so many registers of [`Integers::Bytes`], one of bytes
 /// and two of numbers of 4 bits for each of [`Integers::quad`]'s, in order.

@@ -31,7 +31,6 @@ mod simd;
 mod soft;
 
 pub(crate) use integers::{Integers, Quads};
-pub(crate) use quantized::Inputs;
 pub(crate) use simd::Simd;
 
 /// Lanes of every row-form sum, whatever the vectors of the machine.

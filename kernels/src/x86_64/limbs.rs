@@ -1,6 +1,6 @@
 //! A group's inputs taken apart into limbs of 8 bits. Every set here has AVX2, and 32 numbers are two of its registers.
 
-use crate::{NARROW, QUANT_GROUP, vector::Inputs};
+use crate::{NARROW, QUANT_GROUP, packed::Inputs};
 use std::arch::x86_64::*;
 
 /// # Safety

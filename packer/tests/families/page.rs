@@ -73,7 +73,8 @@ fn page() -> String {
         let gguf = if by_gguf > 0 { quoted(architectures) } else { "no".into() };
         let by_gguf = if by_gguf > 0 { by_gguf.to_string() } else { String::new() };
         let (name, classes) = (family.name, quoted(family.classes.iter().copied()));
-        let chat = templates["families"][name].as_array().map_or(String::new(), |published| published.len().to_string());
+        let chat =
+            templates["families"][name].as_array().map_or(String::new(), |published| published.len().to_string());
         writeln!(page, "| {name} | {classes} | {cases} | {gguf} | {by_gguf} | {cases} | {chat} |").unwrap();
     }
     page += "\nRefused by name, before a weight is read, for what they need (as the refusal says it):\n\n";

@@ -6,7 +6,7 @@ use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, GroupKind, Model, Rounded};
 use crate::session::kv_cache::{Extent, KEY_BLOCK, KvCache, KvType};
-use rasp_kernels::{QUANT_GROUP, ScreenInput};
+use rasp_kernels::{PackedGroup, QUANT_GROUP, ScreenInput};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
 /// The memory of an [`Engine`](crate::session::engine::Engine).
@@ -188,6 +188,8 @@ pub(crate) struct Buffers {
     /// A group's input in whole numbers: `[T, widest input]`, and its scales, one for every 32
     pub(crate) whole: Buf<i16>,
     pub(crate) whole_scale: Buf<f32>,
+    /// Some rows of it packed for products of many tokens: `[widest input / 32]`
+    pub(super) packed: Buf<PackedGroup>,
     /// `B x` of all linears of a group: `[T, largest rank of a group]`
     pub(super) low_rank: Buf<f32>,
     /// Of each table of rotary frequencies, a token: `[tables, T, head_dim / 2]` each
@@ -223,6 +225,7 @@ impl Buffers {
             act: cutter.take(many(c.intermediate_size)),
             whole: cutter.take(many(whole)),
             whole_scale: cutter.take(many(whole / QUANT_GROUP)),
+            packed: cutter.take(if batch > 1 { whole / QUANT_GROUP } else { 0 }),
             low_rank: cutter.take(many(rank)),
             cos: cutter.take(many(tables * c.head_dim / 2)),
             sin: cutter.take(many(tables * c.head_dim / 2)),

@@ -3,7 +3,7 @@
 use super::tiles::MAX_ROWS;
 use super::work::Work;
 use crate::session::kv_cache::KvCache;
-use rasp_kernels::{Kernels, MatRef};
+use rasp_kernels::{Kernels, MatRef, PackedGroup};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -118,6 +118,8 @@ pub(super) struct Pass<'a, 's> {
     /// A group's input in whole numbers: `[T, widest input]`, and its scales.
     pub(super) whole: &'a mut [i16],
     pub(super) whole_scale: &'a mut [f32],
+    /// Some rows of it packed: `[widest input / 32]`
+    pub(super) packed: &'a mut [PackedGroup],
 }
 
 impl Pass<'_, '_> {

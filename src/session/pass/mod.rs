@@ -137,6 +137,7 @@ impl Workspace {
             sums: &mut buf.sums,
             whole: &mut buf.whole,
             whole_scale: &mut buf.whole_scale,
+            packed: &mut buf.packed,
         };
 
         for (n, layer) in model.layers().iter().enumerate().skip(start) {

@@ -4,14 +4,43 @@
 
 use super::context::{Mode, Pass, view};
 use super::low_rank::start_sum;
-use super::project::{Finish, Input, Slice, whole_ref};
+use super::project::{Finish, Slice, whole_ref};
 use super::shared::{SharedSlice, share};
-use super::tiles::{FINISH, PAD, STRIP, STRIP_ROWS, UNIT, UNIT_MACS, UNIT_MACS_INTEGER, cut, tile_len};
+use super::tiles::{FINISH, PAD, STRIP, UNIT, UNIT_MACS, UNIT_MACS_INTEGER, cut, tile_len};
+use super::work::Work;
+use crate::Result;
 use crate::format::BLOCKS;
-use crate::model::Group;
+use crate::model::{Group, Weights};
 use crate::session::budget::Flow;
-use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP};
+use rasp_kernels::{Kernels, MatMut, MatRef, PACKED_ROWS, PackedGroup, QUANT_GROUP, QuantizedRef};
 use std::ops::Range;
+
+/// The input of some tokens: as f32 or, for weights in whole numbers, packed.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    x: MatRef<'a>,
+    packed: &'a [PackedGroup],
+}
+
+/// How many tokens meet the group's weights together: as many as are packed at a time, or all.
+fn together(group: &Group, rows: usize) -> usize {
+    if group.is_quantized() { PACKED_ROWS } else { rows }
+}
+
+/// Packs those inputs, if there are any in whole numbers; threads share out groups of channels.
+fn pack(work: &mut Work<'_>, kernels: Kernels, packed: &mut [PackedGroup], x: QuantizedRef<'_>) -> Result<()> {
+    let (groups, parts) = (x.cols() / QUANT_GROUP, work.parts());
+    if groups == 0 {
+        return Ok(());
+    }
+    let packed = SharedSlice::new(&mut packed[..groups]);
+    work.small(&|part| {
+        let own = share(groups, 1, parts, part);
+        let channels = own.start * QUANT_GROUP..own.end * QUANT_GROUP;
+        // SAFETY: shares of different parts do not overlap.
+        kernels.pack(unsafe { packed.slice(own) }, x.columns(channels));
+    })
+}
 
 impl Pass<'_, '_> {
     /// Many dense tokens.
@@ -22,29 +51,37 @@ impl Pass<'_, '_> {
         y: SharedSlice<'_, f32>,
         finish: Finish<'_>,
     ) -> Flow {
-        let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, self.rows) };
-        let (kernels, rows, parts, low_rank) = (self.kernels, self.rows, self.work.parts(), &*self.low_rank);
+        let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
+        let (kernels, parts, low_rank) = (self.kernels, self.work.parts(), &*self.low_rank);
         let tile = tile_len(self.batch);
         let sums = SharedSlice::new(&mut *self.sums);
-        self.work.large(&|part, pieces| {
-            // SAFETY: each part has a tile of its own.
-            let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
-            let mut range = 0..0;
-            for linear in group.linears() {
-                range = share(linear.columns().len(), UNIT, parts, part);
-                let columns = linear.columns().start + range.start..linear.columns().start + range.end;
-                pieces.each(batch_pieces(group, rows, columns, tile.len()), |(rows, columns, block)| {
-                    // SAFETY: shares of different parts do not overlap, nor do the columns of different linears.
-                    let mut out = unsafe { y.matrix(rows.clone(), columns.clone(), group.output()) };
-                    if block == 0 {
-                        start_sum(kernels, group, &columns, rows.start, low_rank, &mut out);
-                    }
-                    add_block(kernels, group, block, columns, input.rows(rows), out, tile);
-                });
-            }
-            let most = FINISH / range.len().max(1);
-            pieces.each(cut(0..rows, 1, most), |rows| finish(Slice { rows, range: range.clone(), y }));
-        })
+        for rows in cut(0..self.rows, 1, together(group, self.rows)) {
+            pack(&mut self.work, kernels, self.packed, whole.row_range(rows.clone()))?;
+            let input = Batch { x: x.row_range(rows.clone()), packed: &*self.packed };
+            self.work.large(&|part, pieces| {
+                // SAFETY: each part has a tile of its own.
+                let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
+                let mut range = 0..0;
+                for linear in group.linears() {
+                    range = share(linear.columns().len(), UNIT, parts, part);
+                    let columns = linear.columns().start + range.start..linear.columns().start + range.end;
+                    let list = batch_pieces(group, rows.len(), columns, tile.len());
+                    pieces.each(list, |(own, columns, block)| {
+                        let at = rows.start + own.start..rows.start + own.end;
+                        // SAFETY: shares of different parts do not overlap, nor do the columns of different linears.
+                        let mut out = unsafe { y.matrix(at.clone(), columns.clone(), group.output()) };
+                        if block == 0 {
+                            start_sum(kernels, group, &columns, at.start, low_rank, &mut out);
+                        }
+                        let input = Batch { x: input.x.row_range(own), ..input };
+                        add_block(kernels, group, block, columns, input, out, tile);
+                    });
+                }
+                let most = FINISH / range.len().max(1);
+                pieces.each(cut(rows.clone(), 1, most), |rows| finish(Slice { rows, range: range.clone(), y }));
+            })?;
+        }
+        Ok(())
     }
 
     /// Many tokens, the later ones sparse: every linear's mask is applied to a copy of the input.
@@ -95,18 +132,22 @@ impl Pass<'_, '_> {
                 counted.add(0..1, read);
             })?;
 
-            let masked =
-                Input { x: view(masked, rows, input), whole: whole_ref(group, masked_whole, self.whole_scale, rows) };
-            self.work.small(&|part| {
-                // SAFETY: each part has a tile of its own.
-                let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
-                let range = share(columns.len(), UNIT, parts, part);
-                let columns = columns.start + range.start..columns.start + range.end;
-                // SAFETY: shares of different parts do not overlap.
-                let mut out = unsafe { y.matrix(0..rows, columns.clone(), group.output()) };
-                start_sum(kernels, group, &columns, 0, low_rank, &mut out);
-                add_product(kernels, group, columns, masked, out, tile);
-            })?;
+            let masked = view(masked, rows, input);
+            let whole = whole_ref(group, masked_whole, self.whole_scale, rows);
+            for some in cut(0..rows, 1, together(group, rows)) {
+                pack(&mut self.work, kernels, self.packed, whole.row_range(some.clone()))?;
+                let input = Batch { x: masked.row_range(some.clone()), packed: &*self.packed };
+                self.work.small(&|part| {
+                    // SAFETY: each part has a tile of its own.
+                    let tile = unsafe { sums.slice(part * tile..(part + 1) * tile) };
+                    let range = share(columns.len(), UNIT, parts, part);
+                    let columns = columns.start + range.start..columns.start + range.end;
+                    // SAFETY: shares of different parts do not overlap.
+                    let mut out = unsafe { y.matrix(some.clone(), columns.clone(), group.output()) };
+                    start_sum(kernels, group, &columns, some.start, low_rank, &mut out);
+                    add_product(kernels, group, columns, input, out, tile);
+                })?;
+            }
         }
         self.work.small(&|part| {
             let width = group.linears().last().map_or(0, |linear| linear.columns().len());
@@ -122,7 +163,7 @@ fn add_product(
     kernels: Kernels,
     group: &Group,
     columns: Range<usize>,
-    input: Input<'_>,
+    input: Batch<'_>,
     mut y: MatMut<'_>,
     tile: &mut [f32],
 ) {
@@ -141,12 +182,12 @@ fn add_block(
     group: &Group,
     block: usize,
     columns: Range<usize>,
-    input: Input<'_>,
+    input: Batch<'_>,
     mut y: MatMut<'_>,
     tile: &mut [f32],
 ) {
     let (rows, width) = (y.rows(), columns.len());
-    let (input, weights) = (input.channels(group.block(block)), group.weights(block).columns(columns));
+    let (channels, weights) = (group.block(block), group.weights(block).columns(columns));
     let stride = width + PAD;
     let tile = &mut tile[..rows * stride];
     for (row, sum) in tile.chunks_exact_mut(stride).enumerate() {
@@ -156,7 +197,12 @@ fn add_block(
         }
     }
     let out = MatMut::new(tile, rows, width, stride).expect("a tile holds its rows");
-    weights.multiply(kernels, out, input.x, input.whole);
+    match weights {
+        Weights::Float(w) => kernels.gemm(out, input.x.columns(channels), w),
+        Weights::Quantized(w) => {
+            kernels.gemm_packed(out, &input.packed[channels.start / QUANT_GROUP..channels.end / QUANT_GROUP], w);
+        }
+    }
     for (row, sum) in tile.chunks_exact(stride).enumerate() {
         match block {
             0 => y.row_mut(row).copy_from_slice(&sum[..width]),
@@ -176,7 +222,7 @@ fn batch_pieces(
     let deepest = (0..BLOCKS).map(|n| group.block(n).len()).max().unwrap_or(0) + group.rank();
     let (macs, strip) = if group.is_quantized() { (UNIT_MACS_INTEGER, STRIP) } else { (UNIT_MACS, UNIT) };
     let macs = macs / deepest.max(1);
-    let high = if group.is_quantized() { STRIP_ROWS } else { macs / UNIT }.clamp(1, rows);
+    let high = if group.is_quantized() { rows } else { macs / UNIT }.clamp(1, rows);
     let wide = (macs / high).max(strip).min(tile / high - PAD);
     cut(0..rows, 1, high).flat_map(move |rows| {
         // In whole strips where there is room for one.

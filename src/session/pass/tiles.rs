@@ -40,9 +40,6 @@ pub(super) const PAD: usize = 16;
 /// bits.
 pub(super) const STRIP: usize = 128;
 
-/// And rows: so many tokens meet the same weights, taken apart once, in the kernel.
-pub(super) const STRIP_ROWS: usize = 64;
-
 /// Outputs of one token that are finished without waking anybody: less work than a fork.
 pub(super) const ALONE: usize = 4096;
 

@@ -1,27 +1,33 @@
 //! `Y += X·W`, many tokens: a step of a group's rows is taken apart once for all of them.
 //!
-//! Inputs of some groups are made ready once, whatever the number of columns. Then some columns at a time go through
-//! those groups, step by step: a step's rows, interleaved, wait in L1, where a few tokens at a time meet four vectors
-//! of columns in registers. Few tokens are bound by the bytes of `W`, as one is: they take long pieces of rows. Of more
-//! the outputs of a few columns stay in cache while groups go by.
+//! Inputs are packed ([`crate::packed`]): a few groups at a time here, or all of them by the caller, once for all of a
+//! matrix. Then some columns at a time go through those groups, step by step: a step's rows, interleaved, wait in L1,
+//! where a few tokens at a time meet four vectors of columns in registers. Few tokens are bound by the bytes of `W`, as
+//! one is: they take long pieces of rows. Of more the outputs of some columns stay in cache while groups go by.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::{Columns, Q4, Q8, QUADS, Quads, SUMS, VECTORS, Whole, Widened, ahead::*, finish, group::*, widened};
-use crate::{MatMut, QUANT_GROUP, Quantized, QuantizedRef, formats::Packing, prefetch::Prefetch, vector::Integers};
+use crate::{
+    MatMut, PACKED_ROWS, PackedGroup, QUANT_GROUP, Quantized, QuantizedRef,
+    formats::Packing,
+    packed::{Activations, Inputs},
+    prefetch::Prefetch,
+    vector::Integers,
+};
 
-/// Tokens that meet a step's rows before the next one: their outputs fit L1.
-const TOKENS: usize = 64;
-/// Groups whose inputs are ready at a time: 11 KiB, on a stack that may have 64 in all. (With twice as many it
-/// overflowed there.)
+/// Groups that are packed at a time where activations come as rows: 11 KiB, on a stack that may have 64 in all. (With
+/// twice as many it overflowed there.)
 const GROUPS: usize = 2;
 /// So many tokens ahead inputs are sent for.
 const AHEAD: usize = 8;
 /// So many tokens at most are few.
 const FEW: usize = 8;
-/// Bytes of each row that few tokens' tile has at most, and many tokens'.
-const TILE: [usize; 2] = [4096, 64];
+/// Bytes of each row that few tokens' tile has at most.
+const TILE: usize = 4096;
+/// Columns of many tokens' tile at most: 64 KiB of outputs, which stay in L2 while groups go by.
+const COLUMNS: usize = 256;
 
 /// # Safety
 /// See [`crate::vector`]: `Y [M, cols]`, `X [M, rows]`.
@@ -29,31 +35,36 @@ const TILE: [usize; 2] = [4096, 64];
 pub(crate) unsafe fn gemm_q<S: Integers>(
     s: S,
     mut y: MatMut<'_>,
-    x: QuantizedRef<'_>,
+    x: Activations<'_>,
     w: Quantized<'_>,
     prefetch: Prefetch,
 ) {
-    if y.rows() == 0 || w.cols() == 0 || w.rows() == 0 {
+    let (rows, all) = (y.rows(), w.groups());
+    if rows == 0 || w.cols() == 0 || all == 0 {
         return;
     }
-    let (x_whole, x_scale, x_strides) = x.parts();
     let stride = y.stride();
-    let columns = TILE[usize::from(x.rows() > FEW)] * 8 / w.quant().bits();
-    let mut strip = [Group::NONE; GROUPS];
-    for start in (0..x.rows()).step_by(TOKENS) {
-        for first in (0..w.groups()).step_by(GROUPS) {
-            let strip = &mut strip[..GROUPS.min(w.groups() - first)];
-            // SAFETY: those tokens are there, and those groups of each.
-            let y = unsafe {
-                let (whole, scale) = (x_whole.add(start * x_strides.0), x_scale.add(start * x_strides.1));
-                let tokens = Tokens { x: whole, scale, strides: x_strides, count: TOKENS.min(x.rows() - start) };
-                for (n, group) in strip.iter_mut().enumerate() {
-                    group.read(s, &tokens, first + n);
+    let columns = if rows > FEW { COLUMNS } else { TILE * 8 / w.quant().bits() };
+    let mut own = [PackedGroup::NONE; GROUPS];
+    let most = if matches!(x, Activations::Packed(_)) { all } else { GROUPS };
+    for start in (0..rows).step_by(PACKED_ROWS) {
+        // SAFETY: those tokens have outputs.
+        let y = unsafe { y.as_mut_ptr().add(start * stride) };
+        for first in (0..all).step_by(most) {
+            let count = most.min(all - first);
+            let strip = match x {
+                Activations::Packed(packed) => &packed[first..first + count],
+                Activations::Rows(x) => {
+                    let tokens = Tokens::new(x, start, PACKED_ROWS.min(rows - start));
+                    for (n, group) in own[..count].iter_mut().enumerate() {
+                        // SAFETY: those tokens are there, and that group of each.
+                        unsafe { tokens.pack(s, group, first + n) };
+                    }
+                    &own[..count]
                 }
-                y.as_mut_ptr().add(start * stride)
             };
             // Behind the strip the next group's rows come at once, unless other columns do.
-            let end = if w.cols() <= columns { w.groups() } else { first + strip.len() };
+            let end = if w.cols() <= columns { all } else { first + count };
             for c in (0..w.cols()).step_by(columns) {
                 let part = Columns::new(&w.columns(c..w.cols().min(c + columns)));
                 // SAFETY: those columns are there; the rest is the caller's.
@@ -69,7 +80,18 @@ pub(crate) unsafe fn gemm_q<S: Integers>(
     }
 }
 
-/// Inputs of some tokens and their scales.
+/// # Safety
+/// See [`crate::vector`]: `packed [cols / 32]`, `X [M, cols]`.
+#[inline(always)]
+pub(crate) unsafe fn pack<S: Integers>(s: S, packed: &mut [PackedGroup], x: QuantizedRef<'_>) {
+    let tokens = Tokens::new(x, 0, x.rows());
+    for (g, group) in packed.iter_mut().enumerate() {
+        // SAFETY: by contract.
+        unsafe { tokens.pack(s, group, g) };
+    }
+}
+
+/// Activations of some tokens and their scales.
 struct Tokens {
     x: *const i16,
     scale: *const f32,
@@ -78,53 +100,38 @@ struct Tokens {
     count: usize,
 }
 
+impl Tokens {
+    /// `count` tokens from `start` on.
+    #[inline(always)]
+    fn new(x: QuantizedRef<'_>, start: usize, count: usize) -> Tokens {
+        let (whole, scale, strides) = x.parts();
+        let (x, scale) = (whole.wrapping_add(start * strides.0), scale.wrapping_add(start * strides.1));
+        Tokens { x, scale, strides, count }
+    }
+
+    /// # Safety
+    /// Group `g` of all tokens is there.
+    #[inline(always)]
+    unsafe fn pack<S: Integers>(&self, s: S, group: &mut PackedGroup, g: usize) {
+        group.begin(self.count);
+        for m in 0..self.count {
+            // SAFETY: by contract.
+            let (x, scale) = unsafe {
+                let x = self.x.add(m * self.strides.0 + g * QUANT_GROUP).cast::<[i16; QUANT_GROUP]>();
+                (&*x, *self.scale.add(m * self.strides.1 + g))
+            };
+            // The next tokens' lie a row further each, where no prefetcher looks.
+            s.prefetch(x.as_ptr().cast::<u8>().wrapping_add(2 * AHEAD * self.strides.0));
+            group.put(m, s.split(x), scale);
+        }
+    }
+}
+
 /// Their outputs, from some column on.
 #[derive(Clone, Copy)]
 struct Outputs {
     y: *mut f32,
     stride: usize,
-}
-
-/// A group's inputs of all tokens.
-struct Group {
-    inputs: [Inputs; TOKENS],
-    /// Scale, and that times the sum of the inputs.
-    factors: [[f32; 2]; TOKENS],
-    /// Tokens, those first whose group is narrow.
-    order: [u8; TOKENS],
-    narrow: usize,
-    count: usize,
-}
-
-impl Group {
-    const NONE: Group =
-        Group { inputs: [Inputs::NONE; TOKENS], factors: [[0.0; 2]; TOKENS], order: [0; TOKENS], narrow: 0, count: 0 };
-
-    /// # Safety
-    /// Group `g` of all tokens is there.
-    #[inline(always)]
-    unsafe fn read<S: Integers>(&mut self, s: S, tokens: &Tokens, g: usize) {
-        self.count = tokens.count.min(TOKENS);
-        let (mut narrow, mut wide) = (0, self.count);
-        for m in 0..self.count {
-            // SAFETY: by contract.
-            let (x, scale) = unsafe {
-                let x = tokens.x.add(m * tokens.strides.0 + g * QUANT_GROUP).cast::<[i16; QUANT_GROUP]>();
-                (&*x, *tokens.scale.add(m * tokens.strides.1 + g))
-            };
-            // The next tokens' lie a row further each, where no prefetcher looks.
-            s.prefetch(x.as_ptr().cast::<u8>().wrapping_add(2 * AHEAD * tokens.strides.0));
-            let inputs = s.split(x);
-            // Without a branch: which groups are wide cannot be foreseen.
-            let is_wide = usize::from(inputs.wide);
-            wide -= is_wide;
-            self.order[[narrow, wide][is_wide] % TOKENS] = m as u8;
-            narrow += 1 - is_wide;
-            self.factors[m] = [scale, scale * inputs.sum() as f32];
-            self.inputs[m] = inputs;
-        }
-        self.narrow = narrow;
-    }
 }
 
 /// The groups of a strip, the first of those `groups`, for its tokens and some columns. Rows are sent for up to their
@@ -136,7 +143,7 @@ impl Group {
 unsafe fn tile<S: Integers, W: Whole>(
     s: S,
     y: Outputs,
-    strip: &[Group],
+    strip: &[PackedGroup],
     groups: Range<usize>,
     w: &Columns,
     prefetch: Prefetch,
@@ -154,7 +161,8 @@ unsafe fn tile<S: Integers, W: Whole>(
             let mut ahead = Ahead::of_groups::<W>([this, next], w, bytes, bytes.div_ceil(S::STEP), prefetch);
             for done in (0..bytes).step_by(S::STEP) {
                 // Little by little: all at once they would fill the places where loads wait, and nothing be computed.
-                let mut sending = Sending { lines: ahead.begin(s, done), tokens: group.count, ahead: &mut ahead };
+                let mut sending =
+                    Sending { lines: ahead.begin(s, done), tokens: group.count as usize, ahead: &mut ahead };
                 let bytes = S::STEP.min(bytes - done);
                 let mut quads = [[MaybeUninit::uninit(); SUMS]; QUADS];
                 for q in (0..QUADS).step_by(2) {
@@ -171,7 +179,7 @@ unsafe fn tile<S: Integers, W: Whole>(
                 let shared = widened::<S, W>(s, w.group(first + n, column), bytes);
                 let step = Step { bytes, quads: &quads, shared: &shared };
                 let y = Outputs { y: y.y.add(column), ..y };
-                let (narrow, wide) = group.order[..group.count].split_at(group.narrow);
+                let (narrow, wide) = group.tokens();
                 for (tokens, wide) in [(narrow, false), (wide, true)] {
                     if bytes == S::STEP {
                         let most = S::TOKENS[W::KIND];
@@ -225,7 +233,7 @@ struct Sending<'a, 'b> {
 unsafe fn each<'a, S: Integers, W: Whole, const T: usize, const FULL: bool>(
     s: S,
     step: Step<'_, S>,
-    group: &Group,
+    group: &PackedGroup,
     tokens: &'a [u8],
     wide: bool,
     y: Outputs,
@@ -238,14 +246,14 @@ unsafe fn each<'a, S: Integers, W: Whole, const T: usize, const FULL: bool>(
         sending.ahead.send(s, lines);
         let mut inputs = [&group.inputs[0]; T];
         for t in 0..T {
-            inputs[t] = &group.inputs[usize::from(some[t]) % TOKENS];
+            inputs[t] = &group.inputs[usize::from(some[t]) % PACKED_ROWS];
         }
         for first in (0..W::SUMS).step_by(VECTORS) {
             // SAFETY: the step is filled by contract.
             let sums = unsafe { sums::<S, W, T>(s, step.quads, first, inputs, wide) };
             let (mut factors, mut out) = ([[s.splat(0.0); 2]; T], [y.y; T]);
             for t in 0..T {
-                let m = usize::from(some[t]) % TOKENS;
+                let m = usize::from(some[t]) % PACKED_ROWS;
                 factors[t] = [s.splat(group.factors[m][0]), s.splat(group.factors[m][1])];
                 out[t] = out[t].wrapping_add(m * y.stride);
             }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Columns, QUADS};
-use crate::{NARROW, QUANT_GROUP, matrix::dealt, vector::Integers};
+use super::Columns;
+use crate::{QUANT_GROUP, matrix::dealt, packed::Inputs, vector::Integers};
 
 /// The channels that take part: those listed, ascending, or all of so many.
 #[derive(Clone, Copy)]
@@ -189,54 +189,4 @@ impl Places {
             unsafe { self.read_all(w, std::ptr::null()) };
         }
     }
-}
-
-/// A group's inputs as quads of i8: the low limb, which is all of a narrow one, and in a wide group the high one, which
-/// counts 128 times.
-#[derive(Clone, Copy)]
-pub(crate) struct Inputs {
-    pub(crate) limb: [[i32; QUADS]; 2],
-    /// Their sums.
-    pub(crate) total: [i32; 2],
-    pub(crate) wide: bool,
-}
-
-impl Inputs {
-    pub(crate) const NONE: Inputs = Inputs { limb: [[0; QUADS]; 2], total: [0; 2], wide: false };
-
-    #[inline(always)]
-    pub(crate) fn new(x: &[i16; QUANT_GROUP]) -> Inputs {
-        // Loops that the compiler turns into vectors.
-        let largest = x.iter().fold(0, |largest, x| x.unsigned_abs().max(largest));
-        let sum = |x: &[i16; QUANT_GROUP]| x.iter().fold(0i16, |sum, &x| sum.wrapping_add(x));
-        let wide = largest > NARROW.unsigned_abs();
-        // Without a branch, which could not be foreseen: nothing is high where the group is narrow.
-        let some = -i16::from(wide);
-        let (mut low, mut high) = ([0; QUANT_GROUP], [0; QUANT_GROUP]);
-        for k in 0..QUANT_GROUP {
-            high[k] = ((x[k] + 64) >> 7) & some;
-            low[k] = x[k] - (high[k] << 7);
-        }
-        // 32 numbers of 8 bits: no sum leaves an i16.
-        Inputs { limb: [quads(&low), quads(&high)], total: [i32::from(sum(&low)), i32::from(sum(&high))], wide }
-    }
-
-    /// The sum of all inputs.
-    #[inline(always)]
-    pub(crate) fn sum(&self) -> i32 {
-        128 * self.total[1] + self.total[0]
-    }
-}
-
-#[inline(always)]
-fn quads(x: &[i16; QUANT_GROUP]) -> [i32; QUADS] {
-    let mut bytes = [0u8; QUANT_GROUP];
-    for k in 0..QUANT_GROUP {
-        bytes[k] = x[k] as u8;
-    }
-    let mut quads = [0; QUADS];
-    for q in 0..QUADS {
-        quads[q] = i32::from_le_bytes([bytes[4 * q], bytes[4 * q + 1], bytes[4 * q + 2], bytes[4 * q + 3]]);
-    }
-    quads
 }

@@ -13,13 +13,8 @@ pub(crate) mod rows;
 
 use std::mem::MaybeUninit;
 
-pub(crate) use group::Inputs;
-
 use super::{Integers, Quads, Simd, reduce::sum_of_squares};
-use crate::{NARROW, QUANT_GROUP, Quantized, WIDE};
-
-/// Quads of channels in a group.
-const QUADS: usize = QUANT_GROUP / 4;
+use crate::{NARROW, QUANT_GROUP, Quantized, WIDE, packed::QUADS};
 
 /// # Safety
 /// See [`crate::vector`]: `whole`, `x`: `[n]`, `scale [n / 32]`.

@@ -3,10 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Avx2;
-use crate::{
-    QUANT_GROUP,
-    vector::{Inputs, Integers},
-};
+use crate::{QUANT_GROUP, packed::Inputs, vector::Integers};
 
 // In every method `self` proves that the CPU has the features, and the pointers are the caller's
 // promise: that is all that the intrinsics ask. None of them wants alignment.

@@ -3,11 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Avx512;
-use crate::{
-    QUANT_GROUP,
-    vector::{Inputs, Integers},
-    x86_64::avx2::sums_of_four,
-};
+use crate::{QUANT_GROUP, packed::Inputs, vector::Integers, x86_64::avx2::sums_of_four};
 
 // In every method `self` proves that the CPU has the features, and the pointers are the caller's
 // promise: that is all that the intrinsics ask. None of them wants alignment.
