@@ -49,8 +49,7 @@ def sentences():
     peers = {(cells[0], cells[1].split(",")[1].strip() if "," in cells[1] else cells[1]): cells
              for cells in rows(PEERS, "| threads | what |", 10)[2:] if len(cells) > 7}
     ratio = lambda what: number(peers["1", what][7])
-    families = sum(len(cells) == 6 and cells[0] != "family" and not cells[0].startswith("-")
-                   for cells in rows("docs/models.md", "| family |", 6))
+    families = len(rows("docs/models.md", "| family |", 7)[2:])
     levels = next(cells for cells in rows("docs/quality.md", "| model, packed as bf16 |", 5) if "Qwen" in cells[0])
     at = [re.search(r"\+([\d.]+)%", cell)[1] for cell in levels[2:]]
     small = re.search(r"Load ([\d.]+) ms; first token of a one-token prompt after (\d+) ms.*?; ([\d.]+) MB of memory",
