@@ -9,11 +9,18 @@ version=$(packaging/version.sh package)
 # takes minutes.
 settings=(--config profile.dev.debug=false --config profile.dev.opt-level=0
     --config 'profile.dev.package.rasp-kernels.opt-level=0')
+# What comes from a registry Cargo takes to be the same for ever, and this one's archives are made anew at each run: what
+# it has unpacked and built of them goes.
+all=(rasp-kernels librasp rasp-packer rasp-cli)
+rm -rf target/package
+for crate in "${all[@]}"; do
+    rm -rf target/debug/.fingerprint/"$crate"-* "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/"$crate-$version"
+done
 "${CARGO:-cargo}" package --workspace --locked --allow-dirty "${settings[@]}"
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 crates=0
-for crate in rasp-kernels librasp rasp-packer rasp-cli; do
+for crate in "${all[@]}"; do
     archive=target/package/$crate-$version.crate
     content=$(tar tzf "$archive")
     for file in LICENSE-MIT LICENSE-APACHE README.md Cargo.lock; do
