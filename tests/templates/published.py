@@ -68,6 +68,11 @@ def fetch(folder):
     subprocess.run([sys.executable, HERE / "../tokenizers/fetch.py", folder / "tokenizers", TOKENIZER], check=True)
     config = json.loads((folder / "tokenizers" / TOKENIZER / "tokenizer_config.json").read_text(encoding="utf-8"))
     (folder / f"{TOKENIZER}.jinja").write_text(config["chat_template"], encoding="utf-8", newline="")
+    for name, template in json.loads((HERE / "published.json").read_text(encoding="utf-8"))["templates"].items():
+        file = folder / f"{name}.jinja"
+        found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "none: it is not there"
+        if found != template["sha256"]:
+            sys.exit(f"{file} has sha256 {found}, expected {template['sha256']}; remove {folder} to fetch it anew")
 
 
 def checksum(text):
