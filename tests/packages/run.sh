@@ -9,8 +9,8 @@ version=$(packaging/version.sh package)
 # takes minutes.
 settings=(--config profile.dev.debug=false --config profile.dev.opt-level=0
     --config 'profile.dev.package.rasp-kernels.opt-level=0')
-# What comes from a registry Cargo takes to be the same for ever, and this one's archives are made anew at each run: what
-# it has unpacked and built of them goes.
+# What comes from a registry Cargo takes to be the same for ever, and this one's archives are made anew at each run:
+# what it has unpacked and built of them goes.
 all=(rasp-kernels librasp rasp-packer rasp-cli)
 rm -rf target/package
 for crate in "${all[@]}"; do

@@ -4,9 +4,9 @@
     python3 tests/templates/published.py fetch FOLDER     puts them there, as NAME.jinja
     python3 tests/templates/published.py expect FOLDER    writes published.json from them    (needs jinja2 3.1)
 
-published.json has, for each template, its checksum and one of what Jinja2, set up as `transformers` sets it up, makes of
-each conversation, with the generation prompt and without; null where it refuses. `make test-templates` holds rasp to it,
-but for what is known to differ.
+published.json has, for each template, its checksum and one of what Jinja2, set up as `transformers` sets it up, makes
+of each conversation, with the generation prompt and without; null where it refuses. `make test-templates` holds rasp to
+it, but for what is known to differ.
 """
 
 import hashlib
@@ -26,8 +26,9 @@ TOKENIZER = "gemma3"
 
 # The family, by its name in docs/models.md, of the models that load.
 FAMILIES = {
-    "llama": ["meta-llama-Llama-3.1-8B-Instruct", "meta-llama-Llama-3.2-3B-Instruct", "meta-llama-Llama-3.3-70B-Instruct",
-              "deepseek-ai-DeepSeek-R1-Distill-Llama-8B", "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use",
+    "llama": ["meta-llama-Llama-3.1-8B-Instruct", "meta-llama-Llama-3.2-3B-Instruct",
+              "meta-llama-Llama-3.3-70B-Instruct", "deepseek-ai-DeepSeek-R1-Distill-Llama-8B",
+              "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use",
               "NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "fireworks-ai-llama-3-firefunction-v2",
               "meetkai-functionary-medium-v3.1", "meetkai-functionary-medium-v3.2"],
     "mistral": ["mistralai-Mistral-Nemo-Instruct-2407", "Mistral-Small-3.2-24B-Instruct-2506",
@@ -58,8 +59,8 @@ def fetch(folder):
     if not any(folder.glob("*.jinja")):
         with tempfile.TemporaryDirectory() as temporary:
             print(f"fetching the templates in {SDIST}", file=sys.stderr)
-            subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-                            "--no-binary", SDIST.split("==")[0], "--dest", temporary, SDIST], check=True)
+            subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+                            "--no-deps", "--no-binary", SDIST.split("==")[0], "--dest", temporary, SDIST], check=True)
             (package,) = Path(temporary).glob("*.tar.gz")
             with tarfile.open(package) as archive:
                 for member in archive:
