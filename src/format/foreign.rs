@@ -37,6 +37,7 @@ pub(super) fn named(bytes: &[u8]) -> Option<Error> {
 pub(super) fn other_safetensors(format: Option<&str>) -> Error {
     match format {
         Some("rasp-recipe") => bad_file("a recipe, not a model: `rasp pack --recipe-from` packs with it"),
+        Some("rasp-adapter") => bad_file("an adapter, not a model: a session of its model takes it"),
         _ => bad_file(
             "a safetensors file, but not a packed one: `rasp pack` makes a .rasp file of the folder that it lies in",
         ),
@@ -95,6 +96,7 @@ mod tests {
             refused(&[&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat())
         };
         assert!(file(r#""format":"pt""#).message().contains("folder that it lies in"));
+        assert!(file(r#""format":"rasp-adapter""#).message().contains("session of its model"));
         assert!(file(r#""format":"rasp-recipe""#).message().contains("--recipe-from"));
         for (version, word) in [("1", "older"), ("4", "newer"), ("x", "damaged")] {
             let error = file(&format!(r#""format":"rasp","rasp.version":"{version}""#));

@@ -30,14 +30,17 @@ pub use safetensors::Dtype;
 /// version 2.
 pub const FORMAT_VERSIONS: [&str; 2] = ["2", "3"];
 
+/// The versions of adapters' files that this library reads.
+pub const ADAPTER_VERSIONS: [&str; 1] = ["1"];
+
 /// Every tensor starts on a multiple of this many bytes from the start of the file.
 pub const TENSOR_ALIGNMENT: usize = 64;
 
 /// Keys of `__metadata__`.
 pub mod key {
-    /// Always `rasp`.
+    /// `rasp`, or `rasp-adapter`.
     pub const FORMAT: &str = "format";
-    /// One of [`super::FORMAT_VERSIONS`].
+    /// One of [`super::FORMAT_VERSIONS`], or of [`super::ADAPTER_VERSIONS`].
     pub const VERSION: &str = "rasp.version";
     /// JSON of [`super::Config`].
     pub const CONFIG: &str = "rasp.config";
@@ -47,4 +50,6 @@ pub mod key {
     pub const TOKENIZER: &str = "rasp.tokenizer";
     /// The model's own Jinja template.
     pub const CHAT_TEMPLATE: &str = "rasp.chat_template";
+    /// JSON of [`AdapterConfig`](crate::model::AdapterConfig), in an adapter's file.
+    pub const ADAPTER: &str = "rasp.adapter";
 }

@@ -1,6 +1,6 @@
 //! Opening a `.rasp` file: the safetensors header, checked once.
 
-use super::{Bytes, Dtype, FORMAT_VERSIONS, Plain, View, foreign, header_end, key, read_header};
+use super::{ADAPTER_VERSIONS, Bytes, Dtype, FORMAT_VERSIONS, Plain, View, foreign, header_end, key, read_header};
 use crate::error::bad_file;
 use crate::{Error, Result, Status};
 use serde::de::DeserializeOwned;
@@ -27,16 +27,32 @@ impl File {
     /// Reads the header. Fails on anything that is no safetensors file, on one that was cut short, and on one that is
     /// not of [`FORMAT_VERSIONS`]. What its tensors and metadata are is asked of each when it is read.
     pub fn open(bytes: Arc<Bytes>) -> Result<File> {
+        let file = File::read(bytes)?;
+        match (file.metadata(key::FORMAT), file.metadata(key::VERSION)) {
+            (Some("rasp"), Some(version)) if FORMAT_VERSIONS.contains(&version) => Ok(file),
+            (Some("rasp"), Some(version)) => Err(foreign::other_version(version, &FORMAT_VERSIONS)),
+            (format, _) => Err(foreign::other_safetensors(format)),
+        }
+    }
+
+    /// The same of an adapter's file, of [`ADAPTER_VERSIONS`].
+    pub fn open_adapter(bytes: Arc<Bytes>) -> Result<File> {
+        let file = File::read(bytes)?;
+        match (file.metadata(key::FORMAT), file.metadata(key::VERSION)) {
+            (Some("rasp-adapter"), Some(version)) if ADAPTER_VERSIONS.contains(&version) => Ok(file),
+            (Some("rasp-adapter"), Some(version)) => Err(foreign::other_version(version, &ADAPTER_VERSIONS)),
+            (Some("rasp"), _) => Err(bad_file("a packed model, not an adapter")),
+            _ => Err(bad_file(
+                "a safetensors file, but no packed adapter: `rasp pack-adapter` makes one of the folder that it lies in",
+            )),
+        }
+    }
+
+    /// A header, whatever the file is of.
+    fn read(bytes: Arc<Bytes>) -> Result<File> {
         // Asked last: the length of a header can begin like anything.
         let (data_start, header) = read_header(&bytes).map_err(|error| foreign::named(&bytes).unwrap_or(error))?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        match (metadata.get(key::FORMAT).map(String::as_str), metadata.get(key::VERSION)) {
-            (Some("rasp"), Some(version)) if FORMAT_VERSIONS.contains(&version.as_str()) => {}
-            (Some("rasp"), Some(version)) => {
-                return Err(foreign::other_version(version, &FORMAT_VERSIONS));
-            }
-            (format, _) => return Err(foreign::other_safetensors(format)),
-        }
         let mut tensors = HashMap::new();
         for (name, info) in header.tensors() {
             let (begin, end) = info.data_offsets;

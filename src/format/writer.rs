@@ -1,7 +1,7 @@
 //! Writing a `.rasp` file: all or nothing, tensor by tensor, in bounded memory.
 
 use super::checksums::{self, Checksums};
-use super::{Config, Dtype, FORMAT_VERSIONS, TENSOR_ALIGNMENT, key};
+use super::{ADAPTER_VERSIONS, Config, Dtype, FORMAT_VERSIONS, TENSOR_ALIGNMENT, key};
 use crate::{Error, Result, Status};
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -60,9 +60,24 @@ impl Writer {
     /// Creates the temporary file and writes the header. `metadata` holds the keys of [`key`] besides format and
     /// version, which are added here.
     pub fn create(target: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
+        Writer::create_as(("rasp", version(metadata)), target, metadata, tensors)
+    }
+
+    /// The same for an adapter's file.
+    pub fn create_adapter(target: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
+        let [.., newest] = ADAPTER_VERSIONS;
+        Writer::create_as(("rasp-adapter", newest), target, metadata, tensors)
+    }
+
+    fn create_as(
+        (format, version): (&str, &str),
+        target: &Path,
+        metadata: &[(&str, String)],
+        tensors: Vec<TensorSpec>,
+    ) -> Result<Writer> {
         let mut meta = Map::new();
-        meta.insert(key::FORMAT.into(), "rasp".into());
-        meta.insert(key::VERSION.into(), version(metadata).into());
+        meta.insert(key::FORMAT.into(), format.into());
+        meta.insert(key::VERSION.into(), version.into());
         for (key, value) in metadata {
             meta.insert((*key).into(), value.as_str().into());
         }

@@ -186,8 +186,8 @@ impl Group {
     }
 
     /// Bytes of the low-rank factors of all its linears, scales included.
-    pub(crate) fn low_rank_bytes(&self) -> usize {
-        self.linears.iter().filter_map(|l| l.low_rank.as_ref()).map(LowRank::bytes).sum()
+    pub(crate) fn low_rank_bytes(&self) -> u64 {
+        self.linears.iter().filter_map(|l| l.low_rank.as_ref()).map(|low_rank| low_rank.bytes() as u64).sum()
     }
 
     pub(crate) fn bias(&self) -> Option<&[f32]> {
@@ -324,7 +324,11 @@ pub(super) enum Factors {
 }
 
 impl LowRank {
-    fn bytes(&self) -> usize {
+    pub(crate) fn rank(&self) -> usize {
+        self.rank
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
         match &self.factors {
             Factors::Float { b, a, .. } => 2 * (b.len() + a.len()),
             Factors::Quantized { b, b_scale, a, a_scale } => b.len() + a.len() + 2 * (b_scale.len() + a_scale.len()),

@@ -414,7 +414,7 @@ impl Loader<'_> {
 }
 
 /// Fails on the first element that is no finite number.
-fn finite(name: &str, float: FloatType, shape: &[usize], bits: &[u16]) -> Result<()> {
+pub(super) fn finite(name: &str, float: FloatType, shape: &[usize], bits: &[u16]) -> Result<()> {
     // All exponent bits set: an infinity or a NaN.
     let exponent = float.format().exponent;
     // Vectors first; the place only matters if there is one.

@@ -1,5 +1,6 @@
 //! A model: everything that is the same for every token. Immutable after load, shared by any number of sessions.
 
+mod adapter;
 mod block;
 mod group;
 mod inventory;
@@ -9,6 +10,7 @@ mod shortlist;
 mod values;
 mod weight_type;
 
+pub use adapter::{Adapter, AdapterConfig, AdapterSizes, MAX_ADAPTER_RANK, adapter_tensor};
 pub use block::{
     Activation, Attention, Block, BlockOrder, NormId, NormKind, NormPlace, Op, QkNorm, QkNormOver, Stream,
     layer as layer_ops,

@@ -5,7 +5,7 @@ use super::drafts::Ahead;
 use super::pass::buffers::{EngineMemory, HeadBuffers, SequenceBuffers};
 use super::pass::{HeadRow, Mode, SharedSlice, UNIT, Workspace, all_logits, share, view};
 use crate::arena::Buf;
-use crate::model::{GroupKind, Model, RowsRef};
+use crate::model::{Group, GroupKind, Model, RowsRef};
 use crate::pool::ThreadPool;
 use crate::sampling::argmax;
 use crate::{Error, Result, Status};
@@ -161,7 +161,9 @@ impl Engine {
             return;
         }
         self.traffic.tokens += tokens as u64;
-        let bytes: u64 = self.model.groups().map(|group| group.bytes() + group.low_rank_bytes() as u64).sum();
+        let adapters = self.own.adapters.active();
+        let bytes = |group: &Group| group.bytes() + group.low_rank_bytes() + adapters.bytes(group);
+        let bytes: u64 = self.model.groups().map(bytes).sum();
         self.traffic.linear_bytes += tokens as u64 * bytes;
     }
 

@@ -47,6 +47,7 @@ impl Session {
         let passed = self.passed();
         let mut from = self.engine.own.kv.stretches(passed);
         child.engine.own.kv.fill_stretches(passed, |to| to.copy_from_slice(from.next().expect("caches of one shape")));
+        child.engine.own.adapters.go_on_as(&self.engine.own.adapters)?;
         child.tokens.extend_from_slice(&self.tokens);
         child.sparsities[..passed].copy_from_slice(&self.sparsities[..passed]);
         (child.sparsity, child.loaded) = (self.sparsity, self.loaded);

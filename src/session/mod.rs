@@ -1,5 +1,6 @@
 //! A session: one text in the making over a shared model. All mutable state lives here.
 
+mod adapters;
 mod answer;
 mod batch;
 mod budget;
@@ -22,6 +23,7 @@ mod step;
 
 pub use crate::arena::MemoryPlan;
 pub use crate::pool::MAX_THREADS;
+pub use adapters::MAX_ADAPTERS;
 pub use answer::{Ended, TextStep};
 pub use budget::Clock;
 pub use drafts::{DraftOptions, DraftStats, MAX_DRAFTS};
@@ -68,6 +70,9 @@ pub struct SessionOptions {
     /// are right: at most [`MAX_DRAFTS`]; 0 (the default) is none. Each takes the memory of its logits. They are looked
     /// up in the context unless [`set_drafts`](Session::set_drafts) says otherwise.
     pub drafts: usize,
+    /// Room for LoRA adapters: the sum of the largest ranks of those that are set at a time; 0 (the default) is none.
+    /// It costs 12 bytes a rank and token of the batch.
+    pub adapter_rank: usize,
     /// Runs the parts that work is cut into, as many as `threads`; then the session starts no threads of its own.
     pub jobs: Option<HostJobs>,
     /// How threads of the session's own behave, if it has any.
@@ -83,6 +88,7 @@ impl Default for SessionOptions {
             kv_type: KvType::F16,
             windows_alone: false,
             drafts: 0,
+            adapter_rank: 0,
             jobs: None,
             own: OwnThreads::default(),
         }

@@ -32,10 +32,10 @@ struct SessionMemory {
 impl SessionMemory {
     /// `options` are whole: see [`SessionOptions::complete`].
     fn cut(cutter: &mut Cutter, model: &Model, options: &SessionOptions) -> SessionMemory {
-        let &SessionOptions { context, threads, batch, kv_type, windows_alone, drafts, .. } = options;
+        let &SessionOptions { context, batch, windows_alone, drafts, .. } = options;
         let extent = Extent { context, batch, windows_alone };
         SessionMemory {
-            engine: EngineMemory::cut(cutter, model, extent, threads, kv_type, drafts),
+            engine: EngineMemory::cut(cutter, model, extent, options),
             sampler: Sampler::cut(cutter, model.config().vocab_size),
             tokens: cutter.part(Part::Bookkeeping).list(context),
             sparsities: cutter.take(context),

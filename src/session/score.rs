@@ -13,7 +13,7 @@ use super::pass::buffers::EngineMemory;
 use super::pass::{Mode, non_finite};
 use super::{KvType, SessionOptions};
 use crate::arena::{Arena, Memory};
-use crate::model::{Group, Model};
+use crate::model::{Adapter, Group, Model};
 use crate::pool::ThreadPool;
 use crate::sampling::argmax;
 use crate::{Error, Result, Status};
@@ -89,12 +89,12 @@ impl Scorer {
         let whole = model.weight_type().quant().is_some();
         let masked_whole = vec![0; if whole { masked.len() } else { 0 }];
         let logits = vec![0.0; LOGIT_ROWS * model.config().vocab_size];
-        let SessionOptions { context, threads, kv_type, .. } = *options;
-        let pool = ThreadPool::new(threads)?;
+        let context = options.context;
+        let pool = ThreadPool::new(options.threads)?;
         // A window may begin anew anywhere.
         let extent = Extent { context, batch, windows_alone: false };
-        let (arena, memory) =
-            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, threads, kv_type, 0))?;
+        let options = SessionOptions { drafts: 0, ..*options };
+        let (arena, memory) = Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, &options))?;
         let engine = Engine::new(model, pool, batch, memory);
         Ok(Scorer { engine, context, masked, masked_whole, logits, _arena: arena })
     }
@@ -114,6 +114,11 @@ impl Scorer {
             return Ok(());
         }
         model.thresholds(sparsity, &mut self.engine.own.thresholds)
+    }
+
+    /// Sets the adapters that tokens pass with, as [`Session::set_adapters`](super::Session::set_adapters) does.
+    pub fn set_adapters(&mut self, adapters: impl IntoIterator<Item = (Arc<Adapter>, f32)>) -> Result<()> {
+        self.engine.own.adapters.set(&self.engine.model, adapters)
     }
 
     /// Sets the threshold of every linear directly, in the order of [`Linear::index`](crate::model::Linear::index).

@@ -5,7 +5,9 @@ use super::tiles::{QUERY_TILE, sums_len};
 use super::work::counts_len;
 use crate::arena::{Buf, Cutter, Part};
 use crate::model::{Group, GroupKind, Model, Rounded};
-use crate::session::kv_cache::{Extent, KEY_BLOCK, KvCache, KvType};
+use crate::session::SessionOptions;
+use crate::session::adapters::Adapters;
+use crate::session::kv_cache::{Extent, KEY_BLOCK, KvCache};
 use rasp_kernels::{PackedGroup, QUANT_GROUP, ScreenInput};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
@@ -18,18 +20,12 @@ pub(crate) struct EngineMemory {
 }
 
 impl EngineMemory {
-    pub(crate) fn cut(
-        cutter: &mut Cutter,
-        model: &Model,
-        extent: Extent,
-        threads: usize,
-        kv_type: KvType,
-        drafts: usize,
-    ) -> EngineMemory {
+    /// `options` are whole, and `extent` is theirs.
+    pub(crate) fn cut(cutter: &mut Cutter, model: &Model, extent: Extent, options: &SessionOptions) -> EngineMemory {
         EngineMemory {
-            buf: Buffers::cut(cutter, model, extent.batch, threads),
-            head: HeadBuffers::cut(cutter, model, drafts),
-            own: SequenceBuffers::cut(cutter, model, threads, extent, kv_type),
+            buf: Buffers::cut(cutter, model, extent.batch, options.threads),
+            head: HeadBuffers::cut(cutter, model, options.drafts),
+            own: SequenceBuffers::cut(cutter, model, extent, options),
             cancel: cutter.part(Part::Bookkeeping).take(1),
         }
     }
@@ -40,26 +36,29 @@ pub(crate) struct SequenceBuffers {
     pub(crate) kv: KvCache,
     /// One a linear, in the order of [`Linear::index`](crate::model::Linear::index)
     pub(crate) thresholds: Buf<f32>,
+    pub(crate) adapters: Adapters,
     /// Attention scores, a part: `[parts, QUERY_TILE, context]`
     pub(super) scores: Buf<f32>,
 }
 
 impl SequenceBuffers {
-    fn cut(cutter: &mut Cutter, model: &Model, parts: usize, extent: Extent, kv_type: KvType) -> SequenceBuffers {
+    fn cut(cutter: &mut Cutter, model: &Model, extent: Extent, options: &SessionOptions) -> SequenceBuffers {
         let linears = model.linears().count();
-        let tile = parts.saturating_mul(QUERY_TILE).saturating_mul(extent.context.next_multiple_of(KEY_BLOCK));
+        let tile =
+            options.threads.saturating_mul(QUERY_TILE).saturating_mul(extent.context.next_multiple_of(KEY_BLOCK));
         SequenceBuffers {
             thresholds: cutter.part(Part::Bookkeeping).take(linears),
             scores: cutter.part(Part::Activations).take(tile),
-            kv: KvCache::cut(cutter, model.config(), kv_type, extent),
+            kv: KvCache::cut(cutter, model.config(), options.kv_type, extent),
+            adapters: Adapters::cut(cutter, extent.batch, options.adapter_rank),
         }
     }
 
     /// What a pass of `count` of its tokens touches of it: the first stands at `position`, the first sparse one is
     /// number `sparse_from`.
     pub(crate) fn seq(&mut self, position: usize, count: usize, sparse_from: usize) -> Seq<'_> {
-        let SequenceBuffers { kv, thresholds, scores } = self;
-        Seq { position, count, kv, scores, thresholds, sparse_from, stores: true }
+        let SequenceBuffers { kv, thresholds, scores, adapters } = self;
+        Seq { position, count, kv, scores, thresholds, sparse_from, stores: true, adapters }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::tiles::MAX_ROWS;
 use super::work::Work;
+use crate::session::adapters::Adapters;
 use crate::session::kv_cache::KvCache;
 use rasp_kernels::{Kernels, MatRef, PackedGroup};
 use std::ops::Range;
@@ -22,6 +23,7 @@ pub(crate) struct Seq<'a> {
     pub(super) sparse_from: usize,
     /// Whether its tokens' keys and values are stored; else they are there.
     pub(super) stores: bool,
+    pub(super) adapters: &'a mut Adapters,
 }
 
 impl<'a> Seq<'a> {
@@ -109,6 +111,8 @@ pub(super) struct Pass<'a, 's> {
     /// Whose tokens those that are decoded are.
     pub(super) rows_of: [Row; MAX_ROWS],
     pub(super) read: &'a Read,
+    /// Whether any text passes with adapters.
+    pub(super) adapted: bool,
     /// Kept channels: a piece of the widest input's length for each part.
     pub(super) active: &'a mut [u32],
     /// `B x` of all linears of a group: `[T, largest rank of a group]`

@@ -5,8 +5,8 @@
 //! the others arithmetic counts. So those are multiplied together, sparse ones with their dropped inputs zeroed in a
 //! copy, which gives the same bits (`docs/performance.md` has what the ways measure).
 
-use super::context::{Decoded, Pass, view};
-use super::low_rank::start_sum;
+use super::context::{Decoded, Pass, Row, view};
+use super::low_rank::Start;
 use super::project::{Finish, Input, Slice, intersection, whole_ref};
 use super::shared::{SharedSlice, share};
 use super::tiles::{ALONE, COLUMNS, MANY, MASKED, SHARED_BYTES, TILE, UNIT, UNIT_BYTES, cut, tile_len};
@@ -22,7 +22,8 @@ impl Pass<'_, '_> {
         let (rows, tile) = (self.rows, tile_len(self.batch));
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, rows) };
         let (kernels, parts, width) = (self.kernels, self.work.parts(), group.output());
-        let low_rank = &*self.low_rank;
+        let start = Start { kernels, group, low_rank: &*self.low_rank, seqs: self.seqs };
+        let rank = start.rank();
         let tokens = Decoded { seqs: self.seqs, rows: &self.rows_of, read: self.read };
         let (active, tiles) = (SharedSlice::new(&mut *self.active), SharedSlice::new(&mut *self.sums));
         // Sums of blocks after the first: of one token in a buffer of their own, of several in rows of `y` beyond
@@ -37,7 +38,7 @@ impl Pass<'_, '_> {
             let mine = share(BLOCKS * units, 1, parts, part);
             for block in 0..BLOCKS {
                 let end = |unit: usize| (unit.saturating_sub(block * units).min(units) * UNIT).min(width);
-                pieces.each(token_pieces(group, block, end(mine.start)..end(mine.end), rows), |piece| {
+                pieces.each(token_pieces(group, rank, block, end(mine.start)..end(mine.end), rows), |piece| {
                     let TokenPiece { columns, channels, begins } = piece;
                     // SAFETY: shares of different parts do not overlap, nor do sums of different blocks.
                     let mut out = unsafe {
@@ -48,7 +49,7 @@ impl Pass<'_, '_> {
                     };
                     match block {
                         _ if !begins => {}
-                        0 => start_sum(kernels, group, &columns, 0, low_rank, &mut out),
+                        0 => start.sum(&columns, 0, &mut out),
                         _ => (0..rows).for_each(|row| out.row_mut(row).fill(0.0)),
                     }
                     if channels.is_empty() {
@@ -69,7 +70,13 @@ impl Pass<'_, '_> {
             }
         });
         outcome?;
-        tokens.read.add(0..rows, group.low_rank_bytes() as u64);
+        tokens.read.add(0..rows, group.low_rank_bytes());
+        if self.adapted {
+            for (row, Row { seq, .. }) in self.rows_of[..rows].iter().enumerate() {
+                let active = tokens.seqs[*seq].as_ref().map(|seq| seq.adapters.active());
+                tokens.read.add(row..row + 1, active.map_or(0, |active| active.bytes(group)));
+            }
+        }
 
         let add_blocks = |part| {
             let mut range = 0..0;
@@ -223,11 +230,17 @@ struct TokenPiece {
     begins: bool,
 }
 
-/// The units of work of the product of so many tokens with those columns of a block. A low rank to begin from is a unit
-/// of its own, without channels.
-fn token_pieces(group: &Group, block: usize, columns: Range<usize>, tokens: usize) -> impl Iterator<Item = TokenPiece> {
+/// The units of work of the product of so many tokens with those columns of a block. Low ranks to begin from are a
+/// unit of their own, without channels.
+fn token_pieces(
+    group: &Group,
+    rank: usize,
+    block: usize,
+    columns: Range<usize>,
+    tokens: usize,
+) -> impl Iterator<Item = TokenPiece> {
     let channels = group.block(block).len();
-    let rank = if block == 0 { group.linears().iter().map(|l| l.rank()).max().unwrap_or(0) } else { 0 };
+    let rank = if block == 0 { rank } else { 0 };
     let unit = if tokens == 1 { UNIT_BYTES } else { SHARED_BYTES };
     let widest = (unit / 2).checked_div(rank).map_or(COLUMNS, |columns| columns.min(COLUMNS));
     cut(columns, UNIT, widest).flat_map(move |columns| {

@@ -1,25 +1,44 @@
-//! The low rank of a group's linears: `B·x`, and `A` times that, where the sum over input channels starts.
+//! Low ranks, the group's own and those of adapters: `B·x`, and `A` times that, where the sum over input channels starts.
 
-use super::context::Pass;
+use super::context::{Pass, Seq};
 use super::project::{intersection, whole_ref};
 use super::shared::{SharedSlice, share};
-use super::tiles::{UNIT_BYTES, UNIT_MACS, cut};
+use super::tiles::{MAX_ROWS, UNIT_BYTES, UNIT_MACS, cut};
 use crate::model::{Group, Weights};
+use crate::session::adapters::Active;
 use crate::session::budget::Flow;
 use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, Quantized, QuantizedRef};
+use std::array::from_fn;
 use std::ops::Range;
 
+/// A text's adapters, and where `s·B·x` of its tokens goes: `[rows, Active::width]`
+struct AdaptedText<'a> {
+    rows: Range<usize>,
+    active: &'a Active,
+    t: SharedSlice<'a, f32>,
+}
+
 impl Pass<'_, '_> {
-    /// `t = B x` of every linear of the group that has a low rank, side by side in `self.low_rank`.
+    /// `t = B x` of every linear of the group that has a low rank, side by side in `self.low_rank`; and of the texts'
+    /// adapters, times their scales, in each text's own.
     pub(super) fn low_rank_input(&mut self, group: &Group, x: MatRef<'_>) -> Flow {
         let total = group.rank();
-        if total == 0 {
+        if total == 0 && !self.adapted {
             return Ok(());
         }
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let most = (UNIT_BYTES / 2).min(UNIT_MACS / rows) / group.input();
         let whole = whole_ref(group, self.whole, self.whole_scale, rows);
         let t = SharedSlice::new(&mut *self.low_rank);
+        let mut first = 0;
+        let mut texts = self.seqs.iter_mut().flatten();
+        let texts: [Option<AdaptedText<'_>>; MAX_ROWS] = from_fn(|_| {
+            let text = texts.next()?;
+            let rows = first..first + text.count;
+            first = rows.end;
+            let (active, t) = text.adapters.parts();
+            Some(AdaptedText { rows, active, t: SharedSlice::new(t) })
+        });
         self.work.large(&|part, pieces| {
             let mut start = 0;
             for low_rank in group.linears().iter().filter_map(|l| l.low_rank()) {
@@ -31,42 +50,106 @@ impl Pass<'_, '_> {
                 });
                 start += b.rows();
             }
+            for AdaptedText { rows, active, t } in texts.iter().flatten() {
+                let (x, whole) = (x.row_range(rows.clone()), whole.row_range(rows.clone()));
+                let (width, mut start) = (active.width(group), 0);
+                for (_, low_rank, scale) in active.of(group) {
+                    let b = low_rank.b();
+                    pieces.each(cut(share(b.rows(), 1, parts, part), 1, most), |mine| {
+                        // SAFETY: as above; and each text has room of its own.
+                        let mut t = unsafe { t.matrix(0..rows.len(), start + mine.start..start + mine.end, width) };
+                        b.row_range(mine).multiply(kernels, t.reborrow(), x, whole);
+                        (0..t.rows()).for_each(|row| t.row_mut(row).iter_mut().for_each(|t| *t *= scale));
+                    });
+                    start += b.rows();
+                }
+            }
         })
     }
 }
 
-/// `y = bias + A t`, for those columns of the group: where the sum over input channels starts. `t` holds `B x` of all
-/// linears of the group side by side, from row `first` on for the rows of `y`.
-pub(super) fn start_sum(
-    kernels: Kernels,
-    group: &Group,
-    columns: &Range<usize>,
-    first: usize,
-    t: &[f32],
-    y: &mut MatMut<'_>,
-) {
-    let t = &t[first * group.rank()..];
-    for row in 0..y.rows() {
-        match group.bias() {
-            Some(bias) => y.row_mut(row).copy_from_slice(&bias[columns.clone()]),
-            None => y.row_mut(row).fill(0.0),
-        }
+/// Where the sums of a group's outputs start: `bias + A·(B·x)`, then what adapters add, each after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Start<'p, 's> {
+    pub(super) kernels: Kernels,
+    pub(super) group: &'p Group,
+    /// `B·x` of the group's linears side by side: `[T, rank]`
+    pub(super) low_rank: &'p [f32],
+    /// The texts of the tokens, in the order of their rows.
+    pub(super) seqs: &'p [Option<Seq<'s>>],
+}
+
+impl Start<'_, '_> {
+    /// Ranks that the sum of one output starts from, at most.
+    pub(super) fn rank(&self) -> usize {
+        let own = self.group.linears().iter().map(|l| l.rank()).max().unwrap_or(0);
+        own + self.seqs.iter().flatten().map(|seq| seq.adapters.active().rank()).max().unwrap_or(0)
     }
-    let mut first_rank = 0;
-    for linear in group.linears() {
-        let own = intersection(&linear.columns(), columns);
-        if let Some(low_rank) = linear.low_rank()
-            && !own.is_empty()
-        {
-            let t = MatRef::new(&t[first_rank..], y.rows(), linear.rank(), group.rank()).expect("a batch of ranks");
-            let start = linear.columns().start;
-            let y = y.reborrow().columns(own.start - columns.start..own.end - columns.start);
-            match low_rank.a().columns(own.start - start..own.end - start) {
-                Weights::Float(a) => kernels.gemm(y, t, a),
-                Weights::Quantized(a) => add_quantized(kernels, y, t, a),
+
+    /// Bytes of the group's factors that the first text's token reads, its adapters' included.
+    pub(super) fn bytes(&self) -> u64 {
+        let adapters = self.seqs.iter().flatten().next().map_or(0, |seq| seq.adapters.active().bytes(self.group));
+        self.group.low_rank_bytes() + adapters
+    }
+
+    /// Starts those columns of the tokens from row `first` on, the rows of `y`.
+    pub(super) fn sum(&self, columns: &Range<usize>, first: usize, y: &mut MatMut<'_>) {
+        let Start { kernels, group, low_rank, seqs } = *self;
+        for row in 0..y.rows() {
+            match group.bias() {
+                Some(bias) => y.row_mut(row).copy_from_slice(&bias[columns.clone()]),
+                None => y.row_mut(row).fill(0.0),
             }
         }
-        first_rank += linear.rank();
+        let total = group.rank();
+        let t = &low_rank[first * total..];
+        let mut first_rank = 0;
+        for linear in group.linears() {
+            let own = intersection(&linear.columns(), columns);
+            if let Some(low_rank) = linear.low_rank()
+                && !own.is_empty()
+            {
+                let t = MatRef::new(&t[first_rank..], y.rows(), linear.rank(), total).expect("a batch of ranks");
+                let start = linear.columns().start;
+                let y = y.reborrow().columns(own.start - columns.start..own.end - columns.start);
+                add(kernels, y, t, low_rank.a().columns(own.start - start..own.end - start));
+            }
+            first_rank += linear.rank();
+        }
+        let (all, mut end) = (first..first + y.rows(), 0);
+        for seq in seqs.iter().flatten() {
+            let rows = end..end + seq.count;
+            end = rows.end;
+            let own = intersection(&rows, &all);
+            if !own.is_empty() {
+                let y = y.reborrow().row_range(own.start - first..own.end - first);
+                self.adapt(seq, columns, own.start - rows.start, y);
+            }
+        }
+    }
+
+    /// Adds what a text's adapters give, for its tokens from number `first` on.
+    fn adapt(&self, seq: &Seq<'_>, columns: &Range<usize>, first: usize, mut y: MatMut<'_>) {
+        let (active, t) = (seq.adapters.active(), seq.adapters.computed());
+        let width = active.width(self.group);
+        let mut first_rank = first * width;
+        for (linear, low_rank, _) in active.of(self.group) {
+            let (own, start) = (intersection(&linear.columns(), columns), linear.columns().start);
+            if !own.is_empty() {
+                let t = MatRef::new(&t[first_rank..], y.rows(), low_rank.rank(), width).expect("a batch of ranks");
+                let y = y.reborrow().columns(own.start - columns.start..own.end - columns.start);
+                add(self.kernels, y, t, low_rank.a().columns(own.start - start..own.end - start));
+            }
+            first_rank += low_rank.rank();
+        }
+    }
+}
+
+/// `y += t·A`.
+fn add(kernels: Kernels, y: MatMut<'_>, t: MatRef<'_>, a: Weights<'_>) {
+    match a {
+        Weights::Float(a) => kernels.gemm(y, t, a),
+        Weights::Quantized(a) => add_quantized(kernels, y, t, a),
     }
 }
 

@@ -123,6 +123,7 @@ impl Workspace {
         let (rows, start) = (self.at.rows, self.at.layer);
         let (buf, at) = (&mut self.buf, &mut self.at);
         let rows_of = Row::all(seqs);
+        let adapted = seqs.iter().flatten().any(|seq| !seq.adapters.active().is_empty());
         let mut pass = Pass {
             work: Work::new(self.pool.region(), budget, cancel, &mut self.place, &mut buf.counts),
             kernels: model.kernels(),
@@ -132,6 +133,7 @@ impl Workspace {
             seqs,
             rows_of,
             read: &self.read,
+            adapted,
             active: &mut buf.active,
             low_rank: &mut buf.low_rank,
             sums: &mut buf.sums,

@@ -3,7 +3,7 @@
 //! Bound by arithmetic: threads share out columns, and each adds the blocks up tile by tile.
 
 use super::context::{Mode, Pass, view};
-use super::low_rank::start_sum;
+use super::low_rank::Start;
 use super::project::{Finish, Slice, whole_ref};
 use super::shared::{SharedSlice, share};
 use super::tiles::{FINISH, PAD, STRIP, UNIT, UNIT_MACS, UNIT_MACS_INTEGER, cut, tile_len};
@@ -52,7 +52,9 @@ impl Pass<'_, '_> {
         finish: Finish<'_>,
     ) -> Flow {
         let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
-        let (kernels, parts, low_rank) = (self.kernels, self.work.parts(), &*self.low_rank);
+        let (kernels, parts) = (self.kernels, self.work.parts());
+        let start = Start { kernels, group, low_rank: &*self.low_rank, seqs: self.seqs };
+        let rank = start.rank();
         let tile = tile_len(self.batch);
         let sums = SharedSlice::new(&mut *self.sums);
         for rows in cut(0..self.rows, 1, together(group, self.rows)) {
@@ -65,13 +67,13 @@ impl Pass<'_, '_> {
                 for linear in group.linears() {
                     range = share(linear.columns().len(), UNIT, parts, part);
                     let columns = linear.columns().start + range.start..linear.columns().start + range.end;
-                    let list = batch_pieces(group, rows.len(), columns, tile.len());
+                    let list = batch_pieces(group, rank, rows.len(), columns, tile.len());
                     pieces.each(list, |(own, columns, block)| {
                         let at = rows.start + own.start..rows.start + own.end;
                         // SAFETY: shares of different parts do not overlap, nor do the columns of different linears.
                         let mut out = unsafe { y.matrix(at.clone(), columns.clone(), group.output()) };
                         if block == 0 {
-                            start_sum(kernels, group, &columns, at.start, low_rank, &mut out);
+                            start.sum(&columns, at.start, &mut out);
                         }
                         let input = Batch { x: input.x.row_range(own), ..input };
                         add_block(kernels, group, block, columns, input, out, tile);
@@ -100,7 +102,8 @@ impl Pass<'_, '_> {
         let Mode::Window { masked, masked_whole } = &mut *self.mode else { return Ok(()) };
         let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
-        let (low_rank, input, counted) = (&*self.low_rank, group.input(), self.read);
+        let (input, counted) = (group.input(), self.read);
+        let start = Start { kernels, group, low_rank: &*self.low_rank, seqs: self.seqs };
         let tile = tile_len(self.batch);
         let sums = SharedSlice::new(&mut *self.sums);
         for (columns, linear) in group.masks(thresholds) {
@@ -144,7 +147,7 @@ impl Pass<'_, '_> {
                     let columns = columns.start + range.start..columns.start + range.end;
                     // SAFETY: shares of different parts do not overlap.
                     let mut out = unsafe { y.matrix(some.clone(), columns.clone(), group.output()) };
-                    start_sum(kernels, group, &columns, some.start, low_rank, &mut out);
+                    start.sum(&columns, some.start, &mut out);
                     add_product(kernels, group, columns, input, out, tile);
                 })?;
             }
@@ -153,7 +156,7 @@ impl Pass<'_, '_> {
             let width = group.linears().last().map_or(0, |linear| linear.columns().len());
             finish(Slice { rows: 0..rows, range: share(width, UNIT, parts, part), y });
         })?;
-        counted.add(0..1, ((rows - first) * group.low_rank_bytes()) as u64);
+        counted.add(0..1, (rows - first) as u64 * start.bytes());
         Ok(())
     }
 }
@@ -215,11 +218,12 @@ fn add_block(
 /// in a tile.
 fn batch_pieces(
     group: &Group,
+    rank: usize,
     rows: usize,
     columns: Range<usize>,
     tile: usize,
 ) -> impl Iterator<Item = (Range<usize>, Range<usize>, usize)> {
-    let deepest = (0..BLOCKS).map(|n| group.block(n).len()).max().unwrap_or(0) + group.rank();
+    let deepest = (0..BLOCKS).map(|n| group.block(n).len()).max().unwrap_or(0) + rank;
     let (macs, strip) = if group.is_quantized() { (UNIT_MACS_INTEGER, STRIP) } else { (UNIT_MACS, UNIT) };
     let macs = macs / deepest.max(1);
     let high = if group.is_quantized() { rows } else { macs / UNIT }.clamp(1, rows);
