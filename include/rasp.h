@@ -17,6 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Adapters of a session at a time, at most.
+#define RASP_ADAPTERS_MAX 8
+
 // The most stop strings that rasp_session_set_stop takes.
 #define RASP_STOP_MAX 16
 
@@ -157,6 +160,10 @@
 // The most bytes rasp_text_stream_push writes for a token of n bytes is 3 * n + RASP_TEXT_STREAM_EXTRA.
 #define RASP_TEXT_STREAM_EXTRA 9
 
+// A loaded LoRA adapter: immutable, for any number of sessions of models of its shape, safe to use from any thread at
+// once.
+typedef struct rasp_adapter rasp_adapter;
+
 // What a text may be, compiled for one model's vocabulary: immutable, shared by any number of sessions of that model,
 // safe to use from any thread at once.
 typedef struct rasp_constraint rasp_constraint;
@@ -170,6 +177,22 @@ typedef struct rasp_model rasp_model;
 // One text in the making. It belongs to one thread at a time: a call that meets another one under way on the same
 // session returns INVALID_STATE. rasp_cancel alone may come from any thread at any time.
 typedef struct rasp_session rasp_session;
+
+// What an adapter is. Initialise with rasp_adapter_info_init, fill with rasp_adapter_get_info.
+typedef struct rasp_adapter_info {
+    // Size of this struct as the caller was compiled.
+    uint32_t struct_size;
+    // Its largest rank: what rasp_session_options.adapter_rank counts.
+    uint32_t rank;
+    // Linears of the model that it adds to.
+    uint32_t linears;
+    // Means nothing yet: 0.
+    uint32_t reserved;
+    // Bytes of its factors, which every token reads besides the model's.
+    uint64_t bytes;
+    // What it calls itself: UTF-8, NUL-terminated, cut at a character if longer.
+    char name[96];
+} rasp_adapter_info;
 
 // Outcome of a call: one of the RASP_ constants. Zero and above are successes, below zero are errors. Values never
 // change.
@@ -384,8 +407,10 @@ typedef struct rasp_session_options {
     // rasp_session_set_drafts says otherwise. Each takes the memory of its logits, 4 bytes a token of the vocabulary
     // (ask rasp_session_plan), and some hundred bytes that opening allocates besides.
     uint32_t drafts;
-    // Means nothing yet: 0.
-    uint32_t reserved;
+    // Room for LoRA adapters, see rasp_session_set_adapters: the sum of the ranks (rasp_adapter_info.rank) of those
+    // that are set at a time; 0 (the default): none. It takes 12 bytes a rank and token of the batch, which
+    // rasp_session_plan counts. (Called reserved in headers before this was.)
+    uint32_t adapter_rank;
 } rasp_session_options;
 
 // How the next token is chosen. Initialise with rasp_sampling_init: greedy. Penalties come first (repetition,
@@ -583,6 +608,96 @@ const char *rasp_version(void);
 // Version of the binary interface: 1, as in the soname. It changes only when a program compiled against an older header
 // would misbehave. Safe from any thread.
 uint32_t rasp_abi_version(void);
+
+// Prepares info for rasp_adapter_get_info. NULL is allowed and does nothing.
+//
+// Threads: safe from any thread.
+//
+// Pointers:
+// info is NULL or points to a rasp_adapter_info.
+void rasp_adapter_info_init(struct rasp_adapter_info *info);
+
+// Maps the adapter at path (UTF-8), a file that `rasp pack-adapter` made, for sessions of this model and of others of
+// its shape, whatever their weights are stored as. All of it is read and checked. The file must not be shortened or
+// rewritten while the adapter is in use.
+//
+// On success *adapter is the new adapter, to be given back with rasp_adapter_free; on an error it is NULL. Allocates.
+// Safe from any thread. Errors: IO, BAD_FILE, UNSUPPORTED_VERSION, NON_FINITE, INVALID_ARGUMENT (it is for models of
+// another shape, too), INVALID_UTF8, OUT_OF_MEMORY.
+//
+// Pointers:
+// model is NULL or alive; path is NULL or NUL-terminated; adapter and error are NULL or valid for writes.
+rasp_status rasp_adapter_load(const struct rasp_model *model,
+                              const char *path,
+                              struct rasp_adapter **adapter,
+                              struct rasp_error *error);
+
+// Uses an adapter's file that lies in memory: size bytes at data, an address that is a multiple of 8. The bytes are
+// used in place: they must stay as they are until the adapter is freed and no session has it set.
+//
+// Otherwise as rasp_adapter_load, the errors too. Allocates. Safe from any thread.
+//
+// Pointers:
+// data is NULL or valid for reads of size bytes for as long as the adapter is in use; the rest as for
+// rasp_adapter_load.
+rasp_status rasp_adapter_load_bytes(const struct rasp_model *model,
+                                    const void *data,
+                                    size_t size,
+                                    struct rasp_adapter **adapter,
+                                    struct rasp_error *error);
+
+// Maps an adapter's file inside a file that the host has open: file, offset and length as for rasp_load_fd.
+//
+// Otherwise as rasp_adapter_load. Allocates. Safe from any thread. Errors: also OUT_OF_RANGE (bytes beyond the end of
+// the file).
+//
+// Pointers:
+// file is open, or no descriptor at all; the rest as for rasp_adapter_load.
+rasp_status rasp_adapter_load_fd(const struct rasp_model *model,
+                                 int64_t file,
+                                 uint64_t offset,
+                                 uint64_t length,
+                                 struct rasp_adapter **adapter,
+                                 struct rasp_error *error);
+
+// Frees an adapter. NULL is allowed and does nothing. Sessions that have it set keep what they need. Does not
+// allocate. Safe from any thread. Always RASP_OK, but for the check described at rasp_free.
+//
+// Pointers:
+// adapter is NULL or has not been freed; it is not used afterwards.
+rasp_status rasp_adapter_free(struct rasp_adapter *adapter);
+
+// Tells what an adapter is. Does not allocate. Safe from any thread. Errors: INVALID_ARGUMENT.
+//
+// Pointers:
+// adapter is NULL or has not been freed; info is NULL or initialised; error is NULL or valid for writes.
+rasp_status rasp_adapter_get_info(const struct rasp_adapter *adapter,
+                                  struct rasp_adapter_info *info,
+                                  struct rasp_error *error);
+
+// Sets the adapters that tokens pass with from now on, count of them, each with the scale that multiplies what it adds:
+// 1 is as it was trained, 0 adds nothing. scales NULL: 1 for all. They take the place of those before; count 0: the
+// model alone. The session must have been opened with room for their ranks (rasp_session_options.adapter_rank).
+//
+// What has passed stays as it is: keys, values and logits, so that the text so far is read as it was. A token that has
+// to pass again (after a rasp_session_rewind) does so with the adapters of that moment. Sessions of one
+// rasp_step_batch may have different ones. A fork has those of its parent; a saved state has none, and a session that
+// restores one keeps its own.
+//
+// Does not allocate. Adapters can change between any two tokens. On an error those before stay. Errors: OUT_OF_RANGE
+// (more than RASP_ADAPTERS_MAX, or than there is room for), INVALID_ARGUMENT (a scale that is no finite number, an
+// adapter for models of another shape), INVALID_STATE.
+//
+// Threads: one call at a time on a session.
+//
+// Pointers:
+// session is NULL or open; adapters is NULL or valid for reads of count handles, none of which has been freed; scales
+// is NULL or valid for reads of count numbers; error is NULL or valid for writes.
+rasp_status rasp_session_set_adapters(struct rasp_session *session,
+                                      const struct rasp_adapter *const *adapters,
+                                      const float *scales,
+                                      size_t count,
+                                      struct rasp_error *error);
 
 // Sets the strings that end an answer of rasp_step_text from now on: count of them, UTF-8, NUL-terminated, none of them
 // empty. They replace what was set before, and a count of 0 clears it. What was held back is forgotten.

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Session,
     /// `rasp_constraint`
     Constraint,
+    /// `rasp_adapter`
+    Adapter,
 }
 
 #[cfg(any(test, debug_assertions, feature = "handle-checks"))]
@@ -51,6 +53,7 @@ mod list {
             Kind::Model => ("model", "rasp_load"),
             Kind::Session => ("session", "rasp_session_open"),
             Kind::Constraint => ("constraint", "rasp_constraint_new"),
+            Kind::Adapter => ("adapter", "rasp_adapter_load"),
         };
         Err(Error::new(
             Status::InvalidArgument,

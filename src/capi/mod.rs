@@ -6,6 +6,7 @@
 
 #![allow(non_camel_case_types)]
 
+mod adapter;
 mod answer;
 mod batch;
 mod chat;
@@ -24,6 +25,7 @@ mod step;
 mod text;
 mod turn;
 
+pub use adapter::*;
 pub use answer::*;
 pub use batch::*;
 pub use chat::*;

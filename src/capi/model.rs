@@ -196,7 +196,7 @@ pub(super) unsafe fn model<'a>(model: *const rasp_model) -> Result<&'a Arc<Model
     Ok(unsafe { &(*model).model })
 }
 
-fn copy_name<const N: usize>(text: &str) -> [c_char; N] {
+pub(super) fn copy_name<const N: usize>(text: &str) -> [c_char; N] {
     let mut name = [0; N];
     let end = text.floor_char_boundary(N - 1);
     name.iter_mut().zip(&text.as_bytes()[..end]).for_each(|(to, &from)| *to = from as c_char);
@@ -337,7 +337,7 @@ pub unsafe extern "C" fn rasp_load_fd(
 ///
 /// # Safety
 /// `file` is open until the result is gone, or no descriptor at all.
-unsafe fn borrow_file(file: i64) -> Result<ManuallyDrop<File>> {
+pub(super) unsafe fn borrow_file(file: i64) -> Result<ManuallyDrop<File>> {
     let bad = || Error::new(Status::InvalidArgument, format_args!("{file} is no open file"));
     #[cfg(unix)]
     let file = {

@@ -73,8 +73,10 @@ pub struct rasp_session_options {
     /// rasp_session_set_drafts says otherwise. Each takes the memory of its logits, 4 bytes a token of the vocabulary
     /// (ask rasp_session_plan), and some hundred bytes that opening allocates besides.
     pub drafts: u32,
-    /// Means nothing yet: 0.
-    pub reserved: u32,
+    /// Room for LoRA adapters, see rasp_session_set_adapters: the sum of the ranks (rasp_adapter_info.rank) of those
+    /// that are set at a time; 0 (the default): none. It takes 12 bytes a rank and token of the batch, which
+    /// rasp_session_plan counts. (Called reserved in headers before this was.)
+    pub adapter_rank: u32,
 }
 
 // SAFETY: six u32s, then pointers and a size of their width, four in all, then two u64s and two u32s: no padding. What
@@ -97,7 +99,7 @@ unsafe impl Versioned for rasp_session_options {
             cpus: 0,
             spin_ns: 0,
             drafts: 0,
-            reserved: 0,
+            adapter_rank: 0,
         }
     }
 }
@@ -111,10 +113,6 @@ impl rasp_session_options {
     pub(super) fn read(&self) -> Result<(SessionOptions, Memory)> {
         if self.windows_alone > 1 {
             let message = format_args!("rasp_session_options.windows_alone is {}, not 0 or 1", self.windows_alone);
-            return Err(Error::new(Status::InvalidArgument, message));
-        }
-        if self.reserved != 0 {
-            let message = format_args!("rasp_session_options.reserved is {}, not 0", self.reserved);
             return Err(Error::new(Status::InvalidArgument, message));
         }
         if self.spin_ns > LONGEST_SPIN {
@@ -139,6 +137,7 @@ impl rasp_session_options {
             kv_type,
             windows_alone: self.windows_alone == 1,
             drafts: self.drafts as usize,
+            adapter_rank: self.adapter_rank as usize,
             own: OwnThreads { cpus: self.cpus, spin: Duration::from_nanos(self.spin_ns) },
             // SAFETY: what the header asks of a rasp_run_callback.
             jobs: self.run.map(|run| unsafe { HostJobs::new(run, self.run_context) }),

@@ -35,6 +35,9 @@ NOUNS = {
     "constraint": ("Constraint", "Answers that obey a JSON schema, an expression or a grammar. "
                    "A lean library is without them.", """
         rasp_constraint_new rasp_constraint_free rasp_session_set_constraint"""),
+    "adapter": ("Adapter", "LoRA adapters: a session's own, several at once, changed between any two tokens.", """
+        rasp_adapter_load rasp_adapter_load_bytes rasp_adapter_load_fd rasp_adapter_free rasp_adapter_info_init
+        rasp_adapter_get_info rasp_session_set_adapters"""),
     "state": ("State", "Take back, branch, make room, save and go on later.", """
         rasp_session_rewind rasp_session_fork rasp_session_shift rasp_session_save rasp_session_restore"""),
     "budget": ("Time budget", "Work that stops after so many nanoseconds, and tokens that keep a deadline.", """
