@@ -1,5 +1,6 @@
 //! Turns a checkpoint into one `.rasp` file: import, split off low ranks, calibrate, write.
 
+mod adapter;
 mod allocate;
 mod block;
 mod calibrate;
@@ -32,6 +33,7 @@ mod test_model;
 pub mod tokenizer;
 mod work;
 
+pub use adapter::{AdapterSummary, pack_adapter};
 pub use allocate::Search;
 pub use compensate::Compensation;
 pub use grid::Grid;

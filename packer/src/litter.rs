@@ -5,6 +5,7 @@
 
 use rasp::format::{TensorSpec, Writer};
 use rasp::{Error, Result, Status};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,12 @@ pub(crate) fn create(path: &Path, metadata: &[(&str, String)], tensors: Vec<Tens
     Writer::create(path, metadata, tensors)
 }
 
+/// [`Writer::create_adapter`], beside an output.
+pub(crate) fn create_adapter(path: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
+    let _naming = naming();
+    Writer::create_adapter(path, metadata, tensors)
+}
+
 /// [`Writer::finish`], beside an output.
 pub(crate) fn finish(writer: Writer) -> Result<()> {
     let _naming = naming();
@@ -83,10 +90,9 @@ pub(crate) fn check_apart<'a>(output: &Path, inputs: impl Iterator<Item = &'a Pa
         let same = |path: &Path| fs::canonicalize(path).is_ok_and(|path| same_file(&path, &target));
         let inside = || {
             fs::read_dir(input).is_ok_and(|files| {
-                // A folder with a checkpoint: its files, but not a packed one or a recipe that lies among them.
-                files.flatten().any(|file| {
-                    file.path().extension().is_none_or(|e| e != "rasp" && e != "recipe") && same(&file.path())
-                })
+                // A folder with a checkpoint: its files, but not what was packed and lies among them.
+                let packed = |e: &OsStr| ["rasp", "rasp-adapter", "recipe"].iter().any(|packed| e == *packed);
+                files.flatten().any(|file| !file.path().extension().is_some_and(packed) && same(&file.path()))
             })
         };
         if same(input) || inside() {

@@ -8,6 +8,7 @@
 //! The way of a file: `gguf` or `hf` (bytes to an inventory of `weights`, a [`Shape`] and a [`TokenizerSource`])
 //! → `roles` (the inventory against the tensors that the `family` has under its `names`) → [`Checkpoint`].
 
+mod adapter;
 mod checkpoint;
 mod config;
 mod dequant;
@@ -30,6 +31,7 @@ use std::path::Path;
 
 use rasp::{Error, Result, Status};
 
+pub use adapter::{Adapter, AdapterLinear, open_adapter};
 pub use checkpoint::{Checkpoint, Dense};
 pub use config::Shape;
 pub(crate) use dequant::DType;

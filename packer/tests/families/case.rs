@@ -122,10 +122,15 @@ impl Case {
 
     /// Writes the checkpoint: `config.json`, `model.safetensors`, `tokenizer.json`.
     pub fn write(&self, folder: &Path) {
+        self.write_with(folder, self.dtype(), Tensor::exact);
+    }
+
+    /// The same with other values, in a type of their own.
+    pub fn write_with(&self, folder: &Path, dtype: Dtype, values: impl Fn(&Tensor) -> Vec<f32>) {
         fs::create_dir_all(folder).unwrap();
-        let (dtype, mut config) = (self.dtype(), self.clone());
+        let mut config = self.clone();
         assert_eq!(config.text()["vocab_size"], tokenizer::VOCAB, "{}", self.name);
-        let bytes: Vec<Vec<u8>> = self.tensors.iter().map(|t| weights::encode(&t.exact(), dtype)).collect();
+        let bytes: Vec<Vec<u8>> = self.tensors.iter().map(|t| weights::encode(&values(t), dtype)).collect();
         let views = self
             .tensors
             .iter()

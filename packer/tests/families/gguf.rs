@@ -17,17 +17,17 @@ use super::{compare, tokenizer};
 
 /// What the converter writes of a case.
 #[derive(Deserialize)]
-struct Converted {
+pub struct Converted {
     /// Key -> its type's name and its value.
     metadata: Map<String, Value>,
     /// Name, shape with the slowest dimension first, source.
-    tensors: Vec<(String, Vec<usize>, Source)>,
+    pub tensors: Vec<(String, Vec<usize>, Source)>,
 }
 
 /// How a tensor's values come from the checkpoint's.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Source {
+pub struct Source {
     /// All of one tensor, changed as the rest says.
     of: Option<String>,
     transposed: bool,
@@ -62,6 +62,25 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The one tensor that it is all, or rows of.
+    pub fn tensor(&self) -> Option<&str> {
+        let mut names = self.of.iter().chain(self.rows.iter().map(|(name, ..)| name));
+        let first = names.next()?;
+        names.all(|name| name == first).then_some(first)
+    }
+
+    /// What becomes of a LoRA factor of that tensor's outputs, `[outputs, rank]`. The factors of a matrix that is stored
+    /// the other way round are not.
+    pub fn outputs(&self, rank: usize, factor: &[f32]) -> Vec<f32> {
+        let Some(name) = self.tensor() else { return Vec::new() };
+        if self.transposed {
+            return factor.to_vec();
+        }
+        self.values(&BTreeMap::from([(name, (rank, factor.to_vec()))]))
+    }
+}
+
 impl Converted {
     /// Its `general.architecture`.
     fn architecture(&self) -> &str {
@@ -86,7 +105,7 @@ pub fn architecture(case: &Case) -> Option<String> {
 /// Mistral's files: today's converter has a name for those of models that see as well.
 pub const ALSO: &[(&str, &str)] = &[("mistral_nemo", "mistral3"), ("mistral_v0.3", "mistral3")];
 
-fn read(case: &Case) -> Option<Converted> {
+pub fn read(case: &Case) -> Option<Converted> {
     let path = case::data().join("gguf").join(format!("{}.json", case.name));
     let text = fs::read_to_string(&path).ok()?;
     Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
@@ -138,7 +157,7 @@ fn file(case: &Case, converted: &Converted) -> Vec<u8> {
 }
 
 /// Writes the case's GGUF file into a folder.
-fn write(case: &Case, converted: &Converted, folder: &Path) -> std::path::PathBuf {
+pub fn write(case: &Case, converted: &Converted, folder: &Path) -> std::path::PathBuf {
     let path = folder.join("tiny.gguf");
     fs::write(&path, file(case, converted)).unwrap();
     path

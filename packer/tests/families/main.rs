@@ -2,6 +2,7 @@
 //!
 //! `tests/families/make.py` makes the cases and their goldens; `tests/families/README.md` lists what each exercises.
 
+mod adapters;
 mod case;
 mod gguf;
 mod packed;

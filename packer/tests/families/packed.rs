@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rasp::format::Allocation;
-use rasp::model::WeightType;
+use rasp::model::{Adapter, WeightType};
 use rasp::session::{KvType, Scorer};
 use rasp::{LoadOptions, Model, Result, Session, SessionOptions};
 use rasp_packer::{PackOptions, Silent, pack};
@@ -58,8 +58,13 @@ impl Packed {
     pub fn with(test: &str, case: Case, change: impl FnOnce(&mut PackOptions)) -> Result<Packed> {
         let folder = folder(test, &case);
         case.write(&folder);
+        Packed::written(&folder, case, change)
+    }
+
+    /// Packs the checkpoint that lies in a folder.
+    pub fn written(folder: &Path, case: Case, change: impl FnOnce(&mut PackOptions)) -> Result<Packed> {
         fs::write(folder.join("calibration.txt"), TEXT.repeat(8)).unwrap();
-        let mut options = options(&case, &folder);
+        let mut options = options(&case, folder);
         change(&mut options);
         pack(&options, &mut Silent)?;
         let model = Model::load(&options.output, &LoadOptions { verify: true, ..Default::default() })?;
@@ -79,7 +84,21 @@ impl Packed {
 
     /// The logits behind each token, in one pass: `[tokens, vocab]`, dense before token `sparse_from`.
     pub fn logits(&self, sparsity: f32, sparse_from: usize) -> Result<Vec<Vec<f32>>> {
-        let mut scorer = Scorer::exact(self.model.clone(), self.context(), 1)?;
+        self.adapted_logits(sparsity, sparse_from, None)
+    }
+
+    /// The same with an adapter.
+    pub fn adapted_logits(
+        &self,
+        sparsity: f32,
+        sparse_from: usize,
+        adapter: Option<Arc<Adapter>>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let adapter_rank = adapter.as_ref().map_or(0, |adapter| adapter.rank());
+        let options =
+            SessionOptions { context: self.context(), kv_type: KvType::F32, adapter_rank, ..Default::default() };
+        let mut scorer = Scorer::open(self.model.clone(), &options)?;
+        scorer.set_adapters(adapter.map(|adapter| (adapter, 1.0)))?;
         scorer.set_sparsity(sparsity)?;
         let mut rows = Vec::new();
         scorer.logits(&self.case.tokens, sparse_from, |_, logits| {

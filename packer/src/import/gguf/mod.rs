@@ -9,6 +9,7 @@ mod tensors;
 mod tokenizer;
 mod value;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rasp::model::Role;
@@ -18,37 +19,103 @@ use self::config::Beside;
 use self::cursor::Cursor;
 use self::value::Metadata;
 use super::checkpoint::{Checkpoint, Parts};
-use super::family::Parallel;
+use super::config::Shape;
+use super::family::{Family, Parallel};
 use super::mapped::Mapped;
-use super::names;
+use super::names::{self, Names};
 use super::tokenizer::TokenizerSource;
-use super::weights::Weights;
+use super::weights::{Entry, Weights};
 use super::{bad, unsupported};
 
 const DEFAULT_ALIGNMENT: usize = 32;
 
+/// What stands before the tensors' data.
+struct Header<'a> {
+    meta: Metadata<'a>,
+    tensors: usize,
+    /// At the tensors' entries.
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Header<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Header<'a>> {
+        let mut c = Cursor::new(bytes);
+        check_magic(bytes)?;
+        c.take(4, "magic")?;
+        check_version(c.u32("version")?)?;
+        // Both counts come first, but each is bounded by what is left after the other.
+        let tensors = c.count(tensors::LEAST_TENSOR, tensors::MAX_TENSORS, "number of tensors")?;
+        let pair_count = c.count(value::LEAST_PAIR, value::MAX_PAIRS, "number of metadata pairs")?;
+        let meta = Metadata::read(&mut c, pair_count)?;
+        if tensors > c.left() / tensors::LEAST_TENSOR {
+            return Err(bad(format!(
+                "{tensors} tensors cannot be listed in the {} bytes after the metadata; \
+                 the file may be truncated",
+                c.left()
+            )));
+        }
+        Ok(Header { meta, tensors, cursor: c })
+    }
+
+    fn entries(&mut self, file_len: usize) -> Result<BTreeMap<String, Entry>> {
+        tensors::read(&mut self.cursor, self.tensors, alignment(&self.meta)?, file_len)
+    }
+
+    /// Whether it is of an adapter and not of a model.
+    fn is_adapter(&self) -> Result<bool> {
+        Ok(self.meta.str("general.type")? == Some("adapter"))
+    }
+}
+
+/// An adapter's file.
+pub(super) struct Adapter {
+    pub(super) name: String,
+    pub(super) alpha: Option<f64>,
+    pub(super) weights: Weights,
+}
+
+/// Opens an adapter's file.
+pub(super) fn adapter(path: &Path) -> Result<Adapter> {
+    let file = Mapped::open(path)?;
+    let mut header = Header::read(file.bytes())?;
+    if !header.is_adapter()? {
+        return Err(bad("a GGUF file, but no adapter: its `general.type` does not say so; is it the base?"));
+    }
+    if let Some(kind) = header.meta.str("adapter.type")?.filter(|kind| *kind != "lora") {
+        return Err(unsupported(format!("key `adapter.type` is {kind}; rasp takes lora")));
+    }
+    let entries = header.entries(file.bytes().len())?;
+    let stem = || path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = header.meta.str("general.name")?.map_or_else(stem, str::to_string);
+    let alpha = header.meta.float("adapter.lora.alpha")?;
+    Ok(Adapter { name, alpha, weights: Weights::new(vec![file], entries) })
+}
+
+/// What a model's file says of it.
+pub(super) fn shape(path: &Path) -> Result<(&'static Family, &'static Names, Shape)> {
+    let parts = parts(path, None)?.0;
+    Ok((parts.family, parts.names, parts.shape))
+}
+
 pub(super) fn open(path: &Path, context: Option<usize>) -> Result<Checkpoint> {
+    let (parts, listed) = parts(path, context)?;
+    Checkpoint::new(parts, &listed)
+}
+
+/// A model's parts, and the tensors that have been made use of.
+fn parts(path: &Path, context: Option<usize>) -> Result<(Parts, Vec<&'static str>)> {
     let file = Mapped::open(path)?;
     let bytes = file.bytes();
-    let mut c = Cursor::new(bytes);
-    check_magic(bytes)?;
-    c.take(4, "magic")?;
-    check_version(c.u32("version")?)?;
-    // Both counts come first, but each is bounded by what is left after the other.
-    let tensor_count = c.count(tensors::LEAST_TENSOR, tensors::MAX_TENSORS, "number of tensors")?;
-    let pair_count = c.count(value::LEAST_PAIR, value::MAX_PAIRS, "number of metadata pairs")?;
-    let meta = Metadata::read(&mut c, pair_count)?;
-    if tensor_count > c.left() / tensors::LEAST_TENSOR {
-        return Err(bad(format!(
-            "{tensor_count} tensors cannot be listed in the {} bytes after the metadata; \
-             the file may be truncated",
-            c.left()
-        )));
+    let mut header = Header::read(bytes)?;
+    if header.is_adapter()? {
+        return Err(bad("an adapter, not a model: `rasp pack-adapter` makes a file of it, beside that of its base"));
     }
+    let meta = &header.meta;
     // The metadata first: "architecture X is unknown" says more than what is odd about its tensors.
-    let (family, gguf) = config::family(&meta)?;
-    let tokenizer = tokenizer::read(&meta)?;
-    let entries = tensors::read(&mut c, tensor_count, alignment(&meta)?, bytes.len())?;
+    let (family, gguf) = config::family(meta)?;
+    let tokenizer = tokenizer::read(meta)?;
+    let entries = header.entries(bytes.len())?;
+    let meta = &header.meta;
 
     let falcon = family.traits.parallel == Parallel::Falcon;
     let two_norms = falcon && entries.contains_key("blk.0.attn_norm_2.weight");
@@ -59,7 +126,7 @@ pub(super) fn open(path: &Path, context: Option<usize>) -> Result<Checkpoint> {
     let listed = factors.filter(|name| entries.contains_key(*name)).collect::<Vec<_>>();
     let tokens = tokenizer.tokens.len();
     let beside = Beside { file_name: &file_name, tied, two_norms, tokens, factors: &listed, context };
-    let draft = config::read(&meta, family, gguf, beside)?;
+    let draft = config::read(meta, family, gguf, beside)?;
     let chat_template = meta.str("tokenizer.chat_template")?.map(str::to_string);
     let weights = Weights::new(vec![file], entries);
     let shape = draft.finish(&listed, |name| weights.read(name))?;
@@ -71,7 +138,7 @@ pub(super) fn open(path: &Path, context: Option<usize>) -> Result<Checkpoint> {
         )));
     }
     let tokenizer = TokenizerSource::Gguf(tokenizer);
-    Checkpoint::new(Parts { shape, tokenizer, chat_template, weights, family, names }, &listed)
+    Ok((Parts { shape, tokenizer, chat_template, weights, family, names }, listed))
 }
 
 /// How a GGUF file begins.

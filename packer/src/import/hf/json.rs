@@ -25,7 +25,7 @@ pub(super) fn text(path: &Path) -> Result<Option<String>> {
 }
 
 /// Parses a JSON file; `None` where there is none.
-pub(super) fn read(path: &Path) -> Result<Option<Value>> {
+pub(in crate::import) fn read(path: &Path) -> Result<Option<Value>> {
     let parsed = bytes(path)?.map(|bytes| serde_json::from_slice(&bytes));
     parsed.transpose().map_err(|e| bad(format!("{}: not valid JSON: {e}", path.display())))
 }
@@ -37,14 +37,14 @@ pub(super) fn content(token: &Value) -> Option<&str> {
 
 /// An object of a JSON file. A field that is `null` counts as absent, as it does for transformers.
 #[derive(Clone, Copy)]
-pub(super) struct Object<'a> {
+pub(in crate::import) struct Object<'a> {
     at: &'a str,
     fields: &'a Map<String, Value>,
 }
 
 impl<'a> Object<'a> {
     /// `at` is what error messages call it.
-    pub(super) fn new(at: &'a str, value: &'a Value) -> Result<Self> {
+    pub(in crate::import) fn new(at: &'a str, value: &'a Value) -> Result<Self> {
         match value {
             Value::Object(fields) => Ok(Self { at, fields }),
             _ => Err(bad(format!("{at}: not a JSON object"))),
@@ -60,7 +60,7 @@ impl<'a> Object<'a> {
         self.fields.contains_key(key)
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+    pub(in crate::import) fn keys(&self) -> impl Iterator<Item = &'a str> {
         self.fields.keys().map(String::as_str)
     }
 
@@ -96,7 +96,7 @@ impl<'a> Object<'a> {
     }
 
     /// An object inside this one; its errors name this one.
-    pub(super) fn object(&self, key: &str) -> Result<Option<Object<'a>>> {
+    pub(in crate::import) fn object(&self, key: &str) -> Result<Option<Object<'a>>> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::Object(fields)) => Ok(Some(Object { at: self.at, fields })),
@@ -137,15 +137,15 @@ impl<'a> Object<'a> {
         }
     }
 
-    pub(super) fn str(&self, key: &str) -> Result<Option<&'a str>> {
+    pub(in crate::import) fn str(&self, key: &str) -> Result<Option<&'a str>> {
         self.get(key, "a string", Value::as_str)
     }
 
-    pub(super) fn bool(&self, key: &str) -> Result<Option<bool>> {
+    pub(in crate::import) fn bool(&self, key: &str) -> Result<Option<bool>> {
         self.get(key, "true or false", Value::as_bool)
     }
 
-    pub(super) fn float(&self, key: &str) -> Result<Option<f64>> {
+    pub(in crate::import) fn float(&self, key: &str) -> Result<Option<f64>> {
         self.get(key, "a number", Value::as_f64)
     }
 
@@ -157,7 +157,7 @@ impl<'a> Object<'a> {
         self.size(key)?.ok_or_else(|| self.missing(key))
     }
 
-    pub(super) fn need_float(&self, key: &str) -> Result<f64> {
+    pub(in crate::import) fn need_float(&self, key: &str) -> Result<f64> {
         self.float(key)?.ok_or_else(|| self.missing(key))
     }
 

@@ -1,9 +1,9 @@
 //! Checkpoints as Hugging Face's transformers saves them: a directory of JSON files and safetensors shards.
 
 mod config;
-mod json;
+pub(super) mod json;
 mod rope;
-mod shards;
+pub(super) mod shards;
 mod tokenizer;
 
 use std::ffi::OsStr;
@@ -17,16 +17,15 @@ use self::json::Object;
 use super::bad;
 use super::checkpoint::{Checkpoint, Parts};
 use super::config::{Shape, xielu as config_xielu};
+use super::family::Family;
 use super::names::Names;
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
 use rasp::model::{Activation, Role};
 
 pub(super) fn open(dir: &Path, context: Option<usize>) -> Result<Checkpoint> {
-    let Some(config_json) = json::read(&dir.join("config.json"))? else {
-        return Err(no_config(dir));
-    };
-    let described = config::read(&Object::new("config.json", &config_json)?, &name(dir), context)?;
+    let config_json = config_json(dir)?;
+    let described = config::read(&Object::new("config.json", &config_json)?, &folder_name(dir), context)?;
     let Described { family, names, mut shape } = described;
 
     let tokenizer_config = json::read(&dir.join("tokenizer_config.json"))?;
@@ -49,6 +48,18 @@ pub(super) fn open(dir: &Path, context: Option<usize>) -> Result<Checkpoint> {
     }
     let parts = Parts { shape, tokenizer, chat_template, weights, family, names };
     Checkpoint::new(parts, &also)
+}
+
+/// What `config.json` says of a model, whether its weights are there or not.
+pub(super) fn shape(dir: &Path) -> Result<(&'static Family, &'static Names, Shape)> {
+    let json = config_json(dir)?;
+    let Described { family, names, shape } =
+        config::read(&Object::new("config.json", &json)?, &folder_name(dir), None)?;
+    Ok((family, names, shape))
+}
+
+fn config_json(dir: &Path) -> Result<Value> {
+    json::read(&dir.join("config.json"))?.ok_or_else(|| no_config(dir))
 }
 
 /// Puts each layer's parameters of xIELU, where that is the activation, from their tensors into the shape; those
@@ -90,7 +101,7 @@ fn check_tied_head(weights: &Weights, embedding: &str, head: &str) -> Result<()>
 
 /// What the model is called: its directory, or, in the cache of Hugging Face's hub
 /// (`models--org--name/snapshots/<commit>`), its repository.
-fn name(dir: &Path) -> String {
+pub(super) fn folder_name(dir: &Path) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
     let text = |name: Option<&OsStr>| name.map(|n| n.to_string_lossy().into_owned());
     if let Some(snapshots) = dir.parent().filter(|p| p.file_name() == Some(OsStr::new("snapshots"))) {
@@ -106,7 +117,13 @@ fn no_config(dir: &Path) -> Error {
     let has_gguf = std::fs::read_dir(dir)
         .map(|files| files.flatten().any(|f| f.path().extension() == Some(OsStr::new("gguf"))))
         .unwrap_or(false);
-    let hint = if has_gguf { "; to import a GGUF file, give the file itself" } else { "" };
+    let hint = match () {
+        () if has_gguf => "; to import a GGUF file, give the file itself",
+        () if dir.join("adapter_config.json").is_file() => {
+            "; it is an adapter's folder: `rasp pack-adapter` makes a file of it, beside that of its base model"
+        }
+        () => "",
+    };
     Error::new(Status::Io, format!("config.json: there is no such file{hint}"))
 }
 

@@ -35,6 +35,13 @@ pub(super) fn open(dir: &Path) -> Result<Weights> {
     with_scales(Weights::new(files, entries))
 }
 
+/// Opens one file.
+pub(in crate::import) fn single(dir: &Path, name: &str) -> Result<Weights> {
+    let (mut files, mut entries) = (Vec::new(), BTreeMap::new());
+    read_shard(dir, name, &mut files, &mut entries)?;
+    Ok(Weights::new(files, entries))
+}
+
 /// What weights of 8 bits are multiplied by, by the end of its name: for blocks of 128 rows and columns (DeepSeek-V3,
 /// Qwen3), or for the whole tensor or each row (compressed-tensors, FBGEMM). Scales of inputs are nothing to rasp,
 /// which computes with inputs as they are.
