@@ -1,5 +1,6 @@
 //! What the host adds to the logits of single tokens.
 
+use crate::arena::{Cutter, List, Part};
 use crate::{Error, Result, Status};
 
 /// The most tokens that can have a bias at once.
@@ -9,19 +10,22 @@ pub const MAX_LOGIT_BIASES: usize = 256;
 const LARGEST: f32 = 1e6;
 
 /// Biases of single tokens, in the order they were given.
-#[derive(Clone, Copy)]
-pub(crate) struct LogitBias {
-    entries: [(u32, f32); MAX_LOGIT_BIASES],
-    len: usize,
-}
+pub(crate) struct LogitBias(List<(f32, u32)>);
 
 impl LogitBias {
-    pub(crate) fn new() -> LogitBias {
-        LogitBias { entries: [(0, 0.0); MAX_LOGIT_BIASES], len: 0 }
+    /// None yet. Their place is the session's memory: a small stack has no room for them while one is opened.
+    pub(crate) fn cut(cutter: &mut Cutter) -> LogitBias {
+        LogitBias(cutter.part(Part::Bookkeeping).list(MAX_LOGIT_BIASES))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.0.is_empty()
+    }
+
+    /// The same biases as another session's.
+    pub(crate) fn go_on_as(&mut self, other: &LogitBias) {
+        self.0.clear();
+        self.0.extend_from_slice(&other.0);
     }
 
     /// Replaces all biases. On an error the old ones stay.
@@ -49,16 +53,14 @@ impl LogitBias {
                 return Err(Error::new(Status::InvalidArgument, message));
             }
         }
-        for (entry, bias) in self.entries.iter_mut().zip(biases) {
-            *entry = bias;
-        }
-        self.len = len;
+        self.0.clear();
+        self.0.extend(biases.map(|(token, bias)| (bias, token)));
         Ok(())
     }
 
     /// Adds every bias to its token's logit; a token that is named twice gets both.
     pub(crate) fn apply(&self, logits: &mut [f32]) {
-        for &(token, bias) in &self.entries[..self.len] {
+        for &(bias, token) in &*self.0 {
             if let Some(logit) = logits.get_mut(token as usize) {
                 *logit += bias;
             }
@@ -69,10 +71,11 @@ impl LogitBias {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::{Arena, Memory};
 
     #[test]
     fn biases_are_checked_before_any_is_taken() {
-        let mut bias = LogitBias::new();
+        let (_arena, mut bias) = Arena::cut(Memory::Own, 0, LogitBias::cut).unwrap();
         bias.set([(1, 2.0), (1, 0.5), (2, f32::NEG_INFINITY)].into_iter(), 4).unwrap();
         for (given, status, word) in [
             (vec![(0, 1.0), (4, 1.0)], Status::OutOfRange, "bias 1 is for token 4"),

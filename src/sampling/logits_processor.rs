@@ -3,6 +3,7 @@
 use super::argmax;
 use super::bias::LogitBias;
 use super::callback::{LogitsCallback, SAMPLE};
+use crate::arena::Cutter;
 use crate::constraint::Guide;
 use crate::{Error, Result, Status};
 
@@ -23,8 +24,8 @@ pub(crate) enum Processed {
 }
 
 impl LogitsProcessor {
-    pub(crate) fn new() -> LogitsProcessor {
-        LogitsProcessor { bias: LogitBias::new(), guide: None, callback: None }
+    pub(crate) fn cut(cutter: &mut Cutter) -> LogitsProcessor {
+        LogitsProcessor { bias: LogitBias::cut(cutter), guide: None, callback: None }
     }
 
     /// Whether the logits stay as they are.
@@ -52,10 +53,11 @@ impl LogitsProcessor {
         }
     }
 
-    /// The same for a session that goes on from here, but for the callback: that is the host's business with this one.
-    pub(crate) fn fork(&self) -> Result<LogitsProcessor> {
-        let guide = self.guide.as_ref().map(|guide| guide.fork()).transpose()?;
-        Ok(LogitsProcessor { bias: self.bias, guide, callback: None })
+    /// What another session has, from where it is, but for the callback: that is the host's business with that one.
+    pub(crate) fn go_on_as(&mut self, other: &LogitsProcessor) -> Result<()> {
+        self.guide = other.guide.as_ref().map(|guide| guide.fork()).transpose()?;
+        self.bias.go_on_as(&other.bias);
+        Ok(())
     }
 
     /// Changes the logits of the token after `history`.

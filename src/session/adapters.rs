@@ -21,17 +21,18 @@ pub(crate) struct Adapters {
     room: usize,
 }
 
-/// Adapters, each with what its outputs are multiplied by; the first ones of the array.
-#[derive(Clone, Default)]
-pub(crate) struct Active([Option<(Arc<Adapter>, f32)>; MAX_ADAPTERS]);
+/// Adapters, each with what its outputs are multiplied by. A list, for a small stack has no room for them while a session
+/// is opened.
+#[derive(Default)]
+pub(crate) struct Active(Vec<(Arc<Adapter>, f32)>);
 
 impl Active {
     fn iter(&self) -> impl Iterator<Item = &(Arc<Adapter>, f32)> {
-        self.0.iter().map_while(Option::as_ref)
+        self.0.iter()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0[0].is_none()
+        self.0.is_empty()
     }
 
     /// The sum of their largest ranks: as many as one output starts from, at most.
@@ -64,6 +65,12 @@ impl Adapters {
         Adapters { active: Active::default(), t, room }
     }
 
+    /// Has room for the list: to be called once, when a session is opened, so that nothing is allocated later.
+    pub(crate) fn reserve(&mut self) -> Result<()> {
+        let count = if self.room == 0 { 0 } else { MAX_ADAPTERS };
+        self.active.0.try_reserve_exact(count).map_err(|_| Error::out_of_memory("the adapters"))
+    }
+
     pub(crate) fn active(&self) -> &Active {
         &self.active
     }
@@ -78,18 +85,19 @@ impl Adapters {
         (&self.active, &mut self.t)
     }
 
-    /// The same adapters as another session's. Fails if there is no room for them.
+    /// The same adapters as another session's, for one that has none. Fails if there is no room for them.
     pub(crate) fn go_on_as(&mut self, other: &Adapters) -> Result<()> {
         self.check(other.active.rank())?;
-        self.active = other.active.clone();
+        self.active.0.extend_from_slice(&other.active.0);
         Ok(())
     }
 
     /// Takes these in place of those before; on an error nothing changes.
     pub(crate) fn set(&mut self, model: &Model, adapters: impl IntoIterator<Item = (Arc<Adapter>, f32)>) -> Result<()> {
-        let mut active = Active::default();
+        let mut list = [const { None }; MAX_ADAPTERS];
+        let mut rank = 0;
         for (n, (adapter, scale)) in adapters.into_iter().enumerate() {
-            let Some(place) = active.0.get_mut(n) else {
+            let Some(place) = list.get_mut(n) else {
                 return Err(Error::new(Status::OutOfRange, format_args!("at most {MAX_ADAPTERS} adapters at a time")));
             };
             if !scale.is_finite() {
@@ -97,10 +105,12 @@ impl Adapters {
                 return Err(Error::new(Status::InvalidArgument, message));
             }
             adapter.check(model).map_err(|e| e.context(format_args!("adapter {n}")))?;
+            rank += adapter.rank();
             *place = Some((adapter, scale));
         }
-        self.check(active.rank())?;
-        self.active = active;
+        self.check(rank)?;
+        self.active.0.clear();
+        self.active.0.extend(list.into_iter().flatten());
         Ok(())
     }
 

@@ -57,7 +57,7 @@ impl Session {
         to.last.copy_from_slice(&from.last);
         to.token.logits.copy_from_slice(&from.token.logits);
         child.sampler.set_state(self.sampler.state())?;
-        child.logits_processor = self.logits_processor.fork()?;
+        child.logits_processor.go_on_as(&self.logits_processor)?;
         child.text = self.text.clone();
         child.drafts.go_on_as(&self.drafts);
         Ok(child)

@@ -204,7 +204,9 @@ fn blocks(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget
     Ok(())
 }
 
-/// The largest logits of those that want no more.
+/// The largest logits of those that want no more. Apart, as [`logits`], so that a pass through the blocks does not take
+/// their stack: a host's thread may have 64 KiB of it.
+#[inline(never)]
 fn largest(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
     let Some(shortlist) = model.shortlist() else { return Ok(()) };
     let wanting = members.iter_mut().flatten().flat_map(Member::at_head);
@@ -221,6 +223,7 @@ fn largest(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budge
 }
 
 /// The logits of those that want them.
+#[inline(never)]
 fn logits(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget: &Budget, flags: &Flags<'_>) -> Flow {
     let wanting = members.iter_mut().flatten().flat_map(Member::at_head);
     let (rows, outcomes) = split(wanting.filter_map(|token| token.wanting_all(model)));

@@ -24,6 +24,7 @@ const DEFAULT_BATCH: usize = 128;
 struct SessionMemory {
     engine: EngineMemory,
     sampler: Sampler,
+    logits_processor: LogitsProcessor,
     tokens: List<u32>,
     sparsities: Buf<f32>,
     drafts: Drafts,
@@ -37,6 +38,7 @@ impl SessionMemory {
         SessionMemory {
             engine: EngineMemory::cut(cutter, model, extent, options),
             sampler: Sampler::cut(cutter, model.config().vocab_size),
+            logits_processor: LogitsProcessor::cut(cutter),
             tokens: cutter.part(Part::Bookkeeping).list(context),
             sparsities: cutter.take(context),
             drafts: Drafts::cut(cutter, context, drafts),
@@ -107,7 +109,8 @@ impl Session {
     ) -> Result<Session> {
         let options = options.complete(&model)?;
         let (arena, memory) = Arena::cut(memory, front, |cutter| SessionMemory::cut(cutter, &model, &options))?;
-        let SessionMemory { engine, sampler, tokens, sparsities, drafts } = memory;
+        let SessionMemory { mut engine, sampler, logits_processor, tokens, sparsities, drafts } = memory;
+        engine.own.adapters.reserve()?;
         model.tell(
             LogLevel::Debug,
             format_args!(
@@ -129,7 +132,7 @@ impl Session {
         let mut session = Session {
             engine,
             sampler,
-            logits_processor: LogitsProcessor::new(),
+            logits_processor,
             text: TextStream::new(),
             tokens,
             sparsities,

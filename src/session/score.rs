@@ -94,7 +94,9 @@ impl Scorer {
         // A window may begin anew anywhere.
         let extent = Extent { context, batch, windows_alone: false };
         let options = SessionOptions { drafts: 0, ..*options };
-        let (arena, memory) = Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, &options))?;
+        let (arena, mut memory) =
+            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, &options))?;
+        memory.own.adapters.reserve()?;
         let engine = Engine::new(model, pool, batch, memory);
         Ok(Scorer { engine, context, masked, masked_whole, logits, _arena: arena })
     }

@@ -36,6 +36,7 @@ echo "== a library without constraints"
 "$out/constraint-lean" "$model" without
 echo "== hosts that do what hosts do"
 "$out/hosts" "$out/tiny.rasp" "$out"
+"$out/hosts" "$out/ranked.rasp" "$out"
 "$out/hosts" "$model" "$out"
 "$out/hosts-lean" "$out/tiny.rasp" "$out"
 echo "== sessions against a second process"

@@ -154,10 +154,12 @@ fn add(kernels: Kernels, y: MatMut<'_>, t: MatRef<'_>, a: Weights<'_>) {
 }
 
 /// `y += t·A`, `A` with as many rows as `t` has columns or up to 31 more. A token's `t` becomes whole numbers here, in
-/// every unit of work anew: that is next to nothing beside the product.
+/// every unit of work anew: that is next to nothing beside the product. Apart, so that what is in floats takes none of
+/// its stack.
+#[inline(never)]
 fn add_quantized(kernels: Kernels, mut y: MatMut<'_>, t: MatRef<'_>, a: Quantized<'_>) {
     const RANKS: usize = 256;
-    const TOKENS: usize = 16;
+    const TOKENS: usize = 4;
     let mut wide = [0.0; RANKS];
     let (mut whole, mut scale) = ([0; TOKENS * RANKS], [0.0; TOKENS * RANKS / QUANT_GROUP]);
     // A sum over ranks is one chain of groups, whether it is taken at once or in parts.
