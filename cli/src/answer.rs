@@ -1,6 +1,7 @@
 //! What `rasp run` and `rasp chat` share: how tokens are chosen, what a session has room for, and an answer's text as
 //! it comes.
 
+use crate::adapter::{self, Adapters, Loaded};
 use crate::constraint::Form;
 use crate::parse_count;
 use crate::sampling::SamplingOptions;
@@ -47,6 +48,8 @@ pub struct Settings {
     /// Tokens there is room for; 0: what is needed, where that is known, or 4096
     #[arg(short = 'c', long, default_value_t = 0, visible_aliases = ["ctx-size", "context"], help_heading = "Session")]
     pub ctx: usize,
+    #[command(flatten)]
+    pub adapters: Adapters,
 }
 
 /// What drafts are made by.
@@ -81,7 +84,7 @@ impl Drafts {
 impl Options {
     /// A session with room for so many tokens, as these options want it.
     pub fn open(&self, model: &Arc<Model>, context: usize) -> Result<Session> {
-        let mut session = self.session.open(model, context)?;
+        let mut session = self.session.open(model, context, &self.session.adapters.load(model)?)?;
         session.set_sampling(self.sampling.settings()?)?;
         session.set_constraint(self.form.constraint(model)?)?;
         Ok(session)
@@ -92,8 +95,8 @@ impl Options {
 const CONTEXT: usize = 4096;
 
 impl Settings {
-    /// A session with room for so many tokens, as these options want it.
-    pub fn open(&self, model: &Arc<Model>, context: usize) -> Result<Session> {
+    /// A session with room for so many tokens, as these options want it, with their adapters.
+    pub fn open(&self, model: &Arc<Model>, context: usize, adapters: &Loaded) -> Result<Session> {
         let options = SessionOptions {
             context,
             threads: self.threads,
@@ -102,7 +105,7 @@ impl Settings {
             drafts: self.drafts.options().most,
             ..Default::default()
         };
-        let mut session = Session::open(model.clone(), &options)?;
+        let mut session = adapter::open(model, options, adapters)?;
         session.set_sparsity(self.sparsity(model))?;
         Ok(session)
     }

@@ -5,6 +5,7 @@
 
 mod sessions;
 
+use crate::adapter::{self, Adapters};
 use crate::answer::Drafts;
 use crate::constraint::Form;
 use crate::stream::Stream;
@@ -56,6 +57,8 @@ pub struct Args {
     drafts: Vec<Drafts>,
     #[command(flatten)]
     form: Form,
+    #[command(flatten)]
+    adapters: Adapters,
     /// Rounds; medians are reported
     #[arg(long, default_value_t = 5, value_parser = parse_count)]
     rounds: usize,
@@ -109,7 +112,8 @@ pub fn run(args: &Args) -> Result<()> {
         None => prompt(&model, args.prompt)?,
     };
     let options = args.session_options(prompt.len());
-    let mut session = Session::open(model.clone(), &options)?;
+    let adapters = args.adapters.load(&model)?;
+    let mut session = adapter::open(&model, options, &adapters)?;
     let sparsities = args.sparsity.clone().unwrap_or_else(|| {
         let mut list = vec![0.0];
         list.extend([0.3, 0.5, 0.7].into_iter().filter(|&s| s <= model.max_sparsity()));
@@ -118,12 +122,12 @@ pub fn run(args: &Args) -> Result<()> {
     // A wrong one should not cost the rounds of those before it.
     sparsities.iter().try_for_each(|&sparsity| session.set_sparsity(sparsity))?;
     if let Some(counts) = &args.sessions {
-        return sessions::run(args, counts, &sparsities, &model);
+        return sessions::run(args, counts, &sparsities, &model, &adapters);
     }
     let mut sessions = vec![session];
     if args.large_pages {
         let load = LoadOptions { large_pages: true, ..Default::default() };
-        sessions.push(Session::open(Model::load(&path, &load)?, &options)?);
+        sessions.push(adapter::open(&Model::load(&path, &load)?, options, &adapters)?);
     }
     let mut until_end = false;
     for session in &mut sessions {
@@ -158,6 +162,7 @@ pub fn run(args: &Args) -> Result<()> {
         return crate::put_json(&json!({
             "stream_gb_s": bandwidth.median, "stream_gb_s_min": bandwidth.min, "stream_gb_s_max": bandwidth.max,
             "large_page_bytes": granted, "threads": args.threads, "prompt": prompt.len(), "n": args.n,
+            "adapters": adapter::described(&adapters),
             "rounds": args.rounds,
             "isa": model.isa().name(), "dtype": model.weight_type().name(), "results": results,
         }));

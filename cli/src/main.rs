@@ -3,6 +3,7 @@
 //! With `--json` exactly one JSON value goes to stdout; progress and diagnostics go to stderr always. The exit code is
 //! 0 on success, 1 on an error and 2 on a wrong command line.
 
+mod adapter;
 mod answer;
 mod bench;
 mod cache;
@@ -41,6 +42,8 @@ struct Cli {
 enum Command {
     /// Turn a GGUF file or a Hugging Face directory into one .rasp file
     Pack(pack::Args),
+    /// Turn a LoRA adapter into one file for sessions of its model
+    PackAdapter(adapter::Args),
     /// Answer a question, or continue a text
     Run(run::Args),
     /// Talk with a model
@@ -70,6 +73,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Pack(args) => pack::run(&args),
+        Command::PackAdapter(args) => adapter::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Serve(args) => serve::run(args),

@@ -37,6 +37,9 @@ impl File {
 
     /// The same of an adapter's file, of [`ADAPTER_VERSIONS`].
     pub fn open_adapter(bytes: Arc<Bytes>) -> Result<File> {
+        if bytes.starts_with(b"GGUF") {
+            return Err(bad_file("a GGUF file, not a packed adapter: `rasp pack-adapter` makes one of it"));
+        }
         let file = File::read(bytes)?;
         match (file.metadata(key::FORMAT), file.metadata(key::VERSION)) {
             (Some("rasp-adapter"), Some(version)) if ADAPTER_VERSIONS.contains(&version) => Ok(file),

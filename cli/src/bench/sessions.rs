@@ -1,6 +1,7 @@
 //! `rasp bench --sessions`: several sessions stepped as one batch, beside the same sessions stepped in turn.
 
 use super::{Args, Spread, TEXT};
+use crate::adapter::{self, Loaded};
 use crate::{number, say};
 use rasp::text::EncodeOptions;
 use rasp::{Error, Model, Result, Session, Status};
@@ -17,10 +18,10 @@ struct Samples {
     in_turn: Vec<f64>,
 }
 
-pub fn run(args: &Args, counts: &[usize], sparsities: &[f32], model: &Arc<Model>) -> Result<()> {
+pub fn run(args: &Args, counts: &[usize], sparsities: &[f32], model: &Arc<Model>, adapters: &Loaded) -> Result<()> {
     let options = args.session_options(args.prompt);
     let most = counts.iter().copied().max().unwrap_or(0);
-    let mut sessions = (0..most).map(|_| Session::open(model.clone(), &options)).collect::<Result<Vec<_>>>()?;
+    let mut sessions = (0..most).map(|_| adapter::open(model, options, adapters)).collect::<Result<Vec<_>>>()?;
     let prompts = (0..most).map(|n| prompt(model, args.prompt, n)).collect::<Result<Vec<_>>>()?;
     let each = |sparsity| counts.iter().map(move |&sessions| Samples::new(sparsity, sessions));
     let mut samples: Vec<Samples> = sparsities.iter().copied().flat_map(each).collect();
@@ -42,6 +43,7 @@ pub fn run(args: &Args, counts: &[usize], sparsities: &[f32], model: &Arc<Model>
         let results: Vec<_> = samples.iter().map(Samples::json).collect();
         return crate::put_json(&json!({
             "threads": args.threads, "prompt": args.prompt, "n": args.n, "rounds": args.rounds,
+            "adapters": adapter::described(adapters),
             "isa": model.isa().name(), "dtype": model.weight_type().name(), "results": results,
         }));
     }

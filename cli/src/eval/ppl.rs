@@ -2,6 +2,7 @@
 
 use super::measure::{Measured, Sparse, measure};
 use super::{Protocol, Setting};
+use crate::adapter::{self, Adapters};
 use crate::progress::Reporter;
 use crate::{number, parse_count};
 use rasp::session::{KvType, Scorer};
@@ -57,6 +58,8 @@ pub struct Args {
     /// Threads (default: all)
     #[arg(long, value_parser = parse_count)]
     threads: Option<usize>,
+    #[command(flatten)]
+    adapters: Adapters,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -82,8 +85,11 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::new(Status::InvalidArgument, message));
     }
     let threads = args.threads.unwrap_or_else(crate::all_threads);
-    let options = SessionOptions { context: args.ctx, threads, kv_type: args.kv, ..Default::default() };
+    let adapters = args.adapters.load(&model)?;
+    let adapter_rank = adapter::rank(&adapters);
+    let options = SessionOptions { context: args.ctx, threads, kv_type: args.kv, adapter_rank, ..Default::default() };
     let mut scorer = Scorer::open(model, &options)?;
+    scorer.set_adapters(adapters.iter().cloned())?;
     scorer.set_sparsity(args.sparsity)?;
     let setting = Setting { sparsity: args.sparsity, protocol: args.protocol };
     let mut progress = Reporter::new();
@@ -99,7 +105,7 @@ pub fn run(args: &Args) -> Result<()> {
         return crate::put_json(&json!({
             "ppl": ppl, "nll": nll, "tokens": tokens, "windows": count, "ctx": args.ctx,
             "bos": bos.is_some(), "from": args.from,
-            "sparsity": number(args.sparsity), "kept": kept, "protocol": args.protocol.name(), "sparse": sparse,
+            "adapters": adapter::described(&adapters), "sparsity": number(args.sparsity), "kept": kept, "protocol": args.protocol.name(), "sparse": sparse,
         }));
     }
     crate::put(&format!(

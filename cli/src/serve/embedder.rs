@@ -1,6 +1,7 @@
 //! Texts as vectors: one after the other, in a session and a thread of their own, so that no answer waits for them.
 
 use super::error::{ApiError, ApiResult};
+use crate::adapter::Loaded;
 use crate::answer::Settings;
 use hyper::StatusCode;
 use rasp::session::Pooling;
@@ -35,9 +36,16 @@ impl Drop for Wait {
 
 impl Embedder {
     /// Starts the thread; its session opens with the first text.
-    pub fn start(model: Arc<Model>, settings: Settings, context: usize, pooling: Pooling) -> Result<Embedder> {
+    pub fn start(
+        model: Arc<Model>,
+        settings: Settings,
+        adapters: Loaded,
+        context: usize,
+        pooling: Pooling,
+    ) -> Result<Embedder> {
         let (orders, received) = channel();
-        let work = move || run(&model, &settings, context, pooling, &received);
+        let open = move || settings.open(&model, context, &adapters);
+        let work = move || run(&open, pooling, &received);
         let started = std::thread::Builder::new().name("embeddings".into()).spawn(work);
         started.map_err(|e| Error::new(Status::Io, format!("cannot start a thread for embeddings: {e}")))?;
         Ok(Embedder { orders })
@@ -54,13 +62,13 @@ impl Embedder {
     }
 }
 
-fn run(model: &Arc<Model>, settings: &Settings, context: usize, pooling: Pooling, orders: &Receiver<Order>) {
+fn run(open: &dyn Fn() -> Result<Session>, pooling: Pooling, orders: &Receiver<Order>) {
     let mut opened: Option<Session> = None;
     while let Ok(Order { texts, cancel, reply }) = orders.recv() {
         if reply.is_closed() {
             continue;
         }
-        let outcome = match opened.take().map_or_else(|| settings.open(model, context), Ok) {
+        let outcome = match opened.take().map_or_else(open, Ok) {
             Err(error) => Err(error),
             Ok(mut session) => {
                 session.set_cancel_flag(cancel);

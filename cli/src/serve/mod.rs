@@ -129,7 +129,9 @@ pub fn run(args: Args) -> Result<()> {
     let address = listener.local_addr().map_err(|e| cannot_listen(&args.host, args.port, &e))?;
     let model = crate::load(&args.model)?;
     let context = args.settings.context(&model);
-    let sessions: Vec<_> = (0..args.sessions).map(|_| args.settings.open(&model, context)).collect::<Result<_>>()?;
+    let adapters = args.settings.adapters.load(&model)?;
+    let open = |_| args.settings.open(&model, context, &adapters);
+    let sessions: Vec<_> = (0..args.sessions).map(open).collect::<Result<_>>()?;
     let (sparsity, memory) = (args.settings.sparsity(&model), sessions.iter().map(|s| s.stats().memory).sum::<usize>());
     let (orders, received) = channel();
     let app = App {
@@ -142,7 +144,7 @@ pub fn run(args: Args) -> Result<()> {
         key,
         cors,
         orders,
-        embedder: Embedder::start(model.clone(), args.settings.without_drafts(), context, args.pooling)?,
+        embedder: Embedder::start(model.clone(), args.settings.without_drafts(), adapters, context, args.pooling)?,
         requests: AtomicU64::new(0),
         model,
     };
