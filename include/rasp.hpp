@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -240,6 +241,7 @@ result<C> grown(std::size_t guess, F fill) {
 
 class Session;
 class Constraint;
+class Adapter;
 
 // One reference to a model. Moves; share() gives another one. All of it is safe from any thread at once.
 class Model {
@@ -378,6 +380,11 @@ class Model {
 
     // kind: RASP_CONSTRAINT_.
     inline result<Constraint> constraint(std::uint32_t kind, std::string_view source) const;
+
+    // A LoRA adapter, from its file, from bytes that stay where they are, or from a part of an open file.
+    inline result<Adapter> adapter(std::string_view path) const;
+    inline result<Adapter> adapter_bytes(Span<const unsigned char> bytes) const;
+    inline result<Adapter> adapter_fd(std::int64_t file, std::uint64_t offset = 0, std::uint64_t length = 0) const;
 
   private:
     rasp_model *model_;
@@ -566,6 +573,10 @@ class Session {
         return detail::done(rasp_session_set_constraint(session_, nullptr, &error), error);
     }
 
+    // The adapters that tokens pass with from now on, and their scales; none: the model alone. There must be room for
+    // their ranks (adapter_rank of the options).
+    inline result<void> set_adapters(std::initializer_list<std::pair<const Adapter &, float>> adapters);
+
     // One vector of the tokens; pooling: RASP_POOL_, flags: RASP_EMBED_ bits. The session must hold no tokens.
     result<std::vector<float>> embed(Tokens tokens, std::uint32_t pooling = RASP_POOL_MEAN,
                                      std::uint32_t flags = RASP_EMBED_NORMALISE) {
@@ -726,6 +737,75 @@ class Constraint {
   private:
     rasp_constraint *constraint_;
 };
+
+// A LoRA adapter. Moves; sessions keep what they need of it.
+class Adapter {
+  public:
+    // Takes it over.
+    explicit Adapter(rasp_adapter *adapter) noexcept : adapter_(adapter) {}
+    Adapter(Adapter &&other) noexcept : adapter_(std::exchange(other.adapter_, nullptr)) {}
+    Adapter &operator=(Adapter &&other) noexcept {
+        std::swap(adapter_, other.adapter_);
+        return *this;
+    }
+    Adapter(const Adapter &) = delete;
+    Adapter &operator=(const Adapter &) = delete;
+    ~Adapter() { rasp_adapter_free(adapter_); }
+
+    result<rasp_adapter_info> info() const {
+        rasp_adapter_info info;
+        rasp_adapter_info_init(&info);
+        rasp_error error{};
+        if (rasp_adapter_get_info(adapter_, &info, &error) < 0) {
+            return Error(error);
+        }
+        return info;
+    }
+
+    rasp_adapter *get() const noexcept { return adapter_; }
+
+  private:
+    rasp_adapter *adapter_;
+};
+
+inline result<void> Session::set_adapters(std::initializer_list<std::pair<const Adapter &, float>> adapters) {
+    std::vector<const rasp_adapter *> handles;
+    std::vector<float> scales;
+    for (const auto &[adapter, scale] : adapters) {
+        handles.push_back(adapter.get());
+        scales.push_back(scale);
+    }
+    rasp_error error{};
+    return detail::done(
+        rasp_session_set_adapters(session_, handles.data(), scales.data(), handles.size(), &error), error);
+}
+
+inline result<Adapter> Model::adapter(std::string_view path) const {
+    rasp_adapter *adapter = nullptr;
+    rasp_error error{};
+    if (rasp_adapter_load(model_, std::string(path).c_str(), &adapter, &error) < 0) {
+        return Error(error);
+    }
+    return Adapter(adapter);
+}
+
+inline result<Adapter> Model::adapter_bytes(Span<const unsigned char> bytes) const {
+    rasp_adapter *adapter = nullptr;
+    rasp_error error{};
+    if (rasp_adapter_load_bytes(model_, bytes.data(), bytes.size(), &adapter, &error) < 0) {
+        return Error(error);
+    }
+    return Adapter(adapter);
+}
+
+inline result<Adapter> Model::adapter_fd(std::int64_t file, std::uint64_t offset, std::uint64_t length) const {
+    rasp_adapter *adapter = nullptr;
+    rasp_error error{};
+    if (rasp_adapter_load_fd(model_, file, offset, length, &adapter, &error) < 0) {
+        return Error(error);
+    }
+    return Adapter(adapter);
+}
 
 inline result<void> Session::set_constraint(const Constraint &constraint) {
     rasp_error error{};

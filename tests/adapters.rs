@@ -1,15 +1,18 @@
 //! LoRA adapters: what they compute, that no way of computing changes a bit of it, and what is refused.
 
 mod real_model;
+#[path = "support/adapter.rs"]
+mod support;
 #[path = "support/tiny.rs"]
 mod tiny;
 
 use half::{bf16, f16};
-use rasp::format::{Config, Dtype, TensorSpec, Writer, key};
-use rasp::model::{Adapter, AdapterConfig, AdapterSizes, LinearKind, adapter_tensor};
+use rasp::format::{Config, Dtype, TensorSpec};
+use rasp::model::{Adapter, AdapterConfig, AdapterSizes, LinearKind};
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::Factors;
 use tiny::Tiny;
 
 fn place(name: &str) -> PathBuf {
@@ -21,49 +24,20 @@ fn load(tiny: &Tiny, name: &str) -> Arc<Model> {
     Model::load(&place(name), &LoadOptions::default()).unwrap()
 }
 
-/// A linear's factors, `B` and `A`, and their rank.
-type Factors = (usize, LinearKind, usize, Vec<f32>, Vec<f32>);
-
 fn write(name: &str, config: &Config, factors: &[Factors]) -> PathBuf {
-    let sizes = AdapterSizes::of(config);
-    let config = AdapterConfig { name: "test".into(), architecture: "llama".into(), sizes };
-    let tensors = factors.iter().flat_map(|(layer, kind, rank, b, a)| {
-        let tensor = |factor, values: &Vec<f32>| {
-            let name = adapter_tensor(*layer, *kind, factor);
-            let bytes: Vec<u8> = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
-            (TensorSpec::new(name, Dtype::F16, &[*rank, values.len() / rank]), bytes)
-        };
-        [tensor('b', b), tensor('a', a)]
-    });
-    write_tensors(name, &config, tensors.collect())
-}
-
-fn write_tensors(name: &str, config: &AdapterConfig, tensors: Vec<(TensorSpec, Vec<u8>)>) -> PathBuf {
-    let metadata = [(key::ADAPTER, serde_json::to_string(config).unwrap())];
-    let specs = tensors.iter().map(|(spec, _)| spec.clone()).collect();
-    let mut writer = Writer::create_adapter(&place(name), &metadata, specs).unwrap();
-    tensors.iter().for_each(|(spec, bytes)| writer.tensor(&spec.name, bytes).unwrap());
-    writer.finish().unwrap();
+    support::write(&place(name), config, factors);
     place(name)
 }
 
-/// Numbers in (-1, 1) that f16 holds exactly.
-fn numbers(count: usize, seed: usize) -> Vec<f32> {
-    (0..count).map(|n| ((n * 7919 + seed * 104_729) % 255) as f32 / 128.0 - 0.99609375).collect()
+fn write_tensors(name: &str, config: &AdapterConfig, tensors: Vec<(TensorSpec, Vec<u8>)>) -> PathBuf {
+    support::write_tensors(&place(name), config, tensors);
+    place(name)
 }
 
 /// An adapter of some rank for those linears.
 fn adapter(model: &Model, name: &str, rank: usize, kinds: &[LinearKind], size: f32) -> Arc<Adapter> {
-    let config = model.config();
-    let factors: Vec<Factors> = (0..config.num_layers)
-        .flat_map(|layer| kinds.iter().map(move |&kind| (layer, kind)))
-        .map(|(layer, kind)| {
-            let (shape, seed) = (config.linear_shape(kind), layer * 7 + kind as usize + rank);
-            let scaled = |count, seed| numbers(count, seed).iter().map(|x| x * size).collect();
-            (layer, kind, rank, scaled(rank * shape.inputs, seed), scaled(rank * shape.outputs, seed + 1))
-        })
-        .collect();
-    Adapter::load(model, &write(name, config, &factors)).unwrap()
+    let factors = support::factors(model.config(), rank, kinds, size);
+    Adapter::load(model, &write(name, model.config(), &factors)).unwrap()
 }
 
 fn bits(logits: &[f32]) -> Vec<u32> {

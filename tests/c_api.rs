@@ -1,12 +1,15 @@
 //! The C border from C: programs in `tests/c/`, compiled with every warning an error against the shared library and run
 //! on the real model.
 
+#[path = "support/adapter.rs"]
+mod adapter;
 mod real_model;
 #[path = "support/tiny.rs"]
 mod tiny;
 
 use rasp::Status;
 use rasp::format::{Dtype, TensorSpec};
+use rasp::model::LinearKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -96,6 +99,16 @@ fn nothing_is_allocated_between_open_and_close() {
         let checks = cfg!(any(debug_assertions, feature = "handle-checks")).then_some("checks");
         assert_eq!(run(compile("no_alloc").arg(model).args(checks)), "ok\n");
     }
+}
+
+#[test]
+fn adapters_are_loaded_set_and_given_back() {
+    let (folder, tiny) = (folder("adapter_files"), tiny::Tiny::new());
+    let (model, file) = (folder.join("tiny.rasp"), folder.join("tiny.rasp-adapter"));
+    tiny.write(&model);
+    let kinds = [LinearKind::Q, LinearKind::V, LinearKind::Down];
+    adapter::write(&file, &tiny.config, &adapter::factors(&tiny.config, 4, &kinds, 0.2));
+    assert_eq!(run(compile("adapter").arg(model).arg(file).arg(real_model::path())), "ok\n");
 }
 
 /// Needs a limit of locked memory that allows the tiny model, a few hundred kilobytes.
@@ -206,6 +219,8 @@ fn all_of_the_cpp_header_with_exceptions_and_without() {
     let folder = folder("cpp");
     let library = library_folder();
     let mut compiled = 0;
+    let (config, file) = (real_model::load().config().clone(), folder.join("adapter"));
+    adapter::write(&file, &config, &adapter::factors(&config, 4, &[LinearKind::V, LinearKind::Down], 0.1));
     for compiler in ["g++", "clang++"] {
         if Command::new(compiler).arg("--version").output().is_err() {
             continue;
@@ -216,7 +231,7 @@ fn all_of_the_cpp_header_with_exceptions_and_without() {
             cc.args(["-std=c++17", "-O1"]).args(WARNINGS).args(flags).arg("-I").arg(root().join("include"));
             cc.arg(root().join("tests/cpp/api.cpp")).arg("-L").arg(&library).arg("-lrasp");
             run(cc.arg(format!("-Wl,-rpath,{}", library.display())).arg("-o").arg(&program));
-            assert_eq!(run(Command::new(&program).arg(real_model::path())), "ok\n");
+            assert_eq!(run(Command::new(&program).arg(real_model::path()).arg(&file)), "ok\n");
             compiled += 1;
         }
     }

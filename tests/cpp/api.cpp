@@ -1,5 +1,5 @@
 // All of rasp.hpp on the real model, with and without exceptions.
-//   api MODEL.rasp
+//   api MODEL.rasp ADAPTER
 #include <rasp.hpp>
 
 #include <cmath>
@@ -310,13 +310,48 @@ void results() {
 
 }  // namespace
 
+// Two names of one adapter are half of it each.
+void adapters(rasp::Model &model, const char *path) {
+    auto found = model.adapter(path);
+    CHECK(found && found->info()->rank == 4);
+    rasp::Adapter adapter = *std::move(found);
+    std::ifstream file(path, std::ios::binary);
+    const std::vector<char> bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const auto *data = reinterpret_cast<const unsigned char *>(bytes.data());
+    auto twin = model.adapter_bytes({data, bytes.size()});
+    CHECK(twin);
+    const int descriptor = open(path, O_RDONLY);
+    auto third = model.adapter_fd(descriptor);
+    CHECK(third && third->info()->linears == adapter.info()->linears);
+    close(descriptor);
+
+    rasp::SessionOptions options;
+    options.context = 64;
+    options.adapter_rank = 8;
+    auto session = model.open(options);
+    CHECK(session);
+    const auto answer = [&] {
+        CHECK(session->reset() && session->prefill(*model.tokenize(prompt)));
+        return text_of(*session, 8);
+    };
+    const std::string alone = answer();
+    CHECK(session->set_adapters({{adapter, 1.0F}}));
+    const std::string adapted = answer();
+    CHECK(session->set_adapters({{adapter, 0.5F}, {*twin, 0.5F}}) && answer() == adapted && adapted != alone);
+    CHECK(session->set_adapters({}) && answer() == alone);
+    CHECK(session->set_adapters({{adapter, 1.0F}, {adapter, 1.0F}, {adapter, 1.0F}}).error().code() ==
+          RASP_ERROR_OUT_OF_RANGE);
+    CHECK(model.adapter("/no/such/file").error().code() == RASP_ERROR_IO);
+}
+
 int main(int argc, char **argv) {
-    CHECK(argc == 2);
+    CHECK(argc == 3);
     results();
     models(argv[1]);
     auto model = rasp::Model::load(argv[1]);
     CHECK(model);
     sessions(*model);
+    adapters(*model, argv[2]);
     std::puts("ok");
     return EXIT_SUCCESS;
 }
