@@ -1,5 +1,6 @@
 """base.py RASP FOLDER: the tiny files that fuzzing starts from: two packed models (`bytes.rasp`: byte-level BPE with
-merges, NFC and added tokens; `unigram.rasp`: Unigram with NFKC), the checkpoints they come from, a GGUF file."""
+merges, NFC and added tokens; `unigram.rasp`: Unigram with NFKC), the checkpoints they come from, a GGUF file, a
+LoRA adapter as PEFT has it and packed."""
 
 import json
 import pathlib
@@ -10,7 +11,7 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "trust"))
-from checkpoint import HIDDEN, INNER, LAYERS, added, byte_letters, checkpoint  # noqa: E402
+from checkpoint import HIDDEN, INNER, LAYERS, adapter, added, byte_letters, checkpoint  # noqa: E402
 
 VOCABULARY = 288
 
@@ -127,6 +128,12 @@ def main():
         if run.returncode != 0:
             print(run.stderr)
             return 1
+    adapter(folder / "adapter.hf")
+    command = [rasp, "pack-adapter", str(folder / "adapter.hf"), "--base", str(folder / "bytes.hf")]
+    run = subprocess.run(command + ["-o", str(folder / "tiny.rasp-adapter")], capture_output=True, text=True)
+    if run.returncode != 0:
+        print(run.stderr)
+        return 1
     gguf(folder / "tiny.gguf", tokenizer, json.loads((source / "tokenizer_config.json").read_text())["chat_template"])
     return 0
 

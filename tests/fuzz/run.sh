@@ -20,7 +20,7 @@ while getopts acm:r: option; do
 	esac
 done
 shift $((OPTIND - 1))
-all="header tables gguf config safetensors tokenizer template state text api"
+all="header tables adapter gguf config lora safetensors tokenizer template state text api"
 work=$(realpath ../..)/target/fuzz
 mkdir -p "$work/found"
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -38,7 +38,7 @@ for target in ${*:-$all}; do
 	RASP_FUZZ_TARGET=$target RASP_FUZZ_SEEDS=$work/seeds/$target "$fuzz"
 	# The largest honest inputs, with room to grow.
 	case $target in
-	header | config | safetensors | tokenizer | gguf) most=24576 ;;
+	header | adapter | lora | config | safetensors | tokenizer | gguf) most=24576 ;;
 	template) most=2048 ;;
 	*) most=512 ;;
 	esac

@@ -1,4 +1,5 @@
-"""A tiny checkpoint in a Hugging Face folder, made of nothing: one byte a token, weights of a random generator."""
+"""A tiny checkpoint in a Hugging Face folder, made of nothing: one byte a token, weights of a random generator. And a
+LoRA adapter for it, as PEFT has it."""
 
 import json
 import pathlib
@@ -66,6 +67,11 @@ def checkpoint(folder):
         shapes |= {name + f"self_attn.{linear}_proj.weight": (HIDDEN, HIDDEN) for linear in "qkvo"}
         shapes |= {name + f"mlp.{linear}_proj.weight": (INNER, HIDDEN) for linear in ("gate", "up")}
         shapes[name + "mlp.down_proj.weight"] = (HIDDEN, INNER)
+    write(folder / "model.safetensors", shapes)
+
+
+def write(path, shapes):
+    """Random tensors of these shapes; vectors around 1."""
     chance, header, data = random.Random(1), {}, b""
     for name, shape in shapes.items():
         count = shape[0] * (shape[1] if len(shape) > 1 else 1)
@@ -74,8 +80,23 @@ def checkpoint(folder):
         data += struct.pack(f"<{count}f", *values)
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, len(data)]}
     text = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def adapter(folder, rank=3):
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 4 * rank, "bias": "none", "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    shapes = {}
+    for layer in range(LAYERS):
+        name = f"base_model.model.model.layers.{layer}."
+        for module, outputs, inputs in ("self_attn.q_proj", HIDDEN, HIDDEN), ("mlp.down_proj", HIDDEN, INNER):
+            shapes[f"{name}{module}.lora_A.weight"] = (rank, inputs)
+            shapes[f"{name}{module}.lora_B.weight"] = (outputs, rank)
+    write(folder / "adapter_model.safetensors", shapes)
 
 
 if __name__ == "__main__":
     checkpoint(pathlib.Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        adapter(pathlib.Path(sys.argv[2]))

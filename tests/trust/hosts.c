@@ -126,6 +126,30 @@ static int32_t look(void *context, float *logits, size_t count, const uint32_t *
     return RASP_LOGITS_SAMPLE;
 }
 
+/* An adapter, if there is a file of the model's name and -adapter. */
+static void adapters(rasp_model *own) {
+    char name[4096];
+    snprintf(name, sizeof name, "%s-adapter", path);
+    if (access(name, R_OK) != 0)
+        return;
+    rasp_adapter *adapter;
+    check(rasp_adapter_load(own, name, &adapter, &error) == RASP_OK, "adapter_load on a small stack");
+    rasp_adapter_info info;
+    rasp_adapter_info_init(&info);
+    check(rasp_adapter_get_info(adapter, &info, &error) == RASP_OK, "adapter info on a small stack");
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 64;
+    options.adapter_rank = info.rank;
+    rasp_session *session;
+    check(rasp_session_open(own, &options, &session, &error) == RASP_OK, "open on a small stack");
+    const rasp_adapter *list[] = {adapter};
+    check(rasp_session_set_adapters(session, list, NULL, 1, &error) == RASP_OK, "set_adapters on a small stack");
+    answer(session);
+    rasp_session_close(session);
+    rasp_adapter_free(adapter);
+}
+
 /* The calls on a session that `everything` does not come by: drawn samples, biases, a callback, text, budgets, a batch. */
 static void others(rasp_session *session) {
     uint32_t token, ended;
@@ -233,6 +257,7 @@ static void *everything(void *unused) {
     check(rasp_session_restore(session, state, length, &error) == RASP_OK, "restore on a small stack");
     free(state);
     others(child);
+    adapters(own);
     rasp_session_close(child);
     rasp_session_close(session);
     rasp_free(own);

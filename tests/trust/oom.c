@@ -1,5 +1,5 @@
 /* oom MODEL [MOST]: every allocation of every call fails once, and all from each one on, each in a process of its own.
- * Constraints too, where the library has them.
+ * Constraints too, where the library has them, and an adapter, where there is a file MODEL-adapter.
  *
  * Right is OUT_OF_MEMORY, or success where the call can do without; a signal, a word on stderr, another error or a
  * session that cannot be used afterwards is a failure. MOST: positions of a call that are tried at most, spread evenly;
@@ -47,6 +47,25 @@ static int load_verified(void) { return load_with(1); }
 static int load_nothing(void) {
     rasp_model *loaded;
     return rasp_load("/nonexistent/model.rasp", NULL, &loaded, &error);
+}
+
+static char adapter_path[4096];
+static int load_adapter(void) {
+    rasp_adapter *loaded;
+    int status = rasp_adapter_load(model, adapter_path, &loaded, &error);
+    if (status == RASP_OK)
+        rasp_adapter_free(loaded);
+    return status;
+}
+
+static rasp_adapter *adapter;
+static int set_adapters(void) {
+    const rasp_adapter *list[] = {adapter};
+    return rasp_session_set_adapters(session, list, NULL, 1, &error);
+}
+static int set_many_adapters(void) {
+    const rasp_adapter *list[] = {adapter, adapter};
+    return rasp_session_set_adapters(session, list, NULL, 2, &error);
 }
 
 static int open_with(uint32_t threads) {
@@ -230,10 +249,10 @@ static int open_wrong(void) {
 static const struct {
     const char *name;
     int (*call)(void);
-    /* What it returns if nothing fails, whether it may allocate, and whether it wants constraints. */
+    /* What it returns if nothing fails, whether it may allocate, and whether it wants constraints (1) or an adapter (2). */
     int status;
     int allocates;
-    int constrained;
+    int wants;
 } calls[] = {
     {"load", load, RASP_OK, 1, 0},
     {"load, verify", load_verified, RASP_OK, 1, 0},
@@ -274,6 +293,9 @@ static const struct {
     {"one after a shift", step_shifted, RASP_OK, 1, 1},
     {"fork under a constraint", fork_begun, RASP_OK, 1, 1},
     {"shift under a constraint", shift_begun, RASP_OK, 1, 1},
+    {"load of an adapter", load_adapter, RASP_OK, 1, 2},
+    {"set_adapters", set_adapters, RASP_OK, 0, 2},
+    {"set_adapters, too many", set_many_adapters, RASP_ERROR_OUT_OF_RANGE, 0, 2},
 };
 
 /* What a call returned in a process of its own with its n-th allocation refused, and how many it made. */
@@ -332,6 +354,19 @@ int main(int argc, char **argv) {
     rasp_session_options options;
     rasp_session_options_init(&options);
     options.context = 64;
+    int with_adapter = 0;
+    snprintf(adapter_path, sizeof adapter_path, "%s-adapter", path);
+    if (access(adapter_path, R_OK) == 0) {
+        if (rasp_adapter_load(model, adapter_path, &adapter, &error) != RASP_OK) {
+            printf("%s\n", error.message);
+            return 2;
+        }
+        rasp_adapter_info info;
+        rasp_adapter_info_init(&info);
+        rasp_adapter_get_info(adapter, &info, NULL);
+        options.adapter_rank = info.rank;
+        with_adapter = 1;
+    }
     for (size_t i = 0; i < sizeof longer; i++)
         longer[i] = "the thing in a \xc3\xa9!"[i % 17];
     longer[sizeof longer - 1] = '.';
@@ -345,10 +380,10 @@ int main(int argc, char **argv) {
     int with_constraints = constraints();
     long tried = 0, failures = 0;
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-        if (calls[i].constrained && !with_constraints)
+        if ((calls[i].wants == 1 && !with_constraints) || (calls[i].wants == 2 && !with_adapter))
             continue;
         struct outcome outcome = {0, 0};
-        int wrong = run(calls[i].call, calls[i].constrained, 0, 0, &outcome);
+        int wrong = run(calls[i].call, calls[i].wants == 1, 0, 0, &outcome);
         long made = outcome.made;
         if (wrong || outcome.status != calls[i].status || (!calls[i].allocates && made != 0)) {
             printf("%s: status %d, not %d; %ld allocations\n", calls[i].name, outcome.status, calls[i].status, made);
@@ -358,7 +393,7 @@ int main(int argc, char **argv) {
         long stride = made > most ? made / most : 1, refused = 0, positions = 0;
         for (int every = 0; every < 2; every++) {
             for (long n = 1; n <= made; n = n < made && n + stride > made ? made : n + stride) {
-                wrong = run(calls[i].call, calls[i].constrained, n, every, &outcome);
+                wrong = run(calls[i].call, calls[i].wants == 1, n, every, &outcome);
                 tried++;
                 positions++;
                 refused += outcome.status == RASP_ERROR_OUT_OF_MEMORY;

@@ -6,12 +6,12 @@ use crate::session::{use_model, use_tokenizer};
 use rasp::capi::rasp_free;
 
 /// A packed file: the JSON of its header, without what pads it, and its tensors.
-fn parts(file: &[u8]) -> (Vec<u8>, Vec<u8>) {
+pub fn parts(file: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
     (file[8..8 + length].trim_ascii_end().to_vec(), file[8 + length..].to_vec())
 }
 
-fn put_together(header: &[u8], data: &[u8]) -> Aligned {
+pub fn put_together(header: &[u8], data: &[u8]) -> Aligned {
     let length = (8 + header.len()).next_multiple_of(64) - 8;
     let spaces = [b' '; 64];
     Aligned::new(&[&(length as u64).to_le_bytes(), header, &spaces[..length - header.len()], data])

@@ -185,3 +185,55 @@ impl Target for Folder {
         look(&self.folder, &mut self.tried);
     }
 }
+
+/// Input: the JSON of the header of an adapter's weights; then, after a byte of 0, its configuration.
+pub struct Lora {
+    folder: PathBuf,
+    header: Vec<u8>,
+    config: Vec<u8>,
+}
+
+const LORA_WEIGHTS: &str = "adapter_model.safetensors";
+const LORA_CONFIG: &str = "adapter_config.json";
+
+impl Lora {
+    pub fn new() -> Lora {
+        let folder = PathBuf::from(format!("/dev/shm/rasp-fuzz-lora-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder in memory");
+        let file = |name: &str| std::fs::read(path("adapter.hf").join(name)).expect("base.py has made it");
+        let (header, _) = crate::format::parts(&file(LORA_WEIGHTS));
+        Lora { folder, header, config: file(LORA_CONFIG) }
+    }
+}
+
+impl Drop for Lora {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Target for Lora {
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        let pattern = br#"{"alpha_pattern": {"q_proj": 3}, "use_rslora": true, "lora_alpha": 4}"#;
+        vec![
+            self.header.clone(),
+            [&self.header[..], &[0], &self.config].concat(),
+            [&self.header[..], &[0], pattern].concat(),
+        ]
+    }
+
+    fn run(&mut self, input: &[u8]) {
+        let end = input.iter().position(|&byte| byte == 0).unwrap_or(input.len());
+        let (header, config) = (&input[..end], input.get(end + 1..).unwrap_or(&self.config));
+        std::fs::write(self.folder.join(LORA_CONFIG), config).expect("a file in memory");
+        let file = File::create(self.folder.join(LORA_WEIGHTS)).expect("a file in memory");
+        file.write_all_at(&(header.len() as u64).to_le_bytes(), 0).expect("a file in memory");
+        file.write_all_at(header, 8).expect("a file in memory");
+        file.set_len(8 + header.len() as u64 + WEIGHTS).expect("a file in memory");
+        drop(file);
+        match import::open_adapter(&self.folder, &path("bytes.hf")) {
+            Ok(adapter) => assert!(adapter.linears.iter().all(|one| one.rank > 0 && one.b.len() % one.rank == 0)),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 #![no_main]
 
+mod adapter;
 mod api;
 mod base;
 mod format;
@@ -34,11 +35,15 @@ trait Target {
 fn target(name: &str) -> Box<dyn Target> {
     match name {
         "header" => Box::new(format::Header::new()),
+        "adapter" => Box::new(adapter::Adapter::new()),
         "tables" => Box::new(format::Tables::new()),
         #[cfg(feature = "import")]
         "gguf" => Box::new(import::Gguf::new()),
         #[cfg(feature = "import")]
         "config" => Box::new(import::Folder::new("config.json")),
+        #[cfg(feature = "import")]
+        #[cfg(feature = "import")]
+        "lora" => Box::new(import::Lora::new()),
         #[cfg(feature = "import")]
         "safetensors" => Box::new(import::Folder::new("model.safetensors")),
         #[cfg(feature = "import")]
