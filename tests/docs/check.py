@@ -9,7 +9,7 @@
 A block that begins ```c,program or ```cpp,program is a whole program: it is compiled with every warning an error,
 run, and has to print something. So has one that begins ```python,program. One that begins ```sh,run is run line by
 line (what ends in a backslash goes on). All find `rasp` of target/release, and in their folder model.rasp,
-smollm2.rasp, MODEL.gguf and text.txt. Programs of other languages stand in docs/bindings.md alone:
+smollm2.rasp, MODEL.gguf, text.txt and my-lora, an adapter of PEFT's. Programs of other languages stand in docs/bindings.md alone:
 tests/bindings/run.sh runs them.
 """
 
@@ -23,6 +23,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "trust"))
+from checkpoint import adapter  # noqa: E402
+
 DOCS = ROOT / "docs"
 BINDINGS = DOCS / "bindings.md"
 MODELS = ROOT / "target" / "models"
@@ -134,6 +137,7 @@ def snippets():
     where.mkdir(parents=True)
     for name, file in {"model.rasp": packed, "smollm2.rasp": packed, "MODEL.gguf": gguf}.items():
         (where / name).symlink_to(file.resolve())
+    adapter(where / "my-lora", layers=30, hidden=576, inner=1536)
     (where / "text.txt").write_text((DOCS / "embedding.md").read_text())
     wrong, programs, lines = [], 0, 0
     for page in sources():

@@ -83,14 +83,15 @@ def write(path, shapes):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
-def adapter(folder, rank=3):
+def adapter(folder, rank=3, layers=LAYERS, hidden=HIDDEN, inner=INNER):
+    """For a Llama of these sizes whose queries are as wide as its residual stream."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"peft_type": "LORA", "r": rank, "lora_alpha": 4 * rank, "bias": "none", "target_modules": ["q_proj"]}
     (folder / "adapter_config.json").write_text(json.dumps(config))
     shapes = {}
-    for layer in range(LAYERS):
+    for layer in range(layers):
         name = f"base_model.model.model.layers.{layer}."
-        for module, outputs, inputs in ("self_attn.q_proj", HIDDEN, HIDDEN), ("mlp.down_proj", HIDDEN, INNER):
+        for module, outputs, inputs in ("self_attn.q_proj", hidden, hidden), ("mlp.down_proj", hidden, inner):
             shapes[f"{name}{module}.lora_A.weight"] = (rank, inputs)
             shapes[f"{name}{module}.lora_B.weight"] = (outputs, rank)
     write(folder / "adapter_model.safetensors", shapes)
