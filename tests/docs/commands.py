@@ -24,7 +24,7 @@ def commands(rasp, above=()):
         return []
     found = []
     for line in section[1].splitlines():
-        entry = re.fullmatch(r"  ([a-z]+) +(\S.*)", line)
+        entry = re.fullmatch(r"  ([a-z-]+) +(\S.*)", line)
         if entry is None:
             sys.exit(f"commands.py: the help of {rasp} has a line that is not understood: {line!r}")
         if entry[1] != "help":
