@@ -956,6 +956,65 @@ rasp_status rasp_session_set_constraint(struct rasp_session *session,
                                         const struct rasp_constraint *constraint,
                                         struct rasp_error *error);
 
+// Makes the session hold a conversation, all of it, up to where the assistant speaks next: count messages in the model's
+// own chat format, tokens as rasp_chat_tokenize makes them. The longest beginning that the session holds already stays
+// and does not pass again; what it holds beyond that is forgotten (an answer that is to be made anew, a message that
+// was changed), and the rest passes as by rasp_prefill. So a host gives all messages each turn, and each token passes
+// once. *kept, if it is not NULL, gets the number of tokens that stayed.
+//
+// Answers come back as text, which might be cut into other tokens than those that were sampled: the session keeps its
+// own as long as the text is the same, as they passed, at the sparsity that they were sampled at. So give answers back
+// as they came. (Templates that leave out what was thought, or trim what was said, end what stays there.) Settings stay:
+// sparsity, sampling, adapters; a constraint and stop strings are about the answer that comes next.
+//
+// Allocates for the text and its tokens. Errors: TEMPLATE, INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY, CONTEXT_FULL
+// (there is no room: leave out old messages), and nothing has changed; those of rasp_prefill, CANCELLED for one, and the
+// session holds what stayed.
+//
+// Threads: one call at a time on a session.
+//
+// Pointers:
+// session is NULL or open; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for
+// reads of their lengths; options is NULL or valid, as its text is; kept and error are NULL or valid for writes.
+rasp_status rasp_chat_prefill(struct rasp_session *session,
+                              const struct rasp_chat_message *messages,
+                              size_t count,
+                              const struct rasp_chat_options *options,
+                              size_t *kept,
+                              struct rasp_error *error);
+
+// The same without computing anything yet: rasp_prefill_within and rasp_step_within do, as after rasp_prefill_begin.
+// Where all of it stays there is nothing to compute, and rasp_step_within may follow at once.
+//
+// Allocates for the text and its tokens. Errors: as rasp_chat_prefill.
+//
+// Threads: one call at a time on a session.
+//
+// Pointers:
+// As for rasp_chat_prefill.
+rasp_status rasp_chat_prefill_begin(struct rasp_session *session,
+                                    const struct rasp_chat_message *messages,
+                                    size_t count,
+                                    const struct rasp_chat_options *options,
+                                    size_t *kept,
+                                    struct rasp_error *error);
+
+// Tells which tokens a session holds, one that was sampled last included: at most capacity ids are written to tokens,
+// and their number always to *found.
+//
+// Does not allocate. Errors: BUFFER_TOO_SMALL (nothing is written but *found), INVALID_ARGUMENT, INVALID_STATE.
+//
+// Threads: one call at a time on a session.
+//
+// Pointers:
+// session is NULL or open; tokens is NULL or valid for writes of capacity ids; found and error are NULL or valid for
+// writes.
+rasp_status rasp_session_tokens(struct rasp_session *session,
+                                uint32_t *tokens,
+                                size_t capacity,
+                                size_t *found,
+                                struct rasp_error *error);
+
 // Sets what the next tokens are guessed by from now on, and how many at a time. A session that was opened with room
 // for drafts begins with all kinds and as many as there is room for.
 //

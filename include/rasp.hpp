@@ -492,6 +492,24 @@ class Session {
     rasp_session *get() const noexcept { return session_; }
     const Model &model() const noexcept { return model_; }
 
+    // A whole conversation, of which the longest beginning that the session holds stays: how many tokens did.
+    result<std::size_t> prefill_chat(Span<const Message> messages, const ChatOptions &options = ChatOptions()) {
+        return chat_with(rasp_chat_prefill, messages, options);
+    }
+
+    // The same without computing anything yet.
+    result<std::size_t> prefill_chat_begin(Span<const Message> messages, const ChatOptions &options = ChatOptions()) {
+        return chat_with(rasp_chat_prefill_begin, messages, options);
+    }
+
+    // The tokens that it holds.
+    result<std::vector<std::uint32_t>> tokens() const {
+        return detail::grown<std::vector<std::uint32_t>>(
+            256, [&](std::uint32_t *data, std::size_t capacity, std::size_t *count, rasp_error *error) {
+                return rasp_session_tokens(session_, data, capacity, count, error);
+            });
+    }
+
     result<void> prefill(Tokens tokens) {
         rasp_error error{};
         return detail::done(rasp_prefill(session_, tokens.data(), tokens.size(), &error), error);
@@ -667,6 +685,17 @@ class Session {
     }
 
   private:
+    template <class Call>
+    result<std::size_t> chat_with(Call call, Span<const Message> messages, const ChatOptions &options) {
+        const detail::Chat chat(messages, options);
+        std::size_t kept = 0;
+        rasp_error error{};
+        if (call(session_, chat.messages(), messages.size(), chat.options(), &kept, &error) < 0) {
+            return Error(error);
+        }
+        return kept;
+    }
+
     result<Session> fork_with(const rasp_session_options *options) {
         rasp_session *fork = nullptr;
         rasp_error error{};

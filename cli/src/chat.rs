@@ -165,10 +165,11 @@ impl Chat {
         // One may have come after the last answer.
         self.cancel.store(false, Ordering::Relaxed);
         let started = Instant::now();
-        let passed = match self.pass(&prompt) {
+        let kept = match self.session.prefill_whole(&prompt) {
             Err(error) if error.status() == Status::Cancelled => return Ok(()),
-            passed => passed?,
+            kept => kept?,
         };
+        let held = self.session.stats().tokens;
         let prompt_s = started.elapsed().as_secs_f64();
         self.session.clear_stats();
         let started = Instant::now();
@@ -176,9 +177,10 @@ impl Chat {
         if self.stats {
             let stats = self.session.stats();
             say(&format!(
-                "({passed} tokens in {prompt_s:.1} s; {} out, {:.1} a second, {:.0}% of linear weights read; {} of \
+                "({} tokens in {prompt_s:.1} s; {} out, {:.1} a second, {:.0}% of linear weights read; {} of \
                  {context} held)",
-                stats.tokens - prompt.len(),
+                held - kept,
+                stats.tokens - held,
                 stats.traffic.tokens as f64 / started.elapsed().as_secs_f64(),
                 stats.kept * 100.0,
                 stats.tokens,
@@ -192,19 +194,5 @@ impl Chat {
         }
         self.turns.push((question.to_string(), answer));
         Ok(())
-    }
-
-    /// Makes the session hold these tokens: those it already holds in the same places do not pass again. How many did.
-    fn pass(&mut self, prompt: &[u32]) -> Result<usize> {
-        let held = self.session.tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        // The last one passes for its logits.
-        let kept = held.min(prompt.len().saturating_sub(1));
-        // A session that holds windows alone may not reach back so far.
-        let kept = if self.session.rewind(kept).is_ok() { kept } else { 0 };
-        if kept == 0 {
-            self.session.reset();
-        }
-        self.session.prefill(&prompt[kept..])?;
-        Ok(prompt.len() - kept)
     }
 }

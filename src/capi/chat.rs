@@ -1,6 +1,7 @@
 //! Chats: messages to text and tokens.
 
 use super::*;
+use crate::model::Model;
 use crate::text::{Chat, ChatTemplate, ChatText, Message};
 
 /// One message of a chat.
@@ -95,9 +96,9 @@ unsafe fn optional<'a>(data: *const c_char, length: usize, what: &str) -> Result
 /// The text of a chat.
 ///
 /// # Safety
-/// As for [`rasp_chat_tokenize`].
+/// As for [`rasp_chat_tokenize`], but for the model.
 unsafe fn format(
-    model: *const rasp_model,
+    model: &Model,
     messages: *const rasp_chat_message,
     count: usize,
     options: *const rasp_chat_options,
@@ -128,13 +129,26 @@ unsafe fn format(
     }
 }
 
-/// The model's template.
+/// The tokens of a chat.
 ///
 /// # Safety
-/// As for [`model`](super::model::model).
-unsafe fn template<'a>(model: *const rasp_model) -> Result<&'a ChatTemplate> {
+/// As for [`format`].
+pub(super) unsafe fn chat_tokens(
+    model: &Model,
+    messages: *const rasp_chat_message,
+    count: usize,
+    options: *const rasp_chat_options,
+) -> Result<Vec<u32>> {
     // SAFETY: by the caller's promise.
-    let template = unsafe { super::model::model(model) }?.chat_template();
+    let text = unsafe { format(model, messages, count, options) }?;
+    let mut ids = Vec::new();
+    model.tokenizer().encode_chat(&text, &mut ids)?;
+    Ok(ids)
+}
+
+/// The model's template.
+fn template(model: &Model) -> Result<&ChatTemplate> {
+    let template = model.chat_template();
     template.ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))
 }
 
@@ -185,10 +199,7 @@ pub unsafe extern "C" fn rasp_chat_tokenize(
     unsafe {
         guard(error, || {
             let found = Buffer::new(tokens, capacity, found, "found")?;
-            let text = format(model, messages, count, options)?;
-            let mut ids = Vec::new();
-            super::model::model(model)?.tokenizer().encode_chat(&text, &mut ids)?;
-            found.fill(&ids)
+            found.fill(&chat_tokens(super::model::model(model)?, messages, count, options)?)
         })
     }
 }
@@ -218,7 +229,7 @@ pub unsafe extern "C" fn rasp_chat_text(
     unsafe {
         guard(error, || {
             let found = Buffer::new(text.cast(), capacity, length, "length")?;
-            found.fill(format(model, messages, count, options)?.text().as_bytes())
+            found.fill(format(super::model::model(model)?, messages, count, options)?.text().as_bytes())
         })
     }
 }
@@ -255,7 +266,7 @@ pub unsafe extern "C" fn rasp_chat_format(
     unsafe {
         guard(error, || {
             let found = Buffer::new(text.cast(), capacity, length, "length")?;
-            let template = template(model)?;
+            let template = template(super::model::model(model)?)?;
             let messages = read(slice(messages, count, "messages")?, |_, m| {
                 Ok(Message::new(c_text(m.role, "role")?, c_text(m.content, "content")?))
             })?;

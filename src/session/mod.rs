@@ -16,6 +16,7 @@ mod kv_cache;
 mod open;
 mod pace;
 mod pass;
+mod prompt;
 mod score;
 mod shift;
 mod state;
@@ -323,7 +324,12 @@ impl Session {
     }
 
     fn room(&self, more: usize) -> Result<()> {
-        let free = self.tokens.capacity() - self.tokens.len();
+        self.room_behind(self.tokens.len(), more)
+    }
+
+    /// Fails unless there is room for more tokens behind the first `tokens`.
+    fn room_behind(&self, tokens: usize, more: usize) -> Result<()> {
+        let free = self.tokens.capacity() - tokens;
         if more <= free {
             return Ok(());
         }

@@ -229,7 +229,7 @@ impl Session {
     }
 
     /// All that is left of the job.
-    fn whole(&mut self) -> Result<Option<u32>> {
+    pub(super) fn whole(&mut self) -> Result<Option<u32>> {
         let outcome = self.go_on(&Budget::unlimited())?;
         outcome.ok_or_else(|| Error::new(Status::Internal, "a call without a budget stopped"))
     }

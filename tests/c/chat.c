@@ -131,12 +131,75 @@ static void places(void) {
     CHECK(rasp_chat_tokenize(model, NULL, 0, NULL, tokens, 512, &needed, NULL) >= 0 || needed == 0);
 }
 
+/* Ten turns, all messages given each time: every token passes once. */
+static void ten_turns(void) {
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 1536;
+    rasp_session *session;
+    CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
+    CHECK(rasp_session_set_sparsity(session, 0.3f, &error) == RASP_OK);
+    static char said[10][2 * RASP_STEP_TEXT_SIZE];
+    rasp_chat_message messages[20];
+    size_t held = 0, passed = 0, kept, decoded = 0;
+    for (size_t turn = 0; turn < 10; turn++) {
+        messages[2 * turn] = (rasp_chat_message){TEXT("user"), TEXT("What is the capital of France, and why?"), NOTHING};
+        CHECK(rasp_chat_prefill(session, messages, 2 * turn + 1, NULL, &kept, &error) == RASP_OK);
+        CHECK(kept == held);
+        CHECK(rasp_session_tokens(session, NULL, 0, &held, &error) == RASP_ERROR_BUFFER_TOO_SMALL);
+        passed += held - kept;
+        size_t written = 0, piece, tokens_here = 0;
+        rasp_status status = RASP_OK;
+        for (; status == RASP_OK && tokens_here < 40; tokens_here++) {
+            status = rasp_step_text(session, 0, said[turn] + written, sizeof said[turn] - written, &piece, NULL, &error);
+            CHECK(status >= 0);
+            written += piece;
+        }
+        if (status == RASP_OK) {
+            CHECK(rasp_finish_text(session, said[turn] + written, sizeof said[turn] - written, &piece, &error) == RASP_OK);
+            written += piece;
+        }
+        decoded += tokens_here;
+        messages[2 * turn + 1] = (rasp_chat_message){TEXT("assistant"), said[turn], written, NOTHING};
+        CHECK(rasp_session_tokens(session, NULL, 0, &held, &error) == RASP_ERROR_BUFFER_TOO_SMALL);
+    }
+    CHECK(held == passed + decoded);
+    rasp_stats stats;
+    rasp_stats_init(&stats);
+    CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK && stats.tokens == held);
+    /* Of each answer all but the last token, which passes with the next message, were decoded. */
+    CHECK(stats.decoded_tokens == decoded - 10);
+
+    /* The last question again, in pieces; and another one. */
+    uint32_t token, *ids = malloc(held * sizeof *ids);
+    CHECK(ids != NULL && rasp_session_tokens(session, ids, held, &count, &error) == RASP_OK && count == held);
+    CHECK(rasp_chat_prefill_begin(session, messages, 19, NULL, &kept, &error) == RASP_OK && kept < held);
+    while (rasp_prefill_within(session, 0, &error) == RASP_PENDING) {
+    }
+    CHECK(rasp_step(session, &token, &error) >= 0);
+    messages[18].content = "Stop.", messages[18].content_length = 5;
+    CHECK(rasp_chat_prefill(session, messages, 19, NULL, NULL, &error) == RASP_OK);
+
+    FAILS(rasp_chat_prefill(NULL, messages, 1, NULL, &kept, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    FAILS(rasp_chat_prefill(session, NULL, 1, NULL, &kept, &error), RASP_ERROR_INVALID_ARGUMENT, "messages is null");
+    messages[0].content_length = 1u << 20;
+    static char large[1u << 20];
+    memset(large, 'a', sizeof large);
+    messages[0].content = large;
+    FAILS(rasp_chat_prefill(session, messages, 1, NULL, &kept, &error), RASP_ERROR_CONTEXT_FULL, "");
+    FAILS(rasp_session_tokens(session, ids, 1, &count, &error), RASP_ERROR_BUFFER_TOO_SMALL, "");
+    FAILS(rasp_session_tokens(NULL, ids, 1, &count, &error), RASP_ERROR_INVALID_ARGUMENT, "session is null");
+    free(ids);
+    CHECK(rasp_session_close(session) == RASP_OK);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     CHECK(rasp_load(argv[1], NULL, &model, &error) == RASP_OK);
     what_is_said_is_text();
     options_and_fields();
     places();
+    ten_turns();
     CHECK(rasp_free(model) == RASP_OK);
     puts("ok");
     return 0;

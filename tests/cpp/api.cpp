@@ -310,6 +310,30 @@ void results() {
 
 }  // namespace
 
+// Three turns, given whole each time: nothing that the session holds passes again.
+void conversation(rasp::Model &model) {
+    rasp::SessionOptions options;
+    options.context = 512;
+    auto session = model.open(options);
+    CHECK(session && session->set_sparsity(0.3F));
+    std::string said[3];
+    std::vector<rasp::Message> messages = {{"system", "Be brief."}};
+    for (int turn = 0; turn < 3; turn++) {
+        messages.push_back({"user", "What is the capital of France?"});
+        const auto before = *session->tokens();
+        const auto kept = session->prefill_chat(messages);
+        CHECK(kept && *kept == before.size() && session->tokens()->size() > before.size());
+        said[turn] = text_of(*session, 24);
+        messages.push_back({"assistant", said[turn]});
+    }
+    const auto held = *session->tokens();
+    messages.pop_back();
+    CHECK(session->prefill_chat_begin(messages) && session->tokens()->size() < held.size());
+    rasp::ChatOptions wrong;
+    wrong.variables = "[";
+    CHECK(session->prefill_chat(messages, wrong).error().code() < 0);
+}
+
 // Two names of one adapter are half of it each.
 void adapters(rasp::Model &model, const char *path) {
     auto found = model.adapter(path);
@@ -351,6 +375,7 @@ int main(int argc, char **argv) {
     auto model = rasp::Model::load(argv[1]);
     CHECK(model);
     sessions(*model);
+    conversation(*model);
     adapters(*model, argv[2]);
     std::puts("ok");
     return EXIT_SUCCESS;
