@@ -1,11 +1,12 @@
 //! LoRA adapters: `rasp pack-adapter`, and the ones that tokens pass with.
 
 use crate::number;
-use rasp::model::Adapter;
-use rasp::{Model, Result, Session, SessionOptions};
+use rasp::format::{Bytes, File, key};
+use rasp::model::{Adapter, AdapterConfig};
+use rasp::{Error, Model, Result, Session, SessionOptions, Status};
 use rasp_packer::{AdapterSummary, pack_adapter};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(clap::Args)]
@@ -43,6 +44,43 @@ pub fn run(args: &Args) -> Result<()> {
     ))
 }
 
+/// The file of a packed adapter; `None` if it is anything else.
+pub fn open_file(path: &Path) -> Result<Option<File>> {
+    let bytes = Bytes::map(path)?;
+    // How safetensors begin that say so of themselves: what is damaged beyond that is named as a model is.
+    let start = &bytes[..bytes.len().min(4096)];
+    let is_adapter = start.windows(FORMAT.len()).any(|window| window == FORMAT);
+    if is_adapter { File::open_adapter(bytes).map(Some).map_err(|e| e.context(path.display())) } else { Ok(None) }
+}
+
+const FORMAT: &[u8] = b"rasp-adapter";
+
+/// What `rasp inspect` says of one.
+pub fn inspect(file: &File, as_json: bool) -> Result<()> {
+    let config: AdapterConfig = file.json(key::ADAPTER)?;
+    let AdapterConfig { name, architecture, sizes } = config;
+    let tensors = file.tensors().filter(|(name, ..)| !name.starts_with("pad."));
+    let (mut linears, mut rank, mut bytes) = (0, 0, 0);
+    for (name, dtype, shape) in tensors {
+        linears += usize::from(name.ends_with(".b"));
+        rank = rank.max(shape.first().copied().unwrap_or(0));
+        bytes += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+    }
+    if as_json {
+        return crate::put_json(&json!({
+            "adapter": name, "architecture": architecture, "linears": linears, "rank": rank, "bytes": bytes,
+            "base": sizes,
+        }));
+    }
+    crate::put(&format!(
+        "{name}: a LoRA adapter for {architecture} models of {} layers, {} wide\nrank {rank} on {linears} linears, {:.1} MB \
+         that every token reads beside the model's\n",
+        sizes.num_layers,
+        sizes.hidden_size,
+        bytes as f64 / 1e6
+    ))
+}
+
 /// The adapters of a session.
 #[derive(Clone, clap::Args)]
 pub struct Adapters {
@@ -68,7 +106,17 @@ pub type Loaded = Vec<(Arc<Adapter>, f32)>;
 
 impl Adapters {
     pub fn load(&self, model: &Model) -> Result<Loaded> {
-        self.list.iter().map(|(path, scale)| Ok((Adapter::load(model, path)?, *scale))).collect()
+        let load = |(path, scale): &(PathBuf, f32)| {
+            if path.is_dir() {
+                let message = format!(
+                    "{} is a folder: `rasp pack-adapter {0} --base CHECKPOINT -o FILE` makes an adapter of it",
+                    path.display()
+                );
+                return Err(Error::new(Status::InvalidArgument, message));
+            }
+            Ok((Adapter::load(model, path)?, *scale))
+        };
+        self.list.iter().map(load).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model: a .rasp file; a GGUF file or a Hugging Face directory is packed first, once, into a cache
+    /// The model: a .rasp file, or a packed adapter; a GGUF file or a Hugging Face directory is packed first, once, into a cache
     model: PathBuf,
     /// Print one JSON object
     #[arg(long)]
@@ -20,6 +20,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if args.model.is_file()
+        && let Some(file) = crate::adapter::open_file(&args.model)?
+    {
+        return crate::adapter::inspect(&file, args.json);
+    }
     let path = crate::cache::packed(&args.model)?;
     let model = Model::load(&path, &LoadOptions { verify: args.verify, ..Default::default() })?;
     let file = crate::open(&path)?;

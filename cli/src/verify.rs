@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .rasp file
+    /// The .rasp file, or a packed adapter
     model: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -14,9 +14,17 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    // That its checksums are right, and that it is a model, every weight of which is a number.
-    Model::load(&args.model, &LoadOptions { verify: true, ..Default::default() })?;
-    let file = crate::open(&args.model)?;
+    let file = match crate::adapter::open_file(&args.model)? {
+        Some(file) => {
+            file.verify().map_err(|e| e.context(args.model.display()))?;
+            file
+        }
+        None => {
+            // That its checksums are right, and that it is a model, every weight of which is a number.
+            Model::load(&args.model, &LoadOptions { verify: true, ..Default::default() })?;
+            crate::open(&args.model)?
+        }
+    };
     let tensors = file.tensors().filter(|(name, ..)| !name.starts_with("pad.")).count();
     let checksums = file.has_checksums();
     if args.json {

@@ -1,5 +1,6 @@
 //! The command's contract on a tiny model: the keys of its JSON, what a protocol does, and what it says of bad input.
 
+mod adapters;
 mod bos;
 mod report;
 mod support;
@@ -37,7 +38,7 @@ fn ppl(args: &[&str]) -> Value {
 #[test]
 fn ppl_has_exactly_the_keys_of_the_contract() {
     let dense = ppl(&[]);
-    let all = "bos ctx from kept nll ppl protocol sparse sparsity tokens windows";
+    let all = "adapters bos ctx from kept nll ppl protocol sparse sparsity tokens windows";
     assert_eq!(keys(&dense), all.split(' ').collect::<Vec<_>>());
     assert!(dense["sparse"].is_null(), "nothing is sparse: {dense}");
     let sparse = &ppl(&["--sparsity", "0.5"])["sparse"];

@@ -168,6 +168,27 @@ pub fn checkpoint(dir: &Path, kv_heads: usize) {
             tensors.push((format!("model.layers.{layer}.{name}.weight"), shape));
         }
     }
+    write(&dir.join("model.safetensors"), tensors);
+}
+
+/// PEFT's folder of a LoRA adapter for it: rank 2, `alpha`, on all q and down.
+pub fn adapter(dir: &Path, alpha: f32) {
+    fs::create_dir_all(dir).unwrap();
+    let config = json!({"peft_type": "LORA", "r": 2, "lora_alpha": alpha, "bias": "none"});
+    fs::write(dir.join("adapter_config.json"), config.to_string()).unwrap();
+    let mut tensors = Vec::new();
+    for layer in 0..LAYERS {
+        for (module, outputs, inputs) in [("self_attn.q_proj", HIDDEN, HIDDEN), ("mlp.down_proj", HIDDEN, INNER)] {
+            let name = format!("base_model.model.model.layers.{layer}.{module}");
+            tensors.push((format!("{name}.lora_A.weight"), vec![2, inputs]));
+            tensors.push((format!("{name}.lora_B.weight"), vec![outputs, 2]));
+        }
+    }
+    write(&dir.join("adapter_model.safetensors"), tensors);
+}
+
+/// Random tensors of these shapes.
+fn write(path: &Path, tensors: Vec<(String, Vec<usize>)>) {
     let mut state = 1u64;
     let mut random = |scale: f32| {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -186,5 +207,5 @@ pub fn checkpoint(dir: &Path, kv_heads: usize) {
     let views = data
         .iter()
         .map(|(name, shape, bytes)| (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-    fs::write(dir.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
