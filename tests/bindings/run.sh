@@ -14,7 +14,7 @@ rm -rf "$work"
 mkdir -p "$work"
 cp -r bindings "$work/bindings"
 
-packages=(python3 python3-venv nodejs luajit golang-go gcc g++ pkg-config)
+packages=(python3 python3-venv nodejs luajit golang-go gcc g++ pkg-config mono-mcs mono-runtime)
 # nodejs may come from elsewhere than Debian, and then has npm.
 command -v npm > /dev/null || packages+=(npm)
 tests/apt.sh "${packages[@]}"
@@ -116,6 +116,22 @@ go mod edit -require=github.com/rasp-engine/rasp/bindings/go@v0.0.0
 go mod edit -replace=github.com/rasp-engine/rasp/bindings/go=../bindings/go
 for n in 1 2; do on_the_page go $n go run go-$n.go; done
 
+step "C#"
+cd "$work/bindings/csharp"
+# Of the language as old as the project file says; what every compiler warns of is an error.
+csharp() { mcs -langversion:7.2 -warn:4 -warnaserror "$@"; }
+csharp -target:library -out:"$page/Rasp.dll" ./*.cs
+cp Rasp.dll.config "$page"
+csharp -r:"$page/Rasp.dll" -out:"$page/Tests.exe" tests/*.cs
+csharp -r:"$page/Rasp.dll" -out:"$page/Example.exe" example/*.cs
+RASP_TEST_ABI=$work/../../tests/abi/x86_64-linux-gnu.txt mono --debug "$page/Tests.exe"
+mono "$page/Example.exe" "$RASP_TEST_MODEL" | tee "$work/csharp.txt"
+cd "$page"
+for n in 1 2; do
+    csharp -r:Rasp.dll csharp-$n.cs
+    on_the_page csharp $n mono csharp-$n.exe
+done
+
 step "C++"
 for n in 1 2; do
     # shellcheck disable=SC2046 # several words
@@ -123,11 +139,11 @@ for n in 1 2; do
     on_the_page cpp $n "./cpp-$n"
 done
 
-for language in python-whole node node-whole lua go; do
+for language in python-whole node node-whole lua go csharp; do
     diff "$work/python.txt" "$work/$language.txt" || { echo "$language says something else than python" >&2; exit 1; }
 done
 grep -q Paris "$work/python.txt"
-for language in js lua go cpp; do
+for language in js lua go csharp cpp; do
     for n in 1 2; do
         diff "$page/python-$n.txt" "$page/$language-$n.txt" || fail "docs/bindings.md: $language-$n says something else"
     done
