@@ -136,7 +136,7 @@ test-i686: $(MODEL) target/demo/hello
 test-install: dist dist-lean $(MODEL) $(GGUF)
 	tests/install/run.sh $(MODEL) $(GGUF)
 
-## Python, Node.js, Lua, Go, C# and C++ over the installed library. On Debian; installs what it needs.
+## Python, Node.js, Lua, Go, C#, Java and C++ over the installed library. On Debian; installs what it needs.
 test-bindings: dist-library $(MODEL)
 	tests/bindings/run.sh $(MODEL)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The layers of bindings that call C, from include/rasp.h: functions, constants, structs and callbacks under the
+"""The layers of C# and Java that call C, from include/rasp.h: functions, constants, structs and callbacks under the
 header's own names. What is for users stands over them and is written by hand.
 
     generate.py            write them
@@ -13,10 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "abi"), str(ROOT / "bindings" / "generator")]
 
 import csharp  # noqa: E402
+import java  # noqa: E402
 from header import HEADER, declarations  # noqa: E402
 
 MADE = {
     ROOT / "bindings/csharp/Native.cs": csharp.layer,
+    ROOT / "bindings/java/src/main/java/io/github/raspengine/rasp/Capi.java": java.layer,
 }
 
 

@@ -28,8 +28,9 @@ BINDINGS = {
     "Lua": "bindings/lua/rasp.lua",
     "Go": "bindings/go/rasp.go",
     "C#": "bindings/csharp/*.cs",
+    "Java": "bindings/java/src/main/**/*.java",
 }
-MADE = ("Native.cs",)
+MADE = ("Native.cs", "Capi.java")
 
 # What a row is called: its functions, which the same bindings have.
 ROWS = {
