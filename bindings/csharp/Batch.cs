@@ -45,7 +45,7 @@ namespace Rasp
                     if (taken) held.Add(one);
                     pointers[n] = one.DangerousGetHandle();
                 }
-                int status = Native.rasp_step_batch(pointers, (UIntPtr)count, tokens, statuses, Call.Error);
+                int status = Native.rasp_step_batch(pointers, Text.Size(count), tokens, statuses, Call.Error);
                 foreach (Session session in sessions) session.Rethrow();
                 var steps = new BatchStep[count];
                 for (int n = 0; n < count; n++)

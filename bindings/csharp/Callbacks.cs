@@ -140,7 +140,7 @@ namespace Rasp
             try
             {
                 hook = (LogitsHook)GCHandle.FromIntPtr(context).Target;
-                return hook.Chosen(logits, (int)vocabulary, tokens, (int)count);
+                return hook.Chosen(logits, Text.Size(vocabulary), tokens, Text.Size(count));
             }
             catch (Exception exception)
             {

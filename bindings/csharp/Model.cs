@@ -52,7 +52,7 @@ namespace Rasp
 
         private static Model FromMemory(IntPtr data, long size, LoadOptions options, Keep pinned) =>
             new Model(Loaded(options, pinned, (ref Native.rasp_load_options raw, out IntPtr model, byte[] error) =>
-                Native.rasp_load_bytes(data, checked((UIntPtr)(ulong)size), ref raw, out model, error)));
+                Native.rasp_load_bytes(data, new UIntPtr(checked((ulong)size)), ref raw, out model, error)));
 
         /// <summary>Maps a model inside a file that is open, such as FileStream.SafeFileHandle: <paramref
         /// name="length"/> bytes, or 0 for all that follow <paramref name="offset"/>. The file need not stay
@@ -127,17 +127,17 @@ namespace Rasp
             uint flags = (addSpecial ? (uint)Native.RASP_TOKENIZE_ADD_SPECIAL : 0) |
                 (parseSpecial ? (uint)Native.RASP_TOKENIZE_PARSE_SPECIAL : 0);
             return Call.Filled(bytes.Length + 8, (int[] tokens, UIntPtr capacity, out UIntPtr count) =>
-                Native.rasp_tokenize(Handle, bytes, (UIntPtr)bytes.Length, flags, tokens, capacity, out count,
+                Native.rasp_tokenize(Handle, bytes, Text.Size(bytes.Length), flags, tokens, capacity, out count,
                     Call.Error));
         }
 
         /// <summary>The bytes of tokens; those of generated tokens may end inside a character.</summary>
         public byte[] DetokenizeBytes(IReadOnlyList<int> tokens, bool skipSpecial = false)
         {
-            int[] ids = Text.Array(tokens, nameof(tokens));
+            int[] ids = Text.Listed(tokens, nameof(tokens));
             uint flags = skipSpecial ? (uint)Native.RASP_DETOKENIZE_SKIP_SPECIAL : 0;
             return Call.Filled(16 * ids.Length, (byte[] text, UIntPtr capacity, out UIntPtr length) =>
-                Native.rasp_detokenize(Handle, ids, (UIntPtr)ids.Length, flags, text, capacity, out length,
+                Native.rasp_detokenize(Handle, ids, Text.Size(ids.Length), flags, text, capacity, out length,
                     Call.Error));
         }
 
@@ -145,7 +145,7 @@ namespace Rasp
         public string Detokenize(IReadOnlyList<int> tokens, bool skipSpecial = false)
         {
             byte[] bytes = DetokenizeBytes(tokens, skipSpecial);
-            return Text.Of(bytes, (UIntPtr)bytes.Length);
+            return Text.Of(bytes, Text.Size(bytes.Length));
         }
 
         /// <summary>The bytes of one token.</summary>
@@ -158,7 +158,7 @@ namespace Rasp
                 // They are the model's, and valid while it lives.
                 handle.DangerousAddRef(ref held);
                 Call.Checked(Native.rasp_token_bytes(handle, token, out IntPtr bytes, out UIntPtr length, Call.Error));
-                return Text.Copied(bytes, (int)length);
+                return Text.Copied(bytes, Text.Size(length));
             }
             finally
             {
@@ -181,7 +181,7 @@ namespace Rasp
                 Native.rasp_chat_message[] raw = ChatMessage.Raw(messages, texts);
                 Native.rasp_chat_options rest = (options ?? new ChatOptions()).Raw(texts);
                 return Call.Filled(1024, (int[] tokens, UIntPtr capacity, out UIntPtr found) =>
-                    Native.rasp_chat_tokenize(Handle, raw, (UIntPtr)raw.Length, ref rest, tokens, capacity, out found,
+                    Native.rasp_chat_tokenize(Handle, raw, Text.Size(raw.Length), ref rest, tokens, capacity, out found,
                         Call.Error));
             }
         }
@@ -197,9 +197,9 @@ namespace Rasp
                 Native.rasp_chat_message[] raw = ChatMessage.Raw(messages, texts);
                 Native.rasp_chat_options rest = (options ?? new ChatOptions()).Raw(texts);
                 byte[] bytes = Call.Filled(4096, (byte[] text, UIntPtr capacity, out UIntPtr length) =>
-                    Native.rasp_chat_text(Handle, raw, (UIntPtr)raw.Length, ref rest, text, capacity, out length,
+                    Native.rasp_chat_text(Handle, raw, Text.Size(raw.Length), ref rest, text, capacity, out length,
                         Call.Error));
-                return Text.Of(bytes, (UIntPtr)bytes.Length);
+                return Text.Of(bytes, Text.Size(bytes.Length));
             }
         }
 
@@ -207,7 +207,7 @@ namespace Rasp
         public Constraint Constraint(ConstraintKind kind, string source)
         {
             byte[] bytes = Text.Bytes(source);
-            Call.Checked(Native.rasp_constraint_new(Handle, checked((uint)kind), bytes, (UIntPtr)bytes.Length,
+            Call.Checked(Native.rasp_constraint_new(Handle, checked((uint)kind), bytes, Text.Size(bytes.Length),
                 out IntPtr constraint, Call.Error));
             return new Constraint(new ConstraintHandle(constraint));
         }

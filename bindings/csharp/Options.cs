@@ -108,7 +108,7 @@ namespace Rasp
             raw.cpus = Cpus;
             raw.spin_ns = Text.Nanoseconds(Spin, nameof(Spin));
             raw.memory = Memory;
-            raw.memory_size = checked((UIntPtr)(ulong)MemorySize);
+            raw.memory_size = new UIntPtr(checked((ulong)MemorySize));
             if (run != null)
             {
                 raw.run = JobSystem.Pointer;

@@ -74,8 +74,8 @@ namespace Rasp
             while (true)
             {
                 var room = new T[guess];
-                int status = call(room, (UIntPtr)guess, out UIntPtr count);
-                guess = checked((int)count);
+                int status = call(room, Text.Size(guess), out UIntPtr count);
+                guess = Text.Size(count);
                 if (status == Native.RASP_ERROR_BUFFER_TOO_SMALL) continue;
                 Checked(status);
                 Array.Resize(ref room, guess);

@@ -37,7 +37,7 @@ namespace Rasp
             {
                 raw.Add(new Native.rasp_logit_bias { token = one.Key, bias = one.Value });
             }
-            Done(Native.rasp_session_set_logit_bias(Handle, raw.ToArray(), (UIntPtr)raw.Count, Call.Error));
+            Done(Native.rasp_session_set_logit_bias(Handle, raw.ToArray(), Text.Size(raw.Count), Call.Error));
         }
 
         /// <summary>Has a function look at the logits before every sampled token; null ends that. What it throws comes
@@ -61,8 +61,8 @@ namespace Rasp
             if (strings == null) throw new ArgumentNullException(nameof(strings));
             using (var texts = new Outside())
             {
-                IntPtr[] raw = System.Array.ConvertAll(strings, one => texts.Of(Text.Terminated(one, nameof(strings))));
-                Done(Native.rasp_session_set_stop(Handle, raw, (UIntPtr)raw.Length, Call.Error));
+                IntPtr[] raw = Array.ConvertAll(strings, one => texts.Of(Text.Terminated(one, nameof(strings))));
+                Done(Native.rasp_session_set_stop(Handle, raw, Text.Size(raw.Length), Call.Error));
             }
         }
 
@@ -70,9 +70,9 @@ namespace Rasp
         /// answers may quote, or null.</summary>
         public void SetDrafts(DraftKinds kinds, int most, IReadOnlyList<int> text = null)
         {
-            int[] ids = text == null ? new int[0] : Text.Array(text, nameof(text));
+            int[] ids = text == null ? new int[0] : Text.Listed(text, nameof(text));
             Done(Native.rasp_session_set_drafts(Handle, checked((uint)kinds), Text.Natural(most, nameof(most)), ids,
-                (UIntPtr)ids.Length, Call.Error));
+                Text.Size(ids.Length), Call.Error));
         }
 
         /// <summary>Has every token take no more than so long, by a sparsity between these; zero ends that.</summary>

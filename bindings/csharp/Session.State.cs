@@ -47,11 +47,15 @@ namespace Rasp
 
         /// <summary>Keeps the first tokens and forgets those after them.</summary>
         public void Rewind(int tokens) =>
-            Done(Native.rasp_session_rewind(Handle, (UIntPtr)Text.Natural(tokens, nameof(tokens)), Call.Error));
+            Done(Native.rasp_session_rewind(Handle, new UIntPtr(Text.Natural(tokens, nameof(tokens))), Call.Error));
 
         /// <summary>Forgets tokens after those to keep, which makes room in a full context.</summary>
-        public void Shift(int keep, int discard) => Done(Native.rasp_session_shift(Handle,
-            (UIntPtr)Text.Natural(keep, nameof(keep)), (UIntPtr)Text.Natural(discard, nameof(discard)), Call.Error));
+        public void Shift(int keep, int discard)
+        {
+            var kept = new UIntPtr(Text.Natural(keep, nameof(keep)));
+            var discarded = new UIntPtr(Text.Natural(discard, nameof(discard)));
+            Done(Native.rasp_session_shift(Handle, kept, discarded, Call.Error));
+        }
 
         /// <summary>What the session holds, for Restore into one of the same model.</summary>
         public byte[] Save() => Call.Filled(0, (byte[] room, UIntPtr capacity, out UIntPtr size) =>
@@ -61,7 +65,7 @@ namespace Rasp
         public void Restore(byte[] state)
         {
             if (state == null) throw new ArgumentNullException(nameof(state));
-            Done(Native.rasp_session_restore(Handle, state, (UIntPtr)state.Length, Call.Error));
+            Done(Native.rasp_session_restore(Handle, state, Text.Size(state.Length), Call.Error));
         }
 
         /// <summary>A second session that goes on as this one would; null: with this one's options.</summary>
@@ -92,7 +96,7 @@ namespace Rasp
                 // They are the session's, and valid until its next call.
                 own.DangerousAddRef(ref held);
                 Done(Native.rasp_logits(own, out IntPtr logits, out UIntPtr count, Call.Error));
-                var copy = new float[(int)count];
+                var copy = new float[Text.Size(count)];
                 Marshal.Copy(logits, copy, 0, copy.Length);
                 return copy;
             }
@@ -114,17 +118,17 @@ namespace Rasp
         public LogProb[] Likeliest(int count)
         {
             var raw = new Native.rasp_log_prob[Text.Natural(count, nameof(count))];
-            Done(Native.rasp_log_probs(Handle, 0, out float _, raw, (UIntPtr)raw.Length, Call.Error));
-            return System.Array.ConvertAll(raw, one => new LogProb(one.token, one.log_prob));
+            Done(Native.rasp_log_probs(Handle, 0, out float _, raw, Text.Size(raw.Length), Call.Error));
+            return Array.ConvertAll(raw, one => new LogProb(one.token, one.log_prob));
         }
 
         /// <summary>One vector of the tokens. The session must hold none, and holds none afterwards.</summary>
         public float[] Embed(IReadOnlyList<int> tokens, Pooling pooling = Pooling.Mean, bool normalise = true)
         {
-            int[] ids = Text.Array(tokens, nameof(tokens));
+            int[] ids = Text.Listed(tokens, nameof(tokens));
             uint flags = normalise ? (uint)Native.RASP_EMBED_NORMALISE : 0;
             return Call.Filled(0, (float[] vector, UIntPtr capacity, out UIntPtr size) => Native.rasp_embed(Handle, ids,
-                (UIntPtr)ids.Length, checked((uint)pooling), flags, vector, capacity, out size, Call.Error));
+                Text.Size(ids.Length), checked((uint)pooling), flags, vector, capacity, out size, Call.Error));
         }
     }
 }

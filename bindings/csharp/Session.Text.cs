@@ -43,7 +43,7 @@ namespace Rasp
         public Piece StepText(bool showSpecial = false)
         {
             byte[] text = Room;
-            Done(Native.rasp_step_text(Handle, TextFlags(showSpecial), text, (UIntPtr)text.Length, out UIntPtr length,
+            Done(Native.rasp_step_text(Handle, TextFlags(showSpecial), text, Text.Size(text.Length), out UIntPtr length,
                 out uint ended, Call.Error));
             return new Piece(Text.Of(text, length), ended);
         }
@@ -54,7 +54,7 @@ namespace Rasp
         {
             byte[] text = Room;
             int status = Done(Native.rasp_step_text_within(Handle, Text.Nanoseconds(budget, nameof(budget)),
-                TextFlags(showSpecial), text, (UIntPtr)text.Length, out UIntPtr length, out uint ended, Call.Error));
+                TextFlags(showSpecial), text, Text.Size(text.Length), out UIntPtr length, out uint ended, Call.Error));
             return status == Native.RASP_PENDING ? (Piece?)null : new Piece(Text.Of(text, length), ended);
         }
 
@@ -63,7 +63,7 @@ namespace Rasp
         public string FinishText()
         {
             byte[] text = Room;
-            Done(Native.rasp_finish_text(Handle, text, (UIntPtr)text.Length, out UIntPtr length, Call.Error));
+            Done(Native.rasp_finish_text(Handle, text, Text.Size(text.Length), out UIntPtr length, Call.Error));
             return Text.Of(text, length);
         }
 
@@ -83,7 +83,7 @@ namespace Rasp
                     byte[] text = Room;
                     UIntPtr length = UIntPtr.Zero;
                     int status = Cancellable(cancellation, () => Native.rasp_step_text(own, 0, text,
-                        (UIntPtr)text.Length, out length, out uint _, Call.Error), out late);
+                        Text.Size(text.Length), out length, out uint _, Call.Error), out late);
                     if (length != UIntPtr.Zero) yield return Text.Of(text, length);
                     if (status == Native.RASP_END) yield break;
                 }

@@ -95,7 +95,7 @@ namespace Rasp
         // Has a cancel that waits end a call that appends nothing for it. A full context refuses the call before: there
         // the cancel goes on waiting.
         private static void TakeBackCancel(SessionHandle own) =>
-            Native.rasp_prefill(own, new int[1], (UIntPtr)1, Call.Error);
+            Native.rasp_prefill(own, new int[1], Text.Size(1), Call.Error);
 
         // Whoever cancels a token need not hear that the session is gone.
         private void CancelQuietly()
@@ -112,10 +112,10 @@ namespace Rasp
         /// <summary>Appends prompt tokens.</summary>
         public void Prefill(IReadOnlyList<int> tokens, CancellationToken cancellation = default(CancellationToken))
         {
-            int[] ids = Text.Array(tokens, nameof(tokens));
+            int[] ids = Text.Listed(tokens, nameof(tokens));
             SessionHandle own = Handle;
             cancellation.ThrowIfCancellationRequested();
-            Cancellable(cancellation, () => Native.rasp_prefill(own, ids, (UIntPtr)ids.Length, Call.Error),
+            Cancellable(cancellation, () => Native.rasp_prefill(own, ids, Text.Size(ids.Length), Call.Error),
                 out bool late);
             if (late) TakeBackCancel(own);
         }
@@ -123,8 +123,8 @@ namespace Rasp
         /// <summary>Appends prompt tokens, which pass with the calls after this, as PrefillWithin.</summary>
         public void PrefillBegin(IReadOnlyList<int> tokens)
         {
-            int[] ids = Text.Array(tokens, nameof(tokens));
-            Done(Native.rasp_prefill_begin(Handle, ids, (UIntPtr)ids.Length, Call.Error));
+            int[] ids = Text.Listed(tokens, nameof(tokens));
+            Done(Native.rasp_prefill_begin(Handle, ids, Text.Size(ids.Length), Call.Error));
         }
 
         /// <summary>Goes on with the prompt of PrefillBegin for about so long: whether all of it has passed.</summary>

@@ -22,7 +22,7 @@ namespace Rasp
         }
 
         internal static string Of(byte[] bytes, UIntPtr length) =>
-            length == UIntPtr.Zero ? "" : Encoding.UTF8.GetString(bytes, 0, (int)length);
+            length == UIntPtr.Zero ? "" : Encoding.UTF8.GetString(bytes, 0, Size(length));
 
         // Up to a NUL.
         internal static string Of(byte[] bytes, int at, int most)
@@ -45,7 +45,7 @@ namespace Rasp
             return copy;
         }
 
-        internal static T[] Array<T>(IReadOnlyList<T> list, string name)
+        internal static T[] Listed<T>(IReadOnlyList<T> list, string name)
         {
             if (list == null) throw new ArgumentNullException(name);
             if (list is T[] array) return array;
@@ -53,6 +53,10 @@ namespace Rasp
             for (int n = 0; n < copy.Length; n++) copy[n] = list[n];
             return copy;
         }
+
+        internal static UIntPtr Size(int value) => new UIntPtr(checked((uint)value));
+
+        internal static int Size(UIntPtr value) => checked((int)value.ToUInt64());
 
         internal static uint Natural(int value, string name)
         {
@@ -88,7 +92,7 @@ namespace Rasp
             length = UIntPtr.Zero;
             if (text == null) return IntPtr.Zero;
             byte[] bytes = Text.Bytes(text);
-            length = (UIntPtr)bytes.Length;
+            length = Text.Size(bytes.Length);
             return Of(bytes);
         }
 

@@ -20,8 +20,8 @@ namespace Rasp
         private string Pushed(byte[] bytes)
         {
             var text = new byte[3 * bytes.Length + Native.RASP_TEXT_STREAM_EXTRA];
-            Call.Checked(Native.rasp_text_stream_push(ref raw, bytes, (UIntPtr)bytes.Length, text,
-                (UIntPtr)text.Length, out UIntPtr length, Call.Error));
+            Call.Checked(Native.rasp_text_stream_push(ref raw, bytes, Text.Size(bytes.Length), text,
+                Text.Size(text.Length), out UIntPtr length, Call.Error));
             return Text.Of(text, length);
         }
     }
