@@ -137,6 +137,25 @@ for n in 1 2; do
 done
 cd "$work/../.."
 
+step "C#, on .NET Core"
+pip install --target "$work/dotnet" --no-deps "dotnetcore2==3.1.23"
+dotnet=$work/dotnet/dotnetcore2/bin
+core=$work/csharp-core
+mkdir "$core"
+against=(-nostdlib -noconfig -nowarn:1702)
+for part in Private.CoreLib Runtime Runtime.Extensions Console Collections Linq IO.FileSystem \
+    Threading.Tasks.Parallel Text.RegularExpressions; do
+    against+=(-r:"$(echo "$dotnet"/shared/Microsoft.NETCore.App/*/System.$part.dll)")
+done
+csharp "${against[@]}" -target:library -out:"$core/Rasp.dll" "$work"/bindings/csharp/*.cs
+csharp "${against[@]}" -r:"$core/Rasp.dll" -out:"$core/Tests.dll" "$work"/bindings/csharp/tests/*.cs
+cat > "$core/Tests.runtimeconfig.json" << end
+{"runtimeOptions": {"framework": {"name": "Microsoft.NETCore.App", "version": "3.1.0"},
+    "configProperties": {"System.Globalization.Invariant": true}}}
+end
+chmod +x "$dotnet/dotnet"
+RASP_TEST_ABI=$PWD/tests/abi/x86_64-linux-gnu.txt "$dotnet/dotnet" "$core/Tests.dll"
+
 step "Java"
 grep -q "<version>$version</version>" bindings/java/pom.xml || fail "pom.xml has another version"
 cd "$work/bindings/java"
