@@ -9,7 +9,7 @@ public final class Constraint implements AutoCloseable {
     final Handle handle;
 
     Constraint(Pointer pointer) {
-        handle = new Handle(this, pointer, Engine.C::rasp_constraint_free);
+        handle = new Handle(this, "constraint", pointer, Engine.C::rasp_constraint_free);
     }
 
     @Override

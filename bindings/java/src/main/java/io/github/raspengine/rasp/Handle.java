@@ -35,8 +35,8 @@ final class Handle {
         }
     }
 
-    Handle(Object owner, Pointer pointer, ToIntFunction<Pointer> free, Object... kept) {
-        this.kind = owner.getClass().getSimpleName().toLowerCase(java.util.Locale.ROOT);
+    Handle(Object owner, String kind, Pointer pointer, ToIntFunction<Pointer> free, Object... kept) {
+        this.kind = kind;
         this.pointer = pointer;
         this.free = free;
         this.kept = kept;

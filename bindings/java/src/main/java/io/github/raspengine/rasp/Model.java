@@ -84,7 +84,7 @@ public final class Model implements AutoCloseable {
         LogSink sink = options.sink();
         PointerByReference model = new PointerByReference();
         Call.checked(load.load(options.raw(sink), model, Call.error()));
-        Handle made = new Handle(this, model.getValue(), Engine.C::rasp_free, sink, data);
+        Handle made = new Handle(this, "model", model.getValue(), Engine.C::rasp_free, sink, data);
         LogSink.rethrow(sink, made::close);
         return made;
     }

@@ -36,8 +36,8 @@ public final class Session implements AutoCloseable {
         Capi.rasp_session_options raw = options == null ? null : options.raw(jobs);
         Call.checked(open.open(raw, session, Call.error()));
         LogSink sink = Model.sinkOf(of);
-        handle = new Handle(this, session.getValue(), Engine.C::rasp_session_close, sink, Model.dataOf(of), memory,
-            jobs, entry);
+        handle = new Handle(this, "session", session.getValue(), Engine.C::rasp_session_close, sink, Model.dataOf(of),
+            memory, jobs, entry);
         LogSink.rethrow(sink, this);
     }
 
