@@ -136,7 +136,7 @@ test-i686: $(MODEL) target/demo/hello
 test-install: dist dist-lean $(MODEL) $(GGUF)
 	tests/install/run.sh $(MODEL) $(GGUF)
 
-## Python, Node.js, Lua and Go over the installed library. On Debian; installs what it needs.
+## Python, Node.js, Lua, Go, C#, Java and C++ over the installed library. On Debian; installs what it needs.
 test-bindings: dist-library $(MODEL)
 	tests/bindings/run.sh $(MODEL)
 
@@ -174,9 +174,12 @@ tasks: release $(GGUF) $(QWEN_GGUF) $(GEMMA_GGUF)
 model: $(MODEL)
 models: $(MODEL) $(UNIFORM) $(QUANTIZED)
 
-## The binary interface against tests/abi/; and its file anew, which refuses what would break programs in use.
+## The binary interface against tests/abi/, the layers of bindings that are made from it, and that no binding lacks a
+## function without a reason; and the interface's file anew, which refuses what would break programs in use.
 test-abi: release
 	$(PYTHON) tests/abi/check.py target/release/librasp.so
+	$(PYTHON) bindings/generate.py --check
+	$(PYTHON) tests/docs/bindings.py --check
 bless-abi: release
 	$(PYTHON) tests/abi/check.py target/release/librasp.so --bless
 

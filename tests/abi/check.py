@@ -19,38 +19,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from header import HEADER, declarations
+
 ROOT = Path(__file__).resolve().parents[2]
-HEADER = ROOT / "include/rasp.h"
 GOLDEN = Path(__file__).with_name("x86_64-linux-gnu.txt")
 
 
-def declarations(header: str):
-    """Constants, structs (name: fields), function types and functions (name: type) of the header."""
-    code = re.sub(r"//[^\n]*", "", re.sub(r"/\*.*?\*/", "", header, flags=re.S))
-    constants = re.findall(r"^#define (RASP_\w+) \S", code, flags=re.M)
-    structs = {
-        name: re.findall(r"(\w+)(?:\[[^\]]*\])?;", body)
-        for body, name in re.findall(r"^typedef struct \w+ \{(.*?)^\} (\w+);", code, flags=re.S | re.M)
-    }
-    # Fields that are pointers to functions would need a rule of their own here.
-    assert all("(" not in body for body in re.findall(r"^typedef struct \w+ \{(.*?)^\}", code, flags=re.S | re.M))
-    flat = " ".join(re.sub(r"^#.*$", "", code, flags=re.M).split())
-    flat = re.sub(r"typedef struct \w+ \{.*?\} \w+;", "", flat).replace("struct ", "").replace('extern "C" {', "")
-    callbacks = dict(
-        (name, f"{result}({arguments})")
-        for result, name, arguments in re.findall(r"typedef ([\w ]+?) ?\(\*(\w+)\)\((.*?)\);", flat)
-    )
-    flat = re.sub(r"typedef [^;]*;", "", flat)
-    functions = {
-        name: f"{result.strip()}({arguments})"
-        for result, name, arguments in re.findall(r"([\w ]+?[ \*]+)(rasp_\w+)\((.*?)\);", flat)
-    }
-    return constants, structs, callbacks, functions
-
-
 def describe(library: str) -> list[str]:
-    constants, structs, callbacks, functions = declarations(HEADER.read_text())
-    assert len(constants) > 20 and len(structs) > 5 and len(functions) > 25, "the header is not read right"
+    constants, structs, callbacks, functions, _ = declarations(HEADER.read_text())
     exported = set(re.findall(r" [TW] (\w+)$", run("nm", "-D", "--defined-only", library), flags=re.M))
     if exported != set(functions):
         sys.exit(f"exported or in the header, but not both: {sorted(exported ^ set(functions))}")
@@ -60,7 +36,7 @@ def describe(library: str) -> list[str]:
         program.append(f'    printf("constant {name} %lld\\n", (long long)({name}));')
     for name, fields in structs.items():
         program.append(f'    printf("struct {name} size %zu\\n", sizeof({name}));')
-        for field in fields:
+        for _, field, _ in fields:
             place = f"offsetof({name}, {field}), sizeof((({name} *)0)->{field})"
             program.append(f'    printf("struct {name} . {field} at %zu size %zu\\n", {place});')
     program += ["    return 0;", "}"]

@@ -14,7 +14,8 @@ rm -rf "$work"
 mkdir -p "$work"
 cp -r bindings "$work/bindings"
 
-packages=(python3 python3-venv nodejs luajit golang-go gcc g++ pkg-config)
+packages=(python3 python3-venv nodejs luajit golang-go gcc g++ pkg-config mono-mcs mono-runtime)
+packages+=(default-jdk-headless libjna-java)
 # nodejs may come from elsewhere than Debian, and then has npm.
 command -v npm > /dev/null || packages+=(npm)
 tests/apt.sh "${packages[@]}"
@@ -116,18 +117,75 @@ go mod edit -require=github.com/rasp-engine/rasp/bindings/go@v0.0.0
 go mod edit -replace=github.com/rasp-engine/rasp/bindings/go=../bindings/go
 for n in 1 2; do on_the_page go $n go run go-$n.go; done
 
+cd "$work/../.."
+
+step "C#"
+grep -q "<Version>$version</Version>" bindings/csharp/Rasp.csproj || fail "Rasp.csproj has another version"
+cd "$work/bindings/csharp"
+# Of the language as old as the project file says; what every compiler warns of is an error.
+csharp() { mcs -langversion:7.2 -warn:4 -warnaserror "$@"; }
+csharp -target:library -out:"$page/Rasp.dll" ./*.cs
+cp Rasp.dll.config "$page"
+csharp -r:"$page/Rasp.dll" -out:"$page/Tests.exe" tests/*.cs
+csharp -r:"$page/Rasp.dll" -out:"$page/Example.exe" example/*.cs
+RASP_TEST_ABI=$work/../../tests/abi/x86_64-linux-gnu.txt mono --debug "$page/Tests.exe"
+mono "$page/Example.exe" "$RASP_TEST_MODEL" | tee "$work/csharp.txt"
+cd "$page"
+for n in 1 2; do
+    csharp -r:Rasp.dll csharp-$n.cs
+    on_the_page csharp $n mono csharp-$n.exe
+done
+cd "$work/../.."
+
+step "C#, on .NET Core"
+pip install --target "$work/dotnet" --no-deps "dotnetcore2==3.1.23"
+dotnet=$work/dotnet/dotnetcore2/bin
+core=$work/csharp-core
+mkdir "$core"
+against=(-nostdlib -noconfig -nowarn:1702)
+for part in Private.CoreLib Runtime Runtime.Extensions Console Collections Linq IO.FileSystem \
+    Threading.Tasks.Parallel Text.RegularExpressions; do
+    against+=(-r:"$(echo "$dotnet"/shared/Microsoft.NETCore.App/*/System.$part.dll)")
+done
+csharp "${against[@]}" -target:library -out:"$core/Rasp.dll" "$work"/bindings/csharp/*.cs
+csharp "${against[@]}" -r:"$core/Rasp.dll" -out:"$core/Tests.dll" "$work"/bindings/csharp/tests/*.cs
+cat > "$core/Tests.runtimeconfig.json" << end
+{"runtimeOptions": {"framework": {"name": "Microsoft.NETCore.App", "version": "3.1.0"},
+    "configProperties": {"System.Globalization.Invariant": true}}}
+end
+chmod +x "$dotnet/dotnet"
+RASP_TEST_ABI=$PWD/tests/abi/x86_64-linux-gnu.txt "$dotnet/dotnet" "$core/Tests.dll"
+
+step "Java"
+grep -q "<version>$version</version>" bindings/java/pom.xml || fail "pom.xml has another version"
+cd "$work/bindings/java"
+# Of the language as old as the project file says; what the compiler warns of is an error.
+jna=/usr/share/java/jna.jar
+compiled() { # FOLDER CLASSES PATH
+    find "$1" -name '*.java' -print0 | xargs -0 javac --release 8 -Xlint:all -Werror -cp "$3" -d "$2"
+}
+compiled src/main "$work/classes" "$jna"
+jar --create --file "$work/rasp.jar" -C "$work/classes" .
+compiled src/test "$work/test-classes" "$work/rasp.jar:$jna"
+RASP_TEST_ABI=$work/../../tests/abi/x86_64-linux-gnu.txt java -cp "$work/test-classes:$work/rasp.jar:$jna" \
+    io.github.raspengine.rasp.Tests
+java -cp "$work/rasp.jar:$jna" example/Example.java "$RASP_TEST_MODEL" | tee "$work/java.txt"
+for n in 1 2; do on_the_page java $n java -cp "$work/rasp.jar:$jna" java-$n.java; done
+cd "$work/../.."
+
 step "C++"
+cd "$page"
 for n in 1 2; do
     # shellcheck disable=SC2046 # several words
     c++ -std=c++17 -Wall -Wextra -Werror -pedantic cpp-$n.cpp $(pkg-config --cflags --libs rasp) -o cpp-$n
     on_the_page cpp $n "./cpp-$n"
 done
 
-for language in python-whole node node-whole lua go; do
+for language in python-whole node node-whole lua go csharp java; do
     diff "$work/python.txt" "$work/$language.txt" || { echo "$language says something else than python" >&2; exit 1; }
 done
 grep -q Paris "$work/python.txt"
-for language in js lua go cpp; do
+for language in js lua go csharp java cpp; do
     for n in 1 2; do
         diff "$page/python-$n.txt" "$page/$language-$n.txt" || fail "docs/bindings.md: $language-$n says something else"
     done

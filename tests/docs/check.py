@@ -31,7 +31,8 @@ BINDINGS = DOCS / "bindings.md"
 MODELS = ROOT / "target" / "models"
 FENCE = re.compile(r"^(```+)(.*?)\n(.*?)^\1[ \t]*$", re.M | re.S)
 # A language, and the ending of its programs.
-LANGUAGES = {"c": "c", "cpp": "cpp", "python": "py", "js": "mjs", "lua": "lua", "go": "go"}
+LANGUAGES = {"c": "c", "cpp": "cpp", "python": "py", "js": "mjs", "lua": "lua", "go": "go", "csharp": "cs",
+             "java": "java"}
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 
 

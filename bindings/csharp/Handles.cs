@@ -1,0 +1,119 @@
+using System;
+using System.Runtime.InteropServices;
+using System.Threading;
+
+namespace Rasp
+{
+    // Something that the library looks at while a model or its sessions live: the bytes of a file in memory, what a
+    // callback is called with. Each of them holds one share.
+    internal sealed class Keep
+    {
+        private GCHandle held;
+        private int shares = 1;
+
+        internal Keep(object what, GCHandleType how)
+        {
+            held = GCHandle.Alloc(what, how);
+        }
+
+        // For a callback, which finds the object by it.
+        internal IntPtr Context => GCHandle.ToIntPtr(held);
+
+        // Of the first element of an array that is pinned.
+        internal IntPtr Address => held.AddrOfPinnedObject();
+
+        internal static Keep Shared(Keep keep)
+        {
+            if (keep != null) Interlocked.Increment(ref keep.shares);
+            return keep;
+        }
+
+        internal static void Released(Keep keep)
+        {
+            if (keep != null && Interlocked.Decrement(ref keep.shares) == 0) keep.held.Free();
+        }
+    }
+
+    // A handle of the library's. One that is given back during a call is freed when the call is done.
+    internal abstract class Handle : SafeHandle
+    {
+        protected Handle(IntPtr pointer) : base(IntPtr.Zero, true)
+        {
+            SetHandle(pointer);
+        }
+
+        public override bool IsInvalid => handle == IntPtr.Zero;
+
+        // Throws if it has been given back, with the name of what users know.
+        internal static T Open<T>(T handle, object of) where T : Handle
+        {
+            if (handle.IsClosed) throw new ObjectDisposedException(of.GetType().Name);
+            return handle;
+        }
+    }
+
+    internal sealed class ModelHandle : Handle
+    {
+        internal readonly Keep Log;
+        internal readonly Keep Data;
+
+        internal ModelHandle(IntPtr pointer, Keep log, Keep data) : base(pointer)
+        {
+            Log = log;
+            Data = data;
+        }
+
+        protected override bool ReleaseHandle()
+        {
+            Native.rasp_free(handle);
+            Keep.Released(Log);
+            Keep.Released(Data);
+            return true;
+        }
+    }
+
+    internal sealed class SessionHandle : Handle
+    {
+        // Of the model, whose sessions outlive it.
+        internal readonly Keep Log;
+        internal readonly Keep Data;
+        internal readonly Keep Run;
+        internal readonly Keep Hook;
+
+        internal SessionHandle(IntPtr pointer, Keep log, Keep data, Keep run, Keep hook) : base(pointer)
+        {
+            Log = Keep.Shared(log);
+            Data = Keep.Shared(data);
+            Run = run;
+            Hook = hook;
+        }
+
+        protected override bool ReleaseHandle()
+        {
+            bool closed = Native.rasp_session_close(handle) >= 0;
+            // What is still open still looks at them.
+            if (!closed) return false;
+            Keep.Released(Log);
+            Keep.Released(Data);
+            Keep.Released(Run);
+            Keep.Released(Hook);
+            return true;
+        }
+    }
+
+    internal sealed class ConstraintHandle : Handle
+    {
+        // No constraint.
+        internal static readonly ConstraintHandle None = new ConstraintHandle(IntPtr.Zero);
+
+        internal ConstraintHandle(IntPtr pointer) : base(pointer)
+        {
+        }
+
+        protected override bool ReleaseHandle()
+        {
+            Native.rasp_constraint_free(handle);
+            return true;
+        }
+    }
+}

@@ -1,0 +1,101 @@
+package io.github.raspengine.rasp;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+
+final class ThreadTests {
+    private ThreadTests() {
+    }
+
+    private static void sleep(int milliseconds) {
+        try {
+            Thread.sleep(milliseconds);
+        } catch (InterruptedException exception) {
+            throw new IllegalStateException(exception);
+        }
+    }
+
+    public static void cancelFromAnotherThread() {
+        try (Tests.Opened opened = new Tests.Opened()) {
+            Session session = opened.session;
+            session.prefill(opened.tokens);
+            CompletableFuture.runAsync(() -> {
+                sleep(50);
+                session.cancel();
+            });
+            RaspException caught = Check.fails(RaspException.class, () -> {
+                while (true) {
+                    Tests.joined(session.generate(50));
+                    session.reset();
+                    session.prefill(opened.tokens);
+                }
+            });
+            Check.equal(Status.CANCELLED, caught.code());
+            Check.equal("cancelled", caught.name());
+            session.reset();
+            session.prefill(opened.tokens);
+            Check.that(Tests.joined(session.generate(8)).contains("Paris"), "goes on");
+        }
+    }
+
+    public static void aSecondCallAtOnce() {
+        try (Tests.Opened opened = new Tests.Opened()) {
+            Session session = opened.session;
+            int[] many = new int[24 * opened.tokens.length];
+            for (int n = 0; n < many.length; n++) {
+                many[n] = opened.tokens[n % opened.tokens.length];
+            }
+            CompletableFuture<Void> first = CompletableFuture.runAsync(() -> session.prefill(many));
+            boolean refused = false;
+            while (!first.isDone() && !refused) {
+                try {
+                    session.reset();
+                } catch (RaspException exception) {
+                    Check.equal(Status.INVALID_STATE, exception.code());
+                    refused = true;
+                }
+            }
+            first.join();
+            Check.that(refused, "no second call at once");
+        }
+    }
+
+    public static void closedDuringACall() throws Exception {
+        for (int n = 0; n < 10; n++) {
+            Tests.Opened opened = new Tests.Opened();
+            Session session = opened.session;
+            session.prefill(opened.tokens);
+            CountDownLatch began = new CountDownLatch(1);
+            CompletableFuture<Throwable> working = CompletableFuture.supplyAsync(() -> {
+                try {
+                    began.countDown();
+                    while (true) {
+                        Tests.joined(session.generate(20));
+                    }
+                } catch (Throwable throwable) {
+                    return throwable;
+                }
+            });
+            began.await();
+            sleep(n);
+            session.close();
+            Check.that(working.get() instanceof IllegalStateException, working.get().toString());
+            Check.that(session.handle.freed(), "not freed when the call was done");
+        }
+    }
+
+    public static void aModelOnSeveralThreads() {
+        try (Model model = new Model(Tests.PATH)) {
+            String expected = Tests.answer(model, 8);
+            List<CompletableFuture<String>> all = new ArrayList<>();
+            for (int n = 0; n < 4; n++) {
+                all.add(CompletableFuture.supplyAsync(() -> Tests.answer(model, 8)));
+            }
+            for (CompletableFuture<String> one : all) {
+                Check.equal(expected, one.join());
+            }
+        }
+    }
+}
