@@ -46,6 +46,7 @@
 //! space itself, so that a token's bytes are always what it adds to a text.
 
 mod added;
+mod calls;
 mod charsmap;
 mod chat;
 mod layout;
@@ -60,6 +61,7 @@ mod tokenizer;
 mod unigram;
 mod utf8;
 
+pub use calls::{Call, Part, Reply};
 pub use chat::{Chat, ChatTemplate, ChatText, MAX_TEMPLATE_BYTES, Message};
 pub use layout::{
     AHEAD_SHIFT, AddedToken, Alphabet, CLASS_BLOCK, Join, MATCHED, MAX_AHEADS, MAX_TOKEN_BYTES, NONE, PROBES,
