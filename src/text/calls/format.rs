@@ -281,7 +281,7 @@ pub(super) static FORMATS: &[Format] = &[
     value("gigachat", &[&["<|function_call|>"]], &[["<|function_call|>", ""]]),
     value(
         "gigachat-3",
-        &[&["function call<|role_sep|>"]],
+        &[&["function call", "<|role_sep|>"]],
         &[["<|message_sep|>\n\nfunction call<|role_sep|>\n", ""]],
     ),
     value("granite", &[&["<|tool_call|>"]], &[["<|tool_call|>", "<|/tool_call|>"]]),
@@ -290,7 +290,7 @@ pub(super) static FORMATS: &[Format] = &[
     value("firefunction", &[&["functools"]], &[["functools", ""]]),
     named(
         "harmony",
-        &[&["<|channel|>", "to=functions"]],
+        &[&["<|channel|>", "functions."]],
         &["<|channel|>commentary to=functions.", "<|channel|>analysis to=functions.", " to=functions."],
         Field::Name,
         &[("<|channel|>", Field::Skip), (" ", Field::Skip), ("<|message|>", JSON)],

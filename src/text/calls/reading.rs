@@ -422,6 +422,10 @@ impl Reading {
             inner = inner.strip_prefix('\n').unwrap_or(inner);
             inner = inner.strip_suffix('\n').unwrap_or(inner);
         }
+        // What would not be itself in XML.
+        if let Some(quoted) = inner.strip_prefix("<![CDATA[").and_then(|rest| rest.strip_suffix("]]>")) {
+            return quote(&mut self.out, quoted);
+        }
         let is_text = self.kind == Kind::Text || self.kind == Kind::Unknown && inner.trim_start().starts_with(['"', '\'']);
         // Some templates print lists as Python does.
         if !is_text && whole(Dialect::Python, inner, &mut self.out)? {
