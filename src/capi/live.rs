@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Session,
     /// `rasp_constraint`
     Constraint,
+    /// `rasp_reply`
+    Reply,
 }
 
 #[cfg(any(test, debug_assertions, feature = "handle-checks"))]
@@ -51,6 +53,7 @@ mod list {
             Kind::Model => ("model", "rasp_load"),
             Kind::Session => ("session", "rasp_session_open"),
             Kind::Constraint => ("constraint", "rasp_constraint_new"),
+            Kind::Reply => ("reply", "rasp_reply_new"),
         };
         Err(Error::new(
             Status::InvalidArgument,

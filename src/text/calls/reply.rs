@@ -86,8 +86,8 @@ enum Mark {
 impl Reply {
     /// For an answer to a chat, whose template says how tools are called and whether the answer begins with thoughts.
     pub fn new(template: &ChatTemplate, chat: &Chat<'_>) -> Result<Reply> {
-        let source = template.source();
-        let mut reply = Reply::of(Format::of(source), Thinking::of(source));
+        let forms = template.forms();
+        let mut reply = Reply::of(forms.format, forms.thinking);
         if let Some(variables) = chat.variables {
             reply.tools = Tools::of_variables(variables)?;
         }
@@ -155,6 +155,11 @@ impl Reply {
             self.finished = true;
         }
         Ok(())
+    }
+
+    /// Whether it was ended.
+    pub fn is_finished(&self) -> bool {
+        self.finished
     }
 
     fn take(&mut self, piece: &str, ended: bool) -> Result<()> {
