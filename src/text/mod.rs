@@ -61,6 +61,8 @@ mod tokenizer;
 mod unigram;
 mod utf8;
 
+#[cfg(feature = "constrained")]
+pub(crate) use calls::grammar as calls_grammar;
 pub use calls::{Call, Part, Reply};
 pub use chat::{Chat, ChatTemplate, ChatText, MAX_TEMPLATE_BYTES, Message};
 pub use layout::{

@@ -53,12 +53,43 @@ pub(super) struct Format {
     /// What a call begins with: one of these.
     pub opens: &'static [&'static str],
     pub body: Body,
+    /// How a value is written that is a call.
+    #[cfg_attr(not(feature = "constrained"), allow(dead_code))]
+    pub print: Print,
     /// What may follow a call, or must with tags.
     pub close: &'static str,
     /// Whether an answer may be a call without any mark.
     pub bare: bool,
     /// Marks that are neither text nor part of a call.
     pub silent: &'static [&'static str],
+}
+
+/// How values that are calls are written, where one is to be forced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Print {
+    /// Whether they are items of a list.
+    pub list: bool,
+    /// What the name and the arguments are called; none: the one is the other's key, or it is Python.
+    pub name: &'static str,
+    pub arguments: &'static str,
+    /// What stands between the block's marks and the value.
+    pub pad: &'static str,
+}
+
+#[cfg_attr(not(feature = "constrained"), allow(dead_code))]
+impl Print {
+    const OBJECT: Print = Print { list: false, name: "name", arguments: "arguments", pad: "" };
+    const LINES: Print = Print { pad: "\n", ..Print::OBJECT };
+    const LIST: Print = Print { list: true, ..Print::OBJECT };
+    const LLAMA: Print = Print { arguments: "parameters", ..Print::OBJECT };
+    const COHERE: Print = Print { name: "tool_name", arguments: "parameters", ..Print::LIST };
+    const KEY: Print = Print { name: "", ..Print::LIST };
+    const PYTHON: Print = Print { name: "", arguments: "", ..Print::OBJECT };
+    const PYTHON_LIST: Print = Print { list: true, ..Print::PYTHON };
+
+    pub(super) fn is_python(self) -> bool {
+        self.arguments.is_empty()
+    }
 }
 
 /// Where a model thinks: what begins that, what ends it, and what a template has that teaches it (none: the end).
@@ -74,7 +105,8 @@ const fn value(
     signs: &'static [&'static [&'static str]],
     blocks: &'static [[&'static str; 2]],
 ) -> Format {
-    Format { name, signs, blocks, opens: &[], body: Body::Value, close: "", bare: false, silent: &[] }
+    let (body, print) = (Body::Value, Print::LIST);
+    Format { name, signs, blocks, opens: &[], body, print, close: "", bare: false, silent: &[] }
 }
 
 const fn named(
@@ -84,7 +116,8 @@ const fn named(
     first: Field,
     marks: &'static [(&'static str, Field)],
 ) -> Format {
-    Format { name, signs, blocks: &[], opens, body: Body::Named { first, marks }, close: "", bare: false, silent: &[] }
+    let (body, print) = (Body::Named { first, marks }, Print::OBJECT);
+    Format { name, signs, blocks: &[], opens, body, print, close: "", bare: false, silent: &[] }
 }
 
 const fn tagged(
@@ -95,7 +128,8 @@ const fn tagged(
     tags: Tags,
     close: &'static str,
 ) -> Format {
-    Format { name, signs, blocks, opens: open, body: Body::Tagged(tags), close, bare: false, silent: &[] }
+    let (body, print) = (Body::Tagged(tags), Print::OBJECT);
+    Format { name, signs, blocks, opens: open, body, print, close, bare: false, silent: &[] }
 }
 
 const JSON: Field = Field::Arguments(Dialect::Json);
@@ -272,21 +306,26 @@ pub(super) static FORMATS: &[Format] = &[
         "lfm2",
         &[&["<|tool_call_start|>"], &["<|tool_list_start|>"], &["List of tools: ["]],
         &[["<|tool_call_start|>", "<|tool_call_end|>"]],
-    ),
+    )
+    .printed(Print::PYTHON_LIST),
     value("cohere", &[&["<|START_ACTION|>"]], &[["<|START_ACTION|>", "<|END_ACTION|>"]])
+        .printed(Print::COHERE)
         .silencing(&["<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"]),
-    value("command-r", &[&["Action:", "```json", "tool_name"]], &[["Action:\n```json\n", "```"], ["Action: ```json\n", "```"]]),
-    value("apertus", &[&["<|tools_prefix|>"]], &[["<|tools_prefix|>", "<|tools_suffix|>"]]),
+    value("command-r", &[&["Action:", "```json", "tool_name"]], &[["Action:\n```json\n", "```"], ["Action: ```json\n", "```"]])
+        .printed(Print::COHERE),
+    value("apertus", &[&["<|tools_prefix|>"]], &[["<|tools_prefix|>", "<|tools_suffix|>"]])
+        .printed(Print::KEY),
     value("nemotron", &[&["<TOOLCALL>"]], &[["<TOOLCALL>", "</TOOLCALL>"]]),
-    value("gigachat", &[&["<|function_call|>"]], &[["<|function_call|>", ""]]),
+    value("gigachat", &[&["<|function_call|>"]], &[["<|function_call|>", ""]]).printed(Print::OBJECT),
     value(
         "gigachat-3",
         &[&["function call", "<|role_sep|>"]],
         &[["<|message_sep|>\n\nfunction call<|role_sep|>\n", ""]],
-    ),
+    )
+    .printed(Print::OBJECT),
     value("granite", &[&["<|tool_call|>"]], &[["<|tool_call|>", "<|/tool_call|>"]]),
     value("tool_calls", &[&["<tool_calls>"]], &[["<tool_calls>", "</tool_calls>"]]),
-    value("hermes", &[&["<tool_call>"]], &[["<tool_call>", "</tool_call>"]]),
+    value("hermes", &[&["<tool_call>"]], &[["<tool_call>", "</tool_call>"]]).printed(Print::LINES),
     value("firefunction", &[&["functools"]], &[["functools", ""]]),
     named(
         "harmony",
@@ -308,9 +347,13 @@ pub(super) static FORMATS: &[Format] = &[
         &[&["<|python_tag|>"], &["ipython", "\"parameters\""]],
         &[["<|python_tag|>", ""]],
     )
+    .printed(Print::LLAMA)
     .bare(),
-    value("tool_code", &[&["```tool_code"]], &[["```tool_code\n", "```"]]),
-    value("json", &[&["\"name\"", "\"parameters\"", "tools"], &["\"name\"", "\"arguments\"", "tools"]], &[]).bare(),
+    value("tool_code", &[&["```tool_code"]], &[["```tool_code\n", "```"]])
+        .printed(Print { pad: "\n", ..Print::PYTHON }),
+    value("json", &[&["\"name\"", "\"parameters\"", "tools"], &["\"name\"", "\"arguments\"", "tools"]], &[])
+        .printed(Print::LLAMA)
+        .bare(),
 ];
 
 static THINKING: &[Thinking] = &[
@@ -332,6 +375,10 @@ static THINKING: &[Thinking] = &[
 impl Format {
     const fn around(self, blocks: &'static [[&'static str; 2]], close: &'static str) -> Format {
         Format { blocks, close, ..self }
+    }
+
+    const fn printed(self, print: Print) -> Format {
+        Format { print, ..self }
     }
 
     const fn bare(self) -> Format {

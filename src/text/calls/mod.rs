@@ -1,6 +1,8 @@
 //! Calls of tools in answers, in the forms that chat templates teach, told from text and thoughts as they come.
 
 mod format;
+#[cfg(feature = "constrained")]
+mod grammar;
 mod json;
 mod literal;
 mod reading;
@@ -9,6 +11,8 @@ mod reply;
 mod tests;
 mod tools;
 
+#[cfg(feature = "constrained")]
+pub(crate) use grammar::grammar;
 pub use reading::Call;
 pub use reply::{Part, Reply};
 

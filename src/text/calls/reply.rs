@@ -157,6 +157,12 @@ impl Reply {
         Ok(())
     }
 
+    /// Whether what comes is what the model thinks.
+    #[cfg(feature = "constrained")]
+    pub(super) fn thinks(&self) -> bool {
+        self.place == Place::Reasoning
+    }
+
     /// Whether it was ended.
     pub fn is_finished(&self) -> bool {
         self.finished

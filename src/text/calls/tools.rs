@@ -18,8 +18,8 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tools {
     json: String,
-    /// Where their names stand, and the schemas of their arguments.
-    functions: Vec<(Range<usize>, Range<usize>)>,
+    /// Where their names stand.
+    functions: Vec<Range<usize>>,
     /// Of which function, the argument's name, and what is said of it.
     arguments: Vec<(usize, Range<usize>, Kind)>,
 }
@@ -56,6 +56,12 @@ fn kind(schema: &str) -> Kind {
     }
 }
 
+/// Whether a schema's value is a text and nothing else.
+#[cfg(feature = "constrained")]
+pub(super) fn is_text(schema: &str) -> bool {
+    kind(schema) == Kind::Text
+}
+
 impl Tools {
     /// Those of a template's variables, a JSON object: its `tools`.
     pub(super) fn of_variables(variables: &str) -> Result<Tools> {
@@ -64,11 +70,7 @@ impl Tools {
             return Err(Error::new(Status::InvalidArgument, "variables are no JSON object"));
         }
         let list = member(&json, "tools").map(|list| place(&json, list));
-        Tools::found(json, list.unwrap_or_default())
-    }
-
-    /// Those of a list that stands there in a text.
-    pub(super) fn found(json: String, list: Range<usize>) -> Result<Tools> {
+        let list = list.unwrap_or_default();
         let (mut functions, mut arguments) = (Vec::new(), Vec::new());
         for tool in items(&json[list]) {
             let function = member(tool, "function").filter(|function| function.starts_with('{')).unwrap_or(tool);
@@ -77,8 +79,7 @@ impl Tools {
             for (name, schema) in members(member(schema, "properties").unwrap_or("")) {
                 add(&mut arguments, (functions.len(), place(&json, name), kind(schema)))?;
             }
-            let schema = if schema.is_empty() { 0..0 } else { place(&json, schema) };
-            add(&mut functions, (place(&json, name), schema))?;
+            add(&mut functions, place(&json, name))?;
         }
         Ok(Tools { json, functions, arguments })
     }
@@ -87,17 +88,11 @@ impl Tools {
         self.functions.is_empty()
     }
 
-    /// The names of the functions, as they stand between the quotes of JSON, and the schemas of their arguments; no
-    /// schema is an empty text.
-    pub(super) fn functions(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.functions.iter().map(|(name, schema)| (&self.json[name.clone()], &self.json[schema.clone()]))
-    }
-
     /// Which function has this name.
     pub(super) fn find(&self, name: &str) -> Result<Option<usize>> {
         let mut escaped = String::new();
         escape(&mut escaped, name)?;
-        Ok(self.functions.iter().position(|(found, _)| self.json[found.clone()] == escaped))
+        Ok(self.functions.iter().position(|found| self.json[found.clone()] == escaped))
     }
 
     /// What is known of a function's argument.
