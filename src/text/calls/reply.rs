@@ -140,6 +140,17 @@ impl Reply {
         self.format.map(|format| format.name)
     }
 
+    /// The same for an answer in which no tool can be called: what looks like a call is text.
+    pub fn without_calls(mut self) -> Reply {
+        self.format = None;
+        self
+    }
+
+    /// Whether all that this can tell is text: the template teaches neither calls nor thoughts.
+    pub fn is_plain(&self) -> bool {
+        self.format.is_none() && self.thinking.is_none()
+    }
+
     /// Takes more of the answer. Where memory fails part of it may be lost, and so this and what follows fails.
     pub fn push(&mut self, piece: &str) -> Result<()> {
         if self.finished {
@@ -340,10 +351,8 @@ impl Reply {
             return Ok(());
         }
         let last = self.known.last().filter(|_| self.told < self.known.len());
-        let goes_on = matches!(
-            (last, thought),
-            (Some(Known::Text { .. }), false) | (Some(Known::Reasoning { .. }), true)
-        );
+        let goes_on =
+            matches!((last, thought), (Some(Known::Text { .. }), false) | (Some(Known::Reasoning { .. }), true));
         if !goes_on {
             self.known.try_reserve(1).map_err(|_| Error::out_of_memory("an answer"))?;
         }
