@@ -1,5 +1,5 @@
-//! Constraints made from tools: whatever a model of random weights says, its calls are well formed, in every form, whether
-//! their marks are text or special tokens.
+//! Constraints made from tools: whatever a model of random weights says, its calls are well formed, in every form,
+//! whether their marks are text or special tokens.
 #![cfg(feature = "constrained")]
 
 #[path = "support/tiny.rs"]
@@ -31,7 +31,11 @@ const FORMS: &[(&str, &str, &[&str])] = &[
     ("apertus", "<|tools_prefix|>", &["<|tools_prefix|>", "<|tools_suffix|>"]),
     ("functionary", "<function= </function>", &[]),
     ("deepseek-v3.1", "<｜tool▁sep｜>", &["<｜tool▁sep｜>", "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"]),
-    ("deepseek-r1", "<｜tool▁sep｜> ```json", &["<｜tool▁call▁end｜>", "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"]),
+    (
+        "deepseek-r1",
+        "<｜tool▁sep｜> ```json",
+        &["<｜tool▁call▁end｜>", "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"],
+    ),
     ("kimi", "<|tool_call_argument_begin|>", &["<|tool_call_begin|>", "<|tool_call_end|>"]),
     ("solar", "<|tool_call:args|>", &["<|tool_call:args|>", "<|tool_calls|>", "<|calls|>"]),
     ("harmony", "<|channel|> functions.", &["<|channel|>", "<|message|>", "<|start|>", "<|call|>"]),
@@ -99,8 +103,7 @@ struct Answers {
 
 impl Answers {
     fn new(model: &Arc<Model>, source: &Value) -> Answers {
-        let mut session =
-            Session::open(model.clone(), &SessionOptions { context: 512, ..Default::default() }).unwrap();
+        let mut session = Session::open(model.clone(), &SessionOptions { context: 512, ..Default::default() }).unwrap();
         let constraint = Constraint::new(model, ConstraintKind::Tools, &source.to_string());
         session.set_constraint(Some(Arc::new(constraint.unwrap()))).unwrap();
         Answers { session, end: model.tokenizer().end_tokens()[0] }
@@ -168,8 +171,7 @@ fn a_call_that_is_required_comes_in_every_form() {
             assert!(text.is_empty() && calls.len() == 1 && obeys(&calls[0]), "{name}: {answer:?}: {text:?} {calls:?}");
         }
         // A function by its name.
-        let source =
-            json!({"tools": tools(), "tool_choice": {"type": "function", "function": {"name": "now"}}});
+        let source = json!({"tools": tools(), "tool_choice": {"type": "function", "function": {"name": "now"}}});
         let answer = Answers::new(&model, &source).answer("", 1).unwrap_or_else(|| panic!("{name}"));
         assert_eq!(read(&model, &source, &answer).1, [("now".to_string(), json!({}))], "{name}: {answer:?}");
         // After what it thinks, but for two that have marks of their own for that.
@@ -257,6 +259,17 @@ fn arguments_of_every_type() {
             assert_eq!(read(&model, &source, answer).1, [("f".to_string(), expected.clone())], "{name}");
         }
     }
+}
+
+#[test]
+fn gemmas_arguments_without_a_schema() {
+    let model = load("any", "<start_function_call>", &["<start_function_call>", "<end_function_call>", "<escape>"]);
+    let schema = json!({"type": "object", "properties": {"o": {"type": "object"}, "a": {}}});
+    let source = json!({"tools": [{"name": "f", "parameters": schema}], "tool_choice": "required"});
+    let answer = "<start_function_call>call:f{o:{},a:{k:[1,-2.5,true,<escape>x<escape>],l:{}}}<end_function_call>";
+    assert_eq!(Answers::new(&model, &source).answer(answer, 0).as_deref(), Some(answer));
+    let expected = json!({"o": {}, "a": {"k": [1, -2.5, true, "x"], "l": {}}});
+    assert_eq!(read(&model, &source, answer).1, [("f".to_string(), expected)]);
 }
 
 #[test]

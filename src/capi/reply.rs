@@ -7,8 +7,8 @@ use crate::text::{Part, Reply, Shown, Utf8Stream};
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 
-/// One answer that is told apart as it comes. It belongs to one thread at a time: a call that meets another one under way
-/// on the same reply returns INVALID_STATE.
+/// One answer that is told apart as it comes. It belongs to one thread at a time: a call that meets another one under
+/// way on the same reply returns INVALID_STATE.
 pub struct rasp_reply {
     turn: Turn,
     told: UnsafeCell<Told>,
@@ -51,8 +51,8 @@ pub struct rasp_reply_part {
     pub name: *const c_char,
     /// Bytes at name.
     pub name_length: usize,
-    /// What a call is known by, so that a message of its result can refer to it (tool_call_id): the model's own word, or
-    /// nine letters and digits made up where its format has none. NULL for other parts.
+    /// What a call is known by, so that a message of its result can refer to it (tool_call_id): the model's own word,
+    /// or nine letters and digits made up where its format has none. NULL for other parts.
     pub id: *const c_char,
     /// Bytes at id.
     pub id_length: usize,
@@ -85,8 +85,8 @@ unsafe fn with_reply<R>(reply: *const rasp_reply, f: impl FnOnce(&mut Told) -> R
 }
 
 /// Begins to tell an answer apart. Give it the messages and options that rasp_chat_tokenize made the prompt of: the
-/// model's template says in which format tools are called and thoughts are written, its prompt whether the answer begins
-/// with a thought, and the tools among the variables which arguments are texts.
+/// model's template says in which format tools are called and thoughts are written, its prompt whether the answer
+/// begins with a thought, and the tools among the variables which arguments are texts.
 ///
 /// An answer's way through it:
 ///
@@ -102,8 +102,8 @@ unsafe fn with_reply<R>(reply: *const rasp_reply, f: impl FnOnce(&mut Told) -> R
 ///
 /// A model whose template teaches no format that the library knows has answers of text alone.
 ///
-/// On success *reply is the new reply, to be given back with rasp_reply_free; on an error it is NULL. It keeps the model,
-/// and nothing of what it was given. Allocates. Safe from any thread. Errors: those of rasp_chat_tokenize.
+/// On success *reply is the new reply, to be given back with rasp_reply_free; on an error it is NULL. It keeps the
+/// model, and nothing of what it was given. Allocates. Safe from any thread. Errors: those of rasp_chat_tokenize.
 ///
 /// # Safety
 /// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for
@@ -138,8 +138,8 @@ pub unsafe extern "C" fn rasp_reply_new(
 /// Takes more of the answer, length bytes of UTF-8 at text: what rasp_step_text and rasp_finish_text write with
 /// RASP_TEXT_SHOW_MARKS. With it special tokens that the model's format is made of are text, and others are none.
 ///
-/// Allocates. Errors: INVALID_UTF8, INVALID_ARGUMENT, INVALID_STATE (the answer is finished), OUT_OF_MEMORY (some of the
-/// answer is lost; all that can be done with the reply is to read what it has and free it).
+/// Allocates. Errors: INVALID_UTF8, INVALID_ARGUMENT, INVALID_STATE (the answer is finished), OUT_OF_MEMORY (some of
+/// the answer is lost; all that can be done with the reply is to read what it has and free it).
 ///
 /// # Safety
 /// reply is NULL or has not been freed; text is NULL or valid for reads of length bytes; error is NULL or valid for
@@ -161,8 +161,8 @@ pub unsafe extern "C" fn rasp_reply_push(
     }
 }
 
-/// Takes a token of the answer instead of text, as rasp_step and rasp_step_batch give them: a host pushes the one or the
-/// other. Tokens that end an answer, and special ones that mark nothing, add nothing.
+/// Takes a token of the answer instead of text, as rasp_step and rasp_step_batch give them: a host pushes the one or
+/// the other. Tokens that end an answer, and special ones that mark nothing, add nothing.
 ///
 /// Allocates. Errors: OUT_OF_RANGE, and those of rasp_reply_push.
 ///
@@ -221,12 +221,12 @@ pub unsafe extern "C" fn rasp_reply_finish(reply: *mut rasp_reply, error: *mut r
     }
 }
 
-/// Writes the next part of what is known of the answer to *part. RASP_OK: there was one. RASP_PENDING (a success): there
-/// is none until more is pushed. RASP_END: there is none, and the answer is finished. In these cases and on errors
-/// part->kind is 0.
+/// Writes the next part of what is known of the answer to *part. RASP_OK: there was one. RASP_PENDING (a success):
+/// there is none until more is pushed. RASP_END: there is none, and the answer is finished. In these cases and on
+/// errors part->kind is 0.
 ///
-/// Text and reasoning come in pieces, as early as it is sure that they are no part of a call; a call comes once, when it
-/// is whole. A call that is none (broken JSON, an answer that was cut) comes as the text that it is.
+/// Text and reasoning come in pieces, as early as it is sure that they are no part of a call; a call comes once, when
+/// it is whole. A call that is none (broken JSON, an answer that was cut) comes as the text that it is.
 ///
 /// Does not allocate. Errors: INVALID_ARGUMENT, INVALID_STATE.
 ///
@@ -269,16 +269,16 @@ pub unsafe extern "C" fn rasp_reply_next(
     }
 }
 
-/// Writes what is known of the whole answer as one message, a JSON object: content, and reasoning_content and tool_calls
-/// where there are some, as templates expect them. With role "assistant" and this as its fields (content NULL) a
-/// rasp_chat_message puts the answer into the conversation. At most capacity bytes of UTF-8 are written to json, without
-/// a NUL, and their number always to *length.
+/// Writes what is known of the whole answer as one message, a JSON object: content, and reasoning_content and
+/// tool_calls where there are some, as templates expect them. With role "assistant" and this as its fields (content
+/// NULL) a rasp_chat_message puts the answer into the conversation. At most capacity bytes of UTF-8 are written to
+/// json, without a NUL, and their number always to *length.
 ///
-/// Allocates. Errors: BUFFER_TOO_SMALL (nothing is written but *length), INVALID_ARGUMENT, INVALID_STATE, OUT_OF_MEMORY.
+/// Allocates. Errors: BUFFER_TOO_SMALL (nothing is written but *length), INVALID_ARGUMENT, INVALID_STATE,
+/// OUT_OF_MEMORY.
 ///
-/// # Safety
-/// reply is NULL or has not been freed; json is NULL or valid for writes of capacity bytes; length and error are NULL or
-/// valid for writes.
+/// # Safety reply is NULL or has not been freed; json is NULL or valid for writes of capacity bytes; length and error
+/// are NULL or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_reply_message(
     reply: *mut rasp_reply,
@@ -297,8 +297,8 @@ pub unsafe extern "C" fn rasp_reply_message(
     }
 }
 
-/// Frees a reply. NULL is allowed and does nothing. Does not allocate. Safe from any thread. RASP_OK, INVALID_STATE where
-/// another call is using it, or what the check described at rasp_free finds.
+/// Frees a reply. NULL is allowed and does nothing. Does not allocate. Safe from any thread. RASP_OK, INVALID_STATE
+/// where another call is using it, or what the check described at rasp_free finds.
 ///
 /// # Safety
 /// reply is NULL or has not been freed; it is not used afterwards.

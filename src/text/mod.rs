@@ -70,7 +70,7 @@ pub use layout::{
     PreTokenizer, Rewrite, Settings, hash_bytes, hash_pair, kind, tensor,
 };
 pub use stop::{MAX_STOP_BYTES, MAX_STOPS};
-pub use stream::{MAX_TEXT_BYTES, Shown};
 pub(crate) use stream::TextStream;
+pub use stream::{MAX_TEXT_BYTES, Shown};
 pub use tokenizer::{EncodeOptions, Tokenizer};
 pub use utf8::Utf8Stream;

@@ -55,13 +55,7 @@ impl TextStream {
 
     /// Takes a token of the answer, which is text if it is `shown`. Hands what can be shown to `sink`,
     /// in pieces of together whole characters. True if a stop string is complete: nothing is held back then.
-    pub(crate) fn push(
-        &mut self,
-        tokenizer: &Tokenizer,
-        token: u32,
-        shown: bool,
-        mut sink: impl FnMut(&[u8]),
-    ) -> bool {
+    pub(crate) fn push(&mut self, tokenizer: &Tokenizer, token: u32, shown: bool, mut sink: impl FnMut(&[u8])) -> bool {
         if !shown {
             return false;
         }

@@ -204,10 +204,7 @@ pub(super) static FORMATS: &[Format] = &[
     tagged(
         "dsml",
         &[&["DSML"]],
-        &[
-            ["<｜DSML｜function_calls>", "</｜DSML｜function_calls>"],
-            ["<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>"],
-        ],
+        &[["<｜DSML｜function_calls>", "</｜DSML｜function_calls>"], ["<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>"]],
         &["<｜DSML｜invoke name=\""],
         Tags { key: "<｜DSML｜parameter name=\"", value_end: "</｜DSML｜parameter>", ..ATTRIBUTE },
         "</｜DSML｜invoke>",
@@ -311,10 +308,13 @@ pub(super) static FORMATS: &[Format] = &[
     value("cohere", &[&["<|START_ACTION|>"]], &[["<|START_ACTION|>", "<|END_ACTION|>"]])
         .printed(Print::COHERE)
         .silencing(&["<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"]),
-    value("command-r", &[&["Action:", "```json", "tool_name"]], &[["Action:\n```json\n", "```"], ["Action: ```json\n", "```"]])
-        .printed(Print::COHERE),
-    value("apertus", &[&["<|tools_prefix|>"]], &[["<|tools_prefix|>", "<|tools_suffix|>"]])
-        .printed(Print::KEY),
+    value(
+        "command-r",
+        &[&["Action:", "```json", "tool_name"]],
+        &[["Action:\n```json\n", "```"], ["Action: ```json\n", "```"]],
+    )
+    .printed(Print::COHERE),
+    value("apertus", &[&["<|tools_prefix|>"]], &[["<|tools_prefix|>", "<|tools_suffix|>"]]).printed(Print::KEY),
     value("nemotron", &[&["<TOOLCALL>"]], &[["<TOOLCALL>", "</TOOLCALL>"]]),
     value("gigachat", &[&["<|function_call|>"]], &[["<|function_call|>", ""]]).printed(Print::OBJECT),
     value(
@@ -342,13 +342,9 @@ pub(super) static FORMATS: &[Format] = &[
         "<|end|>",
         "<|return|>",
     ]),
-    value(
-        "llama3",
-        &[&["<|python_tag|>"], &["ipython", "\"parameters\""]],
-        &[["<|python_tag|>", ""]],
-    )
-    .printed(Print::LLAMA)
-    .bare(),
+    value("llama3", &[&["<|python_tag|>"], &["ipython", "\"parameters\""]], &[["<|python_tag|>", ""]])
+        .printed(Print::LLAMA)
+        .bare(),
     value("tool_code", &[&["```tool_code"]], &[["```tool_code\n", "```"]])
         .printed(Print { pad: "\n", ..Print::PYTHON }),
     value("json", &[&["\"name\"", "\"parameters\"", "tools"], &["\"name\"", "\"arguments\"", "tools"]], &[])

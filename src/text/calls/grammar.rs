@@ -29,7 +29,8 @@ struct Source {
 fn source(text: &str) -> Result<Source> {
     let given: Value = serde_json::from_str(text).map_err(|e| wrong(format_args!("{e:#}")))?;
     let variables = if given.is_array() { json!({"tools": given}) } else { given };
-    let list = variables["tools"].as_array().ok_or_else(|| wrong("a list of tools, or an object with one, is expected"))?;
+    let list =
+        variables["tools"].as_array().ok_or_else(|| wrong("a list of tools, or an object with one, is expected"))?;
     let mut functions = Vec::new();
     for (n, tool) in list.iter().enumerate() {
         let function = if tool["function"].is_object() { &tool["function"] } else { tool };
@@ -187,7 +188,8 @@ impl Writer<'_> {
         }
         // Marks of thoughts may be special tokens, which no text has.
         let marks = thinking.into_iter().flat_map(|t| [t.open, t.close]).chain(format.silent.iter().copied());
-        let marks: Vec<String> = marks.filter(|mark| self.special(mark).is_some()).map(|mark| self.mark(mark)).collect();
+        let marks: Vec<String> =
+            marks.filter(|mark| self.special(mark).is_some()).map(|mark| self.mark(mark)).collect();
         let text = match marks.is_empty() {
             true => ANY.to_owned(),
             false => format!("({ANY} ({}))* {ANY}", marks.join(" | ")),
@@ -290,7 +292,9 @@ impl Writer<'_> {
         for (name, schema) in properties.iter().rev() {
             let this = one(self, name, schema);
             let (part, optional) = (literal(part), !needs(name));
-            let or = |rest: &str| if optional { format!(" | {}", if rest.is_empty() { "\"\"" } else { rest }) } else { String::new() };
+            let or = |rest: &str| {
+                if optional { format!(" | {}", if rest.is_empty() { "\"\"" } else { rest }) } else { String::new() }
+            };
             let bodies = [format!("{this} {later}{}", or(&first)), format!("{part} {this} {later}{}", or(&later))];
             [first, later] = bodies.map(|body| self.rule("more", &body));
         }
@@ -303,7 +307,12 @@ impl Writer<'_> {
             let key = writer.mark(tags.key);
             let is_text = super::tools::is_text(&schema.to_string());
             let said = if tags.text.is_empty() { String::new() } else { attribute(tags, is_text) };
-            let middle = writer.mark(&format!("{}{said}{}{}", tags.key_end, tags.value, lines("\n").repeat(usize::from(tags.lines))));
+            let middle = writer.mark(&format!(
+                "{}{said}{}{}",
+                tags.key_end,
+                tags.value,
+                lines("\n").repeat(usize::from(tags.lines))
+            ));
             let line = if tags.lines { "\"\\n\"" } else { "" };
             let end = match (is_text, choices(schema)) {
                 (true, None) => writer.until(tags.value_end),
@@ -355,7 +364,7 @@ impl Writer<'_> {
                 let item = self.rule("gemma", &item);
                 self.rule("gemma", &format!("\"[\" ({item} (\",\" {item})*)? \"]\""))
             }
-            "object" if depth < DEPTH => {
+            "object" if schema["properties"].is_object() && depth < DEPTH => {
                 let members = self.sequence(schema, ",", |writer, name, schema| {
                     format!("{} {}", literal(&format!("{name}:")), writer.gemma(schema, depth + 1))
                 });
@@ -363,18 +372,17 @@ impl Writer<'_> {
             }
             // Anything.
             _ => {
-                let any = format!("any{}", depth);
-                if !self.rules.contains(&format!("\n{any}: ")) {
+                if !self.rules.contains("\nany: ") {
                     let text = format!("{} {}", self.mark(escape), self.until(escape));
-                    let body = format!(
-                        "{text} | /-?(0|[1-9][0-9]{{0,15}})(\\.[0-9]{{1,15}})?/ | \"true\" | \"false\" | \"null\" \
-                        | \"[\" ({any} (\",\" {any})*)? \"]\" | \"{{\" (anykey{depth} {any} (\",\" anykey{depth} {any})*)? \"}}\""
-                    );
+                    let number = "/-?(0|[1-9][0-9]{0,15})(\\.[0-9]{1,15})?/";
+                    let list = "\"[\" (any (\",\" any)*)? \"]\"";
+                    let object = "\"{\" (anykey any (\",\" anykey any)*)? \"}\"";
+                    let body = format!("{text} | {number} | \"true\" | \"false\" | \"null\" | {list} | {object}");
                     self.rules.push('\n');
-                    self.named(&any, "", &body);
-                    self.named(&format!("anykey{depth}"), "", "/[a-zA-Z0-9_]{1,64}:/");
+                    self.named("any", "", &body);
+                    self.named("anykey", "", "/[a-zA-Z0-9_]{1,64}:/");
                 }
-                any
+                "any".into()
             }
         }
     }

@@ -140,7 +140,10 @@ mod tests {
         let list = "[1,{\"x\":\"}]\"},\"\\\\\"]";
         assert_eq!(all, [("a\\\"b", list), ("c", "2"), ("d", "{}"), ("e", "[]")]);
         assert_eq!(items(list).collect::<Vec<_>>(), ["1", "{\"x\":\"}]\"}", "\"\\\\\""]);
-        assert_eq!((items("[]").count(), items("{}").count(), members("{}").count(), members("[]").count()), (0, 0, 0, 0));
+        assert_eq!(
+            (items("[]").count(), items("{}").count(), members("{}").count(), members("[]").count()),
+            (0, 0, 0, 0)
+        );
         assert_eq!(member(&json, "c"), Some("2"));
         let text = "é\"\\\n\r\t\u{1}/";
         let (mut written, mut back) = (String::new(), String::new());

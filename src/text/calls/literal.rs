@@ -1,7 +1,7 @@
 //! Values as models write them, in JSON, in Python or in Gemma's words, turned into JSON as they come.
 //!
-//! The machine stops anywhere and goes on where it stopped, takes no stack, and looks at no byte twice but at those of a
-//! word or a number that the end of a piece cut.
+//! The machine stops anywhere and goes on where it stopped, takes no stack, and looks at no byte twice but at those of
+//! a word or a number that the end of a piece cut.
 
 use super::json::{push, quote};
 use crate::Result;
@@ -42,7 +42,10 @@ enum State {
     KeyOrEnd,
     Colon,
     After,
-    Text { quote: Quote, key: bool },
+    Text {
+        quote: Quote,
+        key: bool,
+    },
 }
 
 /// How far a reading has come.
@@ -228,7 +231,8 @@ impl Literal {
             Ok(None) => {}
         }
         let rest = &text[*at..];
-        let length = rest.bytes().take(WORD + 1).take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
+        let length =
+            rest.bytes().take(WORD + 1).take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
         if length == 0 || length > WORD {
             return Ok(Step::Wrong);
         }
@@ -447,7 +451,8 @@ mod tests {
             assert_eq!(read(dialect, text).as_deref(), Some(expected), "{text}");
         }
         let deep = "[".repeat(65) + &"]".repeat(65);
-        for wrong in ["{a:1}", "{'a':1}", "[1,]", "{\"a\"}", "\"\\x\"", "\"\\ud800x\"", "01", "[1", "{]", "nul", &deep] {
+        for wrong in ["{a:1}", "{'a':1}", "[1,]", "{\"a\"}", "\"\\x\"", "\"\\ud800x\"", "01", "[1", "{]", "nul", &deep]
+        {
             assert_eq!(read(Dialect::Json, wrong), None, "{wrong}");
         }
         assert!(read(Dialect::Json, &deep[1..129]).is_some());

@@ -27,12 +27,21 @@ enum Stage {
     /// Before the mark that opens a call within its block.
     Open,
     /// Before a value, or in a list of which nothing was read.
-    Begin { listed: bool },
+    Begin {
+        listed: bool,
+    },
     Json(Literal),
-    PythonName { listed: bool },
-    PythonArguments { literal: Literal, listed: bool },
+    PythonName {
+        listed: bool,
+    },
+    PythonArguments {
+        literal: Literal,
+        listed: bool,
+    },
     /// After a call in a list; whether a comma has come.
-    PythonNext { comma: bool },
+    PythonNext {
+        comma: bool,
+    },
     Field(Field),
     TagName,
     TagHead,
@@ -162,9 +171,7 @@ impl Reading {
                         Ok(self.enter(Stage::Json(literal), at))
                     }
                     b'[' if !listed => Ok(self.enter(Stage::Begin { listed: true }, at + 1)),
-                    byte if is_name(byte) && !byte.is_ascii_digit() => {
-                        Ok(self.enter(Stage::PythonName { listed }, at))
-                    }
+                    byte if is_name(byte) && !byte.is_ascii_digit() => Ok(self.enter(Stage::PythonName { listed }, at)),
                     _ => Ok(Some(Step::Wrong)),
                 }
             }
@@ -426,7 +433,8 @@ impl Reading {
         if let Some(quoted) = inner.strip_prefix("<![CDATA[").and_then(|rest| rest.strip_suffix("]]>")) {
             return quote(&mut self.out, quoted);
         }
-        let is_text = self.kind == Kind::Text || self.kind == Kind::Unknown && inner.trim_start().starts_with(['"', '\'']);
+        let is_text =
+            self.kind == Kind::Text || self.kind == Kind::Unknown && inner.trim_start().starts_with(['"', '\'']);
         // Some templates print lists as Python does.
         if !is_text && whole(Dialect::Python, inner, &mut self.out)? {
             return Ok(());

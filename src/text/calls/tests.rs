@@ -54,7 +54,8 @@ const JSON: &str = r#"{"place": "Bern \"x\" é", "days": [1, 2.5, null], "n": 3,
 fn printed(format: &str) -> Option<(String, String)> {
     let object = format!(r#"{{"name": "weather", "arguments": {JSON}}}"#);
     let tagged = |open: &str, parameter: [&str; 3], close: &str| {
-        let values = [("place", "Bern \"x\" é"), ("days", "[1, 2.5, None]"), ("n", "3"), ("o", "{'k': True, 'v': 's'}")];
+        let values =
+            [("place", "Bern \"x\" é"), ("days", "[1, 2.5, None]"), ("n", "3"), ("o", "{'k': True, 'v': 's'}")];
         let [key, middle, end] = parameter;
         let body: String = values.iter().map(|(k, v)| format!("{key}{k}{middle}{v}{end}\n")).collect();
         format!("{open}{body}{close}")
@@ -76,9 +77,7 @@ fn printed(format: &str) -> Option<(String, String)> {
         "firefunction" => one_and_two(" functools[", object, ", ", "]"),
         "gigachat" => one_and_two("<|function_call|>", object, "\n", ""),
         "gigachat-3" => one_and_two("<|message_sep|>\n\nfunction call<|role_sep|>\n", object, "\n", ""),
-        "llama3" | "json" => {
-            one_and_two("", object.replace("arguments", "parameters"), "; ", "")
-        }
+        "llama3" | "json" => one_and_two("", object.replace("arguments", "parameters"), "; ", ""),
         "cohere" => {
             let call = format!(r#"{{"tool_call_id": "0", "tool_name": "weather", "parameters": {JSON}}}"#);
             one_and_two("<|START_ACTION|>[\n    ", call, ",\n    ", "\n]<|END_ACTION|>")
@@ -87,9 +86,7 @@ fn printed(format: &str) -> Option<(String, String)> {
             let call = format!("{{\n  \"tool_name\": \"weather\",\n  \"parameters\": {JSON}\n}}");
             one_and_two("Action:\n```json\n[\n", call, ",\n", "\n]```")
         }
-        "apertus" => {
-            one_and_two("<|tools_prefix|>[", format!("{{\"weather\": {JSON}}}"), ", ", "]<|tools_suffix|>")
-        }
+        "apertus" => one_and_two("<|tools_prefix|>[", format!("{{\"weather\": {JSON}}}"), ", ", "]<|tools_suffix|>"),
         "mistral" => one_and_two("", format!("[TOOL_CALLS]weather[CALL_ID]abc123def[ARGS]{JSON}"), "", ""),
         "functionary" => one_and_two("", format!("<function=weather>{JSON}</function>"), "", ""),
         "deepseek-v3.1" => one_and_two(
@@ -124,12 +121,9 @@ fn printed(format: &str) -> Option<(String, String)> {
         ),
         "lfm2" => one_and_two("<|tool_call_start|>[", python.into(), ", ", "]<|tool_call_end|>"),
         "tool_code" => one_and_two("```tool_code\n", python.into(), "\n", "\n```"),
-        "functiongemma" => one_and_two(
-            "",
-            format!("<start_function_call>call:{}<end_function_call>", gemma("<escape>")),
-            "",
-            "",
-        ),
+        "functiongemma" => {
+            one_and_two("", format!("<start_function_call>call:{}<end_function_call>", gemma("<escape>")), "", "")
+        }
         "gemma4" => one_and_two("", format!("<|tool_call>call:{}<tool_call|>", gemma("<|\"|>")), "", ""),
         "qwen3-coder" => one_and_two(
             "<tool_call>\n",
@@ -185,11 +179,7 @@ fn printed(format: &str) -> Option<(String, String)> {
             "<tool_calls:opensource>\n",
             tagged(
                 "<tool_call:opensource>weather<tool_sep:opensource>\n",
-                [
-                    "<arg_key:opensource>",
-                    "</arg_key:opensource>\n<arg_value:opensource>",
-                    "</arg_value:opensource>",
-                ],
+                ["<arg_key:opensource>", "</arg_key:opensource>\n<arg_value:opensource>", "</arg_value:opensource>"],
                 "</tool_call:opensource>",
             ),
             "\n",
@@ -244,11 +234,20 @@ fn what_is_no_call_is_text() {
                 "{\"name\": \"weather\", \"arguments\": {}}",
             ][..],
         ),
-        ("llama3", &["{\"name\": \"Bob\", \"parameters\": {}}", "[1, 2]", "{\"a\": {}}\nx", "A {\"name\": \"weather\"}"]),
+        (
+            "llama3",
+            &["{\"name\": \"Bob\", \"parameters\": {}}", "[1, 2]", "{\"a\": {}}\nx", "A {\"name\": \"weather\"}"],
+        ),
         ("lfm2", &["<|tool_call_start|>[f(1)]<|tool_call_end|>", "<|tool_call_start|>[f(a=)]", "f(a=1)"]),
         ("mistral", &["[TOOL_CALLS]", "[TOOL_CALLS]f[ARGS]x", "[TOOL_CALLS] [{\"a\": 1}] [ARGS]!"]),
-        ("glm", &["<tool_call>f<arg_key>a</arg_key>x<tool", "<tool_call></tool_call>", "<tool_call>f<arg_key>a</arg_key>"]),
-        ("qwen3-coder", &["<tool_call>x</tool_call>", "<function=f>\nx", "<function=f>\n<parameter=a>\n1\n</parameter>\n"]),
+        (
+            "glm",
+            &["<tool_call>f<arg_key>a</arg_key>x<tool", "<tool_call></tool_call>", "<tool_call>f<arg_key>a</arg_key>"],
+        ),
+        (
+            "qwen3-coder",
+            &["<tool_call>x</tool_call>", "<function=f>\nx", "<function=f>\n<parameter=a>\n1\n</parameter>\n"],
+        ),
         ("", &["<tool_call>{\"name\": \"f\"}</tool_call>"]),
     ] {
         for answer in answers {
@@ -280,7 +279,11 @@ fn marks_within_texts_end_nothing() {
             r#"{"a":"x</parameter> </function</tool_call>\n"}"#,
         ),
         ("lfm2", "<|tool_call_start|>[f(a='it's \"<|tool_call_end|>\"')]", r#"{"a":"it's \"<|tool_call_end|>\""}"#),
-        ("functiongemma", "<start_function_call>call:f{a:<escape>}<end_function_call><escape>}", r#"{"a":"}<end_function_call>"}"#),
+        (
+            "functiongemma",
+            "<start_function_call>call:f{a:<escape>}<end_function_call><escape>}",
+            r#"{"a":"}<end_function_call>"}"#,
+        ),
         ("mistral", r#"[TOOL_CALLS]f[ARGS]{"a": "[TOOL_CALLS]g[ARGS]{}"}"#, r#"{"a":"[TOOL_CALLS]g[ARGS]{}"}"#),
     ] {
         let found = split(&reply(format, ""), answer);
@@ -303,16 +306,16 @@ fn thoughts_are_told_apart() {
     let text = |text: &str, thoughts: &str| (text.to_string(), thoughts.to_string(), vec![]);
     assert_eq!(split(&fresh, "<think>\na\n\nb\n</think>\n\nYes. \n"), text("Yes. \n", "a\n\nb"));
     assert_eq!(split(&fresh, "<think>\n\n</think>\n\nYes"), text("Yes", ""));
-    assert_eq!(split(&fresh, "<think>a <tool_call>{\"name\": \"f\"}</tool_call>"), text("", "a <tool_call>{\"name\": \"f\"}</tool_call>"));
+    assert_eq!(
+        split(&fresh, "<think>a <tool_call>{\"name\": \"f\"}</tool_call>"),
+        text("", "a <tool_call>{\"name\": \"f\"}</tool_call>")
+    );
     assert_eq!(split(&reply("hermes", ""), "<think>a</think>"), text("<think>a</think>", ""));
 
     let template = "{% for m in messages %}<{{ m.content }}>{% endfor %}{% if add_generation_prompt %}A:\
         {% if enable_thinking %}<think>\n{% else %}<think></think>{% endif %}{% endif %}<tool_call>";
     let template = ChatTemplate::with_tokens(template, None, None).unwrap();
-    for (variables, expected) in [
-        (r#"{"enable_thinking": true}"#, text("b", "a")),
-        ("{}", text("a</think>b", "")),
-    ] {
+    for (variables, expected) in [(r#"{"enable_thinking": true}"#, text("b", "a")), ("{}", text("a</think>b", ""))] {
         let messages = [Message::new("user", "</think> <think>")];
         let chat = Chat { messages: &messages, add_generation_prompt: true, variables: Some(variables), time: None };
         let fresh = Reply::new(&template, &chat).unwrap();
@@ -348,7 +351,8 @@ fn any_text_at_all() {
         let fresh = reply(format.name, "</think>");
         let (one, _) = printed(format.name).unwrap();
         let mut words: Vec<&str> = format.marks().collect();
-        words.extend(["{", "}", "[", "\"", "a", ":", "=", "(", ",", " ", "\n", "é", "weather", "\\", "name", "'", &one]);
+        words
+            .extend(["{", "}", "[", "\"", "a", ":", "=", "(", ",", " ", "\n", "é", "weather", "\\", "name", "'", &one]);
         for _ in 0..60 {
             let answer: String = (0..seed.below(24)).map(|_| words[seed.below(words.len() as u64)]).collect();
             let (text, thoughts, calls) = split(&fresh, &answer);

@@ -40,13 +40,11 @@ fn place(whole: &str, part: &str) -> Range<usize> {
 fn kind(schema: &str) -> Kind {
     let is_text = |name: &str| name.eq_ignore_ascii_case("\"string\"");
     match member(schema, "type") {
-        Some(types) if types.starts_with('[') => {
-            match items(types).all(|name| is_text(name) || name == "\"null\"") {
-                true => Kind::Text,
-                false if items(types).any(is_text) => Kind::Unknown,
-                false => Kind::Other,
-            }
-        }
+        Some(types) if types.starts_with('[') => match items(types).all(|name| is_text(name) || name == "\"null\"") {
+            true => Kind::Text,
+            false if items(types).any(is_text) => Kind::Unknown,
+            false => Kind::Other,
+        },
         Some(name) if is_text(name) => Kind::Text,
         Some(_) => Kind::Other,
         None => match member(schema, "enum") {
