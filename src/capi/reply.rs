@@ -41,7 +41,7 @@ pub const RASP_PART_CALL: u32 = 3;
 pub struct rasp_reply_part {
     /// What it is: one of RASP_PART_. 0: no part.
     pub kind: u32,
-    /// 0.
+    /// Always 0 so far.
     pub reserved: u32,
     /// The text; of a call the arguments, a JSON object.
     pub text: *const c_char,

@@ -155,10 +155,11 @@ fn calls_come_in_the_form_of_the_template() {
         ["[TOOL_CALLS][ARGS]", "<arg_key>", "<function=<parameter=", "<|tool_call_start|>", "<start_function_call>"]
     {
         let dir = tempfile::tempdir().unwrap();
-        let template =
-            format!("{{{{ tools }}}}{{# {sign} #}}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}");
+        let template = format!(
+            "{{% if tools %}}t{{% endif %}}{{# {sign} #}}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}"
+        );
         let server = server_with(&dir, &template);
-        let ask = json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 120, "tools": tools,
+        let ask = json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 140, "tools": tools,
             "tool_choice": "required", "seed": 3});
         let found = server.ask(CHAT, &ask)["choices"][0].clone();
         let made = &found["message"]["tool_calls"][0];
