@@ -416,7 +416,7 @@ typedef struct rasp_session_options {
 typedef struct rasp_reply_part {
     // What it is: one of RASP_PART_. 0: no part.
     uint32_t kind;
-    // 0.
+    // Always 0 so far.
     uint32_t reserved;
     // The text; of a call the arguments, a JSON object.
     const char *text;
@@ -1176,10 +1176,11 @@ rasp_status rasp_reply_next(struct rasp_reply *reply,
 // Allocates. Errors: BUFFER_TOO_SMALL (nothing is written but *length), INVALID_ARGUMENT, INVALID_STATE,
 // OUT_OF_MEMORY.
 //
-// # Safety reply is NULL or has not been freed; json is NULL or valid for writes of capacity bytes; length and error
-// are NULL or valid for writes.
-//
 // Threads: one call at a time on a reply.
+//
+// Pointers:
+// reply is NULL or has not been freed; json is NULL or valid for writes of capacity bytes; length and error are NULL
+// or valid for writes.
 rasp_status rasp_reply_message(struct rasp_reply *reply,
                                char *json,
                                size_t capacity,

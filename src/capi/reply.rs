@@ -277,8 +277,9 @@ pub unsafe extern "C" fn rasp_reply_next(
 /// Allocates. Errors: BUFFER_TOO_SMALL (nothing is written but *length), INVALID_ARGUMENT, INVALID_STATE,
 /// OUT_OF_MEMORY.
 ///
-/// # Safety reply is NULL or has not been freed; json is NULL or valid for writes of capacity bytes; length and error
-/// are NULL or valid for writes.
+/// # Safety
+/// reply is NULL or has not been freed; json is NULL or valid for writes of capacity bytes; length and error are NULL
+/// or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_reply_message(
     reply: *mut rasp_reply,

@@ -258,7 +258,7 @@ void sessions(const rasp::Model &model) {
 
     // Answers told apart: this model's template teaches no calls, so all is text.
     {
-        const rasp::Message chat[] = {{"user", "Hi"}};
+        const std::vector<rasp::Message> chat = {{"user", "Hi"}};
         auto made = model.reply(chat);
         CHECK(made && !made->next());
         rasp::Reply reply = *std::move(made);

@@ -387,8 +387,8 @@ impl Format {
 
     /// The form that a template teaches.
     pub(super) fn of(template: &str) -> Option<&'static Format> {
-        let fits = |signs: &&[&str]| signs.iter().all(|sign| template.contains(sign));
-        FORMATS.iter().find(|format| format.signs.iter().any(|signs| fits(signs)))
+        let fits = |signs: &&'static [&'static str]| signs.iter().all(|sign| template.contains(sign));
+        FORMATS.iter().find(|format| format.signs.iter().any(fits))
     }
 
     /// All marks of this form.
