@@ -89,7 +89,7 @@ compare-tokenizers: release
 test-templates:
 	command -v npm > /dev/null || tests/apt.sh npm
 	$(PYTHON) tests/templates/published.py fetch target/templates
-	$(CARGO) test --release --workspace --test chat published -- --ignored
+	$(CARGO) test --release --workspace --test chat --test calls published -- --ignored
 
 ## What docs/safety.md promises, in short: memory that fails, hosts that misbehave, bits that change, runs that are stopped.
 ## TRUST_POSITIONS=0: every allocation of every call.

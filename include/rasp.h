@@ -32,6 +32,9 @@
 // rasp_step_text: special tokens, such as <|im_end|>, are text as well.
 #define RASP_TEXT_SHOW_SPECIAL 1
 
+// rasp_step_text: of special tokens those are text that mark calls of tools and reasoning, for rasp_reply_push.
+#define RASP_TEXT_SHOW_MARKS 2
+
 // The answer goes on.
 #define RASP_ENDED_NOT 0
 
@@ -53,6 +56,13 @@
 
 // rasp_constraint_new: a context-free grammar in llguidance's variant of Lark, whose rule start is the whole text.
 #define RASP_CONSTRAINT_GRAMMAR 2
+
+// rasp_constraint_new: the tools of a chat: the list in JSON, or the object that rasp_chat_options.variables is, with
+// tools in it. Text is free until a call begins, in the format of the model's chat template; from there it is a call of
+// one of these functions with arguments that its schema allows. With "tool_choice": "required" in the object, or a
+// function by its name ({"type": "function", "function": {"name": "..."}}), the answer is one call, after what the model
+// thinks where its prompt begins with that. UNSUPPORTED where the template teaches no format that the library knows.
+#define RASP_CONSTRAINT_TOOLS 3
 
 // The most drafts of a pass.
 #define RASP_DRAFTS_MAX 7
@@ -111,6 +121,15 @@
 
 // Sessions that are opened.
 #define RASP_LOG_DEBUG 4
+
+// rasp_reply_part: what the assistant says.
+#define RASP_PART_TEXT 1
+
+// rasp_reply_part: what it thinks before it says something.
+#define RASP_PART_REASONING 2
+
+// rasp_reply_part: a call of a tool.
+#define RASP_PART_CALL 3
 
 // Stages of sampling, for rasp_sampling.order.
 #define RASP_STAGE_TOP_N_SIGMA 1
@@ -173,6 +192,10 @@ typedef struct rasp_constraint rasp_constraint;
 // It is counted: rasp_load gives one reference, rasp_model_retain another, every open session holds one, and rasp_free
 // gives one back.
 typedef struct rasp_model rasp_model;
+
+// One answer that is told apart as it comes. It belongs to one thread at a time: a call that meets another one under
+// way on the same reply returns INVALID_STATE.
+typedef struct rasp_reply rasp_reply;
 
 // One text in the making. It belongs to one thread at a time: a call that meets another one under way on the same
 // session returns INVALID_STATE. rasp_cancel alone may come from any thread at any time.
@@ -413,6 +436,28 @@ typedef struct rasp_session_options {
     // this was.)
     uint32_t adapter_rank;
 } rasp_session_options;
+
+// A part of an answer. Its texts are UTF-8 without NULs at their ends; they are the library's, valid until the next
+// call on the reply.
+typedef struct rasp_reply_part {
+    // What it is: one of RASP_PART_. 0: no part.
+    uint32_t kind;
+    // Always 0 so far.
+    uint32_t reserved;
+    // The text; of a call the arguments, a JSON object.
+    const char *text;
+    // Bytes at text.
+    size_t text_length;
+    // The function that a call calls; NULL for other parts.
+    const char *name;
+    // Bytes at name.
+    size_t name_length;
+    // What a call is known by, so that a message of its result can refer to it (tool_call_id): the model's own word,
+    // or nine letters and digits made up where its format has none. NULL for other parts.
+    const char *id;
+    // Bytes at id.
+    size_t id_length;
+} rasp_reply_part;
 
 // How the next token is chosen. Initialise with rasp_sampling_init: greedy. Penalties come first (repetition,
 // presence, frequency, dry), then the stages in their order, then mirostat, and a draw.
@@ -721,7 +766,7 @@ rasp_status rasp_session_set_stop(struct rasp_session *session,
 
 // Samples the next token of an answer as rasp_step does, and writes the text that can be shown now to text, without a
 // NUL, and its length to *length: whole characters of UTF-8 (what is none comes out as U+FFFD), nothing of a stop string
-// and nothing that can still become part of one, special tokens only with RASP_TEXT_SHOW_SPECIAL. It is often no text at
+// and nothing that can still become part of one, special tokens only with RASP_TEXT_SHOW_SPECIAL or _MARKS. It is often no text at
 // all. An answer begins after rasp_prefill or rasp_session_reset.
 //
 // RASP_END at the end of the answer, which may come with its last text: what was held back is written then, but a stop
@@ -1208,6 +1253,121 @@ rasp_status rasp_session_plan(const struct rasp_model *model,
                               const struct rasp_session_options *options,
                               struct rasp_memory_plan *plan,
                               struct rasp_error *error);
+
+// Begins to tell an answer apart. Give it the messages and options that rasp_chat_tokenize made the prompt of: the
+// model's template says in which format tools are called and thoughts are written, its prompt whether the answer
+// begins with a thought, and the tools among the variables which arguments are texts.
+//
+// An answer's way through it:
+//
+// ```c
+// do {
+//     status = rasp_step_text(session, RASP_TEXT_SHOW_MARKS, text, sizeof text, &length, NULL, &error);
+//     if (status >= 0 && rasp_reply_push(reply, text, length, &error) < 0) break;
+//     if (status == RASP_END) rasp_reply_finish(reply, &error);
+//     while (rasp_reply_next(reply, &part, NULL) == RASP_OK)
+//         if (part.kind == RASP_PART_TEXT) fwrite(part.text, 1, part.text_length, stdout);
+// } while (status == RASP_OK);
+// ```
+//
+// A model whose template teaches no format that the library knows has answers of text alone.
+//
+// On success *reply is the new reply, to be given back with rasp_reply_free; on an error it is NULL. It keeps the
+// model, and nothing of what it was given. Allocates. Safe from any thread. Errors: those of rasp_chat_tokenize.
+//
+// Pointers:
+// model is NULL or alive; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for
+// reads of their lengths; options is NULL or valid, as its text is; reply and error are NULL or valid for writes.
+rasp_status rasp_reply_new(const struct rasp_model *model,
+                           const struct rasp_chat_message *messages,
+                           size_t count,
+                           const struct rasp_chat_options *options,
+                           struct rasp_reply **reply,
+                           struct rasp_error *error);
+
+// Takes more of the answer, length bytes of UTF-8 at text: what rasp_step_text and rasp_finish_text write with
+// RASP_TEXT_SHOW_MARKS. With it special tokens that the model's format is made of are text, and others are none.
+//
+// Allocates. Errors: INVALID_UTF8, INVALID_ARGUMENT, INVALID_STATE (the answer is finished), OUT_OF_MEMORY (some of
+// the answer is lost; all that can be done with the reply is to read what it has and free it).
+//
+// Threads: one call at a time on a reply.
+//
+// Pointers:
+// reply is NULL or has not been freed; text is NULL or valid for reads of length bytes; error is NULL or valid for
+// writes.
+rasp_status rasp_reply_push(struct rasp_reply *reply,
+                            const char *text,
+                            size_t length,
+                            struct rasp_error *error);
+
+// Takes a token of the answer instead of text, as rasp_step and rasp_step_batch give them: a host pushes the one or
+// the other. Tokens that end an answer, and special ones that mark nothing, add nothing.
+//
+// Allocates. Errors: OUT_OF_RANGE, and those of rasp_reply_push.
+//
+// Threads: one call at a time on a reply.
+//
+// Pointers:
+// reply is NULL or has not been freed; error is NULL or valid for writes.
+rasp_status rasp_reply_push_token(struct rasp_reply *reply,
+                                  uint32_t token,
+                                  struct rasp_error *error);
+
+// Ends the answer: what was held back is known now, as text, or as a call whose end the model left out. To be called
+// once the answer has ended, before its last parts are taken. A second time it does nothing.
+//
+// Allocates. Errors: INVALID_ARGUMENT, INVALID_STATE, OUT_OF_MEMORY.
+//
+// Threads: one call at a time on a reply.
+//
+// Pointers:
+// reply is NULL or has not been freed; error is NULL or valid for writes.
+rasp_status rasp_reply_finish(struct rasp_reply *reply,
+                              struct rasp_error *error);
+
+// Writes the next part of what is known of the answer to *part. RASP_OK: there was one. RASP_PENDING (a success):
+// there is none until more is pushed. RASP_END: there is none, and the answer is finished. In these cases and on
+// errors part->kind is 0.
+//
+// Text and reasoning come in pieces, as early as it is sure that they are no part of a call; a call comes once, when
+// it is whole. A call that is none (broken JSON, an answer that was cut) comes as the text that it is.
+//
+// Does not allocate. Errors: INVALID_ARGUMENT, INVALID_STATE.
+//
+// Threads: one call at a time on a reply.
+//
+// Pointers:
+// reply is NULL or has not been freed; part and error are NULL or valid for writes.
+rasp_status rasp_reply_next(struct rasp_reply *reply,
+                            struct rasp_reply_part *part,
+                            struct rasp_error *error);
+
+// Writes what is known of the whole answer as one message, a JSON object: content, and reasoning_content and
+// tool_calls where there are some, as templates expect them. With role "assistant" and this as its fields (content
+// NULL) a rasp_chat_message puts the answer into the conversation. At most capacity bytes of UTF-8 are written to
+// json, without a NUL, and their number always to *length.
+//
+// Allocates. Errors: BUFFER_TOO_SMALL (nothing is written but *length), INVALID_ARGUMENT, INVALID_STATE,
+// OUT_OF_MEMORY.
+//
+// Threads: one call at a time on a reply.
+//
+// Pointers:
+// reply is NULL or has not been freed; json is NULL or valid for writes of capacity bytes; length and error are NULL
+// or valid for writes.
+rasp_status rasp_reply_message(struct rasp_reply *reply,
+                               char *json,
+                               size_t capacity,
+                               size_t *length,
+                               struct rasp_error *error);
+
+// Frees a reply. NULL is allowed and does nothing. Does not allocate. Safe from any thread. RASP_OK, INVALID_STATE
+// where another call is using it, or what the check described at rasp_free finds.
+//
+// Pointers:
+// reply is NULL or has not been freed; it is not used afterwards.
+rasp_status rasp_reply_free(struct rasp_reply *reply);
 
 // Sets sampling to its defaults, but for what came after seed. NULL is allowed and does nothing.
 //

@@ -242,6 +242,7 @@ result<C> grown(std::size_t guess, F fill) {
 class Session;
 class Constraint;
 class Adapter;
+class Reply;
 
 // One reference to a model. Moves; share() gives another one. All of it is safe from any thread at once.
 class Model {
@@ -385,6 +386,9 @@ class Model {
     inline result<Adapter> adapter(std::string_view path) const;
     inline result<Adapter> adapter_bytes(Span<const unsigned char> bytes) const;
     inline result<Adapter> adapter_fd(std::int64_t file, std::uint64_t offset = 0, std::uint64_t length = 0) const;
+
+    // What tells an answer to these messages apart. Give it what chat_tokenize was given.
+    inline result<Reply> reply(Span<const Message> messages, const ChatOptions &options = ChatOptions()) const;
 
   private:
     rasp_model *model_;
@@ -834,6 +838,76 @@ inline result<Adapter> Model::adapter_fd(std::int64_t file, std::uint64_t offset
         return Error(error);
     }
     return Adapter(adapter);
+}
+
+// A part of an answer: text (of a call the arguments, JSON), a call's name and id. Valid until the next call on the
+// reply.
+struct Part {
+    std::uint32_t kind;  // RASP_PART_
+    std::string_view text, name, id;
+};
+
+// An answer that is told apart as it comes: text, reasoning and calls of tools. Moves. Push what
+// session.stream(limit, RASP_TEXT_SHOW_MARKS) gives, take parts, finish, take the rest.
+class Reply {
+  public:
+    // Takes it over.
+    explicit Reply(rasp_reply *reply) noexcept : reply_(reply) {}
+    Reply(Reply &&other) noexcept : reply_(std::exchange(other.reply_, nullptr)) {}
+    Reply &operator=(Reply &&other) noexcept {
+        std::swap(reply_, other.reply_);
+        return *this;
+    }
+    Reply(const Reply &) = delete;
+    Reply &operator=(const Reply &) = delete;
+    ~Reply() { rasp_reply_free(reply_); }
+
+    result<void> push(std::string_view text) {
+        rasp_error error{};
+        return detail::done(rasp_reply_push(reply_, text.data(), text.size(), &error), error);
+    }
+    // A token instead of text, for hosts that step by tokens.
+    result<void> push_token(std::uint32_t token) {
+        rasp_error error{};
+        return detail::done(rasp_reply_push_token(reply_, token, &error), error);
+    }
+    result<void> finish() {
+        rasp_error error{};
+        return detail::done(rasp_reply_finish(reply_, &error), error);
+    }
+    // The next part of what is known; nothing until more is pushed, or at the end.
+    std::optional<Part> next() {
+        rasp_reply_part part{};
+        if (rasp_reply_next(reply_, &part, nullptr) != RASP_OK) {
+            return std::nullopt;
+        }
+        auto view = [](const char *text, std::size_t length) {
+            return text ? std::string_view(text, length) : std::string_view();
+        };
+        return Part{part.kind, view(part.text, part.text_length), view(part.name, part.name_length),
+                    view(part.id, part.id_length)};
+    }
+    // The answer as a message's fields, a JSON object.
+    result<std::string> message() const {
+        return detail::grown<std::string>(
+            4096, [&](char *data, std::size_t capacity, std::size_t *size, rasp_error *error) {
+                return rasp_reply_message(reply_, data, capacity, size, error);
+            });
+    }
+    rasp_reply *get() const noexcept { return reply_; }
+
+  private:
+    rasp_reply *reply_;
+};
+
+inline result<Reply> Model::reply(Span<const Message> messages, const ChatOptions &options) const {
+    detail::Chat chat(messages, options);
+    rasp_reply *reply = nullptr;
+    rasp_error error{};
+    if (rasp_reply_new(model_, chat.messages(), messages.size(), chat.options(), &reply, &error) < 0) {
+        return Error(error);
+    }
+    return Reply(reply);
 }
 
 inline result<void> Session::set_constraint(const Constraint &constraint) {

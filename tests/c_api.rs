@@ -77,6 +77,17 @@ fn what_is_said_in_a_chat_is_text() {
     assert_eq!(run(compile("chat").arg(real_model::path())), "ok\n");
 }
 
+#[test]
+fn answers_are_told_apart() {
+    let path = folder("reply_files").join("tiny.rasp");
+    let mut tiny = tiny::Tiny::new();
+    let template = "{% for m in messages %}{{ m.role }}:{{ m.content }}\n{% endfor %}{# <tool_call> </think> #}";
+    tiny.template = Some(template.into());
+    tiny.write(&path);
+    let built = if cfg!(feature = "constrained") { "with" } else { "without" };
+    assert_eq!(run(compile("reply").arg(path).arg(built)), "ok\n");
+}
+
 /// Without the feature the functions are there and say what is missing.
 #[test]
 fn constraints_shape_answers_or_say_that_they_are_missing() {

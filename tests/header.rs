@@ -30,9 +30,10 @@ fn with_threads(header: &str) -> String {
             if !out[comment..].iter().any(|l| l.contains("any thread")) {
                 let pointers = out[comment..].iter().position(|l| l == "// Pointers:");
                 let end = pointers.map_or(out.len(), |i| comment + i - 1);
-                let rule = match line.contains("(struct rasp_session *") {
-                    true => "// Threads: one call at a time on a session.",
-                    false => "// Threads: safe from any thread.",
+                let rule = match line {
+                    _ if line.contains("(struct rasp_session *") => "// Threads: one call at a time on a session.",
+                    _ if line.contains("(struct rasp_reply *") => "// Threads: one call at a time on a reply.",
+                    _ => "// Threads: safe from any thread.",
                 };
                 out.splice(end..end, ["//".to_string(), rule.to_string()]);
             }

@@ -48,6 +48,24 @@ class Models(unittest.TestCase):
             with self.assertRaisesRegex(rasp.Error, "messages"):
                 model.chat_tokenize(nul, variables={"messages": []})
 
+    def test_answers_are_told_apart(self) -> None:
+        with rasp.Model(PATH) as model, model.open(context=128) as session:
+            messages = [{"role": "user", "content": "Hi"}]
+            with model.reply(messages, variables={"tools": [{"name": "f"}]}) as reply:
+                session.prefill(model.chat_tokenize(messages))
+                said = list(session.answer(reply, 8))
+                self.assertTrue(said and all(isinstance(part, str) for part in said))
+                self.assertEqual(reply.message(), {"role": "assistant", "content": "".join(map(str, said))})
+                with self.assertRaisesRegex(rasp.Error, "finished"):
+                    reply.push("x")
+            with model.reply(messages) as reply:
+                reply.push_token(model.tokenize("Yes")[0])
+                reply.finish()
+                self.assertEqual(list(reply.parts()), ["Yes"])
+            # This model's template knows no tools.
+            with self.assertRaises(rasp.Error):
+                model.constraint("tools", [{"name": "f"}])
+
     def test_errors(self) -> None:
         with self.assertRaises(rasp.Error) as caught:
             rasp.Model("/no/such/file")

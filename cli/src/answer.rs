@@ -6,7 +6,7 @@ use crate::constraint::Form;
 use crate::parse_count;
 use crate::sampling::SamplingOptions;
 use rasp::session::{DraftOptions, KvType, MAX_DRAFTS, Stats};
-use rasp::text::{Chat, EncodeOptions, Message, Utf8Stream};
+use rasp::text::{Chat, EncodeOptions, Message, Reply, Shown, Utf8Stream};
 use rasp::{Error, Model, Result, Session, SessionOptions, Status};
 use std::sync::Arc;
 
@@ -129,6 +129,11 @@ impl Settings {
 /// The tokens of a conversation in the model's chat format, up to where the assistant speaks next. What is said is
 /// text, whatever it looks like. `variables` are the template's own, a JSON object.
 pub fn chat_tokens(model: &Model, messages: &[Message<'_>], variables: Option<&str>) -> Result<Vec<u32>> {
+    Ok(chat_of(model, messages, variables)?.0)
+}
+
+/// The same, and what tells the answer apart.
+pub fn chat_of(model: &Model, messages: &[Message<'_>], variables: Option<&str>) -> Result<(Vec<u32>, Reply)> {
     let template =
         model.chat_template().ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
     // The standard library knows no time zones: the day is that of Greenwich.
@@ -136,7 +141,7 @@ pub fn chat_tokens(model: &Model, messages: &[Message<'_>], variables: Option<&s
     let chat = Chat { messages, add_generation_prompt: true, variables, time };
     let mut tokens = Vec::new();
     model.tokenizer().encode_chat(&template.format(&chat)?, &mut tokens)?;
-    Ok(tokens)
+    Ok((tokens, Reply::new(template, &chat)?))
 }
 
 /// The tokens of a text to be continued.
@@ -174,6 +179,18 @@ impl Stop {
 /// At most `n` tokens after what the session holds. `put` gets whole characters as they come, and a line end at last;
 /// the text returned is without it.
 pub fn generate(session: &mut Session, n: usize, mut put: impl FnMut(&str) -> Result<()>) -> Result<(String, Stop)> {
+    let outcome = generate_shown(session, n, Shown::Text, &mut put)?;
+    put("\n")?;
+    Ok(outcome)
+}
+
+/// The same with these special tokens as text, and without the line end.
+pub fn generate_shown(
+    session: &mut Session,
+    n: usize,
+    shown: Shown,
+    mut put: impl FnMut(&str) -> Result<()>,
+) -> Result<(String, Stop)> {
     let model = session.model().clone();
     let tokenizer = model.tokenizer();
     let mut text = String::new();
@@ -197,7 +214,7 @@ pub fn generate(session: &mut Session, n: usize, mut put: impl FnMut(&str) -> Re
             break;
         }
         // A special token steers the model and is no text.
-        if let Some(bytes) = tokenizer.token_bytes(token).filter(|_| !tokenizer.is_special(token)) {
+        if let Some(bytes) = tokenizer.token_bytes(token).filter(|_| model.shows(token, shown)) {
             let known = text.len();
             stream.push(bytes, |piece| text.push_str(piece));
             put(&text[known..])?;
@@ -205,6 +222,6 @@ pub fn generate(session: &mut Session, n: usize, mut put: impl FnMut(&str) -> Re
     }
     let known = text.len();
     stream.finish(|piece| text.push_str(piece));
-    put(&format!("{}\n", &text[known..]))?;
+    put(&text[known..])?;
     Ok((text, stop))
 }

@@ -1,8 +1,8 @@
 //! `rasp chat`: a conversation, of which each message passes once.
 
-use crate::answer::{Options, Stop, chat_tokens, generate};
+use crate::answer::{Options, Stop, chat_of, generate_shown};
 use crate::{number, put, say};
-use rasp::text::Message;
+use rasp::text::{Message, Part, Reply, Shown};
 use rasp::{Error, Result, Session, Status};
 use rustyline::error::ReadlineError;
 use std::path::PathBuf;
@@ -22,6 +22,25 @@ pub struct Args {
     /// Say after each answer how fast it went
     #[arg(long, help_heading = "Output")]
     stats: bool,
+}
+
+/// Shows what is known of an answer; an empty line ends a thought.
+fn tell(reply: &mut Reply, thought: &mut bool) -> Result<()> {
+    while let Some(part) = reply.next_part() {
+        match part {
+            Part::Reasoning(text) => {
+                put(text)?;
+                *thought = true;
+            }
+            Part::Text(text) => {
+                put(if std::mem::take(thought) { "\n\n" } else { "" })?;
+                put(text)?;
+            }
+            // Nothing is told of tools.
+            Part::Call(_) => {}
+        }
+    }
+    Ok(())
 }
 
 const HELP: &str = "\
@@ -86,7 +105,7 @@ struct Chat {
     /// Tokens of an answer at most.
     n: usize,
     system: Option<String>,
-    /// Questions and their answers.
+    /// Questions and their answers, which are messages in JSON.
     turns: Vec<(String, String)>,
     stats: bool,
 }
@@ -129,27 +148,27 @@ impl Chat {
         }
     }
 
-    /// The tokens of the conversation with this question at its end.
-    fn prompt(&self, question: &str) -> Result<Vec<u32>> {
+    /// The tokens of the conversation with this question at its end, and what tells the answer apart.
+    fn prompt(&self, question: &str) -> Result<(Vec<u32>, Reply)> {
         let system = self.system.as_ref().map(|content| Message::new("system", content));
-        let turns = self
-            .turns
-            .iter()
-            .flat_map(|(question, answer)| [Message::new("user", question), Message::new("assistant", answer)]);
+        let turns = self.turns.iter().flat_map(|(question, answer)| {
+            [Message::new("user", question), Message { role: "assistant", content: None, fields: Some(answer) }]
+        });
         let question = Message::new("user", question);
         let messages: Vec<Message<'_>> = system.into_iter().chain(turns).chain([question]).collect();
-        chat_tokens(self.session.model(), &messages, None)
+        let (prompt, reply) = chat_of(self.session.model(), &messages, None)?;
+        Ok((prompt, reply.without_calls()))
     }
 
     /// Answers a question. Where the context has no room for it, the oldest turns are forgotten.
     fn ask(&mut self, question: &str) -> Result<()> {
         let context = self.session.stats().context;
         let mut forgotten = 0;
-        let prompt = loop {
-            let prompt = self.prompt(question)?;
+        let (prompt, mut reply) = loop {
+            let (prompt, reply) = self.prompt(question)?;
             // An answer of a quarter of the context should fit, too.
             if prompt.len() + self.n.min(context / 4) <= context || (self.turns.is_empty() && prompt.len() < context) {
-                break prompt;
+                break (prompt, reply);
             }
             if self.turns.is_empty() {
                 let message = format!("the message makes {} tokens; there is room for {context} (--ctx)", prompt.len());
@@ -173,7 +192,15 @@ impl Chat {
         let prompt_s = started.elapsed().as_secs_f64();
         self.session.clear_stats();
         let started = Instant::now();
-        let (answer, stop) = generate(&mut self.session, self.n, put)?;
+        let shown = if reply.is_plain() { Shown::Text } else { Shown::Marks };
+        let mut thought = false;
+        let (_, stop) = generate_shown(&mut self.session, self.n, shown, |piece| {
+            reply.push(piece)?;
+            tell(&mut reply, &mut thought)
+        })?;
+        reply.finish()?;
+        tell(&mut reply, &mut thought)?;
+        put("\n")?;
         if self.stats {
             let stats = self.session.stats();
             say(&format!(
@@ -192,7 +219,7 @@ impl Chat {
             Stop::Length => say(&format!("(stopped after {} tokens: -n)", self.n)),
             Stop::Context => say("(the context is full: --ctx)"),
         }
-        self.turns.push((question.to_string(), answer));
+        self.turns.push((question.to_string(), reply.message()?));
         Ok(())
     }
 }

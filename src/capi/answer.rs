@@ -3,7 +3,7 @@
 use super::handle::with_session;
 use super::*;
 use crate::session::{Ended, Session, TextStep};
-use crate::text::{MAX_STOP_BYTES, MAX_STOPS, MAX_TEXT_BYTES};
+use crate::text::{MAX_STOP_BYTES, MAX_STOPS, MAX_TEXT_BYTES, Shown};
 use std::time::Duration;
 
 /// The most stop strings that rasp_session_set_stop takes.
@@ -20,6 +20,8 @@ const _: () = assert!(RASP_STEP_TEXT_SIZE >= MAX_TEXT_BYTES);
 
 /// rasp_step_text: special tokens, such as <|im_end|>, are text as well.
 pub const RASP_TEXT_SHOW_SPECIAL: u32 = 1;
+/// rasp_step_text: of special tokens those are text that mark calls of tools and reasoning, for rasp_reply_push.
+pub const RASP_TEXT_SHOW_MARKS: u32 = 2;
 
 /// The answer goes on.
 pub const RASP_ENDED_NOT: u32 = 0;
@@ -108,7 +110,7 @@ impl TextOut {
 
 /// Samples the next token of an answer as rasp_step does, and writes the text that can be shown now to text, without a
 /// NUL, and its length to *length: whole characters of UTF-8 (what is none comes out as U+FFFD), nothing of a stop string
-/// and nothing that can still become part of one, special tokens only with RASP_TEXT_SHOW_SPECIAL. It is often no text at
+/// and nothing that can still become part of one, special tokens only with RASP_TEXT_SHOW_SPECIAL or _MARKS. It is often no text at
 /// all. An answer begins after rasp_prefill or rasp_session_reset.
 ///
 /// RASP_END at the end of the answer, which may come with its last text: what was held back is written then, but a stop
@@ -187,12 +189,17 @@ unsafe fn step_text(
     let place = if ended.is_null() { None } else { Some(unsafe { Out::new(ended, "ended")? }) };
     let set_ended = |value| place.iter().for_each(|place| place.set(value));
     set_ended(RASP_ENDED_NOT);
-    let show_special = self::text::flags(flags, RASP_TEXT_SHOW_SPECIAL)? != 0;
+    let flags = self::text::flags(flags, RASP_TEXT_SHOW_SPECIAL | RASP_TEXT_SHOW_MARKS)?;
+    let shown = match flags & RASP_TEXT_SHOW_SPECIAL {
+        0 if flags & RASP_TEXT_SHOW_MARKS != 0 => Shown::Marks,
+        0 => Shown::Text,
+        _ => Shown::Special,
+    };
     let step = |session: &mut Session| {
         let sink = |bytes: &[u8]| out.push(bytes);
         match budget_ns {
-            None => Ok(session.step_text(show_special, sink)?.map_or(TextStep::GoesOn, TextStep::Ended)),
-            Some(ns) => session.step_text_within(Duration::from_nanos(ns), show_special, sink),
+            None => Ok(session.step_text(shown, sink)?.map_or(TextStep::GoesOn, TextStep::Ended)),
+            Some(ns) => session.step_text_within(Duration::from_nanos(ns), shown, sink),
         }
     };
     // SAFETY: as above.

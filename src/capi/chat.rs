@@ -104,6 +104,21 @@ unsafe fn format(
     options: *const rasp_chat_options,
 ) -> Result<ChatText> {
     // SAFETY: by the caller's promise.
+    unsafe { with_chat(model, messages, count, options, |template, chat| template.format(chat)) }
+}
+
+/// Runs `f` with the model's template and the chat that a caller gave.
+///
+/// # Safety
+/// As for [`rasp_chat_tokenize`], but for the model.
+pub(super) unsafe fn with_chat<R>(
+    model: &Model,
+    messages: *const rasp_chat_message,
+    count: usize,
+    options: *const rasp_chat_options,
+    f: impl FnOnce(&ChatTemplate, &Chat<'_>) -> Result<R>,
+) -> Result<R> {
+    // SAFETY: by the caller's promise.
     unsafe {
         let template = template(model)?;
         let options = self::options(options)?;
@@ -120,12 +135,13 @@ unsafe fn format(
             };
             message().map_err(|error| error.context(format_args!("message {index}")))
         })?;
-        template.format(&Chat {
+        let chat = Chat {
             messages: &messages,
             add_generation_prompt: options.add_generation_prompt == 1,
             variables: optional(options.variables, options.variables_length, "variables")?,
             time: Some(options.time).filter(|time| *time != 0),
-        })
+        };
+        f(template, &chat)
     }
 }
 

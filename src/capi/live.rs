@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Constraint,
     /// `rasp_adapter`
     Adapter,
+    /// `rasp_reply`
+    Reply,
 }
 
 #[cfg(any(test, debug_assertions, feature = "handle-checks"))]
@@ -54,6 +56,7 @@ mod list {
             Kind::Session => ("session", "rasp_session_open"),
             Kind::Constraint => ("constraint", "rasp_constraint_new"),
             Kind::Adapter => ("adapter", "rasp_adapter_load"),
+            Kind::Reply => ("reply", "rasp_reply_new"),
         };
         Err(Error::new(
             Status::InvalidArgument,

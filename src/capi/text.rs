@@ -102,7 +102,7 @@ pub unsafe extern "C" fn rasp_detokenize(
     }
 }
 
-fn token_range(token: u32, vocab: usize) -> Error {
+pub(super) fn token_range(token: u32, vocab: usize) -> Error {
     Error::new(Status::OutOfRange, format_args!("token id {token}; the vocabulary has {vocab}"))
 }
 

@@ -18,7 +18,12 @@ impl Turn {
     /// Runs `f` if nothing else is running, and nothing that ran has panicked: a panic may have left a session half
     /// changed, which is memory-safe but computes nobody knows what.
     pub(super) fn take<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
-        self.begin()?;
+        self.take_of("session", "close it", f)
+    }
+
+    /// The same of a handle that is called something else, and is given back otherwise.
+    pub(super) fn take_of<R>(&self, what: &str, end: &str, f: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.begin_of(what, end)?;
         /// Ends the turn, also when `f` panics.
         struct End<'a>(&'a Turn, bool);
         impl Drop for End<'_> {
@@ -42,12 +47,18 @@ impl Turn {
 
     /// Takes a turn, which somebody has to [`end`](Turn::end).
     pub(super) fn begin(&self) -> Result<()> {
-        let message = match self.0.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => return Ok(()),
-            Err(BROKEN) => "an earlier call on the session failed with an internal error: close it",
-            Err(_) => "the session is in use by another thread",
-        };
-        Err(Error::new(Status::InvalidState, message))
+        self.begin_of("session", "close it")
+    }
+
+    fn begin_of(&self, what: &str, end: &str) -> Result<()> {
+        match self.0.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => Ok(()),
+            Err(BROKEN) => {
+                let message = format_args!("an earlier call on the {what} failed with an internal error: {end}");
+                Err(Error::new(Status::InvalidState, message))
+            }
+            Err(_) => Err(Error::new(Status::InvalidState, format_args!("the {what} is in use by another thread"))),
+        }
     }
 
     /// Ends a turn; if it is `broken`, there are no others.

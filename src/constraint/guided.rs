@@ -11,6 +11,7 @@ use super::ConstraintKind;
 use super::parser::{Next, Parser};
 use super::vocabulary::VocabularyTree;
 use crate::model::Model;
+use crate::text::calls_grammar;
 use crate::{Error, Result, Status, quiet, reserve};
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{SimpleVob, TokenId};
@@ -65,6 +66,10 @@ impl Constraint {
             }
             ConstraintKind::Regex => TopLevelGrammar::from_regex(source),
             ConstraintKind::Grammar => TopLevelGrammar::from_lark(source.to_owned()),
+            ConstraintKind::Tools => {
+                let grammar = calls_grammar(model.chat_template(), model.tokenizer(), source)?;
+                TopLevelGrammar::from_lark(grammar)
+            }
         };
         let parser = caught(|| Parser::new(&vocabulary, grammar))?;
         // One that nothing satisfies is wrong now, and not only once somebody waits for its text.

@@ -34,4 +34,9 @@ pub enum ConstraintKind {
     Regex,
     /// A context-free grammar in llguidance's variant of Lark; its rule `start` is the whole text.
     Grammar,
+    /// The tools of a chat, a list in JSON, or an object that has `tools` besides what else the chat template's
+    /// variables are. The text is free until a call begins, in the form of the model's template; a call is of one of
+    /// these functions, its arguments are of its schema. With a `tool_choice` of `"required"`, or of a function by its
+    /// name as OpenAI has it, the text is one call, after a thought where the model begins with one.
+    Tools,
 }

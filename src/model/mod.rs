@@ -26,7 +26,7 @@ pub use weight_type::{FloatType, WeightType};
 use crate::format::{Bytes, Config, Recipe, View, header_end};
 use crate::hash::xxh64;
 use crate::log::{Log, LogLevel};
-use crate::text::{ChatTemplate, Tokenizer};
+use crate::text::{ChatTemplate, Shown, Tokenizer};
 use crate::{Error, Result, Status};
 use rasp_kernels::Kernels;
 pub use rasp_kernels::{
@@ -144,6 +144,19 @@ impl Layer {
 }
 
 impl Model {
+    /// Whether a token is text, where these special ones are.
+    pub fn shows(&self, token: u32, shown: Shown) -> bool {
+        match shown {
+            Shown::Special => true,
+            _ if !self.tokenizer.is_special(token) => true,
+            Shown::Text => false,
+            Shown::Marks => {
+                let name = self.tokenizer.token_bytes(token).unwrap_or_default();
+                !self.tokenizer.is_end(token) && self.chat_template.as_ref().is_some_and(|t| t.has_mark(name))
+            }
+        }
+    }
+
     /// The vocabulary as constraints need it.
     #[cfg(feature = "constrained")]
     pub(crate) fn constraint_vocabulary(&self) -> Result<Arc<crate::constraint::VocabularyTree>> {

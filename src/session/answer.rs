@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::budget::Budget;
+use crate::text::Shown;
 use crate::{Error, Result, Status};
 use std::time::Duration;
 
@@ -37,12 +38,12 @@ impl Session {
 
     /// Samples the next token as [`step`](Session::step) does, and hands the text that can be shown now to `sink`, in
     /// pieces of together whole characters and at most [`MAX_TEXT_BYTES`](crate::text::MAX_TEXT_BYTES): not what can
-    /// still become part of a stop string, and special tokens only with `show_special`.
+    /// still become part of a stop string, and special tokens only as `shown` says.
     ///
     /// `Some` at the end of the answer. Then nothing is held back any more: a stop string and what followed it in the
     /// same token are dropped, anything else has been handed out.
-    pub fn step_text(&mut self, show_special: bool, sink: impl FnMut(&[u8])) -> Result<Option<Ended>> {
-        match self.step_text_for(&Budget::unlimited(), show_special, sink)? {
+    pub fn step_text(&mut self, shown: impl Into<Shown>, sink: impl FnMut(&[u8])) -> Result<Option<Ended>> {
+        match self.step_text_for(&Budget::unlimited(), shown.into(), sink)? {
             TextStep::GoesOn => Ok(None),
             TextStep::Ended(why) => Ok(Some(why)),
             TextStep::Pending => Err(Error::new(Status::Internal, "a step without a budget stopped")),
@@ -54,14 +55,14 @@ impl Session {
     pub fn step_text_within(
         &mut self,
         time: Duration,
-        show_special: bool,
+        shown: impl Into<Shown>,
         sink: impl FnMut(&[u8]),
     ) -> Result<TextStep> {
         let budget = self.budget(time);
-        self.step_text_for(&budget, show_special, sink)
+        self.step_text_for(&budget, shown.into(), sink)
     }
 
-    fn step_text_for(&mut self, budget: &Budget, show_special: bool, sink: impl FnMut(&[u8])) -> Result<TextStep> {
+    fn step_text_for(&mut self, budget: &Budget, shown: Shown, sink: impl FnMut(&[u8])) -> Result<TextStep> {
         // A prompt under way may fill the context.
         if !self.prompt_passes(budget)? {
             return Ok(TextStep::Pending);
@@ -70,14 +71,15 @@ impl Session {
             return Ok(TextStep::Ended(self.end_text(Ended::Context, sink)));
         }
         let Some(token) = self.step_for(budget)? else { return Ok(TextStep::Pending) };
-        Ok(self.push_text(token, show_special, sink).map_or(TextStep::GoesOn, TextStep::Ended))
+        Ok(self.push_text(token, shown, sink).map_or(TextStep::GoesOn, TextStep::Ended))
     }
 
     /// What [`step_text`](Session::step_text) does with the token it has sampled, for one that
     /// [`step_batch`](Session::step_batch) has.
-    pub fn push_text(&mut self, token: u32, show_special: bool, mut sink: impl FnMut(&[u8])) -> Option<Ended> {
+    pub fn push_text(&mut self, token: u32, shown: impl Into<Shown>, mut sink: impl FnMut(&[u8])) -> Option<Ended> {
+        let shows = self.engine.model.shows(token, shown.into());
         let tokenizer = self.engine.model.tokenizer();
-        if self.text.push(tokenizer, token, show_special, &mut sink) {
+        if self.text.push(tokenizer, token, shows, &mut sink) {
             return Some(Ended::Stop);
         }
         tokenizer.is_end(token).then(|| self.end_text(Ended::Token, sink))

@@ -46,6 +46,7 @@
 //! space itself, so that a token's bytes are always what it adds to a text.
 
 mod added;
+mod calls;
 mod charsmap;
 mod chat;
 mod layout;
@@ -60,13 +61,16 @@ mod tokenizer;
 mod unigram;
 mod utf8;
 
+#[cfg(feature = "constrained")]
+pub(crate) use calls::grammar as calls_grammar;
+pub use calls::{Call, Part, Reply};
 pub use chat::{Chat, ChatTemplate, ChatText, MAX_TEMPLATE_BYTES, Message};
 pub use layout::{
     AHEAD_SHIFT, AddedToken, Alphabet, CLASS_BLOCK, Join, MATCHED, MAX_AHEADS, MAX_TOKEN_BYTES, NONE, PROBES,
     PreTokenizer, Rewrite, Settings, hash_bytes, hash_pair, kind, tensor,
 };
 pub use stop::{MAX_STOP_BYTES, MAX_STOPS};
-pub use stream::MAX_TEXT_BYTES;
 pub(crate) use stream::TextStream;
+pub use stream::{MAX_TEXT_BYTES, Shown};
 pub use tokenizer::{EncodeOptions, Tokenizer};
 pub use utf8::Utf8Stream;

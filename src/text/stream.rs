@@ -9,6 +9,25 @@ use crate::Result;
 /// held back before it.
 pub const MAX_TEXT_BYTES: usize = 3 * MAX_TOKEN_BYTES + 9 + MAX_STOP_BYTES;
 
+/// Which special tokens are text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// None.
+    #[default]
+    Text,
+    /// Those in marks of calls and thoughts, which a [`Reply`](super::Reply) tells an answer apart by.
+    Marks,
+    /// All.
+    Special,
+}
+
+/// All of them, or none.
+impl From<bool> for Shown {
+    fn from(special: bool) -> Shown {
+        if special { Shown::Special } else { Shown::Text }
+    }
+}
+
 /// Turns the tokens of an answer into text that will not have to be taken back.
 #[derive(Clone)]
 pub(crate) struct TextStream {
@@ -34,16 +53,10 @@ impl TextStream {
         self.stops.finish(|_| ());
     }
 
-    /// Takes a token of the answer; special ones are text only with `show_special`. Hands what can be shown to `sink`,
+    /// Takes a token of the answer, which is text if it is `shown`. Hands what can be shown to `sink`,
     /// in pieces of together whole characters. True if a stop string is complete: nothing is held back then.
-    pub(crate) fn push(
-        &mut self,
-        tokenizer: &Tokenizer,
-        token: u32,
-        show_special: bool,
-        mut sink: impl FnMut(&[u8]),
-    ) -> bool {
-        if !show_special && tokenizer.is_special(token) {
+    pub(crate) fn push(&mut self, tokenizer: &Tokenizer, token: u32, shown: bool, mut sink: impl FnMut(&[u8])) -> bool {
+        if !shown {
             return false;
         }
         let mut stopped = false;

@@ -115,7 +115,7 @@ static void answers(rasp_session *session) {
     FAILS(rasp_step_text(session, 0, text, RASP_STEP_TEXT_SIZE - 1, &length, &ended, &error),
         RASP_ERROR_BUFFER_TOO_SMALL, "4160");
     CHECK(length == RASP_STEP_TEXT_SIZE);
-    FAILS(rasp_step_text(session, 2, text, sizeof text, &length, &ended, &error), RASP_ERROR_INVALID_ARGUMENT, "flags");
+    FAILS(rasp_step_text(session, 4, text, sizeof text, &length, &ended, &error), RASP_ERROR_INVALID_ARGUMENT, "flags");
     FAILS(rasp_step_text(session, 0, NULL, sizeof text, &length, &ended, &error), RASP_ERROR_INVALID_ARGUMENT,
         "text is null");
     FAILS(rasp_step_text(session, 0, text, sizeof text, NULL, &ended, &error), RASP_ERROR_INVALID_ARGUMENT,

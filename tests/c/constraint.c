@@ -110,7 +110,7 @@ int main(int argc, char **argv) {
     rasp_constraint *constraint = (rasp_constraint *)&error;
     FAILS(rasp_constraint_new(NULL, 0, "{}", 2, &constraint, &error), RASP_ERROR_INVALID_ARGUMENT, "model is null");
     CHECK(constraint == NULL);
-    FAILS(rasp_constraint_new(model, 3, "{}", 2, &constraint, &error), RASP_ERROR_INVALID_ARGUMENT, "kind is 3");
+    FAILS(rasp_constraint_new(model, 9, "{}", 2, &constraint, &error), RASP_ERROR_INVALID_ARGUMENT, "kind is 9");
     FAILS(rasp_constraint_new(model, 0, NULL, 2, &constraint, &error), RASP_ERROR_INVALID_ARGUMENT, "source is null");
     FAILS(rasp_constraint_new(model, 0, "\xff", 1, &constraint, &error), RASP_ERROR_INVALID_UTF8, "source");
     FAILS(rasp_constraint_new(model, 0, "{}", 2, NULL, &error), RASP_ERROR_INVALID_ARGUMENT, "constraint is null");

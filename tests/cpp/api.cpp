@@ -256,6 +256,22 @@ void sessions(const rasp::Model &model) {
     CHECK(session.set_logits_callback(choose, &choice) && session.step()->id == 42);
     CHECK(session.set_logits_callback(nullptr, nullptr));
 
+    // Answers told apart: this model's template teaches no calls, so all is text.
+    {
+        const std::vector<rasp::Message> chat = {{"user", "Hi"}};
+        auto made = model.reply(chat);
+        CHECK(made && !made->next());
+        rasp::Reply reply = *std::move(made);
+        CHECK(reply.push("Let me <see>") && reply.push_token(model.tokenize("!")->front()) && reply.finish());
+        std::string said;
+        while (auto part = reply.next()) {
+            CHECK(part->kind == RASP_PART_TEXT && part->name.empty() && part->id.empty());
+            said += std::string(part->text);
+        }
+        CHECK(said == "Let me <see>!" && *reply.message() == "{\"content\":\"Let me <see>!\"}");
+        CHECK(reply.push("x").error().code() == RASP_ERROR_INVALID_STATE);
+    }
+
     // Embeddings; and a constraint, which a lean library is without.
     CHECK(session.embed(tokens).error().code() == RASP_ERROR_INVALID_STATE && session.reset());
     const auto vector = session.embed(tokens);

@@ -31,8 +31,12 @@ NOUNS = {
         rasp_log_probs
         rasp_logits rasp_embed"""),
     "chat": ("Chat and answers", "Messages in the model's own format, and answers as text with stop strings.", """
-        rasp_chat_options_init rasp_chat_prefill rasp_chat_prefill_begin rasp_chat_tokenize rasp_chat_text rasp_chat_format rasp_session_set_stop rasp_step_text rasp_step_text_within rasp_finish_text"""),
-    "constraint": ("Constraint", "Answers that obey a JSON schema, an expression or a grammar. "
+        rasp_chat_options_init rasp_chat_prefill rasp_chat_prefill_begin rasp_chat_tokenize rasp_chat_text rasp_chat_format
+        rasp_session_set_stop rasp_step_text rasp_step_text_within rasp_finish_text"""),
+    "reply": ("Replies and tools", "Answers told apart: text, reasoning and calls of tools, in the model's own format.", """
+        rasp_reply_new rasp_reply_push rasp_reply_push_token rasp_reply_next rasp_reply_finish rasp_reply_message
+        rasp_reply_free"""),
+    "constraint": ("Constraint", "Answers that obey a JSON schema, an expression, a grammar or tools. "
                    "A lean library is without them.", """
         rasp_constraint_new rasp_constraint_free rasp_session_set_constraint"""),
     "adapter": ("Adapter", "LoRA adapters: a session's own, several at once, changed between any two tokens.", """

@@ -45,6 +45,9 @@ ROWS = {
     "so much time a call": "rasp_prefill_begin rasp_prefill_within rasp_step_within",
     "drafts from a text of yours": "rasp_session_set_drafts",
     "a callback that sees logits": "rasp_session_set_logits_callback",
+    "answers told apart: text, reasoning, calls of tools": "rasp_reply_new rasp_reply_push rasp_reply_push_token "
+                                                           "rasp_reply_finish rasp_reply_next rasp_reply_message "
+                                                           "rasp_reply_free",
     "text in so much time, deadlines": "rasp_step_text_within rasp_session_set_deadline",
 }
 

@@ -59,7 +59,7 @@ impl Tiny {
                         {% if add_generation_prompt %}<assistant>{% endif %}";
         let mut tiny = Tiny { config, recipe, template: Some(template.into()), tensors: Vec::new() };
         tiny.add_weights();
-        tiny.add_tokenizer();
+        tiny.add_tokenizer(&[]);
         tiny
     }
 
@@ -122,8 +122,18 @@ impl Tiny {
         }
     }
 
-    fn add_tokenizer(&mut self) {
-        let tokens: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).chain([b"<end>".to_vec()]).collect();
+    /// Has special tokens of these names, eight at most, in place of bytes that are in no UTF-8.
+    #[allow(dead_code)]
+    pub fn set_specials(&mut self, names: &[&str]) {
+        self.tensors.retain(|(spec, _)| !spec.name.starts_with("tokenizer."));
+        self.add_tokenizer(names);
+    }
+
+    fn add_tokenizer(&mut self, specials: &[&str]) {
+        let mut tokens: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).chain([b"<end>".to_vec()]).collect();
+        for (token, name) in tokens[0xf8..256].iter_mut().zip(specials) {
+            *token = name.as_bytes().to_vec();
+        }
         let offsets = (0..=VOCAB).map(|n| tokens[..n].iter().map(|t| t.len() as u32).sum());
         let mut index = vec![NONE; 4096];
         for (id, token) in tokens.iter().enumerate() {
@@ -136,10 +146,12 @@ impl Tiny {
         }
         self.u32(tensor::OFFSETS, &[VOCAB + 1], offsets.collect());
         self.u32(tensor::INDEX, &[index.len()], index);
-        self.u32(tensor::BYTE_IDS, &[256], (0..256).collect());
+        let is_special = |id: u32| (0xf8..0xf8 + specials.len() as u32).contains(&id);
+        self.u32(tensor::BYTE_IDS, &[256], (0..256).map(|id| if is_special(id) { NONE } else { id }).collect());
         self.u32(tensor::MERGES, &[0, 3], Vec::new());
         self.u32(tensor::MERGE_INDEX, &[1], vec![NONE]);
         let mut kinds = vec![kind::NORMAL | kind::MODEL; 256];
+        kinds[0xf8..0xf8 + specials.len()].fill(kind::CONTROL);
         kinds.push(kind::CONTROL);
         self.add(tensor::KIND, Dtype::U8, &[VOCAB], kinds);
         let bytes = tokens.concat();

@@ -149,6 +149,32 @@ static int prefill(void) { return rasp_prefill(session, tokens, 3, &error); }
 static int step(void) { return rasp_step(session, &(uint32_t){0}, &error); }
 static int shift(void) { return rasp_session_shift(session, 1, 1, &error); }
 
+/* An answer in pieces, and its message. */
+static int answer(void) {
+    rasp_chat_message message = {"user", 4, "Hi", 2, NULL, 0};
+    rasp_chat_options options;
+    rasp_chat_options_init(&options);
+    options.variables = "{\"tools\":[{\"name\":\"f\",\"parameters\":{\"properties\":{\"a\":{\"type\":\"string\"}}}}]}";
+    options.variables_length = strlen(options.variables);
+    rasp_reply *reply;
+    int status = rasp_reply_new(model, &message, 1, &options, &reply, &error);
+    if (status != RASP_OK)
+        return status;
+    static const char *said = "Hm. <tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"b\"}}</tool_call> And so on.";
+    for (const char *at = said; *at && status == RASP_OK; at++)
+        status = rasp_reply_push(reply, at, 1, &error);
+    if (status == RASP_OK)
+        status = rasp_reply_finish(reply, &error);
+    rasp_reply_part part;
+    while (rasp_reply_next(reply, &part, NULL) == RASP_OK)
+        ;
+    size_t length;
+    if (status == RASP_OK)
+        status = rasp_reply_message(reply, text, sizeof text, &length, &error);
+    rasp_reply_free(reply);
+    return status;
+}
+
 /* Under a constraint: one session that has written some of a text, one that has not begun, one whose text is partly
  * gone. */
 static rasp_constraint *constraint;
@@ -172,6 +198,9 @@ static int constrain_grammar(void) {
     return constrain(RASP_CONSTRAINT_GRAMMAR, "start: sum\nsum: NUMBER (\"+\" sum)?\nNUMBER: /[0-9]+/\n");
 }
 static int constrain_badly(void) { return constrain(RASP_CONSTRAINT_REGEX, "(["); }
+static int constrain_tools(void) {
+    return constrain(RASP_CONSTRAINT_TOOLS, "[{\"name\":\"f\",\"parameters\":{\"type\":\"object\"}}]");
+}
 static int set_constraint(void) { return rasp_session_set_constraint(session, constraint, &error); }
 static int step_begun(void) { return rasp_step(begun, &(uint32_t){0}, &error); }
 static int step_fresh(void) { return rasp_step(fresh, &(uint32_t){0}, &error); }
@@ -265,6 +294,7 @@ static const struct {
     {"detokenize", detokenize, RASP_OK, 1, 0},
     {"chat_format", chat, RASP_OK, 1, 0},
     {"chat_text, chat_tokenize", chat_tokens, RASP_OK, 1, 0},
+    {"reply", answer, RASP_OK, 1, 0},
     {"set_stop", stop, RASP_OK, 0, 0},
     {"save", save, RASP_OK, 0, 0},
     {"restore", restore, RASP_OK, 0, 0},
@@ -286,6 +316,7 @@ static const struct {
     {"constraint, JSON schema", constrain_json, RASP_OK, 1, 1},
     {"constraint, regex", constrain_regex, RASP_OK, 1, 1},
     {"constraint, grammar", constrain_grammar, RASP_OK, 1, 1},
+    {"constraint, tools of a template that has none", constrain_tools, RASP_ERROR_UNSUPPORTED, 1, 1},
     {"constraint, wrong", constrain_badly, RASP_ERROR_INVALID_ARGUMENT, 1, 1},
     {"set_constraint", set_constraint, RASP_OK, 1, 1},
     {"step under a constraint", step_begun, RASP_OK, 1, 1},

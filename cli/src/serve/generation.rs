@@ -5,7 +5,7 @@ use super::logprobs::logprobs;
 use super::protocol::TokenLogprob;
 use rasp::constraint::Constraint;
 use rasp::session::Ended;
-use rasp::text::Utf8Stream;
+use rasp::text::{Shown, Utf8Stream};
 use rasp::{Result, Sampling, Session};
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
@@ -19,6 +19,8 @@ pub struct Wanted {
     /// Alternatives beside each token's own probability; `None`: no probabilities.
     pub logprobs: Option<usize>,
     pub constraint: Option<Arc<Constraint>>,
+    /// Which special tokens are text.
+    pub shown: Shown,
 }
 
 /// One answer that is asked for.
@@ -77,7 +79,8 @@ impl Answer {
         self.tokens += 1;
         let model = session.model().clone();
         let tokenizer = model.tokenizer();
-        let is_text = !tokenizer.is_special(token) && !tokenizer.is_end(token);
+        let shown = order.wanted.shown;
+        let is_text = model.shows(token, shown) && !tokenizer.is_end(token);
         if let Some(top) = order.wanted.logprobs.filter(|_| is_text) {
             self.held.push((self.made, logprobs(session, token, top)?));
         }
@@ -85,7 +88,7 @@ impl Answer {
             self.chars.push(bytes, |chars| self.made += chars.len());
         }
         let mut text = Vec::new();
-        let mut ended = session.push_text(token, false, |bytes| text.extend_from_slice(bytes));
+        let mut ended = session.push_text(token, shown, |bytes| text.extend_from_slice(bytes));
         let full = self.tokens >= order.wanted.max_tokens || session.stats().tokens == session.stats().context;
         if ended.is_none() && full {
             session.finish_text(|bytes| text.extend_from_slice(bytes));

@@ -5,7 +5,6 @@
 //! hands pieces over through a bounded channel to each client. One computes embeddings (`embedder`).
 
 mod body;
-mod calls;
 mod connections;
 mod embedder;
 mod error;

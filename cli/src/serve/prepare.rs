@@ -2,19 +2,18 @@
 //! it runs beside the thread that talks with clients.
 
 use super::App;
-use super::calls;
 use super::error::{ApiError, ApiResult};
 use super::generation::{Event, Order, Wanted};
 use super::protocol::{
     ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Format, Json, Prompt, Tools,
 };
 use super::slot::ROOM;
-use crate::answer::{chat_tokens, plain_tokens};
+use crate::answer::{chat_of, plain_tokens};
 use hyper::StatusCode;
 use rasp::Sampling;
 use rasp::constraint::{Constraint, ConstraintKind};
 use rasp::sampling::MAX_LOGIT_BIASES;
-use rasp::text::{MAX_STOP_BYTES, MAX_STOPS, Message};
+use rasp::text::{ChatTemplate, MAX_STOP_BYTES, MAX_STOPS, Message, Reply, Shown};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, channel};
@@ -27,8 +26,8 @@ pub struct Prepared {
     pub choices: usize,
     /// Answers to each prompt: their indices follow each other.
     pub n: usize,
-    /// Whether an answer may call tools.
-    pub calls: bool,
+    /// What tells calls and thoughts in an answer from text, if there can be any.
+    pub reply: Option<Reply>,
     /// Whether they are told as they come, and at the end what they took.
     pub stream: bool,
     pub include_usage: bool,
@@ -37,25 +36,23 @@ pub struct Prepared {
 pub fn chat(app: &App, request: &ChatRequest) -> ApiResult<Prepared> {
     check_model(app, request.common.model.as_deref())?;
     let ChatRequest { common, messages, tools, logprobs } = request;
-    let prompt = chat_prompt(app, messages, tools)?;
-    let constraint = match tools.required.is_empty() {
-        true => None,
-        false => {
-            let functions = tools.required.iter().map(|function| (function.name.as_str(), &function.parameters));
-            constraint(app, "tool_choice", ConstraintKind::Grammar, &calls::grammar(functions))?
-        }
+    let (prompt, reply) = chat_prompt(app, messages, tools)?;
+    let constraint = match tools.held() {
+        None => None,
+        Some((field, source)) => constraint(app, &field, ConstraintKind::Tools, &source)?,
     };
-    let mut prepared =
-        prepare(app, common, *logprobs, "messages", vec![prompt], Defaults { tokens: None, constraint })?;
-    prepared.calls = !tools.list.is_empty();
+    let shown = if reply.is_some() { Shown::Marks } else { Shown::Text };
+    let defaults = Defaults { tokens: None, constraint, shown };
+    let mut prepared = prepare(app, common, *logprobs, "messages", vec![prompt], defaults)?;
+    prepared.reply = reply;
     Ok(prepared)
 }
 
-/// The tokens of a chat, up to where the assistant speaks next.
-fn chat_prompt(app: &App, messages: &[ChatMessage], tools: &Tools) -> ApiResult<Vec<u32>> {
-    let knows_tools = app.model.chat_template().is_none_or(|template| calls::known_to(template.source()));
-    if !knows_tools {
-        let speaks = |message: &ChatMessage| message.fields.is_some() || message.role == "tool";
+/// The tokens of a chat, up to where the assistant speaks next, and what tells the answer apart.
+fn chat_prompt(app: &App, messages: &[ChatMessage], tools: &Tools) -> ApiResult<(Vec<u32>, Option<Reply>)> {
+    let knows = |template: &ChatTemplate| template.source().contains("tools") && template.call_format().is_some();
+    if !app.model.chat_template().is_none_or(knows) {
+        let speaks = |message: &ChatMessage| message.calls || message.role == "tool";
         let message =
             "this model's template tells it of no tools, or has it call them in a form that is not known here";
         if !tools.list.is_empty() {
@@ -73,7 +70,10 @@ fn chat_prompt(app: &App, messages: &[ChatMessage], tools: &Tools) -> ApiResult<
         fields: message.fields.as_deref(),
     });
     let messages: Vec<Message<'_>> = messages.collect();
-    chat_tokens(&app.model, &messages, variables.as_deref()).map_err(|e| ApiError::of_field("messages", &e))
+    let (tokens, reply) =
+        chat_of(&app.model, &messages, variables.as_deref()).map_err(|e| ApiError::of_field("messages", &e))?;
+    let reply = if tools.list.is_empty() { reply.without_calls() } else { reply };
+    Ok((tokens, Some(reply).filter(|reply| !reply.is_plain())))
 }
 
 /// Answers to one request at most.
@@ -85,7 +85,7 @@ const COMPLETION_TOKENS: usize = 16;
 pub fn completion(app: &App, request: &CompletionRequest) -> ApiResult<Prepared> {
     check_model(app, request.common.model.as_deref())?;
     let prompts = tokens(app, "prompt", &request.prompts)?;
-    let defaults = Defaults { tokens: Some(COMPLETION_TOKENS), constraint: None };
+    let defaults = Defaults { tokens: Some(COMPLETION_TOKENS), constraint: None, shown: Shown::Text };
     prepare(app, &request.common, request.logprobs, "prompt", prompts, defaults)
 }
 
@@ -147,6 +147,7 @@ fn check_room(app: &App, field: &str, text: &[u32], more: usize) -> ApiResult<()
 struct Defaults {
     tokens: Option<usize>,
     constraint: Option<Arc<Constraint>>,
+    shown: Shown,
 }
 
 fn prepare(
@@ -170,6 +171,7 @@ fn prepare(
         logit_bias: biases(app, common)?,
         max_tokens: app.most_tokens.map_or(max_tokens, |most| max_tokens.min(most)),
         logprobs,
+        shown: defaults.shown,
         constraint: match &common.format {
             Format::Text => defaults.constraint,
             Format::Json(schema) => constraint(app, "response_format", ConstraintKind::JsonSchema, schema)?,
@@ -194,7 +196,7 @@ fn prepare(
     });
     let orders = orders.collect();
     let &Common { stream, include_usage, .. } = common;
-    Ok(Prepared { orders, events, prompt_tokens, choices, n, calls: false, stream, include_usage })
+    Ok(Prepared { orders, events, prompt_tokens, choices, n, reply: None, stream, include_usage })
 }
 
 fn sparsity(app: &App, wanted: Option<f32>) -> ApiResult<f32> {

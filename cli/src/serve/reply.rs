@@ -1,7 +1,6 @@
 //! Answers on their way out: as one body, or as the events of a stream.
 
 use super::App;
-use super::calls::{Call, Calls, Part};
 use super::error::{ApiError, ApiResult};
 use super::generation::{Event, Piece};
 use super::prepare::Prepared;
@@ -9,6 +8,7 @@ use super::protocol::{
     CalledFunction, ChatLogprobs, Choice, Completion, Delta, Logprobs, TextLogprobs, TokenLogprob, ToolCall, Usage,
 };
 use hyper::StatusCode;
+use rasp::text::{Part, Reply as Telling};
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::mpsc::Receiver;
@@ -31,8 +31,8 @@ pub struct Reply {
     n: usize,
     /// Characters of each answer so far.
     lengths: Vec<usize>,
-    /// What tells calls of tools from text, and how many each answer has made; none where it may make none.
-    calls: Vec<(Calls, usize)>,
+    /// What tells calls and thoughts from text, and how many calls each answer has made; none where all is text.
+    telling: Vec<(Telling, usize)>,
     /// Answers that are not over.
     open: usize,
     completion_tokens: usize,
@@ -54,6 +54,7 @@ fn broken() -> ApiError {
 /// A part of an answer, as it is told.
 enum Told {
     Text(String),
+    Reasoning(String),
     Call(ToolCall),
 }
 
@@ -64,6 +65,7 @@ fn text_delta(text: String) -> Delta {
 fn delta(part: Told, stream: bool) -> Delta {
     match part {
         Told::Text(text) => text_delta(text),
+        Told::Reasoning(text) => Delta { reasoning_content: Some(text), ..Delta::default() },
         Told::Call(call) => {
             let index = call.index.filter(|_| stream);
             Delta { tool_calls: vec![ToolCall { index, ..call }], ..Delta::default() }
@@ -73,18 +75,21 @@ fn delta(part: Told, stream: bool) -> Delta {
 
 /// A whole message.
 fn message(parts: Vec<Told>) -> Delta {
-    let (mut text, mut tool_calls) = (String::new(), vec![]);
+    let (mut text, mut tool_calls, mut reasoning) = (String::new(), vec![], None::<String>);
     for part in parts.into_iter().map(|part| delta(part, false)) {
         text += &part.content.flatten().unwrap_or_default();
         tool_calls.extend(part.tool_calls);
+        if let Some(thought) = part.reasoning_content {
+            reasoning.get_or_insert_default().push_str(&thought);
+        }
     }
     let content = Some(text).filter(|text| !text.is_empty() || tool_calls.is_empty());
-    Delta { role: Some("assistant"), content: Some(content), tool_calls }
+    Delta { role: Some("assistant"), content: Some(content), reasoning_content: reasoning, tool_calls }
 }
 
 impl Reply {
     pub fn new(app: Arc<App>, api: Api, prepared: &Prepared) -> Reply {
-        let &Prepared { prompt_tokens, choices, n, calls, include_usage, .. } = prepared;
+        let &Prepared { prompt_tokens, choices, n, include_usage, .. } = prepared;
         let id = app.next_id(if api == Api::Chat { "chatcmpl" } else { "cmpl" });
         Reply {
             app,
@@ -95,7 +100,7 @@ impl Reply {
             prompt_tokens,
             n,
             lengths: vec![0; choices],
-            calls: (0..if calls { choices } else { 0 }).map(|_| Default::default()).collect(),
+            telling: prepared.reply.iter().cycle().take(choices).map(|reply| (reply.clone(), 0)).collect(),
             open: choices,
             completion_tokens: 0,
             cached_tokens: 0,
@@ -125,7 +130,7 @@ impl Reply {
             if self.api == Api::Text {
                 choice.text = Some(text);
             } else {
-                let parts = self.parts(index, text, true);
+                let parts = self.parts(index, text, true)?;
                 choice.finish_reason = Some(self.reason(index, reason));
                 choice.message = Some(message(parts));
             }
@@ -155,7 +160,11 @@ impl Reply {
         let Piece { index, text, logprobs, end } = piece;
         let mut bytes = vec![];
         let mut logprobs = (!logprobs.is_empty()).then(|| self.logprobs(logprobs, before));
-        for part in self.parts(index, text, end.is_some()) {
+        let parts = match self.parts(index, text, end.is_some()) {
+            Ok(parts) => parts,
+            Err(error) => return (event(&error.body()), true),
+        };
+        for part in parts {
             bytes.extend(self.chunk(index, delta(part, true), logprobs.take(), None));
         }
         if logprobs.is_some() {
@@ -185,27 +194,34 @@ impl Reply {
     }
 
     /// What of an answer's text is text, and what calls; with the `last` of it all that was held back.
-    fn parts(&mut self, index: usize, text: String, last: bool) -> Vec<Told> {
-        let Some((calls, made)) = self.calls.get_mut(index) else {
-            return if text.is_empty() { vec![] } else { vec![Told::Text(text)] };
+    fn parts(&mut self, index: usize, text: String, last: bool) -> ApiResult<Vec<Told>> {
+        let Some((telling, made)) = self.telling.get_mut(index) else {
+            return Ok(if text.is_empty() { vec![] } else { vec![Told::Text(text)] });
         };
-        let mut parts = calls.push(&text);
-        parts.extend(if last { calls.finish() } else { vec![] });
-        let told = parts.into_iter().map(|part| match part {
-            Part::Text(text) => Told::Text(text),
-            Part::Call(Call { name, arguments }) => {
-                *made += 1;
-                let id = format!("call-{}-{index}-{made}", self.id);
-                let function = CalledFunction { name, arguments };
-                Told::Call(ToolCall { index: Some(*made - 1), id, kind: "function", function })
-            }
-        });
-        told.collect()
+        telling.push(&text)?;
+        if last {
+            telling.finish()?;
+        }
+        let mut told = vec![];
+        while let Some(part) = telling.next_part() {
+            told.push(match part {
+                Part::Text(text) => Told::Text(text.into()),
+                Part::Reasoning(text) => Told::Reasoning(text.into()),
+                Part::Call(call) => {
+                    *made += 1;
+                    let function = CalledFunction { name: call.name.clone(), arguments: call.arguments.clone() };
+                    // The library's, or the model's own: some templates want nine letters and digits.
+                    let id = call.id.clone();
+                    Told::Call(ToolCall { index: Some(*made - 1), id, kind: "function", function })
+                }
+            });
+        }
+        Ok(told)
     }
 
     /// Why an answer ended that ended for this reason.
     fn reason(&self, index: usize, reason: &'static str) -> &'static str {
-        let calls = self.calls.get(index).is_some_and(|&(_, made)| made > 0);
+        let calls = self.telling.get(index).is_some_and(|&(_, made)| made > 0);
         if calls && reason == "stop" { "tool_calls" } else { reason }
     }
 

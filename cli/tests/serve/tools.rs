@@ -61,10 +61,6 @@ fn tools_are_told_to_models_that_know_them() {
         (json!({"tools": [{"type": "function"}]}), "tools[0].function"),
         (json!({"tools": [{"type": "function", "function": {}}]}), "tools[0].function.name"),
         (json!({"tools": [{"type": "function", "function": {"name": "f", "x": 1}}]}), "tools[0].function.x"),
-        (
-            json!({"tools": [{"type": "function", "function": {"name": "f", "strict": true}}]}),
-            "tools[0].function.strict",
-        ),
         (json!({"tool_choice": "required"}), "tool_choice"),
         (json!({"tools": [tool("sum")], "tool_choice": "perhaps"}), "tool_choice"),
         (
@@ -147,4 +143,52 @@ fn tools_are_shown_as_they_were_written() {
     // Written in another order it is another prompt, from its first letter on.
     assert_eq!(ask(r#"{"description": "d", "name": "f"}"#), 0);
     assert_eq!(ask(r#"{"name": "f", "description": "d"}"#), "name,description,<tool_call>zebra,ant,".len() as u64 - 1);
+}
+
+/// Calls in the form of the model's template, whole and in a stream, and what it thinks before.
+#[test]
+fn calls_come_in_the_form_of_the_template() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "required": ["a"], "additionalProperties": false});
+    let tools = json!([{"type": "function", "function": {"name": "sum", "parameters": schema}}]);
+    for sign in
+        ["[TOOL_CALLS][ARGS]", "<arg_key>", "<function=<parameter=", "<|tool_call_start|>", "<start_function_call>"]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let template = format!(
+            "{{% if tools %}}t{{% endif %}}{{# {sign} #}}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}"
+        );
+        let server = server_with(&dir, &template);
+        let ask = json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 140, "tools": tools,
+            "tool_choice": "required", "seed": 3});
+        let found = server.ask(CHAT, &ask)["choices"][0].clone();
+        let made = &found["message"]["tool_calls"][0];
+        assert_eq!(
+            (&found["finish_reason"], &made["function"]["name"]),
+            (&json!("tool_calls"), &json!("sum")),
+            "{sign}"
+        );
+        let arguments: Value = serde_json::from_str(made["function"]["arguments"].as_str().unwrap()).unwrap();
+        assert!(arguments["a"].is_u64(), "{sign}: {found}");
+        let events = server.stream(CHAT, &ask);
+        let told: Vec<_> = events.iter().filter_map(|e| e["choices"][0]["delta"]["tool_calls"].as_array()).collect();
+        assert_eq!((told.len(), &told[0][0]["function"]), (1, &made["function"]), "{sign}");
+        // A function that is strict holds calls to its schema, where one begins.
+        let mut strict = ask;
+        strict["tools"][0]["function"]["strict"] = json!(true);
+        strict["tool_choice"] = json!("auto");
+        assert_eq!(server.post(CHAT, &strict).status, 200, "{sign}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let server = server_with(&dir, "{% for m in messages %}{{ m.content }}{% endfor %}<think>{# </think> #}");
+    let ask = json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 9, "temperature": 0});
+    let message = server.ask(CHAT, &ask)["choices"][0]["message"].clone();
+    assert!(
+        message["content"] == "" && message["reasoning_content"].as_str().is_some_and(|t| !t.is_empty()),
+        "{message}"
+    );
+    let events = server.stream(CHAT, &ask);
+    let thought: String =
+        events.iter().filter_map(|e| e["choices"][0]["delta"]["reasoning_content"].as_str()).collect();
+    assert_eq!(thought, message["reasoning_content"]);
 }

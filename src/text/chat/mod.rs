@@ -24,9 +24,11 @@ mod tests_of;
 mod writer;
 
 use super::Tokenizer;
+use super::calls::Forms;
 use crate::{Error, Result, Status};
 use memory::RenderBudget;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// Bytes of a template at most; those in use have up to some tens of thousands.
 pub const MAX_TEMPLATE_BYTES: usize = 256 << 10;
@@ -103,6 +105,8 @@ pub struct ChatTemplate {
     /// The texts of the beginning- and end-of-text tokens, which templates print.
     bos: Option<Box<str>>,
     eos: Option<Box<str>>,
+    /// Found when it is first asked for.
+    forms: OnceLock<Forms>,
 }
 
 /// Why a template cannot be compiled, and at which byte. Small: the compiler hands it up from bracket to bracket, on
@@ -195,12 +199,27 @@ impl ChatTemplate {
     /// The same, given the texts of `bos_token` and `eos_token`.
     pub fn with_tokens(template: &str, bos: Option<String>, eos: Option<String>) -> Result<ChatTemplate> {
         let [bos, eos] = [bos, eos].map(|text| text.map(String::into_boxed_str));
-        Ok(ChatTemplate { template: copy(template)?.into_boxed_str(), bos, eos })
+        Ok(ChatTemplate { template: copy(template)?.into_boxed_str(), bos, eos, forms: OnceLock::new() })
     }
 
     /// The template's text.
     pub fn source(&self) -> &str {
         &self.template
+    }
+
+    /// The form in which the template has tools called, by its name; none if it is not known. A
+    /// [`Reply`](super::Reply) reads it.
+    pub fn call_format(&self) -> Option<&'static str> {
+        self.forms().format_name()
+    }
+
+    pub(super) fn forms(&self) -> Forms {
+        *self.forms.get_or_init(|| Forms::of(&self.template))
+    }
+
+    /// Whether a special token of this name is one that an answer is told apart by.
+    pub(crate) fn has_mark(&self, name: &[u8]) -> bool {
+        self.forms().has_mark(name)
     }
 
     /// Fails if the template cannot be compiled.

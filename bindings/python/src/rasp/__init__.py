@@ -23,7 +23,8 @@ from typing import Any, Optional, Union
 from . import _native
 from ._native import lib
 
-__all__ = ["Constraint", "Error", "Model", "ModelInfo", "Session", "Stats", "Token", "abi_version", "version"]
+__all__ = ["Call", "Constraint", "Error", "Model", "ModelInfo", "Reasoning", "Reply", "Session", "Stats", "Token",
+           "abi_version", "version"]
 
 
 class Error(Exception):
@@ -246,10 +247,18 @@ class Model(_Handle):
         template's own tokens: `chat_tokenize` can."""
         return self.chat_text(messages, add_generation_prompt=add_generation_prompt)
 
-    def constraint(self, kind: str, source: Union[str, Mapping[str, Any], bool]) -> Constraint:
+    def constraint(self, kind: str, source: Union[str, Mapping[str, Any], Sequence[Any], bool]) -> Constraint:
         """What an answer may be, compiled for this model: "json_schema" (as text or as the object it is), "regex" (in
-        the syntax of Rust's crate `regex`; all of the answer matches) or "grammar" (llguidance's variant of Lark)."""
+        the syntax of Rust's crate `regex`; all of the answer matches), "grammar" (llguidance's variant of Lark) or
+        "tools": the list as the template has it, or a mapping with "tools" and a "tool_choice". Then text is free until
+        a call begins in the model's own format; a call is of one of these functions, with arguments of its schema."""
         return Constraint(self, kind, source)
+
+    def reply(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True,
+              variables: Optional[Mapping[str, Any]] = None, time: int = 0) -> Reply:
+        """What tells an answer to these messages apart: text, reasoning and calls of tools. Give it what
+        `chat_tokenize` was given."""
+        return Reply(self, messages, add_generation_prompt=add_generation_prompt, variables=variables, time=time)
 
     def open(self, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16",
              windows_alone: bool = False, drafts: int = 0) -> Session:
@@ -265,11 +274,11 @@ class Constraint(_Handle):
     """What an answer may be, shared by any number of sessions of its model; they keep what they need of it when it is
     closed."""
 
-    def __init__(self, model: Model, kind: str, source: Union[str, Mapping[str, Any], bool]) -> None:
+    def __init__(self, model: Model, kind: str, source: Union[str, Mapping[str, Any], Sequence[Any], bool]) -> None:
         if kind not in _native.CONSTRAINT_KINDS:
             raise ValueError(f"kind is {kind!r}, not one of {', '.join(_native.CONSTRAINT_KINDS)}")
         if not isinstance(source, str):
-            if kind != "json_schema":
+            if kind not in ("json_schema", "tools"):
                 raise TypeError(f"the source of a {kind} is a str, not {type(source).__name__}")
             source = json.dumps(source)
         data = source.encode()
@@ -279,6 +288,70 @@ class Constraint(_Handle):
 
     def __enter__(self) -> Constraint:
         return self
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a tool: the function's name, its arguments, and what a message of the result refers to."""
+
+    name: str
+    arguments: dict[str, Any]
+    id: str
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """What the model thinks before it says something."""
+
+    text: str
+
+
+class Reply(_Handle):
+    """An answer that is told apart as it comes. `Session.answer` does all of it."""
+
+    def __init__(self, model: Model, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True,
+                 variables: Optional[Mapping[str, Any]] = None, time: int = 0) -> None:
+        raw, options = _chat(messages, add_generation_prompt, variables, time)
+        handle = c.c_void_p()
+        _call(lib.rasp_reply_new, model._handle, raw, len(messages), c.byref(options), c.byref(handle))
+        super().__init__(handle, lib.rasp_reply_free)
+
+    def __enter__(self) -> Reply:
+        return self
+
+    def push(self, text: str) -> None:
+        """Takes more of the answer: what `Session.generate` gives with `marks`."""
+        data = text.encode()
+        _call(lib.rasp_reply_push, self._handle, data, len(data))
+
+    def push_token(self, token: int) -> None:
+        """Takes a token of the answer, for hosts that step by tokens."""
+        _call(lib.rasp_reply_push_token, self._handle, token)
+
+    def finish(self) -> None:
+        """Ends the answer: what was held back is known now."""
+        _call(lib.rasp_reply_finish, self._handle)
+
+    def parts(self) -> Iterator[Union[str, Reasoning, Call]]:
+        """What is known of the answer and was not given yet: text, what the model thinks, and calls."""
+        part = _native.ReplyPart()
+        while _call(lib.rasp_reply_next, self._handle, c.byref(part)) == 0:
+            def text(place: Optional[int], length: int) -> str:
+                return c.string_at(place, length).decode() if place else ""
+
+            said = text(part.text, part.text_length)
+            if part.kind == _native.PART_CALL:
+                name, id = text(part.name, part.name_length), text(part.id, part.id_length)
+                yield Call(name, json.loads(said), id)
+            elif part.kind == _native.PART_REASONING:
+                yield Reasoning(said)
+            else:
+                yield said
+
+    def message(self) -> dict[str, Any]:
+        """The answer as a message, to be put after those that it answers."""
+        data: bytes = _grown(c.c_char, 4096, lib.rasp_reply_message, self._handle)
+        return {"role": "assistant", **json.loads(data)}
 
 
 class Session(_Handle):
@@ -310,14 +383,24 @@ class Session(_Handle):
         """Appends a token of the caller's choice."""
         _call(lib.rasp_decode, self._handle, token)
 
-    def generate(self, limit: Optional[int] = None) -> Iterator[str]:
-        """The text of the next tokens as it comes, in whole characters; to the end of the answer (a stop string or a full
-        context is one too), or for at most `limit` tokens."""
+    def answer(self, reply: Reply, limit: Optional[int] = None) -> Iterator[Union[str, Reasoning, Call]]:
+        """As `generate`, with the answer told apart: text as it comes, what the model thinks, calls of tools."""
+        for text in self.generate(limit, marks=True):
+            reply.push(text)
+            yield from reply.parts()
+        reply.finish()
+        yield from reply.parts()
+
+    def generate(self, limit: Optional[int] = None, *, marks: bool = False) -> Iterator[str]:
+        """The text of the next tokens as it comes, in whole characters; to the end of the answer (a stop string or a
+        full context is one too), or for at most `limit` tokens. With `marks` special tokens that mark calls and
+        reasoning are text, for a `Reply`."""
+        flags = _native.TEXT_SHOW_MARKS if marks else 0
         text = c.create_string_buffer(_native.STEP_TEXT_SIZE)
         length = c.c_size_t()
         count = 0
         while limit is None or count < limit:
-            status = _call(lib.rasp_step_text, self._handle, 0, text, len(text), c.byref(length), None)
+            status = _call(lib.rasp_step_text, self._handle, flags, text, len(text), c.byref(length), None)
             if length.value:
                 yield text.raw[: length.value].decode()
             if status == _native.END:

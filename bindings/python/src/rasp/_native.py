@@ -13,7 +13,9 @@ END = 1
 BUFFER_TOO_SMALL = -8
 STEP_TEXT_SIZE = 4160
 KV_TYPES = {"f16": 0, "f32": 1, "i8": 2}
-CONSTRAINT_KINDS = {"json_schema": 0, "regex": 1, "grammar": 2}
+CONSTRAINT_KINDS = {"json_schema": 0, "regex": 1, "grammar": 2, "tools": 3}
+TEXT_SHOW_MARKS = 2
+PART_TEXT, PART_REASONING, PART_CALL = 1, 2, 3
 
 
 class Error(c.Structure):
@@ -135,6 +137,19 @@ class ChatMessage(c.Structure):
     ]
 
 
+class ReplyPart(c.Structure):
+    _fields_ = [
+        ("kind", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("text", c.c_void_p),
+        ("text_length", c.c_size_t),
+        ("name", c.c_void_p),
+        ("name_length", c.c_size_t),
+        ("id", c.c_void_p),
+        ("id_length", c.c_size_t),
+    ]
+
+
 class ChatOptions(c.Structure):
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -178,6 +193,13 @@ _status = {
     "rasp_constraint_new": [_handle, c.c_uint32, c.c_char_p, c.c_size_t, c.POINTER(_handle), _out],
     "rasp_constraint_free": [_handle],
     "rasp_session_set_constraint": [_handle, _handle, _out],
+    "rasp_reply_new": [_handle, c.POINTER(ChatMessage), c.c_size_t, c.POINTER(ChatOptions), c.POINTER(_handle), _out],
+    "rasp_reply_push": [_handle, c.c_char_p, c.c_size_t, _out],
+    "rasp_reply_push_token": [_handle, c.c_uint32, _out],
+    "rasp_reply_finish": [_handle, _out],
+    "rasp_reply_next": [_handle, c.POINTER(ReplyPart), _out],
+    "rasp_reply_message": [_handle, c.c_char_p, c.c_size_t, _size, _out],
+    "rasp_reply_free": [_handle],
     "rasp_session_set_stop": [_handle, c.POINTER(c.c_char_p), c.c_size_t, _out],
     "rasp_session_rewind": [_handle, c.c_size_t, _out],
     "rasp_session_save": [_handle, c.c_char_p, c.c_size_t, _size, _out],

@@ -209,6 +209,8 @@ pub struct ChatMessage {
     pub content: Option<String>,
     /// What else templates may know of it, a JSON object.
     pub fields: Option<String>,
+    /// Whether it calls tools, or tells of a call.
+    pub calls: bool,
 }
 
 /// The body of `/v1/chat/completions`.
@@ -274,6 +276,12 @@ fn message(index: usize, value: Value) -> ApiResult<ChatMessage> {
     {
         more.push(("tool_call_id".to_string(), Json::text(id)));
     }
+    let calls = !more.is_empty();
+    if role == "assistant"
+        && let Some(thought) = fields.take::<String>("reasoning_content")?
+    {
+        more.push(("reasoning_content".to_string(), Json::text(thought)));
+    }
     let content = match fields.take("content")? {
         None if role == "assistant" && !more.is_empty() => None,
         None => return Err(ApiError::field(fields.name("content"), "missing")),
@@ -283,7 +291,7 @@ fn message(index: usize, value: Value) -> ApiResult<ChatMessage> {
     fields.only("annotations", &[json!([])], "this server has no use for annotations")?;
     fields.finish(&[])?;
     let fields = (!more.is_empty()).then(|| Json::Object(more).to_string());
-    Ok(ChatMessage { role, content, fields })
+    Ok(ChatMessage { role, content, fields, calls })
 }
 
 /// A content: a string, or parts that are all of text.

@@ -83,6 +83,9 @@ pub struct Delta {
     /// Outside: whether the field is there. Inside: null where a message is calls alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<Option<String>>,
+    /// What the model thinks before it says something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
 }

@@ -13,15 +13,25 @@ pub struct Tools {
     pub list: Vec<Json>,
     /// The functions, one of which has to be called; none: the model may do as it likes.
     pub required: Vec<Function>,
+    /// A function that says that its calls keep to its schema; none where nothing does.
+    strict: Option<usize>,
 }
 
 /// A function's name and the schema of its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Function {
     pub name: String,
-    pub parameters: Value,
+    pub parameters: Json,
     /// Whether a call has to keep to them.
     strict: bool,
+}
+
+impl Function {
+    /// A tool as the library takes it.
+    fn tool(&self) -> Json {
+        let function = [("name", Json::text(&self.name)), ("parameters", self.parameters.clone())];
+        Json::object([("type", Json::text("function")), ("function", Json::object(function))])
+    }
 }
 
 /// What of a body is to keep its order.
@@ -41,15 +51,11 @@ impl Tools {
         let none = || Err(ApiError::field("tool_choice", "there are no tools to choose from"));
         match choice.as_str() {
             Some("none") => Ok(Tools::default()),
-            Some("auto") => match functions.iter().position(|function| function.strict) {
-                Some(n) => {
-                    let message = "a call is held to its schema where one is required: tool_choice";
-                    Err(ApiError::field(format!("tools[{n}].function.strict"), message))
-                }
-                None => Ok(Tools { list, required: vec![] }),
-            },
+            Some("auto") => {
+                Ok(Tools { list, required: vec![], strict: functions.iter().position(|function| function.strict) })
+            }
             Some("required") if list.is_empty() => none(),
-            Some("required") => Ok(Tools { list, required: functions }),
+            Some("required") => Ok(Tools { list, required: functions, strict: None }),
             Some(other) => Err(ApiError::field("tool_choice", format!("{other:?} is none of none, auto and required"))),
             None => {
                 let mut choice = Fields::of(choice, "tool_choice")?;
@@ -61,10 +67,22 @@ impl Tools {
                 let required: Vec<_> = functions.into_iter().filter(|function| function.name == name).collect();
                 match required.is_empty() {
                     true => Err(ApiError::field("tool_choice.function.name", format!("no tool is called {name:?}"))),
-                    false => Ok(Tools { list, required }),
+                    false => Ok(Tools { list, required, strict: None }),
                 }
             }
         }
+    }
+
+    /// The field that asks for calls to be held to the tools, if one does, and what the library makes a constraint of.
+    pub fn held(&self) -> Option<(String, String)> {
+        let (field, list, choice) = match (self.required.is_empty(), self.strict) {
+            (false, _) => {
+                ("tool_choice".into(), self.required.iter().map(Function::tool).collect(), Json::text("required"))
+            }
+            (true, Some(n)) => (format!("tools[{n}].function.strict"), self.list.clone(), Json::text("auto")),
+            (true, None) => return None,
+        };
+        Some((field, Json::object([("tools", Json::List(list)), ("tool_choice", choice)]).to_string()))
     }
 }
 
@@ -75,7 +93,7 @@ fn function(index: usize, tool: &Value) -> ApiResult<Function> {
     let mut function = Fields::of(tool.need("function")?, &tool.name("function"))?;
     let found = Function {
         name: function.need("name")?,
-        parameters: function.take("parameters")?.unwrap_or(json!({"type": "object"})),
+        parameters: function.take("parameters")?.unwrap_or_else(|| Json::object([("type", Json::text("object"))])),
         strict: function.take("strict")?.unwrap_or(false),
     };
     function.finish(&["description"])?;

@@ -1,0 +1,155 @@
+//! JSON as the readers here write it, without white space: made piece by piece, and looked through without a stack.
+
+use crate::{Error, Result};
+
+/// Appends, if there is memory.
+pub(super) fn push(out: &mut String, text: &str) -> Result<()> {
+    out.try_reserve(text.len()).map_err(|_| Error::out_of_memory("an answer"))?;
+    out.push_str(text);
+    Ok(())
+}
+
+/// Appends what stands for a text between the quotes of JSON.
+pub(super) fn escape(out: &mut String, text: &str) -> Result<()> {
+    let mut rest = text;
+    while let Some(plain) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        push(out, &rest[..plain])?;
+        match rest.as_bytes()[plain] {
+            b'"' => push(out, "\\\"")?,
+            b'\\' => push(out, "\\\\")?,
+            b'\n' => push(out, "\\n")?,
+            b'\r' => push(out, "\\r")?,
+            b'\t' => push(out, "\\t")?,
+            byte => {
+                let digit = |n: u8| char::from(b"0123456789abcdef"[usize::from(n)]);
+                push(out, "\\u00")?;
+                push(out, digit(byte >> 4).encode_utf8(&mut [0; 4]))?;
+                push(out, digit(byte & 15).encode_utf8(&mut [0; 4]))?;
+            }
+        }
+        rest = &rest[plain + 1..];
+    }
+    push(out, rest)
+}
+
+/// Appends a text as JSON.
+pub(super) fn quote(out: &mut String, text: &str) -> Result<()> {
+    push(out, "\"")?;
+    escape(out, text)?;
+    push(out, "\"")
+}
+
+/// Where the value ends that a text begins with.
+fn end_of_value(json: &str) -> usize {
+    let (mut depth, mut text, mut escaped) = (0usize, false, false);
+    for (at, byte) in json.bytes().enumerate() {
+        if text {
+            text = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            if text || depth > 0 {
+                continue;
+            }
+            return at + 1;
+        }
+        match byte {
+            b'"' => text = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' if depth == 1 => return at + 1,
+            b',' | b']' | b'}' if depth == 0 => return at,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    json.len()
+}
+
+/// The items of a list; none of what is no list.
+pub(super) fn items(json: &str) -> impl Iterator<Item = &str> {
+    let mut rest = json.strip_prefix('[').unwrap_or("]");
+    std::iter::from_fn(move || {
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+        let (item, after) = rest.split_at(end_of_value(rest));
+        rest = after;
+        (!item.is_empty()).then_some(item)
+    })
+}
+
+/// The names, as they stand between their quotes, and the values of an object; none of what is no object.
+pub(super) fn members(json: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = json.strip_prefix('{').unwrap_or("}");
+    std::iter::from_fn(move || {
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+        let (name, after) = rest.split_at(end_of_name(rest));
+        let value = after.strip_prefix(':')?;
+        let (value, after) = value.split_at(end_of_value(value));
+        rest = after;
+        Some((inside(name)?, value))
+    })
+}
+
+fn end_of_name(json: &str) -> usize {
+    if json.starts_with('"') { end_of_value(json) } else { 0 }
+}
+
+/// What stands between the quotes of a text; nothing of another value.
+pub(super) fn inside(json: &str) -> Option<&str> {
+    json.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// What an object has under a name.
+pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+    members(json).find(|(found, _)| *found == name).map(|(_, value)| value)
+}
+
+/// Appends what a text means, given what stands between its quotes.
+pub(super) fn unescape(out: &mut String, inside: &str) -> Result<()> {
+    let mut rest = inside;
+    while let Some(at) = rest.find('\\') {
+        push(out, &rest[..at])?;
+        let (c, length) = match rest.as_bytes().get(at + 1) {
+            Some(b'n') => ('\n', 2),
+            Some(b'r') => ('\r', 2),
+            Some(b't') => ('\t', 2),
+            Some(b'u') => {
+                let code = rest.get(at + 2..at + 6).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+                (code.and_then(char::from_u32).unwrap_or('\u{fffd}'), 6)
+            }
+            Some(&other) => (char::from(other), 2),
+            None => ('\\', 1),
+        };
+        push(out, c.encode_utf8(&mut [0; 4]))?;
+        rest = rest.get(at + length..).unwrap_or_default();
+    }
+    push(out, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_found() {
+        let mut json = String::from("{");
+        for (name, value) in [("a\"b", "[1,{\"x\":\"}]\"},\"\\\\\"]"), ("c", "2"), ("d", "{}"), ("e", "[]")] {
+            json += if json.len() > 1 { "," } else { "" };
+            quote(&mut json, name).unwrap();
+            json = json + ":" + value;
+        }
+        json += "}";
+        let all: Vec<_> = members(&json).collect();
+        let list = "[1,{\"x\":\"}]\"},\"\\\\\"]";
+        assert_eq!(all, [("a\\\"b", list), ("c", "2"), ("d", "{}"), ("e", "[]")]);
+        assert_eq!(items(list).collect::<Vec<_>>(), ["1", "{\"x\":\"}]\"}", "\"\\\\\""]);
+        assert_eq!(
+            (items("[]").count(), items("{}").count(), members("{}").count(), members("[]").count()),
+            (0, 0, 0, 0)
+        );
+        assert_eq!(member(&json, "c"), Some("2"));
+        let text = "é\"\\\n\r\t\u{1}/";
+        let (mut written, mut back) = (String::new(), String::new());
+        quote(&mut written, text).unwrap();
+        assert_eq!(written, r#""é\"\\\n\r\t\u0001/""#);
+        unescape(&mut back, inside(&written).unwrap()).unwrap();
+        assert_eq!(back, text);
+    }
+}

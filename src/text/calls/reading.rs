@@ -1,0 +1,449 @@
+//! One call, or a list of them, as it comes: read where it stopped once there is more.
+
+use super::format::{Body, Field, Format, Tags};
+use super::json::{inside, items, members, push, quote, unescape};
+use super::literal::{Dialect, Literal, Step, whole};
+use super::tools::{Kind, Tools};
+use crate::{Error, Result};
+
+/// Bytes of a call at most: one that is longer is text.
+pub(super) const MAX_CALL_BYTES: usize = 1 << 20;
+/// Bytes of a name, an identifier or a tag's attributes at most.
+const MAX_FIELD: usize = 512;
+
+/// A call that a model makes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Call {
+    /// The function's.
+    pub name: String,
+    /// A JSON object, without white space between its parts.
+    pub arguments: String,
+    /// What a result refers to: the model's word for it, or one that was made up.
+    pub id: String,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Before the mark that opens a call within its block.
+    Open,
+    /// Before a value, or in a list of which nothing was read.
+    Begin {
+        listed: bool,
+    },
+    Json(Literal),
+    PythonName {
+        listed: bool,
+    },
+    PythonArguments {
+        literal: Literal,
+        listed: bool,
+    },
+    /// After a call in a list; whether a comma has come.
+    PythonNext {
+        comma: bool,
+    },
+    Field(Field),
+    TagName,
+    TagHead,
+    /// Between the arguments.
+    Between,
+    Key,
+    Value,
+    /// The end of a value, as far as what follows says that it is: where the value ends.
+    ValueEnd(usize),
+    Attributes,
+}
+
+/// A reading of what may become calls. Places are those in the text that begins with their first mark.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    pub at: usize,
+    /// Where the part began that is being read.
+    from: usize,
+    stage: Stage,
+    out: String,
+    call: Call,
+    kind: Kind,
+    function: Option<usize>,
+    pub calls: Vec<Call>,
+}
+
+/// Where one of some marks is in a text from a place on: that, which, and its end; or where to go on searching.
+fn search(text: &str, from: usize, marks: &[&str], ended: bool) -> std::result::Result<(usize, usize, usize), usize> {
+    let bytes = text.as_bytes();
+    for at in from..bytes.len() {
+        let mut perhaps = false;
+        for (index, mark) in marks.iter().enumerate().filter(|(_, mark)| !mark.is_empty()) {
+            let (rest, mark) = (&bytes[at..], mark.as_bytes());
+            if rest.starts_with(mark) {
+                return Ok((at, index, at + mark.len()));
+            }
+            perhaps |= !ended && mark.starts_with(rest);
+        }
+        if perhaps {
+            return Err(at);
+        }
+    }
+    Err(bytes.len())
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.-".contains(&byte) || byte >= 0x80
+}
+
+impl Reading {
+    /// After a mark of so many bytes: one that opens a call, or a block of them.
+    pub(super) fn new(format: &Format, at: usize, opened: bool) -> Reading {
+        let stage = match &format.body {
+            _ if !opened && !format.opens.is_empty() => Stage::Open,
+            Body::Value => Stage::Begin { listed: false },
+            Body::Named { first, .. } => Stage::Field(*first),
+            Body::Tagged(_) => Stage::TagName,
+        };
+        let (out, call, calls) = (String::new(), Call::default(), Vec::new());
+        Reading { at, from: at, stage, out, call, kind: Kind::Unknown, function: None, calls }
+    }
+
+    /// Reads on. `ended`: no more text comes.
+    pub(super) fn run(&mut self, text: &str, format: &Format, tools: &Tools, ended: bool) -> Result<Step> {
+        loop {
+            let step = match &format.body {
+                _ if matches!(self.stage, Stage::Open) => self.open(text, format, ended),
+                Body::Value => self.value(text, format, ended)?,
+                Body::Named { marks, .. } => self.named(text, marks, ended)?,
+                Body::Tagged(tags) => self.tagged(text, tags, format.close, tools, ended)?,
+            };
+            match step {
+                Some(Step::More) if text.len() > MAX_CALL_BYTES => {
+                    self.at = text.len();
+                    return Ok(Step::Wrong);
+                }
+                Some(step) => return Ok(step),
+                None => {}
+            }
+        }
+    }
+
+    /// What comes next that is no white space; `None` where that is not known.
+    fn peek(&mut self, text: &str) -> Option<u8> {
+        self.at += text.as_bytes()[self.at..].iter().take_while(|byte| b" \t\r\n".contains(byte)).count();
+        text.as_bytes().get(self.at).copied()
+    }
+
+    /// Goes on to a stage, which begins here.
+    fn enter(&mut self, stage: Stage, at: usize) -> Option<Step> {
+        (self.stage, self.at, self.from) = (stage, at, at);
+        None
+    }
+
+    fn open(&mut self, text: &str, format: &Format, ended: bool) -> Option<Step> {
+        if self.peek(text).is_none() {
+            return Some(Step::More);
+        }
+        let rest = &text.as_bytes()[self.at..];
+        if let Some(open) = format.opens.iter().find(|open| rest.starts_with(open.as_bytes())) {
+            *self = Reading::new(format, self.at + open.len(), true);
+            return None;
+        }
+        let perhaps = !ended && format.opens.iter().any(|open| open.as_bytes().starts_with(rest));
+        Some(if perhaps { Step::More } else { Step::Wrong })
+    }
+
+    /// Ends a call whose arguments are there.
+    fn made(&mut self) -> Result<()> {
+        self.calls.try_reserve(1).map_err(|_| Error::out_of_memory("a call of a tool"))?;
+        self.call.arguments = std::mem::take(&mut self.out);
+        self.calls.push(std::mem::take(&mut self.call));
+        Ok(())
+    }
+
+    fn value(&mut self, text: &str, format: &Format, ended: bool) -> Result<Option<Step>> {
+        match &mut self.stage {
+            &mut Stage::Begin { listed } => {
+                let Some(byte) = self.peek(text) else { return Ok(Some(Step::More)) };
+                let at = self.at;
+                match byte {
+                    b'{' => {
+                        let literal = match listed {
+                            true => Literal::list(Dialect::Json, &mut self.out)?,
+                            false => Literal::new(Dialect::Json),
+                        };
+                        Ok(self.enter(Stage::Json(literal), at))
+                    }
+                    b'[' if !listed => Ok(self.enter(Stage::Begin { listed: true }, at + 1)),
+                    byte if is_name(byte) && !byte.is_ascii_digit() => Ok(self.enter(Stage::PythonName { listed }, at)),
+                    _ => Ok(Some(Step::Wrong)),
+                }
+            }
+            Stage::Json(literal) => {
+                let step = literal.run(text, &mut self.at, &mut self.out, ended)?;
+                if step != Step::Done {
+                    return Ok(Some(step));
+                }
+                let json = std::mem::take(&mut self.out);
+                Ok(Some(if self.of_json(&json, format)? { Step::Done } else { Step::Wrong }))
+            }
+            &mut Stage::PythonName { listed } => {
+                let rest = &text.as_bytes()[self.at..];
+                let length = rest.iter().take_while(|byte| is_name(**byte)).count();
+                self.at += length;
+                match rest.get(length) {
+                    _ if self.at - self.from > MAX_FIELD => Ok(Some(Step::Wrong)),
+                    None => Ok(Some(Step::More)),
+                    Some(b'(') => {
+                        let name = &text[self.from..self.at];
+                        // Llama's built-in tools have a method.
+                        push(&mut self.call.name, name.strip_suffix(".call").unwrap_or(name))?;
+                        let literal = Literal::arguments(&mut self.out)?;
+                        Ok(self.enter(Stage::PythonArguments { literal, listed }, self.at + 1))
+                    }
+                    Some(_) => Ok(Some(Step::Wrong)),
+                }
+            }
+            Stage::PythonArguments { literal, listed } => {
+                let listed = *listed;
+                match literal.run(text, &mut self.at, &mut self.out, ended)? {
+                    Step::Done => {
+                        self.made()?;
+                        match listed {
+                            true => Ok(self.enter(Stage::PythonNext { comma: false }, self.at)),
+                            false => Ok(Some(Step::Done)),
+                        }
+                    }
+                    step => Ok(Some(step)),
+                }
+            }
+            &mut Stage::PythonNext { comma } => match (self.peek(text), comma) {
+                (None, _) => Ok(Some(Step::More)),
+                (Some(b','), false) => Ok(self.enter(Stage::PythonNext { comma: true }, self.at + 1)),
+                (Some(b']'), false) => {
+                    self.at += 1;
+                    Ok(Some(Step::Done))
+                }
+                (Some(byte), true) if is_name(byte) => Ok(self.enter(Stage::PythonName { listed: true }, self.at)),
+                _ => Ok(Some(Step::Wrong)),
+            },
+            _ => Ok(Some(Step::Wrong)),
+        }
+    }
+
+    /// Takes the calls that JSON tells of; `false` if one is none.
+    fn of_json(&mut self, json: &str, format: &Format) -> Result<bool> {
+        if !json.starts_with('[') {
+            return self.one_of_json(json, format);
+        }
+        for item in items(json) {
+            if !self.one_of_json(item, format)? {
+                return Ok(false);
+            }
+        }
+        Ok(!self.calls.is_empty())
+    }
+
+    fn one_of_json(&mut self, json: &str, format: &Format) -> Result<bool> {
+        let (mut name, mut arguments, mut id, mut count) = (None, None, None, 0);
+        let mut object = json;
+        if let Some(inner) = super::json::member(json, "function").filter(|inner| inner.starts_with('{')) {
+            object = inner;
+            id = super::json::member(json, "id");
+        }
+        for (key, value) in members(object) {
+            count += 1;
+            match key {
+                "name" | "tool_name" | "function" => name = inside(value),
+                "arguments" | "parameters" => arguments = Some(value),
+                "id" | "tool_call_id" => id = Some(value),
+                _ => {}
+            }
+        }
+        if format.name == "apertus" && count == 1 {
+            (name, arguments) = members(object).next().map(|(key, value)| (Some(key), Some(value))).unwrap_or_default();
+        }
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(false) };
+        match arguments {
+            None | Some("null") => push(&mut self.out, "{}")?,
+            Some(object) if object.starts_with('{') => push(&mut self.out, object)?,
+            // An object's JSON, as a text.
+            Some(text) => {
+                let mut inner = String::new();
+                unescape(&mut inner, inside(text).unwrap_or_default())?;
+                if !whole(Dialect::Json, &inner, &mut self.out)? || !self.out.starts_with('{') {
+                    return Ok(false);
+                }
+            }
+        }
+        unescape(&mut self.call.name, name)?;
+        let id = id.filter(|id| *id != "null").unwrap_or_default();
+        unescape(&mut self.call.id, inside(id).unwrap_or(id))?;
+        self.made()?;
+        Ok(true)
+    }
+
+    fn named(&mut self, text: &str, marks: &[(&str, Field)], ended: bool) -> Result<Option<Step>> {
+        if let Stage::Json(literal) = &mut self.stage {
+            let step = literal.run(text, &mut self.at, &mut self.out, ended)?;
+            if step == Step::Done {
+                self.made()?;
+            }
+            return Ok(Some(step));
+        }
+        let Stage::Field(field) = self.stage else { return Ok(Some(Step::Wrong)) };
+        if let Field::Arguments(dialect) = field {
+            return Ok(match self.peek(text) {
+                None => Some(Step::More),
+                Some(b'{') => self.enter(Stage::Json(Literal::new(dialect)), self.at),
+                Some(_) => Some(Step::Wrong),
+            });
+        }
+        let mut all = [""; 4];
+        for (place, (mark, _)) in all.iter_mut().zip(marks) {
+            *place = mark;
+        }
+        let (end, next, after) = match search(text, self.at, &all, ended) {
+            Ok((end, index, after)) => (end, marks[index].1, if marks[index].0 == "{" { end } else { after }),
+            Err(at) if at - self.from > MAX_FIELD => return Ok(Some(Step::Wrong)),
+            Err(at) => {
+                self.at = at;
+                return Ok(Some(Step::More));
+            }
+        };
+        let found = text[self.from..end].trim();
+        if end - self.from > MAX_FIELD {
+            self.at = end;
+            return Ok(Some(Step::Wrong));
+        }
+        match field {
+            Field::Id => push(&mut self.call.id, found)?,
+            Field::Name => push(&mut self.call.name, found)?,
+            Field::Handle => {
+                push(&mut self.call.id, found)?;
+                let name = found.strip_prefix("functions.").unwrap_or(found);
+                push(&mut self.call.name, name.rsplit_once(':').map_or(name, |(name, _)| name))?;
+            }
+            Field::Skip | Field::Arguments(_) => {}
+        }
+        if matches!(next, Field::Arguments(_)) && self.call.name.is_empty() {
+            self.at = end;
+            return Ok(Some(Step::Wrong));
+        }
+        Ok(self.enter(Stage::Field(next), after))
+    }
+
+    fn tagged(&mut self, text: &str, tags: &Tags, close: &str, tools: &Tools, ended: bool) -> Result<Option<Step>> {
+        // What ends the part that is being read.
+        let ends = match self.stage {
+            Stage::Between | Stage::ValueEnd(_) => return self.between(text, tags, close, ended),
+            Stage::TagName => [tags.name_end, tags.key, close],
+            Stage::TagHead => [tags.head_end, "", ""],
+            Stage::Key => [tags.key_end, "", ""],
+            Stage::Attributes => [tags.value, "", ""],
+            Stage::Value => [tags.value_end, "", ""],
+            _ => return Ok(Some(Step::Wrong)),
+        };
+        let is_value = matches!(self.stage, Stage::Value);
+        let room = if is_value { text.len() } else { floor(text, self.from + MAX_FIELD) };
+        let (end, which, after) = match search(&text[..room], self.at, &ends, ended || room < text.len()) {
+            Ok(found) => found,
+            Err(at) => {
+                self.at = at;
+                return Ok(Some(if room < text.len() { Step::Wrong } else { Step::More }));
+            }
+        };
+        let found = text[self.from..end].trim();
+        match self.stage {
+            Stage::TagName if found.is_empty() => {
+                self.at = end;
+                Ok(Some(Step::Wrong))
+            }
+            Stage::TagName => {
+                push(&mut self.call.name, found)?;
+                self.function = tools.find(found)?;
+                push(&mut self.out, "{")?;
+                Ok(match (which, tags.head_end) {
+                    (0, "") => self.enter(Stage::Between, after),
+                    (0, _) => self.enter(Stage::TagHead, after),
+                    _ => self.enter(Stage::Between, end),
+                })
+            }
+            Stage::Key => {
+                self.kind = tools.kind(self.function, found)?;
+                if self.out.len() > 1 {
+                    push(&mut self.out, ",")?;
+                }
+                quote(&mut self.out, found)?;
+                push(&mut self.out, ":")?;
+                Ok(self.enter(if tags.value.is_empty() { Stage::Value } else { Stage::Attributes }, after))
+            }
+            Stage::Attributes => {
+                if !found.is_empty() && !tags.text.is_empty() {
+                    self.kind = if found.contains(tags.text) { Kind::Text } else { Kind::Other };
+                }
+                Ok(self.enter(Stage::Value, after))
+            }
+            Stage::Value => {
+                // Its beginning stays known.
+                (self.stage, self.at) = (Stage::ValueEnd(end), after);
+                Ok(None)
+            }
+            _ => Ok(self.enter(Stage::Between, after)),
+        }
+    }
+
+    /// Reads what follows an argument, or the name: another, or the end.
+    fn between(&mut self, text: &str, tags: &Tags, close: &str, ended: bool) -> Result<Option<Step>> {
+        if self.peek(text).is_none() {
+            return Ok(Some(Step::More));
+        }
+        let rest = &text.as_bytes()[self.at..];
+        let marks = [tags.key.as_bytes(), close.as_bytes()];
+        let which = marks.iter().position(|mark| rest.starts_with(mark));
+        if which.is_none() && !ended && marks.iter().any(|mark| mark.starts_with(rest)) {
+            return Ok(Some(Step::More));
+        }
+        match (which, &self.stage) {
+            (Some(_), &Stage::ValueEnd(end)) => {
+                self.argument(&text[self.from..end], tags.lines)?;
+                (self.stage, self.from) = (Stage::Between, self.at);
+                Ok(None)
+            }
+            // What seemed to end the value is within it.
+            (None, &Stage::ValueEnd(end)) => {
+                (self.stage, self.at) = (Stage::Value, end + tags.value_end.len());
+                Ok(None)
+            }
+            (None, _) => Ok(Some(Step::Wrong)),
+            (Some(0), _) => Ok(self.enter(Stage::Key, self.at + tags.key.len())),
+            (Some(_), _) => {
+                push(&mut self.out, "}")?;
+                self.at += close.len();
+                self.made()?;
+                Ok(Some(Step::Done))
+            }
+        }
+    }
+
+    /// Appends an argument, which is a text unless its schema and its looks say otherwise.
+    fn argument(&mut self, text: &str, lines: bool) -> Result<()> {
+        let mut inner = text;
+        if lines {
+            inner = inner.strip_prefix('\n').unwrap_or(inner);
+            inner = inner.strip_suffix('\n').unwrap_or(inner);
+        }
+        // What would not be itself in XML.
+        if let Some(quoted) = inner.strip_prefix("<![CDATA[").and_then(|rest| rest.strip_suffix("]]>")) {
+            return quote(&mut self.out, quoted);
+        }
+        let is_text =
+            self.kind == Kind::Text || self.kind == Kind::Unknown && inner.trim_start().starts_with(['"', '\'']);
+        // Some templates print lists as Python does.
+        if !is_text && whole(Dialect::Python, inner, &mut self.out)? {
+            return Ok(());
+        }
+        quote(&mut self.out, inner)
+    }
+}
+
+/// The last place between characters, up to this one.
+fn floor(text: &str, at: usize) -> usize {
+    if at >= text.len() { text.len() } else { text.floor_char_boundary(at) }
+}
