@@ -276,7 +276,7 @@ fn gemmas_arguments_without_a_schema() {
 fn what_is_wrong_with_tools_is_said() {
     let model = load("wrong", "<tool_call>", &[]);
     for (source, words) in [
-        ("{", "EOF"),
+        ("{", "no JSON"),
         ("{}", "a list of tools"),
         ("[]", "there is none"),
         ("[{}]", "tool 0 has no name"),

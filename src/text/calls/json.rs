@@ -1,8 +1,11 @@
 //! JSON as the readers here write it, without white space: made piece by piece, and looked through without a stack.
+//!
+//! What is called from everywhere is no part of its callers: the library is to stay small.
 
 use crate::{Error, Result};
 
 /// Appends, if there is memory.
+#[inline(never)]
 pub(super) fn push(out: &mut String, text: &str) -> Result<()> {
     out.try_reserve(text.len()).map_err(|_| Error::out_of_memory("an answer"))?;
     out.push_str(text);
@@ -10,6 +13,7 @@ pub(super) fn push(out: &mut String, text: &str) -> Result<()> {
 }
 
 /// Appends what stands for a text between the quotes of JSON.
+#[inline(never)]
 pub(super) fn escape(out: &mut String, text: &str) -> Result<()> {
     let mut rest = text;
     while let Some(plain) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
@@ -33,6 +37,7 @@ pub(super) fn escape(out: &mut String, text: &str) -> Result<()> {
 }
 
 /// Appends a text as JSON.
+#[inline(never)]
 pub(super) fn quote(out: &mut String, text: &str) -> Result<()> {
     push(out, "\"")?;
     escape(out, text)?;
@@ -40,6 +45,7 @@ pub(super) fn quote(out: &mut String, text: &str) -> Result<()> {
 }
 
 /// Where the value ends that a text begins with.
+#[inline(never)]
 fn end_of_value(json: &str) -> usize {
     let (mut depth, mut text, mut escaped) = (0usize, false, false);
     for (at, byte) in json.bytes().enumerate() {
@@ -97,11 +103,13 @@ pub(super) fn inside(json: &str) -> Option<&str> {
 }
 
 /// What an object has under a name.
+#[inline(never)]
 pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     members(json).find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// Appends what a text means, given what stands between its quotes.
+#[inline(never)]
 pub(super) fn unescape(out: &mut String, inside: &str) -> Result<()> {
     let mut rest = inside;
     while let Some(at) = rest.find('\\') {

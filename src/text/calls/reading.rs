@@ -69,6 +69,7 @@ pub(super) struct Reading {
 }
 
 /// Where one of some marks is in a text from a place on: that, which, and its end; or where to go on searching.
+#[inline(never)]
 fn search(text: &str, from: usize, marks: &[&str], ended: bool) -> std::result::Result<(usize, usize, usize), usize> {
     let bytes = text.as_bytes();
     for at in from..bytes.len() {
@@ -93,6 +94,7 @@ fn is_name(byte: u8) -> bool {
 
 impl Reading {
     /// After a mark of so many bytes: one that opens a call, or a block of them.
+    #[inline(never)]
     pub(super) fn new(format: &Format, at: usize, opened: bool) -> Reading {
         let stage = match &format.body {
             _ if !opened && !format.opens.is_empty() => Stage::Open,
@@ -131,6 +133,7 @@ impl Reading {
     }
 
     /// Goes on to a stage, which begins here.
+    #[inline(never)]
     fn enter(&mut self, stage: Stage, at: usize) -> Option<Step> {
         (self.stage, self.at, self.from) = (stage, at, at);
         None
@@ -150,6 +153,7 @@ impl Reading {
     }
 
     /// Ends a call whose arguments are there.
+    #[inline(never)]
     fn made(&mut self) -> Result<()> {
         self.calls.try_reserve(1).map_err(|_| Error::out_of_memory("a call of a tool"))?;
         self.call.arguments = std::mem::take(&mut self.out);
@@ -240,6 +244,7 @@ impl Reading {
         Ok(!self.calls.is_empty())
     }
 
+    #[inline(never)]
     fn one_of_json(&mut self, json: &str, format: &Format) -> Result<bool> {
         let (mut name, mut arguments, mut id, mut count) = (None, None, None, 0);
         let mut object = json;
@@ -423,6 +428,7 @@ impl Reading {
     }
 
     /// Appends an argument, which is a text unless its schema and its looks say otherwise.
+    #[inline(never)]
     fn argument(&mut self, text: &str, lines: bool) -> Result<()> {
         let mut inner = text;
         if lines {

@@ -179,6 +179,7 @@ impl Reply {
         self.finished
     }
 
+    #[inline(never)]
     fn take(&mut self, piece: &str, ended: bool) -> Result<()> {
         if self.broken {
             return Err(Error::out_of_memory("an answer"));
@@ -305,6 +306,7 @@ impl Reply {
         Ok(true)
     }
 
+    #[inline(never)]
     fn add_call(&mut self, mut call: Call) -> Result<()> {
         if call.id.is_empty() {
             // Nine letters and digits, which is what some templates ask for.
@@ -332,11 +334,13 @@ impl Reply {
     }
 
     /// What comes next begins here.
+    #[inline(never)]
     fn skip(&mut self, at: usize) {
         (self.start, self.at, self.solid) = (at, at, at);
     }
 
     /// Hands out what is held up to a place, as what it is.
+    #[inline(never)]
     fn told_text(&mut self, end: usize) -> Result<()> {
         let text = &self.held[self.start..end];
         let thought = self.place == Place::Reasoning;
@@ -445,6 +449,7 @@ impl Reply {
         }
     }
 
+    #[inline(never)]
     fn enter(&mut self, mark: Mark, length: usize) -> Result<()> {
         let at = self.at;
         match mark {
