@@ -104,20 +104,27 @@ unsafe fn format(
     options: *const rasp_chat_options,
 ) -> Result<ChatText> {
     // SAFETY: by the caller's promise.
-    unsafe { with_chat(model, messages, count, options, |template, chat| template.format(chat)) }
+    unsafe {
+        let mut text = ChatText::default();
+        with_chat(model, messages, count, options, &mut |template, chat| {
+            text = template.format(chat)?;
+            Ok(())
+        })?;
+        Ok(text)
+    }
 }
 
 /// Runs `f` with the model's template and the chat that a caller gave.
 ///
 /// # Safety
 /// As for [`rasp_chat_tokenize`], but for the model.
-pub(super) unsafe fn with_chat<R>(
+pub(super) unsafe fn with_chat(
     model: &Model,
     messages: *const rasp_chat_message,
     count: usize,
     options: *const rasp_chat_options,
-    f: impl FnOnce(&ChatTemplate, &Chat<'_>) -> Result<R>,
-) -> Result<R> {
+    f: &mut dyn FnMut(&ChatTemplate, &Chat<'_>) -> Result<()>,
+) -> Result<()> {
     // SAFETY: by the caller's promise.
     unsafe {
         let template = template(model)?;

@@ -21,6 +21,30 @@ struct Told {
     chars: Utf8Stream,
 }
 
+impl Told {
+    #[inline(never)]
+    fn push(&mut self, text: &str) -> Result<Status> {
+        self.reply.push(text)?;
+        Ok(Status::Ok)
+    }
+
+    /// Takes bytes of characters that need not be whole; the `last` ones are none.
+    #[inline(never)]
+    fn push_bytes(reply: &mut Reply, chars: &mut Utf8Stream, bytes: &[u8], last: bool) -> Result<Status> {
+        let mut outcome = reply.push("");
+        let mut take = |piece: &str| {
+            if outcome.is_ok() {
+                outcome = reply.push(piece);
+            }
+        };
+        match last {
+            true => chars.finish(&mut take),
+            false => chars.push(bytes, &mut take),
+        }
+        outcome.map(|()| Status::Ok)
+    }
+}
+
 impl Drop for rasp_reply {
     fn drop(&mut self) {
         live::gone(live::Kind::Reply, self);
@@ -73,7 +97,7 @@ const NO_PART: rasp_reply_part = rasp_reply_part {
 ///
 /// # Safety
 /// `reply` is null or came from `rasp_reply_new` and has not been freed.
-unsafe fn with_reply<R>(reply: *const rasp_reply, f: impl FnOnce(&mut Told) -> Result<R>) -> Result<R> {
+unsafe fn with_reply(reply: *const rasp_reply, f: &mut dyn FnMut(&mut Told) -> Result<Status>) -> Result<Status> {
     if reply.is_null() {
         return Err(null("reply"));
     }
@@ -123,7 +147,13 @@ pub unsafe extern "C" fn rasp_reply_new(
             let place = Out::new(reply, "reply")?;
             place.set(std::ptr::null_mut());
             let model = super::model::model(model)?.clone();
-            let reply = super::chat::with_chat(&model, messages, count, options, Reply::new)?;
+            let mut reply = None;
+            super::chat::with_chat(&model, messages, count, options, &mut |template, chat| {
+                reply = Some(Reply::new(template, chat)?);
+                Ok(())
+            })?;
+            let none = || Error::new(Status::Internal, "a chat was read, and no reply made of it");
+            let reply = reply.ok_or_else(none)?;
             let told = Told { reply, model, chars: Utf8Stream::new() };
             // The box is given.
             let boxed = || Ok(Box::new(rasp_reply { turn: Turn::new(), told: UnsafeCell::new(told) }));
@@ -155,8 +185,7 @@ pub unsafe extern "C" fn rasp_reply_push(
     unsafe {
         guard(error, || {
             let text = super::text(text, length, "text")?;
-            with_reply(reply, |told| told.reply.push(text))?;
-            Ok(Status::Ok)
+            with_reply(reply, &mut |told| told.push(text))
         })
     }
 }
@@ -177,22 +206,14 @@ pub unsafe extern "C" fn rasp_reply_push_token(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            with_reply(reply, |told| {
-                let tokenizer = told.model.tokenizer();
+            with_reply(reply, &mut |told| {
+                let Told { reply, model, chars } = told;
+                let tokenizer = model.tokenizer();
                 let bytes = tokenizer.token_bytes(token);
                 let bytes = bytes.ok_or_else(|| super::text::token_range(token, tokenizer.vocab_size()))?;
-                if !told.model.shows(token, Shown::Marks) || tokenizer.is_end(token) {
-                    return told.reply.push("");
-                }
-                let (mut outcome, reply) = (Ok(()), &mut told.reply);
-                told.chars.push(bytes, |piece| {
-                    if outcome.is_ok() {
-                        outcome = reply.push(piece);
-                    }
-                });
-                outcome
-            })?;
-            Ok(Status::Ok)
+                let shown = model.shows(token, Shown::Marks) && !tokenizer.is_end(token);
+                Told::push_bytes(reply, chars, if shown { bytes } else { &[] }, false)
+            })
         })
     }
 }
@@ -209,14 +230,13 @@ pub unsafe extern "C" fn rasp_reply_finish(reply: *mut rasp_reply, error: *mut r
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            with_reply(reply, |told| {
-                let (mut outcome, reply) = (Ok(()), &mut told.reply);
-                if !reply.is_finished() {
-                    told.chars.finish(|piece| outcome = reply.push(piece));
+            with_reply(reply, &mut |told| {
+                if !told.reply.is_finished() {
+                    Told::push_bytes(&mut told.reply, &mut told.chars, &[], true)?;
                 }
-                outcome.and_then(|()| reply.finish())
-            })?;
-            Ok(Status::Ok)
+                told.reply.finish()?;
+                Ok(Status::Ok)
+            })
         })
     }
 }
@@ -243,7 +263,7 @@ pub unsafe extern "C" fn rasp_reply_next(
         guard(error, || {
             let place = Out::new(part, "part")?;
             place.set(NO_PART);
-            with_reply(reply, |told| {
+            with_reply(reply, &mut |told| {
                 let finished = told.reply.is_finished();
                 let part = |kind, text: &str| rasp_reply_part {
                     kind,
@@ -292,7 +312,11 @@ pub unsafe extern "C" fn rasp_reply_message(
     unsafe {
         guard(error, || {
             let found = Buffer::new(json.cast(), capacity, length, "length")?;
-            let message = with_reply(reply, |told| told.reply.message())?;
+            let mut message = String::new();
+            with_reply(reply, &mut |told| {
+                message = told.reply.message()?;
+                Ok(Status::Ok)
+            })?;
             found.fill(message.as_bytes())
         })
     }

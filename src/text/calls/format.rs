@@ -10,7 +10,7 @@ pub(super) enum Body {
     /// Fields, of which each mark ends one and begins another; the last are the arguments.
     Named { first: Field, marks: &'static [(&'static str, Field)] },
     /// A tag for the function and one for each argument.
-    Tagged(Tags),
+    Tagged(&'static Tags),
 }
 
 /// What stands between the marks of a call.
@@ -55,7 +55,7 @@ pub(super) struct Format {
     pub body: Body,
     /// How a value is written that is a call.
     #[cfg_attr(not(feature = "constrained"), allow(dead_code))]
-    pub print: Print,
+    pub print: &'static Print,
     /// What may follow a call, or must with tags.
     pub close: &'static str,
     /// Whether an answer may be a call without any mark.
@@ -87,7 +87,7 @@ impl Print {
     const PYTHON: Print = Print { name: "", arguments: "", ..Print::OBJECT };
     const PYTHON_LIST: Print = Print { list: true, ..Print::PYTHON };
 
-    pub(super) fn is_python(self) -> bool {
+    pub(super) fn is_python(&self) -> bool {
         self.arguments.is_empty()
     }
 }
@@ -105,7 +105,7 @@ const fn value(
     signs: &'static [&'static [&'static str]],
     blocks: &'static [[&'static str; 2]],
 ) -> Format {
-    let (body, print) = (Body::Value, Print::LIST);
+    let (body, print) = (Body::Value, &Print::LIST);
     Format { name, signs, blocks, opens: &[], body, print, close: "", bare: false, silent: &[] }
 }
 
@@ -116,7 +116,7 @@ const fn named(
     first: Field,
     marks: &'static [(&'static str, Field)],
 ) -> Format {
-    let (body, print) = (Body::Named { first, marks }, Print::OBJECT);
+    let (body, print) = (Body::Named { first, marks }, &Print::OBJECT);
     Format { name, signs, blocks: &[], opens, body, print, close: "", bare: false, silent: &[] }
 }
 
@@ -125,10 +125,10 @@ const fn tagged(
     signs: &'static [&'static [&'static str]],
     blocks: &'static [[&'static str; 2]],
     open: &'static [&'static str],
-    tags: Tags,
+    tags: &'static Tags,
     close: &'static str,
 ) -> Format {
-    let (body, print) = (Body::Tagged(tags), Print::OBJECT);
+    let (body, print) = (Body::Tagged(tags), &Print::OBJECT);
     Format { name, signs, blocks, opens: open, body, print, close, bare: false, silent: &[] }
 }
 
@@ -206,7 +206,7 @@ pub(super) static FORMATS: &[Format] = &[
         &[&["DSML"]],
         &[["<｜DSML｜function_calls>", "</｜DSML｜function_calls>"], ["<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>"]],
         &["<｜DSML｜invoke name=\""],
-        Tags { key: "<｜DSML｜parameter name=\"", value_end: "</｜DSML｜parameter>", ..ATTRIBUTE },
+        &Tags { key: "<｜DSML｜parameter name=\"", value_end: "</｜DSML｜parameter>", ..ATTRIBUTE },
         "</｜DSML｜invoke>",
     ),
     tagged(
@@ -214,7 +214,7 @@ pub(super) static FORMATS: &[Format] = &[
         &[&["minimax:tool_call", "<invoke name="]],
         &[["<minimax:tool_call>", "</minimax:tool_call>"]],
         &["<invoke name=\""],
-        ATTRIBUTE,
+        &ATTRIBUTE,
         "</invoke>",
     ),
     tagged(
@@ -222,7 +222,7 @@ pub(super) static FORMATS: &[Format] = &[
         &[&["<|open|>", "<|sep|>"]],
         &[["<|open|>tools<|sep|>", "<|close|>tools<|sep|>"]],
         &["<|open|>call tool=\""],
-        Tags {
+        &Tags {
             head_end: "<|sep|>",
             key: "<|open|>argument key=\"",
             value: "<|sep|>",
@@ -238,7 +238,7 @@ pub(super) static FORMATS: &[Format] = &[
         &[&["arg_key{}"], &["<arg_key:opensource>"]],
         &[["<tool_calls:opensource>", "</tool_calls:opensource>"]],
         &["<tool_call:opensource>"],
-        Tags {
+        &Tags {
             name_end: "<tool_sep:opensource>",
             key: "<arg_key:opensource>",
             key_end: "</arg_key:opensource>",
@@ -248,13 +248,13 @@ pub(super) static FORMATS: &[Format] = &[
         },
         "</tool_call:opensource>",
     ),
-    tagged("glm", &[&["<arg_key>"]], &[], &["<tool_call>"], GLM, "</tool_call>"),
+    tagged("glm", &[&["<arg_key>"]], &[], &["<tool_call>"], &GLM, "</tool_call>"),
     tagged(
         "seed",
         &[&["<seed:tool_call>"]],
         &[["<seed:tool_call>", "</seed:tool_call>"]],
         &["<function="],
-        PARAMETER,
+        &PARAMETER,
         "</function>",
     ),
     tagged(
@@ -262,7 +262,7 @@ pub(super) static FORMATS: &[Format] = &[
         &[&["<function=", "<parameter="]],
         &[["<tool_call>", "</tool_call>"]],
         &["<function="],
-        PARAMETER,
+        &PARAMETER,
         "</function>",
     ),
     named("functionary", &[&["<function=", "</function>"]], &["<function="], Field::Name, &[(">", JSON)])
@@ -272,7 +272,7 @@ pub(super) static FORMATS: &[Format] = &[
         &[&["<function name=", "<param name="]],
         &[],
         &["<function name=\""],
-        Tags { key: "<param name=\"", value_end: "</param>", ..ATTRIBUTE },
+        &Tags { key: "<param name=\"", value_end: "</param>", ..ATTRIBUTE },
         "</function>",
     ),
     named(
@@ -304,28 +304,28 @@ pub(super) static FORMATS: &[Format] = &[
         &[&["<|tool_call_start|>"], &["<|tool_list_start|>"], &["List of tools: ["]],
         &[["<|tool_call_start|>", "<|tool_call_end|>"]],
     )
-    .printed(Print::PYTHON_LIST),
+    .printed(&Print::PYTHON_LIST),
     value("cohere", &[&["<|START_ACTION|>"]], &[["<|START_ACTION|>", "<|END_ACTION|>"]])
-        .printed(Print::COHERE)
+        .printed(&Print::COHERE)
         .silencing(&["<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"]),
     value(
         "command-r",
         &[&["Action:", "```json", "tool_name"]],
         &[["Action:\n```json\n", "```"], ["Action: ```json\n", "```"]],
     )
-    .printed(Print::COHERE),
-    value("apertus", &[&["<|tools_prefix|>"]], &[["<|tools_prefix|>", "<|tools_suffix|>"]]).printed(Print::KEY),
+    .printed(&Print::COHERE),
+    value("apertus", &[&["<|tools_prefix|>"]], &[["<|tools_prefix|>", "<|tools_suffix|>"]]).printed(&Print::KEY),
     value("nemotron", &[&["<TOOLCALL>"]], &[["<TOOLCALL>", "</TOOLCALL>"]]),
-    value("gigachat", &[&["<|function_call|>"]], &[["<|function_call|>", ""]]).printed(Print::OBJECT),
+    value("gigachat", &[&["<|function_call|>"]], &[["<|function_call|>", ""]]).printed(&Print::OBJECT),
     value(
         "gigachat-3",
         &[&["function call", "<|role_sep|>"]],
         &[["<|message_sep|>\n\nfunction call<|role_sep|>\n", ""]],
     )
-    .printed(Print::OBJECT),
+    .printed(&Print::OBJECT),
     value("granite", &[&["<|tool_call|>"]], &[["<|tool_call|>", "<|/tool_call|>"]]),
     value("tool_calls", &[&["<tool_calls>"]], &[["<tool_calls>", "</tool_calls>"]]),
-    value("hermes", &[&["<tool_call>"]], &[["<tool_call>", "</tool_call>"]]).printed(Print::LINES),
+    value("hermes", &[&["<tool_call>"]], &[["<tool_call>", "</tool_call>"]]).printed(&Print::LINES),
     value("firefunction", &[&["functools"]], &[["functools", ""]]),
     named(
         "harmony",
@@ -343,12 +343,12 @@ pub(super) static FORMATS: &[Format] = &[
         "<|return|>",
     ]),
     value("llama3", &[&["<|python_tag|>"], &["ipython", "\"parameters\""]], &[["<|python_tag|>", ""]])
-        .printed(Print::LLAMA)
+        .printed(&Print::LLAMA)
         .bare(),
     value("tool_code", &[&["```tool_code"]], &[["```tool_code\n", "```"]])
-        .printed(Print { pad: "\n", ..Print::PYTHON }),
+        .printed(&Print { pad: "\n", ..Print::PYTHON }),
     value("json", &[&["\"name\"", "\"parameters\"", "tools"], &["\"name\"", "\"arguments\"", "tools"]], &[])
-        .printed(Print::LLAMA)
+        .printed(&Print::LLAMA)
         .bare(),
 ];
 
@@ -373,7 +373,7 @@ impl Format {
         Format { blocks, close, ..self }
     }
 
-    const fn printed(self, print: Print) -> Format {
+    const fn printed(self, print: &'static Print) -> Format {
         Format { print, ..self }
     }
 
@@ -396,7 +396,7 @@ impl Format {
         let (fields, tags) = match &self.body {
             Body::Value => (&[][..], None),
             Body::Named { marks, .. } => (*marks, None),
-            Body::Tagged(tags) => (&[][..], Some(tags)),
+            Body::Tagged(tags) => (&[][..], Some(*tags)),
         };
         let tags = tags.map(|t| [t.name_end, t.head_end, t.key, t.key_end, t.value, t.value_end]);
         let gemma = fields.iter().any(|(_, field)| *field == Field::Arguments(Dialect::Gemma));

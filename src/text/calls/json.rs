@@ -2,19 +2,38 @@
 //!
 //! What is called from everywhere is no part of its callers: the library is to stay small.
 
-use crate::{Error, Result};
+use crate::Error;
+
+/// Memory could not be had. It has no words, so that handing it up costs nothing: the border of the reader says them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoMemory;
+
+pub(super) type Made<T> = Result<T, NoMemory>;
+
+impl From<NoMemory> for Error {
+    fn from(_: NoMemory) -> Error {
+        Error::out_of_memory("an answer")
+    }
+}
+
+/// Appends to a list, if there is memory.
+pub(super) fn add<T>(list: &mut Vec<T>, item: T) -> Made<()> {
+    list.try_reserve(1).map_err(|_| NoMemory)?;
+    list.push(item);
+    Ok(())
+}
 
 /// Appends, if there is memory.
 #[inline(never)]
-pub(super) fn push(out: &mut String, text: &str) -> Result<()> {
-    out.try_reserve(text.len()).map_err(|_| Error::out_of_memory("an answer"))?;
+pub(super) fn push(out: &mut String, text: &str) -> Made<()> {
+    out.try_reserve(text.len()).map_err(|_| NoMemory)?;
     out.push_str(text);
     Ok(())
 }
 
 /// Appends what stands for a text between the quotes of JSON.
 #[inline(never)]
-pub(super) fn escape(out: &mut String, text: &str) -> Result<()> {
+pub(super) fn escape(out: &mut String, text: &str) -> Made<()> {
     let mut rest = text;
     while let Some(plain) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
         push(out, &rest[..plain])?;
@@ -38,7 +57,7 @@ pub(super) fn escape(out: &mut String, text: &str) -> Result<()> {
 
 /// Appends a text as JSON.
 #[inline(never)]
-pub(super) fn quote(out: &mut String, text: &str) -> Result<()> {
+pub(super) fn quote(out: &mut String, text: &str) -> Made<()> {
     push(out, "\"")?;
     escape(out, text)?;
     push(out, "\"")
@@ -110,7 +129,7 @@ pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
 
 /// Appends what a text means, given what stands between its quotes.
 #[inline(never)]
-pub(super) fn unescape(out: &mut String, inside: &str) -> Result<()> {
+pub(super) fn unescape(out: &mut String, inside: &str) -> Made<()> {
     let mut rest = inside;
     while let Some(at) = rest.find('\\') {
         push(out, &rest[..at])?;

@@ -3,8 +3,7 @@
 //! The machine stops anywhere and goes on where it stopped, takes no stack, and looks at no byte twice but at those of
 //! a word or a number that the end of a piece cut.
 
-use super::json::{push, quote};
-use crate::Result;
+use super::json::{Made, push, quote};
 
 /// Lists and objects inside of each other at most: a bit each.
 const DEPTH: u32 = 64;
@@ -94,13 +93,13 @@ impl Literal {
     }
 
     /// The arguments of a call, whose opening parenthesis has been read.
-    pub(super) fn arguments(out: &mut String) -> Result<Literal> {
+    pub(super) fn arguments(out: &mut String) -> Made<Literal> {
         push(out, "{")?;
         Ok(Literal { dialect: Dialect::Python, objects: 1, depth: 1, arguments: true, state: State::KeyOrEnd })
     }
 
     /// A list, whose opening bracket has been read.
-    pub(super) fn list(dialect: Dialect, out: &mut String) -> Result<Literal> {
+    pub(super) fn list(dialect: Dialect, out: &mut String) -> Made<Literal> {
         push(out, "[")?;
         Ok(Literal { dialect, objects: 0, depth: 1, arguments: false, state: State::ValueOrEnd })
     }
@@ -119,7 +118,7 @@ impl Literal {
     }
 
     /// Reads on from `at`, to where it moves, and appends what it reads to `out` as JSON. `ended`: no more text comes.
-    pub(super) fn run(&mut self, text: &str, at: &mut usize, out: &mut String, ended: bool) -> Result<Step> {
+    pub(super) fn run(&mut self, text: &str, at: &mut usize, out: &mut String, ended: bool) -> Made<Step> {
         let bytes = text.as_bytes();
         loop {
             if let State::Text { quote, key } = self.state {
@@ -164,7 +163,7 @@ impl Literal {
         }
     }
 
-    fn open(&mut self, at: &mut usize, out: &mut String, object: bool) -> Result<Step> {
+    fn open(&mut self, at: &mut usize, out: &mut String, object: bool) -> Made<Step> {
         if self.depth == DEPTH {
             return Ok(Step::Wrong);
         }
@@ -176,7 +175,7 @@ impl Literal {
         Ok(Step::Done)
     }
 
-    fn close(&mut self, at: &mut usize, out: &mut String, byte: u8) -> Result<Step> {
+    fn close(&mut self, at: &mut usize, out: &mut String, byte: u8) -> Made<Step> {
         let (wanted, written) = match (self.in_object(), self.is_outermost()) {
             (true, true) => (b')', "}"),
             (true, false) => (b'}', "}"),
@@ -194,7 +193,7 @@ impl Literal {
     }
 
     /// The quote that begins here, if one does.
-    fn quote(&self, rest: &[u8], ended: bool) -> std::result::Result<Option<(Quote, usize)>, Step> {
+    fn quote(&self, rest: &[u8], ended: bool) -> Result<Option<(Quote, usize)>, Step> {
         match (self.dialect, rest.first()) {
             (Dialect::Json | Dialect::Python, Some(&byte @ b'"')) => Ok(Some((Quote::Byte(byte), 1))),
             (Dialect::Python, Some(&byte @ b'\'')) => Ok(Some((Quote::Byte(byte), 1))),
@@ -213,7 +212,7 @@ impl Literal {
         }
     }
 
-    fn value(&mut self, text: &str, at: &mut usize, out: &mut String, byte: u8, ended: bool) -> Result<Step> {
+    fn value(&mut self, text: &str, at: &mut usize, out: &mut String, byte: u8, ended: bool) -> Made<Step> {
         match byte {
             b'{' => return self.open(at, out, true),
             b'[' => return self.open(at, out, false),
@@ -252,7 +251,7 @@ impl Literal {
         Ok(Step::Done)
     }
 
-    fn key(&mut self, text: &str, at: &mut usize, out: &mut String, byte: u8, ended: bool) -> Result<Step> {
+    fn key(&mut self, text: &str, at: &mut usize, out: &mut String, byte: u8, ended: bool) -> Made<Step> {
         if self.state == State::KeyOrEnd && (byte == b'}' || byte == b')') {
             return self.close(at, out, byte);
         }
@@ -287,7 +286,7 @@ impl Literal {
     }
 
     /// The inside of a text, up to its end.
-    fn text(&self, text: &str, at: &mut usize, out: &mut String, quote: Quote, ended: bool) -> Result<Step> {
+    fn text(&self, text: &str, at: &mut usize, out: &mut String, quote: Quote, ended: bool) -> Made<Step> {
         loop {
             let rest = &text[*at..];
             let ends = |byte: u8| match quote {
@@ -346,7 +345,7 @@ impl Literal {
 }
 
 /// The character that an escape stands for, and the escape's length.
-fn unescaped(rest: &str, dialect: Dialect, ended: bool) -> std::result::Result<(char, usize), Step> {
+fn unescaped(rest: &str, dialect: Dialect, ended: bool) -> Result<(char, usize), Step> {
     let bytes = rest.as_bytes();
     let unit = |from: usize| {
         let digits = bytes.get(from..from + 6)?.strip_prefix(b"\\u")?;
@@ -404,7 +403,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// Appends all of a text, which is one value, as JSON; `false`, and nothing, if it is none.
-pub(super) fn whole(dialect: Dialect, text: &str, out: &mut String) -> Result<bool> {
+pub(super) fn whole(dialect: Dialect, text: &str, out: &mut String) -> Made<bool> {
     let (before, mut at) = (out.len(), 0);
     let step = Literal::new(dialect).run(text, &mut at, out, true)?;
     if step == Step::Done && text[at..].trim_start().is_empty() {

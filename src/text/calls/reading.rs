@@ -1,10 +1,9 @@
 //! One call, or a list of them, as it comes: read where it stopped once there is more.
 
 use super::format::{Body, Field, Format, Tags};
-use super::json::{inside, items, members, push, quote, unescape};
+use super::json::{Made, add, inside, items, members, push, quote, unescape};
 use super::literal::{Dialect, Literal, Step, whole};
 use super::tools::{Kind, Tools};
-use crate::{Error, Result};
 
 /// Bytes of a call at most: one that is longer is text.
 pub(super) const MAX_CALL_BYTES: usize = 1 << 20;
@@ -70,7 +69,7 @@ pub(super) struct Reading {
 
 /// Where one of some marks is in a text from a place on: that, which, and its end; or where to go on searching.
 #[inline(never)]
-fn search(text: &str, from: usize, marks: &[&str], ended: bool) -> std::result::Result<(usize, usize, usize), usize> {
+fn search(text: &str, from: usize, marks: &[&str], ended: bool) -> Result<(usize, usize, usize), usize> {
     let bytes = text.as_bytes();
     for at in from..bytes.len() {
         let mut perhaps = false;
@@ -107,7 +106,7 @@ impl Reading {
     }
 
     /// Reads on. `ended`: no more text comes.
-    pub(super) fn run(&mut self, text: &str, format: &Format, tools: &Tools, ended: bool) -> Result<Step> {
+    pub(super) fn run(&mut self, text: &str, format: &Format, tools: &Tools, ended: bool) -> Made<Step> {
         loop {
             let step = match &format.body {
                 _ if matches!(self.stage, Stage::Open) => self.open(text, format, ended),
@@ -154,14 +153,12 @@ impl Reading {
 
     /// Ends a call whose arguments are there.
     #[inline(never)]
-    fn made(&mut self) -> Result<()> {
-        self.calls.try_reserve(1).map_err(|_| Error::out_of_memory("a call of a tool"))?;
+    fn made(&mut self) -> Made<()> {
         self.call.arguments = std::mem::take(&mut self.out);
-        self.calls.push(std::mem::take(&mut self.call));
-        Ok(())
+        add(&mut self.calls, std::mem::take(&mut self.call))
     }
 
-    fn value(&mut self, text: &str, format: &Format, ended: bool) -> Result<Option<Step>> {
+    fn value(&mut self, text: &str, format: &Format, ended: bool) -> Made<Option<Step>> {
         match &mut self.stage {
             &mut Stage::Begin { listed } => {
                 let Some(byte) = self.peek(text) else { return Ok(Some(Step::More)) };
@@ -232,7 +229,7 @@ impl Reading {
     }
 
     /// Takes the calls that JSON tells of; `false` if one is none.
-    fn of_json(&mut self, json: &str, format: &Format) -> Result<bool> {
+    fn of_json(&mut self, json: &str, format: &Format) -> Made<bool> {
         if !json.starts_with('[') {
             return self.one_of_json(json, format);
         }
@@ -245,7 +242,7 @@ impl Reading {
     }
 
     #[inline(never)]
-    fn one_of_json(&mut self, json: &str, format: &Format) -> Result<bool> {
+    fn one_of_json(&mut self, json: &str, format: &Format) -> Made<bool> {
         let (mut name, mut arguments, mut id, mut count) = (None, None, None, 0);
         let mut object = json;
         if let Some(inner) = super::json::member(json, "function").filter(|inner| inner.starts_with('{')) {
@@ -284,7 +281,7 @@ impl Reading {
         Ok(true)
     }
 
-    fn named(&mut self, text: &str, marks: &[(&str, Field)], ended: bool) -> Result<Option<Step>> {
+    fn named(&mut self, text: &str, marks: &[(&str, Field)], ended: bool) -> Made<Option<Step>> {
         if let Stage::Json(literal) = &mut self.stage {
             let step = literal.run(text, &mut self.at, &mut self.out, ended)?;
             if step == Step::Done {
@@ -334,7 +331,7 @@ impl Reading {
         Ok(self.enter(Stage::Field(next), after))
     }
 
-    fn tagged(&mut self, text: &str, tags: &Tags, close: &str, tools: &Tools, ended: bool) -> Result<Option<Step>> {
+    fn tagged(&mut self, text: &str, tags: &Tags, close: &str, tools: &Tools, ended: bool) -> Made<Option<Step>> {
         // What ends the part that is being read.
         let ends = match self.stage {
             Stage::Between | Stage::ValueEnd(_) => return self.between(text, tags, close, ended),
@@ -395,7 +392,7 @@ impl Reading {
     }
 
     /// Reads what follows an argument, or the name: another, or the end.
-    fn between(&mut self, text: &str, tags: &Tags, close: &str, ended: bool) -> Result<Option<Step>> {
+    fn between(&mut self, text: &str, tags: &Tags, close: &str, ended: bool) -> Made<Option<Step>> {
         if self.peek(text).is_none() {
             return Ok(Some(Step::More));
         }
@@ -429,7 +426,7 @@ impl Reading {
 
     /// Appends an argument, which is a text unless its schema and its looks say otherwise.
     #[inline(never)]
-    fn argument(&mut self, text: &str, lines: bool) -> Result<()> {
+    fn argument(&mut self, text: &str, lines: bool) -> Made<()> {
         let mut inner = text;
         if lines {
             inner = inner.strip_prefix('\n').unwrap_or(inner);

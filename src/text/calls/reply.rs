@@ -1,7 +1,7 @@
 //! An answer, told apart as it comes: what of it is text, what the model thought, and what calls tools.
 
 use super::format::{Format, Thinking};
-use super::json::{push, quote};
+use super::json::{Made, NoMemory, add, push, quote};
 use super::literal::Step;
 use super::reading::{Call, Reading};
 use super::tools::Tools;
@@ -182,17 +182,15 @@ impl Reply {
     #[inline(never)]
     fn take(&mut self, piece: &str, ended: bool) -> Result<()> {
         if self.broken {
-            return Err(Error::out_of_memory("an answer"));
+            return Err(NoMemory.into());
         }
         if self.told == self.known.len() {
             self.known.clear();
             self.told = 0;
         }
-        self.broken = true;
-        push(&mut self.held, piece)?;
-        self.read(ended)?;
-        self.broken = false;
-        Ok(())
+        let read = push(&mut self.held, piece).and_then(|()| self.read(ended));
+        self.broken = read.is_err();
+        Ok(read?)
     }
 
     /// The next part of what is known of the answer; none until more has come.
@@ -224,6 +222,10 @@ impl Reply {
     /// where there are some. It is what the fields of a [`Message`](crate::text::Message) may be, by which the answer
     /// goes back into the conversation.
     pub fn message(&self) -> Result<String> {
+        Ok(self.written()?)
+    }
+
+    fn written(&self) -> Made<String> {
         let mut out = String::new();
         push(&mut out, "{\"content\":")?;
         quote(&mut out, &self.content)?;
@@ -246,7 +248,7 @@ impl Reply {
     }
 
     /// Tells apart what is held, as far as it can be.
-    fn read(&mut self, ended: bool) -> Result<()> {
+    fn read(&mut self, ended: bool) -> Made<()> {
         loop {
             let more = match self.reading.is_some() {
                 true => self.read_call(ended)?,
@@ -266,7 +268,7 @@ impl Reply {
     }
 
     /// Goes on with what may become calls; whether there is more to be told apart.
-    fn read_call(&mut self, ended: bool) -> Result<bool> {
+    fn read_call(&mut self, ended: bool) -> Made<bool> {
         let (Some(format), Some(mut reading)) = (self.format, self.reading.take()) else { return Ok(false) };
         let step = reading.run(&self.held[self.at..], format, &self.tools, ended)?;
         let end = self.at + reading.at;
@@ -307,7 +309,7 @@ impl Reply {
     }
 
     #[inline(never)]
-    fn add_call(&mut self, mut call: Call) -> Result<()> {
+    fn add_call(&mut self, mut call: Call) -> Made<()> {
         if call.id.is_empty() {
             // Nine letters and digits, which is what some templates ask for.
             for c in *b"call" {
@@ -325,12 +327,8 @@ impl Reply {
                 }
             }
         }
-        let no_memory = |_| Error::out_of_memory("a call of a tool");
-        self.calls.try_reserve(1).map_err(no_memory)?;
-        self.known.try_reserve(1).map_err(no_memory)?;
-        self.known.push(Known::Call(self.calls.len()));
-        self.calls.push(call);
-        Ok(())
+        add(&mut self.known, Known::Call(self.calls.len()))?;
+        add(&mut self.calls, call)
     }
 
     /// What comes next begins here.
@@ -341,7 +339,7 @@ impl Reply {
 
     /// Hands out what is held up to a place, as what it is.
     #[inline(never)]
-    fn told_text(&mut self, end: usize) -> Result<()> {
+    fn told_text(&mut self, end: usize) -> Made<()> {
         let text = &self.held[self.start..end];
         let thought = self.place == Place::Reasoning;
         let (said, thoughts) = (self.content.len(), self.reasoning.len());
@@ -358,7 +356,7 @@ impl Reply {
         let goes_on =
             matches!((last, thought), (Some(Known::Text { .. }), false) | (Some(Known::Reasoning { .. }), true));
         if !goes_on {
-            self.known.try_reserve(1).map_err(|_| Error::out_of_memory("an answer"))?;
+            self.known.try_reserve(1).map_err(|_| NoMemory)?;
         }
         push(all, text)?;
         if !goes_on {
@@ -391,7 +389,7 @@ impl Reply {
     }
 
     /// Goes on with text; whether there is more to be told apart.
-    fn read_text(&mut self, ended: bool) -> Result<bool> {
+    fn read_text(&mut self, ended: bool) -> Made<bool> {
         while self.at < self.held.len() {
             let rest = &self.held.as_bytes()[self.at..];
             // The longest of those that are here, once none that is longer can be.
@@ -450,7 +448,7 @@ impl Reply {
     }
 
     #[inline(never)]
-    fn enter(&mut self, mark: Mark, length: usize) -> Result<()> {
+    fn enter(&mut self, mark: Mark, length: usize) -> Made<()> {
         let at = self.at;
         match mark {
             Mark::Block | Mark::Open => {

@@ -1,6 +1,6 @@
 //! The tools of a chat: which functions there are, and which of their arguments are texts.
 
-use super::json::{escape, items, member, members};
+use super::json::{Made, add, escape, items, member, members};
 use super::literal::{Dialect, whole};
 use crate::{Error, Result, Status};
 use std::ops::Range;
@@ -22,12 +22,6 @@ pub(super) struct Tools {
     functions: Vec<Range<usize>>,
     /// Of which function, the argument's name, and what is said of it.
     arguments: Vec<(usize, Range<usize>, Kind)>,
-}
-
-fn add<T>(list: &mut Vec<T>, item: T) -> Result<()> {
-    list.try_reserve(1).map_err(|_| Error::out_of_memory("the tools"))?;
-    list.push(item);
-    Ok(())
 }
 
 /// Where a part of a text stands in it.
@@ -87,14 +81,14 @@ impl Tools {
     }
 
     /// Which function has this name.
-    pub(super) fn find(&self, name: &str) -> Result<Option<usize>> {
+    pub(super) fn find(&self, name: &str) -> Made<Option<usize>> {
         let mut escaped = String::new();
         escape(&mut escaped, name)?;
         Ok(self.functions.iter().position(|found| self.json[found.clone()] == escaped))
     }
 
     /// What is known of a function's argument.
-    pub(super) fn kind(&self, function: Option<usize>, name: &str) -> Result<Kind> {
+    pub(super) fn kind(&self, function: Option<usize>, name: &str) -> Made<Kind> {
         let mut escaped = String::new();
         escape(&mut escaped, name)?;
         let found = self.arguments.iter().find(|(of, found, _)| {
