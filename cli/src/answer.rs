@@ -136,8 +136,9 @@ pub fn chat_tokens(model: &Model, messages: &[Message<'_>], variables: Option<&s
 pub fn chat_of(model: &Model, messages: &[Message<'_>], variables: Option<&str>) -> Result<(Vec<u32>, Reply)> {
     let template =
         model.chat_template().ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
-    // The standard library knows no time zones: the day is that of Greenwich.
-    let time = crate::now().and_then(|now| i64::try_from(now).ok());
+    // The clock on the wall: what day it is where the user is.
+    let now = jiff::Zoned::now();
+    let time = Some(now.timestamp().as_second() + i64::from(now.offset().seconds()));
     let chat = Chat { messages, add_generation_prompt: true, variables, time };
     let mut tokens = Vec::new();
     model.tokenizer().encode_chat(&template.format(&chat)?, &mut tokens)?;

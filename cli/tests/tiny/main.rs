@@ -621,3 +621,22 @@ fn a_checkpoint_runs_at_once_and_is_packed_once() {
         rasp().arg("inspect").arg(folder.path()).env_remove("HOME").env("XDG_CACHE_HOME", "").output().unwrap();
     fails(&nowhere, 1, &["no folder to pack it to", "rasp pack"]);
 }
+
+/// Templates write the day of the clock on the wall: 26 hours apart it is another.
+#[cfg(unix)]
+#[test]
+fn the_day_is_that_of_the_users_clock() {
+    let dir = tempfile::tempdir().unwrap();
+    checkpoint(dir.path(), KV_HEADS);
+    let settings =
+        json!({"eos_token": "<|end|>", "chat_template": "{{ raise_exception('day ' + strftime_now('%d')) }}"});
+    fs::write(dir.path().join("tokenizer_config.json"), settings.to_string()).unwrap();
+    let (model, _) = pack(dir.path(), &["--tune", "0", "--dtype", "bf16"]);
+    let day = |zone: &str| {
+        let output = rasp().arg("run").arg(&model).arg("a").env("TZ", zone).output().unwrap();
+        fails(&output, 1, &["day "]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        text.split("day ").nth(1).unwrap()[..2].parse::<u8>().unwrap()
+    };
+    assert_ne!(day("<west>12"), day("<east>-14"));
+}

@@ -61,7 +61,7 @@ pub fn model_with_start(added: bool) -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-fn pack(dir: &Path, args: &[&str]) -> (PathBuf, Value) {
+pub fn pack(dir: &Path, args: &[&str]) -> (PathBuf, Value) {
     let path = dir.join("tiny.rasp");
     let output = rasp()
         .args(["pack", "--sparsity", "0.3,0.5", "--calib-tokens", "256", "--json", "--calib"])
