@@ -20,7 +20,7 @@ while getopts acm:r: option; do
 	esac
 done
 shift $((OPTIND - 1))
-all="header tables adapter gguf config lora safetensors tokenizer template state text api"
+all="header tables adapter gguf config lora safetensors tokenizer template reply state text api"
 work=$(realpath ../..)/target/fuzz
 mkdir -p "$work/found"
 host=$(rustc -vV | sed -n 's/^host: //p')

@@ -15,6 +15,7 @@ mod format;
 mod hash;
 #[cfg(feature = "import")]
 mod import;
+mod reply;
 mod session;
 mod state;
 mod template;
@@ -48,6 +49,7 @@ fn target(name: &str) -> Box<dyn Target> {
         "safetensors" => Box::new(import::Folder::new("model.safetensors")),
         #[cfg(feature = "import")]
         "tokenizer" => Box::new(import::Folder::new("tokenizer.json")),
+        "reply" => Box::new(reply::Answers),
         "template" => Box::new(template::Template::new()),
         "state" => Box::new(state::State::new()),
         "text" => Box::new(text::Text::new()),
