@@ -35,13 +35,15 @@ func (b *block) release() {
 	}
 }
 
-// Adapter is a loaded LoRA adapter. Any number of sessions may use it; they keep what they need of it when it is closed.
+// Adapter is a loaded LoRA adapter. Any number of sessions may use it; they keep what they need of it when it is
+// closed.
 type Adapter struct {
 	handle *C.rasp_adapter
 	data   *block
 }
 
-// AdapterInfo is what an adapter is: its largest rank, how many linears it adds to, and the bytes that every token reads.
+// AdapterInfo is what an adapter is: its largest rank, how many linears it adds to, and the bytes that every token
+// reads.
 type AdapterInfo struct {
 	Name          string
 	Rank, Linears uint32

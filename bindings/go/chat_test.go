@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// With RASP_TEST_ADAPTER, an adapter for RASP_TEST_MODEL, and RASP_TEST_TOOLS, a tiny model whose template knows tools, as
-// tests/bindings/models.py makes them.
+// With RASP_TEST_ADAPTER, an adapter for RASP_TEST_MODEL, and RASP_TEST_TOOLS, a tiny model whose template knows tools,
+// of which tests/bindings/models.py makes the parts.
 
 var (
 	background = context.Background()

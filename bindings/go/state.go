@@ -150,8 +150,8 @@ func (s *Session) PrefillWithin(budget time.Duration) (done bool, err error) {
 	return status == C.RASP_OK, check(status, &e)
 }
 
-// StepWithin does as much of Step as so much time allows; done tells whether the token is there, else the next call goes
-// on.
+// StepWithin does as much of Step as so much time allows; done tells whether the token is there, else the next call
+// goes on.
 func (s *Session) StepWithin(budget time.Duration) (token uint32, end, done bool, err error) {
 	if s.handle == nil {
 		return 0, false, false, ErrClosed

@@ -98,8 +98,8 @@ end
 
 -- What an answer may be, compiled for this model; kind: 'json_schema' (its source is JSON), 'regex' (in the syntax of
 -- Rust's crate regex; all of the answer matches), 'grammar' (llguidance's variant of Lark) or 'tools' (a list in JSON
--- as the template has it, or an object with tools and a tool_choice: text is free until a call begins, which keeps to its
--- schema). Any number of sessions may use it; they keep what they need of it when it is closed.
+-- as the template has it, or an object with tools and a tool_choice: text is free until a call begins, which keeps to
+-- its schema). Any number of sessions may use it; they keep what they need of it when it is closed.
 function Model:constraint(kind, source) return native.constraint(self.handle, kind, source) end
 
 function Constraint:close() native.close(self, 'rasp_constraint_free') end

@@ -168,7 +168,8 @@ test('a call and its result', async () => {
 
 test('replies', () => {
     const model = new Model(toolsPath);
-    const rest = 'Hm.\n</think>\n\nSo:\n<tool_call>\n{"name": "weather", "arguments": {"unit": "\\u0000C"}}\n</tool_call>';
+    const rest = 'Hm.\n</think>\n\nSo:\n<tool_call>\n' +
+        '{"name": "weather", "arguments": {"unit": "\\u0000C"}}\n</tool_call>';
     for (const tokens of [false, true]) {
         const reply = model.reply([{ role: 'user', content: 'Hi' }], { variables: { tools, think: true } });
         if (tokens) for (const token of model.tokenize(rest)) reply.pushToken(token);

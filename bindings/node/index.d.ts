@@ -56,22 +56,22 @@ export class Model {
     detokenize(tokens: number[], options?: { skipSpecial?: boolean }): Buffer;
     isEnd(token: number): boolean;
     isSpecial(token: number): boolean;
-    /** The tokens of messages in the model's own format. What messages and variables say is text, whatever it looks like:
-     *  special tokens are recognised in the template's own words alone. */
+    /** The tokens of messages in the model's own format. What messages and variables say is text, whatever it looks
+     *  like: special tokens are recognised in the template's own words alone. */
     chatTokenize(messages: Message[], options?: ChatOptions): number[];
     /** The text that chatTokenize makes tokens of, to be looked at. */
     chatText(messages: Message[], options?: ChatOptions): string;
-    /** The same text. Tokenized with parseSpecial it cannot promise who speaks, since a message may hold the template's own
-     *  tokens: chatTokenize can. */
+    /** The same text. Tokenized with parseSpecial it cannot promise who speaks, since a message may hold the
+     *  template's own tokens: chatTokenize can. */
     chatFormat(messages: Message[], options?: { addGenerationPrompt?: boolean }): string;
     /** What an answer may be, compiled for this model. */
     constraint(kind: 'jsonSchema', source: string | object | boolean): Constraint;
     constraint(kind: 'regex' | 'grammar', source: string): Constraint;
-    /** Text is free until a call of one of these tools begins, which keeps to its schema: a list of tools as OpenAI has it,
-     *  or an object with tools and a tool_choice. */
+    /** Text is free until a call of one of these tools begins, which keeps to its schema: a list of tools as OpenAI
+     *  has it, or an object with tools and a tool_choice. */
     constraint(kind: 'tools', source: string | object): Constraint;
-    /** A LoRA adapter for this model and others of its shape: the path of a file that `rasp pack-adapter` made, its bytes,
-     *  or the descriptor of an open file in which it lies, `length` bytes from `offset` on (0: to the end). */
+    /** A LoRA adapter for this model and others of its shape: the path of a file that `rasp pack-adapter` made, its
+     *  bytes, or the descriptor of an open file in which it lies, `length` bytes from `offset` on (0: to the end). */
     adapter(source: string | Uint8Array | number, options?: { offset?: number; length?: number }): Adapter;
     /** What tells an answer to these messages apart: give it what chatTokenize was given. */
     reply(messages: Message[], options?: ChatOptions): Reply;
@@ -96,7 +96,8 @@ export class Adapter {
     close(): void;
 }
 
-/** A part of an answer: text, what the model thinks, or a call of a tool, whose id a message of the result refers to. */
+/** A part of an answer: text, what the model thinks, or a call of a tool, whose id a message of the result refers
+ *  to. */
 export type Part =
     | { type: 'text' | 'reasoning'; text: string }
     | { type: 'call'; name: string; arguments: Record<string, unknown>; id: string };
@@ -205,8 +206,8 @@ export class Session {
     prefillWithin(milliseconds: number): Promise<boolean>;
     /** As much of step as so much time allows: null if the token is not there yet, and the next call goes on. */
     stepWithin(milliseconds: number): Promise<{ id: number; end: boolean } | null>;
-    /** Makes the session hold a conversation, all of it: what it holds of its beginning stays, and only the rest passes.
-     *  How many tokens stayed. Give answers back as they came. */
+    /** Makes the session hold a conversation, all of it: what it holds of its beginning stays, and only the rest
+     *  passes. How many tokens stayed. Give answers back as they came. */
     prefillChat(messages: Message[], options?: ChatOptions): Promise<number>;
     /** The same without computing anything yet, as prefillBegin. */
     prefillChatBegin(messages: Message[], options?: ChatOptions): Promise<number>;
@@ -222,9 +223,11 @@ export class Session {
     chat(messages: Message[], options?: TurnOptions): Promise<Turn>;
     /** As stream, with the answer told apart. */
     answer(reply: Reply, options?: { limit?: number; signal?: AbortSignal }): AsyncGenerator<Part, void, undefined>;
-    /** Text as it is generated, in whole characters: to the end of the answer (a stop string or a full context is one too)
-     *  or for at most `limit` tokens. With `marks` special tokens that mark calls and reasoning are text, for a Reply. */
-    stream(options?: { limit?: number; signal?: AbortSignal; marks?: boolean }): AsyncGenerator<string, void, undefined>;
+    /** Text as it is generated, in whole characters: to the end of the answer (a stop string or a full context is
+     *  one too) or for at most `limit` tokens. With `marks` special tokens that mark calls and reasoning are text,
+     *  for a Reply. */
+    stream(options?: { limit?: number; signal?: AbortSignal; marks?: boolean }):
+        AsyncGenerator<string, void, undefined>;
     /** What ends an answer of stream, besides the model; it is not part of the text. */
     setStop(strings: string[]): void;
     /** Has tokens pass with these adapters from now on, each times its scale (1 unless said), in the place of those
@@ -249,8 +252,8 @@ export class Session {
      */
     logProbs(token: number, top?: number): { logProb: number, top: { token: number, logProb: number }[] };
     setSampling(sampling: Sampling): void;
-    /** Has every answer from now on obey a constraint of this session's model; null ends that. An answer begins with this
-     *  call, and anew with each prefill and reset. */
+    /** Has every answer from now on obey a constraint of this session's model; null ends that. An answer begins with
+     *  this call, and anew with each prefill and reset. */
     setConstraint(constraint: Constraint | null): void;
     /** Forgets all tokens. */
     reset(): void;

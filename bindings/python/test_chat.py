@@ -1,5 +1,5 @@
-"""Adapters, conversations, replies and tools: python3 -m unittest, with RASP_TEST_MODEL, RASP_TEST_ADAPTER (an adapter for
-it) and RASP_TEST_TOOLS (a tiny model whose template knows tools), as tests/bindings/models.py makes them."""
+"""Adapters, conversations, replies and tools: python3 -m unittest, with RASP_TEST_MODEL, RASP_TEST_ADAPTER (an adapter
+for it) and RASP_TEST_TOOLS (a tiny model whose template knows tools), as tests/bindings/models.py makes them."""
 
 import gc
 import json
@@ -194,7 +194,8 @@ class Tools(unittest.TestCase):
 
     def test_replies(self) -> None:
         messages = [{"role": "user", "content": "Hi"}]
-        written = '<think>\nHm.\n</think>\n\nSo:\n<tool_call>\n{"name": "weather", "arguments": {"unit": "\\u0000C"}}\n</tool_call>'
+        written = '<think>\nHm.\n</think>\n\nSo:\n<tool_call>\n' \
+            '{"name": "weather", "arguments": {"unit": "\\u0000C"}}\n</tool_call>'
         with self.model.reply(messages, variables={"tools": TOOLS, "think": True}) as reply:
             for character in written[len("<think>\n"):]:
                 reply.push(character)

@@ -144,8 +144,8 @@ Turn.__index = Turn
 --     messages[#messages + 1] = turn:message()
 --
 -- options: limit (tokens at most), tools (a list in JSON, as OpenAI has it), tool_choice ('auto', 'required' or the
--- name of a function: calls keep to the schemas of the tools, in this turn, in the place of a constraint of the session's),
--- variables (JSON with the template's besides tools), time
+-- name of a function: calls keep to the schemas of the tools, in this turn, in the place of a constraint of the
+-- session's), variables (JSON with the template's besides tools), time
 function Session:chat(messages, options)
     options = known(options, 'limit', 'tools', 'tool_choice', 'variables', 'time')
     if options.tool_choice and not options.tools then error('a tool_choice wants tools', 2) end

@@ -138,7 +138,8 @@ class Model(Handle):
              windows_alone: bool = False, drafts: int = 0, adapter_rank: int = 0) -> Session:
         """A session with room for `context` tokens (0: the model's limit, at most 4096). With `windows_alone` layers that
         attend to a window hold its keys and values alone: less memory, and no way back to what is gone. With `drafts`
-        (7 at most) tokens are guessed by what stood after an earlier match in the context: the same tokens, sooner where
-        an answer quotes or repeats. `adapter_rank` is room for adapters: the sum of the ranks of those set at a time."""
+        (7 at most) tokens are guessed by what stood after an earlier match in the context: the same tokens, sooner
+        where an answer quotes or repeats. `adapter_rank` is room for adapters: the sum of the ranks of those that are
+        set at a time."""
         return Session(self, context=context, threads=threads, batch=batch, kv=kv, windows_alone=windows_alone,
                        drafts=drafts, adapter_rank=adapter_rank)

@@ -81,7 +81,8 @@ Part = Union[str, Reasoning, Call]
 
 
 class Reply(Handle):
-    """An answer that is told apart as it comes. `Session.answer` does all of it, `Session.chat` what comes before too."""
+    """An answer that is told apart as it comes. `Session.answer` does all of it, `Session.chat` what comes before
+    too."""
 
     def __init__(self, model: Handle, messages: Messages, *, add_generation_prompt: bool = True,
                  variables: Optional[Mapping[str, Any]] = None, time: int = 0) -> None:
