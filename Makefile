@@ -137,7 +137,7 @@ test-install: dist dist-lean $(MODEL) $(GGUF)
 	tests/install/run.sh $(MODEL) $(GGUF)
 
 ## Python, Node.js, Lua, Go, C#, Java and C++ over the installed library. On Debian; installs what it needs.
-test-bindings: dist-library $(MODEL)
+test-bindings: dist-library release $(MODEL)
 	tests/bindings/run.sh $(MODEL)
 
 ## `rasp serve` against OpenAI's own clients, of Python and Node.js, which are fetched. On Debian.

@@ -76,7 +76,7 @@ fn every_binding_asks_for_the_number_of_the_interface() {
     let named = [
         ("bindings/node/native.js", "'librasp.so.", "'"),
         ("bindings/node/package.json", "\"librasp.so.", "\""),
-        ("bindings/lua/rasp.lua", "'librasp.so.", "'"),
+        ("bindings/lua/rasp/native.lua", "'librasp.so.", "'"),
         ("bindings/python/setup.py", "\"librasp.so.", "\""),
         ("bindings/python/pyproject.toml", "\"librasp.so.", "\""),
     ];

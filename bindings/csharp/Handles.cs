@@ -63,6 +63,13 @@ namespace Rasp
             Data = data;
         }
 
+        // A second reference to the same model, which is held during the call.
+        internal ModelHandle Again()
+        {
+            Native.rasp_model_retain(this);
+            return new ModelHandle(handle, Keep.Shared(Log), Keep.Shared(Data));
+        }
+
         protected override bool ReleaseHandle()
         {
             Native.rasp_free(handle);
@@ -79,13 +86,30 @@ namespace Rasp
         internal readonly Keep Data;
         internal readonly Keep Run;
         internal readonly Keep Hook;
+        // A reference of its own, by which answers are told apart.
+        internal readonly ModelHandle Model;
+        // Bytes of the adapters that are set.
+        private Keep[] adapters;
 
-        internal SessionHandle(IntPtr pointer, Keep log, Keep data, Keep run, Keep hook) : base(pointer)
+        internal SessionHandle(IntPtr pointer, ModelHandle model, Keep[] adapters, Keep run, Keep hook) : base(pointer)
         {
-            Log = Keep.Shared(log);
-            Data = Keep.Shared(data);
+            Log = Keep.Shared(model.Log);
+            Data = Keep.Shared(model.Data);
             Run = run;
             Hook = hook;
+            Model = model.Again();
+            this.adapters = Array.ConvertAll(adapters, Keep.Shared);
+        }
+
+        internal Keep[] Adapters
+        {
+            get => adapters;
+            set
+            {
+                Keep[] before = adapters;
+                adapters = Array.ConvertAll(value, Keep.Shared);
+                Array.ForEach(before, Keep.Released);
+            }
         }
 
         protected override bool ReleaseHandle()
@@ -97,6 +121,8 @@ namespace Rasp
             Keep.Released(Data);
             Keep.Released(Run);
             Keep.Released(Hook);
+            Array.ForEach(adapters, Keep.Released);
+            Model.Dispose();
             return true;
         }
     }
@@ -115,5 +141,32 @@ namespace Rasp
             Native.rasp_constraint_free(handle);
             return true;
         }
+    }
+
+    internal sealed class AdapterHandle : Handle
+    {
+        // Its bytes, if they are in memory.
+        internal readonly Keep Data;
+
+        internal AdapterHandle(IntPtr pointer, Keep data) : base(pointer)
+        {
+            Data = data;
+        }
+
+        protected override bool ReleaseHandle()
+        {
+            Native.rasp_adapter_free(handle);
+            Keep.Released(Data);
+            return true;
+        }
+    }
+
+    internal sealed class ReplyHandle : Handle
+    {
+        internal ReplyHandle(IntPtr pointer) : base(pointer)
+        {
+        }
+
+        protected override bool ReleaseHandle() => Native.rasp_reply_free(handle) >= 0;
     }
 }

@@ -16,7 +16,7 @@ namespace Rasp
 
     /// <summary>A loaded model, shared by any number of sessions and safe to use from any thread at once. Sessions keep
     /// what they need of it when it is disposed of.</summary>
-    public sealed class Model : IDisposable
+    public sealed partial class Model : IDisposable
     {
         private const int AbiVersion = 1;
 
@@ -204,12 +204,15 @@ namespace Rasp
         }
 
         /// <summary>What an answer may be, compiled for this model.</summary>
-        public Constraint Constraint(ConstraintKind kind, string source)
+        public Constraint Constraint(ConstraintKind kind, string source) =>
+            new Constraint(Compiled(Handle, kind, source));
+
+        internal static ConstraintHandle Compiled(ModelHandle model, ConstraintKind kind, string source)
         {
             byte[] bytes = Text.Bytes(source);
-            Call.Checked(Native.rasp_constraint_new(Handle, checked((uint)kind), bytes, Text.Size(bytes.Length),
+            Call.Checked(Native.rasp_constraint_new(model, checked((uint)kind), bytes, Text.Size(bytes.Length),
                 out IntPtr constraint, Call.Error));
-            return new Constraint(new ConstraintHandle(constraint));
+            return new ConstraintHandle(constraint);
         }
 
         /// <summary>To the byte, what a session that is opened with these options will take.</summary>
@@ -232,7 +235,7 @@ namespace Rasp
             {
                 // What it keeps for its sessions must not be let go before they have their share.
                 of.DangerousAddRef(ref held);
-                return Session.Opened(options, of.Log, of.Data,
+                return Session.Opened(options, of, new Keep[0],
                     (Native.rasp_session_options[] raw, out IntPtr opened, byte[] error) =>
                         Native.rasp_session_open(of, ref raw[0], out opened, error));
             }

@@ -14,10 +14,12 @@ namespace Rasp
         private const string Library = "rasp";
 #endif
         private const CallingConvention C = CallingConvention.Cdecl;
+        internal const int RASP_ADAPTERS_MAX = 8;
         internal const int RASP_STOP_MAX = 16;
         internal const int RASP_STOP_MAX_BYTES = 1024;
         internal const int RASP_STEP_TEXT_SIZE = 4160;
         internal const int RASP_TEXT_SHOW_SPECIAL = 1;
+        internal const int RASP_TEXT_SHOW_MARKS = 2;
         internal const int RASP_ENDED_NOT = 0;
         internal const int RASP_ENDED_TOKEN = 1;
         internal const int RASP_ENDED_STOP = 2;
@@ -25,6 +27,7 @@ namespace Rasp
         internal const int RASP_CONSTRAINT_JSON_SCHEMA = 0;
         internal const int RASP_CONSTRAINT_REGEX = 1;
         internal const int RASP_CONSTRAINT_GRAMMAR = 2;
+        internal const int RASP_CONSTRAINT_TOOLS = 3;
         internal const int RASP_DRAFTS_MAX = 7;
         internal const int RASP_DRAFTS_LOOKUP = 1;
         internal const int RASP_DRAFTS_FORCED = 2;
@@ -44,6 +47,9 @@ namespace Rasp
         internal const int RASP_LOG_WARNING = 2;
         internal const int RASP_LOG_INFO = 3;
         internal const int RASP_LOG_DEBUG = 4;
+        internal const int RASP_PART_TEXT = 1;
+        internal const int RASP_PART_REASONING = 2;
+        internal const int RASP_PART_CALL = 3;
         internal const int RASP_STAGE_TOP_N_SIGMA = 1;
         internal const int RASP_STAGE_TOP_K = 2;
         internal const int RASP_STAGE_TEMPERATURE = 3;
@@ -79,6 +85,18 @@ namespace Rasp
         internal const int RASP_ERROR_TEMPLATE = -14;
         internal const int RASP_ERROR_INTERNAL = -15;
         internal const int RASP_ERROR_BAD_STATE = -16;
+
+        [StructLayout(LayoutKind.Sequential)]
+        internal struct rasp_adapter_info
+        {
+            public uint struct_size;
+            public uint rank;
+            public uint linears;
+            public uint reserved;
+            public ulong bytes;
+            [MarshalAs(UnmanagedType.ByValArray, SizeConst = 96)]
+            public byte[] name;
+        }
 
         [StructLayout(LayoutKind.Sequential)]
         internal struct rasp_chat_options
@@ -177,7 +195,20 @@ namespace Rasp
             public ulong cpus;
             public ulong spin_ns;
             public uint drafts;
+            public uint adapter_rank;
+        }
+
+        [StructLayout(LayoutKind.Sequential)]
+        internal struct rasp_reply_part
+        {
+            public uint kind;
             public uint reserved;
+            public IntPtr text;
+            public UIntPtr text_length;
+            public IntPtr name;
+            public UIntPtr name_length;
+            public IntPtr id;
+            public UIntPtr id_length;
         }
 
         [StructLayout(LayoutKind.Sequential)]
@@ -265,6 +296,28 @@ namespace Rasp
         internal static extern uint rasp_abi_version();
 
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_adapter_free(IntPtr adapter);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_adapter_get_info(AdapterHandle adapter, ref rasp_adapter_info info,
+            [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern void rasp_adapter_info_init(ref rasp_adapter_info info);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_adapter_load(ModelHandle model, byte[] path, out IntPtr adapter,
+            [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_adapter_load_bytes(ModelHandle model, IntPtr data, UIntPtr size,
+            out IntPtr adapter, [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_adapter_load_fd(ModelHandle model, long file, ulong offset, ulong length,
+            out IntPtr adapter, [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
         internal static extern void rasp_cancel(SessionHandle session);
 
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
@@ -274,6 +327,14 @@ namespace Rasp
 
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
         internal static extern void rasp_chat_options_init(ref rasp_chat_options options);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_chat_prefill(SessionHandle session, rasp_chat_message[] messages, UIntPtr count,
+            ref rasp_chat_options options, out UIntPtr kept, [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_chat_prefill_begin(SessionHandle session, rasp_chat_message[] messages,
+            UIntPtr count, ref rasp_chat_options options, out UIntPtr kept, [In, Out] byte[] error);
 
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
         internal static extern int rasp_chat_text(ModelHandle model, rasp_chat_message[] messages, UIntPtr count,
@@ -357,6 +418,30 @@ namespace Rasp
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
         internal static extern int rasp_prefill_within(SessionHandle session, ulong budget_ns, [In, Out] byte[] error);
 
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_reply_finish(ReplyHandle reply, [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_reply_free(IntPtr reply);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_reply_message(ReplyHandle reply, [In, Out] byte[] json, UIntPtr capacity,
+            out UIntPtr length, [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_reply_new(ModelHandle model, rasp_chat_message[] messages, UIntPtr count,
+            ref rasp_chat_options options, out IntPtr reply, [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_reply_next(ReplyHandle reply, ref rasp_reply_part part, [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_reply_push(ReplyHandle reply, byte[] text, UIntPtr length,
+            [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_reply_push_token(ReplyHandle reply, int token, [In, Out] byte[] error);
+
         [DllImport(Library, CallingConvention = C, EntryPoint = "rasp_sampling_init_2")]
         internal static extern void rasp_sampling_init(ref rasp_sampling sampling);
 
@@ -400,6 +485,10 @@ namespace Rasp
             out UIntPtr size, [In, Out] byte[] error);
 
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_session_set_adapters(SessionHandle session, IntPtr[] adapters, float[] scales,
+            UIntPtr count, [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
         internal static extern int rasp_session_set_constraint(SessionHandle session, ConstraintHandle constraint,
             [In, Out] byte[] error);
 
@@ -434,6 +523,10 @@ namespace Rasp
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
         internal static extern int rasp_session_shift(SessionHandle session, UIntPtr keep, UIntPtr discard,
             [In, Out] byte[] error);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern int rasp_session_tokens(SessionHandle session, [In, Out] int[] tokens, UIntPtr capacity,
+            out UIntPtr found, [In, Out] byte[] error);
 
         [DllImport(Library, CallingConvention = C, EntryPoint = "rasp_stats_init_2")]
         internal static extern void rasp_stats_init(ref rasp_stats stats);

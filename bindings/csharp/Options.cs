@@ -78,6 +78,9 @@ namespace Rasp
         /// quotes or repeats.</summary>
         public int Drafts { get; set; }
 
+        /// <summary>Room for adapters: the sum of the ranks of those that are set at a time.</summary>
+        public int AdapterRank { get; set; }
+
         /// <summary>Processors that the session's threads are pinned to, one bit each; 0: none.</summary>
         public ulong Cpus { get; set; }
 
@@ -105,6 +108,7 @@ namespace Rasp
             raw.kv_type = (uint)Kv;
             raw.windows_alone = Text.Flag(WindowsAlone);
             raw.drafts = Text.Natural(Drafts, nameof(Drafts));
+            raw.adapter_rank = Text.Natural(AdapterRank, nameof(AdapterRank));
             raw.cpus = Cpus;
             raw.spin_ns = Text.Nanoseconds(Spin, nameof(Spin));
             raw.memory = Memory;

@@ -76,7 +76,7 @@ namespace Rasp
             try
             {
                 own.DangerousAddRef(ref held);
-                return Opened(options, own.Log, own.Data,
+                return Opened(options, own.Model, own.Adapters,
                     (Native.rasp_session_options[] raw, out IntPtr fork, byte[] error) =>
                         Native.rasp_session_fork(own, raw, out fork, error));
             }

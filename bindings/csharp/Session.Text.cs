@@ -35,26 +35,29 @@ namespace Rasp
 
         private byte[] Room => room ?? (room = new byte[Native.RASP_STEP_TEXT_SIZE]);
 
-        private static uint TextFlags(bool showSpecial) =>
-            showSpecial ? (uint)Native.RASP_TEXT_SHOW_SPECIAL : 0;
+        private static uint TextFlags(bool showSpecial, bool showMarks) =>
+            (showSpecial ? (uint)Native.RASP_TEXT_SHOW_SPECIAL : 0) |
+            (showMarks ? (uint)Native.RASP_TEXT_SHOW_MARKS : 0);
 
         /// <summary>Samples the next token of an answer: the text that can be shown now. Nothing of a stop string
-        /// comes, and a full context ends the answer.</summary>
-        public Piece StepText(bool showSpecial = false)
+        /// comes, and a full context ends the answer. <paramref name="showMarks"/>: of special tokens those are text
+        /// that a Reply is told calls and reasoning by.</summary>
+        public Piece StepText(bool showSpecial = false, bool showMarks = false)
         {
             byte[] text = Room;
-            Done(Native.rasp_step_text(Handle, TextFlags(showSpecial), text, Text.Size(text.Length), out UIntPtr length,
-                out uint ended, Call.Error));
+            Done(Native.rasp_step_text(Handle, TextFlags(showSpecial, showMarks), text, Text.Size(text.Length),
+                out UIntPtr length, out uint ended, Call.Error));
             return new Piece(Text.Of(text, length), ended);
         }
 
         /// <summary>As much of StepText as so much time allows: null if the token is not there yet, and the next call
         /// goes on.</summary>
-        public Piece? StepTextWithin(TimeSpan budget, bool showSpecial = false)
+        public Piece? StepTextWithin(TimeSpan budget, bool showSpecial = false, bool showMarks = false)
         {
             byte[] text = Room;
             int status = Done(Native.rasp_step_text_within(Handle, Text.Nanoseconds(budget, nameof(budget)),
-                TextFlags(showSpecial), text, Text.Size(text.Length), out UIntPtr length, out uint ended, Call.Error));
+                TextFlags(showSpecial, showMarks), text, Text.Size(text.Length), out UIntPtr length, out uint ended,
+                Call.Error));
             return status == Native.RASP_PENDING ? (Piece?)null : new Piece(Text.Of(text, length), ended);
         }
 
@@ -71,7 +74,9 @@ namespace Rasp
         /// string or a full context is one too), or for at most <paramref name="limit"/> tokens. When <paramref
         /// name="cancellation"/> comes, the step under way ends with an OperationCanceledException.</summary>
         public IEnumerable<string> Generate(int? limit = null,
-            CancellationToken cancellation = default(CancellationToken))
+            CancellationToken cancellation = default(CancellationToken)) => Generated(limit, 0, cancellation);
+
+        private IEnumerable<string> Generated(int? limit, uint flags, CancellationToken cancellation)
         {
             SessionHandle own = Handle;
             bool late = false;
@@ -82,7 +87,7 @@ namespace Rasp
                     cancellation.ThrowIfCancellationRequested();
                     byte[] text = Room;
                     UIntPtr length = UIntPtr.Zero;
-                    int status = Cancellable(cancellation, () => Native.rasp_step_text(own, 0, text,
+                    int status = Cancellable(cancellation, () => Native.rasp_step_text(own, flags, text,
                         Text.Size(text.Length), out length, out uint _, Call.Error), out late);
                     if (length != UIntPtr.Zero) yield return Text.Of(text, length);
                     if (status == Native.RASP_END) yield break;

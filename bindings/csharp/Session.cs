@@ -36,7 +36,7 @@ namespace Rasp
         }
 
         // With no options a fork, which has those of the first.
-        internal static Session Opened(SessionOptions options, Keep log, Keep data, Opening open)
+        internal static Session Opened(SessionOptions options, ModelHandle model, Keep[] adapters, Opening open)
         {
             var hook = new LogitsHook();
             var keptHook = new Keep(hook, GCHandleType.Weak);
@@ -46,9 +46,9 @@ namespace Rasp
             {
                 Native.rasp_session_options[] raw = options == null ? null : new[] { options.Raw(keptRun) };
                 Call.Checked(open(raw, out IntPtr opened, Call.Error));
-                var handle = new SessionHandle(opened, log, data, keptRun, keptHook);
+                var handle = new SessionHandle(opened, model, adapters, keptRun, keptHook);
                 keptRun = keptHook = null;
-                LogSink.Rethrow(log, handle);
+                LogSink.Rethrow(handle.Log, handle);
                 return new Session(handle, run, hook);
             }
             finally

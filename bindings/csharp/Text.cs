@@ -38,6 +38,35 @@ namespace Rasp
             return Encoding.UTF8.GetString(Copied(text, length));
         }
 
+        internal static string Of(IntPtr text, UIntPtr length) =>
+            Encoding.UTF8.GetString(Copied(text, Size(length)));
+
+        // A JSON object, or null for none, with a member more.
+        internal static string Member(string json, string name, string value)
+        {
+            string all = (json ?? "{}").Trim();
+            if (!all.StartsWith("{", StringComparison.Ordinal))
+            {
+                throw new ArgumentException("variables: no JSON object");
+            }
+            string rest = all.Substring(1).TrimStart();
+            string comma = rest.StartsWith("}", StringComparison.Ordinal) ? "" : ", ";
+            return "{\"" + name + "\": " + value + comma + rest;
+        }
+
+        // A tool_choice as the library takes it.
+        internal static string Choice(string choice)
+        {
+            if (choice == "auto" || choice == "required") return "\"" + choice + "\"";
+            var name = new StringBuilder();
+            foreach (char letter in choice)
+            {
+                bool plain = letter >= ' ' && letter != '"' && letter != '\\';
+                name.Append(plain ? letter.ToString() : "\\u" + ((int)letter).ToString("x4"));
+            }
+            return "{\"type\": \"function\", \"function\": {\"name\": \"" + name + "\"}}";
+        }
+
         internal static byte[] Copied(IntPtr bytes, int length)
         {
             var copy = new byte[length];

@@ -5,7 +5,8 @@ from meaning import called, length, meaning, number, wrapped
 
 VALUES = {"rasp_status": "int", "int32_t": "int", "uint32_t": "uint", "int64_t": "long", "uint64_t": "ulong",
           "size_t": "UIntPtr", "float": "float", "double": "double", "uint8_t": "byte", "void": "void"}
-HANDLES = {"rasp_model": "ModelHandle", "rasp_session": "SessionHandle", "rasp_constraint": "ConstraintHandle"}
+HANDLES = {"rasp_model": "ModelHandle", "rasp_session": "SessionHandle", "rasp_constraint": "ConstraintHandle",
+           "rasp_adapter": "AdapterHandle", "rasp_reply": "ReplyHandle"}
 # Words of the language.
 TAKEN = {"fixed", "in", "lock", "out", "params", "ref", "string"}
 

@@ -3,15 +3,15 @@ or where a single value is written."""
 
 import sys
 
-HANDLES = ("rasp_model", "rasp_session", "rasp_constraint")
+HANDLES = ("rasp_model", "rasp_session", "rasp_constraint", "rasp_adapter", "rasp_reply")
 # Those that end a handle's life.
-FREES = ("rasp_free", "rasp_session_close", "rasp_constraint_free")
+FREES = ("rasp_free", "rasp_session_close", "rasp_constraint_free", "rasp_adapter_free", "rasp_reply_free")
 # A pointer to one value, and to many, look the same in C: their names tell.
-ONE = {"token", "count", "size", "length", "ended", "found", "log_prob", "options", "info", "plan", "sampling", "stats",
-       "stream"}
-MANY = {"tokens", "statuses", "vector", "messages", "biases", "top"}
+ONE = {"token", "count", "size", "length", "ended", "found", "kept", "log_prob", "options", "info", "part", "plan",
+       "sampling", "stats", "stream"}
+MANY = {"tokens", "statuses", "vector", "messages", "biases", "top", "scales"}
 # Bytes that must stay where they are after the call.
-STAYING = {("rasp_load_bytes", "data")}
+STAYING = {("rasp_load_bytes", "data"), ("rasp_adapter_load_bytes", "data")}
 # Structs that are left out with a meaning of its own, other than their defaults.
 OPTIONAL = {("rasp_session_fork", "options")}
 

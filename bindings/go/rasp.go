@@ -324,11 +324,13 @@ func (m *Model) ChatFormat(messages []Message) (string, error) {
 type ConstraintKind uint32
 
 // The kinds of constraints: a JSON schema, a regular expression (in the syntax of Rust's crate regex) that the whole
-// answer matches, a grammar in llguidance's variant of Lark.
+// answer matches, a grammar in llguidance's variant of Lark, the tools of a chat (a list in JSON, or an object with
+// tools and a tool_choice).
 const (
 	JSONSchema ConstraintKind = C.RASP_CONSTRAINT_JSON_SCHEMA
 	Regex      ConstraintKind = C.RASP_CONSTRAINT_REGEX
 	Grammar    ConstraintKind = C.RASP_CONSTRAINT_GRAMMAR
+	Tools      ConstraintKind = C.RASP_CONSTRAINT_TOOLS
 )
 
 // Constraint is what an answer may be. Any number of sessions of its model may use it; they keep what they need of it
@@ -337,10 +339,14 @@ type Constraint struct{ handle *C.rasp_constraint }
 
 // Constraint compiles a constraint for this model.
 func (m *Model) Constraint(kind ConstraintKind, source string) (*Constraint, error) {
+	return newConstraint(m.handle, kind, source)
+}
+
+func newConstraint(model *C.rasp_model, kind ConstraintKind, source string) (*Constraint, error) {
 	data, length := bytesOf([]byte(source))
 	var c Constraint
 	var e C.rasp_error
-	if err := check(C.rasp_constraint_new(m.handle, C.uint32_t(kind), data, length, &c.handle, &e), &e); err != nil {
+	if err := check(C.rasp_constraint_new(model, C.uint32_t(kind), data, length, &c.handle, &e), &e); err != nil {
 		return nil, err
 	}
 	return &c, nil
@@ -374,12 +380,16 @@ type SessionOptions struct {
 	// Drafts is room for so many drafts in a pass, 7 at most: tokens are guessed by what stood after an earlier match in
 	// the context. The same tokens, sooner where an answer quotes or repeats.
 	Drafts uint32
+	// AdapterRank is room for adapters: the sum of the ranks of those that are set at a time.
+	AdapterRank uint32
 }
 
 // Session is one text in the making.
 type Session struct {
 	handle *C.rasp_session
 	model  *C.rasp_model
+	// Bytes of the adapters that are set.
+	adapters []*block
 }
 
 // Open opens a session.
@@ -388,7 +398,7 @@ func (m *Model) Open(options SessionOptions) (*Session, error) {
 	C.rasp_session_options_init(&o)
 	o.context, o.batch, o.kv_type = C.uint32_t(options.Context), C.uint32_t(options.Batch), C.uint32_t(options.KV)
 	o.windows_alone = flag(options.WindowsAlone, 1)
-	o.drafts = C.uint32_t(options.Drafts)
+	o.drafts, o.adapter_rank = C.uint32_t(options.Drafts), C.uint32_t(options.AdapterRank)
 	if options.Threads != 0 {
 		o.threads = C.uint32_t(options.Threads)
 	}
@@ -408,6 +418,7 @@ func (s *Session) Close() error {
 		return &Error{int(status), "a call on the session is under way"}
 	}
 	C.rasp_free(s.model)
+	s.keep(nil)
 	s.handle, s.model = nil, nil
 	return nil
 }
@@ -433,11 +444,10 @@ func (s *Session) Decode(token uint32) error {
 	return check(C.rasp_decode(s.handle, C.uint32_t(token), &e), &e)
 }
 
-// Generate hands the text of the next tokens to yield as it comes, in whole characters: to the end, for at most limit
-// tokens, or until yield returns false. When ctx is done, the step under way is cancelled and ctx's error returned.
-func (s *Session) Generate(ctx context.Context, limit int, yield func(piece string) bool) error {
-	if s.handle == nil {
-		return ErrClosed
+// Runs what computes on the session; when ctx is done it is cancelled, and ctx's error returned.
+func (s *Session) cancelled(ctx context.Context, run func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	done, finished := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -452,45 +462,50 @@ func (s *Session) Generate(ctx context.Context, limit int, yield func(piece stri
 		close(done)
 		<-finished
 	}()
-
-	var stream C.rasp_text_stream
-	push := func(data *C.uint8_t, size C.size_t) ([]byte, error) {
-		return grown(3*int(size)+C.RASP_TEXT_STREAM_EXTRA,
-			func(text *C.char, room C.size_t, length *C.size_t, e *C.rasp_error) C.rasp_status {
-				return C.rasp_text_stream_push(&stream, data, size, text, room, length, e)
-			})
-	}
-	for n := 0; n < limit; n++ {
-		token, end, err := s.Step()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		if end {
-			break
-		}
-		var data *C.uint8_t
-		var size C.size_t
-		var e C.rasp_error
-		if err := check(C.rasp_token_bytes(s.model, C.uint32_t(token), &data, &size, &e), &e); err != nil {
-			return err
-		}
-		piece, err := push(data, size)
-		if err != nil {
-			return err
-		}
-		if len(piece) > 0 && !yield(string(piece)) {
-			return nil
-		}
-	}
-	// What still waits.
-	piece, err := push(nil, 0)
-	if err == nil && len(piece) > 0 {
-		yield(string(piece))
+	err := run()
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	return err
+}
+
+// Generate hands the text of the next tokens to yield as it comes, in whole characters: to the end of the answer (a stop
+// string or a full context is one too), for at most limit tokens, or until yield returns false. When ctx is done, the
+// step under way is cancelled and ctx's error returned.
+func (s *Session) Generate(ctx context.Context, limit int, yield func(piece string) bool) error {
+	return s.generate(ctx, limit, 0, yield)
+}
+
+func (s *Session) generate(ctx context.Context, limit int, flags C.uint32_t, yield func(piece string) bool) error {
+	if s.handle == nil {
+		return ErrClosed
+	}
+	return s.cancelled(ctx, func() error {
+		room := make([]byte, C.RASP_STEP_TEXT_SIZE)
+		text := (*C.char)(unsafe.Pointer(&room[0]))
+		var length C.size_t
+		var e C.rasp_error
+		for n := 0; n < limit; n++ {
+			status := C.rasp_step_text(s.handle, flags, text, C.RASP_STEP_TEXT_SIZE, &length, nil, &e)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := check(status, &e); err != nil {
+				return err
+			}
+			if length > 0 && !yield(string(room[:length])) || status == C.RASP_END {
+				return nil
+			}
+		}
+		// What could still have become a stop string.
+		if err := check(C.rasp_finish_text(s.handle, text, C.RASP_STEP_TEXT_SIZE, &length, &e), &e); err != nil {
+			return err
+		}
+		if length > 0 {
+			yield(string(room[:length]))
+		}
+		return nil
+	})
 }
 
 // Cancel makes the call under way, or else the next one, fail with ErrCancelled. From any goroutine.

@@ -56,17 +56,25 @@ export class Model {
     detokenize(tokens: number[], options?: { skipSpecial?: boolean }): Buffer;
     isEnd(token: number): boolean;
     isSpecial(token: number): boolean;
-    /** The tokens of messages in the model's own format. What messages and variables say is text, whatever it looks like:
-     *  special tokens are recognised in the template's own words alone. */
+    /** The tokens of messages in the model's own format. What messages and variables say is text, whatever it looks
+     *  like: special tokens are recognised in the template's own words alone. */
     chatTokenize(messages: Message[], options?: ChatOptions): number[];
     /** The text that chatTokenize makes tokens of, to be looked at. */
     chatText(messages: Message[], options?: ChatOptions): string;
-    /** The same text. Tokenized with parseSpecial it cannot promise who speaks, since a message may hold the template's own
-     *  tokens: chatTokenize can. */
+    /** The same text. Tokenized with parseSpecial it cannot promise who speaks, since a message may hold the
+     *  template's own tokens: chatTokenize can. */
     chatFormat(messages: Message[], options?: { addGenerationPrompt?: boolean }): string;
     /** What an answer may be, compiled for this model. */
     constraint(kind: 'jsonSchema', source: string | object | boolean): Constraint;
     constraint(kind: 'regex' | 'grammar', source: string): Constraint;
+    /** Text is free until a call of one of these tools begins, which keeps to its schema: a list of tools as OpenAI
+     *  has it, or an object with tools and a tool_choice. */
+    constraint(kind: 'tools', source: string | object): Constraint;
+    /** A LoRA adapter for this model and others of its shape: the path of a file that `rasp pack-adapter` made, its
+     *  bytes, or the descriptor of an open file in which it lies, `length` bytes from `offset` on (0: to the end). */
+    adapter(source: string | Uint8Array | number, options?: { offset?: number; length?: number }): Adapter;
+    /** What tells an answer to these messages apart: give it what chatTokenize was given. */
+    reply(messages: Message[], options?: ChatOptions): Reply;
     open(options?: SessionOptions): Session;
     close(): void;
 }
@@ -77,8 +85,58 @@ export class Model {
  * number of sessions of its model; they keep what they need of it when it is closed.
  */
 export class Constraint {
-    constructor(model: Model, kind: 'jsonSchema' | 'regex' | 'grammar', source: string | object | boolean);
+    constructor(model: Model, kind: 'jsonSchema' | 'regex' | 'grammar' | 'tools', source: string | object | boolean);
     close(): void;
+}
+
+/** A loaded LoRA adapter, shared by any number of sessions; they keep what they need of it when it is closed. */
+export class Adapter {
+    /** Its largest rank, how many linears it adds to, and the bytes that every token reads. */
+    readonly info: { name: string; rank: number; linears: number; bytes: number };
+    close(): void;
+}
+
+/** A part of an answer: text, what the model thinks, or a call of a tool, whose id a message of the result refers
+ *  to. */
+export type Part =
+    | { type: 'text' | 'reasoning'; text: string }
+    | { type: 'call'; name: string; arguments: Record<string, unknown>; id: string };
+
+/** An answer that is told apart as it comes. Session.answer does all of it, Session.chat what comes before too. */
+export class Reply {
+    /** Takes more of the answer: what Session.stream gives with marks. */
+    push(text: string): void;
+    /** Takes a token of the answer instead. */
+    pushToken(token: number): void;
+    /** Ends the answer: what was held back is known now. */
+    finish(): void;
+    /** What is known of the answer and was not given yet. */
+    parts(): Generator<Part, void, undefined>;
+    /** What is known of the answer, as a message to put after those that it answers. */
+    message(): Message;
+    close(): void;
+}
+
+export interface TurnOptions {
+    /** A list of tools, as OpenAI has it. */
+    tools?: object[];
+    /** Calls keep to the schemas of the tools, in this turn, in the place of a constraint of the session's. */
+    toolChoice?: 'auto' | 'required' | { type: 'function'; function: { name: string } };
+    /** Tokens at most. */
+    limit?: number;
+    /** The template's variables besides tools. */
+    variables?: Record<string, unknown>;
+    time?: number;
+    signal?: AbortSignal;
+}
+
+/** What the assistant says, part by part as it comes: for await (const part of turn). */
+export class Turn implements AsyncIterable<Part> {
+    [Symbol.asyncIterator](): AsyncGenerator<Part, void, undefined>;
+    /** How many tokens the session held already. */
+    readonly kept: number;
+    /** What it has said, to be put after the messages that it answers; in the middle what has come of it. */
+    readonly message: Message;
 }
 
 export interface SessionOptions {
@@ -94,6 +152,8 @@ export interface SessionOptions {
      * context. The same tokens, sooner where an answer quotes or repeats.
      */
     drafts?: number;
+    /** Room for adapters: the sum of the ranks of those that are set at a time. */
+    adapterRank?: number;
 }
 
 export interface Sampling {
@@ -140,8 +200,50 @@ export class Session {
     prefill(tokens: number[]): Promise<void>;
     step(): Promise<{ id: number; end: boolean }>;
     decode(token: number): Promise<void>;
-    /** Text as it is generated, in whole characters, to the end or for at most `limit` tokens. */
-    stream(options?: { limit?: number; signal?: AbortSignal }): AsyncGenerator<string, void, undefined>;
+    /** Appends prompt tokens, which pass with the calls after this: prefillWithin, stepWithin or step. */
+    prefillBegin(tokens: number[]): Promise<void>;
+    /** Goes on with such a prompt for about so many milliseconds: whether all of it has passed. */
+    prefillWithin(milliseconds: number): Promise<boolean>;
+    /** As much of step as so much time allows: null if the token is not there yet, and the next call goes on. */
+    stepWithin(milliseconds: number): Promise<{ id: number; end: boolean } | null>;
+    /** Makes the session hold a conversation, all of it: what it holds of its beginning stays, and only the rest
+     *  passes. How many tokens stayed. Give answers back as they came. */
+    prefillChat(messages: Message[], options?: ChatOptions): Promise<number>;
+    /** The same without computing anything yet, as prefillBegin. */
+    prefillChatBegin(messages: Message[], options?: ChatOptions): Promise<number>;
+    /** The tokens that it holds, one that was sampled last included. */
+    readonly tokens: number[];
+    /**
+     * The assistant's turn after these messages. Give all of them each turn: each token passes once.
+     *
+     *     const turn = await session.chat(messages);
+     *     for await (const part of turn) if (part.type === 'text') process.stdout.write(part.text);
+     *     messages.push(turn.message);
+     */
+    chat(messages: Message[], options?: TurnOptions): Promise<Turn>;
+    /** As stream, with the answer told apart. */
+    answer(reply: Reply, options?: { limit?: number; signal?: AbortSignal }): AsyncGenerator<Part, void, undefined>;
+    /** Text as it is generated, in whole characters: to the end of the answer (a stop string or a full context is
+     *  one too) or for at most `limit` tokens. With `marks` special tokens that mark calls and reasoning are text,
+     *  for a Reply. */
+    stream(options?: { limit?: number; signal?: AbortSignal; marks?: boolean }):
+        AsyncGenerator<string, void, undefined>;
+    /** What ends an answer of stream, besides the model; it is not part of the text. */
+    setStop(strings: string[]): void;
+    /** Has tokens pass with these adapters from now on, each times its scale (1 unless said), in the place of those
+     *  before; none: the model alone. What has passed stays as it is. */
+    setAdapters(adapters: Adapter[], scales?: number[]): void;
+    /** Keeps the first `tokens` tokens and forgets those after them. */
+    rewind(tokens: number): void;
+    /** What the session holds, for restore into one of the same model. */
+    save(): Buffer;
+    restore(state: Uint8Array): void;
+    /** One vector of the tokens: the mean of theirs, or the last one's. The session must hold no tokens. */
+    embed(tokens: number[], options?: { pooling?: 'mean' | 'last'; normalise?: boolean }): Promise<Float32Array>;
+    /** A copy of the logits after the last token that passed, one a token of the vocabulary. */
+    logits(): Float32Array;
+    /** What is added to the logits of tokens from now on; -Infinity forbids one, nothing clears all. */
+    setLogitBias(biases: Map<number, number> | Record<number, number>): void;
     /** 0 is dense, up to the model's maxSparsity. */
     setSparsity(sparsity: number): void;
     /**
@@ -150,8 +252,8 @@ export class Session {
      */
     logProbs(token: number, top?: number): { logProb: number, top: { token: number, logProb: number }[] };
     setSampling(sampling: Sampling): void;
-    /** Has every answer from now on obey a constraint of this session's model; null ends that. An answer begins with this
-     *  call, and anew with each prefill and reset. */
+    /** Has every answer from now on obey a constraint of this session's model; null ends that. An answer begins with
+     *  this call, and anew with each prefill and reset. */
     setConstraint(constraint: Constraint | null): void;
     /** Forgets all tokens. */
     reset(): void;

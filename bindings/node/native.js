@@ -14,6 +14,8 @@ const lib = koffi.load(process.env.RASP_LIBRARY || (existsSync(beside) ? beside 
 koffi.opaque('rasp_model');
 koffi.opaque('rasp_session');
 koffi.opaque('rasp_constraint');
+koffi.opaque('rasp_adapter');
+koffi.opaque('rasp_reply');
 const model = 'rasp_model *', session = 'rasp_session *', error = 'void *', size = '_Out_ size_t *';
 
 // Strings are copied whole; the lengths say where they end.
@@ -24,7 +26,13 @@ const chatOptions = koffi.struct('rasp_chat_options', {
     structSize: 'uint32_t', addGenerationPrompt: 'uint32_t', variables: 'str', variablesLength: 'size_t',
     time: 'int64_t',
 });
+koffi.struct('rasp_reply_part', {
+    kind: 'uint32_t', reserved: 'uint32_t', text: 'void *', textLength: 'size_t', name: 'void *', nameLength: 'size_t',
+    id: 'void *', idLength: 'size_t',
+});
 export const CHAT_OPTIONS_SIZE = koffi.sizeof(chatOptions);
+
+const reply = 'rasp_reply *', conversation = ['rasp_chat_message *', 'size_t', 'rasp_chat_options *'];
 
 const functions = {
     rasp_version: ['str', []],
@@ -38,10 +46,8 @@ const functions = {
     rasp_detokenize: ['int32_t', [model, 'void *', 'size_t', 'uint32_t', 'void *', 'size_t', size, error]],
     rasp_token_is_end: ['int32_t', [model, 'uint32_t']],
     rasp_token_is_special: ['int32_t', [model, 'uint32_t']],
-    rasp_chat_tokenize: ['int32_t',
-        [model, 'rasp_chat_message *', 'size_t', 'rasp_chat_options *', 'void *', 'size_t', size, error]],
-    rasp_chat_text: ['int32_t',
-        [model, 'rasp_chat_message *', 'size_t', 'rasp_chat_options *', 'void *', 'size_t', size, error]],
+    rasp_chat_tokenize: ['int32_t', [model, ...conversation, 'void *', 'size_t', size, error]],
+    rasp_chat_text: ['int32_t', [model, ...conversation, 'void *', 'size_t', size, error]],
     rasp_session_open: ['int32_t', [model, 'void *', '_Out_ rasp_session **', error]],
     rasp_session_close: ['int32_t', [session]],
     rasp_session_reset: ['int32_t', [session, error]],
@@ -57,12 +63,40 @@ const functions = {
     rasp_decode: ['int32_t', [session, 'uint32_t', error]],
     rasp_log_probs: ['int32_t', [session, 'uint32_t', 'void *', 'void *', 'size_t', error]],
     rasp_cancel: ['void', [session]],
-    rasp_text_stream_push: ['int32_t', ['void *', 'void *', 'size_t', 'void *', 'size_t', size, error]],
+    rasp_adapter_load: ['int32_t', [model, 'str', '_Out_ rasp_adapter **', error]],
+    rasp_adapter_load_bytes: ['int32_t', [model, 'void *', 'size_t', '_Out_ rasp_adapter **', error]],
+    rasp_adapter_load_fd: ['int32_t', [model, 'int64_t', 'uint64_t', 'uint64_t', '_Out_ rasp_adapter **', error]],
+    rasp_adapter_free: ['int32_t', ['rasp_adapter *']],
+    rasp_adapter_get_info: ['int32_t', ['rasp_adapter *', 'void *', error]],
+    rasp_session_set_adapters: ['int32_t', [session, 'rasp_adapter **', 'void *', 'size_t', error]],
+    rasp_chat_prefill: ['int32_t', [session, ...conversation, 'void *', error]],
+    rasp_chat_prefill_begin: ['int32_t', [session, ...conversation, 'void *', error]],
+    rasp_session_tokens: ['int32_t', [session, 'void *', 'size_t', size, error]],
+    rasp_reply_new: ['int32_t', [model, ...conversation, '_Out_ rasp_reply **', error]],
+    rasp_reply_push: ['int32_t', [reply, 'void *', 'size_t', error]],
+    rasp_reply_push_token: ['int32_t', [reply, 'uint32_t', error]],
+    rasp_reply_finish: ['int32_t', [reply, error]],
+    rasp_reply_next: ['int32_t', [reply, '_Out_ rasp_reply_part *', error]],
+    rasp_reply_message: ['int32_t', [reply, 'void *', 'size_t', size, error]],
+    rasp_reply_free: ['int32_t', [reply]],
+    rasp_step_text: ['int32_t', [session, 'uint32_t', 'void *', 'size_t', 'void *', 'void *', error]],
+    rasp_finish_text: ['int32_t', [session, 'void *', 'size_t', 'void *', error]],
+    rasp_prefill_begin: ['int32_t', [session, 'void *', 'size_t', error]],
+    rasp_prefill_within: ['int32_t', [session, 'uint64_t', error]],
+    rasp_step_within: ['int32_t', [session, 'uint64_t', 'void *', error]],
+    rasp_session_set_stop: ['int32_t', [session, 'str *', 'size_t', error]],
+    rasp_session_rewind: ['int32_t', [session, 'size_t', error]],
+    rasp_session_save: ['int32_t', [session, 'void *', 'size_t', size, error]],
+    rasp_session_restore: ['int32_t', [session, 'void *', 'size_t', error]],
+    rasp_embed: ['int32_t',
+        [session, 'void *', 'size_t', 'uint32_t', 'uint32_t', 'void *', 'size_t', 'void *', error]],
+    rasp_logits: ['int32_t', [session, '_Out_ float **', size, error]],
+    rasp_session_set_logit_bias: ['int32_t', [session, 'void *', 'size_t', error]],
 };
 // A struct that has grown has an initialiser of its own.
 const GROWN = new Set(['load_options', 'session_options', 'stats', 'sampling']);
 const init = (name) => `rasp_${name}_init${GROWN.has(name) ? '_2' : ''}`;
-for (const name of ['load_options', 'model_info', 'session_options', 'sampling', 'stats']) {
+for (const name of ['load_options', 'model_info', 'adapter_info', 'session_options', 'sampling', 'stats']) {
     functions[init(name)] = ['void', ['void *']];
 }
 
@@ -70,9 +104,19 @@ for (const name of ['load_options', 'model_info', 'session_options', 'sampling',
 export const rasp = Object.fromEntries(
     Object.entries(functions).map(([name, [result, parameters]]) => [name, lib.func(name, result, parameters)]));
 
-export const END = 1, BUFFER_TOO_SMALL = -8, TEXT_STREAM_EXTRA = 9;
+/** A copy of what a pointer of the library's points to. */
+export const bytesAt = (place, length) => {
+    const count = Number(length);
+    return count === 0 ? Buffer.alloc(0) : Buffer.from(koffi.decode(place, 'uint8_t', count));
+};
+export const floatsAt = (place, count) => Float32Array.from(koffi.decode(place, 'float', count));
+
+export const END = 1, PENDING = 2, BUFFER_TOO_SMALL = -8, STEP_TEXT_SIZE = 4160, TEXT_SHOW_MARKS = 2;
+export const POOLING = { mean: 0, last: 1 };
+/** What parts of an answer are, by their numbers. */
+export const PARTS = [undefined, 'text', 'reasoning', 'call'];
 export const KV_TYPES = { f16: 0, f32: 1, i8: 2 };
-export const CONSTRAINT_KINDS = { jsonSchema: 0, regex: 1, grammar: 2 };
+export const CONSTRAINT_KINDS = { jsonSchema: 0, regex: 1, grammar: 2, tools: 3 };
 
 /** Stages of sampling by their numbers, from 1 on. */
 const STAGES = ['topNSigma', 'topK', 'temperature', 'typicalP', 'topP', 'minP', 'xtc'];
@@ -108,9 +152,10 @@ const structs = {
         fileSize: ['u64', 56], linearBytes: ['u64', 64], headBytes: ['u64', 72], architecture: ['text', 80],
         name: ['text', 112],
     },
+    adapter_info: { rank: ['u32', 4], linears: ['u32', 8], bytes: ['u64', 16], name: ['text', 24] },
     session_options: {
         context: ['u32', 4], threads: ['u32', 8], batch: ['u32', 12], kvType: ['u32', 16], windowsAlone: ['u32', 20],
-        drafts: ['u32', 72],
+        drafts: ['u32', 72], adapterRank: ['u32', 76],
     },
     sampling: {
         temperature: ['f32', 4], topK: ['u32', 8], topP: ['f32', 12], minP: ['f32', 16],

@@ -26,6 +26,14 @@ PREFIX=$prefix packaging/install.sh install library
 export LD_LIBRARY_PATH=$prefix/lib PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 unset RASP_LIBRARY
 
+# An adapter for the model, and a model whose template knows tools.
+rasp=$PWD/target/release/rasp
+mkdir "$work/models"
+python3 tests/bindings/models.py "$work/models"
+export RASP_TEST_ADAPTER=$work/models/lora.rasp-adapter RASP_TEST_TOOLS=$work/models/tools.rasp
+"$rasp" pack-adapter "$work/models/lora" --base "$work/models/base" -o "$RASP_TEST_ADAPTER" > "$work/pack.txt"
+"$rasp" pack "$work/models/tools" --dtype f16 --sparsity "" -o "$RASP_TEST_TOOLS" >> "$work/pack.txt" 2>&1
+
 step() { printf '== %s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
@@ -50,9 +58,9 @@ cd "$work/bindings/python"
 # What is tested is the wheel.
 rm -r src/librasp.egg-info build
 "$work/venv/bin/mypy"
-"$work/venv/bin/python" -m unittest --quiet test_rasp
+"$work/venv/bin/python" -m unittest --quiet test_rasp test_chat
 "$work/venv/bin/python" example.py "$RASP_TEST_MODEL" | tee "$work/python.txt"
-for n in 1 2; do on_the_page python $n "$work/venv/bin/python" python-$n.py; done
+for n in 1 2 3; do on_the_page python $n "$work/venv/bin/python" python-$n.py; done
 cd "$work/../.."
 
 # Runs with nothing but what it is given, in a folder of its own; and must say what the others do.
@@ -95,13 +103,14 @@ mapped=$(cd "$work/node-whole" && node -e \
     'import("rasp").then(() => console.log(require("fs").readFileSync("/proc/self/maps", "utf8")))')
 [[ $mapped == *"$work/node-whole/node_modules/rasp/librasp.so.1"* ]] || fail "the package uses another library"
 ln -s "$work/node-whole/node_modules" "$page/node_modules"
-for n in 1 2; do on_the_page js $n node js-$n.mjs; done
+for n in 1 2 3; do on_the_page js $n node js-$n.mjs; done
 
 step "Lua"
 cd "$work/bindings/lua"
 luajit test.lua "$RASP_TEST_MODEL"
+luajit test_chat.lua "$RASP_TEST_MODEL" "$RASP_TEST_ADAPTER" "$RASP_TEST_TOOLS"
 luajit example.lua "$RASP_TEST_MODEL" | tee "$work/lua.txt"
-for n in 1 2; do LUA_PATH="$PWD/?.lua;;" on_the_page lua $n luajit lua-$n.lua; done
+for n in 1 2 3; do LUA_PATH="$PWD/?.lua;;" on_the_page lua $n luajit lua-$n.lua; done
 
 step "Go"
 cd "$work/bindings/go"
@@ -115,7 +124,7 @@ cd "$page"
 go mod init page 2> go-log || fail "$(cat go-log)"
 go mod edit -require=github.com/rasp-engine/rasp/bindings/go@v0.0.0
 go mod edit -replace=github.com/rasp-engine/rasp/bindings/go=../bindings/go
-for n in 1 2; do on_the_page go $n go run go-$n.go; done
+for n in 1 2 3; do on_the_page go $n go run go-$n.go; done
 
 cd "$work/../.."
 
@@ -131,7 +140,7 @@ csharp -r:"$page/Rasp.dll" -out:"$page/Example.exe" example/*.cs
 RASP_TEST_ABI=$work/../../tests/abi/x86_64-linux-gnu.txt mono --debug "$page/Tests.exe"
 mono "$page/Example.exe" "$RASP_TEST_MODEL" | tee "$work/csharp.txt"
 cd "$page"
-for n in 1 2; do
+for n in 1 2 3; do
     csharp -r:Rasp.dll csharp-$n.cs
     on_the_page csharp $n mono csharp-$n.exe
 done
@@ -170,7 +179,7 @@ compiled src/test "$work/test-classes" "$work/rasp.jar:$jna"
 RASP_TEST_ABI=$work/../../tests/abi/x86_64-linux-gnu.txt java -cp "$work/test-classes:$work/rasp.jar:$jna" \
     io.github.raspengine.rasp.Tests
 java -cp "$work/rasp.jar:$jna" example/Example.java "$RASP_TEST_MODEL" | tee "$work/java.txt"
-for n in 1 2; do on_the_page java $n java -cp "$work/rasp.jar:$jna" java-$n.java; done
+for n in 1 2 3; do on_the_page java $n java -cp "$work/rasp.jar:$jna" java-$n.java; done
 cd "$work/../.."
 
 step "C++"
@@ -190,6 +199,10 @@ for language in js lua go csharp java cpp; do
         diff "$page/python-$n.txt" "$page/$language-$n.txt" || fail "docs/bindings.md: $language-$n says something else"
     done
 done
+for language in js lua go csharp java; do
+    diff "$page/python-3.txt" "$page/$language-3.txt" || fail "docs/bindings.md: $language-3 says something else"
+done
 grep -q Paris "$page/python-1.txt"
+grep -q Rome "$page/python-3.txt"
 cat "$page"/python-?.txt
 printf 'ok\n'

@@ -10,6 +10,7 @@ from typing import Any
 ABI_VERSION = 1
 
 END = 1
+PENDING = 2
 BUFFER_TOO_SMALL = -8
 STEP_TEXT_SIZE = 4160
 KV_TYPES = {"f16": 0, "f32": 1, "i8": 2}
@@ -59,6 +60,17 @@ class ModelInfo(c.Structure):
     ]
 
 
+class AdapterInfo(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("rank", c.c_uint32),
+        ("linears", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("bytes", c.c_uint64),
+        ("name", c.c_char * 96),
+    ]
+
+
 class SessionOptions(c.Structure):
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -74,7 +86,7 @@ class SessionOptions(c.Structure):
         ("cpus", c.c_uint64),
         ("spin_ns", c.c_uint64),
         ("drafts", c.c_uint32),
-        ("reserved", c.c_uint32),
+        ("adapter_rank", c.c_uint32),
     ]
 
 
@@ -181,6 +193,14 @@ _handle = c.c_void_p
 _status = {
     "rasp_load": [c.c_char_p, c.POINTER(LoadOptions), c.POINTER(_handle), _out],
     "rasp_free": [_handle],
+    "rasp_model_retain": [_handle],
+    "rasp_adapter_load": [_handle, c.c_char_p, c.POINTER(_handle), _out],
+    "rasp_adapter_load_bytes": [_handle, c.c_void_p, c.c_size_t, c.POINTER(_handle), _out],
+    "rasp_adapter_load_fd": [_handle, c.c_int64, c.c_uint64, c.c_uint64, c.POINTER(_handle), _out],
+    "rasp_adapter_free": [_handle],
+    "rasp_adapter_get_info": [_handle, c.POINTER(AdapterInfo), _out],
+    "rasp_session_set_adapters": [_handle, c.POINTER(_handle), c.POINTER(c.c_float), c.c_size_t, _out],
+    "rasp_session_tokens": [_handle, _tokens, c.c_size_t, _size, _out],
     "rasp_model_get_info": [_handle, c.POINTER(ModelInfo), _out],
     "rasp_session_open": [_handle, c.c_void_p, c.POINTER(_handle), _out],
     "rasp_session_close": [_handle],
@@ -208,7 +228,10 @@ _status = {
     "rasp_finish_text": [_handle, c.c_char_p, c.c_size_t, _size, _out],
     "rasp_embed": [_handle, _tokens, c.c_size_t, c.c_uint32, c.c_uint32, c.POINTER(c.c_float), c.c_size_t, _size, _out],
     "rasp_prefill": [_handle, _tokens, c.c_size_t, _out],
+    "rasp_prefill_begin": [_handle, _tokens, c.c_size_t, _out],
+    "rasp_prefill_within": [_handle, c.c_uint64, _out],
     "rasp_step": [_handle, _tokens, _out],
+    "rasp_step_within": [_handle, c.c_uint64, _tokens, _out],
     "rasp_decode": [_handle, c.c_uint32, _out],
     "rasp_log_probs": [_handle, c.c_uint32, c.POINTER(c.c_float), c.c_void_p, c.c_size_t, _out],
     "rasp_logits": [_handle, c.POINTER(c.POINTER(c.c_float)), _size, _out],
@@ -222,12 +245,14 @@ _status = {
     "rasp_chat_text": [_handle, c.POINTER(ChatMessage), c.c_size_t, c.POINTER(ChatOptions), c.c_char_p, c.c_size_t,
                        _size, _out],
 }
+for _name in ("rasp_chat_prefill", "rasp_chat_prefill_begin"):
+    _status[_name] = [_handle, c.POINTER(ChatMessage), c.c_size_t, c.POINTER(ChatOptions), _size, _out]
 for _name, _arguments in _status.items():
     _function = getattr(lib, _name)
     _function.restype = c.c_int32
     _function.argtypes = _arguments
 # A struct that has grown has an initialiser of its own.
-_init = {name: f"rasp_{name}_init" for name in ("model_info", "chat_options")}
+_init = {name: f"rasp_{name}_init" for name in ("model_info", "adapter_info", "chat_options")}
 _init |= {name: f"rasp_{name}_init_2" for name in ("load_options", "session_options", "sampling", "stats")}
 for _name in _init.values():
     _function = getattr(lib, _name)

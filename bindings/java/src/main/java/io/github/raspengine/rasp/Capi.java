@@ -39,10 +39,12 @@ interface Capi extends Library {
         }
     }
 
+    int RASP_ADAPTERS_MAX = 8;
     int RASP_STOP_MAX = 16;
     int RASP_STOP_MAX_BYTES = 1024;
     int RASP_STEP_TEXT_SIZE = 4160;
     int RASP_TEXT_SHOW_SPECIAL = 1;
+    int RASP_TEXT_SHOW_MARKS = 2;
     int RASP_ENDED_NOT = 0;
     int RASP_ENDED_TOKEN = 1;
     int RASP_ENDED_STOP = 2;
@@ -50,6 +52,7 @@ interface Capi extends Library {
     int RASP_CONSTRAINT_JSON_SCHEMA = 0;
     int RASP_CONSTRAINT_REGEX = 1;
     int RASP_CONSTRAINT_GRAMMAR = 2;
+    int RASP_CONSTRAINT_TOOLS = 3;
     int RASP_DRAFTS_MAX = 7;
     int RASP_DRAFTS_LOOKUP = 1;
     int RASP_DRAFTS_FORCED = 2;
@@ -69,6 +72,9 @@ interface Capi extends Library {
     int RASP_LOG_WARNING = 2;
     int RASP_LOG_INFO = 3;
     int RASP_LOG_DEBUG = 4;
+    int RASP_PART_TEXT = 1;
+    int RASP_PART_REASONING = 2;
+    int RASP_PART_CALL = 3;
     int RASP_STAGE_TOP_N_SIGMA = 1;
     int RASP_STAGE_TOP_K = 2;
     int RASP_STAGE_TEMPERATURE = 3;
@@ -115,6 +121,16 @@ interface Capi extends Library {
 
     interface rasp_logits_callback extends Callback {
         int invoke(Pointer context, Pointer logits, SizeT vocab_size, Pointer tokens, SizeT token_count);
+    }
+
+    @Structure.FieldOrder({"struct_size", "rank", "linears", "reserved", "bytes", "name"})
+    final class rasp_adapter_info extends Structure {
+        public int struct_size;
+        public int rank;
+        public int linears;
+        public int reserved;
+        public long bytes;
+        public byte[] name = new byte[96];
     }
 
     @Structure.FieldOrder({"struct_size", "add_generation_prompt", "variables", "variables_length", "time"})
@@ -195,7 +211,7 @@ interface Capi extends Library {
     }
 
     @Structure.FieldOrder({"struct_size", "context", "threads", "batch", "kv_type", "windows_alone", "memory",
-        "memory_size", "run", "run_context", "cpus", "spin_ns", "drafts", "reserved"})
+        "memory_size", "run", "run_context", "cpus", "spin_ns", "drafts", "adapter_rank"})
     final class rasp_session_options extends Structure {
         public int struct_size;
         public int context;
@@ -210,7 +226,19 @@ interface Capi extends Library {
         public long cpus;
         public long spin_ns;
         public int drafts;
+        public int adapter_rank;
+    }
+
+    @Structure.FieldOrder({"kind", "reserved", "text", "text_length", "name", "name_length", "id", "id_length"})
+    final class rasp_reply_part extends Structure {
+        public int kind;
         public int reserved;
+        public Pointer text;
+        public SizeT text_length;
+        public Pointer name;
+        public SizeT name_length;
+        public Pointer id;
+        public SizeT id_length;
     }
 
     @Structure.FieldOrder({"struct_size", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
@@ -280,12 +308,31 @@ interface Capi extends Library {
 
     int rasp_abi_version();
 
+    int rasp_adapter_free(Pointer adapter);
+
+    int rasp_adapter_get_info(Pointer adapter, rasp_adapter_info info, byte[] error);
+
+    void rasp_adapter_info_init(rasp_adapter_info info);
+
+    int rasp_adapter_load(Pointer model, byte[] path, PointerByReference adapter, byte[] error);
+
+    int rasp_adapter_load_bytes(Pointer model, Pointer data, SizeT size, PointerByReference adapter, byte[] error);
+
+    int rasp_adapter_load_fd(Pointer model, long file, long offset, long length, PointerByReference adapter,
+        byte[] error);
+
     void rasp_cancel(Pointer session);
 
     int rasp_chat_format(Pointer model, rasp_message[] messages, SizeT count, int add_generation_prompt, byte[] text,
         SizeT capacity, SizeT.Ref length, byte[] error);
 
     void rasp_chat_options_init(rasp_chat_options options);
+
+    int rasp_chat_prefill(Pointer session, rasp_chat_message[] messages, SizeT count, rasp_chat_options options,
+        SizeT.Ref kept, byte[] error);
+
+    int rasp_chat_prefill_begin(Pointer session, rasp_chat_message[] messages, SizeT count, rasp_chat_options options,
+        SizeT.Ref kept, byte[] error);
 
     int rasp_chat_text(Pointer model, rasp_chat_message[] messages, SizeT count, rasp_chat_options options, byte[] text,
         SizeT capacity, SizeT.Ref length, byte[] error);
@@ -338,6 +385,21 @@ interface Capi extends Library {
 
     int rasp_prefill_within(Pointer session, long budget_ns, byte[] error);
 
+    int rasp_reply_finish(Pointer reply, byte[] error);
+
+    int rasp_reply_free(Pointer reply);
+
+    int rasp_reply_message(Pointer reply, byte[] json, SizeT capacity, SizeT.Ref length, byte[] error);
+
+    int rasp_reply_new(Pointer model, rasp_chat_message[] messages, SizeT count, rasp_chat_options options,
+        PointerByReference reply, byte[] error);
+
+    int rasp_reply_next(Pointer reply, rasp_reply_part part, byte[] error);
+
+    int rasp_reply_push(Pointer reply, byte[] text, SizeT length, byte[] error);
+
+    int rasp_reply_push_token(Pointer reply, int token, byte[] error);
+
     void rasp_sampling_init_2(rasp_sampling sampling);
 
     int rasp_session_clear_stats(Pointer session, byte[] error);
@@ -362,6 +424,8 @@ interface Capi extends Library {
 
     int rasp_session_save(Pointer session, byte[] buffer, SizeT capacity, SizeT.Ref size, byte[] error);
 
+    int rasp_session_set_adapters(Pointer session, Pointer[] adapters, float[] scales, SizeT count, byte[] error);
+
     int rasp_session_set_constraint(Pointer session, Pointer constraint, byte[] error);
 
     int rasp_session_set_deadline(Pointer session, long ns_per_token, float min_sparsity, float max_sparsity,
@@ -380,6 +444,8 @@ interface Capi extends Library {
     int rasp_session_set_stop(Pointer session, Pointer[] strings, SizeT count, byte[] error);
 
     int rasp_session_shift(Pointer session, SizeT keep, SizeT discard, byte[] error);
+
+    int rasp_session_tokens(Pointer session, int[] tokens, SizeT capacity, SizeT.Ref found, byte[] error);
 
     void rasp_stats_init_2(rasp_stats stats);
 

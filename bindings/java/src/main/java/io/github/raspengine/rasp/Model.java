@@ -43,17 +43,9 @@ public final class Model implements AutoCloseable {
      * change while the model and its sessions live. What is in no direct buffer is copied into one.
      */
     public static Model fromBytes(ByteBuffer data, LoadOptions options) {
-        ByteBuffer all = data.duplicate();
-        all.clear();
-        ByteBuffer direct = all;
-        if (!all.isDirect()) {
-            direct = ByteBuffer.allocateDirect(all.capacity());
-            direct.put(all);
-        }
-        Pointer place = Native.getDirectBufferPointer(direct);
-        Capi.SizeT size = new Capi.SizeT(direct.capacity());
-        // The buffer that was given holds the memory, whatever views there are of it.
-        Object held = direct == all ? data : direct;
+        ByteBuffer held = direct(data);
+        Pointer place = Native.getDirectBufferPointer(whole(held));
+        Capi.SizeT size = new Capi.SizeT(held.capacity());
         return new Model(options, held, (raw, model, error) ->
             Engine.C.rasp_load_bytes(place, size, raw, model, error));
     }
@@ -78,6 +70,22 @@ public final class Model implements AutoCloseable {
     /** The same. */
     public static Model fromDescriptor(long descriptor, long offset, long length) {
         return fromDescriptor(descriptor, offset, length, new LoadOptions());
+    }
+
+    private static ByteBuffer whole(ByteBuffer data) {
+        ByteBuffer all = data.duplicate();
+        all.clear();
+        return all;
+    }
+
+    /** The buffer that was given, which holds the memory, whatever views there are of it; or a copy that is direct. */
+    private static ByteBuffer direct(ByteBuffer data) {
+        if (data.isDirect()) {
+            return data;
+        }
+        ByteBuffer copy = ByteBuffer.allocateDirect(data.capacity());
+        copy.put(whole(data));
+        return copy;
     }
 
     private Handle loaded(LoadOptions options, Object data, Loading load) {
@@ -202,11 +210,37 @@ public final class Model implements AutoCloseable {
 
     /** What an answer may be, compiled for this model. */
     public Constraint constraint(ConstraintKind kind, String source) {
-        byte[] bytes = Text.bytes(source);
-        PointerByReference constraint = new PointerByReference();
-        handle.call(model -> Call.checked(Engine.C.rasp_constraint_new(model, kind.number, bytes,
-            new Capi.SizeT(bytes.length), constraint, Call.error())));
-        return new Constraint(constraint.getValue());
+        return Constraint.of(handle, kind, source);
+    }
+
+    /** An adapter's file, which `rasp pack-adapter` made, for this model and others of its shape. */
+    public Adapter adapter(String path) {
+        byte[] bytes = Text.terminated(path);
+        return new Adapter(this, null, (model, adapter, error) ->
+            Engine.C.rasp_adapter_load(model, bytes, adapter, error));
+    }
+
+    /** Uses the bytes of an adapter's file in a buffer, as fromBytes does a model's. */
+    public Adapter adapterFromBytes(ByteBuffer data) {
+        ByteBuffer held = direct(data);
+        Pointer place = Native.getDirectBufferPointer(whole(held));
+        Capi.SizeT size = new Capi.SizeT(held.capacity());
+        return new Adapter(this, held, (model, adapter, error) ->
+            Engine.C.rasp_adapter_load_bytes(model, place, size, adapter, error));
+    }
+
+    /** Maps an adapter inside a file that is open, as fromDescriptor does a model. */
+    public Adapter adapterFromDescriptor(long descriptor, long offset, long length) {
+        if (offset < 0 || length < 0) {
+            throw new IllegalArgumentException("offset and length may not be negative");
+        }
+        return new Adapter(this, null, (model, adapter, error) ->
+            Engine.C.rasp_adapter_load_fd(model, descriptor, offset, length, adapter, error));
+    }
+
+    /** What tells an answer to these messages apart: give it what chatTokenize was given. */
+    public Reply reply(List<ChatMessage> messages, ChatOptions options) {
+        return new Reply(handle, messages, options);
     }
 
     /** To the byte, what a session that is opened with these options will take. */
@@ -227,7 +261,7 @@ public final class Model implements AutoCloseable {
     public Session open(SessionOptions options) {
         Pointer model = handle.begin();
         try {
-            return new Session(options, handle.kept(), (raw, session, error) ->
+            return new Session(options, handle, handle.kept(), (raw, session, error) ->
                 Engine.C.rasp_session_open(model, raw, session, error));
         } finally {
             handle.done();

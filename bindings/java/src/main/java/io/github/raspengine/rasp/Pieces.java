@@ -2,16 +2,19 @@ package io.github.raspengine.rasp;
 
 import java.util.Iterator;
 import java.util.NoSuchElementException;
+import java.util.function.Supplier;
 
 /** The pieces of an answer, of which each is computed when it is asked for. */
 final class Pieces implements Iterator<String> {
-    private final Session session;
+    private final Supplier<Piece> step;
+    private final Supplier<String> finish;
     private int left;
     private boolean done;
     private String next;
 
-    Pieces(Session session, int limit) {
-        this.session = session;
+    Pieces(Supplier<Piece> step, Supplier<String> finish, int limit) {
+        this.step = step;
+        this.finish = finish;
         this.left = limit;
     }
 
@@ -22,9 +25,9 @@ final class Pieces implements Iterator<String> {
             if (left == 0) {
                 done = true;
                 // What could still have become a stop string.
-                text = session.finishText();
+                text = finish.get();
             } else {
-                Piece piece = session.stepText();
+                Piece piece = step.get();
                 left--;
                 done = piece.ended != Ended.NOT;
                 text = piece.text;

@@ -7,6 +7,7 @@ import com.sun.jna.ptr.PointerByReference;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
@@ -21,6 +22,10 @@ public final class Session implements AutoCloseable {
     // Known to C by a weak reference alone, through its entry.
     private final LogitsHook hook = new LogitsHook();
     private final LogitsHook.Entry entry = new LogitsHook.Entry(hook);
+    // A reference of its own, by which answers are told apart.
+    private final Handle model;
+    // Where, of what the handle keeps, the bytes of the adapters are that are set.
+    private static final int ADAPTERS = 5;
     // Of one thread at a time, as the session.
     private byte[] room;
 
@@ -28,8 +33,8 @@ public final class Session implements AutoCloseable {
         int open(Capi.rasp_session_options options, PointerByReference session, byte[] error);
     }
 
-    /** With no options a fork, which has those of the first. `of`: what that keeps, or the model. */
-    Session(SessionOptions options, Object[] of, Opening open) {
+    /** With no options a fork, which has those of the first. `of`: what that keeps, or the model does. */
+    Session(SessionOptions options, Handle model, Object[] of, Opening open) {
         jobs = options == null ? null : options.jobs();
         ByteBuffer memory = options == null ? null : options.memory();
         PointerByReference session = new PointerByReference();
@@ -37,7 +42,14 @@ public final class Session implements AutoCloseable {
         Call.checked(open.open(raw, session, Call.error()));
         LogSink sink = Model.sinkOf(of);
         handle = new Handle(this, "session", session.getValue(), Engine.C::rasp_session_close, sink, Model.dataOf(of),
-            memory, jobs, entry);
+            memory, jobs, entry, null);
+        Pointer shared = model.begin();
+        try {
+            Engine.C.rasp_model_retain(shared);
+            this.model = new Handle(this, "session", shared, Engine.C::rasp_free, sink, Model.dataOf(of));
+        } finally {
+            model.done();
+        }
         LogSink.rethrow(sink, this);
     }
 
@@ -45,6 +57,7 @@ public final class Session implements AutoCloseable {
     @Override
     public void close() {
         handle.close();
+        model.close();
     }
 
     /** A call that is given Call.error(); its status, once the callbacks have had their say. */
@@ -123,6 +136,11 @@ public final class Session implements AutoCloseable {
         return showSpecial ? Capi.RASP_TEXT_SHOW_SPECIAL : 0;
     }
 
+    /** What is known of a conversation and its answers. */
+    Handle model() {
+        return model;
+    }
+
     /**
      * Samples the next token of an answer: the text that can be shown now. Nothing of a stop string comes, and a full
      * context ends the answer.
@@ -133,11 +151,19 @@ public final class Session implements AutoCloseable {
 
     /** The same, special tokens shown or not. */
     public Piece stepText(boolean showSpecial) {
+        return stepTextWith(textFlags(showSpecial));
+    }
+
+    /** The same, of special tokens those shown that a Reply is told calls and reasoning by. */
+    public Piece stepTextMarked() {
+        return stepTextWith(Capi.RASP_TEXT_SHOW_MARKS);
+    }
+
+    private Piece stepTextWith(int flags) {
         byte[] text = room();
         Capi.SizeT.Ref length = new Capi.SizeT.Ref();
         IntByReference ended = new IntByReference();
-        call(session -> Engine.C.rasp_step_text(session, textFlags(showSpecial), text, size(text.length), length, ended,
-            Call.error()));
+        call(session -> Engine.C.rasp_step_text(session, flags, text, size(text.length), length, ended, Call.error()));
         return new Piece(Text.of(text, length.value()), ended.getValue());
     }
 
@@ -172,8 +198,97 @@ public final class Session implements AutoCloseable {
 
     /** The same, of at most so many tokens. A stop string or a full context ends the answer too. */
     public Iterable<String> generate(int limit) {
-        Pieces pieces = new Pieces(this, Text.natural(limit, "limit"));
+        Pieces pieces = new Pieces(this::stepText, this::finishText, Text.natural(limit, "limit"));
         return () -> pieces;
+    }
+
+    /** As generate, with the answer told apart: text, what the model thinks, calls of tools. To be walked once. */
+    public Iterable<Part> answer(Reply reply, int limit) {
+        Parts parts = new Parts(this, reply, null, Text.natural(limit, "limit"));
+        return () -> parts;
+    }
+
+    /**
+     * Makes the session hold a conversation, all of it: what it holds of its beginning stays, and only the rest passes.
+     * How many tokens stayed. Give answers back as they came.
+     */
+    public int prefillChat(List<ChatMessage> messages, ChatOptions options) {
+        Capi.rasp_chat_message[] raw = ChatMessage.raw(messages);
+        Capi.rasp_chat_options rest = options.raw();
+        Capi.SizeT.Ref kept = new Capi.SizeT.Ref();
+        call(session -> Engine.C.rasp_chat_prefill(session, raw, size(messages.size()), rest, kept, Call.error()));
+        return (int) kept.value();
+    }
+
+    /** The same of some messages with nothing else. */
+    public int prefillChat(ChatMessage... messages) {
+        return prefillChat(Arrays.asList(messages), new ChatOptions());
+    }
+
+    /** The same without computing anything yet, as prefillBegin. */
+    public int prefillChatBegin(List<ChatMessage> messages, ChatOptions options) {
+        Capi.rasp_chat_message[] raw = ChatMessage.raw(messages);
+        Capi.rasp_chat_options rest = options.raw();
+        Capi.SizeT.Ref kept = new Capi.SizeT.Ref();
+        call(session ->
+            Engine.C.rasp_chat_prefill_begin(session, raw, size(messages.size()), rest, kept, Call.error()));
+        return (int) kept.value();
+    }
+
+    /** The tokens that the session holds, one that was sampled last included. */
+    public int[] tokens() {
+        return Call.filled(1024, int[]::new, Arrays::copyOf, (tokens, capacity, found) ->
+            handle.call(session -> Engine.C.rasp_session_tokens(session, tokens, capacity, found, Call.error())));
+    }
+
+    /**
+     * The assistant's turn after these messages. Walk it, and put its message after them: each turn is given all
+     * messages, and each token passes once.
+     */
+    public Turn chat(List<ChatMessage> messages, TurnOptions options) {
+        return new Turn(this, messages, options);
+    }
+
+    /** The same with nothing else. */
+    public Turn chat(List<ChatMessage> messages) {
+        return chat(messages, new TurnOptions());
+    }
+
+    /**
+     * Has tokens pass with these adapters from now on, each times its scale (null: 1 for all), in the place of those
+     * before; none: the model alone. What has passed stays as it is.
+     */
+    public void setAdapters(List<Adapter> list, float[] scales) {
+        int count = list.size();
+        if (scales != null && scales.length != count) {
+            throw new IllegalArgumentException(count + " adapters have " + scales.length + " scales");
+        }
+        Pointer[] raw = new Pointer[count];
+        Object[] data = new Object[count];
+        int begun = 0;
+        try {
+            for (; begun < count; begun++) {
+                raw[begun] = list.get(begun).handle.begin();
+                data[begun] = list.get(begun).handle.kept()[0];
+            }
+            call(session -> {
+                int status =
+                    Engine.C.rasp_session_set_adapters(session, raw, scales, size(count), Call.error());
+                if (status >= 0) {
+                    handle.kept()[ADAPTERS] = data;
+                }
+                return status;
+            });
+        } finally {
+            for (int n = 0; n < begun; n++) {
+                list.get(n).handle.done();
+            }
+        }
+    }
+
+    /** The same, each as it was trained. */
+    public void setAdapters(List<Adapter> list) {
+        setAdapters(list, null);
     }
 
     /** The same as a stream. */
@@ -306,8 +421,10 @@ public final class Session implements AutoCloseable {
     public Session fork(SessionOptions options) {
         Pointer own = handle.begin();
         try {
-            return new Session(options, handle.kept(), (raw, fork, error) ->
+            Session made = new Session(options, model, handle.kept(), (raw, fork, error) ->
                 Engine.C.rasp_session_fork(own, raw, fork, error));
+            made.handle.kept()[ADAPTERS] = handle.kept()[ADAPTERS];
+            return made;
         } finally {
             handle.done();
         }

@@ -13,6 +13,7 @@ public final class SessionOptions {
     private KvType kv = KvType.F16;
     private boolean windowsAlone;
     private int drafts;
+    private int adapterRank;
     private long cpus;
     private long spin;
     private RunCallback run;
@@ -54,6 +55,12 @@ public final class SessionOptions {
      */
     public SessionOptions drafts(int value) {
         drafts = Text.natural(value, "drafts");
+        return this;
+    }
+
+    /** Room for adapters: the sum of the ranks of those that are set at a time. */
+    public SessionOptions adapterRank(int value) {
+        adapterRank = Text.natural(value, "adapterRank");
         return this;
     }
 
@@ -104,6 +111,7 @@ public final class SessionOptions {
         raw.kv_type = kv.number;
         raw.windows_alone = windowsAlone ? 1 : 0;
         raw.drafts = drafts;
+        raw.adapter_rank = adapterRank;
         raw.cpus = cpus;
         raw.spin_ns = spin;
         raw.run = jobs;

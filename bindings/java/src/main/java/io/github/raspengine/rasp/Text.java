@@ -39,6 +39,33 @@ final class Text {
         return length == 0 ? "" : new String(bytes, 0, (int) length, StandardCharsets.UTF_8);
     }
 
+    static String of(Pointer text, Capi.SizeT length) {
+        return text == null ? null : of(text.getByteArray(0, length.intValue()), length.longValue());
+    }
+
+    /** A JSON object, or null for none, with a member more. */
+    static String member(String json, String name, String value) {
+        String all = json == null ? "{}" : json.trim();
+        if (!all.startsWith("{")) {
+            throw new IllegalArgumentException("variables: no JSON object");
+        }
+        String rest = all.substring(1).trim();
+        return "{\"" + name + "\": " + value + (rest.startsWith("}") ? "" : ", ") + rest;
+    }
+
+    /** A tool_choice as the library takes it. */
+    static String choice(String choice) {
+        if (choice.equals("auto") || choice.equals("required")) {
+            return "\"" + choice + "\"";
+        }
+        StringBuilder name = new StringBuilder();
+        for (char letter : choice.toCharArray()) {
+            boolean plain = letter >= ' ' && letter != '"' && letter != '\\';
+            name.append(plain ? String.valueOf(letter) : String.format("\\u%04x", (int) letter));
+        }
+        return "{\"type\": \"function\", \"function\": {\"name\": \"" + name + "\"}}";
+    }
+
     static String upToNul(byte[] bytes, int from) {
         int end = from;
         while (end < bytes.length && bytes[end] != 0) {

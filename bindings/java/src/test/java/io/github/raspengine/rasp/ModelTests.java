@@ -150,7 +150,7 @@ final class ModelTests {
     }
 
     /** The number that the system knows an open file by. */
-    private static long descriptor(Path path) throws IOException {
+    static long descriptor(Path path) throws IOException {
         for (File one : new File("/proc/self/fd").listFiles()) {
             try {
                 if (one.toPath().toRealPath().equals(path.toRealPath())) {

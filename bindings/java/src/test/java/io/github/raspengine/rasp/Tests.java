@@ -8,10 +8,13 @@ import java.util.Comparator;
 
 /**
  * The library on the real model: RASP_TEST_MODEL=MODEL.rasp RASP_TEST_ABI=tests/abi/x86_64-linux-gnu.txt java ...
- * Tests, with the names of tests for those alone.
+ * Tests, with the names of tests for those alone. RASP_TEST_ADAPTER is an adapter for it, RASP_TEST_TOOLS a tiny model
+ * whose template knows tools: tests/bindings/models.py makes the parts of both.
  */
 public final class Tests {
     static final String PATH = System.getenv("RASP_TEST_MODEL");
+    static final String ADAPTER = System.getenv("RASP_TEST_ADAPTER");
+    static final String TOOLS = System.getenv("RASP_TEST_TOOLS");
     static final String PROMPT = "The capital of France is";
 
     private Tests() {
@@ -21,7 +24,7 @@ public final class Tests {
         int passed = 0;
         int failed = 0;
         Class<?>[] all = {LayoutTests.class, ModelTests.class, SessionTests.class, AnswerTests.class,
-            CallbackTests.class, ThreadTests.class};
+            AdapterTests.class, ChatTests.class, CallbackTests.class, ThreadTests.class};
         for (Class<?> kind : all) {
             Method[] tests = kind.getDeclaredMethods();
             Arrays.sort(tests, Comparator.comparing(Method::getName));
