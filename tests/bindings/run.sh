@@ -182,6 +182,18 @@ java -cp "$work/rasp.jar:$jna" example/Example.java "$RASP_TEST_MODEL" | tee "$w
 for n in 1 2 3; do on_the_page java $n java -cp "$work/rasp.jar:$jna" java-$n.java; done
 cd "$work/../.."
 
+step "Zig"
+pip install "ziglang==0.17.1"
+zig() { "$work/venv/bin/python" -m ziglang "$@"; }
+cd "$page"
+zig translate-c -lc "-I$prefix/include" "$prefix/include/rasp.h" > rasp.zig
+for n in 1 2; do
+    zig build-exe "zig-$n.zig" -lc "-I$prefix/include" "-L$prefix/lib" -lrasp --cache-dir "$work/zig" \
+        --global-cache-dir "$work/zig"
+    on_the_page zig $n "./zig-$n"
+done
+cd "$work/../.."
+
 step "C++"
 cd "$page"
 for n in 1 2; do
@@ -194,7 +206,7 @@ for language in python-whole node node-whole lua go csharp java; do
     diff "$work/python.txt" "$work/$language.txt" || { echo "$language says something else than python" >&2; exit 1; }
 done
 grep -q Paris "$work/python.txt"
-for language in js lua go csharp java cpp; do
+for language in js lua go csharp java zig cpp; do
     for n in 1 2; do
         diff "$page/python-$n.txt" "$page/$language-$n.txt" || fail "docs/bindings.md: $language-$n says something else"
     done

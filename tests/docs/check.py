@@ -32,7 +32,7 @@ MODELS = ROOT / "target" / "models"
 FENCE = re.compile(r"^(```+)(.*?)\n(.*?)^\1[ \t]*$", re.M | re.S)
 # A language, and the ending of its programs.
 LANGUAGES = {"c": "c", "cpp": "cpp", "python": "py", "js": "mjs", "lua": "lua", "go": "go", "csharp": "cs",
-             "java": "java"}
+             "java": "java", "zig": "zig"}
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 
 
