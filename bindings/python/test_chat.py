@@ -62,6 +62,10 @@ class Adapters(unittest.TestCase):
             gc.collect()
             filler = [bytes(len(data)) for _ in range(8)]
             self.assertEqual(self.answer(session), found[0])
+            with session.fork() as fork:
+                session.set_adapters([])
+                gc.collect()
+                self.assertEqual(self.answer(fork), found[0])
             del filler
 
     def test_what_is_refused(self) -> None:

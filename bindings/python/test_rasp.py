@@ -175,6 +175,37 @@ class Sessions(unittest.TestCase):
         vector = self.session.embed(self.tokens)
         self.assertAlmostEqual(sum(x * x for x in vector), 1.0, places=4)
 
+    def test_forks_and_shifts(self) -> None:
+        self.session.prefill(self.tokens)
+        with self.session.fork() as fork:
+            expected = "".join(self.session.generate(16))
+            self.session.close()
+            self.assertEqual("".join(fork.generate(16)), expected)
+            held = fork.tokens
+            fork.shift(1, 3)
+            self.assertEqual(fork.tokens, held[:1] + held[4:])
+            with self.assertRaisesRegex(rasp.Error, "out of range"):
+                fork.shift(1, 1000)
+        with self.assertRaisesRegex(ValueError, "this session is closed"):
+            fork.fork()
+
+    def test_drafts_from_a_text(self) -> None:
+        with rasp.Model(PATH) as model, model.open(context=128, drafts=7) as session:
+            session.prefill(self.tokens)
+            answer = [session.step().id for _ in range(16)]
+            counts = []
+            for text in ([], answer):
+                session.reset()
+                session.clear_stats()
+                session.set_drafts(7, text)
+                session.prefill(self.tokens)
+                self.assertEqual([session.step().id for _ in range(16)], answer)
+                counts.append(session.stats.accepted_tokens)
+            self.assertGreater(counts[1], counts[0])
+            session.set_drafts(7, lookup=False, forced=False)
+            with self.assertRaisesRegex(rasp.Error, "8"):
+                session.set_drafts(8)
+
     def test_settings(self) -> None:
         self.session.set_sparsity(0.5)
         self.session.set_sampling(temperature=1.0, seed=3)

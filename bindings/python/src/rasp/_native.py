@@ -16,6 +16,7 @@ STEP_TEXT_SIZE = 4160
 KV_TYPES = {"f16": 0, "f32": 1, "i8": 2}
 CONSTRAINT_KINDS = {"json_schema": 0, "regex": 1, "grammar": 2, "tools": 3}
 TEXT_SHOW_MARKS = 2
+DRAFTS_LOOKUP, DRAFTS_FORCED = 1, 2
 PART_TEXT, PART_REASONING, PART_CALL = 1, 2, 3
 
 
@@ -222,6 +223,9 @@ _status = {
     "rasp_reply_free": [_handle],
     "rasp_session_set_stop": [_handle, c.POINTER(c.c_char_p), c.c_size_t, _out],
     "rasp_session_rewind": [_handle, c.c_size_t, _out],
+    "rasp_session_shift": [_handle, c.c_size_t, c.c_size_t, _out],
+    "rasp_session_fork": [_handle, c.c_void_p, c.POINTER(_handle), _out],
+    "rasp_session_set_drafts": [_handle, c.c_uint32, c.c_uint32, _tokens, c.c_size_t, _out],
     "rasp_session_save": [_handle, c.c_char_p, c.c_size_t, _size, _out],
     "rasp_session_restore": [_handle, c.c_char_p, c.c_size_t, _out],
     "rasp_step_text": [_handle, c.c_uint32, c.c_char_p, c.c_size_t, _size, _tokens, _out],

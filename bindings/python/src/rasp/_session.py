@@ -61,11 +61,14 @@ class Session(Handle):
         options.adapter_rank = adapter_rank
         handle = c.c_void_p()
         call(lib.rasp_session_open, model._handle, c.byref(options), c.byref(handle))
+        self._opened(handle, model, [])
+
+    def _opened(self, handle: c.c_void_p, model: Handle, adapters: list[Any]) -> None:
         super().__init__(handle, lib.rasp_session_close)
         # A reference of its own, by which answers are told apart: the caller may close the model.
         lib.rasp_model_retain(model._handle)
         self._model = Handle(c.c_void_p(model._handle), lib.rasp_free)
-        self._adapters: list[Any] = []
+        self._adapters = adapters
 
     def close(self) -> None:
         super().close()
@@ -191,6 +194,25 @@ class Session(Handle):
     def rewind(self, tokens: int) -> None:
         """Keeps the first `tokens` tokens and forgets those after them."""
         call(lib.rasp_session_rewind, self._handle, tokens)
+
+    def shift(self, keep: int, discard: int) -> None:
+        """Forgets `discard` tokens after the first `keep`, which makes room in a full context."""
+        call(lib.rasp_session_shift, self._handle, keep, discard)
+
+    def fork(self) -> Session:
+        """A second session, of the same options, that goes on as this one would."""
+        handle = c.c_void_p()
+        call(lib.rasp_session_fork, self._handle, None, c.byref(handle))
+        fork = Session.__new__(Session)
+        fork._opened(handle, self._model, list(self._adapters))
+        return fork
+
+    def set_drafts(self, most: int, text: Sequence[int] = (), *, lookup: bool = True, forced: bool = True) -> None:
+        """What the next tokens are guessed by, at most so many at a time: an earlier match of the last ones in the
+        context and in `text`, the tokens of what answers may quote (`lookup`), and a constraint that leaves no choice
+        (`forced`)."""
+        kinds = (_native.DRAFTS_LOOKUP if lookup else 0) | (_native.DRAFTS_FORCED if forced else 0)
+        call(lib.rasp_session_set_drafts, self._handle, kinds, most, ids(text), len(text))
 
     def save(self) -> bytes:
         """What the session holds, for `restore` into one of the same model."""
