@@ -58,10 +58,11 @@
 #define RASP_CONSTRAINT_GRAMMAR 2
 
 // rasp_constraint_new: the tools of a chat: the list in JSON, or the object that rasp_chat_options.variables is, with
-// tools in it. Text is free until a call begins, in the format of the model's chat template; from there it is a call of
-// one of these functions with arguments that its schema allows. With "tool_choice": "required" in the object, or a
-// function by its name ({"type": "function", "function": {"name": "..."}}), the answer is one call, after what the model
-// thinks where its prompt begins with that. UNSUPPORTED where the template teaches no format that the library knows.
+// tools in it. Text is free until a call begins, in the format of the model's chat template; from there it is a call
+// of one of these functions with arguments that its schema allows. With "tool_choice": "required" in the object, or a
+// function by its name ({"type": "function", "function": {"name": "..."}}), the answer is one call, after what the
+// model thinks where its prompt begins with that. UNSUPPORTED where the template teaches no format that the library
+// knows.
 #define RASP_CONSTRAINT_TOOLS 3
 
 // The most drafts of a pass.
@@ -432,8 +433,8 @@ typedef struct rasp_session_options {
     uint32_t drafts;
     // Room for LoRA adapters, see rasp_session_set_adapters: the sum of the ranks (rasp_adapter_info.rank) of those
     // that are set at a time; 0 (the default): none. It takes 12 bytes a rank and token of the batch, which
-    // rasp_session_plan counts, and some hundred bytes that opening allocates besides. (Called reserved in headers before
-    // this was.)
+    // rasp_session_plan counts, and some hundred bytes that opening allocates besides. (Called reserved in headers
+    // before this was.)
     uint32_t adapter_rank;
 } rasp_session_options;
 
@@ -721,9 +722,9 @@ rasp_status rasp_adapter_get_info(const struct rasp_adapter *adapter,
                                   struct rasp_adapter_info *info,
                                   struct rasp_error *error);
 
-// Sets the adapters that tokens pass with from now on, count of them, each with the scale that multiplies what it adds:
-// 1 is as it was trained, 0 adds nothing. scales NULL: 1 for all. They take the place of those before; count 0: the
-// model alone. The session must have been opened with room for their ranks (rasp_session_options.adapter_rank).
+// Sets the adapters that tokens pass with from now on, count of them, each with the scale that multiplies what it
+// adds: 1 is as it was trained, 0 adds nothing. scales NULL: 1 for all. They take the place of those before; count 0:
+// the model alone. The session must have been opened with room for their ranks (rasp_session_options.adapter_rank).
 //
 // What has passed stays as it is: keys, values and logits, so that the text so far is read as it was. A token that has
 // to pass again (after a rasp_session_rewind) does so with the adapters of that moment. Sessions of one
@@ -1001,20 +1002,20 @@ rasp_status rasp_session_set_constraint(struct rasp_session *session,
                                         const struct rasp_constraint *constraint,
                                         struct rasp_error *error);
 
-// Makes the session hold a conversation, all of it, up to where the assistant speaks next: count messages in the model's
-// own chat format, tokens as rasp_chat_tokenize makes them. The longest beginning that the session holds already stays
-// and does not pass again; what it holds beyond that is forgotten (an answer that is to be made anew, a message that
-// was changed), and the rest passes as by rasp_prefill. So a host gives all messages each turn, and each token passes
-// once. *kept, if it is not NULL, gets the number of tokens that stayed.
+// Makes the session hold a conversation, all of it, up to where the assistant speaks next: count messages in the
+// model's own chat format, tokens as rasp_chat_tokenize makes them. The longest beginning that the session holds
+// already stays and does not pass again; what it holds beyond that is forgotten (an answer that is to be made anew, a
+// message that was changed), and the rest passes as by rasp_prefill. So a host gives all messages each turn, and each
+// token passes once. *kept, if it is not NULL, gets the number of tokens that stayed.
 //
 // Answers come back as text, which might be cut into other tokens than those that were sampled: the session keeps its
 // own as long as the text is the same, as they passed, at the sparsity that they were sampled at. So give answers back
-// as they came. (Templates that leave out what was thought, or trim what was said, end what stays there.) Settings stay:
-// sparsity, sampling, adapters; a constraint and stop strings are about the answer that comes next.
+// as they came. (Templates that leave out what was thought, or trim what was said, end what stays there.) Settings
+// stay: sparsity, sampling, adapters; a constraint and stop strings are about the answer that comes next.
 //
 // Allocates for the text and its tokens. Errors: TEMPLATE, INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY, CONTEXT_FULL
-// (there is no room: leave out old messages), and nothing has changed; those of rasp_prefill, CANCELLED for one, and the
-// session holds what stayed.
+// (there is no room: leave out old messages), and nothing has changed; those of rasp_prefill, CANCELLED for one, and
+// the session holds what stayed.
 //
 // Threads: one call at a time on a session.
 //

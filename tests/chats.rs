@@ -1,4 +1,5 @@
-//! Conversations that are a session's own: each turn is given whole, and what the session holds of it does not pass again.
+//! Conversations that are a session's own: each turn is given whole, and what the session holds of it does not pass
+//! again.
 
 mod real_model;
 #[path = "support/tiny.rs"]

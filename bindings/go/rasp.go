@@ -469,9 +469,9 @@ func (s *Session) cancelled(ctx context.Context, run func() error) error {
 	return err
 }
 
-// Generate hands the text of the next tokens to yield as it comes, in whole characters: to the end of the answer (a stop
-// string or a full context is one too), for at most limit tokens, or until yield returns false. When ctx is done, the
-// step under way is cancelled and ctx's error returned.
+// Generate hands the text of the next tokens to yield as it comes, in whole characters: to the end of the answer (a
+// stop string or a full context is one too), for at most limit tokens, or until yield returns false. When ctx is done,
+// the step under way is cancelled and ctx's error returned.
 func (s *Session) Generate(ctx context.Context, limit int, yield func(piece string) bool) error {
 	return s.generate(ctx, limit, 0, yield)
 }

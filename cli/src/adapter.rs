@@ -39,8 +39,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let (output, mb) = (args.output.display(), bytes as f64 / 1e6);
     crate::put(&format!(
-        "{name} ({architecture}): rank {rank} on {linears} linears, {mb:.1} MB that every token reads beside the model's\n\
-         \nnext: rasp run MODEL.rasp --adapter {output} \"...\"\n"
+        "{name} ({architecture}): rank {rank} on {linears} linears, {mb:.1} MB that every token reads beside the\
+         \x20model's\n\nnext: rasp run MODEL.rasp --adapter {output} \"...\"\n"
     ))
 }
 
@@ -73,8 +73,8 @@ pub fn inspect(file: &File, as_json: bool) -> Result<()> {
         }));
     }
     crate::put(&format!(
-        "{name}: a LoRA adapter for {architecture} models of {} layers, {} wide\nrank {rank} on {linears} linears, {:.1} MB \
-         that every token reads beside the model's\n",
+        "{name}: a LoRA adapter for {architecture} models of {} layers, {} wide\n\
+         rank {rank} on {linears} linears, {:.1} MB that every token reads beside the model's\n",
         sizes.num_layers,
         sizes.hidden_size,
         bytes as f64 / 1e6

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model: a .rasp file, or a packed adapter; a GGUF file or a Hugging Face directory is packed first, once, into a cache
+    /// The model: a .rasp file, or a packed adapter; a GGUF file or a Hugging Face directory is packed first, once,
+    /// into a cache
     model: PathBuf,
     /// Print one JSON object
     #[arg(long)]

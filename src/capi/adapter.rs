@@ -225,9 +225,9 @@ pub unsafe extern "C" fn rasp_adapter_get_info(
     }
 }
 
-/// Sets the adapters that tokens pass with from now on, count of them, each with the scale that multiplies what it adds:
-/// 1 is as it was trained, 0 adds nothing. scales NULL: 1 for all. They take the place of those before; count 0: the
-/// model alone. The session must have been opened with room for their ranks (rasp_session_options.adapter_rank).
+/// Sets the adapters that tokens pass with from now on, count of them, each with the scale that multiplies what it
+/// adds: 1 is as it was trained, 0 adds nothing. scales NULL: 1 for all. They take the place of those before; count 0:
+/// the model alone. The session must have been opened with room for their ranks (rasp_session_options.adapter_rank).
 ///
 /// What has passed stays as it is: keys, values and logits, so that the text so far is read as it was. A token that has
 /// to pass again (after a rasp_session_rewind) does so with the adapters of that moment. Sessions of one

@@ -25,10 +25,11 @@ pub const RASP_CONSTRAINT_REGEX: u32 = 1;
 /// rasp_constraint_new: a context-free grammar in llguidance's variant of Lark, whose rule start is the whole text.
 pub const RASP_CONSTRAINT_GRAMMAR: u32 = 2;
 /// rasp_constraint_new: the tools of a chat: the list in JSON, or the object that rasp_chat_options.variables is, with
-/// tools in it. Text is free until a call begins, in the format of the model's chat template; from there it is a call of
-/// one of these functions with arguments that its schema allows. With "tool_choice": "required" in the object, or a
-/// function by its name ({"type": "function", "function": {"name": "..."}}), the answer is one call, after what the model
-/// thinks where its prompt begins with that. UNSUPPORTED where the template teaches no format that the library knows.
+/// tools in it. Text is free until a call begins, in the format of the model's chat template; from there it is a call
+/// of one of these functions with arguments that its schema allows. With "tool_choice": "required" in the object, or a
+/// function by its name ({"type": "function", "function": {"name": "..."}}), the answer is one call, after what the
+/// model thinks where its prompt begins with that. UNSUPPORTED where the template teaches no format that the library
+/// knows.
 pub const RASP_CONSTRAINT_TOOLS: u32 = 3;
 
 /// Compiles a constraint for a model: length bytes of UTF-8 at source, written in what kind says, one of

@@ -32,20 +32,20 @@ unsafe fn prefill(
     Ok(Status::Ok)
 }
 
-/// Makes the session hold a conversation, all of it, up to where the assistant speaks next: count messages in the model's
-/// own chat format, tokens as rasp_chat_tokenize makes them. The longest beginning that the session holds already stays
-/// and does not pass again; what it holds beyond that is forgotten (an answer that is to be made anew, a message that
-/// was changed), and the rest passes as by rasp_prefill. So a host gives all messages each turn, and each token passes
-/// once. *kept, if it is not NULL, gets the number of tokens that stayed.
+/// Makes the session hold a conversation, all of it, up to where the assistant speaks next: count messages in the
+/// model's own chat format, tokens as rasp_chat_tokenize makes them. The longest beginning that the session holds
+/// already stays and does not pass again; what it holds beyond that is forgotten (an answer that is to be made anew, a
+/// message that was changed), and the rest passes as by rasp_prefill. So a host gives all messages each turn, and each
+/// token passes once. *kept, if it is not NULL, gets the number of tokens that stayed.
 ///
 /// Answers come back as text, which might be cut into other tokens than those that were sampled: the session keeps its
 /// own as long as the text is the same, as they passed, at the sparsity that they were sampled at. So give answers back
-/// as they came. (Templates that leave out what was thought, or trim what was said, end what stays there.) Settings stay:
-/// sparsity, sampling, adapters; a constraint and stop strings are about the answer that comes next.
+/// as they came. (Templates that leave out what was thought, or trim what was said, end what stays there.) Settings
+/// stay: sparsity, sampling, adapters; a constraint and stop strings are about the answer that comes next.
 ///
 /// Allocates for the text and its tokens. Errors: TEMPLATE, INVALID_UTF8, INVALID_ARGUMENT, OUT_OF_MEMORY, CONTEXT_FULL
-/// (there is no room: leave out old messages), and nothing has changed; those of rasp_prefill, CANCELLED for one, and the
-/// session holds what stayed.
+/// (there is no room: leave out old messages), and nothing has changed; those of rasp_prefill, CANCELLED for one, and
+/// the session holds what stayed.
 ///
 /// # Safety
 /// session is NULL or open; messages is NULL or valid for reads of count messages, whose texts are NULL or valid for

@@ -75,8 +75,8 @@ pub struct rasp_session_options {
     pub drafts: u32,
     /// Room for LoRA adapters, see rasp_session_set_adapters: the sum of the ranks (rasp_adapter_info.rank) of those
     /// that are set at a time; 0 (the default): none. It takes 12 bytes a rank and token of the batch, which
-    /// rasp_session_plan counts, and some hundred bytes that opening allocates besides. (Called reserved in headers before
-    /// this was.)
+    /// rasp_session_plan counts, and some hundred bytes that opening allocates besides. (Called reserved in headers
+    /// before this was.)
     pub adapter_rank: u32,
 }
 

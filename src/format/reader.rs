@@ -46,7 +46,7 @@ impl File {
             (Some("rasp-adapter"), Some(version)) => Err(foreign::other_version(version, &ADAPTER_VERSIONS)),
             (Some("rasp"), _) => Err(bad_file("a packed model, not an adapter")),
             _ => Err(bad_file(
-                "a safetensors file, but no packed adapter: `rasp pack-adapter` makes one of the folder that it lies in",
+                "a safetensors file, but no packed adapter: `rasp pack-adapter` makes one of the folder it lies in",
             )),
         }
     }

@@ -21,8 +21,8 @@ pub(crate) struct Adapters {
     room: usize,
 }
 
-/// Adapters, each with what its outputs are multiplied by. A list, for a small stack has no room for them while a session
-/// is opened.
+/// Adapters, each with what its outputs are multiplied by. A list, for a small stack has no room for them while a
+/// session is opened.
 #[derive(Default)]
 pub(crate) struct Active(Vec<(Arc<Adapter>, f32)>);
 
@@ -120,7 +120,8 @@ impl Adapters {
         }
         let room = self.room;
         let message = format_args!(
-            "adapters of rank {rank} together; the session was opened with room for {room}: open it with adapter_rank {rank}"
+            "adapters of rank {rank} together; the session was opened with room for {room}: open it with adapter_rank \
+             {rank}"
         );
         Err(Error::new(Status::OutOfRange, message))
     }

@@ -1,9 +1,9 @@
 //! A whole text as a session's: what it holds of its beginning need not pass again.
 //!
-//! A conversation is passed whole each turn, and its answers come back as text. The tokens of that text need not be those
-//! that were sampled, for a text may be cut in several ways. So texts are compared, token boundary by token boundary, and
-//! special tokens by their ids: where both have a boundary at the same place, and the same text before it, what the
-//! session holds stands for what was given.
+//! A conversation is passed whole each turn, and its answers come back as text. The tokens of that text need not be
+//! those that were sampled, for a text may be cut in several ways. So texts are compared, token boundary by token
+//! boundary, and special tokens by their ids: where both have a boundary at the same place, and the same text before
+//! it, what the session holds stands for what was given.
 
 use super::Session;
 use crate::text::Tokenizer;
@@ -53,8 +53,9 @@ fn common(tokenizer: &Tokenizer, held: &[u32], given: &[u32]) -> Common {
 }
 
 impl Session {
-    /// Makes the session hold a whole text, of which `tokens` are the tokens: the longest beginning that it holds already
-    /// stays, what it holds beyond that is forgotten, and the rest passes as a prompt does. How many tokens stayed.
+    /// Makes the session hold a whole text, of which `tokens` are the tokens: the longest beginning that it holds
+    /// already stays, what it holds beyond that is forgotten, and the rest passes as a prompt does. How many tokens
+    /// stayed.
     ///
     /// What stays are the session's own tokens, though the text might be cut into others, as they passed: prompts
     /// densely, answers at the sparsity that they were sampled at. Then the state is, to the bit, that of a session

@@ -278,7 +278,7 @@ static int open_wrong(void) {
 static const struct {
     const char *name;
     int (*call)(void);
-    /* What it returns if nothing fails, whether it may allocate, and whether it wants constraints (1) or an adapter (2). */
+    /* What it returns if nothing fails, whether it may allocate, whether it wants constraints (1) or an adapter (2). */
     int status;
     int allocates;
     int wants;

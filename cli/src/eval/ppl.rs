@@ -105,7 +105,8 @@ pub fn run(args: &Args) -> Result<()> {
         return crate::put_json(&json!({
             "ppl": ppl, "nll": nll, "tokens": tokens, "windows": count, "ctx": args.ctx,
             "bos": bos.is_some(), "from": args.from,
-            "adapters": adapter::described(&adapters), "sparsity": number(args.sparsity), "kept": kept, "protocol": args.protocol.name(), "sparse": sparse,
+            "adapters": adapter::described(&adapters),
+            "sparsity": number(args.sparsity), "kept": kept, "protocol": args.protocol.name(), "sparse": sparse,
         }));
     }
     crate::put(&format!(

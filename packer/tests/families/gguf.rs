@@ -70,8 +70,8 @@ impl Source {
         names.all(|name| name == first).then_some(first)
     }
 
-    /// What becomes of a LoRA factor of that tensor's outputs, `[outputs, rank]`. The factors of a matrix that is stored
-    /// the other way round are not.
+    /// What becomes of a LoRA factor of that tensor's outputs, `[outputs, rank]`. The factors of a matrix that is
+    /// stored the other way round are not.
     pub fn outputs(&self, rank: usize, factor: &[f32]) -> Vec<f32> {
         let Some(name) = self.tensor() else { return Vec::new() };
         if self.transposed {

@@ -1,4 +1,5 @@
-//! Low ranks, the group's own and those of adapters: `B·x`, and `A` times that, where the sum over input channels starts.
+//! Low ranks, the group's own and those of adapters: `B·x`, and `A` times that, where the sum over input channels
+//! starts.
 
 use super::context::{Pass, Seq};
 use super::project::{intersection, whole_ref};

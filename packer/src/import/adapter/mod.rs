@@ -1,8 +1,8 @@
 //! LoRA adapters in: PEFT's folders and llama.cpp's GGUF files, brought to what the engine's linears are.
 //!
-//! A factor of the outputs is treated as the rows of a checkpoint's own matrix are: taken apart where that is fused, put
-//! in the order of the engine's heads, multiplied by what is folded into the weights. So a base is asked for, of which
-//! the configuration is enough.
+//! A factor of the outputs is treated as the rows of a checkpoint's own matrix are: taken apart where that is fused,
+//! put in the order of the engine's heads, multiplied by what is folded into the weights. So a base is asked for, of
+//! which the configuration is enough.
 
 mod base;
 mod gguf;
