@@ -235,12 +235,32 @@ static void *everything(void *unused) {
     rasp_chat_message said = {"user", 4, "Hi <|end|>", 10, NULL, 0};
     status = rasp_chat_tokenize(own, &said, 1, &chat_options, tokens, 512, &count, &error);
     check(status == RASP_OK || status == RASP_ERROR_TEMPLATE, "chat_tokenize on a small stack");
+    rasp_reply *reply;
+    status = rasp_reply_new(own, &said, 1, &chat_options, &reply, &error);
+    check(status == RASP_OK || status == RASP_ERROR_TEMPLATE, "reply_new on a small stack");
+    if (status == RASP_OK) {
+        const char *answers[] = {"<think>Hm.</think> Yes. <tool_call>\n{\"name\": \"a\", ",
+                                 "\"arguments\": {\"b\": [1]}}\n</tool_call>"};
+        rasp_reply_part part;
+        for (size_t i = 0; i < 2; i++) {
+            check(rasp_reply_push(reply, answers[i], strlen(answers[i]), &error) == RASP_OK, "push on a small stack");
+            while (rasp_reply_next(reply, &part, &error) == RASP_OK)
+                ;
+        }
+        check(rasp_reply_push_token(reply, 65, &error) == RASP_OK, "push_token on a small stack");
+        check(rasp_reply_finish(reply, &error) == RASP_OK, "finish on a small stack");
+        check(rasp_reply_message(reply, text, sizeof text, &length, &error) == RASP_OK, "message on a small stack");
+        check(rasp_reply_free(reply) == RASP_OK, "reply_free on a small stack");
+    }
     const char *words = "Hello the thing's in 1234 e\xcc\x81 \xea\xb0\x80";
     status = rasp_tokenize(own, words, strlen(words), 3, tokens, 512, &count, &error);
     check(status == RASP_OK, "tokenize on a small stack");
     status = rasp_detokenize(own, tokens, count, 0, text, sizeof text, &length, &error);
     check(status == RASP_OK, "detokenize on a small stack");
     rasp_session *session = open_with(2);
+    status = rasp_chat_prefill(session, &said, 1, NULL, &count, &error);
+    check(status == RASP_OK || status == RASP_ERROR_TEMPLATE, "chat_prefill on a small stack");
+    rasp_session_reset(session, &error);
     answer(session);
     rasp_model_info info;
     rasp_model_info_init(&info);
