@@ -192,6 +192,7 @@ pub(crate) use table_of;
 
 /// Entry points of an instruction set: all of them, or, with `integer` before, those for weights in whole numbers. Each
 /// enables the set's features and makes the token that proves them, by its `here`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! entry_points {
     ((integer $($how:tt)*) general { $($general:tt)* } integer { $($entries:tt)* }) => {
         $crate::operations::entry_points! { ($($how)*) integer { $($entries)* } }

@@ -54,6 +54,7 @@ impl PackedGroup {
     }
 
     /// The tokens whose group is narrow, and those whose it is wide.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[inline(always)]
     pub(crate) fn tokens(&self) -> (&[u8], &[u8]) {
         let count = (self.count as usize).min(PACKED_ROWS);
