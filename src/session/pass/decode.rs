@@ -6,7 +6,7 @@
 //! copy, which gives the same bits (`docs/performance.md` has what the ways measure).
 
 use super::context::{Decoded, Pass, Row, view};
-use super::low_rank::Start;
+use super::low_rank::{Start, adapted};
 use super::project::{Finish, Input, Slice, intersection, whole_ref};
 use super::shared::{SharedSlice, share};
 use super::tiles::{ALONE, COLUMNS, MANY, MASKED, SHARED_BYTES, TILE, UNIT, UNIT_BYTES, cut, tile_len};
@@ -22,7 +22,7 @@ impl Pass<'_, '_> {
         let (rows, tile) = (self.rows, tile_len(self.batch));
         let input = Input { x, whole: whole_ref(group, self.whole, self.whole_scale, rows) };
         let (kernels, parts, width) = (self.kernels, self.work.parts(), group.output());
-        let start = Start { kernels, group, low_rank: &*self.low_rank, seqs: self.seqs };
+        let start = Start { kernels, group, low_rank: &*self.low_rank, seqs: adapted(self.adapted, self.seqs) };
         let rank = start.rank();
         let tokens = Decoded { seqs: self.seqs, rows: &self.rows_of, read: self.read };
         let (active, tiles) = (SharedSlice::new(&mut *self.active), SharedSlice::new(&mut *self.sums));

@@ -76,8 +76,13 @@ pub(super) struct Start<'p, 's> {
     pub(super) group: &'p Group,
     /// `B·x` of the group's linears side by side: `[T, rank]`
     pub(super) low_rank: &'p [f32],
-    /// The texts of the tokens, in the order of their rows.
+    /// The texts of the tokens, in the order of their rows; none if none has adapters.
     pub(super) seqs: &'p [Option<Seq<'s>>],
+}
+
+/// The texts of a pass, as [`Start`] has them: without adapters nobody looks for some, sum by sum.
+pub(super) fn adapted<'p, 's>(any: bool, seqs: &'p [Option<Seq<'s>>]) -> &'p [Option<Seq<'s>>] {
+    if any { seqs } else { &[] }
 }
 
 impl Start<'_, '_> {

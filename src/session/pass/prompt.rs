@@ -3,7 +3,7 @@
 //! Bound by arithmetic: threads share out columns, and each adds the blocks up tile by tile.
 
 use super::context::{Mode, Pass, view};
-use super::low_rank::Start;
+use super::low_rank::{Start, adapted};
 use super::project::{Finish, Slice, whole_ref};
 use super::shared::{SharedSlice, share};
 use super::tiles::{FINISH, PAD, STRIP, UNIT, UNIT_MACS, UNIT_MACS_INTEGER, cut, tile_len};
@@ -53,7 +53,7 @@ impl Pass<'_, '_> {
     ) -> Flow {
         let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
         let (kernels, parts) = (self.kernels, self.work.parts());
-        let start = Start { kernels, group, low_rank: &*self.low_rank, seqs: self.seqs };
+        let start = Start { kernels, group, low_rank: &*self.low_rank, seqs: adapted(self.adapted, self.seqs) };
         let rank = start.rank();
         let tile = tile_len(self.batch);
         let sums = SharedSlice::new(&mut *self.sums);
@@ -103,7 +103,7 @@ impl Pass<'_, '_> {
         let whole = whole_ref(group, self.whole, self.whole_scale, self.rows);
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let (input, counted) = (group.input(), self.read);
-        let start = Start { kernels, group, low_rank: &*self.low_rank, seqs: self.seqs };
+        let start = Start { kernels, group, low_rank: &*self.low_rank, seqs: adapted(self.adapted, self.seqs) };
         let tile = tile_len(self.batch);
         let sums = SharedSlice::new(&mut *self.sums);
         for (columns, linear) in group.masks(thresholds) {
