@@ -46,7 +46,7 @@ impl Target for Adapter {
             rasp_adapter_info_init(&mut info);
             assert_eq!(rasp_adapter_get_info(adapter, &mut info, &mut error), 0);
             let mut options: rasp_session_options = std::mem::zeroed();
-            rasp_session_options_init(&mut options);
+            rasp_session_options_init_2(&mut options);
             (options.context, options.batch, options.adapter_rank) = (16, 3, info.rank);
             let mut session = null_mut();
             assert_eq!(rasp_session_open(self.model, &options, &mut session, &mut error), 0);
