@@ -49,6 +49,7 @@ mod added;
 mod calls;
 mod charsmap;
 mod chat;
+mod json;
 mod layout;
 mod merge;
 mod nfc;

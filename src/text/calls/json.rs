@@ -3,6 +3,7 @@
 //! What is called from everywhere is no part of its callers: the library is to stay small.
 
 use crate::Error;
+use crate::text::json::read_escape;
 
 /// Memory could not be had. It has no words, so that handing it up costs nothing: the border of the reader says them.
 #[derive(Clone, Copy, Debug)]
@@ -133,19 +134,9 @@ pub(super) fn unescape(out: &mut String, inside: &str) -> Made<()> {
     let mut rest = inside;
     while let Some(at) = rest.find('\\') {
         push(out, &rest[..at])?;
-        let (c, length) = match rest.as_bytes().get(at + 1) {
-            Some(b'n') => ('\n', 2),
-            Some(b'r') => ('\r', 2),
-            Some(b't') => ('\t', 2),
-            Some(b'u') => {
-                let code = rest.get(at + 2..at + 6).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-                (code.and_then(char::from_u32).unwrap_or('\u{fffd}'), 6)
-            }
-            Some(&other) => (char::from(other), 2),
-            None => ('\\', 1),
-        };
+        let (c, length) = read_escape(&rest[at..]).unwrap_or(('\\', 1));
         push(out, c.encode_utf8(&mut [0; 4]))?;
-        rest = rest.get(at + length..).unwrap_or_default();
+        rest = &rest[at + length..];
     }
     push(out, rest)
 }

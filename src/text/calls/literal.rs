@@ -4,6 +4,7 @@
 //! a word or a number that the end of a piece cut.
 
 use super::json::{Made, push, quote};
+use crate::text::json::{NoEscape, is_number, read_escape};
 
 /// Lists and objects inside of each other at most: a bit each.
 const DEPTH: u32 = 64;
@@ -346,60 +347,18 @@ impl Literal {
 
 /// The character that an escape stands for, and the escape's length.
 fn unescaped(rest: &str, dialect: Dialect, ended: bool) -> Result<(char, usize), Step> {
-    let bytes = rest.as_bytes();
-    let unit = |from: usize| {
-        let digits = bytes.get(from..from + 6)?.strip_prefix(b"\\u")?;
-        digits.iter().try_fold(0, |n, byte| Some(n << 4 | char::from(*byte).to_digit(16)?))
-    };
-    let Some(&kind) = bytes.get(1) else { return Err(if ended { Step::Wrong } else { Step::More }) };
-    let found = match kind {
-        b'n' => Some(('\n', 2)),
-        b't' => Some(('\t', 2)),
-        b'r' => Some(('\r', 2)),
-        b'b' => Some(('\x08', 2)),
-        b'f' => Some(('\x0c', 2)),
-        b'"' | b'\\' | b'/' => Some((char::from(kind), 2)),
-        b'\'' if dialect == Dialect::Python => Some(('\'', 2)),
-        b'u' => match unit(0) {
-            None => None,
-            // Half of a pair, of which the other may come.
-            Some(0xd800..0xdc00) if bytes.len() < 12 && !ended => return Err(Step::More),
-            Some(first @ 0xd800..0xdc00) => match unit(6) {
-                Some(second @ 0xdc00..0xe000) => {
-                    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)).map(|c| (c, 12))
-                }
-                _ => None,
-            },
-            Some(first) => char::from_u32(first).map(|c| (c, 6)),
-        },
+    let python = dialect == Dialect::Python;
+    match (read_escape(rest), rest.as_bytes().get(1)) {
+        (Ok(found), _) => Ok(found),
+        (Err(_), None) if !ended => Err(Step::More),
+        (Err(NoEscape::Digits), _) if rest.len() < 6 && !ended => Err(Step::More),
+        // The other half of the pair may come.
+        (Err(NoEscape::HighSurrogate), _) if rest.len() < 12 && !ended => Err(Step::More),
+        (Err(NoEscape::Unknown), Some(b'\'')) if python => Ok(('\'', 2)),
         // Others stand for themselves there.
-        _ if dialect == Dialect::Python => Some(('\\', 1)),
-        _ => None,
-    };
-    match found {
-        Some(found) => Ok(found),
-        None if kind == b'u' && bytes.len() < 6 && !ended => Err(Step::More),
-        None => Err(Step::Wrong),
+        (Err(NoEscape::Unknown), Some(_)) if python => Ok(('\\', 1)),
+        _ => Err(Step::Wrong),
     }
-}
-
-/// Whether this is a number of JSON.
-fn is_number(text: &str) -> bool {
-    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
-    let whole = digits(unsigned);
-    let mut right = whole > 0 && (whole == 1 || !unsigned.starts_with('0'));
-    let mut tail = &unsigned[whole..];
-    if let Some(fraction) = tail.strip_prefix('.') {
-        right &= digits(fraction) > 0;
-        tail = &fraction[digits(fraction)..];
-    }
-    if let Some(exponent) = tail.strip_prefix(['e', 'E']) {
-        let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-        right &= digits(exponent) > 0;
-        tail = &exponent[digits(exponent)..];
-    }
-    right && tail.is_empty()
 }
 
 /// Appends all of a text, which is one value, as JSON; `false`, and nothing, if it is none.

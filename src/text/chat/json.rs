@@ -3,6 +3,7 @@
 
 use super::memory::{DEPTH, Memory, Value, out_of_memory, push};
 use crate::error::Message;
+use crate::text::json::{NoEscape, is_number, read_escape};
 use crate::{Error, Result, Status};
 
 /// Numbers have at most so many characters.
@@ -143,26 +144,12 @@ impl Reader<'_, '_, '_> {
         }
         // All of them are ASCII.
         let number = std::str::from_utf8(&rest[..len]).unwrap_or_default();
-        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-        let unsigned = number.strip_prefix('-').unwrap_or(number);
-        let whole = digits(unsigned);
-        let mut tail = &unsigned[whole..];
-        let mut right = whole > 0 && (whole == 1 || !unsigned.starts_with('0'));
-        if let Some(fraction) = tail.strip_prefix('.') {
-            right &= digits(fraction) > 0;
-            tail = &fraction[digits(fraction)..];
-        }
-        if let Some(exponent) = tail.strip_prefix(['e', 'E']) {
-            let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-            right &= digits(exponent) > 0;
-            tail = &exponent[digits(exponent)..];
-        }
-        if !right || !tail.is_empty() {
+        if !is_number(number) {
             return self.fail("no JSON number");
         }
-        let value = match unsigned.len() == whole {
-            true => number.parse().ok().map(Value::Int),
-            false => number.parse().ok().map(Value::Float),
+        let value = match number.contains(['.', 'e', 'E']) {
+            false => number.parse().ok().map(Value::Int),
+            true => number.parse().ok().map(Value::Float),
         };
         let Some(value) = value else { return self.fail("a whole number beyond 64 bits") };
         self.at += len;
@@ -199,34 +186,15 @@ impl Reader<'_, '_, '_> {
     }
 
     fn escape(&mut self) -> Result<char> {
-        let unit = |reader: &Self, at: usize| {
-            let digits = reader.rest().get(at..at + 6)?.strip_prefix(b"\\u")?;
-            digits.iter().try_fold(0, |n, byte| Some(n << 4 | char::from(*byte).to_digit(16)?))
-        };
-        let (c, len) = match self.rest().get(1) {
-            Some(b'n') => ('\n', 2),
-            Some(b't') => ('\t', 2),
-            Some(b'r') => ('\r', 2),
-            Some(b'b') => ('\x08', 2),
-            Some(b'f') => ('\x0c', 2),
-            Some(&c @ (b'"' | b'\\' | b'/')) => (char::from(c), 2),
-            Some(b'u') => {
-                let Some(first) = unit(self, 0) else { return self.fail("four hexadecimal digits are missing") };
-                let found = match (first, unit(self, 6)) {
-                    (0xd800..0xdc00, Some(second @ 0xdc00..0xe000)) => {
-                        char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)).map(|c| (c, 12))
-                    }
-                    _ => char::from_u32(first).map(|c| (c, 6)),
-                };
-                match found {
-                    Some(found) => found,
-                    None => return self.fail("half of a pair of surrogates"),
-                }
+        match read_escape(&self.text[self.at..]) {
+            Ok((c, len)) => {
+                self.at += len;
+                Ok(c)
             }
-            _ => return self.fail("an escape that JSON does not have"),
-        };
-        self.at += len;
-        Ok(c)
+            Err(NoEscape::Digits) => self.fail("four hexadecimal digits are missing"),
+            Err(NoEscape::HighSurrogate | NoEscape::LowSurrogate) => self.fail("half of a pair of surrogates"),
+            Err(NoEscape::Unknown) => self.fail("an escape that JSON does not have"),
+        }
     }
 }
 
