@@ -38,6 +38,9 @@ pub(super) struct Tags {
     pub value_end: &'static str,
     /// What attributes of a key say that a text is one, if they do.
     pub text: &'static str,
+    /// What is written where a call is forced: after the name, and after the keys of texts and of other values.
+    #[cfg_attr(not(feature = "constrained"), allow(dead_code))]
+    pub printed: [&'static str; 3],
     /// Whether a line end on either side of a value is the tags'.
     pub lines: bool,
 }
@@ -54,7 +57,6 @@ pub(super) struct Format {
     pub opens: &'static [&'static str],
     pub body: Body,
     /// How a value is written that is a call.
-    #[cfg_attr(not(feature = "constrained"), allow(dead_code))]
     pub print: &'static Print,
     /// What may follow a call, or must with tags.
     pub close: &'static str,
@@ -66,6 +68,7 @@ pub(super) struct Format {
 
 /// How values that are calls are written, where one is to be forced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "constrained"), allow(dead_code))]
 pub(super) struct Print {
     /// Whether they are items of a list.
     pub list: bool,
@@ -74,11 +77,12 @@ pub(super) struct Print {
     pub arguments: &'static str,
     /// What stands between the block's marks and the value.
     pub pad: &'static str,
+    /// What stands around a text in Gemma's words.
+    pub quote: &'static str,
 }
 
-#[cfg_attr(not(feature = "constrained"), allow(dead_code))]
 impl Print {
-    const OBJECT: Print = Print { list: false, name: "name", arguments: "arguments", pad: "" };
+    const OBJECT: Print = Print { list: false, name: "name", arguments: "arguments", pad: "", quote: "" };
     const LINES: Print = Print { pad: "\n", ..Print::OBJECT };
     const LIST: Print = Print { list: true, ..Print::OBJECT };
     const LLAMA: Print = Print { arguments: "parameters", ..Print::OBJECT };
@@ -86,9 +90,17 @@ impl Print {
     const KEY: Print = Print { name: "", ..Print::LIST };
     const PYTHON: Print = Print { name: "", arguments: "", ..Print::OBJECT };
     const PYTHON_LIST: Print = Print { list: true, ..Print::PYTHON };
+    const FUNCTION_GEMMA: Print = Print { quote: ESCAPES[0], ..Print::OBJECT };
+    const GEMMA: Print = Print { quote: ESCAPES[1], ..Print::OBJECT };
 
+    #[cfg_attr(not(feature = "constrained"), allow(dead_code))]
     pub(super) fn is_python(&self) -> bool {
         self.arguments.is_empty()
+    }
+
+    /// Whether the name is the arguments' key.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.name.is_empty() && !self.arguments.is_empty()
     }
 }
 
@@ -142,6 +154,7 @@ const PARAMETER: Tags = Tags {
     value: "",
     value_end: "</parameter>",
     text: "",
+    printed: ["", "", ""],
     lines: true,
 };
 /// `<parameter name="KEY">`, the value, `</parameter>`.
@@ -153,6 +166,7 @@ const ATTRIBUTE: Tags = Tags {
     value: ">",
     value_end: "</parameter>",
     text: "string=\"true\"",
+    printed: ["", "", ""],
     lines: false,
 };
 const GLM: Tags = Tags {
@@ -163,6 +177,7 @@ const GLM: Tags = Tags {
     value: "<arg_value>",
     value_end: "</arg_value>",
     text: "",
+    printed: ["", "", ""],
     lines: false,
 };
 
@@ -206,7 +221,12 @@ pub(super) static FORMATS: &[Format] = &[
         &[&["DSML"]],
         &[["<｜DSML｜function_calls>", "</｜DSML｜function_calls>"], ["<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>"]],
         &["<｜DSML｜invoke name=\""],
-        &Tags { key: "<｜DSML｜parameter name=\"", value_end: "</｜DSML｜parameter>", ..ATTRIBUTE },
+        &Tags {
+            key: "<｜DSML｜parameter name=\"",
+            value_end: "</｜DSML｜parameter>",
+            printed: ["", " string=\"true\"", " string=\"false\""],
+            ..ATTRIBUTE
+        },
         "</｜DSML｜invoke>",
     ),
     tagged(
@@ -228,6 +248,7 @@ pub(super) static FORMATS: &[Format] = &[
             value: "<|sep|>",
             value_end: "<|close|>argument<|sep|>",
             text: "type=\"string\"",
+            printed: [" index=\"1\"", " type=\"string\"", " type=\"object\""],
             ..ATTRIBUTE
         },
         "<|close|>call<|sep|>",
@@ -290,7 +311,8 @@ pub(super) static FORMATS: &[Format] = &[
         Field::Name,
         &[("{", Field::Arguments(Dialect::Gemma))],
     )
-    .around(&[], "<end_function_call>"),
+    .around(&[], "<end_function_call>")
+    .printed(&Print::FUNCTION_GEMMA),
     named(
         "gemma4",
         &[&["<|tool_call>call:"]],
@@ -298,7 +320,8 @@ pub(super) static FORMATS: &[Format] = &[
         Field::Name,
         &[("{", Field::Arguments(Dialect::Gemma))],
     )
-    .around(&[], "<tool_call|>"),
+    .around(&[], "<tool_call|>")
+    .printed(&Print::GEMMA),
     value(
         "lfm2",
         &[&["<|tool_call_start|>"], &["<|tool_list_start|>"], &["List of tools: ["]],

@@ -5,7 +5,7 @@
 
 use super::format::{Body, Field, Format, Tags, Thinking};
 use super::json::{inside, items, member, members, quote, unescape};
-use super::literal::{Dialect, ESCAPES, whole};
+use super::literal::{Dialect, whole};
 use super::reply::Reply;
 use super::tools::is_text;
 use crate::text::{Chat, ChatTemplate, Message, Tokenizer};
@@ -324,9 +324,7 @@ impl<'a> Writer<'a> {
 
     fn tags(&mut self, name: &str, schema: &str, tags: &'static Tags) -> String {
         let arguments = self.sequence(schema, "", 0, Writer::tag);
-        // An attribute that says nothing.
-        let index = if tags.head_end == "<|sep|>" { " index=\"1\"" } else { "" };
-        let head = self.mark(&cat(&[tags.name_end, index, tags.head_end]));
+        let head = self.mark(&cat(&[tags.name_end, tags.printed[0], tags.head_end]));
         let line = if tags.name_end == "\n" { " " } else { "\"\\n\" " };
         cat(&[&literal(name), &head, line, &arguments, &self.mark(self.format.close)])
     }
@@ -334,14 +332,7 @@ impl<'a> Writer<'a> {
     /// An argument between tags.
     fn tag(&mut self, name: &str, schema: &str, _: usize) -> String {
         let Body::Tagged(tags) = &self.format.body else { return String::new() };
-        let said = match (tags.text, is_text(schema)) {
-            ("string=\"true\"", _) if !tags.key.contains("DSML") => "",
-            ("string=\"true\"", true) => " string=\"true\"",
-            ("string=\"true\"", false) => " string=\"false\"",
-            ("type=\"string\"", true) => " type=\"string\"",
-            ("type=\"string\"", false) => " type=\"object\"",
-            _ => "",
-        };
+        let said = tags.printed[if is_text(schema) { 1 } else { 2 }];
         let (line, quoted) = if tags.lines { ("\n", " \"\\n\"") } else { ("", "") };
         let end = self.mark(tags.value_end);
         let value = match (is_text(schema), choices(schema)) {
@@ -372,7 +363,7 @@ impl<'a> Writer<'a> {
 
     /// A value as Gemma writes it.
     fn gemma(&mut self, schema: &str, depth: usize) -> String {
-        let escape = ESCAPES[usize::from(self.format.name != "functiongemma")];
+        let escape = self.format.print.quote;
         let mark = self.mark(escape);
         if let Some(texts) = choices(schema) {
             let texts: Vec<String> = texts.iter().map(|text| cat(&[&mark, &literal(text), &mark])).collect();

@@ -258,7 +258,7 @@ impl Reading {
                 _ => {}
             }
         }
-        if format.name == "apertus" && count == 1 {
+        if format.print.is_keyed() && count == 1 {
             (name, arguments) = members(object).next().map(|(key, value)| (Some(key), Some(value))).unwrap_or_default();
         }
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(false) };
