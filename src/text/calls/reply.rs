@@ -7,6 +7,7 @@ use super::reading::{Call, Reading};
 use super::tools::Tools;
 use crate::text::{Chat, ChatTemplate};
 use crate::{Error, Result, Status};
+use std::fmt::Write;
 
 /// A part of an answer. Texts that follow each other are one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +23,11 @@ pub enum Part<'a> {
 /// What of an answer is known but was not told.
 #[derive(Clone, Copy, Debug)]
 enum Known {
-    Text { from: usize },
-    Reasoning { from: usize },
+    /// From a place in the text, or in the thoughts.
+    Said {
+        thought: bool,
+        from: usize,
+    },
     Call(usize),
 }
 
@@ -197,20 +201,17 @@ impl Reply {
     pub fn next_part(&mut self) -> Option<Part<'_>> {
         let known = *self.known.get(self.told)?;
         self.told += 1;
-        let end = |text: &str, same: fn(&Known) -> Option<usize>| {
-            self.known[self.told..].iter().find_map(same).unwrap_or(text.len())
+        let (thought, from) = match known {
+            Known::Call(index) => return Some(Part::Call(&self.calls[index])),
+            Known::Said { thought, from } => (thought, from),
         };
-        Some(match known {
-            Known::Text { from } => {
-                let end = end(&self.content, |k| if let Known::Text { from } = k { Some(*from) } else { None });
-                Part::Text(&self.content[from..end])
-            }
-            Known::Reasoning { from } => {
-                let end = end(&self.reasoning, |k| if let Known::Reasoning { from } = k { Some(*from) } else { None });
-                Part::Reasoning(&self.reasoning[from..end])
-            }
-            Known::Call(index) => Part::Call(&self.calls[index]),
-        })
+        let all = if thought { &self.reasoning } else { &self.content };
+        let next = self.known[self.told..].iter().find_map(|known| match known {
+            Known::Said { thought: other, from } if *other == thought => Some(*from),
+            _ => None,
+        });
+        let said = &all[from..next.unwrap_or(all.len())];
+        Some(if thought { Part::Reasoning(said) } else { Part::Text(said) })
     }
 
     /// The calls that are known.
@@ -312,20 +313,9 @@ impl Reply {
     fn add_call(&mut self, mut call: Call) -> Made<()> {
         if call.id.is_empty() {
             // Nine letters and digits, which is what some templates ask for.
-            for c in *b"call" {
-                push(&mut call.id, char::from(c).encode_utf8(&mut [0; 4]))?;
-            }
-            for (number, least) in [(self.messages, 100), (self.calls.len(), 10)] {
-                let mut unit = least;
-                while number / unit > 9 {
-                    unit *= 10;
-                }
-                while unit > 0 {
-                    let digit = char::from(b'0' + (number / unit % 10) as u8);
-                    push(&mut call.id, digit.encode_utf8(&mut [0; 4]))?;
-                    unit /= 10;
-                }
-            }
+            // As many as two numbers have at most, and four letters.
+            call.id.try_reserve(44).map_err(|_| NoMemory)?;
+            let _ = write!(call.id, "call{:03}{:02}", self.messages, self.calls.len());
         }
         add(&mut self.known, Known::Call(self.calls.len()))?;
         add(&mut self.calls, call)
@@ -342,25 +332,17 @@ impl Reply {
     fn told_text(&mut self, end: usize) -> Made<()> {
         let text = &self.held[self.start..end];
         let thought = self.place == Place::Reasoning;
-        let (said, thoughts) = (self.content.len(), self.reasoning.len());
-        let (all, known) = match thought {
-            true => (&mut self.reasoning, Known::Reasoning { from: thoughts }),
-            false => (&mut self.content, Known::Text { from: said }),
-        };
+        let all = if thought { &mut self.reasoning } else { &mut self.content };
         // White space after a call, after thoughts or before them is none of the text.
         let text = if all.is_empty() && thought || self.place == Place::Called { text.trim_start() } else { text };
         if text.is_empty() {
             return Ok(());
         }
-        let last = self.known.last().filter(|_| self.told < self.known.len());
-        let goes_on =
-            matches!((last, thought), (Some(Known::Text { .. }), false) | (Some(Known::Reasoning { .. }), true));
-        if !goes_on {
-            self.known.try_reserve(1).map_err(|_| NoMemory)?;
-        }
+        let goes_on = matches!(self.known[self.told..].last(), Some(Known::Said { thought: t, .. }) if *t == thought);
+        let from = all.len();
         push(all, text)?;
         if !goes_on {
-            self.known.push(known);
+            add(&mut self.known, Known::Said { thought, from })?;
         }
         if !thought {
             (self.place, self.fresh, self.in_block) = (Place::Text, false, false);
