@@ -126,13 +126,8 @@ impl Settings {
     }
 }
 
-/// The tokens of a conversation in the model's chat format, up to where the assistant speaks next. What is said is
-/// text, whatever it looks like. `variables` are the template's own, a JSON object.
-pub fn chat_tokens(model: &Model, messages: &[Message<'_>], variables: Option<&str>) -> Result<Vec<u32>> {
-    Ok(chat_of(model, messages, variables)?.0)
-}
-
-/// The same, and what tells the answer apart.
+/// The tokens of a conversation in the model's chat format, up to where the assistant speaks next, and what tells the
+/// answer apart. What is said is text, whatever it looks like. `variables` are the template's own, a JSON object.
 pub fn chat_of(model: &Model, messages: &[Message<'_>], variables: Option<&str>) -> Result<(Vec<u32>, Reply)> {
     let template =
         model.chat_template().ok_or_else(|| Error::new(Status::Template, "this model came without a chat template"))?;
@@ -141,8 +136,9 @@ pub fn chat_of(model: &Model, messages: &[Message<'_>], variables: Option<&str>)
     let time = Some(now.timestamp().as_second() + i64::from(now.offset().seconds()));
     let chat = Chat { messages, add_generation_prompt: true, variables, time };
     let mut tokens = Vec::new();
-    model.tokenizer().encode_chat(&template.format(&chat)?, &mut tokens)?;
-    Ok((tokens, Reply::new(template, &chat)?))
+    let prompt = template.format(&chat)?;
+    model.tokenizer().encode_chat(&prompt, &mut tokens)?;
+    Ok((tokens, Reply::of_prompt(template, &chat, &prompt)?))
 }
 
 /// The tokens of a text to be continued.

@@ -1,6 +1,6 @@
 //! `rasp run`: answer a question, or continue a text, streaming it as it comes.
 
-use crate::answer::{Options, chat_tokens, generate, plain_tokens};
+use crate::answer::{Options, chat_of, generate, plain_tokens};
 use crate::{number, say};
 use rasp::text::Message;
 use rasp::{Error, Model, Result, Status};
@@ -97,5 +97,5 @@ fn tokens(model: &Model, args: &Args, chat: bool) -> Result<Vec<u32>> {
     }
     let system = args.system.as_ref().map(|content| Message::new("system", content));
     let messages: Vec<Message<'_>> = system.into_iter().chain([Message::new("user", &text)]).collect();
-    chat_tokens(model, &messages, None)
+    Ok(chat_of(model, &messages, None)?.0)
 }

@@ -5,7 +5,7 @@ use super::json::{Made, NoMemory, add, push, quote};
 use super::literal::Step;
 use super::reading::{Call, Reading};
 use super::tools::Tools;
-use crate::text::{Chat, ChatTemplate};
+use crate::text::{Chat, ChatTemplate, ChatText};
 use crate::{Error, Result, Status};
 use std::fmt::Write;
 
@@ -90,23 +90,41 @@ enum Mark {
 impl Reply {
     /// For an answer to a chat, whose template says how tools are called and whether the answer begins with thoughts.
     pub fn new(template: &ChatTemplate, chat: &Chat<'_>) -> Result<Reply> {
+        let mut reply = Reply::to(template, chat)?;
+        if reply.thinking.is_some() {
+            reply.follow(&template.format(chat)?);
+        }
+        Ok(reply)
+    }
+
+    /// The same, given what the template made of the chat.
+    pub fn of_prompt(template: &ChatTemplate, chat: &Chat<'_>, prompt: &ChatText) -> Result<Reply> {
+        let mut reply = Reply::to(template, chat)?;
+        reply.follow(prompt);
+        Ok(reply)
+    }
+
+    /// To a chat whose text nobody has looked at.
+    fn to(template: &ChatTemplate, chat: &Chat<'_>) -> Result<Reply> {
         let forms = template.forms();
         let mut reply = Reply::of(forms.format, forms.thinking);
         if let Some(variables) = chat.variables {
             reply.tools = Tools::of_variables(variables)?;
         }
         reply.messages = chat.messages.len();
-        if let Some(thinking) = reply.thinking {
-            let text = template.format(chat)?;
-            // The template's own words after all that was said.
-            let own = text.inert().last().map_or(0, |said| said.end as usize);
-            let own = &text.text()[own..];
-            let (open, close) = (own.rfind(thinking.open.trim_end()), own.rfind(thinking.close));
-            if open.is_some() && open > close {
-                reply.place = Place::Reasoning;
-            }
-        }
         Ok(reply)
+    }
+
+    /// Begins within a thought if that is where the prompt ends.
+    fn follow(&mut self, prompt: &ChatText) {
+        let Some(thinking) = self.thinking else { return };
+        // The template's own words after all that was said.
+        let own = prompt.inert().last().map_or(0, |said| said.end as usize);
+        let own = &prompt.text()[own..];
+        let (open, close) = (own.rfind(thinking.open.trim_end()), own.rfind(thinking.close));
+        if open.is_some() && open > close {
+            self.place = Place::Reasoning;
+        }
     }
 
     pub(super) fn of(format: Option<&'static Format>, thinking: Option<&'static Thinking>) -> Reply {
