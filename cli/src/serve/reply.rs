@@ -31,8 +31,8 @@ pub struct Reply {
     n: usize,
     /// Characters of each answer so far.
     lengths: Vec<usize>,
-    /// What tells calls and thoughts from text, and how many calls each answer has made; none where all is text.
-    telling: Vec<(Telling, usize)>,
+    /// What tells calls and thoughts from text, for each answer; none where all is text.
+    telling: Vec<Telling>,
     /// Answers that are not over.
     open: usize,
     completion_tokens: usize,
@@ -100,7 +100,7 @@ impl Reply {
             prompt_tokens,
             n,
             lengths: vec![0; choices],
-            telling: prepared.reply.iter().cycle().take(choices).map(|reply| (reply.clone(), 0)).collect(),
+            telling: prepared.reply.iter().cycle().take(choices).cloned().collect(),
             open: choices,
             completion_tokens: 0,
             cached_tokens: 0,
@@ -195,9 +195,10 @@ impl Reply {
 
     /// What of an answer's text is text, and what calls; with the `last` of it all that was held back.
     fn parts(&mut self, index: usize, text: String, last: bool) -> ApiResult<Vec<Told>> {
-        let Some((telling, made)) = self.telling.get_mut(index) else {
+        let Some(telling) = self.telling.get_mut(index) else {
             return Ok(if text.is_empty() { vec![] } else { vec![Told::Text(text)] });
         };
+        let mut made = telling.calls().len();
         telling.push(&text)?;
         if last {
             telling.finish()?;
@@ -208,11 +209,11 @@ impl Reply {
                 Part::Text(text) => Told::Text(text.into()),
                 Part::Reasoning(text) => Told::Reasoning(text.into()),
                 Part::Call(call) => {
-                    *made += 1;
+                    made += 1;
                     let function = CalledFunction { name: call.name.clone(), arguments: call.arguments.clone() };
                     // The library's, or the model's own: some templates want nine letters and digits.
                     let id = call.id.clone();
-                    Told::Call(ToolCall { index: Some(*made - 1), id, kind: "function", function })
+                    Told::Call(ToolCall { index: Some(made - 1), id, kind: "function", function })
                 }
             });
         }
@@ -221,7 +222,7 @@ impl Reply {
 
     /// Why an answer ended that ended for this reason.
     fn reason(&self, index: usize, reason: &'static str) -> &'static str {
-        let calls = self.telling.get(index).is_some_and(|&(_, made)| made > 0);
+        let calls = self.telling.get(index).is_some_and(|telling| !telling.calls().is_empty());
         if calls && reason == "stop" { "tool_calls" } else { reason }
     }
 
