@@ -227,11 +227,8 @@ impl Session {
             let message = format_args!("cannot keep {tokens} tokens of {}", self.tokens.len());
             return Err(Error::new(Status::OutOfRange, message));
         }
+        self.check_rewind(tokens)?;
         if tokens < self.passed() {
-            // The last one kept may have to pass again.
-            if tokens > 0 {
-                self.check_reach(tokens - 1)?;
-            }
             self.ready = if tokens == 0 { Ready::Nothing } else { Ready::Cached };
         }
         if tokens < self.tokens.len() {
@@ -241,6 +238,11 @@ impl Session {
             self.text.clear();
         }
         Ok(())
+    }
+
+    /// Fails unless the last of so many tokens, which may have to pass again, finds what it attends to.
+    fn check_rewind(&self, tokens: usize) -> Result<()> {
+        if 0 < tokens && tokens < self.passed() { self.check_reach(tokens - 1) } else { Ok(()) }
     }
 
     /// Forgets all tokens; settings stay, random numbers start anew.

@@ -83,7 +83,7 @@ impl Session {
         let model = self.engine.model.clone();
         let mut stays = common(model.tokenizer(), &self.tokens, tokens);
         // A session that holds windows alone may not reach back so far.
-        if stays.held < self.passed() && stays.held > 0 && self.check_reach(stays.held - 1).is_err() {
+        if self.check_rewind(stays.held).is_err() {
             stays = Common::default();
         }
         let rest = &tokens[stays.given..];
