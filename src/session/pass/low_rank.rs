@@ -32,7 +32,9 @@ impl Pass<'_, '_> {
         let whole = whole_ref(group, self.whole, self.whole_scale, rows);
         let t = SharedSlice::new(&mut *self.low_rank);
         let mut first = 0;
-        let mut texts = self.seqs.iter_mut().flatten();
+        // Without adapters nobody looks for some.
+        let adapted = if self.adapted { &mut *self.seqs } else { &mut [] };
+        let mut texts = adapted.iter_mut().flatten();
         let texts: [Option<AdaptedText<'_>>; MAX_ROWS] = from_fn(|_| {
             let text = texts.next()?;
             let rows = first..first + text.count;
