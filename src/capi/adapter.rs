@@ -69,12 +69,8 @@ pub unsafe extern "C" fn rasp_adapter_info_init(info: *mut rasp_adapter_info) {
 /// # Safety
 /// `adapter` is null or came from `rasp_adapter_load` and has not been freed.
 unsafe fn adapter<'a>(adapter: *const rasp_adapter) -> Result<&'a Arc<Adapter>> {
-    if adapter.is_null() {
-        return Err(null("adapter"));
-    }
-    live::check(live::Kind::Adapter, adapter)?;
-    // SAFETY: not null, alive by the caller's promise.
-    Ok(unsafe { &(*adapter).adapter })
+    // SAFETY: by the caller's promise.
+    Ok(unsafe { &live::behind(live::Kind::Adapter, adapter)?.adapter })
 }
 
 /// Bytes set aside for loading an adapter before its file's header is looked at; and what its list of linears takes,
@@ -98,11 +94,7 @@ unsafe fn load(
     let reserve = BEFORE_THE_HEADER + PER_LINEAR * model.linears().count();
     // SAFETY: a load keeps what it makes in the adapter alone. (The host's log, which it calls, goes outside of the
     // reserve.)
-    let boxed = unsafe { crate::reserve::within(reserve, || Ok(Box::new(rasp_adapter { adapter: load(model)? }))) }?;
-    let handle = Box::into_raw(boxed);
-    live::born(live::Kind::Adapter, handle);
-    place.set(handle);
-    Ok(Status::Ok)
+    unsafe { boxed::give(live::Kind::Adapter, place, reserve, || Ok(rasp_adapter { adapter: load(model)? })) }
 }
 
 /// Maps the adapter at path (UTF-8), a file that `rasp pack-adapter` made, for sessions of this model and of others of
@@ -185,17 +177,8 @@ pub unsafe extern "C" fn rasp_adapter_load_fd(
 /// adapter is NULL or has not been freed; it is not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_adapter_free(adapter: *mut rasp_adapter) -> rasp_status {
-    // SAFETY: null is allowed for the error; the rest below.
-    unsafe {
-        guard(std::ptr::null_mut(), || {
-            if !adapter.is_null() {
-                live::check(live::Kind::Adapter, adapter)?;
-                // SAFETY: it came from `Box::into_raw`, and is not used afterwards by the caller's promise.
-                drop(Box::from_raw(adapter));
-            }
-            Ok(Status::Ok)
-        })
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { boxed::free(live::Kind::Adapter, adapter, |_| Ok(())) }
 }
 
 /// Tells what an adapter is. Does not allocate. Safe from any thread. Errors: INVALID_ARGUMENT.

@@ -69,13 +69,9 @@ pub unsafe extern "C" fn rasp_constraint_new(
             };
             let source = super::text(source, length, "source")?;
             let constraint = Constraint::new(model, kind, source)?;
-            let boxed = || Ok(Box::new(rasp_constraint { constraint: Arc::new(constraint) }));
-            // The box and what is in it are given.
-            let handle = crate::reserve::within(4 * size_of::<Constraint>() + 1024, boxed)?;
-            let handle = Box::into_raw(handle);
-            live::born(live::Kind::Constraint, handle);
-            place.set(handle);
-            Ok(Status::Ok)
+            let reserve = 4 * size_of::<Constraint>() + 1024;
+            let made = || Ok(rasp_constraint { constraint: Arc::new(constraint) });
+            boxed::give(live::Kind::Constraint, place, reserve, made)
         })
     }
 }
@@ -87,17 +83,8 @@ pub unsafe extern "C" fn rasp_constraint_new(
 /// constraint is NULL or has not been freed; it is not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_constraint_free(constraint: *mut rasp_constraint) -> rasp_status {
-    // SAFETY: null is allowed for the error; the rest below.
-    unsafe {
-        guard(std::ptr::null_mut(), || {
-            if !constraint.is_null() {
-                live::check(live::Kind::Constraint, constraint)?;
-                // SAFETY: it came from `Box::into_raw`, and is not used afterwards by the caller's promise.
-                drop(Box::from_raw(constraint));
-            }
-            Ok(Status::Ok)
-        })
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { boxed::free(live::Kind::Constraint, constraint, |_| Ok(())) }
 }
 
 /// Has every answer from now on obey a constraint, which must be of the session's model; NULL ends that. An answer
@@ -128,9 +115,7 @@ pub unsafe extern "C" fn rasp_session_set_constraint(
             let constraint = if constraint.is_null() {
                 None
             } else {
-                live::check(live::Kind::Constraint, constraint)?;
-                // SAFETY: not null, alive by the caller's promise.
-                Some((*constraint).constraint.clone())
+                Some(live::behind(live::Kind::Constraint, constraint)?.constraint.clone())
             };
             with_session(session, |session| session.set_constraint(constraint))?;
             Ok(Status::Ok)

@@ -27,7 +27,7 @@ impl rasp_session {
     /// Puts a session that was opened behind [`HANDLE`] bytes there.
     pub(super) fn born(session: Session) -> *mut rasp_session {
         let place = session.front().cast::<rasp_session>().as_ptr();
-        let (turn, cancel, process) = (Turn::new(), session.cancel_flag(), session.process());
+        let (turn, cancel, process) = (Turn::new(live::Kind::Session), session.cancel_flag(), session.process());
         // SAFETY: the front is HANDLE bytes, aligned to 64, and nobody's but the caller's.
         unsafe { place.write(rasp_session { turn, cancel, process, session: UnsafeCell::new(session) }) };
         live::born(live::Kind::Session, place);
@@ -40,12 +40,8 @@ impl rasp_session {
 /// # Safety
 /// `session` is null or came from `rasp_session_open` and has not been closed.
 pub(super) unsafe fn session<'a>(session: *const rasp_session) -> Result<&'a rasp_session> {
-    if session.is_null() {
-        return Err(null("session"));
-    }
-    live::check(live::Kind::Session, session)?;
-    // SAFETY: not null, alive by the caller's promise. Only shared references to the handle are ever made.
-    Ok(unsafe { &*session })
+    // SAFETY: by the caller's promise.
+    unsafe { live::behind(live::Kind::Session, session) }
 }
 
 /// Runs `f` with the session, unless another call is using it.

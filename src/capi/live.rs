@@ -25,6 +25,19 @@ pub(super) enum Kind {
     Reply,
 }
 
+impl Kind {
+    /// What an error calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Model => "model",
+            Kind::Session => "session",
+            Kind::Constraint => "constraint",
+            Kind::Adapter => "adapter",
+            Kind::Reply => "reply",
+        }
+    }
+}
+
 #[cfg(any(test, debug_assertions, feature = "handle-checks"))]
 mod list {
     use super::Kind;
@@ -51,13 +64,14 @@ mod list {
         if live().contains(&(kind, address)) {
             return Ok(());
         }
-        let (what, maker) = match kind {
-            Kind::Model => ("model", "rasp_load"),
-            Kind::Session => ("session", "rasp_session_open"),
-            Kind::Constraint => ("constraint", "rasp_constraint_new"),
-            Kind::Adapter => ("adapter", "rasp_adapter_load"),
-            Kind::Reply => ("reply", "rasp_reply_new"),
+        let maker = match kind {
+            Kind::Model => "rasp_load",
+            Kind::Session => "rasp_session_open",
+            Kind::Constraint => "rasp_constraint_new",
+            Kind::Adapter => "rasp_adapter_load",
+            Kind::Reply => "rasp_reply_new",
         };
+        let what = kind.name();
         Err(Error::new(
             Status::InvalidArgument,
             format_args!("{what} is no live handle: it was given back already, or never came from {maker}"),
@@ -80,6 +94,19 @@ mod list {
 }
 
 pub(super) use list::{born, gone};
+
+/// What is behind a handle. Only shared references to it are ever made.
+///
+/// # Safety
+/// `handle` is null, or came from the library as one of this kind and has not been given back.
+pub(super) unsafe fn behind<'a, T>(kind: Kind, handle: *const T) -> Result<&'a T> {
+    if handle.is_null() {
+        return Err(super::null(kind.name()));
+    }
+    check(kind, handle)?;
+    // SAFETY: not null, alive by the caller's promise.
+    Ok(unsafe { &*handle })
+}
 
 /// Fails if the handle, which is not null, is known to be dead.
 pub(super) fn check<T>(kind: Kind, handle: *const T) -> Result<()> {

@@ -9,6 +9,7 @@
 mod adapter;
 mod answer;
 mod batch;
+mod boxed;
 mod chat;
 mod constraint;
 mod conversation;

@@ -188,12 +188,8 @@ const _: () = assert!(size_of::<rasp_model_info>() == 208);
 /// # Safety
 /// `model` is null or came from `rasp_load` and has not been given back.
 pub(super) unsafe fn model<'a>(model: *const rasp_model) -> Result<&'a Arc<Model>> {
-    if model.is_null() {
-        return Err(null("model"));
-    }
-    live::check(live::Kind::Model, model)?;
-    // SAFETY: not null, alive by the caller's promise.
-    Ok(unsafe { &(*model).model })
+    // SAFETY: by the caller's promise.
+    Ok(unsafe { &live::behind(live::Kind::Model, model)?.model })
 }
 
 pub(super) fn copy_name<const N: usize>(text: &str) -> [c_char; N] {

@@ -98,14 +98,10 @@ const NO_PART: rasp_reply_part = rasp_reply_part {
 /// # Safety
 /// `reply` is null or came from `rasp_reply_new` and has not been freed.
 unsafe fn with_reply(reply: *const rasp_reply, f: &mut dyn FnMut(&mut Told) -> Result<Status>) -> Result<Status> {
-    if reply.is_null() {
-        return Err(null("reply"));
-    }
-    live::check(live::Kind::Reply, reply)?;
-    // SAFETY: not null, alive by the caller's promise. Only shared references to the handle are ever made.
-    let reply = unsafe { &*reply };
+    // SAFETY: by the caller's promise.
+    let reply = unsafe { live::behind(live::Kind::Reply, reply)? };
     // SAFETY: it is this call's turn, so no other one has what is in the cell.
-    reply.turn.take_of("reply", "free it", || f(unsafe { &mut *reply.told.get() }))
+    reply.turn.take(|| f(unsafe { &mut *reply.told.get() }))
 }
 
 /// Begins to tell an answer apart. Give it the messages and options that rasp_chat_tokenize made the prompt of: the
@@ -155,12 +151,9 @@ pub unsafe extern "C" fn rasp_reply_new(
             let none = || Error::new(Status::Internal, "a chat was read, and no reply made of it");
             let reply = reply.ok_or_else(none)?;
             let told = Told { reply, model, chars: Utf8Stream::new() };
-            // The box is given.
-            let boxed = || Ok(Box::new(rasp_reply { turn: Turn::new(), told: UnsafeCell::new(told) }));
-            let handle = Box::into_raw(crate::reserve::within(4 * size_of::<rasp_reply>() + 1024, boxed)?);
-            live::born(live::Kind::Reply, handle);
-            place.set(handle);
-            Ok(Status::Ok)
+            let reserve = 4 * size_of::<rasp_reply>() + 1024;
+            let made = || Ok(rasp_reply { turn: Turn::new(live::Kind::Reply), told: UnsafeCell::new(told) });
+            boxed::give(live::Kind::Reply, place, reserve, made)
         })
     }
 }
@@ -329,17 +322,6 @@ pub unsafe extern "C" fn rasp_reply_message(
 /// reply is NULL or has not been freed; it is not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_reply_free(reply: *mut rasp_reply) -> rasp_status {
-    // SAFETY: null is allowed for the error; the rest below.
-    unsafe {
-        guard(std::ptr::null_mut(), || {
-            if !reply.is_null() {
-                live::check(live::Kind::Reply, reply)?;
-                // SAFETY: alive by the caller's promise.
-                (*reply).turn.last()?;
-                // SAFETY: it came from `Box::into_raw`, and is not used afterwards by the caller's promise.
-                drop(Box::from_raw(reply));
-            }
-            Ok(Status::Ok)
-        })
-    }
+    // SAFETY: by the caller's promise.
+    unsafe { boxed::free(live::Kind::Reply, reply, |reply| reply.turn.last()) }
 }

@@ -1,29 +1,28 @@
-//! One call at a time on a session.
+//! One call at a time on a session or a reply.
 
+use super::live::Kind;
 use crate::{Error, Result, Status};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Whose turn it is to use a session.
-pub(super) struct Turn(AtomicU8);
+/// Whose turn it is to use a handle.
+pub(super) struct Turn {
+    state: AtomicU8,
+    kind: Kind,
+}
 
 const FREE: u8 = 0;
 const BUSY: u8 = 1;
 const BROKEN: u8 = 2;
 
 impl Turn {
-    pub(super) fn new() -> Turn {
-        Turn(AtomicU8::new(FREE))
+    pub(super) fn new(kind: Kind) -> Turn {
+        Turn { state: AtomicU8::new(FREE), kind }
     }
 
-    /// Runs `f` if nothing else is running, and nothing that ran has panicked: a panic may have left a session half
+    /// Runs `f` if nothing else is running, and nothing that ran has panicked: a panic may have left a handle half
     /// changed, which is memory-safe but computes nobody knows what.
     pub(super) fn take<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
-        self.take_of("session", "close it", f)
-    }
-
-    /// The same of a handle that is called something else, and is given back otherwise.
-    pub(super) fn take_of<R>(&self, what: &str, end: &str, f: impl FnOnce() -> Result<R>) -> Result<R> {
-        self.begin_of(what, end)?;
+        self.begin()?;
         /// Ends the turn, also when `f` panics.
         struct End<'a>(&'a Turn, bool);
         impl Drop for End<'_> {
@@ -37,9 +36,9 @@ impl Turn {
         outcome
     }
 
-    /// Takes a turn for good. A session whose call panicked can be closed as well.
+    /// Takes a turn for good. A handle whose call panicked can be closed as well.
     pub(super) fn last(&self) -> Result<()> {
-        match self.0.load(Ordering::Acquire) {
+        match self.state.load(Ordering::Acquire) {
             BROKEN => Ok(()),
             _ => self.begin(),
         }
@@ -47,13 +46,11 @@ impl Turn {
 
     /// Takes a turn, which somebody has to [`end`](Turn::end).
     pub(super) fn begin(&self) -> Result<()> {
-        self.begin_of("session", "close it")
-    }
-
-    fn begin_of(&self, what: &str, end: &str) -> Result<()> {
-        match self.0.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed) {
+        let what = self.kind.name();
+        match self.state.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => Ok(()),
             Err(BROKEN) => {
+                let end = if self.kind == Kind::Session { "close it" } else { "free it" };
                 let message = format_args!("an earlier call on the {what} failed with an internal error: {end}");
                 Err(Error::new(Status::InvalidState, message))
             }
@@ -63,7 +60,7 @@ impl Turn {
 
     /// Ends a turn; if it is `broken`, there are no others.
     pub(super) fn end(&self, broken: bool) {
-        self.0.store(if broken { BROKEN } else { FREE }, Ordering::Release);
+        self.state.store(if broken { BROKEN } else { FREE }, Ordering::Release);
     }
 }
 
@@ -74,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_turn_is_taken_once_and_given_back() {
-        let turn = Turn::new();
+        let turn = Turn::new(Kind::Session);
         let inner = turn.take(|| turn.take(|| Ok(1)).map(|_| ())).unwrap_err();
         assert!(inner.status() == Status::InvalidState && inner.message().contains("another thread"), "{inner}");
         assert_eq!(turn.take(|| Ok(2)).unwrap(), 2);
@@ -86,7 +83,7 @@ mod tests {
 
     #[test]
     fn after_a_panic_there_is_no_turn() {
-        let turn = Turn::new();
+        let turn = Turn::new(Kind::Session);
         silence();
         assert!(quietly(|| turn.take::<()>(|| panic!("on purpose"))).is_err());
         let error = turn.take(|| Ok(1)).unwrap_err();
