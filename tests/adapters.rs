@@ -8,7 +8,7 @@ mod tiny;
 
 use half::{bf16, f16};
 use rasp::format::{Config, Dtype, TensorSpec};
-use rasp::model::{Adapter, AdapterConfig, AdapterSizes, LinearKind};
+use rasp::model::{Adapter, AdapterConfig, LinearKind, ModelSizes};
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -223,7 +223,7 @@ fn room_and_shapes_are_checked() {
 
     // Files of other shapes, and such as are damaged.
     let config =
-        AdapterConfig { name: "odd".into(), architecture: "llama".into(), sizes: AdapterSizes::of(model.config()) };
+        AdapterConfig { name: "odd".into(), architecture: "llama".into(), sizes: ModelSizes::of(model.config()) };
     let half = |shape: &[usize], value: f32| -> Vec<u8> {
         (0..shape.iter().product()).flat_map(|_| f16::from_f32(value).to_le_bytes()).collect()
     };
@@ -248,7 +248,7 @@ fn room_and_shapes_are_checked() {
         let path = write_tensors("adapters-odd", &config, tensors);
         refused(Adapter::load(&model, &path).err().unwrap(), status, words);
     }
-    let sizes = AdapterSizes { head_dim: 32, ..config.sizes };
+    let sizes = ModelSizes { head_dim: 32, ..config.sizes };
     let path = write_tensors("adapters-odd", &AdapterConfig { sizes, ..config.clone() }, vec![]);
     refused(Adapter::load(&model, &path).err().unwrap(), Status::InvalidArgument, "head_dim is 32; that of tiny is 16");
     let path = write("adapters-flipped", model.config(), &[(0, LinearKind::Q, 1, vec![1.0; 64], vec![1.0; 64])]);

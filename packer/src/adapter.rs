@@ -4,7 +4,7 @@ use std::path::Path;
 
 use half::f16;
 use rasp::format::{Bytes, Dtype, File, TensorSpec, key};
-use rasp::model::{AdapterConfig, AdapterSizes, adapter_tensor};
+use rasp::model::{AdapterConfig, ModelSizes, adapter_tensor};
 use rasp::{Error, Result, Status};
 
 use crate::import::{AdapterLinear, open_adapter};
@@ -38,7 +38,7 @@ pub fn pack_adapter(adapter: &Path, base: &Path, output: &Path, force: bool) -> 
     let config = AdapterConfig {
         name: found.name,
         architecture: found.config.architecture.clone(),
-        sizes: AdapterSizes::of(&found.config),
+        sizes: ModelSizes::of(&found.config),
     };
     let mut tensors = Vec::new();
     for linear in found.linears {

@@ -5,7 +5,7 @@
 //! model's own low rank; the paper and PEFT name them the other way round.
 
 use super::group::{Factors, Linear, LinearKind, LowRank};
-use super::{FloatType, Model};
+use super::{FloatType, Model, ModelSizes};
 use crate::error::bad_file;
 use crate::format::{Bytes, Config, File, View, key, open_file};
 use crate::log::LogLevel;
@@ -26,58 +26,7 @@ pub struct AdapterConfig {
     pub architecture: String,
     /// Their sizes.
     #[serde(flatten)]
-    pub sizes: AdapterSizes,
-}
-
-/// The sizes on which the shapes of a model's linears hang.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AdapterSizes {
-    /// Width of the residual stream.
-    pub hidden_size: usize,
-    /// Width of the MLP.
-    pub intermediate_size: usize,
-    /// Decoder blocks.
-    pub num_layers: usize,
-    /// Query heads.
-    pub num_heads: usize,
-    /// Key and value heads.
-    pub num_kv_heads: usize,
-    /// Width of one head.
-    pub head_dim: usize,
-    /// Whether the MLP has a gate.
-    pub gated: bool,
-}
-
-impl AdapterSizes {
-    /// Those of a model.
-    pub fn of(config: &Config) -> AdapterSizes {
-        AdapterSizes {
-            hidden_size: config.hidden_size,
-            intermediate_size: config.intermediate_size,
-            num_layers: config.num_layers,
-            num_heads: config.num_heads,
-            num_kv_heads: config.num_kv_heads,
-            head_dim: config.head_dim,
-            gated: config.block.gated,
-        }
-    }
-
-    /// The first that two have different, by name.
-    fn difference(&self, other: &AdapterSizes) -> Option<(&'static str, usize, usize)> {
-        let list = |sizes: &AdapterSizes| {
-            [
-                ("num_layers", sizes.num_layers),
-                ("hidden_size", sizes.hidden_size),
-                ("intermediate_size", sizes.intermediate_size),
-                ("num_heads", sizes.num_heads),
-                ("num_kv_heads", sizes.num_kv_heads),
-                ("head_dim", sizes.head_dim),
-                ("gated", usize::from(sizes.gated)),
-            ]
-        };
-        let pairs = list(self).into_iter().zip(list(other));
-        pairs.filter(|(one, two)| one.1 != two.1).map(|(one, two)| (one.0, one.1, two.1)).next()
-    }
+    pub sizes: ModelSizes,
 }
 
 /// The name of a linear's factor in an adapter's file: `b` takes the input, `a` gives the outputs.
@@ -179,7 +128,7 @@ impl Adapter {
 }
 
 fn check(adapter: &AdapterConfig, model: &Config) -> Result<()> {
-    match adapter.sizes.difference(&AdapterSizes::of(model)) {
+    match adapter.sizes.difference(&ModelSizes::of(model)) {
         None => Ok(()),
         Some((what, its, models)) => {
             let AdapterConfig { name, architecture, .. } = adapter;

@@ -7,10 +7,11 @@ mod inventory;
 mod load;
 mod rows;
 mod shortlist;
+mod sizes;
 mod values;
 mod weight_type;
 
-pub use adapter::{Adapter, AdapterConfig, AdapterSizes, MAX_ADAPTER_RANK, adapter_tensor};
+pub use adapter::{Adapter, AdapterConfig, MAX_ADAPTER_RANK, adapter_tensor};
 pub use block::{
     Activation, Attention, Block, BlockOrder, NormId, NormKind, NormPlace, Op, QkNorm, QkNormOver, Stream,
     layer as layer_ops,
@@ -21,6 +22,7 @@ pub use inventory::{Affine, Role, tensors};
 pub use load::LoadOptions;
 pub(crate) use rows::{Rows, RowsRef};
 pub(crate) use shortlist::{Rounded, Shortlist, input as shortlist_input};
+pub use sizes::ModelSizes;
 pub use weight_type::{FloatType, WeightType};
 
 use crate::format::{Bytes, Config, Recipe, View, header_end};

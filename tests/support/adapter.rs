@@ -2,7 +2,7 @@
 
 use half::f16;
 use rasp::format::{Config, Dtype, TensorSpec, Writer, key};
-use rasp::model::{AdapterConfig, AdapterSizes, LinearKind, adapter_tensor};
+use rasp::model::{AdapterConfig, LinearKind, ModelSizes, adapter_tensor};
 use std::path::Path;
 
 /// A linear's factors: its layer, its kind, their rank, `B` and `A`.
@@ -26,7 +26,7 @@ pub fn factors(config: &Config, rank: usize, kinds: &[LinearKind], size: f32) ->
 
 /// Writes an adapter for models of this shape.
 pub fn write(path: &Path, config: &Config, factors: &[Factors]) {
-    let sizes = AdapterSizes::of(config);
+    let sizes = ModelSizes::of(config);
     let config = AdapterConfig { name: "test".into(), architecture: "llama".into(), sizes };
     let tensors = factors.iter().flat_map(|(layer, kind, rank, b, a)| {
         let tensor = |factor, values: &Vec<f32>| {

@@ -5,6 +5,7 @@ use super::scores::Packed;
 use super::{CalibrationText, ModelIdentity, TunedLinear, TunedRecipe};
 use crate::litter;
 use rasp::format::{Allocation, Config, Dtype, read_header};
+use rasp::model::ModelSizes;
 use rasp::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
@@ -182,17 +183,19 @@ impl TunedRecipe {
 impl ModelIdentity {
     /// A configuration of its shape, for what hangs on that alone.
     pub(super) fn config(&self) -> Config {
+        let ModelSizes { hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim, gated } =
+            self.sizes;
         let mut config = Config {
             name: self.name.clone(),
-            hidden_size: self.hidden_size,
-            intermediate_size: self.intermediate_size,
-            num_layers: self.num_layers,
-            num_heads: self.num_heads,
-            num_kv_heads: self.num_kv_heads,
-            head_dim: self.head_dim,
+            hidden_size,
+            intermediate_size,
+            num_layers,
+            num_heads,
+            num_kv_heads,
+            head_dim,
             ..Config::example()
         };
-        config.block.gated = self.gated;
+        config.block.gated = gated;
         config
     }
 }

@@ -9,7 +9,7 @@
 
 use crate::import::Checkpoint;
 use rasp::format::{Bytes, Config, File, key};
-use rasp::model::{Affine, Role, tensors};
+use rasp::model::{Affine, ModelSizes, Role, tensors};
 use rasp::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -26,14 +26,8 @@ const TOLERANCE: f32 = 0.01;
 pub(crate) struct ModelIdentity {
     /// What its file calls it: for people, and not compared.
     pub(crate) name: String,
-    pub(crate) hidden_size: usize,
-    pub(crate) intermediate_size: usize,
-    pub(crate) num_layers: usize,
-    pub(crate) num_heads: usize,
-    pub(crate) num_kv_heads: usize,
-    pub(crate) head_dim: usize,
-    /// Whether its MLP has a gate.
-    pub(crate) gated: bool,
+    #[serde(flatten)]
+    pub(crate) sizes: ModelSizes,
     /// The mean gain of each part of each norm, in the order of [`tensors`].
     pub(crate) gains: Vec<Vec<f32>>,
 }
@@ -62,18 +56,7 @@ impl ModelIdentity {
                 || matches!(role, Role::QkNorm(_, _, Affine::Gain))
         });
         let gains = norms.map(|role| Ok(means(&gains(role)?))).collect::<Result<Vec<_>>>()?;
-        let identity = ModelIdentity {
-            name: config.name.clone(),
-            hidden_size: config.hidden_size,
-            intermediate_size: config.intermediate_size,
-            num_layers: config.num_layers,
-            num_heads: config.num_heads,
-            num_kv_heads: config.num_kv_heads,
-            head_dim: config.head_dim,
-            gated: config.block.gated,
-            gains,
-        };
-        Ok(identity)
+        Ok(ModelIdentity { name: config.name.clone(), sizes: ModelSizes::of(config), gains })
     }
 
     /// Whether its gains tell it from others: those of some families are all 1.
@@ -85,21 +68,14 @@ impl ModelIdentity {
 
     /// What first sets another model apart from this one.
     pub(crate) fn difference(&self, other: &ModelIdentity) -> Option<String> {
-        for (name, ours, theirs) in [
-            ("hidden_size", self.hidden_size, other.hidden_size),
-            ("intermediate_size", self.intermediate_size, other.intermediate_size),
-            ("num_layers", self.num_layers, other.num_layers),
-            ("num_heads", self.num_heads, other.num_heads),
-            ("num_kv_heads", self.num_kv_heads, other.num_kv_heads),
-            ("head_dim", self.head_dim, other.head_dim),
-            ("norms", self.gains.len(), other.gains.len()),
-        ] {
-            if ours != theirs {
-                return Some(format!("{name} is {theirs}, not {ours}"));
-            }
+        match self.sizes.difference(&other.sizes) {
+            Some(("gated", ..)) => return Some("one MLP has a gate, the other has none".into()),
+            Some((name, ours, theirs)) => return Some(format!("{name} is {theirs}, not {ours}")),
+            None => {}
         }
-        if self.gated != other.gated {
-            return Some("one MLP has a gate, the other has none".into());
+        let (ours, theirs) = (self.gains.len(), other.gains.len());
+        if ours != theirs {
+            return Some(format!("norms is {theirs}, not {ours}"));
         }
         let mut norms = self.gains.iter().zip(&other.gains).enumerate();
         let differ = norms.find(|(_, (ours, theirs))| {
