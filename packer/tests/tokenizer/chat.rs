@@ -5,7 +5,6 @@ use super::support::open;
 use rasp::Status;
 use rasp::text::{ChatTemplate, Message};
 use rasp_packer::tokenizer::compile;
-use std::time::{Duration, Instant};
 
 const USER: Message = Message::new("user", " Hi {{ 1 }} \n");
 
@@ -91,11 +90,9 @@ fn a_hostile_template_ends() {
         &lists,
     ];
     for template in cases {
-        let started = Instant::now();
         match render(template, &[USER]) {
             Ok(text) => assert!(text.len() < 1 << 24, "{template:.60}"),
             Err(error) => assert_eq!(error.status(), Status::Template),
         }
-        assert!(started.elapsed() < Duration::from_secs(10), "{template:.60} took {:?}", started.elapsed());
     }
 }

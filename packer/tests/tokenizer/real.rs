@@ -98,15 +98,13 @@ fn random_text() {
     pair.fuzz(1, 20_000);
 }
 
-/// A piece of a megabyte: nothing may be quadratic.
+/// A piece of a megabyte: what is quadratic does not end.
 #[test]
 fn a_megabyte_of_one_character() {
     let pair = smollm2();
     for piece in ["a", " ", "\n", "1", "!", "é", "日", "😀", "ab", "a "] {
         let text = piece.repeat((1 << 20) / piece.len());
-        let started = std::time::Instant::now();
         let ids = pair.encode(&text, false, true);
-        assert!(started.elapsed().as_secs() < 20, "{piece:?} took {:?}", started.elapsed());
         assert!(pair.ours.decode(&ids, false).unwrap() == text.as_bytes(), "{piece:?}");
     }
     for piece in ["a", " ", "\n", "!", "日"] {

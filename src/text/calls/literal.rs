@@ -4,6 +4,7 @@
 //! a word or a number that the end of a piece cut.
 
 use super::json::{Made, push, quote};
+use super::looked;
 use crate::text::json::{NoEscape, is_number, read_escape};
 
 /// Lists and objects inside of each other at most: a bit each.
@@ -122,6 +123,7 @@ impl Literal {
     pub(super) fn run(&mut self, text: &str, at: &mut usize, out: &mut String, ended: bool) -> Made<Step> {
         let bytes = text.as_bytes();
         loop {
+            looked(1);
             if let State::Text { quote, key } = self.state {
                 match self.text(text, at, out, quote, ended)? {
                     Step::Done => self.state = if key { State::Colon } else { State::After },
@@ -233,6 +235,7 @@ impl Literal {
         let rest = &text[*at..];
         let length =
             rest.bytes().take(WORD + 1).take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
+        looked(length);
         if length == 0 || length > WORD {
             return Ok(Step::Wrong);
         }
@@ -274,6 +277,7 @@ impl Literal {
         let rest = &text[*at..];
         let is_end = |b: &u8| b":={}[](),<\"' \t\r\n".contains(b);
         let length = rest.bytes().take(WORD + 1).take_while(|b| !is_end(b)).count();
+        looked(length);
         if length == 0 || length > WORD {
             return Ok(Step::Wrong);
         }
@@ -295,6 +299,7 @@ impl Literal {
                 Quote::Mark(mark) => byte == mark.as_bytes()[0],
             };
             let plain = rest.bytes().position(ends).unwrap_or(rest.len());
+            looked(plain + 1);
             super::json::escape(out, &rest[..plain])?;
             *at += plain;
             let rest = &rest[plain..];

@@ -18,6 +18,13 @@ pub use reply::{Part, Reply};
 
 use format::{Format, Thinking};
 
+/// Notes that bytes were looked at or moved: a test holds their number to the answer's.
+#[inline(always)]
+fn looked(_bytes: usize) {
+    #[cfg(test)]
+    tests::LOOKED.with(|all| all.set(all.get() + _bytes));
+}
+
 /// How the models of a template call tools and think, as far as that is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Forms {

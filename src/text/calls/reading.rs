@@ -3,6 +3,7 @@
 use super::format::{Body, Field, Format, Tags};
 use super::json::{Made, add, inside, items, members, push, quote, unescape};
 use super::literal::{Dialect, Literal, Step, whole};
+use super::looked;
 use super::tools::{Kind, Tools};
 
 /// Bytes of a call at most: one that is longer is text.
@@ -72,6 +73,7 @@ pub(super) struct Reading {
 fn search(text: &str, from: usize, marks: &[&str], ended: bool) -> Result<(usize, usize, usize), usize> {
     let bytes = text.as_bytes();
     for at in from..bytes.len() {
+        looked(1);
         let mut perhaps = false;
         for (index, mark) in marks.iter().enumerate().filter(|(_, mark)| !mark.is_empty()) {
             let (rest, mark) = (&bytes[at..], mark.as_bytes());
@@ -108,6 +110,7 @@ impl Reading {
     /// Reads on. `ended`: no more text comes.
     pub(super) fn run(&mut self, text: &str, format: &Format, tools: &Tools, ended: bool) -> Made<Step> {
         loop {
+            looked(1);
             let step = match &format.body {
                 _ if matches!(self.stage, Stage::Open) => self.open(text, format, ended),
                 Body::Value => self.value(text, format, ended)?,

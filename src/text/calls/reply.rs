@@ -3,6 +3,7 @@
 use super::format::{Format, Thinking};
 use super::json::{Made, NoMemory, add, push, quote};
 use super::literal::Step;
+use super::looked;
 use super::reading::{Call, Reading};
 use super::tools::Tools;
 use crate::text::{Chat, ChatTemplate, ChatText};
@@ -278,6 +279,7 @@ impl Reply {
             }
         }
         if self.start > 0 {
+            looked(self.held.len());
             self.held.drain(..self.start);
             self.at -= self.start;
             self.solid -= self.start;
@@ -391,6 +393,7 @@ impl Reply {
     /// Goes on with text; whether there is more to be told apart.
     fn read_text(&mut self, ended: bool) -> Made<bool> {
         while self.at < self.held.len() {
+            looked(1);
             let rest = &self.held.as_bytes()[self.at..];
             // The longest of those that are here, once none that is longer can be.
             let mut perhaps = false;
