@@ -577,6 +577,9 @@ typedef struct rasp_stats {
     uint64_t drafted_tokens;
     // Those that were right: tokens among decoded_tokens that took no pass of their own.
     uint64_t accepted_tokens;
+    // Bytes of keys and values that the session reads in memory which it shares with forks, see rasp_session_fork; they
+    // are not among those of memory. 0 if it shares none.
+    uint64_t shared_bytes;
 } rasp_stats;
 
 // Puts the bytes of tokens together into whole UTF-8 characters. A plain struct of the caller: set it to zeros before
@@ -1478,7 +1481,7 @@ void rasp_session_options_init_2(struct rasp_session_options *options);
 // Prepares stats for rasp_session_get_stats, but for what came after late_tokens. NULL is allowed and does nothing.
 //
 // Programs that were compiled with a header in which late_tokens was the last field call this; those that are compiled
-// with this one call rasp_stats_init_2, by a macro of this name.
+// with this one call rasp_stats_init_3, by a macro of this name.
 //
 // Threads: safe from any thread.
 //
@@ -1486,13 +1489,21 @@ void rasp_session_options_init_2(struct rasp_session_options *options);
 // stats is NULL or points to a rasp_stats, or to as much of one as ends with late_tokens.
 void rasp_stats_init(struct rasp_stats *stats);
 
+// As rasp_stats_init, of programs that were compiled with a header in which accepted_tokens was the last field.
+//
+// Threads: safe from any thread.
+//
+// Pointers:
+// stats is NULL or points to a rasp_stats, or to as much of one as ends with accepted_tokens.
+void rasp_stats_init_2(struct rasp_stats *stats);
+
 // Prepares stats for rasp_session_get_stats; written rasp_stats_init. NULL is allowed and does nothing.
 //
 // Threads: safe from any thread.
 //
 // Pointers:
 // stats is NULL or points to a rasp_stats.
-void rasp_stats_init_2(struct rasp_stats *stats);
+void rasp_stats_init_3(struct rasp_stats *stats);
 
 // Opens a session over a model. options may be NULL for the defaults. The session keeps the model alive.
 //
@@ -1608,8 +1619,13 @@ rasp_status rasp_session_rewind(struct rasp_session *session,
 // over; from then on the two are independent. options may be NULL for those of the first, in memory of its own; else they
 // are as for rasp_session_open (rasp_session_plan tells the memory), with room for the tokens and the same kv_type.
 //
-// The keys and values of the tokens so far are copied, and only theirs: the prompt does not pass again. They are not
-// shared in place, so that either session can be rewound, shifted or closed whatever becomes of the other.
+// The prompt does not pass again. The first fork puts the keys and values of its tokens, in whole blocks of 32, into
+// memory that both sessions and further forks read in place (rasp_stats.shared_bytes); only the rest is copied. So many
+// sessions that begin alike hold the beginning once: each has room for all of its context, as rasp_session_plan says,
+// but what nobody writes there takes no pages where the system gives zeroed memory lazily. A session that goes back
+// into the beginning, or shifts, has what it writes for itself from then on; any of them can be closed whatever becomes
+// of the others, and the last one frees what was shared. Where options.memory is given, where layers hold windows
+// alone, and where there is no memory for it, nothing is shared, and all is copied.
 //
 // On success *fork is the new session, to be closed with rasp_session_close; on an error it is NULL. Allocates as
 // rasp_session_open does. Errors: those of rasp_session_open, CONTEXT_FULL (no room for the tokens), INVALID_STATE.
@@ -1901,4 +1917,4 @@ rasp_status rasp_text_stream_push(struct rasp_text_stream *stream,
 // As above, for rasp_sampling.
 #define rasp_sampling_init rasp_sampling_init_2
 // As above, for rasp_stats.
-#define rasp_stats_init rasp_stats_init_2
+#define rasp_stats_init rasp_stats_init_3

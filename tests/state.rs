@@ -198,7 +198,7 @@ fn a_fork_of_nothing_and_forks_that_cannot_be() {
     let mut child = parent.fork(None).unwrap();
     assert_eq!(child.step().unwrap_err().status(), Status::InvalidState);
     parent.prefill(&PROMPT).unwrap();
-    let refused = |options| parent.fork(Some(&options)).err().unwrap();
+    let mut refused = |options| parent.fork(Some(&options)).err().unwrap();
     assert_eq!(refused(SessionOptions { context: 44, ..options(KvType::F16) }).status(), Status::ContextFull);
     let error = refused(options(KvType::I8));
     assert!(error.status() == Status::InvalidArgument && error.message().contains("i8"), "{error}");

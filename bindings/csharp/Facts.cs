@@ -98,6 +98,7 @@ namespace Rasp
             LateTokens = (long)raw.late_tokens;
             DraftedTokens = (long)raw.drafted_tokens;
             AcceptedTokens = (long)raw.accepted_tokens;
+            SharedBytes = (long)raw.shared_bytes;
         }
 
         public int Tokens { get; }
@@ -112,5 +113,8 @@ namespace Rasp
         public long LateTokens { get; }
         public long DraftedTokens { get; }
         public long AcceptedTokens { get; }
+
+        /// <summary>Bytes that it reads in memory which it shares with forks.</summary>
+        public long SharedBytes { get; }
     }
 }

@@ -269,6 +269,7 @@ namespace Rasp
             public ulong late_tokens;
             public ulong drafted_tokens;
             public ulong accepted_tokens;
+            public ulong shared_bytes;
         }
 
         [StructLayout(LayoutKind.Sequential)]
@@ -528,8 +529,11 @@ namespace Rasp
         internal static extern int rasp_session_tokens(SessionHandle session, [In, Out] int[] tokens, UIntPtr capacity,
             out UIntPtr found, [In, Out] byte[] error);
 
-        [DllImport(Library, CallingConvention = C, EntryPoint = "rasp_stats_init_2")]
+        [DllImport(Library, CallingConvention = C, EntryPoint = "rasp_stats_init_3")]
         internal static extern void rasp_stats_init(ref rasp_stats stats);
+
+        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
+        internal static extern void rasp_stats_init_2(ref rasp_stats stats);
 
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
         internal static extern IntPtr rasp_status_name(int status);

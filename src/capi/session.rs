@@ -178,6 +178,9 @@ pub struct rasp_stats {
     pub drafted_tokens: u64,
     /// Those that were right: tokens among decoded_tokens that took no pass of their own.
     pub accepted_tokens: u64,
+    /// Bytes of keys and values that the session reads in memory which it shares with forks, see rasp_session_fork; they
+    /// are not among those of memory. 0 if it shares none.
+    pub shared_bytes: u64,
 }
 
 // SAFETY: four 32-bit numbers, then 64-bit numbers: no padding.
@@ -199,10 +202,11 @@ unsafe impl Versioned for rasp_stats {
             late_tokens: 0,
             drafted_tokens: 0,
             accepted_tokens: 0,
+            shared_bytes: 0,
         }
     }
 }
-const _: () = assert!(size_of::<rasp_stats>() == 88);
+const _: () = assert!(size_of::<rasp_stats>() == 96);
 
 /// Sets options to their defaults, but for what came after spin_ns. NULL is allowed and does nothing.
 ///
@@ -230,7 +234,7 @@ pub unsafe extern "C" fn rasp_session_options_init_2(options: *mut rasp_session_
 /// Prepares stats for rasp_session_get_stats, but for what came after late_tokens. NULL is allowed and does nothing.
 ///
 /// Programs that were compiled with a header in which late_tokens was the last field call this; those that are compiled
-/// with this one call rasp_stats_init_2, by a macro of this name.
+/// with this one call rasp_stats_init_3, by a macro of this name.
 ///
 /// # Safety
 /// stats is NULL or points to a rasp_stats, or to as much of one as ends with late_tokens.
@@ -240,12 +244,22 @@ pub unsafe extern "C" fn rasp_stats_init(stats: *mut rasp_stats) {
     unsafe { init(stats, std::mem::offset_of!(rasp_stats, drafted_tokens)) }
 }
 
+/// As rasp_stats_init, of programs that were compiled with a header in which accepted_tokens was the last field.
+///
+/// # Safety
+/// stats is NULL or points to a rasp_stats, or to as much of one as ends with accepted_tokens.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rasp_stats_init_2(stats: *mut rasp_stats) {
+    // SAFETY: by the caller's promise there is room for as much.
+    unsafe { init(stats, std::mem::offset_of!(rasp_stats, shared_bytes)) }
+}
+
 /// Prepares stats for rasp_session_get_stats; written rasp_stats_init. NULL is allowed and does nothing.
 ///
 /// # Safety
 /// stats is NULL or points to a rasp_stats.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rasp_stats_init_2(stats: *mut rasp_stats) {
+pub unsafe extern "C" fn rasp_stats_init_3(stats: *mut rasp_stats) {
     // SAFETY: by the caller's promise.
     unsafe { init(stats, size_of::<rasp_stats>()) }
 }
@@ -404,6 +418,7 @@ pub unsafe extern "C" fn rasp_session_get_stats(
                 late_tokens: now.late_tokens,
                 drafted_tokens: now.drafts.drafted,
                 accepted_tokens: now.drafts.accepted,
+                shared_bytes: now.shared as u64,
                 ..rasp_stats::initial()
             };
             fill(stats, &filled)

@@ -1,10 +1,7 @@
 //! A second session that goes on from where the first one is.
 //!
-//! Keys and values are copied, those of the tokens so far alone. To share them in place was weighed against that:
-//! parent and child could then not rewind, shift or close independently of each other, and memory of the host's would
-//! have owners that the host does not see. A copy costs what reading the prompt's cache once costs (22.5 kB a token on
-//! SmolLM2: two milliseconds for 500 tokens, which took a second to pass), and afterwards two sessions are two
-//! sessions.
+//! Keys and values of the tokens so far are put by once for all forks, and read in place; the last block is copied. A
+//! fork in the host's memory shares nothing: all that it reads lies there.
 
 use super::{Session, SessionOptions};
 use crate::arena::Memory;
@@ -14,20 +11,20 @@ impl Session {
     /// Opens a session with the same tokens, cache, logits, settings and random numbers, in memory of its own. It goes
     /// on exactly as this one would, but for a logits callback: that stays this one's. `None`: with the options of this
     /// one.
-    pub fn fork(&self, options: Option<&SessionOptions>) -> Result<Session> {
+    pub fn fork(&mut self, options: Option<&SessionOptions>) -> Result<Session> {
         self.fork_behind(0, options, Memory::Own)
     }
 
     /// The same; memory as for [`open_behind`](Session::open_behind).
     pub(crate) fn fork_behind(
-        &self,
+        &mut self,
         front: usize,
         options: Option<&SessionOptions>,
         memory: Memory,
     ) -> Result<Session> {
         self.idle()?;
-        let model = &self.engine.model;
-        let options = options.unwrap_or(&self.options).complete(model)?;
+        let model = self.engine.model.clone();
+        let options = options.unwrap_or(&self.options).complete(&model)?;
         if options.kv_type != self.options.kv_type {
             let (its, ours) = (options.kv_type.name(), self.options.kv_type.name());
             let message = format_args!("the fork's cache is {its}, this session's {ours}: they must be of one type");
@@ -45,8 +42,8 @@ impl Session {
         self.check_windows()?;
         let mut child = Session::open_behind(front, model.clone(), &options, memory)?;
         let passed = self.passed();
-        let mut from = self.engine.own.kv.stretches(passed);
-        child.engine.own.kv.fill_stretches(passed, |to| to.copy_from_slice(from.next().expect("caches of one shape")));
+        let (kv, apart) = (&mut self.engine.own.kv, !child.arena.is_own());
+        child.engine.own.kv.go_on_as(kv, model.config(), options.kv_type, passed, apart);
         child.engine.own.adapters.go_on_as(&self.engine.own.adapters)?;
         child.tokens.extend_from_slice(&self.tokens);
         child.sparsities[..passed].copy_from_slice(&self.sparsities[..passed]);

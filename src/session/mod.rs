@@ -145,6 +145,8 @@ pub struct Stats {
     pub context: usize,
     /// Bytes of memory it takes: those that [`Session::plan`] tells before.
     pub memory: usize,
+    /// Bytes of keys and values that it reads besides in memory which it shares with forks; 0 if it shares none.
+    pub shared: usize,
     /// Tokens that passed singly since the session was opened or its statistics were cleared, and the bytes of linear
     /// weights they read.
     pub traffic: Traffic,
@@ -264,6 +266,7 @@ impl Session {
             tokens: self.tokens.len(),
             context: self.tokens.capacity(),
             memory: self.arena.memory().size,
+            shared: self.engine.own.kv.shared_bytes(),
             traffic,
             head_bytes: self.engine.head_bytes,
             units: self.units,

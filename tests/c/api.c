@@ -669,6 +669,58 @@ static void states(rasp_model *model) {
     CHECK(rasp_session_close(other) == RASP_OK);
 }
 
+/* Forks read what they begin with in one place, and each goes on by itself. */
+static void forks(rasp_model *model) {
+    enum { BEGINNING = 70, FORKS = 3 };
+    uint32_t beginning[BEGINNING], expected[8], said[8];
+    for (uint32_t i = 0; i < BEGINNING; i++) {
+        beginning[i] = PROMPT[i % PROMPT_COUNT];
+    }
+    rasp_session_options options;
+    rasp_session_options_init(&options);
+    options.context = 100;
+    rasp_session *session, *fork[FORKS], *lodger;
+    CHECK(rasp_session_open(model, &options, &session, &error) == RASP_OK);
+    CHECK(rasp_prefill(session, beginning, BEGINNING, &error) == RASP_OK);
+    rasp_stats stats;
+    rasp_stats_init(&stats);
+    CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK && stats.shared_bytes == 0);
+    for (int i = 0; i < FORKS; i++) {
+        CHECK(rasp_session_fork(session, NULL, &fork[i], &error) == RASP_OK);
+    }
+    /* 64 tokens of 30 layers, 3 heads of 64 keys and as many values, of 2 bytes. */
+    const uint64_t shared = 64 * 30 * 3 * 2 * 64 * 2;
+    for (int i = 0; i < FORKS; i++) {
+        CHECK(rasp_session_get_stats(fork[i], &stats, &error) == RASP_OK);
+        CHECK(stats.shared_bytes >= shared && stats.shared_bytes < shared + 4096);
+    }
+    /* What a host gives memory for is there. */
+    rasp_memory_plan plan;
+    rasp_memory_plan_init(&plan);
+    CHECK(rasp_session_plan(model, &options, &plan, &error) == RASP_OK);
+    options.memory_size = (size_t)plan.size;
+    options.memory = malloc(options.memory_size);
+    CHECK(options.memory != NULL);
+    CHECK(rasp_session_fork(session, &options, &lodger, &error) == RASP_OK);
+    CHECK(rasp_session_get_stats(lodger, &stats, &error) == RASP_OK && stats.shared_bytes == 0);
+
+    say(session, expected, 8);
+    CHECK(rasp_session_rewind(session, 3, &error) == RASP_OK);
+    CHECK(rasp_prefill(session, PROMPT, PROMPT_COUNT, &error) == RASP_OK);
+    CHECK(rasp_session_get_stats(session, &stats, &error) == RASP_OK && stats.shared_bytes == 0);
+    say(session, said, 8);
+    CHECK(rasp_session_close(session) == RASP_OK);
+    for (int i = 0; i < FORKS; i++) {
+        say(fork[i], said, 8);
+        CHECK(memcmp(expected, said, sizeof said) == 0);
+        CHECK(rasp_session_close(fork[i]) == RASP_OK);
+    }
+    say(lodger, said, 8);
+    CHECK(memcmp(expected, said, sizeof said) == 0);
+    CHECK(rasp_session_close(lodger) == RASP_OK);
+    free(options.memory);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 3);
     names_and_versions();
@@ -681,6 +733,7 @@ int main(int argc, char **argv) {
     text(model);
     memory(model);
     states(model);
+    forks(model);
     sessions(model);
     puts("ok");
     return EXIT_SUCCESS;

@@ -49,7 +49,7 @@ NOUNS = {
     "budget": ("Time budget", "Work that stops after so many nanoseconds, and tokens that keep a deadline.", """
         rasp_prefill_begin rasp_prefill_within rasp_step_within rasp_session_set_deadline"""),
     "status": ("Status, statistics, version", "What went wrong, what was read, and which library this is.", """
-        rasp_status_name rasp_stats_init rasp_stats_init_2 rasp_session_get_stats rasp_session_clear_stats rasp_version
+        rasp_status_name rasp_stats_init rasp_stats_init_2 rasp_stats_init_3 rasp_session_get_stats rasp_session_clear_stats rasp_version
         rasp_abi_version"""),
 }
 

@@ -45,7 +45,7 @@ ROWS = {
 
 # How a binding does its work, which its user does not see, or does in another way; and why that is no gap.
 INSIDE = {
-    r"rasp_\w+_init(_2)?": "fills in structs that a binding has as options",
+    r"rasp_\w+_init(_\d)?": "fills in structs that a binding has as options",
     "rasp_model_retain": "models are shared as the language shares objects",
     "rasp_version|rasp_abi_version": "a binding that is compiled in has the header's",
     "rasp_chat_format": "rasp_chat_text has the same text, and rasp_chat_tokenize is safe besides",

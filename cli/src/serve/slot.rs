@@ -51,7 +51,7 @@ impl Slot {
     }
 
     /// Goes on as this session would.
-    pub fn copy(&mut self, from: &Slot) -> Result<()> {
+    pub fn copy(&mut self, from: &mut Slot) -> Result<()> {
         self.session = from.session.fork(None)?;
         self.session.set_cancel_flag(self.cancel.clone());
         self.exact = from.exact;

@@ -5,11 +5,13 @@
 //! column-form product as well. Which positions there are, and where, is in `places.rs`.
 
 mod places;
+mod prefix;
 mod shift;
 
 use crate::arena::{Buf, Cutter, Part};
 use crate::format::Config;
 use places::Places;
+use prefix::SharedPrefix;
 use rasp_kernels::{Elems, Kernels, Matrix};
 use std::ops::Range;
 
@@ -101,6 +103,8 @@ pub(crate) struct KvCache {
     keys: Store,
     /// `[layers, kv_heads, room, head_dim]`
     values: Store,
+    /// What it does not hold itself of the first positions.
+    prefix: Option<SharedPrefix>,
     /// One head's row on its way into a store: `[head_dim]`
     narrow: Buf<u16>,
     whole: Buf<i8>,
@@ -140,6 +144,7 @@ impl KvCache {
             places: Places::cut(cutter, config, context, batch, windows_alone),
             keys,
             values,
+            prefix: None,
             narrow,
             whole,
             wide,
@@ -148,6 +153,7 @@ impl KvCache {
 
     /// Stores the key and value (`[kv_heads · head_dim]` each) of `position` in `layer`.
     pub(crate) fn put(&mut self, kernels: Kernels, layer: usize, position: usize, key: &[f32], value: &[f32]) {
+        self.own(position, position);
         let dim = self.places.head_dim;
         let place = position % self.places.room(layer);
         for head in 0..self.places.num_kv_heads {
@@ -225,6 +231,7 @@ impl KvCache {
 
     /// Nothing is held any more.
     pub(crate) fn forget(&mut self) {
+        self.prefix = None;
         self.places.forget();
     }
 
@@ -240,21 +247,52 @@ impl KvCache {
         2 * row * kept.sum::<usize>() * num_kv_heads
     }
 
-    /// The bytes of what is kept of the first `positions`, in stretches: the same ones for every capacity and batch.
-    pub(crate) fn stretches(&self, positions: usize) -> impl Iterator<Item = &[u8]> {
-        let places = &self.places;
+    /// Its keys, their scales, its values and theirs: bytes, those of an element, and how the elements of a head lie.
+    fn parts(&self) -> [(&[u8], usize, Order); 4] {
         let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes(), self.values.bytes()];
-        let parts =
-            [(keys, Order::Keys), (key_scales, Order::Scales), (values, Order::Values), (value_scales, Order::Scales)];
-        parts.into_iter().filter(|((bytes, _), _)| !bytes.is_empty()).flat_map(move |((bytes, size), order)| {
-            runs(places, order, positions).map(move |run| &bytes[run.start * size..run.end * size])
+        let (k, v, s) = (Order::Keys, Order::Values, Order::Scales);
+        [(keys, k), (key_scales, s), (values, v), (value_scales, s)].map(|((bytes, size), order)| (bytes, size, order))
+    }
+
+    /// The bytes of what is kept of the first `positions`, in stretches: one after the other the same for every
+    /// capacity and batch, and wherever they lie.
+    pub(crate) fn stretches(&self, positions: usize) -> impl Iterator<Item = &[u8]> {
+        let (cut, prefix) = (self.shared().min(positions), self.prefix.as_ref());
+        (0..4).flat_map(move |part| {
+            self.places.heads().flat_map(move |(layer, head)| {
+                let shared = prefix.into_iter().flat_map(move |prefix| prefix.kv().head(part, layer, head, 0..cut));
+                shared.chain(self.head(part, layer, head, cut..positions))
+            })
         })
     }
 
-    /// Calls `fill` with the same stretches, to be written: they are all that is held from then on.
-    pub(crate) fn fill_stretches(&mut self, positions: usize, mut fill: impl FnMut(&mut [u8])) {
-        let places = &mut self.places;
-        places.refill(positions);
+    /// The same, of what lies in memory of its own of these positions.
+    fn own_stretches(&self, positions: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        (0..4).flat_map(move |part| {
+            self.places.heads().flat_map({
+                let positions = positions.clone();
+                move |(layer, head)| self.head(part, layer, head, positions.clone())
+            })
+        })
+    }
+
+    /// What is kept of a head's positions in one of the four parts.
+    fn head(&self, part: usize, layer: usize, head: usize, positions: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        let (bytes, size, order) = self.parts()[part];
+        let runs = (!bytes.is_empty()).then(|| runs(&self.places, order, layer, head, positions));
+        runs.into_iter().flatten().map(move |run| &bytes[run.start * size..run.end * size])
+    }
+
+    /// Calls `fill` with the stretches of the first `positions`, to be written: they are all that is held from then on.
+    pub(crate) fn fill_stretches(&mut self, positions: usize, fill: impl FnMut(&mut [u8])) {
+        self.prefix = None;
+        self.places.refill(positions);
+        self.fill_own(0..positions, fill);
+    }
+
+    /// Calls `fill` with the stretches of these positions in its own memory.
+    fn fill_own(&mut self, positions: Range<usize>, mut fill: impl FnMut(&mut [u8])) {
+        let places = &self.places;
         let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes_mut(), self.values.bytes_mut()];
         let parts =
             [(keys, Order::Keys), (key_scales, Order::Scales), (values, Order::Values), (value_scales, Order::Scales)];
@@ -262,15 +300,19 @@ impl KvCache {
             let width = size * if let Order::Scales = order { 1 } else { places.head_dim };
             // No place is without a number, whatever goes round.
             places.of_windows().for_each(|span| bytes[span.start * width..span.end * width].fill(0));
-            runs(places, order, positions).for_each(|run| fill(&mut bytes[run.start * size..run.end * size]));
+            for (layer, head) in places.heads() {
+                let runs = runs(places, order, layer, head, positions.clone());
+                runs.for_each(|run| fill(&mut bytes[run.start * size..run.end * size]));
+            }
         }
     }
 
     /// Keys of the 32 positions from `32 · block`: `[head_dim, 32]`.
     pub(crate) fn key_block(&self, layer: usize, head: usize, block: usize) -> Matrix<'_> {
-        let size = KEY_BLOCK * self.places.head_dim;
-        let start = self.head_start(layer, head) + block % (self.places.room(layer) / KEY_BLOCK) * size;
-        dense(self.keys.elems(start..start + size), self.places.head_dim, KEY_BLOCK)
+        let KvCache { places, keys, .. } = self.holder(block * KEY_BLOCK);
+        let size = KEY_BLOCK * places.head_dim;
+        let start = places.head(layer, head) * places.head_dim + block % (places.room(layer) / KEY_BLOCK) * size;
+        dense(keys.elems(start..start + size), places.head_dim, KEY_BLOCK)
     }
 
     /// What the scores of these positions, and their weights in the sum of values, are to be multiplied by: stretches
@@ -281,15 +323,17 @@ impl KvCache {
         head: usize,
         positions: Range<usize>,
     ) -> impl Iterator<Item = (Range<usize>, [&[f32]; 2])> {
-        let start = self.places.head(layer, head);
-        let both = match (&self.keys, &self.values) {
-            (Store::I8(_, keys), Store::I8(_, values)) => Some([keys, values]),
-            _ => None,
-        };
-        both.into_iter().flat_map(move |both| {
-            self.places.stretches(layer, positions.clone()).map(move |(place, stretch)| {
-                let places = start + place..start + place + stretch.len();
-                (stretch, both.map(|scales| &scales[places.clone()]))
+        self.held(positions).flat_map(move |(cache, positions)| {
+            let start = cache.places.head(layer, head);
+            let both = match (&cache.keys, &cache.values) {
+                (Store::I8(_, keys), Store::I8(_, values)) => Some([keys, values]),
+                _ => None,
+            };
+            both.into_iter().flat_map(move |both| {
+                cache.places.stretches(layer, positions.clone()).map(move |(place, stretch)| {
+                    let places = start + place..start + place + stretch.len();
+                    (stretch, both.map(|scales| &scales[places.clone()]))
+                })
             })
         })
     }
@@ -301,36 +345,49 @@ impl KvCache {
         head: usize,
         positions: Range<usize>,
     ) -> impl Iterator<Item = (Range<usize>, Matrix<'_>)> {
-        let (start, dim) = (self.head_start(layer, head), self.places.head_dim);
-        self.places.stretches(layer, positions).map(move |(place, stretch)| {
-            let from = start + place * dim;
-            let values = self.values.elems(from..from + stretch.len() * dim);
-            let matrix = dense(values, stretch.len(), dim);
-            (stretch, matrix)
+        self.held(positions).flat_map(move |(cache, positions)| {
+            let (start, dim) = (cache.head_start(layer, head), cache.places.head_dim);
+            cache.places.stretches(layer, positions).map(move |(place, stretch)| {
+                let from = start + place * dim;
+                let values = cache.values.elems(from..from + stretch.len() * dim);
+                let matrix = dense(values, stretch.len(), dim);
+                (stretch, matrix)
+            })
         })
+    }
+
+    /// These positions by the cache that they lie in.
+    fn held(&self, positions: Range<usize>) -> impl Iterator<Item = (&KvCache, Range<usize>)> {
+        let Range { start, end } = positions;
+        let cut = self.shared().clamp(start, end);
+        let shared = self.prefix.as_ref().map(|prefix| (prefix.kv(), start..cut));
+        shared.into_iter().chain([(self, cut..end)])
     }
 }
 
-/// The elements of what is kept of the first `positions`, layer by layer and head by head, in stretches that do not
-/// depend on the room that there is.
-fn runs(places: &Places, order: Order, positions: usize) -> impl Iterator<Item = Range<usize>> {
+/// The elements of what is kept of these positions of a head, in stretches.
+fn runs(
+    places: &Places,
+    order: Order,
+    layer: usize,
+    head: usize,
+    positions: Range<usize>,
+) -> impl Iterator<Item = Range<usize>> {
     let dim = places.head_dim;
     let width = if let Order::Scales = order { 1 } else { dim };
-    let heads = move |layer: usize| (0..places.num_kv_heads).map(move |head| (layer, head));
-    (0..places.num_layers()).flat_map(heads).flat_map(move |(layer, head)| {
-        let (start, room, kept) = (places.head(layer, head) * width, places.room(layer), places.kept(layer, positions));
-        // From the first position on they lie one after the other; a window that begins later may go round.
-        let step = if kept.start == 0 { kept.len().max(1) } else { KEY_BLOCK };
-        kept.clone().step_by(step).flat_map(move |first| {
-            let count = step.min(kept.end - first);
-            // Of keys' last block, a part of every row.
-            let rest = if let Order::Keys = order { count % KEY_BLOCK } else { 0 };
-            let rows = if rest > 0 { dim } else { 0 };
-            let first = start + first % room * width;
-            let last = first + (count - rest) * width;
-            let parts = (0..rows).map(move |row| last + row * KEY_BLOCK..last + row * KEY_BLOCK + rest);
-            std::iter::once(first..last).chain(parts)
-        })
+    let (start, room) = (places.head(layer, head) * width, places.room(layer));
+    let kept = places.kept(layer, positions.end).start.max(positions.start)..positions.end;
+    // They lie one after the other; but those of a window may go round.
+    let step = if kept.end <= room { kept.len().max(1) } else { KEY_BLOCK };
+    kept.clone().step_by(step).flat_map(move |first| {
+        let count = step.min(kept.end - first);
+        // Of keys' last block, a part of every row.
+        let rest = if let Order::Keys = order { count % KEY_BLOCK } else { 0 };
+        let rows = if rest > 0 { dim } else { 0 };
+        let first = start + first % room * width;
+        let last = first + (count - rest) * width;
+        let parts = (0..rows).map(move |row| last + row * KEY_BLOCK..last + row * KEY_BLOCK + rest);
+        std::iter::once(first..last).chain(parts)
     })
 }
 

@@ -104,6 +104,12 @@ impl Places {
         before * self.num_kv_heads + head * room
     }
 
+    /// The heads of all layers, layer by layer.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let num_kv_heads = self.num_kv_heads;
+        (0..self.num_layers).flat_map(move |layer| (0..num_kv_heads).map(move |head| (layer, head)))
+    }
+
     /// Positions of a layer, in stretches that lie as they stand.
     pub(super) fn stretches(
         &self,

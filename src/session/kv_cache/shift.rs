@@ -17,6 +17,7 @@ impl KvCache {
         len: usize,
         turn: impl Fn(usize, &mut [f32]),
     ) {
+        self.own(gap.start, len);
         if self.places.room(layer) < len {
             return self.rotate(kernels, layer, gap.len(), len, turn);
         }

@@ -283,7 +283,8 @@ interface Capi extends Library {
     }
 
     @Structure.FieldOrder({"struct_size", "tokens", "context", "sparsity", "memory", "decoded_tokens",
-        "linear_bytes_read", "kept", "head_bytes_read", "units", "late_tokens", "drafted_tokens", "accepted_tokens"})
+        "linear_bytes_read", "kept", "head_bytes_read", "units", "late_tokens", "drafted_tokens", "accepted_tokens",
+        "shared_bytes"})
     final class rasp_stats extends Structure {
         public int struct_size;
         public int tokens;
@@ -298,6 +299,7 @@ interface Capi extends Library {
         public long late_tokens;
         public long drafted_tokens;
         public long accepted_tokens;
+        public long shared_bytes;
     }
 
     @Structure.FieldOrder({"pending", "length"})
@@ -446,6 +448,8 @@ interface Capi extends Library {
     int rasp_session_shift(Pointer session, SizeT keep, SizeT discard, byte[] error);
 
     int rasp_session_tokens(Pointer session, int[] tokens, SizeT capacity, SizeT.Ref found, byte[] error);
+
+    void rasp_stats_init_3(rasp_stats stats);
 
     void rasp_stats_init_2(rasp_stats stats);
 

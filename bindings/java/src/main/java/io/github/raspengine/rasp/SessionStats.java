@@ -14,6 +14,8 @@ public final class SessionStats {
     public final long lateTokens;
     public final long draftedTokens;
     public final long acceptedTokens;
+    /** Bytes that it reads in memory which it shares with forks. */
+    public final long sharedBytes;
 
     SessionStats(Capi.rasp_stats raw) {
         tokens = raw.tokens;
@@ -28,5 +30,6 @@ public final class SessionStats {
         lateTokens = raw.late_tokens;
         draftedTokens = raw.drafted_tokens;
         acceptedTokens = raw.accepted_tokens;
+        sharedBytes = raw.shared_bytes;
     }
 }

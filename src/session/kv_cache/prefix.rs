@@ -1,0 +1,125 @@
+//! A beginning that several sessions share: its keys and values are in memory once, and read in place.
+//!
+//! A fork makes it of what its parent has passed. Nobody writes there: a session that goes back into it, or shifts,
+//! first copies the rest of the block that it writes to its own memory, which has room for everything all along. So a
+//! fork's plan is a session's, to the byte, and sharing saves what the system does not have to put behind pages that
+//! nobody touches.
+
+use super::{Extent, KEY_BLOCK, KvCache, KvType};
+use crate::Result;
+use crate::arena::{Arena, Memory};
+use crate::format::Config;
+use crate::reserve;
+use std::sync::Arc;
+
+/// What an `Arc` takes besides what is in it, and the allocator besides that.
+const COUNTS: usize = 64;
+
+/// Keys and values of positions that were passed, for whoever goes on from them.
+struct Passed {
+    kv: KvCache,
+    /// Where they lie.
+    arena: Arena,
+}
+
+/// The positions that a session reads in shared memory: whole blocks, from the first on.
+#[derive(Clone)]
+pub(super) struct SharedPrefix {
+    passed: Arc<Passed>,
+    positions: usize,
+}
+
+impl SharedPrefix {
+    /// A copy of the first `positions` of a cache.
+    fn new(config: &Config, kv_type: KvType, of: &KvCache, positions: usize) -> Result<SharedPrefix> {
+        let extent = Extent { context: positions, batch: 1, windows_alone: false };
+        let (arena, mut kv) = Arena::cut(Memory::Own, 0, |cutter| KvCache::cut(cutter, config, kv_type, extent))?;
+        kv.fill_stretches(positions, copied(of.stretches(positions)));
+        let passed = Passed { kv, arena };
+        // SAFETY: what is made in the reserve is the `Arc` alone, which is dropped if it lies there.
+        let passed = unsafe { reserve::within(size_of::<Passed>() + COUNTS, || Ok(Arc::new(passed))) }?;
+        Ok(SharedPrefix { passed, positions })
+    }
+
+    pub(super) fn kv(&self) -> &KvCache {
+        &self.passed.kv
+    }
+}
+
+impl KvCache {
+    /// Takes over the first `positions` of another cache of the same type; what both can read in place is shared,
+    /// unless `apart`.
+    pub(crate) fn go_on_as(
+        &mut self,
+        parent: &mut KvCache,
+        config: &Config,
+        kv_type: KvType,
+        positions: usize,
+        apart: bool,
+    ) {
+        if apart || self.has_windows() || !parent.share(config, kv_type, positions) {
+            return self.fill_stretches(positions, copied(parent.stretches(positions)));
+        }
+        self.forget();
+        self.prefix.clone_from(&parent.prefix);
+        let rest = parent.shared()..positions;
+        self.fill_own(rest.clone(), copied(parent.own_stretches(rest)));
+    }
+
+    /// Puts what it holds of the first `positions` where others can read it, but for the last block: the last token may
+    /// pass again. Whether anything is there; without memory nothing new is.
+    fn share(&mut self, config: &Config, kv_type: KvType, positions: usize) -> bool {
+        let whole = positions.saturating_sub(1) / KEY_BLOCK * KEY_BLOCK;
+        self.own(whole, positions);
+        // What is shared already does while it is the better part.
+        if 2 * self.shared() < whole
+            && let Ok(prefix) = SharedPrefix::new(config, kv_type, self, whole)
+        {
+            self.prefix = Some(prefix);
+        }
+        self.shared() > 0
+    }
+
+    /// Positions that are read in shared memory.
+    pub(super) fn shared(&self) -> usize {
+        self.prefix.as_ref().map_or(0, |prefix| prefix.positions)
+    }
+
+    /// Bytes of that memory.
+    pub(crate) fn shared_bytes(&self) -> usize {
+        self.prefix.as_ref().map_or(0, |prefix| prefix.passed.arena.memory().size)
+    }
+
+    /// The cache that a position's block lies in.
+    pub(super) fn holder(&self, position: usize) -> &KvCache {
+        match &self.prefix {
+            Some(prefix) if position < prefix.positions => prefix.kv(),
+            _ => self,
+        }
+    }
+
+    /// Has positions from `from` on, which are to be written, in its own memory, where there are `positions`.
+    pub(super) fn own(&mut self, from: usize, positions: usize) {
+        let block = from / KEY_BLOCK * KEY_BLOCK;
+        let Some(prefix) = self.prefix.take_if(|prefix| block < prefix.positions) else { return };
+        let copy = block..positions.min(prefix.positions).max(block);
+        self.fill_own(copy.clone(), copied(prefix.kv().own_stretches(copy)));
+        self.prefix = (block > 0).then_some(SharedPrefix { positions: block, ..prefix });
+    }
+}
+
+/// Fills one stretch after the other with what comes, however that is cut.
+fn copied<'a>(mut from: impl Iterator<Item = &'a [u8]>) -> impl FnMut(&mut [u8]) {
+    let mut next: &[u8] = &[];
+    move |mut to| {
+        while !to.is_empty() {
+            if next.is_empty() {
+                next = from.next().expect("caches of one shape");
+            }
+            let count = to.len().min(next.len());
+            let (now, later) = std::mem::take(&mut to).split_at_mut(count);
+            now.copy_from_slice(&next[..count]);
+            (to, next) = (later, &next[count..]);
+        }
+    }
+}
