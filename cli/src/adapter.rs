@@ -59,9 +59,8 @@ const FORMAT: &[u8] = b"rasp-adapter";
 pub fn inspect(file: &File, as_json: bool) -> Result<()> {
     let config: AdapterConfig = file.json(key::ADAPTER)?;
     let AdapterConfig { name, architecture, sizes } = config;
-    let tensors = file.tensors().filter(|(name, ..)| !name.starts_with("pad."));
     let (mut linears, mut rank, mut bytes) = (0, 0, 0);
-    for (name, dtype, shape) in tensors {
+    for (name, dtype, shape) in file.tensors() {
         linears += usize::from(name.ends_with(".b"));
         rank = rank.max(shape.first().copied().unwrap_or(0));
         bytes += shape.iter().product::<usize>() * dtype.bitsize() / 8;

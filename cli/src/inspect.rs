@@ -71,7 +71,7 @@ impl Sizes {
             let mut packed = None;
             let place = match of {
                 _ if name.starts_with("tokenizer.") => &mut sizes.tokenizer,
-                _ if name.starts_with("pad.") || name.starts_with("rope.") => continue,
+                _ if name.starts_with("rope.") => continue,
                 _ if name.contains(".low_rank.") => &mut sizes.low_rank,
                 _ if last == "score" => &mut sizes.scores,
                 "embed_tokens" => &mut sizes.embedding,

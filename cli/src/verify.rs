@@ -25,7 +25,7 @@ pub fn run(args: &Args) -> Result<()> {
             crate::open(&args.model)?
         }
     };
-    let tensors = file.tensors().filter(|(name, ..)| !name.starts_with("pad.")).count();
+    let tensors = file.tensors().count();
     let checksums = file.has_checksums();
     if args.json {
         return crate::put_json(&json!({ "tensors": tensors, "checksums": checksums }));

@@ -95,9 +95,10 @@ impl File {
         serde_json::from_str(self.needed(key)?).map_err(|e| bad_file(format!("metadata {key}: {e}")))
     }
 
-    /// Names, dtypes and shapes of all tensors, padding included, in no order.
+    /// Names, dtypes and shapes of all tensors but those that are padding, in no order.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, Dtype, &[usize])> {
-        self.tensors.iter().map(|(name, e)| (name.as_str(), e.dtype, e.shape.as_slice()))
+        let all = self.tensors.iter().map(|(name, e)| (name.as_str(), e.dtype, e.shape.as_slice()));
+        all.filter(|(name, ..)| !name.starts_with("pad."))
     }
 
     /// True if there is such a tensor.

@@ -80,13 +80,12 @@ impl Adapter {
                 low_ranks.push(low_rank);
             }
         }
-        let others = file.tensors().filter(|(name, ..)| !name.starts_with("pad."));
-        if others.count() != tensors {
+        if file.tensors().count() != tensors {
             let known = |name: &str| {
                 let mut all = (0..model.num_layers).flat_map(|layer| kinds.iter().map(move |&kind| (layer, kind)));
                 all.any(|(layer, kind)| ['a', 'b'].iter().any(|&f| adapter_tensor(layer, kind, f) == name))
             };
-            let other = file.tensors().map(|(name, ..)| name).filter(|name| !name.starts_with("pad.") && !known(name));
+            let other = file.tensors().map(|(name, ..)| name).filter(|name| !known(name));
             let name = other.min().unwrap_or("of a linear without its fellow");
             return Err(bad_file(format_args!("tensor {name} is no part of an adapter as this library knows it")));
         }

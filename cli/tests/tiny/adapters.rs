@@ -93,7 +93,8 @@ fn what_is_no_adapter_is_told_what_to_do() {
     fails(&run_with("/nowhere"), 1, &["/nowhere"]);
     fails(&run_with("a=nan"), 2, &["finite"]);
     fails(&rasp().args(["run", text(one), "a"]).output().unwrap(), 1, &["an adapter, not a model"]);
-    fails(&rasp().args(["pack", text(&folder), "-o", "/tmp/none.rasp"]).output().unwrap(), 1, &["rasp pack-adapter"]);
+    let packed = dir.path().join("none.rasp");
+    fails(&rasp().args(["pack", text(&folder), "-o", text(&packed)]).output().unwrap(), 1, &["rasp pack-adapter"]);
     let output = dir.path().join("out.rasp-adapter");
     fails(&pack_adapter(dir.path(), dir.path(), &output, &[]), 1, &["adapter_config.json", "--base"]);
     fails(&pack_adapter(&folder, &folder, &output, &[]), 1, &["config.json: there is no such file"]);
