@@ -48,7 +48,7 @@ TRUST_POSITIONS ?= 100
 MINUTES ?= 60
 
 .PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-templates test-qwen test-gemma test-aarch64 test-i686 test-install \
-	test-bindings test-server test-abi bless-abi examples \
+	test-bindings test-godot test-server test-abi bless-abi examples \
 	bench bench-peers bench-peers-qwen tasks model models reference book header dist dist-library dist-lean install install-library uninstall deb wheel npm package-crates clean
 
 ## The main job: fetch and pack the model, build a C program, generate text dense and sparse.
