@@ -35,6 +35,6 @@ read -ra libraries <<< "${libraries/-lrasp/-l:librasp.a}"
 cd "$here/src"
 # It stays in the process once it is loaded, as librasp.so does: Rust's thread-locals may not outlive their code.
 "${CC:-cc}" -std=c11 -O2 -Wall -Wextra -Werror -pedantic -fPIC -fvisibility=hidden -shared -s -isystem "$headers" \
-    "${include[@]}" entry.c godot.c model.c session.c -o "$out" "${libraries[@]}" \
+    "${include[@]}" entry.c godot*.c model.c session*.c -o "$out" "${libraries[@]}" \
     -Wl,--exclude-libs,ALL -Wl,--no-undefined -Wl,-z,nodelete
 echo "$out"

@@ -2,7 +2,7 @@
  * What the extension needs of Godot: functions of its interface, values, and classes that are registered from tables.
  *
  * Godot hands values over in two ways: as Variants, which tell their type, and natively, as pointers to a bool, an
- * int64_t, a String. Methods here are written once, for the native way; godot.c turns Variants into it.
+ * int64_t, a String. Methods here are written once, for the native way; godot_class.c turns Variants into it.
  */
 #ifndef RASP_GODOT_H
 #define RASP_GODOT_H
@@ -116,6 +116,9 @@ int variant_type(const variant *self);
 
 /* The native value in a Variant of that type, or of one that Godot converts to it. */
 value variant_value(const variant *self, int type);
+
+/* Whether Godot converts a value of one type to the other without a loss that would surprise. */
+bool type_fits(int given, int wanted);
 
 /* UTF-8 of a String, NUL-terminated, of malloc. NULL: no memory. */
 char *string_text(GDExtensionConstTypePtr string);
