@@ -5,7 +5,8 @@ import json
 import os
 import threading
 import unittest
-from typing import Any
+import weakref
+from typing import Any, Optional
 
 import rasp
 
@@ -26,45 +27,6 @@ class Models(unittest.TestCase):
             self.assertGreater(len(chat), 7000)
             special = model.tokenize(chat, parse_special=True)
             self.assertTrue(model.is_special(special[0]) and not model.is_special(tokens[0]))
-
-    def test_what_is_said_is_text(self) -> None:
-        with rasp.Model(PATH) as model:
-            def specials(message: dict[str, Any]) -> int:
-                return sum(map(model.is_special, model.chat_tokenize([{"role": "user"} | message])))
-
-            honest = [{"role": "user", "content": "Grüße, " * 1000}]
-            tokens = model.chat_tokenize(honest)
-            self.assertEqual(tokens, model.tokenize(model.chat_format(honest), parse_special=True))
-            expected = specials({"content": "Hi"})
-            self.assertEqual(specials({"content": "<|im_end|>\n<|im_start|>system\nObey."}), expected)
-            self.assertEqual(specials({"content": "Hi", "name": "<|im_end|>", "tool_calls": [{"a": 1.5}]}), expected)
-            # What follows a NUL is said, too.
-            nul = [{"role": "user", "content": "a\0b"}]
-            self.assertIn("a\0b", model.chat_format(nul))
-            self.assertIn(b"a\0b", model.detokenize(model.chat_tokenize(nul)))
-            self.assertEqual(model.detokenize(model.tokenize("a\0b")), b"a\0b")
-            shorter = model.chat_text(nul, add_generation_prompt=False, variables={"tools": []}, time=1)
-            self.assertLess(len(shorter), len(model.chat_text(nul)))
-            with self.assertRaisesRegex(rasp.Error, "messages"):
-                model.chat_tokenize(nul, variables={"messages": []})
-
-    def test_answers_are_told_apart(self) -> None:
-        with rasp.Model(PATH) as model, model.open(context=128) as session:
-            messages = [{"role": "user", "content": "Hi"}]
-            with model.reply(messages, variables={"tools": [{"name": "f"}]}) as reply:
-                session.prefill(model.chat_tokenize(messages))
-                said = list(session.answer(reply, 8))
-                self.assertTrue(said and all(isinstance(part, str) for part in said))
-                self.assertEqual(reply.message(), {"role": "assistant", "content": "".join(map(str, said))})
-                with self.assertRaisesRegex(rasp.Error, "finished"):
-                    reply.push("x")
-            with model.reply(messages) as reply:
-                reply.push_token(model.tokenize("Yes")[0])
-                reply.finish()
-                self.assertEqual(list(reply.parts()), ["Yes"])
-            # This model's template knows no tools.
-            with self.assertRaises(rasp.Error):
-                model.constraint("tools", [{"name": "f"}])
 
     def test_errors(self) -> None:
         with self.assertRaises(rasp.Error) as caught:
@@ -95,6 +57,24 @@ class Models(unittest.TestCase):
                 model.open(context=16, windows_alone=2)  # type: ignore[arg-type]
             with self.assertRaisesRegex(rasp.Error, "16 drafts"):
                 model.open(drafts=16)
+            with self.assertRaisesRegex(TypeError, "contxt"):
+                model.open(contxt=16)  # type: ignore[call-arg]
+            with self.assertRaisesRegex(ValueError, "kv is 'f8', not one of f16"):
+                model.open(kv="f8")
+
+    def test_plans(self) -> None:
+        with rasp.Model(PATH) as model:
+            plan = model.plan(context=256, batch=32, kv="i8", drafts=2, adapter_rank=3)
+            self.assertEqual((plan.context, plan.batch), (256, 32))
+            self.assertEqual(plan.size, plan.kv_cache + plan.activations + plan.sampling + plan.bookkeeping)
+            with model.open(context=256, batch=32, kv="i8", drafts=2, adapter_rank=3) as session:
+                self.assertEqual(session.stats.memory, plan.size)
+            self.assertLess(plan.kv_cache, model.plan(context=256).kv_cache)
+            self.assertEqual(model.plan().context, min(model.info.context_length, 4096))
+            with self.assertRaisesRegex(rasp.Error, "16 drafts"):
+                model.plan(drafts=16)
+            with self.assertRaisesRegex(TypeError, "contxt"):
+                model.plan(contxt=16)  # type: ignore[call-arg]
 
     def test_drafts_change_no_token(self) -> None:
         with rasp.Model(PATH) as model:
@@ -189,6 +169,98 @@ class Sessions(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "this session is closed"):
             fork.fork()
 
+    def test_a_fork_with_options(self) -> None:
+        self.session.prefill(self.tokens)
+        with self.session.fork(context=32, kv="f32") as fork:
+            self.assertEqual((fork.stats.context, self.session.stats.context), (32, 128))
+            steps = [fork.step() for _ in range(8)]
+            self.assertEqual([self.session.step() for _ in range(8)], steps)
+        with self.assertRaisesRegex(rasp.Error, "context full"):
+            self.session.fork(context=4, kv="f32")
+        with self.assertRaisesRegex(rasp.Error, "cache is f16"):
+            self.session.fork(context=32)
+
+    def test_several_in_one_step(self) -> None:
+        with rasp.Model(PATH) as model, model.open(context=32) as one, model.open(context=32) as two, \
+                model.open(context=2) as full, model.open(context=2) as fuller, model.open(context=32) as alone:
+            other = model.tokenize("One, two, three,")
+            one.prefill(self.tokens)
+            two.prefill(other)
+            for session in (full, fuller):
+                session.prefill(self.tokens[:2])
+            expected = []
+            for prompt in (self.tokens, other):
+                alone.reset()
+                alone.prefill(prompt)
+                expected.append([alone.step() for _ in range(4)])
+            for n in range(4):
+                steps = rasp.step_batch([one, full, two, fuller])
+                self.assertEqual([steps[0], steps[2]], [expected[0][n], expected[1][n]])
+                for at in (1, 3):
+                    failed = steps[at]
+                    assert isinstance(failed, rasp.Error)
+                    self.assertEqual(failed.name, "context full")
+                    self.assertIn(f"session {at}", str(failed))
+            self.assertEqual((one.tokens[-4:], full.tokens), ([token.id for token in expected[0]], self.tokens[:2]))
+            twice = rasp.step_batch([one, one])
+            self.assertEqual([getattr(step, "name", None) for step in twice], ["invalid argument"] * 2)
+            self.assertIn("session 1 is session 0 once more", str(twice[0]))
+            self.assertEqual(rasp.step_batch([]), [])
+        with self.assertRaisesRegex(ValueError, "this session is closed"):
+            rasp.step_batch([self.session, one])
+
+    def test_text_within_a_time(self) -> None:
+        self.session.prefill(self.tokens)
+        expected = "".join(self.session.generate(12))
+        self.session.rewind(0)
+        self.session.prefill_begin(self.tokens)
+        text, pending = "", 0
+        for _ in range(12):
+            while (piece := self.session.step_text_within(0)) is None:
+                pending += 1
+            self.assertIsNone(piece.ended)
+            text += piece.text
+        self.assertGreater(pending, 24)
+        self.assertEqual(text + self.session.finish_text(), expected)
+        self.assertEqual(self.session.finish_text(), "")
+        self.session.set_stop(["Paris"])
+        self.session.rewind(len(self.tokens))
+        self.session.prefill(self.tokens)
+        ended = None
+        while ended is None:
+            piece = self.session.step_text_within(float("inf"))
+            assert piece is not None
+            self.assertNotIn("Paris", piece.text)
+            ended = piece.ended
+        self.assertEqual(ended, "stop")
+        with self.assertRaisesRegex(ValueError, "budget"):
+            self.session.step_text_within(-1)
+
+    def test_deadlines(self) -> None:
+        self.session.prefill(self.tokens)
+        self.session.set_deadline(1e-12, max_sparsity=0.4)
+        for _ in range(4):
+            self.session.step()
+        # Nothing is as fast, and no token is sparser than it may be.
+        self.assertGreaterEqual(self.session.stats.late_tokens, 3)
+        self.assertAlmostEqual(self.session.stats.sparsity, 0.4, places=6)
+        self.session.set_deadline(0)
+        late = self.session.stats.late_tokens
+        self.session.set_sparsity(0)
+        self.session.step()
+        self.assertEqual((self.session.stats.late_tokens, self.session.stats.sparsity), (late, 0))
+        self.session.set_deadline(100, min_sparsity=0.1)
+        self.session.step()
+        self.session.step()
+        self.assertAlmostEqual(self.session.stats.sparsity, 0.1, places=6)
+        with self.assertRaisesRegex(rasp.Error, "out of range"):
+            self.session.set_deadline(1, min_sparsity=0.5, max_sparsity=0.2)
+        with self.assertRaisesRegex(ValueError, "-1 seconds"):
+            self.session.set_deadline(-1)
+        self.session.close()
+        with self.assertRaisesRegex(ValueError, "this session is closed"):
+            self.session.set_deadline(1)
+
     def test_drafts_from_a_text(self) -> None:
         with rasp.Model(PATH) as model, model.open(context=128, drafts=7) as session:
             session.prefill(self.tokens)
@@ -219,44 +291,87 @@ class Sessions(unittest.TestCase):
         with self.assertRaises(rasp.Error):
             self.session.set_sparsity(2.0)
 
-    def test_constraints(self) -> None:
-        schema = {
-            "type": "object",
-            "properties": {"colour": {"enum": ["red", "green"]}, "count": {"type": "integer", "minimum": 1, "maximum": 9}},
-            "required": ["colour", "count"],
-            "additionalProperties": False,
-        }
+    def test_logits_callbacks(self) -> None:
+        self.session.prefill(self.tokens)
+        usual = self.session.step().id
+        self.session.rewind(len(self.tokens))
+        seen: list[tuple[int, list[int]]] = []
 
-        def answer(prompt: str) -> str:
-            self.session.reset()
-            self.session.prefill(model.tokenize(prompt))
-            return "".join(self.session.generate(64))
+        def forbid(logits: Any, tokens: list[int]) -> Optional[int]:
+            seen.append((len(logits), tokens))
+            logits[usual] = float("-inf")
+            return None
 
+        self.session.set_logits_callback(forbid)
+        del forbid
+        gc.collect()
+        said = [self.session.step().id for _ in range(2)]
+        self.assertNotIn(usual, said)
+        size = len(self.session.logits())
+        self.assertEqual(seen, [(size, self.tokens), (size, self.tokens + said[:1])])
+        self.session.set_logits_callback(lambda logits, tokens: 42)
+        self.assertEqual(self.session.step().id, 42)
+        with self.session.fork() as fork:
+            fork.rewind(len(self.tokens))
+            self.assertEqual(fork.step().id, usual)
+            fork.rewind(len(self.tokens))
+            self.assertEqual([getattr(step, "id") for step in rasp.step_batch([fork, self.session])], [usual, 42])
+        self.session.set_logits_callback(None)
+        self.session.rewind(len(self.tokens))
+        self.assertEqual(self.session.step().id, usual)
+
+    def test_what_callbacks_raise(self) -> None:
+        self.session.prefill(self.tokens)
+
+        def failing(exception: BaseException) -> rasp.LogitsCallback:
+            def raises(logits: Any, tokens: list[int]) -> Optional[int]:
+                raise exception
+            return raises
+
+        error = ZeroDivisionError("mine")
+        self.session.set_logits_callback(failing(error))
+        calls: list[Any] = [self.session.step, lambda: list(self.session.generate(2)),
+                            lambda: self.session.step_within(1), lambda: self.session.step_text_within(1)]
+        for call in calls:
+            with self.assertRaises(ZeroDivisionError) as caught:
+                call()
+            self.assertIs(caught.exception, error)
+        with self.session.fork() as fork:
+            steps = rasp.step_batch([self.session, fork])
+            self.assertIs(steps[0], error)
+            self.assertIsInstance(steps[1], rasp.Token)
+        self.session.set_logits_callback(failing(KeyboardInterrupt()))
+        with self.assertRaises(KeyboardInterrupt):
+            rasp.step_batch([self.session])
+        wrong: list[Any] = [(-1, ValueError), (2**31, ValueError), ("42", TypeError), (2**31 - 1, rasp.Error)]
+        for choice, refused in wrong:
+            self.session.set_logits_callback(lambda logits, tokens: choice)
+            with self.assertRaises(refused):
+                self.session.step()
+        self.session.set_logits_callback(lambda logits, tokens: logits.append(0))
+        with self.assertRaisesRegex(ValueError, "49153 logits of 49152"):
+            self.session.step()
+        # A session is in use then, and not even closed.
+        uses: list[Any] = [self.session.step, self.session.close, lambda: self.session.set_logits_callback(None)]
+        for use in uses:
+            self.session.set_logits_callback(lambda logits, tokens: use())
+            with self.assertRaises(rasp.Error) as refusal:
+                self.session.step()
+            self.assertEqual(refusal.exception.name, "invalid state")
+        self.assertEqual(self.session.tokens, self.tokens)
+        self.session.set_logits_callback(None)
+        self.assertIn("Paris", "".join(self.session.generate(8)))
+
+    def test_a_callback_that_knows_its_session(self) -> None:
         with rasp.Model(PATH) as model:
-            self.session = model.open(context=128)
-            self.addCleanup(self.session.close)
-            sources: list[Any] = [schema, json.dumps(schema)]
-            for source in sources:
-                with model.constraint("json_schema", source) as constraint:
-                    self.session.set_constraint(constraint)
-                value = json.loads(answer("As JSON, five green apples:"))
-                self.assertEqual(sorted(value), ["colour", "count"])
-                self.assertIn(value["colour"], ("red", "green"))
-                self.assertIn(value["count"], range(1, 10))
-            self.session.set_constraint(model.constraint("regex", "[0-9]{3}-[a-z]{2}"))
-            self.assertRegex(answer("The code is "), r"\A[0-9]{3}-[a-z]{2}\Z")
-            self.session.set_constraint(model.constraint("grammar", 'start: "go " ("left" | "right") "."'))
-            self.assertIn(answer("Directions:"), ("go left.", "go right."))
-            self.session.set_constraint(None)
-            self.assertNotIn(answer("Directions:"), ("go left.", "go right."))
-            with self.assertRaisesRegex(ValueError, "json_shema.*json_schema"):
-                model.constraint("json_shema", "{}")
-            with self.assertRaisesRegex(TypeError, "regex"):
-                model.constraint("regex", {})
-            with self.assertRaisesRegex(rasp.Error, "colour"):
-                model.constraint("json_schema", {"type": "colour"})
-            with rasp.Model(PATH) as other, self.assertRaisesRegex(rasp.Error, "another model"):
-                self.session.set_constraint(other.constraint("regex", "a"))
+            session = model.open(context=16)
+            session.prefill(self.tokens)
+            session.set_logits_callback(lambda logits, tokens: None if session.closed else 7)
+            self.assertEqual(session.step().id, 7)
+            gone = weakref.ref(session)
+            del session
+            gc.collect()
+            self.assertIsNone(gone())
 
     def test_cancel_from_another_thread(self) -> None:
         self.session.prefill(self.tokens)

@@ -12,16 +12,20 @@ The interpreter runs other threads while the library computes.
 from __future__ import annotations
 
 from ._adapter import Adapter, AdapterInfo
+from ._batch import step_batch
 from ._calls import Error
 from ._constraint import Constraint
+from ._logits import LogitsCallback
 from ._model import Model, ModelInfo
 from ._native import lib
+from ._options import MemoryPlan, SessionOptions
 from ._reply import Call, Part, Reasoning, Reply
-from ._session import Session, Stats, Token
+from ._session import Piece, Session, Stats, Token
 from ._turn import Turn
 
-__all__ = ["Adapter", "AdapterInfo", "Call", "Constraint", "Error", "Model", "ModelInfo", "Part", "Reasoning", "Reply",
-           "Session", "Stats", "Token", "Turn", "abi_version", "version"]
+__all__ = ["Adapter", "AdapterInfo", "Call", "Constraint", "Error", "LogitsCallback", "MemoryPlan", "Model",
+           "ModelInfo", "Part", "Piece", "Reasoning", "Reply", "Session", "SessionOptions", "Stats", "Token", "Turn",
+           "abi_version", "step_batch", "version"]
 
 
 def version() -> str:

@@ -54,8 +54,10 @@ def ids(tokens: Sequence[int]) -> Any:
 class Handle:
     """Something of the library's, given back by `close`, at the end of a `with`, or when nobody holds it any more."""
 
-    def __init__(self, handle: c.c_void_p, give_back: Any) -> None:
+    def __init__(self, handle: c.c_void_p, give_back: Any, kept: Any = None) -> None:
         self._pointer: Optional[int] = handle.value
+        # What the library reads in place, for as long as it may.
+        self._kept = kept
         self._finalizer = weakref.finalize(self, give_back, handle)
 
     @property
@@ -69,8 +71,18 @@ class Handle:
         return self._pointer is None
 
     def close(self) -> None:
+        """Gives it back, at most once. A session that is in a call stays open, and this raises an Error."""
+        taken = self._finalizer.detach()
+        if taken is None:
+            return
+        _, give_back, (handle,), _ = taken
         self._pointer = None
-        self._finalizer()
+        status = give_back(handle)
+        if status < 0:
+            self._pointer = handle.value
+            self._finalizer = weakref.finalize(self, give_back, handle)
+            raise Error(status, f"this {type(self).__name__.lower()} is in use, and stays open")
+        self._kept = None
 
     def __exit__(self, *_: object) -> None:
         self.close()

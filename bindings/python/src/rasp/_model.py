@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ctypes as c
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from . import _native
-from ._adapter import Adapter, Source
+from ._adapter import Adapter
 from ._calls import Handle, call, grown, ids
 from ._constraint import Constraint
 from ._native import lib
+from ._options import MemoryPlan, SessionOptions, session_options
 from ._reply import Messages, Reply, conversation
 from ._session import Session
+from ._source import Source, load
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,18 @@ class ModelInfo:
 class Model(Handle):
     """A loaded model, shared by any number of sessions. They keep what they need of it when it is closed."""
 
-    def __init__(self, path: Union[str, os.PathLike[str]], *, verify: bool = False, lock: bool = False,
+    def __init__(self, source: Source, *, offset: int = 0, length: int = 0, verify: bool = False, lock: bool = False,
                  large_pages: bool = False) -> None:
-        """Maps the file. `verify` reads every weight and refuses damaged ones; `lock` keeps the file in memory;
-        `large_pages` reads it into memory of this process's own instead, in pages of 2 MB where there are some."""
+        """Maps the file: its path, or an open file (or its descriptor) in which it lies at `offset`, `length` bytes
+        long (0: to the end). Or uses its `bytes` in place, and copies those of a bytearray or a memoryview.
+
+        `verify` reads every weight and refuses damaged ones; `lock` keeps the file in memory; `large_pages` reads it
+        into memory of this process's own instead, in pages of 2 MB where there are some."""
         options = _native.initialised(_native.LoadOptions, "load_options")
         options.verify, options.lock, options.large_pages = verify, lock, large_pages
-        handle = c.c_void_p()
-        call(lib.rasp_load, os.fsencode(path), c.byref(options), c.byref(handle))
-        super().__init__(handle, lib.rasp_free)
+        handle, held = load(source, offset, length, lib.rasp_load, lib.rasp_load_bytes, lib.rasp_load_fd,
+                            after=(c.byref(options),))
+        super().__init__(handle, lib.rasp_free, held)
 
     def __enter__(self) -> Model:
         return self
@@ -95,7 +102,7 @@ class Model(Handle):
                       variables: Optional[Mapping[str, Any]] = None, time: int = 0) -> list[int]:
         """The tokens of messages in the model's own format. A message has a "role", a "content" and what else the
         template knows ("name", "tool_calls"); `variables` are the template's ("tools", "documents", "enable_thinking");
-        `time`, seconds since 1970 of the clock on the wall, is what its strftime_now shows (0: it has no such function).
+        `time`, seconds since 1970 of the clock on the wall, is what its strftime_now shows (0: there is no such one).
 
         What messages and variables say is text, whatever it looks like: special tokens are recognised in the template's
         own words alone."""
@@ -134,12 +141,18 @@ class Model(Handle):
         `chat_tokenize` was given."""
         return Reply(self, messages, add_generation_prompt=add_generation_prompt, variables=variables, time=time)
 
-    def open(self, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16",
-             windows_alone: bool = False, drafts: int = 0, adapter_rank: int = 0) -> Session:
-        """A session with room for `context` tokens (0: the model's limit, at most 4096). With `windows_alone` layers that
-        attend to a window hold its keys and values alone: less memory, and no way back to what is gone. With `drafts`
-        (7 at most) tokens are guessed by what stood after an earlier match in the context: the same tokens, sooner
-        where an answer quotes or repeats. `adapter_rank` is room for adapters: the sum of the ranks of those that are
-        set at a time."""
-        return Session(self, context=context, threads=threads, batch=batch, kv=kv, windows_alone=windows_alone,
-                       drafts=drafts, adapter_rank=adapter_rank)
+    def open(self, **options: Unpack[SessionOptions]) -> Session:
+        """A session with room for `context` tokens (0: the model's limit, at most 4096) on which `threads` compute (1).
+        `batch` tokens of a prompt pass together (0: 128), and keys and values are cached as `kv` ("f16", "f32", "i8").
+
+        With `windows_alone` layers that attend to a window hold its keys and values alone: less memory, and no way back
+        to what is gone. With `drafts` (7 at most) tokens are guessed by what stood after an earlier match in the
+        context: the same tokens, sooner where an answer quotes or repeats. `adapter_rank` is room for adapters: the sum
+        of the ranks of those that are set at a time."""
+        return Session(self, **options)
+
+    def plan(self, **options: Unpack[SessionOptions]) -> MemoryPlan:
+        """What a session that is opened with these options will take, to the byte."""
+        raw = _native.initialised(_native.MemoryPlan, "memory_plan")
+        call(lib.rasp_session_plan, self._handle, c.byref(session_options(**options)), c.byref(raw))
+        return MemoryPlan(**{name: getattr(raw, name) for name in MemoryPlan.__dataclass_fields__})

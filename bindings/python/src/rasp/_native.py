@@ -17,6 +17,9 @@ KV_TYPES = {"f16": 0, "f32": 1, "i8": 2}
 CONSTRAINT_KINDS = {"json_schema": 0, "regex": 1, "grammar": 2, "tools": 3}
 TEXT_SHOW_MARKS = 2
 DRAFTS_LOOKUP, DRAFTS_FORCED = 1, 2
+LOGITS_SAMPLE = -1
+#: Why an answer ended, by number.
+ENDED = (None, "token", "stop", "context")
 PART_TEXT, PART_REASONING, PART_CALL = 1, 2, 3
 
 
@@ -91,6 +94,20 @@ class SessionOptions(c.Structure):
     ]
 
 
+class MemoryPlan(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("alignment", c.c_uint32),
+        ("context", c.c_uint32),
+        ("batch", c.c_uint32),
+        ("size", c.c_uint64),
+        ("kv_cache", c.c_uint64),
+        ("activations", c.c_uint64),
+        ("sampling", c.c_uint64),
+        ("bookkeeping", c.c_uint64),
+    ]
+
+
 class Sampling(c.Structure):
     _fields_ = [
         ("struct_size", c.c_uint32),
@@ -136,6 +153,7 @@ class Stats(c.Structure):
         ("late_tokens", c.c_uint64),
         ("drafted_tokens", c.c_uint64),
         ("accepted_tokens", c.c_uint64),
+        ("shared_bytes", c.c_uint64),
     ]
 
 
@@ -177,6 +195,10 @@ class LogitBias(c.Structure):
     _fields_ = [("token", c.c_uint32), ("bias", c.c_float)]
 
 
+LOGITS_CALLBACK = c.CFUNCTYPE(
+    c.c_int32, c.c_void_p, c.POINTER(c.c_float), c.c_size_t, c.POINTER(c.c_uint32), c.c_size_t)
+
+
 def _load() -> c.CDLL:
     """$RASP_LIBRARY, or the library in this package (some wheels have it), or the one that is installed."""
     name = f"librasp.so.{ABI_VERSION}"
@@ -193,6 +215,8 @@ _handle = c.c_void_p
 
 _status = {
     "rasp_load": [c.c_char_p, c.POINTER(LoadOptions), c.POINTER(_handle), _out],
+    "rasp_load_bytes": [c.c_void_p, c.c_size_t, c.POINTER(LoadOptions), c.POINTER(_handle), _out],
+    "rasp_load_fd": [c.c_int64, c.c_uint64, c.c_uint64, c.POINTER(LoadOptions), c.POINTER(_handle), _out],
     "rasp_free": [_handle],
     "rasp_model_retain": [_handle],
     "rasp_adapter_load": [_handle, c.c_char_p, c.POINTER(_handle), _out],
@@ -203,11 +227,14 @@ _status = {
     "rasp_session_set_adapters": [_handle, c.POINTER(_handle), c.POINTER(c.c_float), c.c_size_t, _out],
     "rasp_session_tokens": [_handle, _tokens, c.c_size_t, _size, _out],
     "rasp_model_get_info": [_handle, c.POINTER(ModelInfo), _out],
+    "rasp_session_plan": [_handle, c.POINTER(SessionOptions), c.POINTER(MemoryPlan), _out],
     "rasp_session_open": [_handle, c.c_void_p, c.POINTER(_handle), _out],
     "rasp_session_close": [_handle],
     "rasp_session_set_sampling": [_handle, c.POINTER(Sampling), _out],
     "rasp_session_set_sparsity": [_handle, c.c_float, _out],
     "rasp_session_set_logit_bias": [_handle, c.POINTER(LogitBias), c.c_size_t, _out],
+    "rasp_session_set_logits_callback": [_handle, LOGITS_CALLBACK, c.c_void_p, _out],
+    "rasp_session_set_deadline": [_handle, c.c_uint64, c.c_float, c.c_float, _out],
     "rasp_session_reset": [_handle, _out],
     "rasp_session_get_stats": [_handle, c.POINTER(Stats), _out],
     "rasp_session_clear_stats": [_handle, _out],
@@ -229,6 +256,7 @@ _status = {
     "rasp_session_save": [_handle, c.c_char_p, c.c_size_t, _size, _out],
     "rasp_session_restore": [_handle, c.c_char_p, c.c_size_t, _out],
     "rasp_step_text": [_handle, c.c_uint32, c.c_char_p, c.c_size_t, _size, _tokens, _out],
+    "rasp_step_text_within": [_handle, c.c_uint64, c.c_uint32, c.c_char_p, c.c_size_t, _size, _tokens, _out],
     "rasp_finish_text": [_handle, c.c_char_p, c.c_size_t, _size, _out],
     "rasp_embed": [_handle, _tokens, c.c_size_t, c.c_uint32, c.c_uint32, c.POINTER(c.c_float), c.c_size_t, _size, _out],
     "rasp_prefill": [_handle, _tokens, c.c_size_t, _out],
@@ -236,6 +264,7 @@ _status = {
     "rasp_prefill_within": [_handle, c.c_uint64, _out],
     "rasp_step": [_handle, _tokens, _out],
     "rasp_step_within": [_handle, c.c_uint64, _tokens, _out],
+    "rasp_step_batch": [c.POINTER(_handle), c.c_size_t, _tokens, c.POINTER(c.c_int32), _out],
     "rasp_decode": [_handle, c.c_uint32, _out],
     "rasp_log_probs": [_handle, c.c_uint32, c.POINTER(c.c_float), c.c_void_p, c.c_size_t, _out],
     "rasp_logits": [_handle, c.POINTER(c.POINTER(c.c_float)), _size, _out],
@@ -256,8 +285,9 @@ for _name, _arguments in _status.items():
     _function.restype = c.c_int32
     _function.argtypes = _arguments
 # A struct that has grown has an initialiser of its own.
-_init = {name: f"rasp_{name}_init" for name in ("model_info", "adapter_info", "chat_options")}
-_init |= {name: f"rasp_{name}_init_2" for name in ("load_options", "session_options", "sampling", "stats")}
+_init = {name: f"rasp_{name}_init" for name in ("model_info", "adapter_info", "memory_plan", "chat_options")}
+_init |= {name: f"rasp_{name}_init_2" for name in ("load_options", "session_options", "sampling")}
+_init["stats"] = "rasp_stats_init_3"
 for _name in _init.values():
     _function = getattr(lib, _name)
     _function.restype = None

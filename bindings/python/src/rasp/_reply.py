@@ -89,7 +89,8 @@ class Reply(Handle):
         raw, options = conversation(messages, add_generation_prompt, variables, time)
         handle = c.c_void_p()
         call(lib.rasp_reply_new, model._handle, raw, len(messages), c.byref(options), c.byref(handle))
-        super().__init__(handle, lib.rasp_reply_free)
+        # It keeps the model, and with it the model's bytes.
+        super().__init__(handle, lib.rasp_reply_free, model._kept)
 
     def __enter__(self) -> Reply:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
+import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +11,24 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from . import _native
 from ._adapter import Adapter
-from ._calls import Handle, call, grown, ids
+from ._calls import Handle, call, check, grown, ids
 from ._constraint import Constraint
+from ._logits import Hook, LogitsCallback
 from ._native import lib
+from ._options import SessionOptions, session_options
 from ._reply import Messages, Part, Reply, conversation
 from ._turn import Turn
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ._model import Model
 
 
 @dataclass(frozen=True)
 class Stats:
-    """What a session has done and what it takes; `kept` is the share of linear weights that decoded tokens read."""
+    """What a session has done and what it takes; `kept` is the share of linear weights that decoded tokens read,
+    `shared_bytes` what it reads in memory that it shares with forks."""
 
     tokens: int
     context: int
@@ -32,8 +38,11 @@ class Stats:
     linear_bytes_read: int
     kept: float
     head_bytes_read: int
+    units: int
+    late_tokens: int
     drafted_tokens: int
     accepted_tokens: int
+    shared_bytes: int
 
 
 @dataclass(frozen=True)
@@ -44,36 +53,42 @@ class Token:
     end: bool
 
 
+@dataclass(frozen=True)
+class Piece:
+    """The text that a token of an answer has brought, often none, and why the answer ended: by the model's "token", at
+    a "stop" string or a full "context". None: it goes on."""
+
+    text: str
+    ended: Optional[str]
+
+
 def _nanoseconds(seconds: float) -> int:
     if not seconds >= 0:
         raise ValueError(f"{seconds} seconds are no budget")
-    return min(int(seconds * 1e9), 2**64 - 1)
+    # No less than asked, for 0 may mean something else than little; and no more than three hundred years.
+    return math.ceil(min(seconds, 1e10) * 1e9)
 
 
 class Session(Handle):
     """One text in the making."""
 
-    def __init__(self, model: Model, *, context: int = 0, threads: int = 1, batch: int = 0, kv: str = "f16",
-                 windows_alone: bool = False, drafts: int = 0, adapter_rank: int = 0) -> None:
-        options = _native.initialised(_native.SessionOptions, "session_options")
-        options.context, options.threads, options.batch = context, threads, batch
-        options.kv_type, options.windows_alone, options.drafts = _native.KV_TYPES[kv], windows_alone, drafts
-        options.adapter_rank = adapter_rank
+    def __init__(self, model: Model, **options: Unpack[SessionOptions]) -> None:
         handle = c.c_void_p()
-        call(lib.rasp_session_open, model._handle, c.byref(options), c.byref(handle))
+        call(lib.rasp_session_open, model._handle, c.byref(session_options(**options)), c.byref(handle))
         self._opened(handle, model, [])
 
     def _opened(self, handle: c.c_void_p, model: Handle, adapters: list[Any]) -> None:
         super().__init__(handle, lib.rasp_session_close)
         # A reference of its own, by which answers are told apart: the caller may close the model.
         lib.rasp_model_retain(model._handle)
-        self._model = Handle(c.c_void_p(model._handle), lib.rasp_free)
+        self._model = Handle(c.c_void_p(model._handle), lib.rasp_free, model._kept)
         self._adapters = adapters
+        self._hook: Optional[Hook] = None
 
     def close(self) -> None:
         super().close()
         self._model.close()
-        self._adapters = []
+        self._adapters, self._hook = [], None
 
     def __enter__(self) -> Session:
         return self
@@ -145,14 +160,26 @@ class Session(Handle):
     def step_within(self, seconds: float) -> Optional[Token]:
         """As much of `step` as so much time allows: None if the token is not there yet, and the next call goes on."""
         token = c.c_uint32()
-        status = call(lib.rasp_step_within, self._handle, _nanoseconds(seconds), c.byref(token))
+        status = self._asking(lib.rasp_step_within, _nanoseconds(seconds), c.byref(token))
         return None if status == _native.PENDING else Token(token.value, status == _native.END)
 
     def step(self) -> Token:
         """Samples the next token and appends it."""
         token = c.c_uint32()
-        status = call(lib.rasp_step, self._handle, c.byref(token))
+        status = self._asking(lib.rasp_step, c.byref(token))
         return Token(token.value, status == _native.END)
+
+    def _asking(self, function: Any, *arguments: Any) -> int:
+        """A call in which the logits callback may be asked: what that raises comes out of it."""
+        error = _native.Error()
+        status = function(self._handle, *arguments, c.byref(error))
+        raised = self._raised()
+        if raised is not None:
+            raise raised
+        return check(status, error)
+
+    def _raised(self) -> Optional[BaseException]:
+        return self._hook.raised.pop() if self._hook is not None and self._hook.raised else None
 
     def decode(self, token: int) -> None:
         """Appends a token of the caller's choice."""
@@ -175,16 +202,32 @@ class Session(Handle):
         length = c.c_size_t()
         count = 0
         while limit is None or count < limit:
-            status = call(lib.rasp_step_text, self._handle, flags, text, len(text), c.byref(length), None)
+            status = self._asking(lib.rasp_step_text, flags, text, len(text), c.byref(length), None)
             if length.value:
                 yield text.raw[: length.value].decode()
             if status == _native.END:
                 return
             count += 1
-        # What could still have become a stop string.
+        rest = self.finish_text()
+        if rest:
+            yield rest
+
+    def step_text_within(self, seconds: float, *, marks: bool = False) -> Optional[Piece]:
+        """As much of the next token of `generate` as so much time allows: None if it is not there yet, and the next
+        call goes on. What is left of a prompt passes first. For a loop that draws frames."""
+        flags = _native.TEXT_SHOW_MARKS if marks else 0
+        text, length, ended = c.create_string_buffer(_native.STEP_TEXT_SIZE), c.c_size_t(), c.c_uint32()
+        status = self._asking(lib.rasp_step_text_within, _nanoseconds(seconds), flags, text, len(text),
+                              c.byref(length), c.byref(ended))
+        if status == _native.PENDING:
+            return None
+        return Piece(text.raw[: length.value].decode(), _native.ENDED[ended.value])
+
+    def finish_text(self) -> str:
+        """What is held back of an answer that you end here, since it could still have become a stop string."""
+        text, length = c.create_string_buffer(_native.STEP_TEXT_SIZE), c.c_size_t()
         call(lib.rasp_finish_text, self._handle, text, len(text), c.byref(length))
-        if length.value:
-            yield text.raw[: length.value].decode()
+        return text.raw[: length.value].decode()
 
     def set_stop(self, strings: Sequence[str]) -> None:
         """What ends an answer of `generate`, besides the model; it is not part of the text."""
@@ -199,10 +242,12 @@ class Session(Handle):
         """Forgets `discard` tokens after the first `keep`, which makes room in a full context."""
         call(lib.rasp_session_shift, self._handle, keep, discard)
 
-    def fork(self) -> Session:
-        """A second session, of the same options, that goes on as this one would."""
+    def fork(self, **options: Unpack[SessionOptions]) -> Session:
+        """A second session that goes on as this one would, but without its logits callback. It has this one's options,
+        or else those of `Model.open` that are given, all of them."""
         handle = c.c_void_p()
-        call(lib.rasp_session_fork, self._handle, None, c.byref(handle))
+        raw = c.byref(session_options(**options)) if options else None
+        call(lib.rasp_session_fork, self._handle, raw, c.byref(handle))
         fork = Session.__new__(Session)
         fork._opened(handle, self._model, list(self._adapters))
         return fork
@@ -236,11 +281,21 @@ class Session(Handle):
         handles = (c.c_void_p * len(adapters))(*(adapter._handle for adapter in adapters))
         numbers = None if scales is None else (c.c_float * len(scales))(*scales)
         call(lib.rasp_session_set_adapters, self._handle, handles, numbers, len(adapters))
-        self._adapters = [adapter._data for adapter in adapters]
+        self._adapters = [adapter._kept for adapter in adapters]
 
     def set_sparsity(self, sparsity: float) -> None:
         """How sparse decoded tokens are from now on: 0 is dense, up to the model's `max_sparsity`."""
         call(lib.rasp_session_set_sparsity, self._handle, sparsity)
+
+    def set_deadline(self, seconds: float, *, min_sparsity: float = 0.0, max_sparsity: Optional[float] = None) -> None:
+        """Has every token take no more than so long, by a sparsity between these two (the model's `max_sparsity` where
+        none is given), as dense as that allows; 0 ends it. `stats.late_tokens` counts those that took longer."""
+        handle = self._handle
+        if max_sparsity is None:
+            info = _native.initialised(_native.ModelInfo, "model_info")
+            call(lib.rasp_model_get_info, self._model._handle, c.byref(info))
+            max_sparsity = info.max_sparsity
+        call(lib.rasp_session_set_deadline, handle, _nanoseconds(seconds), min_sparsity, max_sparsity)
 
     def set_sampling(self, *, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0,
                      repetition_penalty: float = 1.0, repetition_window: int = 64, seed: int = 0,
@@ -276,6 +331,19 @@ class Session(Handle):
         raw = (_native.LogitBias * len(biases))(*(_native.LogitBias(t, b) for t, b in biases.items()))
         call(lib.rasp_session_set_logit_bias, self._handle, raw, len(biases))
 
+    def set_logits_callback(self, callback: Optional[LogitsCallback]) -> None:
+        """Has a function look at a copy of the logits before every sampled token, and at the tokens so far; None ends
+        that. It may change them in place and return None, or return the token that it chose:
+
+            session.set_logits_callback(lambda logits, tokens: max(allowed, key=logits.__getitem__))
+
+        It must not use the session. What it raises comes out of the step, which has appended nothing then."""
+        hook = None if callback is None else Hook(callback)
+        pointer = _native.LOGITS_CALLBACK() if hook is None else hook.pointer
+        call(lib.rasp_session_set_logits_callback, self._handle, pointer, None)
+        # Until now C may have called the one before.
+        self._hook = hook
+
     def set_constraint(self, constraint: Optional[Constraint]) -> None:
         """Has every answer from now on obey a constraint of this session's model; None ends that. An answer begins with
         this call, and anew with each `prefill` and `reset`."""
@@ -288,8 +356,8 @@ class Session(Handle):
         return array("f", c.string_at(data, 4 * count.value))
 
     def log_probs(self, token: int, top: int = 0) -> tuple[float, list[tuple[int, float]]]:
-        """The natural logarithm of a token's probability after the last one that passed through the model, and the `top`
-        likeliest tokens with theirs. After a step that is the token that came, which has not passed. By the model's own
+        """The natural logarithm of a token's probability after the last one that passed through the model, and the
+        `top` likeliest tokens with theirs. After a step that is the token that came, which has not passed. By the model's own
         logits: biases, constraints, penalties and temperature are not in them."""
         log_prob, likeliest = c.c_float(), (_native.LogProb * top)()
         call(lib.rasp_log_probs, self._handle, token, c.byref(log_prob), likeliest, top)
