@@ -1,5 +1,5 @@
 // Calls of the library, their errors, and handles.
-import { BUFFER_TOO_SMALL, rasp } from './native.js';
+import { BUFFER_TOO_SMALL, INVALID_STATE, rasp } from './native.js';
 
 export class RaspError extends Error {
     constructor(code, message) {
@@ -22,19 +22,25 @@ export function call(name, ...args) {
     return check(rasp[name](...args, error), error);
 }
 
-/** The same on a thread of libuv's pool. The buffers among args live until it is done. */
-export function callAsync(name, ...args) {
+/** The same on a thread of libuv's pool, with some handles, which cannot be closed meanwhile. The buffers among args
+ *  live until it is done. */
+export async function callAsync(handles, name, ...args) {
     const error = errorBuffer();
-    return new Promise((resolve, reject) => {
-        rasp[name].async(...args, error, (failed, status) => {
-            try {
-                if (failed) throw failed;
-                resolve(check(status, error));
-            } catch (e) {
-                reject(e);
-            }
+    for (const handle of handles) handle.underWay++;
+    try {
+        return await new Promise((resolve, reject) => {
+            rasp[name].async(...args, error, (failed, status) => {
+                try {
+                    if (failed) throw failed;
+                    resolve(check(status, error));
+                } catch (e) {
+                    reject(e);
+                }
+            });
         });
-    });
+    } finally {
+        for (const handle of handles) handle.underWay--;
+    }
 }
 
 /** What a call writes to a buffer of elements of `width` bytes, asked again with more room if it needs that. */
@@ -73,14 +79,17 @@ export function known(options, ...names) {
 // For handles that nobody closed. What is kept for one goes after it.
 const lost = new FinalizationRegistry(({ free, handle }) => rasp[free](handle));
 
-/** Something of the library's, given back by close() or when it is collected. */
+/** Something of the library's, given back by close() or when it is collected, and what has to be kept until then. */
 export class Handle {
     #handle;
     #free;
+    /** Calls with it that wait for a thread, or are on one. */
+    underWay = 0;
 
-    constructor(handle, free, kept) {
+    constructor(handle, free, kept = null) {
         this.#handle = handle;
         this.#free = free;
+        this.kept = kept;
         lost.register(this, { free, handle, kept }, this);
     }
 
@@ -91,11 +100,17 @@ export class Handle {
 
     get closed() { return this.#handle === null; }
 
+    /** Throws while a call is under way, also one that the library does not know of yet. */
+    idle(status = this.underWay > 0 ? INVALID_STATE : 0) {
+        if (status < 0) throw new RaspError(status, 'a call on it is under way: wait for it');
+    }
+
     close() {
         if (this.#handle === null) return;
-        const status = rasp[this.#free](this.#handle);
-        if (status < 0) throw new RaspError(status, 'a call on it is under way: wait for it');
+        this.idle();
+        this.idle(rasp[this.#free](this.#handle));
         lost.unregister(this);
         this.#handle = null;
+        this.kept = null;
     }
 }

@@ -49,9 +49,9 @@ function begun(model, messages, options) {
 }
 
 export class Reply extends Handle {
-    /** model: a Model, or the handle of one. */
     constructor(model, messages, options) {
-        super(begun(model.handle ?? model, messages, options), 'rasp_reply_free');
+        // It keeps the model, and with it the model's bytes.
+        super(begun(model.handle, messages, options), 'rasp_reply_free', model.kept);
     }
 
     push(text) {

@@ -45,11 +45,22 @@ export function version(): string;
 /** Version of its binary interface. */
 export function abiVersion(): number;
 
+export interface LoadOptions {
+    /** Read every weight and refuse damaged ones. */
+    verify?: boolean;
+    /** Keep the file in memory. */
+    lock?: boolean;
+    /** Read it into memory of this process's own, in pages of 2 MB where there are some. */
+    largePages?: boolean;
+    offset?: number;
+    length?: number;
+}
+
 /** A loaded model, shared by any number of sessions; they keep what they need of it when it is closed. */
 export class Model {
-    /** verify: read every weight and refuse damaged ones. lock: keep the file in memory. largePages: read it into
-     *  memory of this process's own, in pages of 2 MB where there are some. */
-    constructor(path: string, options?: { verify?: boolean; lock?: boolean; largePages?: boolean });
+    /** Its file: the path, the bytes (which are copied), or the descriptor of an open file in which it lies, `length`
+     *  bytes from `offset` on (0: to the end). */
+    constructor(source: string | ArrayBufferView | number, options?: LoadOptions);
     readonly info: ModelInfo;
     tokenize(text: string, options?: { addSpecial?: boolean; parseSpecial?: boolean }): number[];
     /** Bytes: those of generated tokens may end inside a character. */
@@ -72,16 +83,18 @@ export class Model {
     constraint(kind: 'tools', source: string | object): Constraint;
     /** A LoRA adapter for this model and others of its shape: the path of a file that `rasp pack-adapter` made, its
      *  bytes, or the descriptor of an open file in which it lies, `length` bytes from `offset` on (0: to the end). */
-    adapter(source: string | Uint8Array | number, options?: { offset?: number; length?: number }): Adapter;
+    adapter(source: string | ArrayBufferView | number, options?: { offset?: number; length?: number }): Adapter;
     /** What tells an answer to these messages apart: give it what chatTokenize was given. */
     reply(messages: Message[], options?: ChatOptions): Reply;
     open(options?: SessionOptions): Session;
+    /** What a session that is opened with these options will take, to the byte. */
+    plan(options?: SessionOptions): MemoryPlan;
     close(): void;
 }
 
 /**
- * What an answer may be: a value of a JSON schema (its text, or the object it is), text that matches a regular expression
- * (in the syntax of Rust's crate regex) as a whole, or text of a grammar (llguidance's variant of Lark). Shared by any
+ * What an answer may be: a value of a JSON schema (its text, or the object it is), text that matches a regular
+ * expression (in the syntax of Rust's crate regex) as a whole, or text of a grammar (llguidance's variant of Lark). Shared by any
  * number of sessions of its model; they keep what they need of it when it is closed.
  */
 export class Constraint {
@@ -156,6 +169,19 @@ export interface SessionOptions {
     adapterRank?: number;
 }
 
+/** The memory that a session will take, in bytes: the last four sum to `size`. */
+export interface MemoryPlan {
+    /** Tokens there will be room for. */
+    context: number;
+    /** Prompt tokens that pass together at most. */
+    batch: number;
+    size: number;
+    kvCache: number;
+    activations: number;
+    sampling: number;
+    bookkeeping: number;
+}
+
 export interface Sampling {
     /** 0 is greedy. */
     temperature?: number;
@@ -191,21 +217,53 @@ export interface Stats {
     /** The share of linear weights that decoded tokens have read. */
     kept: number;
     headBytesRead: number;
+    units: number;
+    /** Those that took longer than setDeadline says. */
+    lateTokens: number;
     draftedTokens: number;
     acceptedTokens: number;
+    /** Bytes of keys and values that it reads in memory which it shares with forks. */
+    sharedBytes: number;
 }
 
-/** One text in the making. What computes runs on a thread of libuv's pool; one call at a time. */
+/** A token, and whether it ends generation. */
+export interface Token { id: number; end: boolean }
+
+/** The text that a token of an answer has brought, often none, and why the answer ended: by the model's token, at a
+ *  stop string or a full context. null: it goes on. */
+export interface Piece { text: string; ended: 'token' | 'stop' | 'context' | null }
+
+/**
+ * Looks at a copy of the logits of the next token, one a token of the vocabulary, and at the tokens so far. It may
+ * change the logits and return nothing, or return the token that it chose. It must not use the session, and it cannot
+ * wait: a promise is no token.
+ */
+export type LogitsCallback = (logits: Float32Array, tokens: number[]) => number | null | undefined | void;
+
+/** What became of a session in a step of several: its token, or why it has none. */
+export type BatchStep = Token & { error?: undefined } | { error: Error; id?: undefined; end?: undefined };
+
+/**
+ * A step of several sessions of one model, in which the weights are read once for all of them. One that fails is as it
+ * was, and does not disturb the others. The first one's threads do the work, and a quarter of its batch (32 at most)
+ * pass together.
+ */
+export function stepBatch(sessions: Iterable<Session>): Promise<BatchStep[]>;
+
+/**
+ * One text in the making; one call at a time. What gives a promise computes on a thread of libuv's pool, but for steps
+ * of sessions with a logits callback. All else is done when it returns.
+ */
 export class Session {
     prefill(tokens: number[]): Promise<void>;
-    step(): Promise<{ id: number; end: boolean }>;
+    step(): Promise<Token>;
     decode(token: number): Promise<void>;
     /** Appends prompt tokens, which pass with the calls after this: prefillWithin, stepWithin or step. */
     prefillBegin(tokens: number[]): Promise<void>;
     /** Goes on with such a prompt for about so many milliseconds: whether all of it has passed. */
     prefillWithin(milliseconds: number): Promise<boolean>;
     /** As much of step as so much time allows: null if the token is not there yet, and the next call goes on. */
-    stepWithin(milliseconds: number): Promise<{ id: number; end: boolean } | null>;
+    stepWithin(milliseconds: number): Promise<Token | null>;
     /** Makes the session hold a conversation, all of it: what it holds of its beginning stays, and only the rest
      *  passes. How many tokens stayed. Give answers back as they came. */
     prefillChat(messages: Message[], options?: ChatOptions): Promise<number>;
@@ -228,11 +286,21 @@ export class Session {
      *  for a Reply. */
     stream(options?: { limit?: number; signal?: AbortSignal; marks?: boolean }):
         AsyncGenerator<string, void, undefined>;
+    /** As much of the next token of stream as so much time allows: null if it is not there yet, and the next call goes
+     *  on. What is left of a prompt passes first. */
+    stepTextWithin(milliseconds: number, options?: { marks?: boolean }): Promise<Piece | null>;
+    /** What is held back of an answer that you end here, since it could still have become a stop string. */
+    finishText(): string;
     /** What ends an answer of stream, besides the model; it is not part of the text. */
     setStop(strings: string[]): void;
     /** Has tokens pass with these adapters from now on, each times its scale (1 unless said), in the place of those
      *  before; none: the model alone. What has passed stays as it is. */
     setAdapters(adapters: Adapter[], scales?: number[]): void;
+    /** A second session that goes on as this one would, but without its logits callback; with this one's options, or
+     *  else those that are given, all of them. */
+    fork(options?: SessionOptions): Session;
+    /** Forgets `discard` tokens after the first `keep`, which makes room in a full context. */
+    shift(keep: number, discard: number): Promise<void>;
     /** Keeps the first `tokens` tokens and forgets those after them. */
     rewind(tokens: number): void;
     /** What the session holds, for restore into one of the same model. */
@@ -244,6 +312,22 @@ export class Session {
     logits(): Float32Array;
     /** What is added to the logits of tokens from now on; -Infinity forbids one, nothing clears all. */
     setLogitBias(biases: Map<number, number> | Record<number, number>): void;
+    /**
+     * Has a function look at the logits before every sampled token; null ends that. What it throws comes out of the
+     * step, which has appended nothing then.
+     *
+     * It runs on the event loop's thread, and so do steps for as long as there is one: step and stream in parts of some
+     * milliseconds, between which the loop goes on; stepWithin and stepTextWithin for the time they are given, and
+     * stepBatch for all of its step, in one.
+     */
+    setLogitsCallback(callback: LogitsCallback | null): void;
+    /** What the next tokens are guessed by, at most so many at a time: an earlier match of the last ones in the
+     *  context and in `text`, the tokens of what answers may quote (lookup), and a constraint that leaves no choice
+     *  (forced). */
+    setDrafts(most: number, options?: { text?: number[]; lookup?: boolean; forced?: boolean }): void;
+    /** Has every token take no more than so long, by a sparsity between these two (0 and the model's maxSparsity unless
+     *  said), as dense as that allows; 0 ends it. */
+    setDeadline(milliseconds: number, options?: { minSparsity?: number; maxSparsity?: number }): void;
     /** 0 is dense, up to the model's maxSparsity. */
     setSparsity(sparsity: number): void;
     /**

@@ -1,26 +1,28 @@
 // rasp: language models inside your program, reading only part of the weights for each token. See index.d.ts.
 import { Adapter } from './adapter.js';
+import { stepBatch } from './batch.js';
 import { Handle, RaspError, call, grown, ids, known, numbers } from './calls.js';
 import { Reply, Turn, chat } from './chat.js';
 import { Constraint } from './constraint.js';
 import { fields, made, rasp } from './native.js';
-import { Session } from './session.js';
+import { Session, sessionOptions } from './session.js';
+import { load } from './source.js';
 
-export { Adapter, Constraint, RaspError, Reply, Session, Turn };
+export { Adapter, Constraint, RaspError, Reply, Session, Turn, stepBatch };
 
 export const version = () => rasp.rasp_version();
 export const abiVersion = () => rasp.rasp_abi_version();
 
-function loaded(path, options) {
-    const { verify = false, lock = false, largePages = false } = known(options, 'verify', 'lock', 'largePages');
-    const out = [null];
-    const flags = { verify: Number(verify), lock: Number(lock), largePages: Number(largePages) };
-    call('rasp_load', path, made('load_options', flags), out);
-    return out[0];
-}
+const LOAD = ['rasp_load', 'rasp_load_bytes', 'rasp_load_fd'];
 
 export class Model extends Handle {
-    constructor(path, options = {}) { super(loaded(path, options), 'rasp_free'); }
+    constructor(source, options = {}) {
+        const { verify = false, lock = false, largePages = false, ...place } =
+            known(options, 'verify', 'lock', 'largePages', 'offset', 'length');
+        const flags = { verify: Number(verify), lock: Number(lock), largePages: Number(largePages) };
+        const { handle, data } = load(source, place, LOAD, [], [made('load_options', flags)]);
+        super(handle, 'rasp_free', data);
+    }
 
     get info() {
         const info = made('model_info');
@@ -60,4 +62,10 @@ export class Model extends Handle {
     adapter(source, options) { return new Adapter(this, source, options); }
     reply(messages, options) { return new Reply(this, messages, options); }
     open(options) { return new Session(this, options); }
+
+    plan(options = {}) {
+        const plan = made('memory_plan');
+        call('rasp_session_plan', this.handle, sessionOptions(options), plan);
+        return fields('memory_plan', plan);
+    }
 }

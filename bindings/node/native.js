@@ -16,6 +16,7 @@ koffi.opaque('rasp_session');
 koffi.opaque('rasp_constraint');
 koffi.opaque('rasp_adapter');
 koffi.opaque('rasp_reply');
+koffi.proto('rasp_logits_callback', 'int32_t', ['size_t', 'void *', 'size_t', 'void *', 'size_t']);
 const model = 'rasp_model *', session = 'rasp_session *', error = 'void *', size = '_Out_ size_t *';
 
 // Strings are copied whole; the lengths say where they end.
@@ -39,6 +40,8 @@ const functions = {
     rasp_abi_version: ['uint32_t', []],
     rasp_status_name: ['str', ['int32_t']],
     rasp_load: ['int32_t', ['str', 'void *', '_Out_ rasp_model **', error]],
+    rasp_load_bytes: ['int32_t', ['void *', 'size_t', 'void *', '_Out_ rasp_model **', error]],
+    rasp_load_fd: ['int32_t', ['int64_t', 'uint64_t', 'uint64_t', 'void *', '_Out_ rasp_model **', error]],
     rasp_free: ['int32_t', [model]],
     rasp_model_retain: ['int32_t', [model]],
     rasp_model_get_info: ['int32_t', [model, 'void *', error]],
@@ -48,10 +51,15 @@ const functions = {
     rasp_token_is_special: ['int32_t', [model, 'uint32_t']],
     rasp_chat_tokenize: ['int32_t', [model, ...conversation, 'void *', 'size_t', size, error]],
     rasp_chat_text: ['int32_t', [model, ...conversation, 'void *', 'size_t', size, error]],
+    rasp_session_plan: ['int32_t', [model, 'void *', 'void *', error]],
     rasp_session_open: ['int32_t', [model, 'void *', '_Out_ rasp_session **', error]],
     rasp_session_close: ['int32_t', [session]],
     rasp_session_reset: ['int32_t', [session, error]],
     rasp_session_set_sparsity: ['int32_t', [session, 'float', error]],
+    rasp_session_set_deadline: ['int32_t', [session, 'uint64_t', 'float', 'float', error]],
+    rasp_session_set_drafts: ['int32_t', [session, 'uint32_t', 'uint32_t', 'void *', 'size_t', error]],
+    // A number for the context.
+    rasp_session_set_logits_callback: ['int32_t', [session, 'rasp_logits_callback *', 'size_t', error]],
     rasp_session_set_sampling: ['int32_t', [session, 'void *', error]],
     rasp_constraint_new: ['int32_t', [model, 'uint32_t', 'void *', 'size_t', '_Out_ rasp_constraint **', error]],
     rasp_constraint_free: ['int32_t', ['rasp_constraint *']],
@@ -59,6 +67,7 @@ const functions = {
     rasp_session_get_stats: ['int32_t', [session, 'void *', error]],
     rasp_session_clear_stats: ['int32_t', [session, error]],
     rasp_prefill: ['int32_t', [session, 'void *', 'size_t', error]],
+    rasp_step_batch: ['int32_t', ['rasp_session **', 'size_t', 'void *', 'void *', error]],
     rasp_step: ['int32_t', [session, 'void *', error]],
     rasp_decode: ['int32_t', [session, 'uint32_t', error]],
     rasp_log_probs: ['int32_t', [session, 'uint32_t', 'void *', 'void *', 'size_t', error]],
@@ -80,12 +89,16 @@ const functions = {
     rasp_reply_message: ['int32_t', [reply, 'void *', 'size_t', size, error]],
     rasp_reply_free: ['int32_t', [reply]],
     rasp_step_text: ['int32_t', [session, 'uint32_t', 'void *', 'size_t', 'void *', 'void *', error]],
+    rasp_step_text_within: ['int32_t',
+        [session, 'uint64_t', 'uint32_t', 'void *', 'size_t', 'void *', 'void *', error]],
     rasp_finish_text: ['int32_t', [session, 'void *', 'size_t', 'void *', error]],
     rasp_prefill_begin: ['int32_t', [session, 'void *', 'size_t', error]],
     rasp_prefill_within: ['int32_t', [session, 'uint64_t', error]],
     rasp_step_within: ['int32_t', [session, 'uint64_t', 'void *', error]],
     rasp_session_set_stop: ['int32_t', [session, 'str *', 'size_t', error]],
     rasp_session_rewind: ['int32_t', [session, 'size_t', error]],
+    rasp_session_shift: ['int32_t', [session, 'size_t', 'size_t', error]],
+    rasp_session_fork: ['int32_t', [session, 'void *', '_Out_ rasp_session **', error]],
     rasp_session_save: ['int32_t', [session, 'void *', 'size_t', size, error]],
     rasp_session_restore: ['int32_t', [session, 'void *', 'size_t', error]],
     rasp_embed: ['int32_t',
@@ -94,9 +107,10 @@ const functions = {
     rasp_session_set_logit_bias: ['int32_t', [session, 'void *', 'size_t', error]],
 };
 // A struct that has grown has an initialiser of its own.
-const GROWN = new Set(['load_options', 'session_options', 'stats', 'sampling']);
-const init = (name) => `rasp_${name}_init${GROWN.has(name) ? '_2' : ''}`;
-for (const name of ['load_options', 'model_info', 'adapter_info', 'session_options', 'sampling', 'stats']) {
+const GROWN = { load_options: '_2', session_options: '_2', stats: '_3', sampling: '_2' };
+const init = (name) => `rasp_${name}_init${GROWN[name] ?? ''}`;
+for (const name of
+    ['load_options', 'model_info', 'adapter_info', 'memory_plan', 'session_options', 'sampling', 'stats']) {
     functions[init(name)] = ['void', ['void *']];
 }
 
@@ -110,8 +124,17 @@ export const bytesAt = (place, length) => {
     return count === 0 ? Buffer.alloc(0) : Buffer.from(koffi.decode(place, 'uint8_t', count));
 };
 export const floatsAt = (place, count) => Float32Array.from(koffi.decode(place, 'float', count));
+export const tokensAt = (place, count) => Array.from(koffi.decode(place, 'uint32_t', count));
+export const writeFloats = (place, floats) => koffi.encode(place, 'float', floats, floats.length);
 
-export const END = 1, PENDING = 2, BUFFER_TOO_SMALL = -8, STEP_TEXT_SIZE = 4160, TEXT_SHOW_MARKS = 2;
+export const addressOf = (buffer) => koffi.address(buffer);
+/** What C calls a function by, for good. */
+export const entry = (called) => koffi.register(called, 'rasp_logits_callback *');
+
+export const END = 1, PENDING = 2, BUFFER_TOO_SMALL = -8, INVALID_STATE = -12;
+export const STEP_TEXT_SIZE = 4160, TEXT_SHOW_MARKS = 2, DRAFTS_LOOKUP = 1, DRAFTS_FORCED = 2;
+/** Why an answer ended, by number. */
+export const ENDED = [null, 'token', 'stop', 'context'];
 export const POOLING = { mean: 0, last: 1 };
 /** What parts of an answer are, by their numbers. */
 export const PARTS = [undefined, 'text', 'reasoning', 'call'];
@@ -153,6 +176,10 @@ const structs = {
         name: ['text', 112],
     },
     adapter_info: { rank: ['u32', 4], linears: ['u32', 8], bytes: ['u64', 16], name: ['text', 24] },
+    memory_plan: {
+        context: ['u32', 8], batch: ['u32', 12], size: ['u64', 16], kvCache: ['u64', 24], activations: ['u64', 32],
+        sampling: ['u64', 40], bookkeeping: ['u64', 48],
+    },
     session_options: {
         context: ['u32', 4], threads: ['u32', 8], batch: ['u32', 12], kvType: ['u32', 16], windowsAlone: ['u32', 20],
         drafts: ['u32', 72], adapterRank: ['u32', 76],
@@ -168,7 +195,8 @@ const structs = {
     stats: {
         tokens: ['u32', 4], context: ['u32', 8], sparsity: ['f32', 12], memory: ['u64', 16],
         decodedTokens: ['u64', 24], linearBytesRead: ['u64', 32], kept: ['f64', 40], headBytesRead: ['u64', 48],
-        draftedTokens: ['u64', 72], acceptedTokens: ['u64', 80],
+        units: ['u64', 56], lateTokens: ['u64', 64], draftedTokens: ['u64', 72], acceptedTokens: ['u64', 80],
+        sharedBytes: ['u64', 88],
     },
 };
 

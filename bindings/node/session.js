@@ -2,73 +2,107 @@
 import { Handle, call, callAsync, grown, ids, known, numbers } from './calls.js';
 import { Reply, Turn, chat } from './chat.js';
 import { Constraint } from './constraint.js';
+import { LogitsHook, asking } from './logits.js';
 import {
-    END, KV_TYPES, PENDING, POOLING, STEP_TEXT_SIZE, TEXT_SHOW_MARKS, fields, floatsAt, made, rasp,
+    DRAFTS_FORCED, DRAFTS_LOOKUP, END, ENDED, KV_TYPES, PENDING, POOLING, STEP_TEXT_SIZE, TEXT_SHOW_MARKS, fields,
+    floatsAt, made, rasp,
 } from './native.js';
 
-function opened(model, options) {
+// How long a step on the event loop's thread lets it wait.
+const PART = 5_000_000n;
+
+export function sessionOptions(options) {
     const { context, threads, batch, kv = 'f16', windowsAlone = false, drafts, adapterRank } =
         known(options, 'context', 'threads', 'batch', 'kv', 'windowsAlone', 'drafts', 'adapterRank');
     if (!(kv in KV_TYPES)) throw new TypeError(`kv is ${kv}, not f16, f32 or i8`);
-    const out = [null];
-    call('rasp_session_open', model.handle, made('session_options', {
+    return made('session_options', {
         context, threads, batch, kvType: KV_TYPES[kv], windowsAlone: Number(windowsAlone), drafts, adapterRank,
-    }), out);
+    });
+}
+
+/** The handle of a session, or of a fork of one, with its options where there are none. */
+function opened(model, options, parent) {
+    const out = [null];
+    const raw = options === null ? null : sessionOptions(options);
+    if (parent === null) call('rasp_session_open', model.handle, raw, out);
+    else call('rasp_session_fork', parent.handle, raw, out);
     return out[0];
 }
 
 const nanoseconds = (milliseconds) => {
     if (!(milliseconds >= 0)) throw new RangeError(`${milliseconds} milliseconds are no budget`);
-    return BigInt(Math.round(milliseconds * 1e6));
+    // No less than asked, for 0 may mean something else than little; and no more than three hundred years.
+    return BigInt(Math.ceil(Math.min(milliseconds, 1e13) * 1e6));
 };
 
 /** The model that a session keeps, and tells answers apart by; what the session's user sees as the session. */
 class Kept extends Handle {
     constructor(model) {
         rasp.rasp_model_retain(model.handle);
-        super(model.handle, 'rasp_free');
+        super(model.handle, 'rasp_free', model.kept);
     }
 }
 
 export class Session extends Handle {
     #model;
-    // Bytes of the adapters that are set.
-    #kept;
+    hook = new LogitsHook();
 
-    constructor(model, options = {}) {
-        const kept = { adapters: [] };
-        super(opened(model, options), 'rasp_session_close', kept);
-        this.#kept = kept;
+    /** Of a parent a fork. */
+    constructor(model, options = {}, parent = null) {
+        // Bytes of the model and of the adapters that are set.
+        const kept = { model: model.kept, adapters: parent?.kept.adapters ?? [] };
+        super(opened(model, options, parent), 'rasp_session_close', kept);
         this.#model = new Kept(model);
     }
 
-    async prefill(tokens) {
-        await callAsync('rasp_prefill', this.handle, ids(tokens), tokens.length);
+    /** A call on another thread. */
+    #apart(name, ...args) { return callAsync([this], name, this.handle, ...args); }
+
+    /** A call in which the logits callback may be asked: what that throws comes out of it. */
+    async #asking(made, part) {
+        try {
+            return await asking([this], made, part);
+        } catch (e) {
+            const [thrown = e] = this.hook.thrown();
+            throw thrown;
+        }
     }
+
+    #step(name, ...args) {
+        return this.#asking((call) => call(name, this.handle, ...args),
+            (call) => call(`${name}_within`, this.handle, PART, ...args));
+    }
+
+    #stepWithin(name, milliseconds, ...args) {
+        const budget = nanoseconds(milliseconds);
+        return this.#asking((call) => call(name, this.handle, budget, ...args));
+    }
+
+    async prefill(tokens) { await this.#apart('rasp_prefill', ids(tokens), tokens.length); }
 
     async step() {
         const token = Buffer.alloc(4);
-        const status = await callAsync('rasp_step', this.handle, token);
+        const status = await this.#step('rasp_step', token);
         return { id: token.readUInt32LE(0), end: status === END };
     }
 
-    async decode(token) { await callAsync('rasp_decode', this.handle, token); }
+    async decode(token) { await this.#apart('rasp_decode', token); }
 
     async prefillBegin(tokens) { call('rasp_prefill_begin', this.handle, ids(tokens), tokens.length); }
 
     async prefillWithin(milliseconds) {
-        return await callAsync('rasp_prefill_within', this.handle, nanoseconds(milliseconds)) !== PENDING;
+        return await this.#apart('rasp_prefill_within', nanoseconds(milliseconds)) !== PENDING;
     }
 
     async stepWithin(milliseconds) {
         const token = Buffer.alloc(4);
-        const status = await callAsync('rasp_step_within', this.handle, nanoseconds(milliseconds), token);
+        const status = await this.#stepWithin('rasp_step_within', milliseconds, token);
         return status === PENDING ? null : { id: token.readUInt32LE(0), end: status === END };
     }
 
     async prefillChat(messages, options) {
         const kept = Buffer.alloc(8);
-        await callAsync('rasp_chat_prefill', this.handle, ...chat(messages, options), kept);
+        await this.#apart('rasp_chat_prefill', ...chat(messages, options), kept);
         return Number(kept.readBigUInt64LE(0));
     }
 
@@ -89,21 +123,36 @@ export class Session extends Handle {
         signal?.addEventListener('abort', cancel);
         try {
             for (let count = 0; count < limit; count++) {
-                const status = await callAsync('rasp_step_text', this.handle, marks ? TEXT_SHOW_MARKS : 0, text,
-                    text.length, length, null);
+                const status = await this.#step('rasp_step_text', marks ? TEXT_SHOW_MARKS : 0, text, text.length,
+                    length, null);
                 signal?.throwIfAborted();
                 if (said()) yield said();
                 if (status === END) return;
             }
-            // What could still have become a stop string.
-            call('rasp_finish_text', this.handle, text, text.length, length);
-            if (said()) yield said();
+            const rest = this.finishText();
+            if (rest) yield rest;
         } catch (e) {
             signal?.throwIfAborted();
             throw e;
         } finally {
             signal?.removeEventListener('abort', cancel);
         }
+    }
+
+    async stepTextWithin(milliseconds, options = {}) {
+        const { marks = false } = known(options, 'marks');
+        const text = Buffer.alloc(STEP_TEXT_SIZE), length = Buffer.alloc(8), ended = Buffer.alloc(4);
+        const status = await this.#stepWithin('rasp_step_text_within', milliseconds, marks ? TEXT_SHOW_MARKS : 0,
+            text, text.length, length, ended);
+        if (status === PENDING) return null;
+        const said = text.toString('utf8', 0, Number(length.readBigUInt64LE(0)));
+        return { text: said, ended: ENDED[ended.readUInt32LE(0)] };
+    }
+
+    finishText() {
+        const text = Buffer.alloc(STEP_TEXT_SIZE), length = Buffer.alloc(8);
+        call('rasp_finish_text', this.handle, text, text.length, length);
+        return text.toString('utf8', 0, Number(length.readBigUInt64LE(0)));
     }
 
     async *answer(reply, options = {}) {
@@ -159,7 +208,7 @@ export class Session extends Handle {
         const numbers = scales === undefined ? null : Buffer.from(new Float32Array(scales).buffer);
         const handles = adapters.map((adapter) => adapter.handle);
         call('rasp_session_set_adapters', this.handle, handles.length ? handles : null, numbers, handles.length);
-        this.#kept.adapters = adapters.map((adapter) => adapter.data);
+        this.kept.adapters = adapters.map((adapter) => adapter.kept);
     }
 
     setStop(strings) {
@@ -167,6 +216,8 @@ export class Session extends Handle {
         call('rasp_session_set_stop', this.handle, strings.length ? strings : null, strings.length);
     }
 
+    fork(options = null) { return new Session(this.handle && this.#model, options, this); }
+    async shift(keep, discard) { await this.#apart('rasp_session_shift', keep, discard); }
     rewind(tokens) { call('rasp_session_rewind', this.handle, tokens); }
     save() { return grown('rasp_session_save', 1, 0, this.handle); }
     restore(state) { call('rasp_session_restore', this.handle, state, state.length); }
@@ -174,12 +225,17 @@ export class Session extends Handle {
     async embed(tokens, options = {}) {
         const { pooling = 'mean', normalise = true } = known(options, 'pooling', 'normalise');
         if (!(pooling in POOLING)) throw new TypeError(`pooling is ${pooling}, not mean or last`);
-        const info = made('model_info');
-        call('rasp_model_get_info', this.#model.handle, info);
-        const vector = new Float32Array(fields('model_info', info).hiddenSize), size = Buffer.alloc(8);
-        await callAsync('rasp_embed', this.handle, ids(tokens), tokens.length, POOLING[pooling], normalise ? 1 : 0,
+        const vector = new Float32Array(this.#info().hiddenSize), size = Buffer.alloc(8);
+        await this.#apart('rasp_embed', ids(tokens), tokens.length, POOLING[pooling], normalise ? 1 : 0,
             Buffer.from(vector.buffer), vector.length, size);
         return vector;
+    }
+
+    #info() {
+        const info = made('model_info');
+        // Where this session is closed its handle says so.
+        call('rasp_model_get_info', this.handle && this.#model.handle, info);
+        return fields('model_info', info);
     }
 
     logits() {
@@ -196,6 +252,20 @@ export class Session extends Handle {
             raw.writeFloatLE(bias, 8 * n + 4);
         });
         call('rasp_session_set_logit_bias', this.handle, raw, entries.length);
+    }
+
+    setLogitsCallback(callback) { this.hook.set(this, callback); }
+
+    setDrafts(most, options = {}) {
+        const { text = [], lookup = true, forced = true } = known(options, 'text', 'lookup', 'forced');
+        const kinds = (lookup ? DRAFTS_LOOKUP : 0) | (forced ? DRAFTS_FORCED : 0);
+        call('rasp_session_set_drafts', this.handle, kinds, most, ids(text), text.length);
+    }
+
+    setDeadline(milliseconds, options = {}) {
+        const { minSparsity = 0, maxSparsity = this.#info().maxSparsity } =
+            known(options, 'minSparsity', 'maxSparsity');
+        call('rasp_session_set_deadline', this.handle, nanoseconds(milliseconds), minSparsity, maxSparsity);
     }
 
     setSparsity(sparsity) { call('rasp_session_set_sparsity', this.handle, sparsity); }
@@ -224,6 +294,5 @@ export class Session extends Handle {
         // Refused while a call is under way.
         super.close();
         this.#model.close();
-        this.#kept.adapters = [];
     }
 }
