@@ -23,13 +23,47 @@ local rasp = {}
 function rasp.version() return ffi.string(lib.rasp_version()) end
 function rasp.abi_version() return lib.rasp_abi_version() end
 
+-- Options as the library takes them, and room for a model.
+local function loading(options)
+    local struct, room = made('load_options', {
+        verify = options.verify, lock = options.lock, large_pages = options.large_pages,
+    })
+    return struct, ffi.new 'rasp_model *[1]', room
+end
+
+local function loaded(out, data)
+    return setmetatable({ handle = native.owned(out[0], 'rasp_free', data), data = data }, Model)
+end
+
 -- options: verify, lock, large_pages
 function rasp.load(path, options)
-    local out = ffi.new 'rasp_model *[1]'
-    local struct, room = made('load_options', known(options, 'verify', 'lock', 'large_pages'))
+    local struct, out, room = loading(known(options, 'verify', 'lock', 'large_pages'))
     call('rasp_load', path, struct, out)
-    return setmetatable({ handle = ffi.gc(out[0], lib.rasp_free), room = room }, Model)
+    return loaded(out), room and nil
 end
+
+-- The same of a file's bytes: a string, or cdata, of which options.size says how many they are. They are used in place,
+-- and held by the model and its sessions; what a pointer points to is the caller's to keep.
+function rasp.load_bytes(data, options)
+    options = known(options, 'size', 'verify')
+    if type(data) ~= 'string' and type(data) ~= 'cdata' then error(type(data) .. ' is no string and no cdata', 2) end
+    local size = type(data) == 'string' and #data or native.natural(options.size, 'the size of the cdata')
+    local struct, out, room = loading(options)
+    call('rasp_load_bytes', data, size, struct, out)
+    return loaded(out, data), room and nil
+end
+
+-- The same of one inside an open file: one of io's, or a descriptor (on Windows a HANDLE, as a number). It need not
+-- stay open. options: offset, length (nil: all that follows), verify, lock, large_pages
+function rasp.load_fd(file, options)
+    options = known(options, 'offset', 'length', 'verify', 'lock', 'large_pages')
+    local offset, length = native.natural(options.offset or 0, 'offset'), native.natural(options.length or 0, 'length')
+    local struct, out, room = loading(options)
+    call('rasp_load_fd', native.descriptor(file), offset, length, struct, out)
+    return loaded(out), room and nil
+end
+
+rasp.step_batch = sessions.step_batch
 
 function Model:close()
     native.close(self, 'rasp_free')
@@ -38,14 +72,11 @@ end
 function Model:info()
     local struct, room = made 'model_info'
     call('rasp_model_get_info', self.handle, struct)
-    local info = { architecture = ffi.string(struct.architecture), name = ffi.string(struct.name), room = room }
-    for _, field in ipairs { 'vocab_size', 'hidden_size', 'intermediate_size', 'num_layers', 'num_heads',
+    local info = native.fields(struct, { 'vocab_size', 'hidden_size', 'intermediate_size', 'num_layers', 'num_heads',
         'num_kv_heads', 'head_dim', 'context_length', 'max_sparsity', 'default_sparsity', 'num_rungs', 'bos_token',
-        'file_size', 'linear_bytes', 'head_bytes' } do
-        info[field] = tonumber(struct[field])
-    end
-    info.room = nil
-    return info
+        'file_size', 'linear_bytes', 'head_bytes' })
+    info.architecture, info.name = ffi.string(struct.architecture), ffi.string(struct.name)
+    return info, room and nil
 end
 
 -- options: add_special, parse_special
@@ -109,7 +140,7 @@ local function adapter(data, name, model, ...)
     arguments[count + 1] = out
     call(name, model, unpack(arguments, 1, count + 1))
     -- What the library reads in place stays for as long as a session has it set.
-    return setmetatable({ handle = ffi.gc(out[0], lib.rasp_adapter_free), data = data }, Adapter)
+    return setmetatable({ handle = native.owned(out[0], 'rasp_adapter_free', data), data = data }, Adapter)
 end
 
 -- A LoRA adapter, a file that `rasp pack-adapter` made, for this model and others of its shape. Any number of sessions
@@ -123,9 +154,10 @@ function Model:adapter_bytes(bytes)
     return adapter(data, 'rasp_adapter_load_bytes', self.handle, data, #bytes)
 end
 
--- The same of one that lies in an open file (its descriptor), so many bytes from an offset on; 0: all that follow.
+-- The same of one inside an open file, as for rasp.load_fd, so many bytes from an offset on; 0: all that follow.
 function Model:adapter_fd(file, offset, length)
-    return adapter(nil, 'rasp_adapter_load_fd', self.handle, file, offset or 0, length or 0)
+    offset, length = native.natural(offset or 0, 'offset'), native.natural(length or 0, 'length')
+    return adapter(nil, 'rasp_adapter_load_fd', self.handle, native.descriptor(file), offset, length)
 end
 
 -- name, rank (its largest), linears (that it adds to) and bytes (that every token reads)
@@ -142,6 +174,10 @@ function Adapter:close() native.close(self, 'rasp_adapter_free') end
 -- What tells an answer to these messages apart: give it what chat_tokenize was given.
 function Model:reply(messages, options) return (chats.reply(self.handle, messages, options)) end
 
-function Model:open(options) return (sessions.open(self.handle, options)) end
+function Model:open(options) return (sessions.open(self, options)) end
+
+-- To the byte, what a session that is opened with these options will take: size, of which kv_cache, activations,
+-- sampling and bookkeeping are the parts; and alignment, context and batch.
+function Model:plan(options) return (sessions.plan(self, options)) end
 
 return rasp

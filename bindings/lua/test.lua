@@ -53,8 +53,8 @@ local function answer(question)
     for piece in held:stream(64) do said = said .. piece end
     return said
 end
-local constraint = model:constraint('json_schema', [[{"type": "object", "properties": {"colour": {"enum": ["red", "green"]},
-    "count": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["colour", "count"],
+local constraint = model:constraint('json_schema', [[{"type": "object", "properties": {
+    "colour": {"enum": ["red", "green"]}, "count": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["colour", "count"],
     "additionalProperties": false}]])
 held:set_constraint(constraint)
 constraint:close()
@@ -104,4 +104,6 @@ session:close()
 -- Collected without close: the session first or the model first, both hold.
 do local again = rasp.load(arg[1], { large_pages = true }); again:open { context = 16, windows_alone = true } end
 collectgarbage()
+
+dofile 'test_sessions.lua'
 print 'ok'

@@ -44,6 +44,8 @@ local adapters = {
     model:adapter(arg[2]), model:adapter_bytes(bytes), model:adapter_fd(descriptor),
     model:adapter_fd(descriptor, 0, #bytes),
 }
+fails('length is -1', model.adapter_fd, model, descriptor, 0, -1)
+fails('no descriptor', model.adapter_fd, model, arg[2])
 fails('out of range', model.adapter_fd, model, descriptor, 0, #bytes + 1)
 assert(ffi.C.close(descriptor) == 0)
 local info = adapters[1]:info()
@@ -223,4 +225,6 @@ for _, by_token in ipairs { false, true } do
     fails('closed', reply.push, reply, 'x')
 end
 model:close()
+
+dofile 'test_load.lua'
 print 'ok'

@@ -1,5 +1,6 @@
 -- The functions and structs of rasp.h, for rasp.lua. What each does is said there.
 local ffi = require 'ffi'
+local callback = require 'rasp.callback'
 
 ffi.cdef [[
 typedef struct rasp_model rasp_model;
@@ -48,8 +49,12 @@ typedef struct {
     float sparsity;
     uint64_t memory, decoded_tokens, linear_bytes_read;
     double kept;
-    uint64_t head_bytes_read, units, late_tokens, drafted_tokens, accepted_tokens;
+    uint64_t head_bytes_read, units, late_tokens, drafted_tokens, accepted_tokens, shared_bytes;
 } rasp_stats;
+typedef struct {
+    uint32_t struct_size, alignment, context, batch;
+    uint64_t size, kv_cache, activations, sampling, bookkeeping;
+} rasp_memory_plan;
 typedef struct { uint32_t struct_size, rank, linears, reserved; uint64_t bytes; char name[96]; } rasp_adapter_info;
 typedef struct {
     uint32_t kind, reserved;
@@ -61,6 +66,7 @@ typedef struct {
     size_t id_length;
 } rasp_reply_part;
 typedef struct { uint32_t token; float bias; } rasp_logit_bias;
+typedef int32_t (*rasp_logits_callback)(void *, float *, size_t, const uint32_t *, size_t);
 typedef struct {
     const char *role;
     size_t role_length;
@@ -83,10 +89,13 @@ void rasp_load_options_init_2(void *);
 void rasp_model_info_init(void *);
 void rasp_session_options_init_2(void *);
 void rasp_sampling_init_2(void *);
-void rasp_stats_init_2(void *);
+void rasp_stats_init_3(void *);
+void rasp_memory_plan_init(void *);
 typedef struct { uint32_t token; float log_prob; } rasp_log_prob;
 int32_t rasp_log_probs(rasp_session *, uint32_t, float *, rasp_log_prob *, size_t, rasp_error *);
 int32_t rasp_load(const char *, const void *, rasp_model **, rasp_error *);
+int32_t rasp_load_bytes(const void *, size_t, const void *, rasp_model **, rasp_error *);
+int32_t rasp_load_fd(int64_t, uint64_t, uint64_t, const void *, rasp_model **, rasp_error *);
 int32_t rasp_model_retain(const rasp_model *);
 int32_t rasp_free(rasp_model *);
 int32_t rasp_model_get_info(const rasp_model *, void *, rasp_error *);
@@ -99,7 +108,9 @@ int32_t rasp_chat_tokenize(const rasp_model *, const rasp_chat_message *, size_t
     size_t *, rasp_error *);
 int32_t rasp_chat_text(const rasp_model *, const rasp_chat_message *, size_t, const void *, char *, size_t, size_t *,
     rasp_error *);
+int32_t rasp_session_plan(const rasp_model *, const void *, void *, rasp_error *);
 int32_t rasp_session_open(const rasp_model *, const void *, rasp_session **, rasp_error *);
+int32_t rasp_session_fork(rasp_session *, const void *, rasp_session **, rasp_error *);
 int32_t rasp_session_close(rasp_session *);
 int32_t rasp_session_reset(rasp_session *, rasp_error *);
 int32_t rasp_session_set_sparsity(rasp_session *, float, rasp_error *);
@@ -133,18 +144,26 @@ int32_t rasp_reply_next(rasp_reply *, rasp_reply_part *, rasp_error *);
 int32_t rasp_reply_message(rasp_reply *, char *, size_t, size_t *, rasp_error *);
 int32_t rasp_reply_free(rasp_reply *);
 int32_t rasp_step_text(rasp_session *, uint32_t, char *, size_t, size_t *, uint32_t *, rasp_error *);
+int32_t rasp_step_text_within(rasp_session *, uint64_t, uint32_t, char *, size_t, size_t *, uint32_t *,
+    rasp_error *);
 int32_t rasp_finish_text(rasp_session *, char *, size_t, size_t *, rasp_error *);
 int32_t rasp_prefill_begin(rasp_session *, const uint32_t *, size_t, rasp_error *);
 int32_t rasp_prefill_within(rasp_session *, uint64_t, rasp_error *);
 int32_t rasp_step_within(rasp_session *, uint64_t, uint32_t *, rasp_error *);
+int32_t rasp_step_batch(rasp_session *const *, size_t, uint32_t *, int32_t *, rasp_error *);
+int32_t rasp_session_set_deadline(rasp_session *, uint64_t, float, float, rasp_error *);
+int32_t rasp_session_set_drafts(rasp_session *, uint32_t, uint32_t, const uint32_t *, size_t, rasp_error *);
 int32_t rasp_session_set_stop(rasp_session *, const char *const *, size_t, rasp_error *);
 int32_t rasp_session_rewind(rasp_session *, size_t, rasp_error *);
+int32_t rasp_session_shift(rasp_session *, size_t, size_t, rasp_error *);
 int32_t rasp_session_save(rasp_session *, char *, size_t, size_t *, rasp_error *);
 int32_t rasp_session_restore(rasp_session *, const char *, size_t, rasp_error *);
 int32_t rasp_embed(rasp_session *, const uint32_t *, size_t, uint32_t, uint32_t, float *, size_t, size_t *,
     rasp_error *);
 int32_t rasp_logits(rasp_session *, const float **, size_t *, rasp_error *);
 int32_t rasp_session_set_logit_bias(rasp_session *, const rasp_logit_bias *, size_t, rasp_error *);
+int32_t rasp_session_set_logits_callback(rasp_session *, rasp_logits_callback, void *, rasp_error *);
+int fileno(void *);
 ]]
 
 local lib = ffi.load(os.getenv 'RASP_LIBRARY' or 'librasp.so.1')
@@ -152,16 +171,30 @@ local BUFFER_TOO_SMALL = -8
 
 local function closed() error('what it is called on is closed', 4) end
 
--- Calls a function with an error struct at the end, and raises what it says.
-local function call(name, ...)
-    if (...) == nil and name ~= 'rasp_load' then closed() end
+-- A function of the library's, called with an error struct at the end: its status, and what it says.
+local function invoke(name, ...)
     local failure = ffi.new 'rasp_error'
-    local arguments = { ... }
-    local count = select('#', ...)
+    local arguments, count = { ... }, select('#', ...)
     arguments[count + 1] = failure
-    local status = lib[name](unpack(arguments, 1, count + 1))
+    return lib[name](unpack(arguments, 1, count + 1)), ffi.string(failure.message)
+end
+-- C may call back, which it cannot where compiled code has called it.
+jit.off(invoke)
+
+-- A status and what the library says of it, as an error.
+local function described(status, words)
+    local name = ffi.string(lib.rasp_status_name(status))
+    return words == '' and name or name .. ': ' .. words
+end
+
+-- Calls such a function, and raises what it says, or what a callback of the session has raised meanwhile.
+local function call(name, ...)
+    if (...) == nil and not name:find '^rasp_load' then closed() end
+    local status, words = invoke(name, ...)
     if status < 0 then
-        error(ffi.string(lib.rasp_status_name(status)) .. ': ' .. ffi.string(failure.message), 3)
+        local raised = callback.raised((...))
+        if raised then error(raised.value, 0) end
+        error(described(status, words), 3)
     end
     return status
 end
@@ -169,7 +202,7 @@ end
 -- A struct that has grown has an initialiser of its own; else it is rasp_NAME_init.
 local INIT = {
     load_options = 'rasp_load_options_init_2', session_options = 'rasp_session_options_init_2',
-    sampling = 'rasp_sampling_init_2', stats = 'rasp_stats_init_2',
+    sampling = 'rasp_sampling_init_2', stats = 'rasp_stats_init_3',
 }
 
 -- A struct with its defaults and some fields set, in room for any size that a library may say.
@@ -184,22 +217,24 @@ local function made(name, values)
     return struct, room -- The caller holds the room.
 end
 
+-- Some of a struct's numbers.
+local function fields(struct, names)
+    local found = {}
+    for _, name in ipairs(names) do found[name] = tonumber(struct[name]) end
+    return found
+end
+
 -- What a call writes to a buffer, asked again with more room if it needs that; and how much it is.
 local function grown(kind, guess, name, ...)
     if (...) == nil then closed() end
-    local failure = ffi.new 'rasp_error'
     local length = ffi.new 'size_t[1]'
     while true do
         local buffer = ffi.new(kind, math.max(guess, 1))
-        local arguments = { ... }
-        local count = select('#', ...)
-        arguments[count + 1], arguments[count + 2] = buffer, guess
-        arguments[count + 3], arguments[count + 4] = length, failure
-        local status = lib[name](unpack(arguments, 1, count + 4))
+        local arguments, count = { ... }, select('#', ...)
+        arguments[count + 1], arguments[count + 2], arguments[count + 3] = buffer, guess, length
+        local status, words = invoke(name, unpack(arguments, 1, count + 3))
         if status ~= BUFFER_TOO_SMALL then
-            if status < 0 then
-                error(ffi.string(lib.rasp_status_name(status)) .. ': ' .. ffi.string(failure.message), 3)
-            end
+            if status < 0 then error(described(status, words), 3) end
             return buffer, tonumber(length[0])
         end
         guess = tonumber(length[0])
@@ -235,18 +270,50 @@ local function terminated(text)
     return text
 end
 
+-- A number that C takes as a whole one without a sign.
+local function natural(number, what)
+    if type(number) == 'number' and number >= 0 and number < 2 ^ 53 and number % 1 == 0 then return number end
+    error(('%s is %s'):format(what, tostring(number)), 3)
+end
+
+-- Seconds as C takes them: what is more than none stays so.
+local function nanoseconds(seconds, what)
+    if type(seconds) == 'number' and seconds >= 0 then
+        return ffi.cast('uint64_t', math.ceil(math.min(seconds, 1e9) * 1e9))
+    end
+    error(('%s seconds are no %s'):format(tostring(seconds), what), 3)
+end
+
+-- The descriptor of an open file of io's; a number is one already.
+local function descriptor(file)
+    if io.type(file) == 'file' then return ffi.C.fileno(file) end
+    if type(file) ~= 'number' then error(tostring(file) .. ' is no open file and no descriptor', 3) end
+    return file
+end
+
+-- A handle that is given back when it is collected. Until then there is what it keeps: what the library reads in place.
+local function owned(handle, free, keeps)
+    return ffi.gc(handle, function(gone)
+        lib[free](gone)
+        return keeps
+    end)
+end
+
 -- Gives a handle back, once.
 local function close(object, free)
-    if object.handle then
-        local handle = ffi.gc(object.handle, nil)
-        object.handle = nil
-        lib[free](handle)
-    end
+    local handle = object.handle
+    if not handle then return end
+    local status = lib[free](handle)
+    if status < 0 then error(described(status, 'a call of it is under way'), 3) end
+    ffi.gc(handle, nil)
+    object.handle = nil
 end
 
 return {
-    lib = lib, call = call, made = made, grown = grown, ids = ids, list = list, known = known, terminated = terminated,
-    close = close, END = 1, PENDING = 2, STEP_TEXT_SIZE = 4160, SHOW_MARKS = 2, KV = { f16 = 0, f32 = 1, i8 = 2 },
-    CONSTRAINTS = { json_schema = 0, regex = 1, grammar = 2, tools = 3 },
-    POOLING = { mean = 0, last = 1 }, PARTS = { 'text', 'reasoning', 'call' },
+    lib = lib, invoke = invoke, described = described, call = call, made = made, fields = fields, grown = grown,
+    ids = ids, list = list, known = known, terminated = terminated, natural = natural, nanoseconds = nanoseconds,
+    descriptor = descriptor, owned = owned, close = close,
+    END = 1, PENDING = 2, STEP_TEXT_SIZE = 4160, SHOW_MARKS = 2, KV = { f16 = 0, f32 = 1, i8 = 2 },
+    CONSTRAINTS = { json_schema = 0, regex = 1, grammar = 2, tools = 3 }, ENDED = { 'token', 'stop', 'context' },
+    POOLING = { mean = 0, last = 1 }, PARTS = { 'text', 'reasoning', 'call' }, LOOKUP = 1, FORCED = 2,
 }

@@ -1,47 +1,72 @@
 -- Sessions.
 local ffi = require 'ffi'
 local native = require 'rasp.native'
+local callback = require 'rasp.callback'
 local chats = require 'rasp.chat'
 local lib, call, made, grown, ids, list, known = native.lib, native.call, native.made, native.grown, native.ids,
     native.list, native.known
 
-local Session = {}
+local Session = setmetatable({}, { __index = require 'rasp.settings' })
 Session.__index = Session
+
+-- Options as the library takes them.
+local function raw_options(options)
+    options = known(options, 'context', 'threads', 'batch', 'kv', 'windows_alone', 'drafts', 'adapter_rank')
+    return made('session_options', {
+        context = options.context, threads = options.threads, batch = options.batch,
+        kv_type = assert(native.KV[options.kv or 'f16'], 'kv is f16, f32 or i8'),
+        windows_alone = options.windows_alone, drafts = options.drafts, adapter_rank = options.adapter_rank,
+    })
+end
+
+-- What a call opens: a session over a model, with adapters set, whose bytes these are.
+local function opened(model, adapters, name, from, options)
+    local out = ffi.new 'rasp_session *[1]'
+    call(name, from, options, out)
+    -- A reference of its own, by which answers are told apart: the caller may close the model.
+    lib.rasp_model_retain(model.handle)
+    local own = ffi.cast('rasp_model *', model.handle)
+    local kept = { data = model.data, adapters = adapters }
+    return setmetatable({
+        handle = native.owned(out[0], 'rasp_session_close', kept), kept = kept,
+        model = { handle = native.owned(own, 'rasp_free', model.data), data = model.data },
+    }, Session)
+end
 
 -- options: context, threads, batch, kv ('f16', 'f32' or 'i8'), windows_alone, drafts (7 at most: tokens are guessed by
 -- what stood after an earlier match in the context; the same tokens, sooner where an answer quotes or repeats),
 -- adapter_rank (room for adapters: the sum of the ranks of those that are set at a time)
 local function open(model, options)
-    options = known(options, 'context', 'threads', 'batch', 'kv', 'windows_alone', 'drafts', 'adapter_rank')
-    local struct, room = made('session_options', {
-        context = options.context, threads = options.threads, batch = options.batch,
-        kv_type = assert(native.KV[options.kv or 'f16'], 'kv is f16, f32 or i8'),
-        windows_alone = options.windows_alone, drafts = options.drafts, adapter_rank = options.adapter_rank,
-    })
-    local out = ffi.new 'rasp_session *[1]'
-    call('rasp_session_open', model, struct, out)
-    -- A reference of its own, by which answers are told apart: the caller may close the model.
-    lib.rasp_model_retain(model)
-    return setmetatable({
-        handle = ffi.gc(out[0], lib.rasp_session_close),
-        model = { handle = ffi.gc(ffi.cast('rasp_model *', model), lib.rasp_free) },
-    }, Session), room and nil
+    local struct, room = raw_options(options)
+    return opened(model, nil, 'rasp_session_open', model.handle, struct), room and nil
+end
+
+-- To the byte, what a session that is opened with these options will take.
+local function plan(model, options)
+    local struct, room = raw_options(options)
+    local found, memory = made 'memory_plan'
+    call('rasp_session_plan', model.handle, struct, found)
+    return native.fields(found, { 'size', 'kv_cache', 'activations', 'sampling', 'bookkeeping', 'alignment', 'context',
+        'batch' }), room and memory and nil
+end
+
+-- A second session that goes on as this one would, but for a logits callback; options: as for Model:open, nil for those
+-- of this one.
+function Session:fork(options)
+    local struct, room
+    if options then struct, room = raw_options(options) end
+    return opened(self.model, self.kept.adapters, 'rasp_session_fork', self.handle, struct), room and nil
 end
 
 function Session:close()
     native.close(self, 'rasp_session_close')
     native.close(self.model, 'rasp_free')
-    self.adapters = nil
+    self.kept, self.model.data, self.hook = {}, nil, nil
 end
 
 function Session:prefill(tokens)
     local numbers, count = ids(tokens)
     call('rasp_prefill', self.handle, numbers, count)
-end
-
-local function nanoseconds(seconds)
-    if not (seconds >= 0) then error(tostring(seconds) .. ' seconds are no budget', 3) end
-    return ffi.cast('uint64_t', math.floor(math.min(seconds, 1e9) * 1e9))
 end
 
 -- Appends prompt tokens, which pass with the calls after this: prefill_within, step_within or step.
@@ -52,13 +77,13 @@ end
 
 -- Goes on with such a prompt for about so many seconds: whether all of it has passed.
 function Session:prefill_within(seconds)
-    return call('rasp_prefill_within', self.handle, nanoseconds(seconds)) ~= native.PENDING
+    return call('rasp_prefill_within', self.handle, native.nanoseconds(seconds, 'budget')) ~= native.PENDING
 end
 
 -- As much of step as so much time allows: nil if the token is not there yet, and the next call goes on.
 function Session:step_within(seconds)
     local token = ffi.new 'uint32_t[1]'
-    local status = call('rasp_step_within', self.handle, nanoseconds(seconds), token)
+    local status = call('rasp_step_within', self.handle, native.nanoseconds(seconds, 'budget'), token)
     if status == native.PENDING then return nil end
     return token[0], status == native.END
 end
@@ -93,11 +118,30 @@ end
 
 function Session:decode(token) call('rasp_decode', self.handle, token) end
 
+local function text_flags(options) return known(options, 'marks').marks and native.SHOW_MARKS or 0 end
+
+-- As much of a token of an answer as so much time allows: its text, often none, and what has ended the answer ('token',
+-- 'stop' or 'context') if it has; nil if the token is not there yet, and the next call goes on. options: as for stream
+function Session:step_text_within(seconds, options)
+    local flags, budget = text_flags(options), native.nanoseconds(seconds, 'budget')
+    local text, length, ended = ffi.new('char[?]', native.STEP_TEXT_SIZE), ffi.new 'size_t[1]', ffi.new 'uint32_t[1]'
+    local status = call('rasp_step_text_within', self.handle, budget, flags, text, native.STEP_TEXT_SIZE, length, ended)
+    if status == native.PENDING then return nil end
+    return ffi.string(text, length[0]), native.ENDED[ended[0]]
+end
+
+-- What is held back of an answer that the caller ends, since it could still have become a stop string.
+function Session:finish_text()
+    local text, length = ffi.new('char[?]', native.STEP_TEXT_SIZE), ffi.new 'size_t[1]'
+    call('rasp_finish_text', self.handle, text, native.STEP_TEXT_SIZE, length)
+    return ffi.string(text, length[0])
+end
+
 -- An iterator over the text of the next tokens, in whole characters: to the end of the answer (a stop string or a full
 -- context is one too), or for at most `limit` tokens. options: marks (special tokens that mark calls and reasoning are
 -- text, for a Reply)
 function Session:stream(limit, options)
-    local flags = known(options, 'marks').marks and native.SHOW_MARKS or 0
+    local flags = text_flags(options)
     local text, length = ffi.new('char[?]', native.STEP_TEXT_SIZE), ffi.new 'size_t[1]'
     local count, over = 0, false
     return function()
@@ -191,30 +235,15 @@ end
 -- What it has said, to be put after the messages that it answers; in the middle what has come of it.
 function Turn:message() return self.reply:message() end
 
--- Has tokens pass with these adapters from now on, each times its scale (1 unless said), in the place of those before;
--- none: the model alone. What has passed stays as it is.
-function Session:set_adapters(adapters, scales)
-    local count = #adapters
-    if scales and #scales ~= count then error(('%d adapters have %d scales'):format(count, #scales), 2) end
-    local handles, data = ffi.new('const rasp_adapter *[?]', math.max(count, 1)), {}
-    for i, adapter in ipairs(adapters) do
-        handles[i - 1] = adapter.handle or error('the adapter is closed', 2)
-        data[i] = adapter.data
-    end
-    local numbers = scales and ffi.new('float[?]', math.max(count, 1), scales)
-    call('rasp_session_set_adapters', self.handle, handles, numbers, count)
-    self.adapters = data
-end
-
--- What ends an answer of stream, besides the model; it is not part of the text.
-function Session:set_stop(strings)
-    local raw = ffi.new('const char *[?]', math.max(#strings, 1))
-    for i, text in ipairs(strings) do raw[i - 1] = native.terminated(text) end
-    call('rasp_session_set_stop', self.handle, raw, #strings)
-end
-
 -- Keeps the first tokens and forgets those after them.
-function Session:rewind(tokens) call('rasp_session_rewind', self.handle, tokens) end
+function Session:rewind(tokens)
+    call('rasp_session_rewind', self.handle, native.natural(tokens, 'the number of tokens'))
+end
+
+-- Forgets so many tokens after those to keep, which makes room in a full context.
+function Session:shift(keep, discard)
+    call('rasp_session_shift', self.handle, native.natural(keep, 'keep'), native.natural(discard, 'discard'))
+end
 
 -- What the session holds, a string, for restore into one of the same model.
 function Session:save() return ffi.string(grown('char[?]', 0, 'rasp_session_save', self.handle)) end
@@ -236,45 +265,6 @@ function Session:logits()
     return list(out[0], tonumber(count[0]))
 end
 
--- What is added to the logits of tokens from now on, { [token] = bias }; -math.huge forbids one, {} clears all.
-function Session:set_logit_bias(biases)
-    local raw, count = {}, 0
-    for token, bias in pairs(biases) do
-        count = count + 1
-        raw[count] = { token, bias }
-    end
-    call('rasp_session_set_logit_bias', self.handle, ffi.new('rasp_logit_bias[?]', math.max(count, 1), raw), count)
-end
-
-function Session:set_sparsity(sparsity) call('rasp_session_set_sparsity', self.handle, sparsity) end
-
-local STAGES = { top_n_sigma = 1, top_k = 2, temperature = 3, typical_p = 4, top_p = 5, min_p = 6, xtc = 7 }
-
--- sampling: temperature, top_k, top_p, min_p, seed, repetition_penalty, presence_penalty and frequency_penalty with
--- repetition_window, top_n_sigma, typical_p, xtc_probability and xtc_threshold, dry_multiplier, dry_base,
--- dry_allowed_length and dry_window, mirostat_tau and mirostat_eta; order: names of the stages that come first, of
--- top_n_sigma, top_k, temperature, typical_p, top_p, min_p and xtc
-function Session:set_sampling(sampling)
-    local fields, order = {}, {}
-    for field, value in pairs(sampling or {}) do fields[field] = value end
-    for at, stage in ipairs(fields.order or {}) do
-        order[at] = STAGES[stage] or error(tostring(stage) .. ' is no stage of sampling', 2)
-    end
-    fields.order = order
-    if #order > 8 then error('the order has more stages than there are', 2) end
-    local struct, room = made('sampling', fields)
-    call('rasp_session_set_sampling', self.handle, struct)
-    return room and self
-end
-
--- Has every answer from now on obey a constraint of this session's model; nil ends that. An answer begins with this
--- call, and anew with each prefill and reset.
-function Session:set_constraint(constraint)
-    local handle
-    if constraint then handle = assert(constraint.handle, 'the constraint is closed') end
-    call('rasp_session_set_constraint', self.handle, handle)
-end
-
 -- The natural logarithm of a token's probability after the last one that passed through the model, and a list of the
 -- `top` likeliest, each { token, log_prob }. After a step that is the token that came. By the model's own logits.
 function Session:log_probs(token, top)
@@ -294,13 +284,36 @@ end
 function Session:stats()
     local struct, room = made 'stats'
     call('rasp_session_get_stats', self.handle, struct)
-    local stats = { room = room }
-    for _, field in ipairs { 'tokens', 'context', 'sparsity', 'memory', 'decoded_tokens', 'linear_bytes_read', 'kept',
-        'head_bytes_read', 'drafted_tokens', 'accepted_tokens' } do
-        stats[field] = tonumber(struct[field])
-    end
-    stats.room = nil
-    return stats
+    return native.fields(struct, { 'tokens', 'context', 'sparsity', 'memory', 'decoded_tokens', 'linear_bytes_read',
+        'kept', 'head_bytes_read', 'units', 'late_tokens', 'drafted_tokens', 'accepted_tokens', 'shared_bytes' }),
+        room and nil
 end
 
-return { open = open }
+-- A step of all sessions, over one model, in which the weights are read once for all of them. What became of each:
+-- { token = , ended = }, or { error = } with what its own step would have raised, which does not disturb the others.
+local function step_batch(sessions)
+    local count = #sessions
+    local handles = ffi.new('rasp_session *[?]', math.max(count, 1))
+    for n, session in ipairs(sessions) do
+        handles[n - 1] = session.handle or error(('session %d is closed'):format(n), 2)
+    end
+    local tokens, statuses = ffi.new('uint32_t[?]', math.max(count, 1)), ffi.new('int32_t[?]', math.max(count, 1))
+    local _, words = native.invoke('rasp_step_batch', handles, count, tokens, statuses)
+    -- The library counts from 0.
+    words = words:gsub('session (%d+)', function(index) return 'session ' .. index + 1 end)
+    local steps = {}
+    for n, session in ipairs(sessions) do
+        local status = statuses[n - 1]
+        if status >= 0 then
+            steps[n] = { token = tokens[n - 1], ended = status == native.END }
+        else
+            local raised = callback.raised(session.handle)
+            steps[n] = { error = raised and raised.value or native.described(status, words) }
+            -- Words come for the first that failed; the others have a name.
+            words = ''
+        end
+    end
+    return steps
+end
+
+return { open = open, plan = plan, step_batch = step_batch }
