@@ -7,33 +7,13 @@ package rasp
 import "C"
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
-	"sync/atomic"
 	"unsafe"
 )
-
-// Bytes in memory of C's, which the library reads in place: an adapter holds them, and every session that has it set.
-type block struct {
-	memory unsafe.Pointer
-	shares int32
-}
-
-func (b *block) share() *block {
-	if b != nil {
-		atomic.AddInt32(&b.shares, 1)
-	}
-	return b
-}
-
-func (b *block) release() {
-	if b != nil && atomic.AddInt32(&b.shares, -1) == 0 {
-		C.free(b.memory)
-	}
-}
 
 // Adapter is a loaded LoRA adapter. Any number of sessions may use it; they keep what they need of it when it is
 // closed.
@@ -48,13 +28,6 @@ type AdapterInfo struct {
 	Name          string
 	Rank, Linears uint32
 	Bytes         uint64
-}
-
-func errNUL(text, what string) error {
-	if strings.IndexByte(text, 0) >= 0 {
-		return fmt.Errorf("a NUL would end %s", what)
-	}
-	return nil
 }
 
 // Adapter maps an adapter's file, which `rasp pack-adapter` made, for this model and others of its shape.
@@ -83,11 +56,15 @@ func (m *Model) AdapterBytes(data []byte) (*Adapter, error) {
 	if len(data) == 0 {
 		return nil, errors.New("an adapter of no bytes")
 	}
-	a := Adapter{data: &block{C.CBytes(data), 1}}
+	copied, err := newBlock(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	a := Adapter{data: copied}
 	var e C.rasp_error
-	status := C.rasp_adapter_load_bytes(m.handle, a.data.memory, C.size_t(len(data)), &a.handle, &e)
+	status := C.rasp_adapter_load_bytes(m.handle, copied.memory, copied.length, &a.handle, &e)
 	if err := check(status, &e); err != nil {
-		a.data.release()
+		copied.release()
 		return nil, err
 	}
 	return &a, nil

@@ -216,7 +216,8 @@ func TestConstraints(t *testing.T) {
 		value.Colour != "red" && value.Colour != "green" {
 		t.Fatal(text, err)
 	}
-	if text := under(Regex, "[0-9]{3}-[a-z]{2}", "The code is "); !regexp.MustCompile(`^\d{3}-[a-z]{2}$`).MatchString(text) {
+	code := regexp.MustCompile(`^\d{3}-[a-z]{2}$`)
+	if text := under(Regex, "[0-9]{3}-[a-z]{2}", "The code is "); !code.MatchString(text) {
 		t.Fatal(text)
 	}
 	directions := under(Grammar, `start: "go " ("left" | "right") "."`, "Directions:")

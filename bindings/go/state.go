@@ -2,45 +2,35 @@ package rasp
 
 /*
 #include <rasp.h>
-#include <stdlib.h>
 */
 import "C"
 
 import (
 	"fmt"
-	"time"
 	"unsafe"
 )
 
-// SetStop sets what ends an answer of Generate, besides the model; it is not part of the text.
-func (s *Session) SetStop(strings ...string) error {
-	if s.handle == nil {
-		return ErrClosed
-	}
-	list := C.calloc(C.size_t(len(strings)+1), C.size_t(unsafe.Sizeof(uintptr(0))))
-	defer C.free(list)
-	places := unsafe.Slice((**C.char)(list), len(strings)+1)
-	for n, text := range strings {
-		if err := errNUL(text, "a stop string"); err != nil {
-			return err
-		}
-		places[n] = C.CString(text)
-		defer C.free(unsafe.Pointer(places[n]))
-	}
-	var e C.rasp_error
-	return check(C.rasp_session_set_stop(s.handle, &places[0], C.size_t(len(strings)), &e), &e)
+// Reset forgets all tokens.
+func (s *Session) Reset() error {
+	return s.do(func(e *C.rasp_error) C.rasp_status { return C.rasp_session_reset(s.handle, e) })
 }
 
 // Rewind keeps the first tokens and forgets those after them.
 func (s *Session) Rewind(tokens int) error {
-	if s.handle == nil {
-		return ErrClosed
-	}
 	if tokens < 0 {
 		return fmt.Errorf("%d tokens to keep", tokens)
 	}
-	var e C.rasp_error
-	return check(C.rasp_session_rewind(s.handle, C.size_t(tokens), &e), &e)
+	return s.do(func(e *C.rasp_error) C.rasp_status { return C.rasp_session_rewind(s.handle, C.size_t(tokens), e) })
+}
+
+// Shift forgets discard tokens after those to keep, which makes room in a full context.
+func (s *Session) Shift(keep, discard int) error {
+	if keep < 0 || discard < 0 {
+		return fmt.Errorf("%d tokens to keep and %d to discard", keep, discard)
+	}
+	return s.do(func(e *C.rasp_error) C.rasp_status {
+		return C.rasp_session_shift(s.handle, C.size_t(keep), C.size_t(discard), e)
+	})
 }
 
 // Save is what the session holds, for Restore into one of the same model.
@@ -55,12 +45,10 @@ func (s *Session) Save() ([]byte, error) {
 
 // Restore makes the session hold what was saved, and go on as the saved one would have.
 func (s *Session) Restore(state []byte) error {
-	if s.handle == nil {
-		return ErrClosed
-	}
 	data, size := bytesOf(state)
-	var e C.rasp_error
-	return check(C.rasp_session_restore(s.handle, unsafe.Pointer(data), size, &e), &e)
+	return s.do(func(e *C.rasp_error) C.rasp_status {
+		return C.rasp_session_restore(s.handle, unsafe.Pointer(data), size, e)
+	})
 }
 
 // Pooling is what a text's vector is: the mean of the tokens', or the last one's.
@@ -94,74 +82,36 @@ func (s *Session) Embed(tokens []uint32, pooling Pooling, normalise bool) ([]flo
 
 // Logits are a copy of those after the last token that passed, one a token of the vocabulary.
 func (s *Session) Logits() ([]float32, error) {
-	if s.handle == nil {
-		return nil, ErrClosed
-	}
 	var logits *C.float
 	var count C.size_t
-	var e C.rasp_error
-	if err := check(C.rasp_logits(s.handle, &logits, &count, &e), &e); err != nil {
+	err := s.do(func(e *C.rasp_error) C.rasp_status { return C.rasp_logits(s.handle, &logits, &count, e) })
+	if err != nil {
 		return nil, err
 	}
 	return append([]float32(nil), unsafe.Slice((*float32)(unsafe.Pointer(logits)), int(count))...), nil
 }
 
-// SetLogitBias sets what is added to the logits of tokens from now on; negative infinity forbids one, none clear all.
-func (s *Session) SetLogitBias(biases map[uint32]float32) error {
-	if s.handle == nil {
-		return ErrClosed
-	}
-	raw := make([]C.rasp_logit_bias, 0, len(biases)+1)
-	for token, bias := range biases {
-		raw = append(raw, C.rasp_logit_bias{token: C.uint32_t(token), bias: C.float(bias)})
-	}
-	var e C.rasp_error
-	return check(C.rasp_session_set_logit_bias(s.handle, &raw[:1][0], C.size_t(len(biases)), &e), &e)
+// A LogProb is a token and the natural logarithm of its probability.
+type LogProb struct {
+	Token   uint32
+	LogProb float32
 }
 
-func nanoseconds(budget time.Duration) (C.uint64_t, error) {
-	if budget < 0 {
-		return 0, fmt.Errorf("%v is no budget", budget)
-	}
-	return C.uint64_t(budget.Nanoseconds()), nil
-}
-
-// PrefillBegin appends prompt tokens, which pass with the calls after this: PrefillWithin, StepWithin or Step.
-func (s *Session) PrefillBegin(tokens []uint32) error {
-	if s.handle == nil {
-		return ErrClosed
-	}
-	ids, count := idsOf(tokens)
-	var e C.rasp_error
-	return check(C.rasp_prefill_begin(s.handle, ids, count, &e), &e)
-}
-
-// PrefillWithin goes on with such a prompt for about so long; done tells whether all of it has passed.
-func (s *Session) PrefillWithin(budget time.Duration) (done bool, err error) {
-	if s.handle == nil {
-		return false, ErrClosed
-	}
-	ns, err := nanoseconds(budget)
+// LogProbs is how likely the model finds a token after the last one that passed through it, as a natural logarithm, and
+// which it finds likeliest, top of them. After a step that is the token that came, which has not passed. By the model's
+// own logits: biases, constraints, penalties and temperature are not in them.
+func (s *Session) LogProbs(token uint32, top int) (float32, []LogProb, error) {
+	var own C.float
+	likeliest := make([]C.rasp_log_prob, top+1) // One more, so that there is a first one.
+	err := s.do(func(e *C.rasp_error) C.rasp_status {
+		return C.rasp_log_probs(s.handle, C.uint32_t(token), &own, &likeliest[0], C.size_t(top), e)
+	})
 	if err != nil {
-		return false, err
+		return 0, nil, err
 	}
-	var e C.rasp_error
-	status := C.rasp_prefill_within(s.handle, ns, &e)
-	return status == C.RASP_OK, check(status, &e)
-}
-
-// StepWithin does as much of Step as so much time allows; done tells whether the token is there, else the next call
-// goes on.
-func (s *Session) StepWithin(budget time.Duration) (token uint32, end, done bool, err error) {
-	if s.handle == nil {
-		return 0, false, false, ErrClosed
+	found := make([]LogProb, top)
+	for n := range found {
+		found[n] = LogProb{uint32(likeliest[n].token), float32(likeliest[n].log_prob)}
 	}
-	ns, err := nanoseconds(budget)
-	if err != nil {
-		return 0, false, false, err
-	}
-	var id C.uint32_t
-	var e C.rasp_error
-	status := C.rasp_step_within(s.handle, ns, &id, &e)
-	return uint32(id), status == C.RASP_END, status == C.RASP_OK || status == C.RASP_END, check(status, &e)
+	return float32(own), found, nil
 }
