@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 
 namespace Rasp
@@ -9,17 +10,25 @@ namespace Rasp
     {
         private readonly Token token;
 
-        internal BatchStep(Token token, RaspException error)
+        internal BatchStep(Token token, Exception error)
         {
             this.token = token;
             Error = error;
         }
 
-        /// <summary>Why the session has not stepped, or null.</summary>
-        public RaspException Error { get; }
+        /// <summary>Why the session has not stepped, or null: a RaspException, or what a callback of its own
+        /// threw.</summary>
+        public Exception Error { get; }
 
         /// <summary>Its token; throws its error.</summary>
-        public Token Token => Error == null ? token : throw Error;
+        public Token Token
+        {
+            get
+            {
+                if (Error != null) ExceptionDispatchInfo.Capture(Error).Throw();
+                return token;
+            }
+        }
     }
 
     /// <summary>Several sessions over one model in one step.</summary>
@@ -46,14 +55,14 @@ namespace Rasp
                     pointers[n] = one.DangerousGetHandle();
                 }
                 int status = Native.rasp_step_batch(pointers, Text.Size(count), tokens, statuses, Call.Error);
-                foreach (Session session in sessions) session.Rethrow();
                 var steps = new BatchStep[count];
                 for (int n = 0; n < count; n++)
                 {
                     // Words come for the first that failed; the others have a name.
-                    RaspException error = statuses[n] >= 0 ? null :
+                    Exception error = statuses[n] >= 0 ? null :
                         statuses[n] == status ? Call.Failed(status) : new RaspException(statuses[n], null);
                     if (error != null && statuses[n] == status) status = Native.RASP_OK;
+                    error = sessions[n].Threw() ?? error;
                     steps[n] = new BatchStep(error == null ? new Token(tokens[n], statuses[n]) : default(Token), error);
                 }
                 return steps;

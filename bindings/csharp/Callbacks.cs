@@ -37,6 +37,9 @@ namespace Rasp
             Interlocked.CompareExchange(ref first, ExceptionDispatchInfo.Capture(exception), null);
 
         internal void Rethrow() => Interlocked.Exchange(ref first, null)?.Throw();
+
+        // The exception, once; null if there is none.
+        internal Exception Take() => Interlocked.Exchange(ref first, null)?.SourceException;
     }
 
     internal sealed class LogSink

@@ -163,10 +163,19 @@ namespace Rasp
 
     internal sealed class ReplyHandle : Handle
     {
-        internal ReplyHandle(IntPtr pointer) : base(pointer)
+        // The model's bytes, if they are in memory: a reply looks at them as long as it lives.
+        private readonly Keep data;
+
+        internal ReplyHandle(IntPtr pointer, ModelHandle model) : base(pointer)
         {
+            data = Keep.Shared(model.Data);
         }
 
-        protected override bool ReleaseHandle() => Native.rasp_reply_free(handle) >= 0;
+        protected override bool ReleaseHandle()
+        {
+            bool freed = Native.rasp_reply_free(handle) >= 0;
+            if (freed) Keep.Released(data);
+            return freed;
+        }
     }
 }

@@ -533,9 +533,6 @@ namespace Rasp
         internal static extern void rasp_stats_init(ref rasp_stats stats);
 
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
-        internal static extern void rasp_stats_init_2(ref rasp_stats stats);
-
-        [DllImport(Library, CallingConvention = C, ExactSpelling = true)]
         internal static extern IntPtr rasp_status_name(int status);
 
         [DllImport(Library, CallingConvention = C, ExactSpelling = true)]

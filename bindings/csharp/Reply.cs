@@ -54,7 +54,7 @@ namespace Rasp
                 Native.rasp_chat_options rest = (options ?? new ChatOptions()).Raw(texts);
                 Call.Checked(Native.rasp_reply_new(model, raw, Text.Size(raw.Length), ref rest, out IntPtr reply,
                     Call.Error));
-                return new Reply(new ReplyHandle(reply));
+                return new Reply(new ReplyHandle(reply, model));
             }
         }
 

@@ -77,6 +77,9 @@ namespace Rasp
             run?.Thrown.Rethrow();
         }
 
+        // The same, as a value.
+        internal Exception Threw() => hook.Thrown.Take() ?? run?.Thrown.Take();
+
         // A call that ends as soon as the token is cancelled. `late`: the call was done by then, and the cancel waits
         // in the session for the next one, which has to be TakeBackCancel.
         private int Cancellable(CancellationToken token, Func<int> call, out bool late)

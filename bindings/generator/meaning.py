@@ -1,6 +1,7 @@
 """What the parameters of rasp.h mean to a language that has no pointers: whether one is a handle, a struct, an array,
 or where a single value is written."""
 
+import re
 import sys
 
 HANDLES = ("rasp_model", "rasp_session", "rasp_constraint", "rasp_adapter", "rasp_reply")
@@ -48,8 +49,10 @@ def meaning(declared, function, kind, name):
 
 def called(declared):
     """Functions to be declared, by name and symbol; of an initialiser that has grown the newest, by its first name."""
-    superseded = set(declared.renamed) | set(declared.renamed.values())
-    names = {name: name for name in declared.functions if name not in superseded} | declared.renamed
+    def first(name):
+        return re.sub(r"_init_\d+$", "_init", name)
+
+    names = {name: name for name in declared.functions if first(name) not in declared.renamed} | declared.renamed
     return sorted(names.items())
 
 

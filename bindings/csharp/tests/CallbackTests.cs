@@ -114,7 +114,8 @@ internal static class CallbackTests
             session.SetLogitsCallback((logits, all) => throw new InvalidTimeZoneException("mine"));
             Check.Throws<InvalidTimeZoneException>(() => session.Step(), "mine");
             Check.Throws<InvalidTimeZoneException>(() => string.Concat(session.Generate(2)), "mine");
-            Check.Throws<InvalidTimeZoneException>(() => Batch.Step(new[] { session }), "mine");
+            BatchStep step = Batch.Step(new[] { session })[0];
+            Check.Throws<InvalidTimeZoneException>(() => Check.Equal(0, step.Token.Id), "mine");
             session.SetLogitsCallback((logits, all) => -5);
             Check.Throws<ArgumentOutOfRangeException>(() => session.Step());
             session.SetLogitsCallback((logits, all) => int.MaxValue);

@@ -68,7 +68,8 @@ internal static class ModelTests
             Check.Throws<RaspException>(() => model.ChatTokenize(nul, taken), "messages");
             Check.Throws<RaspException>(() => model.ChatTokenize(new ChatMessage("user", "x", "[]")), "object");
             Check.Throws<ArgumentNullException>(() => new ChatMessage(null, "x"));
-            Check.True(model.ChatText(new[] { new ChatMessage("user", "") }).Contains("user\n<|im_end|>"), "an empty text");
+            string empty = model.ChatText(new[] { new ChatMessage("user", "") });
+            Check.True(empty.Contains("user\n<|im_end|>"), "an empty text");
         }
     }
 
@@ -204,8 +205,8 @@ internal static class ModelTests
                 () => model.Open(new SessionOptions { Spin = TimeSpan.FromTicks(-1) }), "Spin");
             var lengthy = new SessionOptions { Threads = 2, Spin = TimeSpan.FromSeconds(2) };
             Check.Throws<RaspException>(() => model.Open(lengthy), "spin_ns");
-            var options = new SessionOptions { Context = 256, Threads = 2, Batch = 32, Kv = KvType.I8, Cpus = 1, Drafts = 2,
-                WindowsAlone = true, Spin = TimeSpan.FromMilliseconds(1) };
+            var options = new SessionOptions { Context = 256, Threads = 2, Batch = 32, Kv = KvType.I8, Cpus = 1,
+                Drafts = 2, WindowsAlone = true, Spin = TimeSpan.FromMilliseconds(1) };
             MemoryPlan plan = model.Plan(options);
             Check.Equal(256, plan.Context);
             Check.Equal(32, plan.Batch);

@@ -222,14 +222,18 @@ internal static class SessionTests
             {
                 BatchStep[] steps = Batch.Step(new[] { one, full, two });
                 Check.Equal(alone.Step().Id, steps[0].Token.Id);
-                Check.Equal(Status.ContextFull, steps[1].Error.Code);
+                Check.Equal(Status.ContextFull, ((RaspException)steps[1].Error).Code);
                 Check.Throws<RaspException>(() => Check.Equal(0, steps[1].Token.Id), "context full");
                 Check.True(steps[2].Error == null && !steps[2].Token.End, "goes on");
             }
             Check.Equal(other.Length + 4, two.Stats.Tokens);
             BatchStep[] twice = Batch.Step(new[] { one, one });
-            Check.True(twice.All(step => step.Error.Code == Status.InvalidArgument), "given twice");
+            Check.True(twice.All(step => ((RaspException)step.Error).Code == Status.InvalidArgument), "given twice");
             Check.Equal(0, Batch.Step(new Session[0]).Length);
+            two.SetLogitsCallback((logits, all) => throw new InvalidTimeZoneException("mine"));
+            BatchStep[] threw = Batch.Step(new[] { one, two });
+            Check.Equal(alone.Step().Id, threw[0].Token.Id);
+            Check.Throws<InvalidTimeZoneException>(() => Check.Equal(0, threw[1].Token.Id), "mine");
             Check.Throws<ArgumentNullException>(() => Batch.Step(null));
         }
     }

@@ -28,12 +28,9 @@ public final class Batch {
                 sessions[n].handle.done();
             }
         }
-        for (Session session : sessions) {
-            session.rethrow();
-        }
         BatchStep[] steps = new BatchStep[count];
         for (int n = 0; n < count; n++) {
-            RaspException error = null;
+            Throwable error = null;
             if (statuses[n] < 0 && statuses[n] == status) {
                 // Words come for the first that failed; the others have a name.
                 error = Call.failed(status);
@@ -41,6 +38,8 @@ public final class Batch {
             } else if (statuses[n] < 0) {
                 error = new RaspException(statuses[n], null);
             }
+            Throwable threw = sessions[n].threw();
+            error = threw == null ? error : threw;
             steps[n] = new BatchStep(error == null ? new Token(tokens[n], statuses[n]) : null, error);
         }
         return steps;

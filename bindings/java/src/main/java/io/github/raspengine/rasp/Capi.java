@@ -451,8 +451,6 @@ interface Capi extends Library {
 
     void rasp_stats_init_3(rasp_stats stats);
 
-    void rasp_stats_init_2(rasp_stats stats);
-
     String rasp_status_name(int status);
 
     int rasp_step(Pointer session, IntByReference token, byte[] error);

@@ -75,6 +75,12 @@ public final class Session implements AutoCloseable {
         }
     }
 
+    /** The same, as a value; null if they threw nothing. */
+    Throwable threw() {
+        Throwable throwable = hook.thrown.take();
+        return throwable == null && jobs != null ? jobs.thrown.take() : throwable;
+    }
+
     private static Capi.SizeT size(int value) {
         return new Capi.SizeT(value);
     }
@@ -372,7 +378,7 @@ public final class Session implements AutoCloseable {
     /** What the session has done and what it takes. */
     public SessionStats stats() {
         Capi.rasp_stats raw = new Capi.rasp_stats();
-        Engine.C.rasp_stats_init_2(raw);
+        Engine.C.rasp_stats_init_3(raw);
         call(session -> Engine.C.rasp_session_get_stats(session, raw, Call.error()));
         return new SessionStats(raw);
     }

@@ -17,9 +17,14 @@ final class Thrown {
         }
     }
 
+    /** The exception, once; null if there is none. */
+    Throwable take() {
+        return first.getAndSet(null);
+    }
+
     /** Also one that has to be declared: callbacks of other languages on the virtual machine may throw such. */
     @SuppressWarnings("unchecked")
-    private static <T extends Throwable> void sneak(Throwable throwable) throws T {
+    static <T extends Throwable> void sneak(Throwable throwable) throws T {
         throw (T) throwable;
     }
 }

@@ -115,7 +115,7 @@ final class CallbackTests {
             });
             Check.fails(Mine.class, session::step);
             Check.fails(Mine.class, () -> Tests.joined(session.generate(2)));
-            Check.fails(Mine.class, () -> Batch.step(session));
+            Check.fails(Mine.class, () -> Batch.step(session)[0].token());
             session.setLogitsCallback((logits, all) -> -5);
             Check.fails(IllegalArgumentException.class, session::step);
             session.setLogitsCallback((logits, all) -> Integer.MAX_VALUE);

@@ -208,13 +208,13 @@ final class SessionTests {
             for (int n = 0; n < 4; n++) {
                 BatchStep[] steps = Batch.step(one, full, two);
                 Check.equal(alone.step().id, steps[0].token().id);
-                Check.equal(Status.CONTEXT_FULL, steps[1].error.code());
+                Check.equal(Status.CONTEXT_FULL, ((RaspException) steps[1].error).code());
                 Check.fails(RaspException.class, "context full", steps[1]::token);
                 Check.that(steps[2].error == null && !steps[2].token().end, "goes on");
             }
             Check.equal(other.length + 4, two.stats().tokens);
             for (BatchStep step : Batch.step(one, one)) {
-                Check.equal(Status.INVALID_ARGUMENT, step.error.code(), "given twice");
+                Check.equal(Status.INVALID_ARGUMENT, ((RaspException) step.error).code(), "given twice");
             }
             Check.equal(0, Batch.step().length);
             Check.fails(NullPointerException.class, () -> Batch.step(one, null));
