@@ -183,6 +183,12 @@ struct Token {
     bool end;
 };
 
+// The text of a step, and how the answer ended with it: RASP_ENDED_NOT and its fellows.
+struct TextStep {
+    std::string text;
+    std::uint32_t ended;
+};
+
 namespace detail {
 
 // A chat as rasp.h takes it; what it points to is its maker's.
@@ -552,6 +558,27 @@ class Session {
             return Error(error);
         }
         return status == RASP_PENDING ? std::nullopt : std::optional<Token>(Token{token, status == RASP_END});
+    }
+
+    // As much of a step of an answer's text as fits the budget: its text, which may be empty, or nothing yet.
+    result<std::optional<TextStep>> step_text_within(std::uint64_t budget_ns, std::uint32_t flags = 0) {
+        TextStep step{std::string(RASP_STEP_TEXT_SIZE, '\0'), RASP_ENDED_NOT};
+        std::size_t length = 0;
+        rasp_error error{};
+        const rasp_status status = rasp_step_text_within(session_, budget_ns, flags, &step.text[0], step.text.size(),
+                                                         &length, &step.ended, &error);
+        if (status < 0) {
+            return Error(error);
+        }
+        step.text.resize(length);
+        return status == RASP_PENDING ? std::nullopt : std::optional<TextStep>(std::move(step));
+    }
+
+    // Turns the sparsity, between these, so that each token takes so many nanoseconds; 0 of them: no more.
+    result<void> set_deadline(std::uint64_t ns_per_token, float min_sparsity, float max_sparsity) {
+        rasp_error error{};
+        return detail::done(
+            rasp_session_set_deadline(session_, ns_per_token, min_sparsity, max_sparsity, &error), error);
     }
 
     result<void> decode(std::uint32_t token) {

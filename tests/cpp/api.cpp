@@ -221,6 +221,24 @@ void sessions(const rasp::Model &model) {
         CHECK(token->id == ids[static_cast<std::size_t>(i)]);
     }
     CHECK(calls > 10);
+    CHECK(session.reset() && session.prefill_begin(tokens));
+    std::string spoken;
+    std::size_t pending = 0, said = 0;
+    while (said < 2) {
+        auto step = session.step_text_within(0);
+        CHECK(step);
+        pending += *step ? 0U : 1U;
+        if (*step) {
+            spoken += (*step)->text;
+            said++;
+            CHECK((*step)->ended == RASP_ENDED_NOT);
+        }
+    }
+    const std::vector<std::uint32_t> two(ids.begin(), ids.begin() + 2);
+    CHECK(pending > 10 && model.detokenize(two)->find(spoken) == 0);
+    CHECK(session.set_deadline(1, 0, 0.9F).error().code() == RASP_ERROR_OUT_OF_RANGE);
+    CHECK(session.set_deadline(1, 0, 0) && session.step() && session.stats()->late_tokens > 0);
+    CHECK(session.set_deadline(0, 0, 0));
 
     // Together with another session, the same; one that fails does not disturb it.
     {

@@ -18,24 +18,23 @@ PAGES = ROOT / "docs" / "api"
 # Page: title, what it is for, functions in the order in which a host meets them.
 NOUNS = {
     "model": ("Model", "A loaded `.rasp` file. Safe from any thread; share one among sessions.", """
-        rasp_load_options_init rasp_load_options_init_2 rasp_load rasp_load_bytes rasp_load_fd rasp_model_retain rasp_free
-        rasp_model_info_init rasp_model_get_info"""),
+        rasp_load_options_init rasp_load_options_init_2 rasp_load rasp_load_bytes rasp_load_fd rasp_model_retain
+        rasp_free rasp_model_info_init rasp_model_get_info"""),
     "text": ("Tokens and text", "Text to token ids and back, and whole characters while tokens arrive.", """
         rasp_tokenize rasp_detokenize rasp_token_bytes rasp_token_is_end rasp_token_is_special rasp_text_stream_push"""),
     "session": ("Session", "One text under way: its tokens, keys and values, and memory. One thread at a time.", """
-        rasp_session_options_init rasp_session_options_init_2 rasp_session_plan rasp_memory_plan_init rasp_session_open rasp_session_close
-        rasp_session_reset rasp_session_tokens rasp_prefill rasp_step
-        rasp_step_batch rasp_decode rasp_session_set_sparsity
-        rasp_session_set_drafts rasp_cancel"""),
+        rasp_session_options_init rasp_session_options_init_2 rasp_session_plan rasp_memory_plan_init
+        rasp_session_open rasp_session_close rasp_session_reset rasp_session_tokens rasp_prefill rasp_step
+        rasp_step_batch rasp_decode rasp_session_set_sparsity rasp_session_set_drafts rasp_cancel"""),
     "sampler": ("Sampler and logits", "How the next token is chosen, and the numbers it is chosen from.", """
-        rasp_sampling_init rasp_sampling_init_2 rasp_session_set_sampling rasp_session_set_logit_bias rasp_session_set_logits_callback
-        rasp_log_probs
-        rasp_logits rasp_embed"""),
+        rasp_sampling_init rasp_sampling_init_2 rasp_session_set_sampling rasp_session_set_logit_bias
+        rasp_session_set_logits_callback rasp_log_probs rasp_logits rasp_embed"""),
     "chat": ("Chat and answers", "Messages in the model's own format, and answers as text with stop strings.", """
         rasp_chat_options_init rasp_chat_prefill rasp_chat_prefill_begin
         rasp_chat_tokenize rasp_chat_text rasp_chat_format
         rasp_session_set_stop rasp_step_text rasp_step_text_within rasp_finish_text"""),
-    "reply": ("Replies and tools", "Answers told apart: text, reasoning and calls of tools, in the model's own format.", """
+    "reply": ("Replies and tools", "Answers told apart: text, reasoning and calls of tools, in the model's own format.",
+              """
         rasp_reply_new rasp_reply_push rasp_reply_push_token rasp_reply_next rasp_reply_finish rasp_reply_message
         rasp_reply_free"""),
     "constraint": ("Constraint", "Answers that obey a JSON schema, an expression, a grammar or tools. "
@@ -49,8 +48,8 @@ NOUNS = {
     "budget": ("Time budget", "Work that stops after so many nanoseconds, and tokens that keep a deadline.", """
         rasp_prefill_begin rasp_prefill_within rasp_step_within rasp_session_set_deadline"""),
     "status": ("Status, statistics, version", "What went wrong, what was read, and which library this is.", """
-        rasp_status_name rasp_stats_init rasp_stats_init_2 rasp_stats_init_3 rasp_session_get_stats rasp_session_clear_stats rasp_version
-        rasp_abi_version"""),
+        rasp_status_name rasp_stats_init rasp_stats_init_2 rasp_stats_init_3 rasp_session_get_stats
+        rasp_session_clear_stats rasp_version rasp_abi_version"""),
 }
 
 FUNCTION = re.compile(r"^((?://[^\n]*\n)+)([A-Za-z][\w ]*[ *]+)(rasp_\w+)\(([^;]*)\);", re.M)

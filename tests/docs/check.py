@@ -9,8 +9,8 @@
 A block that begins ```c,program or ```cpp,program is a whole program: it is compiled with every warning an error,
 run, and has to print something. So has one that begins ```python,program. One that begins ```sh,run is run line by
 line (what ends in a backslash goes on). All find `rasp` of target/release, and in their folder model.rasp,
-smollm2.rasp, MODEL.gguf, text.txt and my-lora, an adapter of PEFT's. Programs of other languages stand in docs/bindings.md alone:
-tests/bindings/run.sh runs them.
+smollm2.rasp, MODEL.gguf, text.txt and my-lora, an adapter of PEFT's. Programs of other languages stand in
+docs/bindings.md alone: tests/bindings/run.sh runs them.
 """
 
 import html.parser
