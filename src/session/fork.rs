@@ -7,7 +7,7 @@
 //! sessions.
 
 use super::{Session, SessionOptions};
-use crate::arena::Memory;
+use crate::arena::MemorySource;
 use crate::{Error, Result, Status};
 
 impl Session {
@@ -15,7 +15,7 @@ impl Session {
     /// on exactly as this one would, but for a logits callback: that stays this one's. `None`: with the options of this
     /// one.
     pub fn fork(&self, options: Option<&SessionOptions>) -> Result<Session> {
-        self.fork_behind(0, options, Memory::Own)
+        self.fork_behind(0, options, MemorySource::Own)
     }
 
     /// The same; memory as for [`open_behind`](Session::open_behind).
@@ -23,7 +23,7 @@ impl Session {
         &self,
         front: usize,
         options: Option<&SessionOptions>,
-        memory: Memory,
+        memory: MemorySource,
     ) -> Result<Session> {
         self.idle()?;
         let model = &self.engine.model;

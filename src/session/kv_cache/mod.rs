@@ -7,7 +7,7 @@
 mod places;
 mod shift;
 
-use crate::arena::{Buf, Cutter, Part};
+use crate::arena::{Buf, Cutter, MemoryUse};
 use crate::format::Config;
 use places::Places;
 use rasp_kernels::{Elems, Kernels, Matrix};
@@ -86,7 +86,7 @@ impl Store {
 
 /// How the elements of a head lie.
 #[derive(Clone, Copy)]
-enum Order {
+enum HeadLayout {
     /// `[room / 32, head_dim, 32]`
     Keys,
     /// `[room, head_dim]`
@@ -125,7 +125,7 @@ impl KvCache {
         let positions = Places::positions(config, context, batch, windows_alone);
         // A product beyond the address space saturates, and the arena then refuses it.
         let size = config.kv_dim().saturating_mul(positions);
-        cutter.part(Part::KvCache);
+        cutter.part(MemoryUse::KvCache);
         // Not zeroed in the host's memory: what stands at a position is written when its token passes. Scores of
         // positions beyond are computed along with their block, whatever lies there, and thrown away.
         let mut store = || match kv_type {
@@ -244,8 +244,12 @@ impl KvCache {
     pub(crate) fn stretches(&self, positions: usize) -> impl Iterator<Item = &[u8]> {
         let places = &self.places;
         let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes(), self.values.bytes()];
-        let parts =
-            [(keys, Order::Keys), (key_scales, Order::Scales), (values, Order::Values), (value_scales, Order::Scales)];
+        let parts = [
+            (keys, HeadLayout::Keys),
+            (key_scales, HeadLayout::Scales),
+            (values, HeadLayout::Values),
+            (value_scales, HeadLayout::Scales),
+        ];
         parts.into_iter().filter(|((bytes, _), _)| !bytes.is_empty()).flat_map(move |((bytes, size), order)| {
             runs(places, order, positions).map(move |run| &bytes[run.start * size..run.end * size])
         })
@@ -256,10 +260,14 @@ impl KvCache {
         let places = &mut self.places;
         places.refill(positions);
         let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes_mut(), self.values.bytes_mut()];
-        let parts =
-            [(keys, Order::Keys), (key_scales, Order::Scales), (values, Order::Values), (value_scales, Order::Scales)];
+        let parts = [
+            (keys, HeadLayout::Keys),
+            (key_scales, HeadLayout::Scales),
+            (values, HeadLayout::Values),
+            (value_scales, HeadLayout::Scales),
+        ];
         for ((bytes, size), order) in parts.into_iter().filter(|((bytes, _), _)| !bytes.is_empty()) {
-            let width = size * if let Order::Scales = order { 1 } else { places.head_dim };
+            let width = size * if let HeadLayout::Scales = order { 1 } else { places.head_dim };
             // No place is without a number, whatever goes round.
             places.of_windows().for_each(|span| bytes[span.start * width..span.end * width].fill(0));
             runs(places, order, positions).for_each(|run| fill(&mut bytes[run.start * size..run.end * size]));
@@ -313,9 +321,9 @@ impl KvCache {
 
 /// The elements of what is kept of the first `positions`, layer by layer and head by head, in stretches that do not
 /// depend on the room that there is.
-fn runs(places: &Places, order: Order, positions: usize) -> impl Iterator<Item = Range<usize>> {
+fn runs(places: &Places, order: HeadLayout, positions: usize) -> impl Iterator<Item = Range<usize>> {
     let dim = places.head_dim;
-    let width = if let Order::Scales = order { 1 } else { dim };
+    let width = if let HeadLayout::Scales = order { 1 } else { dim };
     let heads = move |layer: usize| (0..places.num_kv_heads).map(move |head| (layer, head));
     (0..places.num_layers()).flat_map(heads).flat_map(move |(layer, head)| {
         let (start, room, kept) = (places.head(layer, head) * width, places.room(layer), places.kept(layer, positions));
@@ -324,7 +332,7 @@ fn runs(places: &Places, order: Order, positions: usize) -> impl Iterator<Item =
         kept.clone().step_by(step).flat_map(move |first| {
             let count = step.min(kept.end - first);
             // Of keys' last block, a part of every row.
-            let rest = if let Order::Keys = order { count % KEY_BLOCK } else { 0 };
+            let rest = if let HeadLayout::Keys = order { count % KEY_BLOCK } else { 0 };
             let rows = if rest > 0 { dim } else { 0 };
             let first = start + first % room * width;
             let last = first + (count - rest) * width;
