@@ -55,7 +55,7 @@ unsafe impl AnyBits for i8 {}
 
 /// What a session's memory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum MemoryUse {
     KvCache,
     Activations,
     Sampling,
@@ -81,7 +81,7 @@ pub struct MemoryPlan {
 
 /// Where the memory of an arena comes from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Memory {
+pub(crate) enum MemorySource {
     /// The allocator's, given back when the arena is dropped.
     Own,
     /// The host's: so many bytes. Whoever says this promises that they are valid for reads and writes, initialised,
@@ -119,11 +119,11 @@ impl Arena {
 
     /// An arena of just the memory that [`plan`](Arena::plan) measures, and the buffers in it. The buffers must not be
     /// used once it is dropped.
-    pub(crate) fn cut<B>(memory: Memory, front: usize, cut: impl Fn(&mut Cutter) -> B) -> Result<(Arena, B)> {
+    pub(crate) fn cut<B>(memory: MemorySource, front: usize, cut: impl Fn(&mut Cutter) -> B) -> Result<(Arena, B)> {
         let plan = Arena::plan(front, &cut)?;
         let size = plan.size;
         let (start, own) = match memory {
-            Memory::Own => {
+            MemorySource::Own => {
                 let layout = Layout::from_size_align(size, START_ALIGNMENT).expect("the plan's size fits");
                 // SAFETY: the size is not zero, for the slack alone.
                 let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(|| {
@@ -131,16 +131,16 @@ impl Arena {
                 })?;
                 (start, Some((start, layout)))
             }
-            Memory::Host(start, _) if !start.addr().get().is_multiple_of(START_ALIGNMENT) => {
+            MemorySource::Host(start, _) if !start.addr().get().is_multiple_of(START_ALIGNMENT) => {
                 let message = format_args!("a session's memory must start at a multiple of {START_ALIGNMENT}");
                 return Err(Error::new(Status::InvalidArgument, message));
             }
-            Memory::Host(_, given) if given < size => {
+            MemorySource::Host(_, given) if given < size => {
                 let message =
                     format_args!("a session with these options needs {size} bytes of memory; {given} were given");
                 return Err(Error::new(Status::BufferTooSmall, message));
             }
-            Memory::Host(start, _) => (start, None),
+            MemorySource::Host(start, _) => (start, None),
         };
         let skip = start.addr().get().next_multiple_of(ALIGNMENT) - start.addr().get();
         // SAFETY: `skip` is at most the slack that the plan added to what the buffers take, as `start` is a multiple of
@@ -185,20 +185,20 @@ pub(crate) struct Cutter {
     taken: Option<usize>,
     /// True if the memory holds anything but zeros.
     dirty: bool,
-    part: Part,
-    /// Bytes taken for each [`Part`].
+    part: MemoryUse,
+    /// Bytes taken for each [`MemoryUse`].
     parts: [usize; 4],
 }
 
 impl Cutter {
     fn new(base: Option<NonNull<u8>>, front: usize) -> Cutter {
-        let mut cutter = Cutter { base, taken: Some(0), dirty: false, part: Part::Bookkeeping, parts: [0; 4] };
+        let mut cutter = Cutter { base, taken: Some(0), dirty: false, part: MemoryUse::Bookkeeping, parts: [0; 4] };
         cutter.place(front, 1);
         cutter
     }
 
     /// What the buffers that follow are for.
-    pub(crate) fn part(&mut self, part: Part) -> &mut Cutter {
+    pub(crate) fn part(&mut self, part: MemoryUse) -> &mut Cutter {
         self.part = part;
         self
     }
@@ -361,8 +361,8 @@ mod tests {
     type Three = (Buf<u16>, Buf<f32>, Buf<u64>);
 
     fn three(cutter: &mut Cutter) -> Three {
-        let first = cutter.part(Part::KvCache).take::<u16>(5);
-        let second = cutter.part(Part::Sampling).take::<f32>(17);
+        let first = cutter.part(MemoryUse::KvCache).take::<u16>(5);
+        let second = cutter.part(MemoryUse::Sampling).take::<f32>(17);
         (first, second, cutter.take::<u64>(0))
     }
 
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn buffers_are_zeroed_aligned_and_apart() {
-        let (arena, mut buffers) = Arena::cut(Memory::Own, 3, three).unwrap();
+        let (arena, mut buffers) = Arena::cut(MemorySource::Own, 3, three).unwrap();
         let MemoryPlan { size, kv_cache, activations, sampling, bookkeeping, .. } = *arena.memory();
         assert_eq!([size, kv_cache, activations, sampling, bookkeeping], [64 + 64 + 128 + 56, 64, 0, 128, 64 + 56]);
         assert_eq!(*arena.memory(), Arena::plan(3, three).unwrap());
@@ -395,7 +395,7 @@ mod tests {
                 unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len() * 8) };
             // Of all the bytes: a reference to the first would be to that alone.
             let start = NonNull::from(&mut bytes[offset + 8..]).cast();
-            let (arena, mut buffers) = Arena::cut(Memory::Host(start, size), 3, three).unwrap();
+            let (arena, mut buffers) = Arena::cut(MemorySource::Host(start, size), 3, three).unwrap();
             check(&mut buffers);
             // SAFETY: three bytes were asked for.
             unsafe { arena.front().write_bytes(7, 3) };
@@ -410,25 +410,29 @@ mod tests {
         let size = Arena::plan(0, three).unwrap().size;
         let mut words = vec![0u64; size / 8];
         let start = NonNull::from(&mut words[..]).cast::<u8>();
-        let error = Arena::cut(Memory::Host(start, size - 1), 0, three).err().unwrap();
+        let error = Arena::cut(MemorySource::Host(start, size - 1), 0, three).err().unwrap();
         assert_eq!(error.status(), Status::BufferTooSmall);
         assert!(error.message().contains(&format!("{size} bytes")), "{error}");
         // SAFETY: inside.
         let odd = unsafe { start.add(4) };
-        assert_eq!(Arena::cut(Memory::Host(odd, size), 0, three).err().unwrap().status(), Status::InvalidArgument);
+        assert_eq!(
+            Arena::cut(MemorySource::Host(odd, size), 0, three).err().unwrap().status(),
+            Status::InvalidArgument
+        );
     }
 
     #[test]
     fn a_size_beyond_all_memory_is_an_error() {
         for (words, halves) in [(usize::MAX / 4, 9), (0, usize::MAX / 4), (0, usize::MAX / 2 - 99)] {
-            let cut = Arena::cut(Memory::Own, 0, |cutter| (cutter.take::<u64>(words), cutter.take::<u16>(halves)));
+            let cut =
+                Arena::cut(MemorySource::Own, 0, |cutter| (cutter.take::<u64>(words), cutter.take::<u16>(halves)));
             assert_eq!(cut.err().unwrap().status(), Status::OutOfMemory, "{words} {halves}");
         }
     }
 
     #[test]
     fn a_list_is_a_vec_that_cannot_grow() {
-        let (_arena, mut list) = Arena::cut(Memory::Own, 0, |cutter| cutter.list::<u32>(5)).unwrap();
+        let (_arena, mut list) = Arena::cut(MemorySource::Own, 0, |cutter| cutter.list::<u32>(5)).unwrap();
         list.extend([1, 2]);
         list.extend_from_slice(&[3, 4]);
         list.push(5);

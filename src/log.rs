@@ -56,7 +56,7 @@ impl Log {
         if level > self.level {
             return;
         }
-        let mut line = Line { bytes: [0; LONGEST], len: 0 };
+        let mut line = LogLine { bytes: [0; LONGEST], len: 0 };
         // Fails where the line is full, which is where it is cut.
         let _ = line.write_fmt(message);
         // What the host's function allocates is not for the end of a load to take back.
@@ -65,12 +65,12 @@ impl Log {
     }
 }
 
-struct Line {
+struct LogLine {
     bytes: [u8; LONGEST],
     len: usize,
 }
 
-impl Write for Line {
+impl Write for LogLine {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = text.floor_char_boundary(LONGEST - 1 - self.len);
         for (to, &from) in self.bytes[self.len..].iter_mut().zip(&text.as_bytes()[..end]) {

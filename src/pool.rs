@@ -258,8 +258,8 @@ impl Region<'_> {
             job(0);
             return Ok(());
         };
-        // SAFETY: only the lifetime is erased. The pointer is used by workers during this round alone, and `Finish`
-        // below keeps this call from returning or unwinding before the round has ended.
+        // SAFETY: only the lifetime is erased. The pointer is used by workers during this round alone, and
+        // `WorkersGuard` below keeps this call from returning or unwinding before the round has ended.
         let erased: ErasedJob = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), ErasedJob>(job) };
         // SAFETY: no round is under way (`run` takes `&mut self` and each one waits for its end), so no worker reads.
         unsafe { *shared.job.get() = Some(erased) };
@@ -268,13 +268,13 @@ impl Region<'_> {
         shared.waiting.wake(&shared.alarm);
 
         /// Waits for the workers, also when part 0 unwinds.
-        struct Finish<'a>(&'a PoolState);
-        impl Drop for Finish<'_> {
+        struct WorkersGuard<'a>(&'a PoolState);
+        impl Drop for WorkersGuard<'_> {
             fn drop(&mut self) {
                 self.0.waiting.wait(&self.0.finished, || self.0.busy.load(Ordering::Acquire) == 0);
             }
         }
-        let finish = Finish(shared);
+        let finish = WorkersGuard(shared);
         job(0);
         drop(finish);
         if shared.panicked.swap(false, Ordering::Relaxed) {

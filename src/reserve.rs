@@ -25,14 +25,14 @@ thread_local! {
 }
 
 #[derive(Clone, Copy)]
-struct Block {
+struct ReserveBlock {
     start: *mut u8,
     size: usize,
     used: usize,
 }
 
 struct Reserve {
-    blocks: [Block; BLOCKS],
+    blocks: [ReserveBlock; BLOCKS],
     count: usize,
     /// Pieces that were given back, a list a class: each begins with the address of the next.
     free: [*mut u8; CLASSES],
@@ -42,7 +42,7 @@ struct Reserve {
     held: isize,
 }
 
-const EMPTY: Block = Block { start: std::ptr::null_mut(), size: 0, used: 0 };
+const EMPTY: ReserveBlock = ReserveBlock { start: std::ptr::null_mut(), size: 0, used: 0 };
 
 /// The class of pieces that hold `size` bytes.
 fn class(size: usize) -> usize {
@@ -70,7 +70,7 @@ impl Reserve {
         if start.is_null() {
             return Err(none());
         }
-        self.blocks[self.count] = Block { start, size: layout.size(), used: 0 };
+        self.blocks[self.count] = ReserveBlock { start, size: layout.size(), used: 0 };
         self.count += 1;
         Ok(())
     }

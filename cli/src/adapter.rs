@@ -82,7 +82,7 @@ pub fn inspect(file: &File, as_json: bool) -> Result<()> {
 
 /// The adapters of a session.
 #[derive(Clone, clap::Args)]
-pub struct Adapters {
+pub struct AdapterArgs {
     /// A LoRA adapter that tokens pass with, as `rasp pack-adapter` made it, and what its outputs are multiplied by (1
     /// unless said); more than once for several at a time
     #[arg(long = "adapter", value_name = "FILE[=SCALE]", visible_alias = "lora", help_heading = "Session",
@@ -101,10 +101,10 @@ fn parse(text: &str) -> std::result::Result<(PathBuf, f32), String> {
 }
 
 /// Adapters that are at hand, each with its scale.
-pub type Loaded = Vec<(Arc<Adapter>, f32)>;
+pub type ScaledAdapters = Vec<(Arc<Adapter>, f32)>;
 
-impl Adapters {
-    pub fn load(&self, model: &Model) -> Result<Loaded> {
+impl AdapterArgs {
+    pub fn load(&self, model: &Model) -> Result<ScaledAdapters> {
         let load = |(path, scale): &(PathBuf, f32)| {
             if path.is_dir() {
                 let message = format!(
@@ -120,12 +120,12 @@ impl Adapters {
 }
 
 /// The ranks that a session needs room for.
-pub fn rank(adapters: &Loaded) -> usize {
+pub fn rank(adapters: &ScaledAdapters) -> usize {
     adapters.iter().map(|(adapter, _)| adapter.rank()).sum()
 }
 
 /// A session whose tokens pass with these.
-pub fn open(model: &Arc<Model>, options: SessionOptions, adapters: &Loaded) -> Result<Session> {
+pub fn open(model: &Arc<Model>, options: SessionOptions, adapters: &ScaledAdapters) -> Result<Session> {
     let options = SessionOptions { adapter_rank: rank(adapters), ..options };
     let mut session = Session::open(model.clone(), &options)?;
     session.set_adapters(adapters.iter().cloned())?;
@@ -133,7 +133,7 @@ pub fn open(model: &Arc<Model>, options: SessionOptions, adapters: &Loaded) -> R
 }
 
 /// What JSON says of them.
-pub fn described(adapters: &Loaded) -> serde_json::Value {
+pub fn described(adapters: &ScaledAdapters) -> serde_json::Value {
     adapters.iter().map(|(adapter, scale)| json!({"name": adapter.name(), "scale": number(*scale)})).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What `rasp run` and `rasp chat` share: how tokens are chosen, what a session has room for, and an answer's text as
 //! it comes.
 
-use crate::adapter::{self, Adapters, Loaded};
+use crate::adapter::{self, AdapterArgs, ScaledAdapters};
 use crate::constraint::Form;
 use crate::parse_count;
 use crate::sampling::SamplingOptions;
@@ -18,7 +18,7 @@ pub struct Options {
     #[arg(short, long, default_value_t = 512, visible_aliases = ["max-tokens", "n-predict"])]
     pub n: usize,
     #[command(flatten)]
-    pub session: Settings,
+    pub session: SessionArgs,
     #[command(flatten)]
     sampling: SamplingOptions,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub struct Options {
 
 /// Options of a session, however its tokens are chosen.
 #[derive(clap::Args)]
-pub struct Settings {
+pub struct SessionArgs {
     /// Sparsity of generated tokens (default: the file's own, 0 unless it was packed with a quality)
     #[arg(long, value_parser = crate::parse_sparsity)]
     sparsity: Option<f32>,
@@ -44,39 +44,39 @@ pub struct Settings {
     /// context; forced, what a constraint leaves no choice of; all of it; or off. The tokens are the same, and come
     /// sooner where an answer quotes or repeats
     #[arg(long, value_name = "HOW", default_value = "all", help_heading = "Session")]
-    drafts: Drafts,
+    drafts: DraftMode,
     /// Tokens there is room for; 0: what is needed, where that is known, or 4096
     #[arg(short = 'c', long, default_value_t = 0, visible_aliases = ["ctx-size", "context"], help_heading = "Session")]
     pub ctx: usize,
     #[command(flatten)]
-    pub adapters: Adapters,
+    pub adapters: AdapterArgs,
 }
 
 /// What drafts are made by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Drafts {
+pub enum DraftMode {
     Off,
     Lookup,
     Forced,
     All,
 }
 
-impl Drafts {
+impl DraftMode {
     pub fn name(self) -> &'static str {
         match self {
-            Drafts::Off => "off",
-            Drafts::Lookup => "lookup",
-            Drafts::Forced => "forced",
-            Drafts::All => "all",
+            DraftMode::Off => "off",
+            DraftMode::Lookup => "lookup",
+            DraftMode::Forced => "forced",
+            DraftMode::All => "all",
         }
     }
 
     pub fn options(self) -> DraftOptions {
         match self {
-            Drafts::Off => DraftOptions::default(),
-            Drafts::Lookup => DraftOptions { forced: false, ..DraftOptions::all(MAX_DRAFTS) },
-            Drafts::Forced => DraftOptions { lookup: false, ..DraftOptions::all(MAX_DRAFTS) },
-            Drafts::All => DraftOptions::all(MAX_DRAFTS),
+            DraftMode::Off => DraftOptions::default(),
+            DraftMode::Lookup => DraftOptions { forced: false, ..DraftOptions::all(MAX_DRAFTS) },
+            DraftMode::Forced => DraftOptions { lookup: false, ..DraftOptions::all(MAX_DRAFTS) },
+            DraftMode::All => DraftOptions::all(MAX_DRAFTS),
         }
     }
 }
@@ -94,9 +94,9 @@ impl Options {
 /// Tokens a session has room for that may grow, unless told: enough for some dozen turns of a chat.
 const CONTEXT: usize = 4096;
 
-impl Settings {
+impl SessionArgs {
     /// A session with room for so many tokens, as these options want it, with their adapters.
-    pub fn open(&self, model: &Arc<Model>, context: usize, adapters: &Loaded) -> Result<Session> {
+    pub fn open(&self, model: &Arc<Model>, context: usize, adapters: &ScaledAdapters) -> Result<Session> {
         let options = SessionOptions {
             context,
             threads: self.threads,
@@ -111,8 +111,8 @@ impl Settings {
     }
 
     /// The same for sessions that generate nothing: they need no room for drafts.
-    pub fn without_drafts(self) -> Settings {
-        Settings { drafts: Drafts::Off, ..self }
+    pub fn without_drafts(self) -> SessionArgs {
+        SessionArgs { drafts: DraftMode::Off, ..self }
     }
 
     /// The sparsity of generated tokens.

@@ -5,10 +5,10 @@
 
 mod sessions;
 
-use crate::adapter::{self, Adapters};
-use crate::answer::Drafts;
+use crate::adapter::{self, AdapterArgs};
+use crate::answer::DraftMode;
 use crate::constraint::Form;
-use crate::stream::Stream;
+use crate::stream::StreamBuffer;
 use crate::{number, parse_count, say};
 use rasp::session::{DraftStats, KvType};
 use rasp::text::EncodeOptions;
@@ -54,11 +54,11 @@ pub struct Args {
     /// context; forced, what a constraint leaves no choice of; all of it; or off. A list; the tokens are the same, and
     /// how fast they come hangs on the text
     #[arg(long, value_name = "HOW", value_delimiter = ',', default_value = "off", conflicts_with = "sessions")]
-    drafts: Vec<Drafts>,
+    drafts: Vec<DraftMode>,
     #[command(flatten)]
     form: Form,
     #[command(flatten)]
-    adapters: Adapters,
+    adapters: AdapterArgs,
     /// Rounds; medians are reported
     #[arg(long, default_value_t = 5, value_parser = parse_count)]
     rounds: usize,
@@ -91,7 +91,7 @@ pub struct Samples {
     sparsity: f32,
     /// The model was read into large pages.
     large_pages: bool,
-    drafts: Drafts,
+    drafts: DraftMode,
     drafted: DraftStats,
     /// Nothing comes behind the end of a constrained answer but ends: they are not counted.
     until_end: bool,
@@ -143,7 +143,7 @@ pub fn run(args: &Args) -> Result<()> {
             samples.extend(args.drafts.iter().map(of));
         }
     }
-    let stream = Stream::new(args.threads)?;
+    let stream = StreamBuffer::new(args.threads)?;
     let mut bandwidth = Vec::new();
     // A round that is not counted: it brings the file into memory.
     for round in 0..=args.rounds {
@@ -195,7 +195,7 @@ pub fn run(args: &Args) -> Result<()> {
             100.0 * gb_s / bandwidth.median,
             if s.large_pages { "   in large pages" } else { "" }
         );
-        if s.drafts != Drafts::Off {
+        if s.drafts != DraftMode::Off {
             let DraftStats { drafted, accepted } = s.drafted;
             text.truncate(text.len() - 1);
             let tokens = s.steps.len() / args.rounds;
@@ -260,7 +260,7 @@ impl Samples {
         Samples {
             sparsity,
             large_pages: false,
-            drafts: Drafts::Off,
+            drafts: DraftMode::Off,
             drafted: DraftStats::default(),
             until_end: false,
             kept: 1.0,

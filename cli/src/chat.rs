@@ -57,8 +57,14 @@ pub fn run(args: &Args) -> Result<()> {
     let mut session = args.options.open(&model, args.options.session.context(&model))?;
     let cancel = Arc::new(AtomicBool::new(false));
     session.set_cancel_flag(cancel.clone());
-    let mut chat =
-        Chat { session, cancel, n: args.options.n, system: args.system.clone(), turns: vec![], stats: args.stats };
+    let mut chat = Conversation {
+        session,
+        cancel,
+        n: args.options.n,
+        system: args.system.clone(),
+        turns: vec![],
+        stats: args.stats,
+    };
     // A model without a template, or with one that cannot be rendered, is found out before anything is typed.
     chat.prompt("x").map_err(|e| {
         let message = format!("{}; `rasp run --raw` continues a text without one", e.message());
@@ -99,7 +105,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-struct Chat {
+struct Conversation {
     session: Session,
     cancel: Arc<AtomicBool>,
     /// Tokens of an answer at most.
@@ -110,7 +116,7 @@ struct Chat {
     stats: bool,
 }
 
-impl Chat {
+impl Conversation {
     fn command(&mut self, command: &str) -> Result<()> {
         let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
         let (rest, words) = (rest.trim(), |text: String| Err(Error::new(Status::InvalidArgument, text)));

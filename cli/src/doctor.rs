@@ -2,7 +2,7 @@
 
 use crate::bench::{Samples, Spread, measure, prompt};
 use crate::inspect::Sizes;
-use crate::stream::Stream;
+use crate::stream::StreamBuffer;
 use crate::{number, say};
 use rasp::format::File;
 use rasp::{Model, Result, Session, SessionOptions};
@@ -29,25 +29,25 @@ const PROMPT: usize = 32;
 const CONTEXT: usize = 4096;
 
 /// What one number of threads reaches.
-struct Speed {
+struct ThreadSpeed {
     threads: usize,
     /// Gigabytes a second that so many threads read from memory.
     stream: f64,
-    dense: Pace,
+    dense: MedianSpeed,
     /// At the sparsity that is judged; a dense file has none.
-    sparse: Option<Pace>,
+    sparse: Option<MedianSpeed>,
 }
 
 /// Medians of one sparsity.
 #[derive(Clone, Copy)]
-struct Pace {
+struct MedianSpeed {
     tokens_s: f64,
     bytes_per_token: f64,
 }
 
-impl Pace {
-    fn of(samples: &Samples) -> Pace {
-        Pace { tokens_s: Spread::of(&samples.decode).median, bytes_per_token: samples.bytes_per_token }
+impl MedianSpeed {
+    fn of(samples: &Samples) -> MedianSpeed {
+        MedianSpeed { tokens_s: Spread::of(&samples.decode).median, bytes_per_token: samples.bytes_per_token }
     }
 
     fn gb_s(self) -> f64 {
@@ -55,9 +55,9 @@ impl Pace {
     }
 }
 
-impl Speed {
+impl ThreadSpeed {
     /// At the setting that sessions should have.
-    fn best(&self) -> Pace {
+    fn best(&self) -> MedianSpeed {
         self.sparse.filter(|sparse| sparse.tokens_s > self.dense.tokens_s).unwrap_or(self.dense)
     }
 }
@@ -87,7 +87,7 @@ struct Findings<'a> {
     context: usize,
     session_bytes: usize,
     judged: f32,
-    speeds: Vec<Speed>,
+    speeds: Vec<ThreadSpeed>,
     verdict: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ fn thread_counts(all: usize) -> impl Iterator<Item = usize> {
     doubling.chain([all.min(rasp::session::MAX_THREADS)])
 }
 
-fn speed(model: &Arc<Model>, threads: usize, sparsity: f32) -> Result<Speed> {
+fn speed(model: &Arc<Model>, threads: usize, sparsity: f32) -> Result<ThreadSpeed> {
     const MOST: usize = 64;
     let options = SessionOptions { context: PROMPT + MOST + 2, threads, ..Default::default() };
     let mut session = Session::open(model.clone(), &options)?;
@@ -116,7 +116,7 @@ fn speed(model: &Arc<Model>, threads: usize, sparsity: f32) -> Result<Speed> {
     let start = Instant::now();
     measure(&mut session, &prompt, 2, &mut dense, false)?;
     let n = ((2.0 * SECONDS / start.elapsed().as_secs_f64()) as usize).clamp(4, MOST);
-    let stream = Stream::new(threads)?;
+    let stream = StreamBuffer::new(threads)?;
     let mut streams = Vec::new();
     for _ in 0..ROUNDS {
         measure(&mut session, &prompt, n, &mut dense, true)?;
@@ -125,16 +125,16 @@ fn speed(model: &Arc<Model>, threads: usize, sparsity: f32) -> Result<Speed> {
         }
         streams.push(stream.gb_s());
     }
-    Ok(Speed {
+    Ok(ThreadSpeed {
         threads,
         stream: Spread::of(&streams).median,
-        dense: Pace::of(&dense),
-        sparse: (sparsity > 0.0).then(|| Pace::of(&sparse)),
+        dense: MedianSpeed::of(&dense),
+        sparse: (sparsity > 0.0).then(|| MedianSpeed::of(&sparse)),
     })
 }
 
 /// What to do, a sentence each. Of at least one number of threads.
-fn verdict(speeds: &[Speed], judged: f32) -> Vec<String> {
+fn verdict(speeds: &[ThreadSpeed], judged: f32) -> Vec<String> {
     let fastest = speeds.iter().map(|s| s.best().tokens_s).fold(0.0, f64::max);
     // A twentieth is what medians of a shared machine differ by.
     let Some(chosen) = speeds.iter().find(|s| s.best().tokens_s >= 0.95 * fastest) else { return vec![] };
@@ -167,7 +167,7 @@ fn verdict(speeds: &[Speed], judged: f32) -> Vec<String> {
 impl Findings<'_> {
     fn json(&self) -> Value {
         let model = self.model;
-        let pace = |pace: Pace| json!({"decode_tok_s": pace.tokens_s, "bytes_per_token": pace.bytes_per_token});
+        let pace = |pace: MedianSpeed| json!({"decode_tok_s": pace.tokens_s, "bytes_per_token": pace.bytes_per_token});
         let speeds = self.speeds.iter().map(|s| {
             json!({"threads": s.threads, "stream_gb_s": s.stream, "dense": pace(s.dense), "sparse": s.sparse.map(pace)})
         });
@@ -207,7 +207,7 @@ impl Findings<'_> {
         let at = if self.judged > 0.0 { format!("at {}", number(self.judged)) } else { String::new() };
         text += &format!("threads   stream GB/s          dense{at:>15}\n");
         for s in &self.speeds {
-            let cell = |pace: Pace| format!("{:>9.1} {:>4.0}%", pace.tokens_s, 100.0 * pace.gb_s() / s.stream);
+            let cell = |pace: MedianSpeed| format!("{:>9.1} {:>4.0}%", pace.tokens_s, 100.0 * pace.gb_s() / s.stream);
             let sparse = s.sparse.map_or(String::new(), cell);
             text += &format!("{:>7} {:>13.1}{}{sparse}\n", s.threads, s.stream, cell(s.dense));
         }
@@ -239,9 +239,9 @@ impl Findings<'_> {
 mod tests {
     use super::*;
 
-    fn speed(threads: usize, stream: f64, dense: f64, sparse: Option<f64>) -> Speed {
-        let pace = |tokens_s, bytes_per_token| Pace { tokens_s, bytes_per_token };
-        Speed { threads, stream, dense: pace(dense, 1e8), sparse: sparse.map(|sparse| pace(sparse, 6e7)) }
+    fn speed(threads: usize, stream: f64, dense: f64, sparse: Option<f64>) -> ThreadSpeed {
+        let pace = |tokens_s, bytes_per_token| MedianSpeed { tokens_s, bytes_per_token };
+        ThreadSpeed { threads, stream, dense: pace(dense, 1e8), sparse: sparse.map(|sparse| pace(sparse, 6e7)) }
     }
 
     #[test]

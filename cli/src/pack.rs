@@ -56,7 +56,7 @@ pub struct Args {
     rho: f32,
     /// How a level's sparsity is shared out: by one threshold for the whole model, or equally
     #[arg(long, value_name = "HOW", default_value = "global")]
-    allocation: Allocation,
+    allocation: AllocationArg,
     /// A .rasp file of the same model to take the scores of channels from, in place of measuring and tuning them: what
     /// was found once serves every --dtype
     #[arg(long, value_name = "MODEL")]
@@ -123,7 +123,7 @@ struct Dtype(Option<WeightType>);
 
 /// How sparsity is shared out.
 #[derive(Clone, Copy, ValueEnum)]
-enum Allocation {
+enum AllocationArg {
     Global,
     Uniform,
 }
@@ -168,8 +168,8 @@ pub fn run(args: &Args) -> Result<()> {
         save_recipe: args.save_recipe.clone(),
         rho: args.rho,
         allocation: match args.allocation {
-            Allocation::Global => format::Allocation::Global,
-            Allocation::Uniform => format::Allocation::Uniform,
+            AllocationArg::Global => format::Allocation::Global,
+            AllocationArg::Uniform => format::Allocation::Uniform,
         },
         scores: args.scores.clone(),
         search: search(args.search),

@@ -14,7 +14,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 const BAR_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Reporter {
-    whole: Whole,
+    whole: RunProgress,
     /// The stage under way, with its number.
     what: String,
     total: u64,
@@ -29,7 +29,7 @@ impl Reporter {
     pub fn new() -> Reporter {
         let now = Instant::now();
         let bar = std::io::stderr().is_terminal().then(ProgressBar::hidden);
-        Reporter { whole: Whole::new(vec![]), what: String::new(), total: 0, done: 0, start: now, last: now, bar }
+        Reporter { whole: RunProgress::new(vec![]), what: String::new(), total: 0, done: 0, start: now, last: now, bar }
     }
 
     /// `12 s left, 3 min in all`.
@@ -47,7 +47,7 @@ impl Reporter {
 
 impl Progress for Reporter {
     fn expect(&mut self, stages: Vec<Stage>) {
-        self.whole = Whole::new(stages);
+        self.whole = RunProgress::new(stages);
     }
 
     fn begin(&mut self, what: &str, total: u64) {
@@ -102,16 +102,16 @@ impl Progress for Reporter {
 }
 
 /// How far a run has come through the stages it was said to have.
-struct Whole {
+struct RunProgress {
     stages: Vec<Stage>,
     /// The one under way, and how many of its parts have begun.
     at: Option<(usize, f64)>,
     start: Instant,
 }
 
-impl Whole {
-    fn new(stages: Vec<Stage>) -> Whole {
-        Whole { stages, at: None, start: Instant::now() }
+impl RunProgress {
+    fn new(stages: Vec<Stage>) -> RunProgress {
+        RunProgress { stages, at: None, start: Instant::now() }
     }
 
     /// The words for what begins: its number and that of all, if it was expected.
@@ -160,7 +160,7 @@ mod tests {
             stage("tuning", 50.0, 1.0),
             stage("calibrating", 10.0, 2.0),
         ];
-        let mut whole = Whole::new(stages);
+        let mut whole = RunProgress::new(stages);
         whole.start = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
         assert!(whole.left(0.5).is_none(), "nothing has begun");
         let near = |left: Option<f64>, expected: f64| assert!((left.unwrap() - expected).abs() < 0.5, "{left:?}");
@@ -176,7 +176,7 @@ mod tests {
             whole.enter("calibrating 0.5, pass 2");
         }
         near(whole.left(1.0), 100.0 / 40.0 * 60.0);
-        let mut skipped = Whole::new(whole.stages.clone());
+        let mut skipped = RunProgress::new(whole.stages.clone());
         assert_eq!(skipped.enter("tuning scores"), "3/4 tuning scores");
         assert_eq!(skipped.enter("calibrating"), "4/4 calibrating");
     }

@@ -5,16 +5,16 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a signal finds.
-struct Held {
+struct SignalState {
     /// Beside which files the temporary ones lie.
     outputs: Vec<PathBuf>,
     /// What stops the answer under way.
     answer: Option<Arc<AtomicBool>>,
 }
 
-static HELD: Mutex<Held> = Mutex::new(Held { outputs: Vec::new(), answer: None });
+static HELD: Mutex<SignalState> = Mutex::new(SignalState { outputs: Vec::new(), answer: None });
 
-fn held() -> MutexGuard<'static, Held> {
+fn held() -> MutexGuard<'static, SignalState> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -3,7 +3,7 @@
 use rasp::{Error, Result, Status};
 
 /// Memory far larger than any cache, to be read from end to end.
-pub struct Stream {
+pub struct StreamBuffer {
     /// One piece a thread.
     pieces: Vec<Vec<u64>>,
 }
@@ -34,9 +34,9 @@ const SETS: usize = 1024;
 /// machine does can only lower it.
 const PASSES: usize = 5;
 
-impl Stream {
+impl StreamBuffer {
     /// At least eight times the last-level cache, in pieces for so many threads.
-    pub fn new(threads: usize) -> Result<Stream> {
+    pub fn new(threads: usize) -> Result<StreamBuffer> {
         let bytes = last_level_cache().unwrap_or(0).saturating_mul(8).clamp(SMALLEST, LARGEST);
         let words = bytes / 8 / threads;
         // Each thread writes its own piece first, so that it lies in the memory next to that thread's processor. Not
@@ -52,7 +52,7 @@ impl Stream {
             writers.into_iter().map(|writer| writer.join().ok().flatten()).collect()
         });
         let message = || format!("no memory for {bytes} bytes to measure its bandwidth with");
-        Ok(Stream { pieces: pieces.ok_or_else(|| Error::new(Status::OutOfMemory, message()))? })
+        Ok(StreamBuffer { pieces: pieces.ok_or_else(|| Error::new(Status::OutOfMemory, message()))? })
     }
 
     /// Gigabytes a second that the threads read side by side, each its own piece.

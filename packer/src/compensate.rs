@@ -13,10 +13,10 @@
 //! the weights then suit one setting: `docs/lab/2026-11-29-quality-tried.md` has what that means for the others and for
 //! dense prompts.
 
-use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, product};
+use crate::block::{BlockPass, Linears, Masks, Mat, add_product, embedded, product};
 use crate::progress::Progress;
 use crate::stage::{self, StoredWeights, matrix_bytes, matrix_tensors};
-use crate::work::Work;
+use crate::work::WorkFolder;
 use faer::linalg::solvers::Solve;
 use faer::{MatRef, Side};
 use rasp::model::{GroupKind, Model, Role};
@@ -51,7 +51,7 @@ impl Compensation {
 }
 
 /// What the fit is made with.
-pub(crate) struct Setting<'a> {
+pub(crate) struct FitSetting<'a> {
     pub(crate) windows: &'a [&'a [u32]],
     /// One a linear.
     pub(crate) thresholds: &'a [f32],
@@ -63,8 +63,8 @@ pub(crate) struct Setting<'a> {
 pub(crate) fn compensate(
     staging: &Path,
     mut model: Arc<Model>,
-    setting: &Setting<'_>,
-    work: &Work,
+    setting: &FitSetting<'_>,
+    work: &WorkFolder,
     progress: &mut dyn Progress,
 ) -> Result<Arc<Model>> {
     let layers = model.layers().len();
@@ -83,7 +83,7 @@ pub(crate) fn compensate(
             model = stage::replaced(staging, model, tensors.iter().cloned().zip(bytes))?;
         }
         let mut bytes = Vec::new();
-        let block = Block::new(&model, layer);
+        let block = BlockPass::new(&model, layer);
         block.forward(&mut streams, &mut |group, inputs| {
             let mut linears = Linears::new(&model, group);
             let mut outputs: Vec<Mat> = inputs.iter().map(|x| linears.start(x)).collect();
@@ -124,7 +124,7 @@ pub(crate) fn compensate(
 }
 
 /// `R'` `[in, out]` for `R`, from inputs and the same with channels dropped, `[tokens, in]` a window.
-fn fit(inputs: &[Mat], masked: &[Mat], weights: MatRef<'_, f32>, setting: &Setting<'_>) -> Result<Mat> {
+fn fit(inputs: &[Mat], masked: &[Mat], weights: MatRef<'_, f32>, setting: &FitSetting<'_>) -> Result<Mat> {
     let n = weights.nrows();
     let (mut c, mut b) = (Mat::zeros(n, n), Mat::zeros(n, n));
     for (x, masked) in inputs.iter().zip(masked) {
@@ -171,7 +171,7 @@ mod tests {
 
     fn fitted(ridge: f32, masked: &Mat) -> Vec<f32> {
         let weights = Mat::new(vec![1.0, -1.0, 0.5, 3.0, 4.0, 5.0], 3, 2);
-        let setting = Setting { windows: &[], thresholds: &[], ridge };
+        let setting = FitSetting { windows: &[], thresholds: &[], ridge };
         fit(&[inputs()], std::slice::from_ref(masked), weights.view(), &setting).unwrap().data().to_vec()
     }
 

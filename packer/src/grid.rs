@@ -23,7 +23,7 @@ pub struct Grid {
 
 /// 32 neighbours.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Group {
+pub(crate) struct QuantGroup {
     pub(crate) numbers: [u8; GROUP],
     /// As the file has it: f16, or a scale with its minimum.
     pub(crate) scale: u16,
@@ -31,17 +31,17 @@ pub(crate) struct Group {
     pub(crate) min: u16,
 }
 
-impl Group {
+impl QuantGroup {
     /// With a scale and a minimum in f16, if both are finite there.
-    pub(crate) fn new(numbers: [u8; GROUP], scale: f16, min: f16) -> Option<Group> {
+    pub(crate) fn new(numbers: [u8; GROUP], scale: f16, min: f16) -> Option<QuantGroup> {
         let finite = scale.is_finite() && min.is_finite();
-        finite.then_some(Group { numbers, scale: scale.to_bits(), min: min.to_bits() })
+        finite.then_some(QuantGroup { numbers, scale: scale.to_bits(), min: min.to_bits() })
     }
 }
 
 impl Grid {
     /// Groups in the order of their rows.
-    pub(crate) fn new(quant: QuantType, cols: usize, groups: &[Group]) -> Grid {
+    pub(crate) fn new(quant: QuantType, cols: usize, groups: &[QuantGroup]) -> Grid {
         let min = if quant.has_minima() { groups.iter().map(|g| g.min).collect() } else { Vec::new() };
         Grid {
             quant,
@@ -80,14 +80,14 @@ mod tests {
         let group = |first: u8, scale, min| {
             let mut numbers = [0; GROUP];
             numbers[0] = first;
-            Group::new(numbers, f16::from_f32(scale), f16::from_f32(min)).unwrap()
+            QuantGroup::new(numbers, f16::from_f32(scale), f16::from_f32(min)).unwrap()
         };
         let groups = [group(0x80, 0.5, 3.0), group(15, 0.25, -1.0)];
         let q8 = Grid::new(QuantType::Q8, 32, &groups);
         assert_eq!((q8.values()[0], q8.values()[1], q8.values()[32], q8.min.len()), (-64.0, 0.0, 3.75, 0));
         let q4 = Grid::new(QuantType::Q4, 32, &groups[1..]);
         assert_eq!((q4.values()[0], q4.values()[31], q4.min.len()), (2.75, -1.0, 1));
-        let group = Group { scale: 20 << 11 | 6, ..groups[1] };
+        let group = QuantGroup { scale: 20 << 11 | 6, ..groups[1] };
         let q4s = Grid::new(QuantType::Q4s, 32, &[group]);
         assert_eq!((q4s.values()[0], q4s.values()[31], q4s.min.len()), (13.5, -1.5, 0));
     }

@@ -74,7 +74,7 @@ impl HeadScreen {
         for row in 0..config.vocab_size {
             self.model.head_row(row, &mut values);
             let of = |columns: &[u32]| columns.iter().map(|&c| values[c as usize]).collect::<Vec<f32>>();
-            let row = Row::new(&of(&self.hot), &of(&self.cold));
+            let row = RoundedRow::new(&of(&self.hot), &of(&self.cold));
             bytes.extend(row.bytes);
             scale.extend(row.scale);
             error.push(row.error);
@@ -113,7 +113,7 @@ impl Observer for Energy<'_> {
 }
 
 /// One row, rounded.
-struct Row {
+struct RoundedRow {
     bytes: Vec<u8>,
     /// Of the hot columns and of the cold ones.
     scale: [f32; 2],
@@ -123,8 +123,8 @@ struct Row {
     norm: f32,
 }
 
-impl Row {
-    fn new(hot: &[f32], cold: &[f32]) -> Row {
+impl RoundedRow {
+    fn new(hot: &[f32], cold: &[f32]) -> RoundedRow {
         let hot_scale = largest(hot).abs() / 127.0;
         let whole = |w: f32| nearest(w, hot_scale, -127.0, 127.0);
         // A group's largest number is -8 steps; so steps have either sign.
@@ -148,7 +148,7 @@ impl Row {
             let first = block * SCREEN_BLOCK;
             bytes.extend((first..first + SCREEN_GROUP).map(|k| nibble(k) | nibble(k + SCREEN_GROUP) << 4));
         }
-        Row {
+        RoundedRow {
             bytes,
             scale: [hot_scale, cold_scale],
             error: at_least(cold_lost),
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     /// The row's bytes, read by the layout's rules.
-    fn read(row: &Row, hot: usize, cold: usize) -> (Vec<f64>, Vec<f64>) {
+    fn read(row: &RoundedRow, hot: usize, cold: usize) -> (Vec<f64>, Vec<f64>) {
         let padded = cold.next_multiple_of(SCREEN_BLOCK);
         assert_eq!(row.bytes.len(), ScreenRows::row_bytes(hot, padded));
         let (steps, rest) = row.bytes.split_at(padded / SCREEN_GROUP);
@@ -209,7 +209,7 @@ mod tests {
             for size in [0.0, 1.0, 1e4, 1e-30, f32::MIN_POSITIVE / 64.0] {
                 let hot: Vec<f32> = (0..hot).map(|_| random() * size).collect();
                 let cold: Vec<f32> = (0..cold).map(|_| random() * random() * size).collect();
-                let row = Row::new(&hot, &cold);
+                let row = RoundedRow::new(&hot, &cold);
                 let (rough_hot, rough_cold) = read(&row, hot.len(), cold.len());
                 let lost =
                     |values: &[f32], rough: &[f64]| norm(values.iter().zip(rough).map(|(&w, r)| f64::from(w) - r));

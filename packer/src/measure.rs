@@ -2,14 +2,14 @@
 
 use crate::allocate::{self, Calibration};
 use crate::calibrate::{self, HELD_BACK, Windows};
-use crate::compensate::{Setting, compensate};
+use crate::compensate::{FitSetting, compensate};
 use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest, Rule};
 use crate::progress::Progress;
 use crate::quality::{self, Cost, Limit, Quality};
 use crate::recipe::CalibrationText;
 use crate::scoring::{Scores, Scoring};
-use crate::work::Work;
+use crate::work::WorkFolder;
 use rasp::format::{Allocation, Config, ScoreKind};
 use rasp::model::{LoadOptions, Model};
 use rasp::text::Tokenizer;
@@ -93,8 +93,8 @@ pub(crate) fn measure(
         options.tune,
         checksum(text.more.iter().copied().flatten().copied())
     );
-    let gradients = Work::open(options.work.as_deref(), source)?;
-    let work = Work::open(options.work.as_deref(), asked.clone())?;
+    let gradients = WorkFolder::open(options.work.as_deref(), source)?;
+    let work = WorkFolder::open(options.work.as_deref(), asked.clone())?;
     if plan.score == ScoreKind::Fisher {
         let scoring = Scoring { options, plan, staging, text: &text, taken };
         let mut scores;
@@ -109,7 +109,7 @@ pub(crate) fn measure(
         }
     }
 
-    let levels = |model: &Arc<Model>, work: &Work, name: &str, progress: &mut dyn Progress| {
+    let levels = |model: &Arc<Model>, work: &WorkFolder, name: &str, progress: &mut dyn Progress| {
         let calibration = Calibration { model, windows, threads };
         let known = work.load(name)?.unwrap_or_default();
         allocate::levels(&calibration, plan, known, |levels| work.save(name, &levels), progress)
@@ -119,8 +119,8 @@ pub(crate) fn measure(
     if let Some(compensation) = options.compensation {
         let level = compensation.level(&plan.levels)?;
         let ridge = compensation.ridge;
-        let setting = Setting { windows, thresholds: &found[level].thresholds, ridge };
-        let work = Work::open(options.work.as_deref(), format!("{asked}, {compensation:?}"))?;
+        let setting = FitSetting { windows, thresholds: &found[level].thresholds, ridge };
+        let work = WorkFolder::open(options.work.as_deref(), format!("{asked}, {compensation:?}"))?;
         model = compensate(staging, model, &setting, &work, progress)?;
         // Other weights leave other inputs to those behind them: what a level keeps is found anew.
         found = levels(&model, &work, "levels-compensated", progress)?;
@@ -174,7 +174,7 @@ pub(crate) fn search_rho(
     let folder = options.work.as_ref().map(|work| work.join("rho"));
     let source =
         format!("{}, sparsity {:?}, {:?}", source(options, &model, windows, taken)?, plan.levels, options.search_rho);
-    let work = Work::open(folder.as_deref(), source)?;
+    let work = WorkFolder::open(folder.as_deref(), source)?;
     if plan.score == ScoreKind::Fisher {
         (model, _) = Scoring { options, plan, staging, text: &text, taken }.score(model, &work, progress)?;
     }

@@ -11,22 +11,22 @@ use std::ops::Range;
 
 /// What a file's weights become, and what they were.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Choice {
+pub(crate) struct ChosenType {
     pub(crate) weight_type: WeightType,
     /// Whether it was left to the packer.
     pub(crate) automatic: bool,
-    pub(crate) source: Source,
+    pub(crate) source: StoredType,
 }
 
 /// What most weights of a checkpoint's linears are stored as.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Source {
+pub(crate) struct StoredType {
     pub(crate) dtype: DType,
     /// Whether some are stored otherwise.
     pub(crate) mixed: bool,
 }
 
-impl Source {
+impl StoredType {
     /// `Q4_K weights`, or `mostly` them.
     pub(crate) fn words(self) -> String {
         let mostly = if self.mixed { "mostly " } else { "" };
@@ -45,23 +45,23 @@ const ROWS: usize = 4096;
 /// they took themselves. Fewer bits took so much more (Q3_K 14%, Q2_K 26%) that what 4 bits then take does not show.
 const MOST_LOST: f64 = 0.03;
 
-impl Choice {
+impl ChosenType {
     /// What was `asked` for, or what is nearest to what most of the linears' weights are.
-    pub(crate) fn new(checkpoint: &Checkpoint, asked: Option<WeightType>) -> Result<Choice> {
+    pub(crate) fn new(checkpoint: &Checkpoint, asked: Option<WeightType>) -> Result<ChosenType> {
         let source = source(checkpoint);
         let weight_type = asked.map_or_else(|| nearest(checkpoint, source.dtype), Ok)?;
-        Ok(Choice { weight_type, automatic: asked.is_none(), source })
+        Ok(ChosenType { weight_type, automatic: asked.is_none(), source })
     }
 }
 
-fn source(checkpoint: &Checkpoint) -> Source {
+fn source(checkpoint: &Checkpoint) -> StoredType {
     let mut weights: BTreeMap<&str, (usize, DType)> = BTreeMap::new();
     for (layer, linear) in linears(checkpoint) {
         let dtype = checkpoint.linear_type(layer, linear);
         weights.entry(dtype.name()).or_insert((0, dtype)).0 += checkpoint.config().linear_shape(linear).weights();
     }
     let (_, dtype) = weights.values().copied().max_by_key(|(count, _)| *count).unwrap_or((0, DType::F32));
-    Source { dtype, mixed: weights.len() > 1 }
+    StoredType { dtype, mixed: weights.len() > 1 }
 }
 
 fn linears(checkpoint: &Checkpoint) -> impl Iterator<Item = (usize, LinearKind)> + '_ {
@@ -72,7 +72,7 @@ fn linears(checkpoint: &Checkpoint) -> impl Iterator<Item = (usize, LinearKind)>
 /// What [`PackOptions::weight_type`](crate::PackOptions::weight_type) is if it is left to the packer: the weight type
 /// nearest to what most weights of a checkpoint's linears are stored as.
 pub fn nearest_weight_type(checkpoint: &Checkpoint) -> Result<WeightType> {
-    Ok(Choice::new(checkpoint, None)?.weight_type)
+    Ok(ChosenType::new(checkpoint, None)?.weight_type)
 }
 
 /// The nearest weight type to one of a checkpoint's: of those with as many bits or the next more, the one that loses

@@ -7,7 +7,7 @@ use crate::head_screen::HeadScreen;
 use crate::import;
 use crate::litter;
 use crate::measure::{Measured, given_tokens, measure, search_rho};
-use crate::nearest::Choice;
+use crate::nearest::ChosenType;
 use crate::options::PackOptions;
 use crate::plan::{Plan, RecipeRequest};
 use crate::progress::Progress;
@@ -132,7 +132,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         replace::check_packed(&options.output, &identity)?;
         options.save_recipe.as_ref().map_or(Ok(()), |path| replace::check_recipe(path, &identity))?;
     }
-    let choice = Choice::new(&checkpoint, options.weight_type)?;
+    let choice = ChosenType::new(&checkpoint, options.weight_type)?;
     let weight_type = choice.weight_type;
     stage::check_shapes(&config, weight_type)?;
     if choice.automatic {
@@ -321,7 +321,7 @@ fn complete(
 
 fn summary(
     options: &PackOptions,
-    choice: Choice,
+    choice: ChosenType,
     plan: &Plan,
     measured: &Measured,
     model: &Model,

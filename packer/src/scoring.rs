@@ -8,7 +8,7 @@ use crate::options::PackOptions;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stage::{self, f32_bytes};
-use crate::work::Work;
+use crate::work::WorkFolder;
 use rasp::format::{Config, ScoreKind};
 use rasp::model::{LoadOptions, Model};
 use rasp::{Error, Result, Status};
@@ -61,7 +61,7 @@ impl Scoring<'_> {
     pub(crate) fn score(
         &self,
         model: Arc<Model>,
-        work: &Work,
+        work: &WorkFolder,
         progress: &mut dyn Progress,
     ) -> Result<(Arc<Model>, Scores)> {
         let scores = match self.taken {
@@ -71,7 +71,7 @@ impl Scoring<'_> {
         Ok((self.replaced(model, &scores)?, scores))
     }
 
-    fn measured(&self, model: &Arc<Model>, work: &Work, progress: &mut dyn Progress) -> Result<Scores> {
+    fn measured(&self, model: &Arc<Model>, work: &WorkFolder, progress: &mut dyn Progress) -> Result<Scores> {
         let known = work.load("fisher")?;
         let save = |fisher: &Fisher| work.save("fisher", fisher);
         let fisher = fisher::measure(model, &self.text.calibration, self.options.threads, known, save, progress)?;
@@ -84,7 +84,7 @@ impl Scoring<'_> {
         &self,
         model: Arc<Model>,
         mut scores: Scores,
-        work: &Work,
+        work: &WorkFolder,
         progress: &mut dyn Progress,
     ) -> Result<(Arc<Model>, Scores)> {
         let calibration = self.calibration(&model);
@@ -102,7 +102,7 @@ impl Scoring<'_> {
         &self,
         model: Arc<Model>,
         scores: &[Vec<f32>],
-        work: &Work,
+        work: &WorkFolder,
         progress: &mut dyn Progress,
     ) -> Result<Arc<Model>> {
         let calibration = self.calibration(&model);

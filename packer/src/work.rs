@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A folder of files, JSON or a line of JSON before bytes, each of which says what it was made from.
-pub(crate) struct Work {
+pub(crate) struct WorkFolder {
     folder: Option<PathBuf>,
     /// What everything here depends on: the checkpoint, the text, the options.
     source: String,
@@ -25,13 +25,13 @@ struct Loaded<T> {
     found: T,
 }
 
-impl Work {
+impl WorkFolder {
     /// Nothing is kept without a folder. It is made if it is not there.
-    pub(crate) fn open(folder: Option<&Path>, source: String) -> Result<Work> {
+    pub(crate) fn open(folder: Option<&Path>, source: String) -> Result<WorkFolder> {
         if let Some(folder) = folder {
             fs::create_dir_all(folder).map_err(|e| io("cannot make the work directory", folder, e))?;
         }
-        Ok(Work { folder: folder.map(Path::to_path_buf), source })
+        Ok(WorkFolder { folder: folder.map(Path::to_path_buf), source })
     }
 
     /// What was saved under `name` from the same source, if anything was.
@@ -126,7 +126,7 @@ mod tests {
     fn what_was_saved_comes_back_to_the_same_source_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/work");
-        let work = |source: &str| Work::open(Some(&path), source.into()).unwrap();
+        let work = |source: &str| WorkFolder::open(Some(&path), source.into()).unwrap();
         assert_eq!(work("a").load::<Vec<f64>>("x").unwrap(), None);
         work("a").save("x", &vec![0.1, 1e-300]).unwrap();
         assert_eq!(work("a").load("x").unwrap(), Some(vec![0.1, 1e-300]));
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn bytes_come_back_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
-        let work = |source: &str| Work::open(Some(folder.path()), source.into()).unwrap();
+        let work = |source: &str| WorkFolder::open(Some(folder.path()), source.into()).unwrap();
         assert_eq!(work("a").load_bytes("x").unwrap(), None);
         let pieces = vec![b"one\n".to_vec(), Vec::new(), vec![0, 255, b'\n']];
         work("a").save_bytes("x", &pieces).unwrap();
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn without_a_folder_nothing_is_kept() {
-        let work = Work::open(None, "a".into()).unwrap();
+        let work = WorkFolder::open(None, "a".into()).unwrap();
         work.save("x", &1).unwrap();
         work.save_bytes("x", &[vec![1]]).unwrap();
         assert_eq!((work.load::<i32>("x").unwrap(), work.load_bytes("x").unwrap()), (None, None));

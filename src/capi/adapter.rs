@@ -17,7 +17,7 @@ pub struct rasp_adapter {
 
 impl Drop for rasp_adapter {
     fn drop(&mut self) {
-        live::gone(live::Kind::Adapter, self);
+        live::gone(live::HandleKind::Adapter, self);
     }
 }
 
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn rasp_adapter_info_init(info: *mut rasp_adapter_info) {
 /// `adapter` is null or came from `rasp_adapter_load` and has not been freed.
 unsafe fn adapter<'a>(adapter: *const rasp_adapter) -> Result<&'a Arc<Adapter>> {
     // SAFETY: by the caller's promise.
-    Ok(unsafe { &live::behind(live::Kind::Adapter, adapter)?.adapter })
+    Ok(unsafe { &live::behind(live::HandleKind::Adapter, adapter)?.adapter })
 }
 
 /// Bytes set aside for loading an adapter before its file's header is looked at; and what its list of linears takes,
@@ -94,7 +94,7 @@ unsafe fn load(
     let reserve = BEFORE_THE_HEADER + PER_LINEAR * model.linears().count();
     // SAFETY: a load keeps what it makes in the adapter alone. (The host's log, which it calls, goes outside of the
     // reserve.)
-    unsafe { boxed::give(live::Kind::Adapter, place, reserve, || Ok(rasp_adapter { adapter: load(model)? })) }
+    unsafe { boxed::give(live::HandleKind::Adapter, place, reserve, || Ok(rasp_adapter { adapter: load(model)? })) }
 }
 
 /// Maps the adapter at path (UTF-8), a file that `rasp pack-adapter` made, for sessions of this model and of others of
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn rasp_adapter_load_fd(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_adapter_free(adapter: *mut rasp_adapter) -> rasp_status {
     // SAFETY: by the caller's promise.
-    unsafe { boxed::free(live::Kind::Adapter, adapter, |_| Ok(())) }
+    unsafe { boxed::free(live::HandleKind::Adapter, adapter, |_| Ok(())) }
 }
 
 /// Tells what an adapter is. Does not allocate. Safe from any thread. Errors: INVALID_ARGUMENT.

@@ -1,6 +1,6 @@
 //! Handles that are boxes of their own: how they come to the host, and back.
 
-use super::live::{self, Kind};
+use super::live::{self, HandleKind};
 use super::*;
 
 /// Puts a handle of what `make` makes where the caller wants it. Reserves so many bytes for that.
@@ -8,7 +8,7 @@ use super::*;
 /// # Safety
 /// As for [`within`](crate::reserve::within): what `make` keeps is in what it gives.
 pub(super) unsafe fn give<T>(
-    kind: Kind,
+    kind: HandleKind,
     place: Out<*mut T>,
     reserve: usize,
     make: impl FnOnce() -> Result<T>,
@@ -24,7 +24,7 @@ pub(super) unsafe fn give<T>(
 ///
 /// # Safety
 /// `handle` is null or came from [`give`] and has not been freed; it is not used afterwards.
-pub(super) unsafe fn free<T>(kind: Kind, handle: *mut T, last: impl FnOnce(&T) -> Result<()>) -> rasp_status {
+pub(super) unsafe fn free<T>(kind: HandleKind, handle: *mut T, last: impl FnOnce(&T) -> Result<()>) -> rasp_status {
     // SAFETY: null is allowed for the error; the rest below.
     unsafe {
         guard(std::ptr::null_mut(), || {

@@ -13,7 +13,7 @@ pub struct rasp_constraint {
 
 impl Drop for rasp_constraint {
     fn drop(&mut self) {
-        live::gone(live::Kind::Constraint, self);
+        live::gone(live::HandleKind::Constraint, self);
     }
 }
 
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn rasp_constraint_new(
             let constraint = Constraint::new(model, kind, source)?;
             let reserve = 4 * size_of::<Constraint>() + 1024;
             let made = || Ok(rasp_constraint { constraint: Arc::new(constraint) });
-            boxed::give(live::Kind::Constraint, place, reserve, made)
+            boxed::give(live::HandleKind::Constraint, place, reserve, made)
         })
     }
 }
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn rasp_constraint_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_constraint_free(constraint: *mut rasp_constraint) -> rasp_status {
     // SAFETY: by the caller's promise.
-    unsafe { boxed::free(live::Kind::Constraint, constraint, |_| Ok(())) }
+    unsafe { boxed::free(live::HandleKind::Constraint, constraint, |_| Ok(())) }
 }
 
 /// Has every answer from now on obey a constraint, which must be of the session's model; NULL ends that. An answer
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn rasp_session_set_constraint(
             let constraint = if constraint.is_null() {
                 None
             } else {
-                Some(live::behind(live::Kind::Constraint, constraint)?.constraint.clone())
+                Some(live::behind(live::HandleKind::Constraint, constraint)?.constraint.clone())
             };
             with_session(session, |session| session.set_constraint(constraint))?;
             Ok(Status::Ok)

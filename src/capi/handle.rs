@@ -27,10 +27,10 @@ impl rasp_session {
     /// Puts a session that was opened behind [`HANDLE`] bytes there.
     pub(super) fn born(session: Session) -> *mut rasp_session {
         let place = session.front().cast::<rasp_session>().as_ptr();
-        let (turn, cancel, process) = (Turn::new(live::Kind::Session), session.cancel_flag(), session.process());
+        let (turn, cancel, process) = (Turn::new(live::HandleKind::Session), session.cancel_flag(), session.process());
         // SAFETY: the front is HANDLE bytes, aligned to 64, and nobody's but the caller's.
         unsafe { place.write(rasp_session { turn, cancel, process, session: UnsafeCell::new(session) }) };
-        live::born(live::Kind::Session, place);
+        live::born(live::HandleKind::Session, place);
         place
     }
 }
@@ -41,7 +41,7 @@ impl rasp_session {
 /// `session` is null or came from `rasp_session_open` and has not been closed.
 pub(super) unsafe fn session<'a>(session: *const rasp_session) -> Result<&'a rasp_session> {
     // SAFETY: by the caller's promise.
-    unsafe { live::behind(live::Kind::Session, session) }
+    unsafe { live::behind(live::HandleKind::Session, session) }
 }
 
 /// Runs `f` with the session, unless another call is using it.
@@ -68,7 +68,7 @@ pub(super) unsafe fn close(handle: *mut rasp_session) -> Result<()> {
     let living = unsafe { session(handle) }?;
     ThreadPool::check_process(living.process)?;
     living.turn.last()?;
-    live::gone(live::Kind::Session, handle);
+    live::gone(live::HandleKind::Session, handle);
     // SAFETY: `born` wrote it there, and it is not used afterwards by the caller's promise. It is moved out first, for the
     // memory it lies in goes with it.
     drop(unsafe { handle.read() });

@@ -12,7 +12,7 @@ use crate::Result;
 
 /// The types of handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum HandleKind {
     /// `rasp_model`
     Model,
     /// `rasp_session`
@@ -25,51 +25,51 @@ pub(super) enum Kind {
     Reply,
 }
 
-impl Kind {
+impl HandleKind {
     /// What an error calls it.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Kind::Model => "model",
-            Kind::Session => "session",
-            Kind::Constraint => "constraint",
-            Kind::Adapter => "adapter",
-            Kind::Reply => "reply",
+            HandleKind::Model => "model",
+            HandleKind::Session => "session",
+            HandleKind::Constraint => "constraint",
+            HandleKind::Adapter => "adapter",
+            HandleKind::Reply => "reply",
         }
     }
 }
 
 #[cfg(any(test, debug_assertions, feature = "handle-checks"))]
 mod list {
-    use super::Kind;
+    use super::HandleKind;
     use crate::{Error, Result, Status};
     use std::collections::BTreeSet;
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
-    static LIVE: Mutex<BTreeSet<(Kind, usize)>> = Mutex::new(BTreeSet::new());
+    static LIVE: Mutex<BTreeSet<(HandleKind, usize)>> = Mutex::new(BTreeSet::new());
 
-    fn live() -> MutexGuard<'static, BTreeSet<(Kind, usize)>> {
+    fn live() -> MutexGuard<'static, BTreeSet<(HandleKind, usize)>> {
         // A set is whole whoever panicked while holding it.
         LIVE.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in super::super) fn born<T>(kind: Kind, handle: *const T) {
+    pub(in super::super) fn born<T>(kind: HandleKind, handle: *const T) {
         live().insert((kind, handle.addr()));
     }
 
-    pub(in super::super) fn gone<T>(kind: Kind, handle: *const T) {
+    pub(in super::super) fn gone<T>(kind: HandleKind, handle: *const T) {
         live().remove(&(kind, handle.addr()));
     }
 
-    pub(super) fn is_live(kind: Kind, address: usize) -> Result<()> {
+    pub(super) fn is_live(kind: HandleKind, address: usize) -> Result<()> {
         if live().contains(&(kind, address)) {
             return Ok(());
         }
         let maker = match kind {
-            Kind::Model => "rasp_load",
-            Kind::Session => "rasp_session_open",
-            Kind::Constraint => "rasp_constraint_new",
-            Kind::Adapter => "rasp_adapter_load",
-            Kind::Reply => "rasp_reply_new",
+            HandleKind::Model => "rasp_load",
+            HandleKind::Session => "rasp_session_open",
+            HandleKind::Constraint => "rasp_constraint_new",
+            HandleKind::Adapter => "rasp_adapter_load",
+            HandleKind::Reply => "rasp_reply_new",
         };
         let what = kind.name();
         Err(Error::new(
@@ -81,14 +81,14 @@ mod list {
 
 #[cfg(not(any(test, debug_assertions, feature = "handle-checks")))]
 mod list {
-    use super::Kind;
+    use super::HandleKind;
     use crate::Result;
 
-    pub(in super::super) fn born<T>(_: Kind, _: *const T) {}
+    pub(in super::super) fn born<T>(_: HandleKind, _: *const T) {}
 
-    pub(in super::super) fn gone<T>(_: Kind, _: *const T) {}
+    pub(in super::super) fn gone<T>(_: HandleKind, _: *const T) {}
 
-    pub(super) fn is_live(_: Kind, _: usize) -> Result<()> {
+    pub(super) fn is_live(_: HandleKind, _: usize) -> Result<()> {
         Ok(())
     }
 }
@@ -99,7 +99,7 @@ pub(super) use list::{born, gone};
 ///
 /// # Safety
 /// `handle` is null, or came from the library as one of this kind and has not been given back.
-pub(super) unsafe fn behind<'a, T>(kind: Kind, handle: *const T) -> Result<&'a T> {
+pub(super) unsafe fn behind<'a, T>(kind: HandleKind, handle: *const T) -> Result<&'a T> {
     if handle.is_null() {
         return Err(super::null(kind.name()));
     }
@@ -109,6 +109,6 @@ pub(super) unsafe fn behind<'a, T>(kind: Kind, handle: *const T) -> Result<&'a T
 }
 
 /// Fails if the handle, which is not null, is known to be dead.
-pub(super) fn check<T>(kind: Kind, handle: *const T) -> Result<()> {
+pub(super) fn check<T>(kind: HandleKind, handle: *const T) -> Result<()> {
     list::is_live(kind, handle.addr())
 }

@@ -19,7 +19,7 @@ pub struct rasp_model {
 
 impl Drop for rasp_model {
     fn drop(&mut self) {
-        live::gone(live::Kind::Model, self);
+        live::gone(live::HandleKind::Model, self);
     }
 }
 
@@ -189,7 +189,7 @@ const _: () = assert!(size_of::<rasp_model_info>() == 208);
 /// `model` is null or came from `rasp_load` and has not been given back.
 pub(super) unsafe fn model<'a>(model: *const rasp_model) -> Result<&'a Arc<Model>> {
     // SAFETY: by the caller's promise.
-    Ok(unsafe { &live::behind(live::Kind::Model, model)?.model })
+    Ok(unsafe { &live::behind(live::HandleKind::Model, model)?.model })
 }
 
 pub(super) fn copy_name<const N: usize>(text: &str) -> [c_char; N] {
@@ -385,7 +385,7 @@ unsafe fn load(place: *mut *mut rasp_model, load: impl FnOnce() -> Result<Arc<Mo
     // SAFETY: a load keeps what it makes in the model alone. (The host's log, which it calls, goes outside of the reserve.)
     let handle = unsafe { crate::reserve::within(BEFORE_THE_HEADER, || Ok(Arc::new(rasp_model { model: load()? }))) }?;
     let handle = Arc::into_raw(handle);
-    live::born(live::Kind::Model, handle);
+    live::born(live::HandleKind::Model, handle);
     place.set(handle.cast_mut());
     Ok(Status::Ok)
 }
@@ -401,7 +401,7 @@ pub unsafe extern "C" fn rasp_model_retain(model: *const rasp_model) -> rasp_sta
     unsafe {
         guard(std::ptr::null_mut(), || {
             if !model.is_null() {
-                live::check(live::Kind::Model, model)?;
+                live::check(live::HandleKind::Model, model)?;
                 // SAFETY: the handle came from `Arc::into_raw` and is alive by the caller's promise.
                 Arc::increment_strong_count(model);
             }
@@ -427,7 +427,7 @@ pub unsafe extern "C" fn rasp_free(model: *mut rasp_model) -> rasp_status {
     unsafe {
         guard(std::ptr::null_mut(), || {
             if !model.is_null() {
-                live::check(live::Kind::Model, model)?;
+                live::check(live::HandleKind::Model, model)?;
                 // SAFETY: as in `rasp_model_retain`.
                 Arc::decrement_strong_count(model.cast_const());
             }

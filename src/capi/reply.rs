@@ -11,17 +11,17 @@ use std::sync::Arc;
 /// way on the same reply returns INVALID_STATE.
 pub struct rasp_reply {
     turn: Turn,
-    told: UnsafeCell<Told>,
+    told: UnsafeCell<ReplyState>,
 }
 
-struct Told {
+struct ReplyState {
     reply: Reply,
     model: Arc<Model>,
     /// Characters of tokens that are not whole.
     chars: Utf8Stream,
 }
 
-impl Told {
+impl ReplyState {
     #[inline(never)]
     fn push(&mut self, text: &str) -> Result<Status> {
         self.reply.push(text)?;
@@ -47,7 +47,7 @@ impl Told {
 
 impl Drop for rasp_reply {
     fn drop(&mut self) {
-        live::gone(live::Kind::Reply, self);
+        live::gone(live::HandleKind::Reply, self);
     }
 }
 
@@ -97,9 +97,9 @@ const NO_PART: rasp_reply_part = rasp_reply_part {
 ///
 /// # Safety
 /// `reply` is null or came from `rasp_reply_new` and has not been freed.
-unsafe fn with_reply(reply: *const rasp_reply, f: &mut dyn FnMut(&mut Told) -> Result<Status>) -> Result<Status> {
+unsafe fn with_reply(reply: *const rasp_reply, f: &mut dyn FnMut(&mut ReplyState) -> Result<Status>) -> Result<Status> {
     // SAFETY: by the caller's promise.
-    let reply = unsafe { live::behind(live::Kind::Reply, reply)? };
+    let reply = unsafe { live::behind(live::HandleKind::Reply, reply)? };
     // SAFETY: it is this call's turn, so no other one has what is in the cell.
     reply.turn.take(|| f(unsafe { &mut *reply.told.get() }))
 }
@@ -150,10 +150,10 @@ pub unsafe extern "C" fn rasp_reply_new(
             })?;
             let none = || Error::new(Status::Internal, "a chat was read, and no reply made of it");
             let reply = reply.ok_or_else(none)?;
-            let told = Told { reply, model, chars: Utf8Stream::new() };
+            let told = ReplyState { reply, model, chars: Utf8Stream::new() };
             let reserve = 4 * size_of::<rasp_reply>() + 1024;
-            let made = || Ok(rasp_reply { turn: Turn::new(live::Kind::Reply), told: UnsafeCell::new(told) });
-            boxed::give(live::Kind::Reply, place, reserve, made)
+            let made = || Ok(rasp_reply { turn: Turn::new(live::HandleKind::Reply), told: UnsafeCell::new(told) });
+            boxed::give(live::HandleKind::Reply, place, reserve, made)
         })
     }
 }
@@ -200,12 +200,12 @@ pub unsafe extern "C" fn rasp_reply_push_token(
     unsafe {
         guard(error, || {
             with_reply(reply, &mut |told| {
-                let Told { reply, model, chars } = told;
+                let ReplyState { reply, model, chars } = told;
                 let tokenizer = model.tokenizer();
                 let bytes = tokenizer.token_bytes(token);
                 let bytes = bytes.ok_or_else(|| super::text::token_range(token, tokenizer.vocab_size()))?;
                 let shown = model.shows(token, Shown::Marks) && !tokenizer.is_end(token);
-                Told::push_bytes(reply, chars, if shown { bytes } else { &[] }, false)
+                ReplyState::push_bytes(reply, chars, if shown { bytes } else { &[] }, false)
             })
         })
     }
@@ -225,7 +225,7 @@ pub unsafe extern "C" fn rasp_reply_finish(reply: *mut rasp_reply, error: *mut r
         guard(error, || {
             with_reply(reply, &mut |told| {
                 if !told.reply.is_finished() {
-                    Told::push_bytes(&mut told.reply, &mut told.chars, &[], true)?;
+                    ReplyState::push_bytes(&mut told.reply, &mut told.chars, &[], true)?;
                 }
                 told.reply.finish()?;
                 Ok(Status::Ok)
@@ -323,5 +323,5 @@ pub unsafe extern "C" fn rasp_reply_message(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rasp_reply_free(reply: *mut rasp_reply) -> rasp_status {
     // SAFETY: by the caller's promise.
-    unsafe { boxed::free(live::Kind::Reply, reply, |reply| reply.turn.last()) }
+    unsafe { boxed::free(live::HandleKind::Reply, reply, |reply| reply.turn.last()) }
 }

@@ -2,7 +2,7 @@
 
 use super::handle::{HANDLE, rasp_session, with_session};
 use super::*;
-use crate::arena::Memory;
+use crate::arena::MemorySource;
 use crate::session::{KvType, Session, SessionOptions};
 use crate::{HostJobs, OwnThreads};
 use std::ptr::NonNull;
@@ -111,7 +111,7 @@ const LONGEST_SPIN: u64 = 1_000_000_000;
 
 impl rasp_session_options {
     /// What they ask for, and where.
-    pub(super) fn read(&self) -> Result<(SessionOptions, Memory)> {
+    pub(super) fn read(&self) -> Result<(SessionOptions, MemorySource)> {
         if self.windows_alone > 1 {
             let message = format_args!("rasp_session_options.windows_alone is {}, not 0 or 1", self.windows_alone);
             return Err(Error::new(Status::InvalidArgument, message));
@@ -127,8 +127,8 @@ impl rasp_session_options {
             other => return Err(Error::new(Status::InvalidArgument, format_args!("kv_type is {other}"))),
         };
         let memory = match NonNull::new(self.memory.cast::<u8>()) {
-            Some(start) => Memory::Host(start, self.memory_size),
-            None if self.memory_size == 0 => Memory::Own,
+            Some(start) => MemorySource::Host(start, self.memory_size),
+            None if self.memory_size == 0 => MemorySource::Own,
             None => return Err(null("memory")),
         };
         let options = SessionOptions {

@@ -1,13 +1,13 @@
 //! One call at a time on a session or a reply.
 
-use super::live::Kind;
+use super::live::HandleKind;
 use crate::{Error, Result, Status};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Whose turn it is to use a handle.
 pub(super) struct Turn {
     state: AtomicU8,
-    kind: Kind,
+    kind: HandleKind,
 }
 
 const FREE: u8 = 0;
@@ -15,7 +15,7 @@ const BUSY: u8 = 1;
 const BROKEN: u8 = 2;
 
 impl Turn {
-    pub(super) fn new(kind: Kind) -> Turn {
+    pub(super) fn new(kind: HandleKind) -> Turn {
         Turn { state: AtomicU8::new(FREE), kind }
     }
 
@@ -24,13 +24,13 @@ impl Turn {
     pub(super) fn take<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
         self.begin()?;
         /// Ends the turn, also when `f` panics.
-        struct End<'a>(&'a Turn, bool);
-        impl Drop for End<'_> {
+        struct TurnGuard<'a>(&'a Turn, bool);
+        impl Drop for TurnGuard<'_> {
             fn drop(&mut self) {
                 self.0.end(self.1);
             }
         }
-        let mut end = End(self, true);
+        let mut end = TurnGuard(self, true);
         let outcome = f();
         end.1 = false;
         outcome
@@ -50,7 +50,7 @@ impl Turn {
         match self.state.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => Ok(()),
             Err(BROKEN) => {
-                let end = if self.kind == Kind::Session { "close it" } else { "free it" };
+                let end = if self.kind == HandleKind::Session { "close it" } else { "free it" };
                 let message = format_args!("an earlier call on the {what} failed with an internal error: {end}");
                 Err(Error::new(Status::InvalidState, message))
             }
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_turn_is_taken_once_and_given_back() {
-        let turn = Turn::new(Kind::Session);
+        let turn = Turn::new(HandleKind::Session);
         let inner = turn.take(|| turn.take(|| Ok(1)).map(|_| ())).unwrap_err();
         assert!(inner.status() == Status::InvalidState && inner.message().contains("another thread"), "{inner}");
         assert_eq!(turn.take(|| Ok(2)).unwrap(), 2);
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn after_a_panic_there_is_no_turn() {
-        let turn = Turn::new(Kind::Session);
+        let turn = Turn::new(HandleKind::Session);
         silence();
         assert!(quietly(|| turn.take::<()>(|| panic!("on purpose"))).is_err());
         let error = turn.take(|| Ok(1)).unwrap_err();

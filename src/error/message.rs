@@ -12,10 +12,10 @@ const CUT: &str = "...";
 /// The words of an [`Error`](super::Error). Up to 251 bytes lie in place; longer ones take memory, and are cut where
 /// there is none.
 #[derive(Clone)]
-pub struct Message(Text);
+pub struct Message(MessageText);
 
 #[derive(Clone)]
-enum Text {
+enum MessageText {
     /// The first `len` bytes are UTF-8.
     Short {
         len: u8,
@@ -28,35 +28,35 @@ impl Message {
     /// Its words.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Text::Short { len, bytes } => {
+            MessageText::Short { len, bytes } => {
                 let bytes = &bytes[..usize::from(*len)];
                 // Only whole characters are ever written.
                 std::str::from_utf8(bytes).unwrap_or_default()
             }
-            Text::Long(text) => text,
+            MessageText::Long(text) => text,
         }
     }
 
     const fn empty() -> Message {
-        Message(Text::Short { len: 0, bytes: [0; IN_PLACE] })
+        Message(MessageText::Short { len: 0, bytes: [0; IN_PLACE] })
     }
 
     /// The same with memory of its own for `more` bytes, if there is so much.
     fn grow(&mut self, more: usize) -> Option<&mut String> {
-        if let Text::Short { .. } = self.0 {
+        if let MessageText::Short { .. } = self.0 {
             let mut text = String::new();
             text.try_reserve(self.as_str().len() + more).ok()?;
             text.push_str(self.as_str());
-            self.0 = Text::Long(text);
+            self.0 = MessageText::Long(text);
         }
-        let Text::Long(text) = &mut self.0 else { return None };
+        let MessageText::Long(text) = &mut self.0 else { return None };
         text.try_reserve(more).ok()?;
         Some(text)
     }
 
     /// Ends the message at its last whole character that leaves room for [`CUT`].
     fn cut(&mut self, more: &str) {
-        let Text::Short { len, bytes } = &mut self.0 else { return };
+        let MessageText::Short { len, bytes } = &mut self.0 else { return };
         let end = usize::from(*len);
         let room = (IN_PLACE - CUT.len()).saturating_sub(end);
         let taken = more.floor_char_boundary(room);
@@ -70,7 +70,7 @@ impl Message {
 
 impl Write for Message {
     fn write_str(&mut self, more: &str) -> fmt::Result {
-        if let Text::Short { len, bytes } = &mut self.0
+        if let MessageText::Short { len, bytes } = &mut self.0
             && let Some(place) = bytes[usize::from(*len)..].get_mut(..more.len())
         {
             place.copy_from_slice(more.as_bytes());
@@ -117,7 +117,7 @@ impl From<Cow<'_, str>> for Message {
 
 impl From<String> for Message {
     fn from(words: String) -> Message {
-        if words.len() > IN_PLACE { Message(Text::Long(words)) } else { words.as_str().into() }
+        if words.len() > IN_PLACE { Message(MessageText::Long(words)) } else { words.as_str().into() }
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
             let words = "x".repeat(len);
             let message = Message::from(format_args!("{words}"));
             assert_eq!(message.as_str(), words);
-            assert_eq!(matches!(message.0, Text::Short { .. }), len <= IN_PLACE, "{len}");
+            assert_eq!(matches!(message.0, MessageText::Short { .. }), len <= IN_PLACE, "{len}");
             assert!(message == Message::from(words.as_str()) && message == Message::from(words));
         }
         let pieces = Message::from(format_args!("{}{}{}", "a".repeat(200), "b".repeat(51), "c".repeat(300)));

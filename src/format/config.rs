@@ -225,10 +225,10 @@ impl Config {
 /// from what is damaged.
 fn unknown_block(json: &str) -> Option<serde_json::Error> {
     #[derive(Deserialize)]
-    struct Stated {
+    struct StatedBlock {
         block: serde_json::Value,
     }
-    let stated: Stated = serde_json::from_str(json).ok()?;
+    let stated: StatedBlock = serde_json::from_str(json).ok()?;
     if stated.block.is_null() { None } else { Block::deserialize(stated.block).err() }
 }
 

@@ -12,10 +12,10 @@ use std::sync::Arc;
 pub struct File {
     bytes: Arc<Bytes>,
     metadata: HashMap<String, String>,
-    tensors: HashMap<String, Entry>,
+    tensors: HashMap<String, TensorEntry>,
 }
 
-struct Entry {
+struct TensorEntry {
     dtype: Dtype,
     shape: Vec<usize>,
     /// Byte offsets from the start of the file.
@@ -59,7 +59,7 @@ impl File {
         let mut tensors = HashMap::new();
         for (name, info) in header.tensors() {
             let (begin, end) = info.data_offsets;
-            let entry = Entry {
+            let entry = TensorEntry {
                 dtype: info.dtype,
                 shape: info.shape.clone(),
                 start: data_start + begin,
@@ -112,7 +112,7 @@ impl File {
         Ok((entry.dtype, &entry.shape))
     }
 
-    fn entry(&self, name: &str) -> Result<&Entry> {
+    fn entry(&self, name: &str) -> Result<&TensorEntry> {
         self.tensors.get(name).ok_or_else(|| bad_file(format!("tensor {name} is missing")))
     }
 

@@ -4,7 +4,7 @@
 //! f16: they are few, and a token reads them whole. Of the two, `B` takes the input and `A` gives the outputs, as in a
 //! model's own low rank; the paper and PEFT name them the other way round.
 
-use super::group::{Factors, Linear, LinearKind, LowRank};
+use super::group::{Linear, LinearKind, LowRank, LowRankFactors};
 use super::{FloatType, Model, ModelSizes};
 use crate::error::bad_file;
 use crate::format::{Bytes, Config, File, View, key, open_file};
@@ -157,5 +157,5 @@ fn low_rank(file: &File, model: &Config, layer: usize, kind: LinearKind) -> Resu
         Ok(view)
     };
     let (b, a) = (view(&b, shape.inputs)?, view(&a, shape.outputs)?);
-    Ok(Some(LowRank { rank, factors: Factors::Float { float: FloatType::F16, b, a } }))
+    Ok(Some(LowRank { rank, factors: LowRankFactors::Float { float: FloatType::F16, b, a } }))
 }

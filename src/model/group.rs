@@ -131,20 +131,20 @@ impl Group {
     }
 
     /// The weights of the channels of block `n`: `[channels, output]`, input-channel-major.
-    pub(crate) fn weights(&self, n: usize) -> Weights<'_> {
+    pub(crate) fn weights(&self, n: usize) -> ChannelWeights<'_> {
         let channels = self.block(n);
         let (rows, cols) = (channels.len(), self.output);
         let weights = match &self.stored {
             Stored::Float(float, data) => {
                 let elems = float.elems(&data[channels.start * cols..channels.end * cols]);
-                Matrix::interleaved(elems, rows, cols, cols).map(Weights::Float)
+                Matrix::interleaved(elems, rows, cols, cols).map(ChannelWeights::Float)
             }
             Stored::Quantized { quant, data, scale, min } => {
                 let bytes = quant.row_bytes(cols);
                 let data = &data[channels.start * bytes..channels.end * bytes];
                 let groups = channels.start / QUANT_GROUP * cols..channels.end / QUANT_GROUP * cols;
                 let min = min.as_ref().map_or(&[][..], |min| &min[groups.clone()]);
-                Quantized::interleaved(*quant, data, &scale[groups], min, rows, cols).map(Weights::Quantized)
+                Quantized::interleaved(*quant, data, &scale[groups], min, rows, cols).map(ChannelWeights::Quantized)
             }
         };
         weights.expect("shape checked at load")
@@ -212,32 +212,32 @@ pub(super) enum Stored {
 
 /// Weights of some channels, ready to compute with.
 #[derive(Clone, Copy)]
-pub(crate) enum Weights<'a> {
+pub(crate) enum ChannelWeights<'a> {
     Float(Matrix<'a>),
     Quantized(Quantized<'a>),
 }
 
-impl<'a> Weights<'a> {
+impl<'a> ChannelWeights<'a> {
     /// Some of the channels: a range that [`Matrix::row_range`] has of interleaved rows, in whole groups.
-    pub(crate) fn row_range(self, range: Range<usize>) -> Weights<'a> {
+    pub(crate) fn row_range(self, range: Range<usize>) -> ChannelWeights<'a> {
         match self {
-            Weights::Float(w) => Weights::Float(w.row_range(range)),
-            Weights::Quantized(w) => Weights::Quantized(w.row_range(range)),
+            ChannelWeights::Float(w) => ChannelWeights::Float(w.row_range(range)),
+            ChannelWeights::Quantized(w) => ChannelWeights::Quantized(w.row_range(range)),
         }
     }
 
-    pub(crate) fn columns(self, range: Range<usize>) -> Weights<'a> {
+    pub(crate) fn columns(self, range: Range<usize>) -> ChannelWeights<'a> {
         match self {
-            Weights::Float(w) => Weights::Float(w.columns(range)),
-            Weights::Quantized(w) => Weights::Quantized(w.columns(range)),
+            ChannelWeights::Float(w) => ChannelWeights::Float(w.columns(range)),
+            ChannelWeights::Quantized(w) => ChannelWeights::Quantized(w.columns(range)),
         }
     }
 
     /// `Y += X·W`, `X` being at hand as f32 and, for weights in whole numbers, as such.
     pub(crate) fn multiply(self, kernels: Kernels, y: MatMut<'_>, x: MatRef<'_>, quant: QuantizedRef<'_>) {
         match self {
-            Weights::Float(w) => kernels.gemm(y, x, w),
-            Weights::Quantized(w) => kernels.gemm_q(y, quant, w),
+            ChannelWeights::Float(w) => kernels.gemm(y, x, w),
+            ChannelWeights::Quantized(w) => kernels.gemm_q(y, quant, w),
         }
     }
 }
@@ -300,11 +300,11 @@ impl Linear {
 /// a column-form product.
 pub struct LowRank {
     pub(super) rank: usize,
-    pub(super) factors: Factors,
+    pub(super) factors: LowRankFactors,
 }
 
 /// In whole numbers if the group's weights are that: 8 bits, whatever theirs are.
-pub(super) enum Factors {
+pub(super) enum LowRankFactors {
     Float {
         float: FloatType,
         /// `[rank, input]`
@@ -330,30 +330,32 @@ impl LowRank {
 
     pub(crate) fn bytes(&self) -> usize {
         match &self.factors {
-            Factors::Float { b, a, .. } => 2 * (b.len() + a.len()),
-            Factors::Quantized { b, b_scale, a, a_scale } => b.len() + a.len() + 2 * (b_scale.len() + a_scale.len()),
+            LowRankFactors::Float { b, a, .. } => 2 * (b.len() + a.len()),
+            LowRankFactors::Quantized { b, b_scale, a, a_scale } => {
+                b.len() + a.len() + 2 * (b_scale.len() + a_scale.len())
+            }
         }
     }
 
     pub(crate) fn b(&self) -> RowsRef<'_> {
         let rank = self.rank;
         match &self.factors {
-            Factors::Float { float, b, .. } => RowsRef::Float(float.matrix(b, rank, b.len() / rank)),
-            Factors::Quantized { b, b_scale, .. } => {
+            LowRankFactors::Float { float, b, .. } => RowsRef::Float(float.matrix(b, rank, b.len() / rank)),
+            LowRankFactors::Quantized { b, b_scale, .. } => {
                 let rows = QuantizedRows::new(b, b_scale, rank, b.len() / rank);
                 RowsRef::Quantized(rows.expect("shape checked at load"))
             }
         }
     }
 
-    pub(crate) fn a(&self) -> Weights<'_> {
+    pub(crate) fn a(&self) -> ChannelWeights<'_> {
         let rank = self.rank;
         match &self.factors {
-            Factors::Float { float, a, .. } => Weights::Float(float.matrix(a, rank, a.len() / rank)),
-            Factors::Quantized { a, a_scale, .. } => {
+            LowRankFactors::Float { float, a, .. } => ChannelWeights::Float(float.matrix(a, rank, a.len() / rank)),
+            LowRankFactors::Quantized { a, a_scale, .. } => {
                 let rows = WeightType::Q8.low_rank_rows(rank);
                 let matrix = Quantized::new(QuantType::Q8, a, a_scale, &[], rows, a.len() / rows);
-                Weights::Quantized(matrix.expect("shape checked at load"))
+                ChannelWeights::Quantized(matrix.expect("shape checked at load"))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! From a file's bytes to a [`Model`]: every shape, dtype and count is checked here, once.
 
 use super::block::{NormKind, layer as layer_ops};
-use super::group::{Factors, Group, GroupKind, Linear, LinearKind, LowRank, Stored};
+use super::group::{Group, GroupKind, Linear, LinearKind, LowRank, LowRankFactors, Stored};
 use super::inventory::{Affine, Role};
 use super::shortlist::{MAX_COLD, MAX_HOT, Shortlist, cold_columns};
 use super::{FloatType, Layer, Model, Norm, Rows, WeightType};
@@ -387,15 +387,15 @@ impl Loader<'_> {
     }
 
     /// The factors of a linear of that name and shape.
-    fn factors(&self, name: &str, rank: usize, input: usize, output: usize) -> Result<Factors> {
+    fn factors(&self, name: &str, rank: usize, input: usize, output: usize) -> Result<LowRankFactors> {
         let (b, a) = (format!("{name}.low_rank.b"), format!("{name}.low_rank.a"));
         if self.weight_type.quant().is_none() {
             let float = self.weight_type.float();
             let (b, a) = (self.floats(&b, float, &[rank, input])?, self.floats(&a, float, &[rank, output])?);
-            return Ok(Factors::Float { float, b, a });
+            return Ok(LowRankFactors::Float { float, b, a });
         }
         let padded = self.weight_type.low_rank_rows(rank);
-        Ok(Factors::Quantized {
+        Ok(LowRankFactors::Quantized {
             b_scale: self.scales(&format!("{b}.scale"), &[rank, input / QUANT_GROUP])?,
             b: self.file.view(&b, Dtype::I8, &[rank, input])?,
             a_scale: self.scales(&format!("{a}.scale"), &[padded / QUANT_GROUP, output])?,

@@ -16,7 +16,7 @@ pub use block::{
     Activation, Attention, Block, BlockOrder, NormId, NormKind, NormPlace, Op, QkNorm, QkNormOver, Stream,
     layer as layer_ops,
 };
-pub(crate) use group::Weights;
+pub(crate) use group::ChannelWeights;
 pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};
 pub use inventory::{Affine, Role, tensors};
 pub use load::LoadOptions;

@@ -1,7 +1,7 @@
 //! A model's weights as f32, a group or a few rows at a time: for whoever studies a model offline. Nothing here is on a
 //! token's way.
 
-use super::{Group, LowRank, Model, Weights};
+use super::{ChannelWeights, Group, LowRank, Model};
 use crate::format::BLOCKS;
 use rasp_kernels::Kernels;
 
@@ -49,20 +49,20 @@ impl Group {
     }
 }
 
-impl Weights<'_> {
+impl ChannelWeights<'_> {
     /// Outputs.
     fn cols(&self) -> usize {
         match self {
-            Weights::Float(w) => w.cols(),
-            Weights::Quantized(w) => w.cols(),
+            ChannelWeights::Float(w) => w.cols(),
+            ChannelWeights::Quantized(w) => w.cols(),
         }
     }
 
     /// Channel `k` as f32.
     fn widen(&self, kernels: Kernels, k: usize, y: &mut [f32]) {
         match self {
-            Weights::Float(w) => kernels.widen(y, w.row(k)),
-            Weights::Quantized(w) => w.widen(k, y),
+            ChannelWeights::Float(w) => kernels.widen(y, w.row(k)),
+            ChannelWeights::Quantized(w) => w.widen(k, y),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the host adds to the logits of single tokens.
 
-use crate::arena::{Cutter, List, Part};
+use crate::arena::{Cutter, List, MemoryUse};
 use crate::{Error, Result, Status};
 
 /// The most tokens that can have a bias at once.
@@ -15,7 +15,7 @@ pub(crate) struct LogitBias(List<(f32, u32)>);
 impl LogitBias {
     /// None yet. Their place is the session's memory: a small stack has no room for them while one is opened.
     pub(crate) fn cut(cutter: &mut Cutter) -> LogitBias {
-        LogitBias(cutter.part(Part::Bookkeeping).list(MAX_LOGIT_BIASES))
+        LogitBias(cutter.part(MemoryUse::Bookkeeping).list(MAX_LOGIT_BIASES))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -71,11 +71,11 @@ impl LogitBias {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::{Arena, Memory};
+    use crate::arena::{Arena, MemorySource};
 
     #[test]
     fn biases_are_checked_before_any_is_taken() {
-        let (_arena, mut bias) = Arena::cut(Memory::Own, 0, LogitBias::cut).unwrap();
+        let (_arena, mut bias) = Arena::cut(MemorySource::Own, 0, LogitBias::cut).unwrap();
         bias.set([(1, 2.0), (1, 0.5), (2, f32::NEG_INFINITY)].into_iter(), 4).unwrap();
         for (given, status, word) in [
             (vec![(0, 1.0), (4, 1.0)], Status::OutOfRange, "bias 1 is for token 4"),

@@ -19,7 +19,7 @@ pub(crate) use logits_processor::{LogitsProcessor, Processed};
 pub(crate) use random::Random;
 pub use settings::{STAGES, SamplerOrder, SamplerStage, Sampling};
 
-use crate::arena::{Cutter, List, Part};
+use crate::arena::{Cutter, List, MemoryUse};
 use crate::{Error, Result, Status};
 use truncate::Candidates;
 
@@ -48,7 +48,7 @@ impl SamplerState {
 
 impl Sampler {
     pub(crate) fn cut(cutter: &mut Cutter, vocab: usize) -> Sampler {
-        let candidates = cutter.part(Part::Sampling).list(vocab);
+        let candidates = cutter.part(MemoryUse::Sampling).list(vocab);
         let settings = Sampling::default();
         Sampler { settings, state: SamplerState::new(&settings), candidates }
     }
@@ -163,13 +163,13 @@ pub(crate) fn argmax(logits: &[f32]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::{Arena, Memory};
+    use crate::arena::{Arena, MemorySource};
 
     const LOGITS: [f32; 6] = [1.0, 3.0, 2.0, 3.0, -1.0, 0.0];
 
     /// A sampler and its memory.
     fn sampler(settings: Sampling) -> (Arena, Sampler) {
-        let cut = Arena::cut(Memory::Own, 0, |cutter| Sampler::cut(cutter, LOGITS.len()));
+        let cut = Arena::cut(MemorySource::Own, 0, |cutter| Sampler::cut(cutter, LOGITS.len()));
         let (arena, mut sampler) = cut.unwrap();
         sampler.set(settings).unwrap();
         (arena, sampler)
@@ -281,7 +281,7 @@ mod tests {
     fn the_surprise_follows_what_is_wanted() {
         // Of a flat distribution over 64 tokens, 6 bits each, 3 bits leave 8.
         let flat = [0.0; 64];
-        let cut = Arena::cut(Memory::Own, 0, |cutter| Sampler::cut(cutter, flat.len()));
+        let cut = Arena::cut(MemorySource::Own, 0, |cutter| Sampler::cut(cutter, flat.len()));
         let (_arena, mut sampler) = cut.unwrap();
         let settings = Sampling { temperature: 1.0, mirostat_tau: 3.0, mirostat_eta: 0.5, ..Sampling::default() };
         sampler.set(settings).unwrap();

@@ -77,10 +77,10 @@ fn repeats(history: &[u32], breaks: impl Fn(u32) -> bool) -> impl Iterator<Item 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::{Arena, Memory, Part};
+    use crate::arena::{Arena, MemorySource, MemoryUse};
 
     fn penalized(settings: Sampling, logits: &[f32], history: &[u32]) -> Result<Vec<f32>> {
-        let cut = Arena::cut(Memory::Own, 0, |cutter| cutter.part(Part::Sampling).list(logits.len()));
+        let cut = Arena::cut(MemorySource::Own, 0, |cutter| cutter.part(MemoryUse::Sampling).list(logits.len()));
         let (_arena, mut counts) = cut.unwrap();
         let mut logits = logits.to_vec();
         apply(&settings, &mut logits, history, |id| id == 9, &mut counts).map(|()| logits)

@@ -174,7 +174,7 @@ fn fewest(candidates: &mut [(f32, u32)], enough: f64, weight: impl Fn(&(f32, u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::{Arena, Memory, Part};
+    use crate::arena::{Arena, MemorySource, MemoryUse};
 
     /// Logits of these probabilities, at a temperature of 1.
     fn logits(probabilities: &[f64]) -> Vec<f32> {
@@ -183,7 +183,7 @@ mod tests {
 
     /// The ids that stages leave, lowest first.
     fn left(logits: &[f32], settings: Sampling, stages: &[SamplerStage]) -> Vec<u32> {
-        let cut = Arena::cut(Memory::Own, 0, |cutter| cutter.part(Part::Sampling).list(logits.len()));
+        let cut = Arena::cut(MemorySource::Own, 0, |cutter| cutter.part(MemoryUse::Sampling).list(logits.len()));
         let (_arena, mut list) = cut.unwrap();
         let mut candidates = Candidates::new(&mut list, logits);
         stages.iter().for_each(|&stage| candidates.apply(stage, &settings, || 0.25));
@@ -253,7 +253,7 @@ mod tests {
         // Of the largest three the largest two have 0.78.
         assert_eq!(left(&five, settings, &[SamplerStage::TopK, SamplerStage::TopP, SamplerStage::Temperature]), [0, 1]);
         // Weights after a temperature that comes last are those of the logits at it.
-        let cut = Arena::cut(Memory::Own, 0, |cutter| cutter.part(Part::Sampling).list(5));
+        let cut = Arena::cut(MemorySource::Own, 0, |cutter| cutter.part(MemoryUse::Sampling).list(5));
         let (_arena, mut list) = cut.unwrap();
         let mut candidates = Candidates::new(&mut list, &five);
         [SamplerStage::TopP, SamplerStage::Temperature]
@@ -270,7 +270,7 @@ mod tests {
     fn what_surprises_too_much_is_left_out() {
         let four = logits(&[0.5, 0.25, 0.125, 0.125]);
         let kept = |bound| {
-            let cut = Arena::cut(Memory::Own, 0, |cutter| cutter.part(Part::Sampling).list(4));
+            let cut = Arena::cut(MemorySource::Own, 0, |cutter| cutter.part(MemoryUse::Sampling).list(4));
             let (_arena, mut list) = cut.unwrap();
             let mut candidates = Candidates::new(&mut list, &four);
             candidates.keep_unsurprising(bound);

@@ -1,7 +1,7 @@
 //! LoRA adapters of a session: which ones its tokens pass with, and how strongly.
 
 use super::Session;
-use crate::arena::{Buf, Cutter, Part};
+use crate::arena::{Buf, Cutter, MemoryUse};
 use crate::model::{Adapter, Group, Linear, LowRank, Model};
 use crate::{Error, Result, Status};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const LINEARS_OF_A_GROUP: usize = 3;
 
 /// The adapters that a session's tokens pass with, and what is computed of them.
 pub(crate) struct Adapters {
-    active: Active,
+    active: ActiveAdapters,
     /// `s·B·x` of all adapters of a group's linears, side by side: `[batch, LINEARS_OF_A_GROUP · room]`
     t: Buf<f32>,
     /// Ranks that there is room for: the sum of the adapters' largest.
@@ -24,9 +24,9 @@ pub(crate) struct Adapters {
 /// Adapters, each with what its outputs are multiplied by. A list, for a small stack has no room for them while a
 /// session is opened.
 #[derive(Default)]
-pub(crate) struct Active(Vec<(Arc<Adapter>, f32)>);
+pub(crate) struct ActiveAdapters(Vec<(Arc<Adapter>, f32)>);
 
-impl Active {
+impl ActiveAdapters {
     fn iter(&self) -> impl Iterator<Item = &(Arc<Adapter>, f32)> {
         self.0.iter()
     }
@@ -61,8 +61,8 @@ impl Active {
 impl Adapters {
     pub(crate) fn cut(cutter: &mut Cutter, batch: usize, room: usize) -> Adapters {
         let width = LINEARS_OF_A_GROUP.saturating_mul(room);
-        let t = cutter.part(Part::Activations).take(batch.saturating_mul(width));
-        Adapters { active: Active::default(), t, room }
+        let t = cutter.part(MemoryUse::Activations).take(batch.saturating_mul(width));
+        Adapters { active: ActiveAdapters::default(), t, room }
     }
 
     /// Has room for the list: to be called once, when a session is opened, so that nothing is allocated later.
@@ -71,17 +71,17 @@ impl Adapters {
         self.active.0.try_reserve_exact(count).map_err(|_| Error::out_of_memory("the adapters"))
     }
 
-    pub(crate) fn active(&self) -> &Active {
+    pub(crate) fn active(&self) -> &ActiveAdapters {
         &self.active
     }
 
-    /// `s·B·x` of a pass's tokens: `[rows, Active::width]`
+    /// `s·B·x` of a pass's tokens: `[rows, ActiveAdapters::width]`
     pub(crate) fn computed(&self) -> &[f32] {
         &self.t
     }
 
     /// The adapters, and room for what is computed of them.
-    pub(crate) fn parts(&mut self) -> (&Active, &mut [f32]) {
+    pub(crate) fn parts(&mut self) -> (&ActiveAdapters, &mut [f32]) {
         (&self.active, &mut self.t)
     }
 

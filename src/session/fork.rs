@@ -4,7 +4,7 @@
 //! fork in the host's memory shares nothing: all that it reads lies there.
 
 use super::{Session, SessionOptions};
-use crate::arena::Memory;
+use crate::arena::MemorySource;
 use crate::{Error, Result, Status};
 
 impl Session {
@@ -12,7 +12,7 @@ impl Session {
     /// on exactly as this one would, but for a logits callback: that stays this one's. `None`: with the options of this
     /// one.
     pub fn fork(&mut self, options: Option<&SessionOptions>) -> Result<Session> {
-        self.fork_behind(0, options, Memory::Own)
+        self.fork_behind(0, options, MemorySource::Own)
     }
 
     /// The same; memory as for [`open_behind`](Session::open_behind).
@@ -20,7 +20,7 @@ impl Session {
         &mut self,
         front: usize,
         options: Option<&SessionOptions>,
-        memory: Memory,
+        memory: MemorySource,
     ) -> Result<Session> {
         self.idle()?;
         let model = self.engine.model.clone();

@@ -9,7 +9,7 @@ use super::budget::{Budget, Cancelled, Flow};
 use super::drafts::Ahead;
 use super::engine::{Traffic, Unobserved};
 use super::pass::buffers::{Deciding, HeadBuffers, HeadToken, SequenceBuffers};
-use super::pass::{self, MAX_ROWS, Mode, Outcome, Seq, Workspace, all_logits};
+use super::pass::{self, HeadOutcome, MAX_ROWS, Mode, Seq, Workspace, all_logits};
 use crate::model::Model;
 use std::array::from_fn;
 use std::sync::atomic::AtomicBool;
@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 /// A call under way: tokens pass through the blocks, then the last of them through the head, then the next is sampled.
 #[derive(Clone, Copy)]
 pub(super) struct Job {
-    pub(super) call: Call,
+    pub(super) call: CallKind,
     pub(super) phase: Phase,
     /// Tokens from `start` to `until` pass, prompts densely, others at this sparsity.
     pub(super) start: usize,
@@ -38,7 +38,7 @@ pub(super) struct Job {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Call {
+pub(super) enum CallKind {
     Prefill,
     Decode,
     Step,
@@ -56,7 +56,7 @@ pub(super) enum Phase {
 
 impl Job {
     /// A call on a session of `length` tokens that has those from `start` to `until` pass.
-    pub(super) fn new(call: Call, length: usize, start: usize, until: usize, sparsity: f32) -> Job {
+    pub(super) fn new(call: CallKind, length: usize, start: usize, until: usize, sparsity: f32) -> Job {
         let phase = Phase::Blocks { first: start, end: start };
         Job {
             call,
@@ -142,7 +142,7 @@ impl Member<'_> {
         let Phase::Blocks { end, .. } = self.job.phase else { return };
         let drafts = self.drafts();
         // One that is cancelled will be as it was.
-        if self.job.call != Call::Prefill && !self.cancel.cancelled() {
+        if self.job.call != CallKind::Prefill && !self.cancel.cancelled() {
             self.traffic.tokens += 1;
             self.traffic.linear_bytes += read(0);
         }
@@ -150,7 +150,7 @@ impl Member<'_> {
             self.job.phase = Phase::Blocks { first: end, end };
             return;
         }
-        let deciding = self.deciding.filter(|_| self.job.call == Call::Step);
+        let deciding = self.deciding.filter(|_| self.job.call == CallKind::Step);
         let mut rows = hidden.chunks_exact(model.config().hidden_size).rev();
         for (token, hidden) in self.head.drafts[..drafts].iter_mut().rev().chain([&mut self.head.token]).zip(&mut rows)
         {
@@ -186,7 +186,7 @@ fn blocks(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget
             let batch = work.batch();
             work.begin(model, members.iter_mut().flatten().flat_map(|member| member.begin(batch)));
         }
-        let mode = if call == Call::Prefill { Mode::Prompt } else { Mode::Decode };
+        let mode = if call == CallKind::Prefill { Mode::Prompt } else { Mode::Decode };
         {
             let mut passing = members.iter_mut().flatten();
             let mut seqs: [Option<Seq<'_>>; MAX_ROWS] = from_fn(|_| passing.next()?.seq());
@@ -235,11 +235,11 @@ fn logits(model: &Model, work: &mut Workspace, members: &mut Members<'_>, budget
 }
 
 /// A value for each token at the head, the first ones of the array.
-type Rows<T> = [Option<T>; MAX_ROWS];
+type PerToken<T> = [Option<T>; MAX_ROWS];
 
 /// What the head takes, apart from where its outcome goes.
-fn split<'a, T>(mut tokens: impl Iterator<Item = (T, Outcome<'a>)>) -> (Rows<T>, Rows<Outcome<'a>>) {
-    let mut outcomes: Rows<Outcome<'a>> = [const { None }; MAX_ROWS];
+fn split<'a, T>(mut tokens: impl Iterator<Item = (T, HeadOutcome<'a>)>) -> (PerToken<T>, PerToken<HeadOutcome<'a>>) {
+    let mut outcomes: PerToken<HeadOutcome<'a>> = [const { None }; MAX_ROWS];
     let rows = from_fn(|n| {
         let (row, outcome) = tokens.next()?;
         outcomes[n] = Some(outcome);
@@ -252,7 +252,7 @@ fn split<'a, T>(mut tokens: impl Iterator<Item = (T, Outcome<'a>)>) -> (Rows<T>,
 fn settle(
     finite: impl Iterator<Item = bool> + Clone,
     outcome: Flow,
-    outcomes: Rows<Outcome<'_>>,
+    outcomes: PerToken<HeadOutcome<'_>>,
     bytes: impl Fn(usize) -> u64,
 ) -> Flow {
     // When no row is any good, nobody wants the rest.

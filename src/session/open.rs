@@ -7,7 +7,7 @@ use super::kv_cache::Extent;
 use super::pace::Pace;
 use super::pass::buffers::EngineMemory;
 use super::{Ready, Session, SessionOptions};
-use crate::arena::{Arena, Buf, Cutter, List, Memory, MemoryPlan, Part};
+use crate::arena::{Arena, Buf, Cutter, List, MemoryPlan, MemorySource, MemoryUse};
 use crate::log::LogLevel;
 use crate::model::Model;
 use crate::pool::ThreadPool;
@@ -39,7 +39,7 @@ impl SessionMemory {
             engine: EngineMemory::cut(cutter, model, extent, options),
             sampler: Sampler::cut(cutter, model.config().vocab_size),
             logits_processor: LogitsProcessor::cut(cutter),
-            tokens: cutter.part(Part::Bookkeeping).list(context),
+            tokens: cutter.part(MemoryUse::Bookkeeping).list(context),
             sparsities: cutter.take(context),
             drafts: Drafts::cut(cutter, context, drafts),
         }
@@ -77,7 +77,7 @@ impl Session {
 
     /// Opens a session in memory of its own. Opening is all that allocates.
     pub fn open(model: Arc<Model>, options: &SessionOptions) -> Result<Session> {
-        Session::open_behind(0, model, options, Memory::Own)
+        Session::open_behind(0, model, options, MemorySource::Own)
     }
 
     /// Opens a session in `size` bytes of the host's at `memory`, as many as [`plan`](Session::plan) says and aligned
@@ -91,7 +91,7 @@ impl Session {
         model: Arc<Model>,
         options: &SessionOptions,
     ) -> Result<Session> {
-        Session::open_behind(0, model, options, Memory::Host(memory, size))
+        Session::open_behind(0, model, options, MemorySource::Host(memory, size))
     }
 
     /// [`plan`](Session::plan) for [`open_behind`](Session::open_behind).
@@ -105,7 +105,7 @@ impl Session {
         front: usize,
         model: Arc<Model>,
         options: &SessionOptions,
-        memory: Memory,
+        memory: MemorySource,
     ) -> Result<Session> {
         let options = options.complete(&model)?;
         let (arena, memory) = Arena::cut(memory, front, |cutter| SessionMemory::cut(cutter, &model, &options))?;

@@ -11,14 +11,14 @@ use crate::{Error, Result, Status};
 
 /// How much of two texts is the same: so many tokens of the first, and of the second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Common {
+struct CommonPrefix {
     held: usize,
     given: usize,
 }
 
 /// The longest common beginning of two texts that ends at a boundary of tokens in both.
-fn common(tokenizer: &Tokenizer, held: &[u32], given: &[u32]) -> Common {
-    let (mut best, mut at) = (Common::default(), Common::default());
+fn common(tokenizer: &Tokenizer, held: &[u32], given: &[u32]) -> CommonPrefix {
+    let (mut best, mut at) = (CommonPrefix::default(), CommonPrefix::default());
     // Bytes of the token in hand that the other text has not come by yet.
     let (mut of_held, mut of_given): (&[u8], &[u8]) = (&[], &[]);
     loop {
@@ -26,7 +26,7 @@ fn common(tokenizer: &Tokenizer, held: &[u32], given: &[u32]) -> Common {
             best = at;
             let (Some(&one), Some(&other)) = (held.get(at.held), given.get(at.given)) else { return best };
             if one == other {
-                at = Common { held: at.held + 1, given: at.given + 1 };
+                at = CommonPrefix { held: at.held + 1, given: at.given + 1 };
                 continue;
             }
         }
@@ -84,7 +84,7 @@ impl Session {
         let mut stays = common(model.tokenizer(), &self.tokens, tokens);
         // A session that holds windows alone may not reach back so far.
         if self.check_rewind(stays.held).is_err() {
-            stays = Common::default();
+            stays = CommonPrefix::default();
         }
         let rest = &tokens[stays.given..];
         self.room_behind(stays.held, rest.len())?;

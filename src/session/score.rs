@@ -12,7 +12,7 @@ use super::kv_cache::Extent;
 use super::pass::buffers::EngineMemory;
 use super::pass::{Mode, non_finite};
 use super::{KvType, SessionOptions};
-use crate::arena::{Arena, Memory};
+use crate::arena::{Arena, MemorySource};
 use crate::model::{Adapter, Group, Model};
 use crate::pool::ThreadPool;
 use crate::sampling::argmax;
@@ -95,7 +95,7 @@ impl Scorer {
         let extent = Extent { context, batch, windows_alone: false };
         let options = SessionOptions { drafts: 0, ..*options };
         let (arena, mut memory) =
-            Arena::cut(Memory::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, &options))?;
+            Arena::cut(MemorySource::Own, 0, |cutter| EngineMemory::cut(cutter, &model, extent, &options))?;
         memory.own.adapters.reserve()?;
         let engine = Engine::new(model, pool, batch, memory);
         Ok(Scorer { engine, context, masked, masked_whole, logits, _arena: arena })

@@ -51,7 +51,7 @@ pub(super) const HEADER: usize = 8 + 8 + 16 + 8 + 4 + 6 * 4 + 8 + 4 * 8;
 const CHECKSUM: usize = 8;
 
 /// What [`Session::save`] wrote, checked.
-struct State<'a> {
+struct SavedState<'a> {
     pending: bool,
     sparsity: f32,
     sampling: (Sampling, SamplerState),
@@ -188,7 +188,7 @@ impl Session {
     }
 
     /// Checks everything that [`restore`](Session::restore) relies on.
-    fn read<'a>(&self, data: &'a [u8]) -> Result<State<'a>> {
+    fn read<'a>(&self, data: &'a [u8]) -> Result<SavedState<'a>> {
         let given = data.len();
         let header = data.get(..HEADER).filter(|header| header.starts_with(MAGIC));
         let header =
@@ -285,7 +285,7 @@ impl Session {
         if !head.iter().all(|x| f32::from_le_bytes(*x).is_finite()) {
             return Err(bad("what the head took is no finite number"));
         }
-        Ok(State {
+        Ok(SavedState {
             pending: pending == 1,
             sparsity,
             sampling: (sampling, SamplerState { random, surprise }),

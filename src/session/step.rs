@@ -5,7 +5,7 @@
 
 use super::budget::{Budget, Clock, Flow, Halt, Time};
 use super::engine::Engine;
-use super::job::{Call, Job, Member, Members, Phase, advance};
+use super::job::{CallKind, Job, Member, Members, Phase, advance};
 use super::pass::buffers::{Deciding, HeadStage};
 use super::pass::{MAX_ROWS, MOST_DECIDING, Workspace, non_finite};
 use super::{Ready, Session};
@@ -35,7 +35,7 @@ impl Session {
         // A sampled token that has not passed yet goes first.
         let first = self.tokens.len() - usize::from(self.pending);
         let length = self.tokens.len();
-        self.begin(Job::new(Call::Prefill, length, first, length + tokens.len(), 0.0))?;
+        self.begin(Job::new(CallKind::Prefill, length, first, length + tokens.len(), 0.0))?;
         self.tokens.extend_from_slice(tokens);
         Ok(())
     }
@@ -47,7 +47,7 @@ impl Session {
     /// whole prompt is taken back.
     pub fn prefill_within(&mut self, time: Duration) -> Result<bool> {
         match self.job {
-            Some(Job { call: Call::Prefill, .. }) => {
+            Some(Job { call: CallKind::Prefill, .. }) => {
                 let budget = self.budget(time);
                 self.go_on(&budget).map(|outcome| outcome.is_some())
             }
@@ -80,7 +80,7 @@ impl Session {
     /// Whether no prompt is under way any more.
     pub(super) fn prompt_passes(&mut self, budget: &Budget) -> Result<bool> {
         match self.job {
-            Some(Job { call: Call::Prefill, .. }) => Ok(self.go_on(budget)?.is_some()),
+            Some(Job { call: CallKind::Prefill, .. }) => Ok(self.go_on(budget)?.is_some()),
             _ => Ok(true),
         }
     }
@@ -109,13 +109,13 @@ impl Session {
         let job = match self.pending {
             true => {
                 let sparsity = self.engine.model.sparsity_at(length - 1, self.sparsity);
-                let job = Job { timed: true, ..Job::new(Call::Step, length, length - 1, length, sparsity) };
+                let job = Job { timed: true, ..Job::new(CallKind::Step, length, length - 1, length, sparsity) };
                 match self.take_draft(length - 1, sparsity) {
                     Some(n) => Job { phase: Phase::Head, draft: Some(n), ..job },
                     None => Job { drafts: self.make_drafts(length - 1, sparsity, room), ..job },
                 }
             }
-            false => self.look(Call::Step),
+            false => self.look(CallKind::Step),
         };
         self.begin(job)
     }
@@ -136,7 +136,7 @@ impl Session {
 
     /// A call that begins from the last token that has passed, with what there is of it. If nothing but its keys and
     /// values is left, it passes once more, as it did then, and looks at these.
-    fn look(&mut self, call: Call) -> Job {
+    fn look(&mut self, call: CallKind) -> Job {
         let passed = self.passed();
         let sparsity = self.sparsities[passed - 1];
         let mut job = Job { again: true, ..Job::new(call, self.tokens.len(), passed - 1, passed, sparsity) };
@@ -163,7 +163,7 @@ impl Session {
         }
         let replaced = self.tokens.get(first).copied();
         let sparsity = self.engine.model.sparsity_at(first, self.sparsity);
-        self.begin(Job { replaced, ..Job::new(Call::Decode, first, first, first + 1, sparsity) })?;
+        self.begin(Job { replaced, ..Job::new(CallKind::Decode, first, first, first + 1, sparsity) })?;
         self.tokens.truncate(first);
         self.tokens.push(token);
         self.whole().map(|_| ())
@@ -179,7 +179,7 @@ impl Session {
             }
             Ready::Logits => {}
             Ready::Hidden | Ready::Cached => {
-                let job = self.look(Call::Logits);
+                let job = self.look(CallKind::Logits);
                 self.begin(job)?;
                 self.whole()?;
             }
@@ -221,7 +221,7 @@ impl Session {
     pub(crate) fn idle(&self) -> Result<()> {
         match self.job {
             None => Ok(()),
-            Some(Job { call: Call::Prefill, .. }) => {
+            Some(Job { call: CallKind::Prefill, .. }) => {
                 Err(Error::new(Status::InvalidState, "a prompt is under way: finish it with prefill_within or step"))
             }
             Some(_) => Err(Error::new(Status::InvalidState, "a step is under way: finish it with step_within or step")),
@@ -245,7 +245,7 @@ impl Session {
         if let Some(start) = start {
             self.pace.spent += self.clock.now().saturating_sub(start);
             // A step that passed a token, rather than one that samples after a prompt.
-            if outcome.is_ok() && call == Call::Step && timed {
+            if outcome.is_ok() && call == CallKind::Step && timed {
                 self.pace_ends(sparsity);
             }
         }
@@ -279,14 +279,14 @@ impl Session {
             HeadStage::Done { .. } | HeadStage::Rough { .. } => Ready::Hidden,
             _ => return Err(Halt::Failed(non_finite())),
         };
-        if job.call == Call::Step {
+        if job.call == CallKind::Step {
             budget.unit(&self.engine.cancel)?;
             let token = self.choose()?;
             self.finish(&job, ready);
             return Ok(Some(self.append(token)));
         }
         self.finish(&job, ready);
-        if job.call == Call::Prefill {
+        if job.call == CallKind::Prefill {
             self.begin_answer();
         }
         Ok(None)

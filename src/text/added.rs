@@ -41,12 +41,12 @@ impl Special<'_> {
 }
 
 /// A match: the token, whether it is one here, and where its text ends.
-type Found<'a> = (&'a AddedToken, bool, usize);
+type AddedMatch<'a> = (&'a AddedToken, bool, usize);
 
 /// How far a text was searched for special tokens that begin outside of inert stretches: there is none in `from..to`,
 /// and one at `to` if it was found.
 #[derive(Default)]
-struct Search {
+struct Searched {
     from: usize,
     to: usize,
     found: bool,
@@ -93,7 +93,7 @@ impl Added {
         let mut at = 0;
         // White space after the last token that takes it: a run of such tokens would else look through it each.
         let mut white = 0..0;
-        let mut search = Search::default();
+        let mut search = Searched::default();
         while let Some(skip) = text.as_bytes()[at..].iter().position(|&b| self.starts[usize::from(b)]) {
             at += skip;
             let Some((token, counts, end)) = self.found(text.as_bytes(), at, special, &mut search) else {
@@ -125,7 +125,7 @@ impl Added {
     }
 
     /// The token at a place: the longest, but for what inert text has no say in.
-    fn found(&self, text: &[u8], at: usize, special: Special<'_>, search: &mut Search) -> Option<Found<'_>> {
+    fn found(&self, text: &[u8], at: usize, special: Special<'_>, search: &mut Searched) -> Option<AddedMatch<'_>> {
         let token = self.longest(&text[at..])?;
         let end = at + token.pattern.len();
         if !special.parse || special.inert.is_empty() {
@@ -143,9 +143,9 @@ impl Added {
     }
 
     /// True if a special token outside of inert text begins in a stretch.
-    fn hides(&self, text: &[u8], stretch: Range<usize>, special: Special<'_>, search: &mut Search) -> bool {
+    fn hides(&self, text: &[u8], stretch: Range<usize>, special: Special<'_>, search: &mut Searched) -> bool {
         if !(search.from..=search.to).contains(&stretch.start) {
-            *search = Search { from: stretch.start, to: stretch.start, found: false };
+            *search = Searched { from: stretch.start, to: stretch.start, found: false };
         }
         while !search.found && search.to < stretch.end {
             let (inert, edge) = special.stretch(search.to);

@@ -31,7 +31,7 @@ pub(super) struct Charsmap {
 }
 
 /// A row of [`Charsmap::rows`].
-type Row = [u32; CHARS + 2];
+type CharsmapRow = [u32; CHARS + 2];
 
 impl Charsmap {
     pub fn open(file: &File) -> Result<Charsmap> {
@@ -44,7 +44,7 @@ impl Charsmap {
         if let Some(code) = chars.iter().copied().find(|&code| char::from_u32(code).is_none()) {
             return Err(bad(format!("the map of characters names a character {code:#x}")));
         }
-        let within = |row: &Row| u64::from(row[CHARS]) + u64::from(row[CHARS + 1]) <= chars.len() as u64;
+        let within = |row: &CharsmapRow| u64::from(row[CHARS]) + u64::from(row[CHARS + 1]) <= chars.len() as u64;
         match rows.as_chunks().0.iter().all(within) {
             true => Ok(Charsmap { rows, chars, classes }),
             false => Err(bad("the map of characters goes beyond its own")),
@@ -116,7 +116,7 @@ impl Charsmap {
     }
 
     /// The row of the fewest characters that a cluster begins with and that have one.
-    fn beginning(&self, cluster: &str) -> Option<&Row> {
+    fn beginning(&self, cluster: &str) -> Option<&CharsmapRow> {
         let mut key = [0; CHARS];
         cluster.chars().take(CHARS).enumerate().find_map(|(n, c)| {
             key[n] = c as u32;
@@ -124,7 +124,7 @@ impl Charsmap {
         })
     }
 
-    fn find(&self, key: [u32; CHARS]) -> Option<&Row> {
+    fn find(&self, key: [u32; CHARS]) -> Option<&CharsmapRow> {
         let (rows, _) = self.rows.as_chunks::<{ CHARS + 2 }>();
         // 0 stands for no character, and so has no row itself.
         let at = rows.binary_search_by(|row| row[..CHARS].cmp(&key)).ok().filter(|_| key[0] != 0)?;
@@ -132,7 +132,7 @@ impl Charsmap {
     }
 
     /// What the characters of a row become.
-    fn becomes(&self, row: &Row) -> impl Iterator<Item = char> + '_ {
+    fn becomes(&self, row: &CharsmapRow) -> impl Iterator<Item = char> + '_ {
         let start = row[CHARS] as usize;
         let chars = self.chars.get(start..start + row[CHARS + 1] as usize).unwrap_or_default();
         chars.iter().filter_map(|&code| char::from_u32(code))

@@ -16,7 +16,7 @@ const MOST: usize = u32::MAX as usize - 1;
 
 /// The tables that rewrites go by, where they need them.
 #[derive(Default)]
-pub(super) struct Forms {
+pub(super) struct RewriteTables {
     pub nfc: Option<Nfc>,
     pub charsmap: Option<Charsmap>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Forms {
 /// The text after all rewrites, borrowed where they change nothing.
 pub(super) fn normalize<'t, 'r>(
     rewrites: impl IntoIterator<Item = &'r Rewrite>,
-    forms: &Forms,
+    forms: &RewriteTables,
     text: &'t str,
 ) -> Result<Cow<'t, str>> {
     let limit = text.len().saturating_mul(GROWTH).saturating_add(1024).min(MOST);
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn run(rewrites: &[Rewrite], text: &str) -> String {
-        normalize(rewrites, &Forms::default(), text).unwrap().into_owned()
+        normalize(rewrites, &RewriteTables::default(), text).unwrap().into_owned()
     }
 
     #[test]
@@ -109,18 +109,24 @@ mod tests {
         let rewrites = [Rewrite::Prepend("_".into()), Rewrite::Replace { from: "_a".into(), to: "bb".into() }];
         assert_eq!(run(&rewrites, ""), "");
         assert_eq!(run(&rewrites, "a_ac"), "bbbbc");
-        assert!(matches!(normalize(&rewrites[1..], &Forms::default(), "plain").unwrap(), Cow::Borrowed(_)));
+        assert!(matches!(normalize(&rewrites[1..], &RewriteTables::default(), "plain").unwrap(), Cow::Borrowed(_)));
         for form in [Rewrite::Nfc, Rewrite::Charsmap] {
-            assert_eq!(normalize(&[form], &Forms::default(), "a").unwrap_err().status(), Status::BadFile);
+            assert_eq!(normalize(&[form], &RewriteTables::default(), "a").unwrap_err().status(), Status::BadFile);
         }
         assert_eq!(run(&[Rewrite::Lowercase], "ΣΑΣ İb ǅ"), "σασ i\u{307}b ǆ");
-        assert!(matches!(normalize(&[Rewrite::Lowercase], &Forms::default(), "plain").unwrap(), Cow::Borrowed(_)));
+        assert!(matches!(
+            normalize(&[Rewrite::Lowercase], &RewriteTables::default(), "plain").unwrap(),
+            Cow::Borrowed(_)
+        ));
     }
 
     #[test]
     fn growth_is_bounded() {
         let double = Rewrite::Replace { from: "a".into(), to: "aaaaaaaa".into() };
         let rewrites = vec![double; 8];
-        assert_eq!(normalize(&rewrites, &Forms::default(), &"a".repeat(1000)).unwrap_err().status(), Status::BadFile);
+        assert_eq!(
+            normalize(&rewrites, &RewriteTables::default(), &"a".repeat(1000)).unwrap_err().status(),
+            Status::BadFile
+        );
     }
 }

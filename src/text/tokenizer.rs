@@ -6,10 +6,10 @@ use super::chat::ChatText;
 use super::layout::{Alphabet, Join, MAX_TOKEN_BYTES, PreTokenizer, Rewrite, Settings, kind};
 use super::merge::{Bpe, Scratch, reserve};
 use super::nfc::Nfc;
-use super::normalize::{Forms, normalize};
+use super::normalize::{RewriteTables, normalize};
 use super::split::{Automaton, Text};
 use super::tables::{Merges, Vocabulary, bad};
-use super::unigram::{Scores, Unigram};
+use super::unigram::{Unigram, UnigramScores};
 use crate::format::{File, key};
 use crate::{Error, Result, Status};
 use std::ops::Range;
@@ -42,11 +42,11 @@ pub struct Tokenizer {
     vocabulary: Vocabulary,
     merges: Merges,
     /// There if pieces are cut by scores, not by merges.
-    scores: Option<Scores>,
+    scores: Option<UnigramScores>,
     settings: Settings,
-    stages: Vec<Step>,
+    stages: Vec<ReadyStage>,
     /// There if a rewrite needs it.
-    forms: Forms,
+    forms: RewriteTables,
     /// Added tokens that are looked for in the raw text.
     added: Added,
     /// Added tokens that are looked for in normalized text.
@@ -92,7 +92,7 @@ impl Splitter {
 }
 
 /// A stage, ready to be taken.
-enum Step {
+enum ReadyStage {
     Split(Splitter),
     PrefixSpace { first_only: bool },
 }
@@ -116,14 +116,14 @@ impl Tokenizer {
         for stage in &settings.stages {
             stages.push(match *stage {
                 PreTokenizer::Split { table, drop_gaps, drop_matches, join, bytes } => {
-                    Step::Split(Splitter { automaton: open(table)?, drop_gaps, drop_matches, join, bytes })
+                    ReadyStage::Split(Splitter { automaton: open(table)?, drop_gaps, drop_matches, join, bytes })
                 }
-                PreTokenizer::PrefixSpace { first_only } => Step::PrefixSpace { first_only },
+                PreTokenizer::PrefixSpace { first_only } => ReadyStage::PrefixSpace { first_only },
             });
         }
         let word = settings.word.map(&mut open).transpose()?;
         let scores = match settings.unigram {
-            true => Some(Scores::open(file, vocabulary.len()).map_err(|e| e.context("tokenizer"))?),
+            true => Some(UnigramScores::open(file, vocabulary.len()).map_err(|e| e.context("tokenizer"))?),
             false => None,
         };
         let forms = [Rewrite::Nfc, Rewrite::Nfkc].map(|form| settings.normalizer.contains(&form));
@@ -142,7 +142,7 @@ impl Tokenizer {
             scores,
             settings,
             stages,
-            forms: Forms { nfc, charsmap },
+            forms: RewriteTables { nfc, charsmap },
             added: Added::new(raw, word.clone()),
             added_normalized: Added::new(normalized, word),
         })
@@ -187,7 +187,7 @@ impl Tokenizer {
                 format_args!("a text of {} bytes; the longest is {MAX_TEXT}", text.len()),
             ));
         }
-        let mut run = Run { tokenizer: self, scratch: Scratch::default(), out };
+        let mut run = EncodeRun { tokenizer: self, scratch: Scratch::default(), out };
         if options.add_special {
             run.push(&self.settings.prefix)?;
         }
@@ -308,13 +308,13 @@ impl Tokenizer {
 }
 
 /// One call of `encode`.
-struct Run<'a> {
+struct EncodeRun<'a> {
     tokenizer: &'a Tokenizer,
     scratch: Scratch,
     out: &'a mut Vec<u32>,
 }
 
-impl Run<'_> {
+impl EncodeRun<'_> {
     fn push(&mut self, ids: &[u32]) -> Result<()> {
         reserve(self.out, ids.len())?;
         self.out.extend_from_slice(ids);
@@ -376,27 +376,27 @@ impl Run<'_> {
     }
 
     /// A piece before the first of `stages`.
-    fn stage(&mut self, stages: &[Step], piece: &str, at_start: bool) -> Result<()> {
+    fn stage(&mut self, stages: &[ReadyStage], piece: &str, at_start: bool) -> Result<()> {
         match stages.split_first() {
             None => self.tokenizer.encode_piece(piece, &mut self.scratch, self.out),
-            Some((Step::Split(splitter), _)) if splitter.bytes => self.stage_bytes(stages, piece.as_bytes()),
-            Some((Step::Split(splitter), rest)) => {
+            Some((ReadyStage::Split(splitter), _)) if splitter.bytes => self.stage_bytes(stages, piece.as_bytes()),
+            Some((ReadyStage::Split(splitter), rest)) => {
                 splitter.split(piece, |from, to| self.stage(rest, &piece[from..to], at_start && from == 0))
             }
-            Some((Step::PrefixSpace { first_only }, rest)) => {
+            Some((ReadyStage::PrefixSpace { first_only }, rest)) => {
                 if piece.starts_with(' ') || (*first_only && !at_start) {
                     return self.stage(rest, piece, at_start);
                 }
-                let spaced = normalize(&[Rewrite::Prepend(" ".into())], &Forms::default(), piece)?;
+                let spaced = normalize(&[Rewrite::Prepend(" ".into())], &RewriteTables::default(), piece)?;
                 self.stage(rest, &spaced, at_start)
             }
         }
     }
 
     /// A piece that only splits by bytes are left for.
-    fn stage_bytes(&mut self, stages: &[Step], piece: &[u8]) -> Result<()> {
+    fn stage_bytes(&mut self, stages: &[ReadyStage], piece: &[u8]) -> Result<()> {
         match stages.split_first() {
-            Some((Step::Split(splitter), rest)) => {
+            Some((ReadyStage::Split(splitter), rest)) => {
                 splitter.split(piece, |from, to| self.stage_bytes(rest, &piece[from..to]))
             }
             _ => self.tokenizer.model().encode_bytes(piece, &mut self.scratch, self.out),

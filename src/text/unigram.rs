@@ -16,17 +16,17 @@ const UNKNOWN_PENALTY: f64 = 10.0;
 /// The bytes of `<0x0A>`.
 const BYTE_NAME: usize = 6;
 
-pub(super) struct Scores {
+pub(super) struct UnigramScores {
     /// Halves of an `f64` for each token, low first.
     halves: View<u32>,
     /// The score of a character without a token.
     unknown: f64,
 }
 
-impl Scores {
-    pub fn open(file: &File, vocab: usize) -> Result<Scores> {
+impl UnigramScores {
+    pub fn open(file: &File, vocab: usize) -> Result<UnigramScores> {
         let halves = file.view::<u32>(tensor::SCORES, Dtype::U32, &[vocab, 2])?;
-        let mut scores = Scores { halves, unknown: 0.0 };
+        let mut scores = UnigramScores { halves, unknown: 0.0 };
         let all = (0..vocab as u32).map(|id| scores.of(id)).filter(|score| score.is_finite());
         let least = all.fold(f64::INFINITY, f64::min);
         if least == f64::INFINITY {
@@ -45,7 +45,7 @@ impl Scores {
 
 /// The best way to a place in the piece.
 #[derive(Clone, Copy)]
-struct Place {
+struct BestPath {
     score: f64,
     /// Where its last token begins.
     from: u32,
@@ -53,12 +53,12 @@ struct Place {
     id: u32,
 }
 
-const UNREACHED: Place = Place { score: f64::NEG_INFINITY, from: NONE, id: NONE };
+const UNREACHED: BestPath = BestPath { score: f64::NEG_INFINITY, from: NONE, id: NONE };
 
 /// How pieces become tokens.
 pub(super) struct Unigram<'a> {
     pub vocabulary: &'a Vocabulary,
-    pub scores: &'a Scores,
+    pub scores: &'a UnigramScores,
     pub byte_fallback: bool,
     pub unknown: Option<u32>,
 }
@@ -67,7 +67,7 @@ impl Unigram<'_> {
     /// Appends the tokens of one piece.
     pub fn encode(&self, piece: &str, out: &mut Vec<u32>) -> Result<()> {
         let full = |_| Error::new(Status::OutOfMemory, format_args!("no memory to tokenize {} bytes", piece.len()));
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<BestPath> = Vec::new();
         places.try_reserve_exact(piece.len() + 1).map_err(full)?;
         places.resize(piece.len() + 1, UNREACHED);
         places[0].score = 0.0;
@@ -77,7 +77,7 @@ impl Unigram<'_> {
             let mut reach = |end: usize, id: u32, score: f64| {
                 let place = &mut places[end];
                 if place.from == NONE || here + score > place.score {
-                    *place = Place { score: here + score, from: at as u32, id };
+                    *place = BestPath { score: here + score, from: at as u32, id };
                 }
             };
             let longest = self.vocabulary.longest().min(piece.len() - at);
@@ -95,7 +95,7 @@ impl Unigram<'_> {
         let first = out.len();
         let mut end = piece.len();
         while end > 0 {
-            let Place { mut from, id, .. } = places[end];
+            let BestPath { mut from, id, .. } = places[end];
             if id != NONE {
                 reserve(out, 1)?;
                 out.push(id);

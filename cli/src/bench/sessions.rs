@@ -1,7 +1,7 @@
 //! `rasp bench --sessions`: several sessions stepped as one batch, beside the same sessions stepped in turn.
 
 use super::{Args, Spread, TEXT};
-use crate::adapter::{self, Loaded};
+use crate::adapter::{self, ScaledAdapters};
 use crate::{number, say};
 use rasp::text::EncodeOptions;
 use rasp::{Error, Model, Result, Session, Status};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// So many sessions at one sparsity; tokens a second of all together, a number a round.
-struct Samples {
+struct SessionSamples {
     sparsity: f32,
     sessions: usize,
     kept: f64,
@@ -18,13 +18,19 @@ struct Samples {
     in_turn: Vec<f64>,
 }
 
-pub fn run(args: &Args, counts: &[usize], sparsities: &[f32], model: &Arc<Model>, adapters: &Loaded) -> Result<()> {
+pub fn run(
+    args: &Args,
+    counts: &[usize],
+    sparsities: &[f32],
+    model: &Arc<Model>,
+    adapters: &ScaledAdapters,
+) -> Result<()> {
     let options = args.session_options(args.prompt);
     let most = counts.iter().copied().max().unwrap_or(0);
     let mut sessions = (0..most).map(|_| adapter::open(model, options, adapters)).collect::<Result<Vec<_>>>()?;
     let prompts = (0..most).map(|n| prompt(model, args.prompt, n)).collect::<Result<Vec<_>>>()?;
-    let each = |sparsity| counts.iter().map(move |&sessions| Samples::new(sparsity, sessions));
-    let mut samples: Vec<Samples> = sparsities.iter().copied().flat_map(each).collect();
+    let each = |sparsity| counts.iter().map(move |&sessions| SessionSamples::new(sparsity, sessions));
+    let mut samples: Vec<SessionSamples> = sparsities.iter().copied().flat_map(each).collect();
     // A round that is not counted: it brings the file into memory.
     for round in 0..=args.rounds {
         say(&format!("round {round} of {}{}", args.rounds, if round == 0 { " (to warm up)" } else { "" }));
@@ -40,7 +46,7 @@ pub fn run(args: &Args, counts: &[usize], sparsities: &[f32], model: &Arc<Model>
         }
     }
     if args.json {
-        let results: Vec<_> = samples.iter().map(Samples::json).collect();
+        let results: Vec<_> = samples.iter().map(SessionSamples::json).collect();
         return crate::put_json(&json!({
             "threads": args.threads, "prompt": args.prompt, "n": args.n, "rounds": args.rounds,
             "adapters": adapter::described(adapters),
@@ -105,9 +111,9 @@ fn measure(sessions: &mut [Session], prompts: &[Vec<u32>], n: usize, sparsity: f
     Ok(tokens / start.elapsed().as_secs_f64())
 }
 
-impl Samples {
-    fn new(sparsity: f32, sessions: usize) -> Samples {
-        Samples { sparsity, sessions, kept: 1.0, batched: vec![], in_turn: vec![] }
+impl SessionSamples {
+    fn new(sparsity: f32, sessions: usize) -> SessionSamples {
+        SessionSamples { sparsity, sessions, kept: 1.0, batched: vec![], in_turn: vec![] }
     }
 
     /// Both, and their ratio in the same round.

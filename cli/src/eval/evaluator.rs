@@ -39,7 +39,7 @@ pub struct Outcome {
 }
 
 /// A continuation ready to be scored.
-struct Tail {
+struct Continuation {
     tokens: Vec<u32>,
     /// Tokens of the context.
     prompt: usize,
@@ -100,7 +100,7 @@ impl Evaluator {
     /// Each continuation's log-likelihood after its context, and whether greedy decoding yields it.
     fn likelihoods(&mut self, pairs: &[(String, String)]) -> Result<Vec<(f64, bool)>> {
         let tails = pairs.iter().map(|(context, end)| self.tail(context, end)).collect::<Result<Vec<_>>>()?;
-        let windows = tails.iter().map(|Tail { tokens, prompt }| Window {
+        let windows = tails.iter().map(|Continuation { tokens, prompt }| Window {
             tokens,
             sparse_from: self.setting.sparse_from(tokens.len(), *prompt),
             scored_from: *prompt,
@@ -112,7 +112,7 @@ impl Evaluator {
         Ok(scores.iter().map(sum).collect())
     }
 
-    fn tail(&self, context: &str, continuation: &str) -> Result<Tail> {
+    fn tail(&self, context: &str, continuation: &str) -> Result<Continuation> {
         let mut tokens = self.tokens(&format!("{context}{continuation}"))?;
         let prompt = self.tokens(context.trim_end())?.len();
         let from = tokens.len().saturating_sub(self.context);
@@ -122,7 +122,7 @@ impl Evaluator {
             let message = format!("the continuation {continuation:?} has no tokens of its own, or its context none");
             return Err(Error::new(Status::BadFile, message));
         }
-        Ok(Tail { tokens, prompt })
+        Ok(Continuation { tokens, prompt })
     }
 
     /// A greedy summary: the first line the model writes after the prompt that is not blank.

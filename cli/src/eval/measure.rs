@@ -26,7 +26,7 @@ pub struct Sparse {
 }
 
 /// What came of the windows under one setting.
-pub struct Measured {
+pub struct WindowScores {
     /// The mean negative log-likelihood of all predictions that were scored, in nats.
     pub nll: f64,
     /// How many they are.
@@ -38,7 +38,7 @@ pub struct Measured {
 }
 
 #[derive(Clone, Default)]
-struct Sums {
+struct WindowSums {
     nll: f64,
     tokens: u64,
     traffic: Traffic,
@@ -54,7 +54,7 @@ struct SparseSums {
     same: u64,
 }
 
-impl Sums {
+impl WindowSums {
     fn add(&mut self, scored: Scored) {
         self.nll -= scored.log_prob;
         self.tokens += 1;
@@ -91,8 +91,8 @@ pub fn measure(
     settings: &[Setting],
     from: usize,
     progress: &mut Reporter,
-) -> Result<Vec<Measured>> {
-    let mut all = vec![Sums::default(); settings.len()];
+) -> Result<Vec<WindowScores>> {
+    let mut all = vec![WindowSums::default(); settings.len()];
     let sparse = settings.iter().any(|setting| !setting.is_dense());
     let dense_prefix = scorer.model().recipe().dense_prefix;
     scorer.take_traffic();
@@ -130,7 +130,7 @@ pub fn measure(
         }
     }
     let model = scorer.model();
-    let measured = all.into_iter().map(|sums| Measured {
+    let measured = all.into_iter().map(|sums| WindowScores {
         nll: sums.nll / sums.tokens as f64,
         tokens: sums.tokens,
         kept: kept(sums.traffic, model),

@@ -1,8 +1,8 @@
 //! `rasp eval ppl`: perplexity of a text, window by window.
 
-use super::measure::{Measured, Sparse, measure};
+use super::measure::{Sparse, WindowScores, measure};
 use super::{Protocol, Setting};
-use crate::adapter::{self, Adapters};
+use crate::adapter::{self, AdapterArgs};
 use crate::progress::Reporter;
 use crate::{number, parse_count};
 use rasp::session::{KvType, Scorer};
@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_parser = parse_count)]
     threads: Option<usize>,
     #[command(flatten)]
-    adapters: Adapters,
+    adapters: AdapterArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
     progress.begin("scoring windows", count as u64);
     let mut measured = measure(&mut scorer, windows.take(count), &[setting], args.from, &mut progress)?;
     progress.end();
-    let Measured { nll, tokens, kept, sparse } = measured.remove(0);
+    let WindowScores { nll, tokens, kept, sparse } = measured.remove(0);
     let ppl = nll.exp();
     if args.json {
         return crate::put_json(&json!({

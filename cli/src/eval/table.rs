@@ -15,7 +15,7 @@ pub struct Cell {
 }
 
 /// One setting of one model.
-pub struct Row {
+pub struct TableRow {
     pub model: String,
     pub setting: Setting,
     /// Bytes of the model's linears.
@@ -120,7 +120,7 @@ impl Cell {
     }
 }
 
-impl Row {
+impl TableRow {
     /// The measured share of linear weight bytes that sparse tokens read; 1 if there were none.
     fn kept<'a>(&self, cells: impl Iterator<Item = &'a Cell> + Clone) -> f64 {
         let outcomes = cells.flat_map(|cell| &cell.outcomes);
@@ -139,19 +139,19 @@ impl Row {
     }
 
     /// By how much that is above the dense model's.
-    fn above(&self, dense: &Row) -> Mean {
+    fn above(&self, dense: &TableRow) -> Mean {
         Mean::of_independent(self.cells.iter().zip(&dense.cells).map(|(own, dense)| own.above(dense)))
     }
 
     /// The dense row of the same model that a sparse one is held to, if it is among `rows`.
-    fn dense<'a>(&self, rows: &'a [Row]) -> Option<&'a Row> {
-        let dense = |row: &&Row| row.setting.is_dense() && row.model == self.model;
+    fn dense<'a>(&self, rows: &'a [TableRow]) -> Option<&'a TableRow> {
+        let dense = |row: &&TableRow| row.setting.is_dense() && row.model == self.model;
         if self.setting.is_dense() { None } else { rows.iter().find(dense) }
     }
 
     /// A JSON row a task: the keys of [`Cell::json`], and which model and setting it is, what was read, the task's own
     /// metric, and by how much that is above the dense model's on the same items, if that is among `rows`.
-    pub fn json(&self, rows: &[Row]) -> Vec<Value> {
+    pub fn json(&self, rows: &[TableRow]) -> Vec<Value> {
         let dense = self.dense(rows);
         let cells = self.cells.iter().enumerate().map(|(n, cell)| {
             let mut row = cell.json();
@@ -173,7 +173,7 @@ impl Row {
     }
 
     /// A heading and a line a task, with the paired difference from the dense row, if that is among `rows`.
-    pub fn text(&self, rows: &[Row]) -> String {
+    pub fn text(&self, rows: &[TableRow]) -> String {
         let kept = 100.0 * self.kept(self.cells.iter());
         let mut text = format!("{}, {}: {kept:.1}% of linear weights read\n", self.model, self.setting.name());
         let dense = self.dense(rows);
@@ -190,7 +190,7 @@ impl Row {
 }
 
 /// All rows as a Markdown table, in percent; the paired differences from the dense row in brackets.
-pub fn markdown(rows: &[Row]) -> String {
+pub fn markdown(rows: &[TableRow]) -> String {
     let escaped = |text: &str| text.replace('|', "\\|");
     let Some(first) = rows.first() else { return String::new() };
     let mut text = "| model | setting | kept |".to_string();
@@ -235,7 +235,7 @@ mod tests {
         let setting = Setting { sparsity: 0.5, protocol: Protocol::Paper };
         // The second task has no normed accuracy, so its plain one counts.
         let cells = vec![cell(&[0.0, 0.0], Some(1.0)), cell(&[1.0, 0.0], None)];
-        let rows = [Row { model: "a|b".into(), setting, linear_bytes: 100, cells }];
+        let rows = [TableRow { model: "a|b".into(), setting, linear_bytes: 100, cells }];
         let table = markdown(&rows);
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines[0], "| model | setting | kept | t (acc_norm, n 2) | t (acc, n 2) | mean |");
@@ -248,7 +248,7 @@ mod tests {
     fn differences_are_those_of_pairs() {
         let row = |sparsity, accs: [&[f64]; 2]| {
             let setting = Setting { sparsity, protocol: Protocol::Strict };
-            Row { model: "m".into(), setting, linear_bytes: 100, cells: accs.map(|accs| cell(accs, None)).into() }
+            TableRow { model: "m".into(), setting, linear_bytes: 100, cells: accs.map(|accs| cell(accs, None)).into() }
         };
         let rows = [row(0.5, [&[1.0, 0.0, 1.0, 0.0], &[0.0, 1.0]]), row(0.0, [&[1.0, 1.0, 1.0, 0.0], &[0.0, 1.0]])];
         // One item of four is lost: −0.25, its variance (3·0.0625 + 0.5625) / 3 = 0.25, hence 0.25 of the mean. Two
@@ -267,7 +267,7 @@ mod tests {
         assert!(rows[0].text(&rows).contains("mean"), "{}", rows[0].text(&rows));
         assert!(rows[0].text(&rows).ends_with("from dense -12.5 ± 12.5\n"), "{}", rows[0].text(&rows));
         // Another model's dense row is nothing to be held to.
-        let other = Row { model: "n".into(), ..row(0.0, [&[1.0; 4], &[1.0; 2]]) };
+        let other = TableRow { model: "n".into(), ..row(0.0, [&[1.0; 4], &[1.0; 2]]) };
         assert!(rows[0].dense(&[other]).is_none());
     }
 }

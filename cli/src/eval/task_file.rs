@@ -17,7 +17,7 @@ pub enum Item {
 }
 
 /// An item and where it came from.
-pub struct Line {
+pub struct TaskLine {
     /// Counted from 1.
     pub number: usize,
     /// [`digest`] of the line.
@@ -28,7 +28,7 @@ pub struct Line {
 }
 
 #[derive(Deserialize)]
-struct Fields {
+struct LineFields {
     context: Option<String>,
     choices: Option<Vec<String>>,
     contexts: Option<Vec<String>>,
@@ -46,12 +46,12 @@ pub fn name(path: &Path) -> String {
 }
 
 /// The first `limit` items of a file.
-pub fn read(path: &Path, limit: usize) -> Result<Vec<Line>> {
+pub fn read(path: &Path, limit: usize) -> Result<Vec<TaskLine>> {
     let text = crate::read_text(path)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).take(limit);
     let items = lines.map(|(n, line)| {
         let (item, normed) = parse(line).map_err(|m| Error::new(Status::BadFile, m).context(place(path, n + 1)))?;
-        Ok(Line { number: n + 1, digest: digest(line.trim()), normed, item })
+        Ok(TaskLine { number: n + 1, digest: digest(line.trim()), normed, item })
     });
     let items = items.collect::<Result<Vec<_>>>()?;
     if items.is_empty() {
@@ -67,12 +67,12 @@ pub fn place(path: &Path, line: usize) -> String {
 
 /// The item, and whether its metric is `acc_norm`.
 fn parse(line: &str) -> std::result::Result<(Item, bool), String> {
-    let fields: Fields = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    let fields: LineFields = serde_json::from_str(line).map_err(|e| e.to_string())?;
     let normed = fields.metric.as_deref() == Some("acc_norm");
     Ok((item(fields)?, normed))
 }
 
-fn item(fields: Fields) -> std::result::Result<Item, String> {
+fn item(fields: LineFields) -> std::result::Result<Item, String> {
     let choice = |pairs: Vec<(String, String)>, gold: Option<usize>| {
         let gold = gold.ok_or("`gold` is missing")?;
         if gold >= pairs.len() {
@@ -84,11 +84,11 @@ fn item(fields: Fields) -> std::result::Result<Item, String> {
         Ok(Item::Choice { pairs, gold })
     };
     match fields {
-        Fields { prompt: Some(prompt), summary: Some(summary), .. } => Ok(Item::Summary { prompt, summary }),
-        Fields { contexts: Some(contexts), continuation: Some(end), gold, .. } => {
+        LineFields { prompt: Some(prompt), summary: Some(summary), .. } => Ok(Item::Summary { prompt, summary }),
+        LineFields { contexts: Some(contexts), continuation: Some(end), gold, .. } => {
             choice(contexts.into_iter().map(|context| (context, end.clone())).collect(), gold)
         }
-        Fields { context: Some(context), choices: Some(choices), gold, .. } => match &choices[..] {
+        LineFields { context: Some(context), choices: Some(choices), gold, .. } => match &choices[..] {
             // Nothing to choose from: the question is whether greedy decoding says it.
             [only] if !only.trim().is_empty() => Ok(Item::Greedy { context, continuation: only.clone() }),
             _ => choice(choices.into_iter().map(|c| (context.clone(), c)).collect(), gold),

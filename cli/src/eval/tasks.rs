@@ -2,8 +2,8 @@
 
 use super::evaluator::Evaluator;
 use super::journal::{self, Journal, Key};
-use super::table::{self, Cell, Row};
-use super::task_file::{self, Line};
+use super::table::{self, Cell, TableRow};
+use super::task_file::{self, TaskLine};
 use super::{Protocol, Setting};
 use crate::progress::Reporter;
 use rasp::{Error, Result, Status};
@@ -54,7 +54,7 @@ pub struct Args {
 pub struct Task {
     path: PathBuf,
     name: String,
-    lines: Vec<Line>,
+    lines: Vec<TaskLine>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
             let what =
                 if paths.len() * settings.len() > 1 { format!("{label} {} ", setting.name()) } else { "".into() };
             let cells = cells(&tasks, &what, &fingerprint, setting, &mut evaluator, &mut journal, &mut progress)?;
-            rows.push(Row { model: label, setting, linear_bytes: model.linear_bytes(), cells });
+            rows.push(TableRow { model: label, setting, linear_bytes: model.linear_bytes(), cells });
         }
     }
     match (&rows[..], args.json, args.markdown) {
@@ -137,7 +137,7 @@ fn score(
     journal: &mut Journal,
     progress: &mut Reporter,
 ) -> Result<Vec<super::evaluator::Outcome>> {
-    let key = |line: &Line| Key::new(fingerprint, &task.name, &line.digest, setting);
+    let key = |line: &TaskLine| Key::new(fingerprint, &task.name, &line.digest, setting);
     let open = task.lines.iter().filter(|line| journal.get(&key(line)).is_none()).count();
     progress.begin(&format!("{what}{}", task.name), open as u64);
     let mut outcomes = Vec::with_capacity(task.lines.len());

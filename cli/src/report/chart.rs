@@ -19,7 +19,7 @@ pub struct Axis<'a> {
     pub log: bool,
 }
 
-pub struct Point {
+pub struct ChartPoint {
     pub x: f64,
     pub y: f64,
     /// From where to where `x` was measured. Points with one are not joined: what disturbs a machine would scribble.
@@ -30,10 +30,10 @@ pub struct Point {
 }
 
 /// `id` is unique in the page. Of at least one point; on a logarithmic axis all are positive.
-pub fn chart(id: &str, title: &str, description: &str, x: &Axis<'_>, y: &Axis<'_>, points: &[Point]) -> String {
+pub fn chart(id: &str, title: &str, description: &str, x: &Axis<'_>, y: &Axis<'_>, points: &[ChartPoint]) -> String {
     let ends = points.iter().flat_map(|p| p.range.map_or([p.x, p.x], |(least, most)| [least, most]));
-    let xs = Scale::new(x, ends, LEFT, WIDTH - RIGHT, 0.09);
-    let ys = Scale::new(y, points.iter().map(|p| p.y), HEIGHT - BOTTOM, TOP, 0.09);
+    let xs = AxisScale::new(x, ends, LEFT, WIDTH - RIGHT, 0.09);
+    let ys = AxisScale::new(y, points.iter().map(|p| p.y), HEIGHT - BOTTOM, TOP, 0.09);
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
          <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>\n",
@@ -81,7 +81,7 @@ pub fn chart(id: &str, title: &str, description: &str, x: &Axis<'_>, y: &Axis<'_
 
 /// Where each point's name begins (left, baseline): beside its point, inside the chart, and off the line, the other
 /// points and the other names as far as that can be had.
-fn names(points: &[Point], places: &[(f64, f64)]) -> Vec<(f64, f64)> {
+fn names(points: &[ChartPoint], places: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut taken: Vec<Rect> =
         places.iter().map(|&(x, y)| Rect { x: x - 6.0, y: y - 6.0, width: 12.0, height: 12.0 }).collect();
     // What may be crossed if it must be.
@@ -147,7 +147,7 @@ impl Rect {
 }
 
 /// Numbers to places along an axis.
-struct Scale {
+struct AxisScale {
     log: bool,
     /// In the logarithm, if it is that.
     low: f64,
@@ -156,15 +156,15 @@ struct Scale {
     end: f64,
 }
 
-impl Scale {
+impl AxisScale {
     /// From the least to the greatest number and `room` of that on both sides.
-    fn new(axis: &Axis<'_>, numbers: impl Iterator<Item = f64>, start: f64, end: f64, room: f64) -> Scale {
+    fn new(axis: &Axis<'_>, numbers: impl Iterator<Item = f64>, start: f64, end: f64, room: f64) -> AxisScale {
         let of = |x: f64| if axis.log { x.ln() } else { x };
         let (low, high) =
             numbers.map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         // Equal numbers lie in the middle, of a scale that is not empty.
         let more = if high > low { room * (high - low) } else { 0.1 * low.abs().max(1.0) };
-        Scale { log: axis.log, low: low - more, high: high + more, start, end }
+        AxisScale { log: axis.log, low: low - more, high: high + more, start, end }
     }
 
     fn place(&self, x: f64) -> f64 {
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     fn ticks(log: bool, numbers: [f64; 2]) -> Vec<String> {
-        let scale = Scale::new(&Axis { label: "", log }, numbers.into_iter(), 0.0, 100.0, 0.0);
+        let scale = AxisScale::new(&Axis { label: "", log }, numbers.into_iter(), 0.0, 100.0, 0.0);
         scale.ticks().into_iter().map(|(_, text)| text).collect()
     }
 
@@ -211,11 +211,11 @@ mod tests {
 
     #[test]
     fn names_lie_inside_and_apart() {
-        let point = |x: f64, y: f64| Point { x, y, range: None, name: "dense".into(), title: String::new() };
+        let point = |x: f64, y: f64| ChartPoint { x, y, range: None, name: "dense".into(), title: String::new() };
         let points = [point(1.0, 30.0), point(0.99, 30.1), point(0.5, 900.0), point(0.2, 31.0)];
         let axis = |log| Axis { label: "", log };
-        let xs = Scale::new(&axis(false), points.iter().map(|p| p.x), LEFT, WIDTH - RIGHT, 0.09);
-        let ys = Scale::new(&axis(true), points.iter().map(|p| p.y), HEIGHT - BOTTOM, TOP, 0.09);
+        let xs = AxisScale::new(&axis(false), points.iter().map(|p| p.x), LEFT, WIDTH - RIGHT, 0.09);
+        let ys = AxisScale::new(&axis(true), points.iter().map(|p| p.y), HEIGHT - BOTTOM, TOP, 0.09);
         let places: Vec<_> = points.iter().map(|p| (xs.place(p.x), ys.place(p.y))).collect();
         let width = 5.0 * CHAR.0;
         let rects: Vec<Rect> = names(&points, &places)

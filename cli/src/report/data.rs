@@ -43,8 +43,8 @@ pub struct Report {
     /// The prompt of the settings' texts.
     pub prompt: String,
     /// Dense first, then the sparsity levels, with what sessions start at among them.
-    pub settings: Vec<Setting>,
-    pub linears: Vec<Linear>,
+    pub settings: Vec<SettingReport>,
+    pub linears: Vec<LinearReport>,
 }
 
 #[derive(Serialize)]
@@ -57,7 +57,7 @@ pub struct QualitySource {
 
 /// Dense, a sparsity level, or between two.
 #[derive(Default, Serialize)]
-pub struct Setting {
+pub struct SettingReport {
     pub sparsity: f64,
     /// Which level it is.
     #[serde(skip)]
@@ -105,7 +105,7 @@ pub struct Speed {
 }
 
 #[derive(Serialize)]
-pub struct Linear {
+pub struct LinearReport {
     pub layer: usize,
     pub kind: &'static str,
     pub input: usize,
@@ -118,7 +118,7 @@ pub struct Linear {
     pub kept: Vec<f64>,
 }
 
-impl Setting {
+impl SettingReport {
     /// `dense`, or `30%`.
     pub fn name(&self) -> String {
         if self.sparsity == 0.0 { "dense".into() } else { format!("{}%", trimmed(100.0 * self.sparsity, 1)) }
@@ -136,9 +136,9 @@ impl Report {
         let file = crate::open(path)?;
         let (sizes, config, recipe) = (Sizes::of(&file), model.config(), model.recipe());
         let word = |value: Value| value.as_str().unwrap_or_default().replace('_', " ");
-        let linears: Vec<Linear> = linears(model)
+        let linears: Vec<LinearReport> = linears(model)
             .enumerate()
-            .map(|(place, (_, linear, input, recipe))| Linear {
+            .map(|(place, (_, linear, input, recipe))| LinearReport {
                 layer: place / config.linears().len(),
                 kind: linear.kind().name(),
                 input,
@@ -151,15 +151,21 @@ impl Report {
             .collect();
         let levels = recipe.sparsity.iter().enumerate().map(|(level, &sparsity)| {
             // All linears have the same bits a weight.
-            let weights = |linear: &Linear| (linear.input * linear.output) as f64;
+            let weights = |linear: &LinearReport| (linear.input * linear.output) as f64;
             let kept: f64 = linears.iter().map(|linear| linear.kept[level] * weights(linear)).sum();
             let kept_calibration = kept / linears.iter().map(weights).sum::<f64>();
             let loss_calibration = recipe.loss.get(level).map(|&loss| number(loss));
             let level = Some(level);
-            Setting { sparsity: number(sparsity), level, kept_calibration, loss_calibration, ..Default::default() }
+            SettingReport {
+                sparsity: number(sparsity),
+                level,
+                kept_calibration,
+                loss_calibration,
+                ..Default::default()
+            }
         });
         let loss_calibration = (!recipe.loss.is_empty()).then_some(0.0);
-        let dense = Setting { kept_calibration: 1.0, loss_calibration, ..Default::default() };
+        let dense = SettingReport { kept_calibration: 1.0, loss_calibration, ..Default::default() };
         let mut settings = std::iter::once(dense).chain(levels).collect();
         add(&mut settings, number(recipe.default_sparsity));
         let bytes = [
@@ -203,19 +209,19 @@ impl Report {
     }
 
     /// The settings that are levels, with their numbers.
-    pub fn levels(&self) -> impl Iterator<Item = (usize, &Setting)> {
+    pub fn levels(&self) -> impl Iterator<Item = (usize, &SettingReport)> {
         self.settings.iter().filter_map(|setting| Some((setting.level?, setting)))
     }
 
     /// The setting that sessions start with.
-    pub fn default_setting(&self) -> &Setting {
+    pub fn default_setting(&self) -> &SettingReport {
         let default = self.settings.iter().find(|setting| setting.sparsity == self.default_sparsity);
         default.unwrap_or(&self.settings[0])
     }
 
     /// By how much the perplexity of a setting's sparse predictions exceeds the dense one at the same positions, as a
     /// share of that: on the text, or if there was none as the file says.
-    pub fn loss(&self, setting: &Setting) -> Option<f64> {
+    pub fn loss(&self, setting: &SettingReport) -> Option<f64> {
         match self.quality {
             Some(_) => Some(setting.sparse.map_or(0.0, |sparse| sparse.loss)),
             None => setting.loss_calibration,
@@ -223,14 +229,14 @@ impl Report {
     }
 
     /// How many times as fast as dense a setting decodes.
-    pub fn speedup(&self, setting: &Setting) -> Option<f64> {
+    pub fn speedup(&self, setting: &SettingReport) -> Option<f64> {
         Some(setting.speed.as_ref()?.tok_s / self.settings[0].speed.as_ref()?.tok_s)
     }
 }
 
 /// Adds a setting at `sparsity`, if there is none: between two others what the file says of it is on the line between
 /// what it says of them.
-fn add(settings: &mut Vec<Setting>, sparsity: f64) {
+fn add(settings: &mut Vec<SettingReport>, sparsity: f64) {
     let Some(place) = settings.iter().position(|setting| setting.sparsity >= sparsity) else { return };
     if place == 0 || settings[place].sparsity == sparsity {
         return;
@@ -238,7 +244,7 @@ fn add(settings: &mut Vec<Setting>, sparsity: f64) {
     let (below, above) = (&settings[place - 1], &settings[place]);
     let share = (sparsity - below.sparsity) / (above.sparsity - below.sparsity);
     let between = |below: f64, above: f64| below + share * (above - below);
-    let setting = Setting {
+    let setting = SettingReport {
         sparsity,
         kept_calibration: between(below.kept_calibration, above.kept_calibration),
         loss_calibration: below.loss_calibration.zip(above.loss_calibration).map(|(b, a)| between(b, a)),
@@ -262,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_default_between_levels_is_a_setting_of_its_own() {
-        let setting = |sparsity: f64, level, loss| Setting {
+        let setting = |sparsity: f64, level, loss| SettingReport {
             sparsity,
             level,
             kept_calibration: 1.0 - sparsity,

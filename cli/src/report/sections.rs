@@ -1,7 +1,7 @@
 //! The sections of the page, in its order.
 
-use super::chart::{Axis, Point, chart};
-use super::data::{Linear, Report, Setting, TaskScore, trimmed};
+use super::chart::{Axis, ChartPoint, chart};
+use super::data::{LinearReport, Report, SettingReport, TaskScore, trimmed};
 use super::html::escape;
 
 /// Numbers that a table lacks.
@@ -162,23 +162,29 @@ pub fn tasks(report: &Report) -> String {
 
 /// Quality against traffic and speed, as far as they were measured.
 pub fn charts(report: &Report) -> String {
-    let points = |x: &dyn Fn(&Setting) -> Option<f64>, y: &dyn Fn(&Setting) -> Option<f64>, unit: &str| {
-        let point = |setting: &Setting| {
+    let points = |x: &dyn Fn(&SettingReport) -> Option<f64>, y: &dyn Fn(&SettingReport) -> Option<f64>, unit: &str| {
+        let point = |setting: &SettingReport| {
             let (x, y) = (x(setting)?, y(setting)?);
             let range = setting.speed.as_ref().filter(|_| unit == "tokens/s").map(|s| (s.tok_s_min, s.tok_s_max));
             let loss = report.loss(setting).map_or(String::new(), |loss| format!(" ({})", signed_percent(loss)));
             let ppl = setting.perplexity.map_or(loss.clone(), |ppl| format!(", perplexity {ppl:.2}{loss}"));
-            Some(Point { x, y, range, name: setting.name(), title: format!("{}: {x:.1} {unit}{ppl}", setting.name()) })
+            Some(ChartPoint {
+                x,
+                y,
+                range,
+                name: setting.name(),
+                title: format!("{}: {x:.1} {unit}{ppl}", setting.name()),
+            })
         };
         report.settings.iter().filter_map(point).collect::<Vec<_>>()
     };
-    let traffic = |setting: &Setting| Some(100.0 * setting.traffic());
+    let traffic = |setting: &SettingReport| Some(100.0 * setting.traffic());
     let measured = report.quality.is_some();
-    let perplexity = |setting: &Setting| match measured {
+    let perplexity = |setting: &SettingReport| match measured {
         true => setting.perplexity,
         false => Some(1.0 + setting.loss_calibration?),
     };
-    let tok_s = |setting: &Setting| Some(setting.speed.as_ref()?.tok_s);
+    let tok_s = |setting: &SettingReport| Some(setting.speed.as_ref()?.tok_s);
     let read = Axis { label: "linear weights read, % of dense", log: false };
     let label = if measured { "perplexity, lower is better" } else { "perplexity on held-back text, dense is 1" };
     let quality = Axis { label, log: true };
@@ -212,7 +218,7 @@ pub fn charts(report: &Report) -> String {
 }
 
 /// A grid with a row a layer and a column a kind of linear.
-fn grid(report: &Report, caption: &str, cell: impl Fn(&Linear) -> String) -> String {
+fn grid(report: &Report, caption: &str, cell: impl Fn(&LinearReport) -> String) -> String {
     // The first layer's linears are those of all.
     let kinds = report.linears.iter().take_while(|linear| linear.layer == 0);
     let heads: Vec<String> = kinds.map(|linear| format!("<th scope=\"col\">{}</th>", linear.kind)).collect();

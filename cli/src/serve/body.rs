@@ -3,7 +3,7 @@
 use super::connections::Busy;
 use super::error::{ApiError, ApiResult};
 use super::generation::Event;
-use super::reply::Reply;
+use super::reply::ResponseWriter;
 use hyper::StatusCode;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use std::convert::Infallible;
@@ -99,7 +99,7 @@ enum Content {
     /// What is to be sent first, then what comes of the answers.
     Stream {
         first: Option<Bytes>,
-        reply: Box<Reply>,
+        reply: Box<ResponseWriter>,
         events: Receiver<Event>,
         over: bool,
     },
@@ -110,7 +110,7 @@ impl Response {
         Response { content: Content::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())), _busy: busy }
     }
 
-    pub fn stream(reply: Reply, events: Receiver<Event>, busy: Option<Busy>) -> Response {
+    pub fn stream(reply: ResponseWriter, events: Receiver<Event>, busy: Option<Busy>) -> Response {
         let first = Some(Bytes::from(reply.first_events())).filter(|bytes| !bytes.is_empty());
         Response { content: Content::Stream { first, reply: Box::new(reply), events, over: false }, _busy: busy }
     }

@@ -28,13 +28,13 @@ struct Connection {
 }
 
 /// One of them, which is forgotten when this is dropped.
-pub struct Entry {
+pub struct ConnectionGuard {
     all: Connections,
     id: u64,
 }
 
 /// A request of it that is being answered.
-pub struct Busy(Arc<Entry>);
+pub struct Busy(Arc<ConnectionGuard>);
 
 impl Connections {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Connection>> {
@@ -42,7 +42,7 @@ impl Connections {
     }
 
     /// Takes a connection in, if there is room or one is idle.
-    pub fn enter(&self, id: u64) -> Option<Arc<Entry>> {
+    pub fn enter(&self, id: u64) -> Option<Arc<ConnectionGuard>> {
         let mut all = self.lock();
         if all.len() >= MAX_CONNECTIONS {
             let idle = all.iter().filter_map(|(&id, connection)| Some((connection.idle_since?, id)));
@@ -52,7 +52,7 @@ impl Connections {
             }
         }
         all.insert(id, Connection { task: None, idle_since: Some(Instant::now()) });
-        Some(Arc::new(Entry { all: self.clone(), id }))
+        Some(Arc::new(ConnectionGuard { all: self.clone(), id }))
     }
 
     /// What ends it.
@@ -69,15 +69,15 @@ impl Connections {
     }
 }
 
-impl Entry {
+impl ConnectionGuard {
     /// From now on it is not idle, until the mark is dropped.
-    pub fn busy(self: &Arc<Entry>) -> Busy {
+    pub fn busy(self: &Arc<ConnectionGuard>) -> Busy {
         self.all.set(self.id, None);
         Busy(self.clone())
     }
 }
 
-impl Drop for Entry {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.all.lock().remove(&self.id);
     }
@@ -148,7 +148,7 @@ mod tests {
             assert!(known.contains_key(&0) && !known.contains_key(&1), "the first is at work, the second was idle");
         }
         // When all are at work there is no room.
-        let marks: Vec<_> = entries.iter().chain([&more]).map(Entry::busy).collect();
+        let marks: Vec<_> = entries.iter().chain([&more]).map(ConnectionGuard::busy).collect();
         assert!(all.enter(1001).is_none());
         drop((marks, busy));
         entries.clear();

@@ -1,8 +1,8 @@
 //! Texts as vectors: one after the other, in a session and a thread of their own, so that no answer waits for them.
 
 use super::error::{ApiError, ApiResult};
-use crate::adapter::Loaded;
-use crate::answer::Settings;
+use crate::adapter::ScaledAdapters;
+use crate::answer::SessionArgs;
 use hyper::StatusCode;
 use rasp::session::Pooling;
 use rasp::{Error, Model, Result, Session, Status};
@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 /// Texts of one request.
-struct Order {
+struct EmbeddingOrder {
     texts: Vec<Vec<u32>>,
     /// Set when nobody waits for it any more.
     cancel: Arc<AtomicBool>,
@@ -22,7 +22,7 @@ struct Order {
 /// Where texts are handed in.
 #[derive(Clone)]
 pub struct Embedder {
-    orders: Sender<Order>,
+    orders: Sender<EmbeddingOrder>,
 }
 
 /// Cancels what nobody waits for.
@@ -38,8 +38,8 @@ impl Embedder {
     /// Starts the thread; its session opens with the first text.
     pub fn start(
         model: Arc<Model>,
-        settings: Settings,
-        adapters: Loaded,
+        settings: SessionArgs,
+        adapters: ScaledAdapters,
         context: usize,
         pooling: Pooling,
     ) -> Result<Embedder> {
@@ -57,14 +57,14 @@ impl Embedder {
         let (reply, replied) = oneshot::channel();
         let cancel = Arc::new(AtomicBool::new(false));
         let _wait = Wait(cancel.clone());
-        self.orders.send(Order { texts, cancel, reply }).map_err(|_| gone())?;
+        self.orders.send(EmbeddingOrder { texts, cancel, reply }).map_err(|_| gone())?;
         replied.await.map_err(|_| gone())?
     }
 }
 
-fn run(open: &dyn Fn() -> Result<Session>, pooling: Pooling, orders: &Receiver<Order>) {
+fn run(open: &dyn Fn() -> Result<Session>, pooling: Pooling, orders: &Receiver<EmbeddingOrder>) {
     let mut opened: Option<Session> = None;
-    while let Ok(Order { texts, cancel, reply }) = orders.recv() {
+    while let Ok(EmbeddingOrder { texts, cancel, reply }) = orders.recv() {
         if reply.is_closed() {
             continue;
         }

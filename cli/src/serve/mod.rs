@@ -19,7 +19,7 @@ mod routes;
 mod scheduler;
 mod slot;
 
-use crate::answer::Settings;
+use crate::answer::SessionArgs;
 use crate::{number, parse_count, put, say};
 use embedder::Embedder;
 use generation::Order;
@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "HOW", default_value = "mean", value_parser = parse_pooling)]
     pooling: Pooling,
     #[command(flatten)]
-    settings: Settings,
+    settings: SessionArgs,
 }
 
 fn parse_sessions(text: &str) -> std::result::Result<usize, String> {

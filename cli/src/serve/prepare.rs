@@ -5,7 +5,7 @@ use super::App;
 use super::error::{ApiError, ApiResult};
 use super::generation::{Event, Order, Wanted};
 use super::protocol::{
-    ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Format, Json, Prompt, Tools,
+    ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Json, Prompt, ResponseFormat, Tools,
 };
 use super::slot::ROOM;
 use crate::answer::{chat_of, plain_tokens};
@@ -42,7 +42,7 @@ pub fn chat(app: &App, request: &ChatRequest) -> ApiResult<Prepared> {
         Some((field, source)) => constraint(app, &field, ConstraintKind::Tools, &source)?,
     };
     let shown = if reply.is_some() { Shown::Marks } else { Shown::Text };
-    let defaults = Defaults { tokens: None, constraint, shown };
+    let defaults = RequestDefaults { tokens: None, constraint, shown };
     let mut prepared = prepare(app, common, *logprobs, "messages", vec![prompt], defaults)?;
     prepared.reply = reply;
     Ok(prepared)
@@ -85,7 +85,7 @@ const COMPLETION_TOKENS: usize = 16;
 pub fn completion(app: &App, request: &CompletionRequest) -> ApiResult<Prepared> {
     check_model(app, request.common.model.as_deref())?;
     let prompts = tokens(app, "prompt", &request.prompts)?;
-    let defaults = Defaults { tokens: Some(COMPLETION_TOKENS), constraint: None, shown: Shown::Text };
+    let defaults = RequestDefaults { tokens: Some(COMPLETION_TOKENS), constraint: None, shown: Shown::Text };
     prepare(app, &request.common, request.logprobs, "prompt", prompts, defaults)
 }
 
@@ -144,7 +144,7 @@ fn check_room(app: &App, field: &str, text: &[u32], more: usize) -> ApiResult<()
 }
 
 /// What holds where a request does not say otherwise.
-struct Defaults {
+struct RequestDefaults {
     tokens: Option<usize>,
     constraint: Option<Arc<Constraint>>,
     shown: Shown,
@@ -156,7 +156,7 @@ fn prepare(
     logprobs: Option<usize>,
     field: &str,
     prompts: Vec<Vec<u32>>,
-    defaults: Defaults,
+    defaults: RequestDefaults,
 ) -> ApiResult<Prepared> {
     if common.n * prompts.len() > MAX_ANSWERS {
         let message = format!("{} answers to {} prompts; {MAX_ANSWERS} are the most", common.n, prompts.len());
@@ -173,8 +173,8 @@ fn prepare(
         logprobs,
         shown: defaults.shown,
         constraint: match &common.format {
-            Format::Text => defaults.constraint,
-            Format::Json(schema) => constraint(app, "response_format", ConstraintKind::JsonSchema, schema)?,
+            ResponseFormat::Text => defaults.constraint,
+            ResponseFormat::Json(schema) => constraint(app, "response_format", ConstraintKind::JsonSchema, schema)?,
         },
     });
     let (sender, events) = channel(4 * ROOM);

@@ -8,7 +8,7 @@ use super::protocol::{
     CalledFunction, ChatLogprobs, Choice, Completion, Delta, Logprobs, TextLogprobs, TokenLogprob, ToolCall, Usage,
 };
 use hyper::StatusCode;
-use rasp::text::{Part, Reply as Telling};
+use rasp::text::{Part, Reply};
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::mpsc::Receiver;
@@ -21,7 +21,7 @@ pub enum Api {
 }
 
 /// The answers of one request.
-pub struct Reply {
+pub struct ResponseWriter {
     app: Arc<App>,
     api: Api,
     id: String,
@@ -32,7 +32,7 @@ pub struct Reply {
     /// Characters of each answer so far.
     lengths: Vec<usize>,
     /// What tells calls and thoughts from text, for each answer; none where all is text.
-    telling: Vec<Telling>,
+    telling: Vec<Reply>,
     /// Answers that are not over.
     open: usize,
     completion_tokens: usize,
@@ -87,11 +87,11 @@ fn message(parts: Vec<Told>) -> Delta {
     Delta { role: Some("assistant"), content: Some(content), reasoning_content: reasoning, tool_calls }
 }
 
-impl Reply {
-    pub fn new(app: Arc<App>, api: Api, prepared: &Prepared) -> Reply {
+impl ResponseWriter {
+    pub fn new(app: Arc<App>, api: Api, prepared: &Prepared) -> ResponseWriter {
         let &Prepared { prompt_tokens, choices, n, include_usage, .. } = prepared;
         let id = app.next_id(if api == Api::Chat { "chatcmpl" } else { "cmpl" });
-        Reply {
+        ResponseWriter {
             app,
             api,
             id,

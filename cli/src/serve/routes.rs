@@ -2,13 +2,13 @@
 
 use super::App;
 use super::body::{Response, read};
-use super::connections::{Busy, Entry};
+use super::connections::{Busy, ConnectionGuard};
 use super::error::{ApiError, ApiResult};
 use super::prepare::{self, Prepared};
 use super::protocol::{
     ChatRequest, CompletionRequest, Embedding, EmbeddingRequest, Embeddings, ModelEntry, Usage, Vector,
 };
-use super::reply::{Api, Reply};
+use super::reply::{Api, ResponseWriter};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -16,10 +16,14 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-type Answer = hyper::Response<Response>;
+type HttpAnswer = hyper::Response<Response>;
 
 /// Answers a request.
-pub async fn answer(app: Arc<App>, connection: Arc<Entry>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+pub async fn answer(
+    app: Arc<App>,
+    connection: Arc<ConnectionGuard>,
+    request: Request<Incoming>,
+) -> Result<HttpAnswer, Infallible> {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut answer = match admitted(&app, &request) {
         Err(error) => refusal(&error),
@@ -65,7 +69,7 @@ fn has_key(headers: &HeaderMap, key: &str) -> bool {
     scheme.eq_ignore_ascii_case(b"bearer ") && given.len() == key.len() && differences == 0
 }
 
-async fn route(app: &Arc<App>, connection: &Arc<Entry>, request: Request<Incoming>) -> ApiResult<Answer> {
+async fn route(app: &Arc<App>, connection: &Arc<ConnectionGuard>, request: Request<Incoming>) -> ApiResult<HttpAnswer> {
     let path = request.uri().path().to_string();
     let wanted = match path.as_str() {
         "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" => Method::POST,
@@ -118,8 +122,8 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> ApiResult<T> + Send + 
     tokio::task::spawn_blocking(work).await.map_err(|_| defect())?
 }
 
-async fn answers(app: &Arc<App>, api: Api, prepared: Prepared, busy: Option<Busy>) -> ApiResult<Answer> {
-    let reply = Reply::new(app.clone(), api, &prepared);
+async fn answers(app: &Arc<App>, api: Api, prepared: Prepared, busy: Option<Busy>) -> ApiResult<HttpAnswer> {
+    let reply = ResponseWriter::new(app.clone(), api, &prepared);
     let Prepared { orders, events, stream, .. } = prepared;
     for order in orders {
         let ended = |_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the server ends");
@@ -134,7 +138,7 @@ async fn answers(app: &Arc<App>, api: Api, prepared: Prepared, busy: Option<Busy
     Ok(answer)
 }
 
-async fn embeddings(app: &App, texts: Vec<Vec<u32>>, base64: bool, busy: Option<Busy>) -> ApiResult<Answer> {
+async fn embeddings(app: &App, texts: Vec<Vec<u32>>, base64: bool, busy: Option<Busy>) -> ApiResult<HttpAnswer> {
     let tokens = texts.iter().map(Vec::len).sum();
     let vectors = app.embedder.embed(texts).await?;
     let encode = |vector: Vec<f32>| match base64 {
@@ -158,25 +162,25 @@ fn entry<'a>(app: &App, id: &'a str) -> ModelEntry<'a> {
     ModelEntry { id, object: "model", created: app.created, owned_by: "rasp" }
 }
 
-fn models(app: &App) -> Answer {
+fn models(app: &App) -> HttpAnswer {
     let all: Vec<_> = app.names.iter().map(|name| entry(app, name)).collect();
     json_body(json!({"object": "list", "data": all}).to_string().into_bytes(), None)
 }
 
-fn model(app: &App, name: &str) -> ApiResult<Answer> {
+fn model(app: &App, name: &str) -> ApiResult<HttpAnswer> {
     match app.is_called(name) {
         true => Ok(json_body(json!(entry(app, name)).to_string().into_bytes(), None)),
         false => Err(ApiError::new(StatusCode::NOT_FOUND, app.no_model(name)).code("model_not_found")),
     }
 }
 
-fn json_body(bytes: Vec<u8>, busy: Option<Busy>) -> Answer {
+fn json_body(bytes: Vec<u8>, busy: Option<Busy>) -> HttpAnswer {
     let mut answer = hyper::Response::new(Response::whole(bytes, busy));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
-fn refusal(error: &ApiError) -> Answer {
+fn refusal(error: &ApiError) -> HttpAnswer {
     let mut answer = json_body(error.body().to_string().into_bytes(), None);
     *answer.status_mut() = error.status;
     if error.status == StatusCode::UNAUTHORIZED {
@@ -186,7 +190,7 @@ fn refusal(error: &ApiError) -> Answer {
 }
 
 /// What a browser asks before a page may ask.
-fn preflight(headers: &HeaderMap) -> Answer {
+fn preflight(headers: &HeaderMap) -> HttpAnswer {
     let mut answer = hyper::Response::new(Response::whole(vec![], None));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let mut set = |name: HeaderName, value: HeaderValue| answer.headers_mut().insert(name, value);

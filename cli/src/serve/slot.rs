@@ -20,10 +20,10 @@ pub struct Slot {
     /// Tokens, from the first on, that passed as a prompt's do.
     exact: usize,
     pub used: u64,
-    work: Option<Work>,
+    work: Option<ActiveOrder>,
 }
 
-struct Work {
+struct ActiveOrder {
     order: Order,
     cached: usize,
     /// `None` while the prompt passes.
@@ -64,7 +64,7 @@ impl Slot {
             Ok(cached) => cached,
             Err(error) => return fail(&order, error.into()),
         };
-        self.work = Some(Work { order, cached, answer: None, stalled: None });
+        self.work = Some(ActiveOrder { order, cached, answer: None, stalled: None });
     }
 
     fn prepare(&mut self, order: &Order, kept: usize) -> Result<usize> {
@@ -115,7 +115,7 @@ impl Slot {
 
     /// Takes what a step has brought.
     pub fn take(&mut self, outcome: Result<u32>) {
-        let Some(Work { order, cached, answer: Some(answer), .. }) = &mut self.work else { return };
+        let Some(ActiveOrder { order, cached, answer: Some(answer), .. }) = &mut self.work else { return };
         let piece = outcome.and_then(|token| answer.take(&mut self.session, token, order, *cached));
         match piece {
             Ok(piece) => {

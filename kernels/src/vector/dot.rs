@@ -8,7 +8,7 @@
 
 use super::{
     LANES, Simd,
-    elem::{Elem, View, with_format},
+    elem::{Elem, MatrixView, with_format},
     reduce::{Lanes, fold, vectors, zero_lanes},
 };
 use crate::{MatMut, MatRef, Matrix};
@@ -42,7 +42,7 @@ pub(crate) unsafe fn dot_rows<S: Simd>(s: S, y: &mut [f32], x: &[f32], w: Matrix
 /// # Safety
 /// `y` has `w.rows` elements, `x` has `w.cols > 0`.
 #[inline(always)]
-unsafe fn streams<S: Simd, E: Elem, const R: usize>(s: S, y: *mut f32, x: *const f32, w: View<'_, E>) {
+unsafe fn streams<S: Simd, E: Elem, const R: usize>(s: S, y: *mut f32, x: *const f32, w: MatrixView<'_, E>) {
     let run = w.rows / R;
     for i in 0..run {
         // SAFETY: r·run + i < w.rows.
@@ -142,7 +142,7 @@ pub(crate) unsafe fn dot_rows_many<S: Simd>(s: S, mut y: MatMut<'_>, x: MatRef<'
 /// # Safety
 /// As for [`dot_rows_many`], and `w.cols > 0`.
 #[inline(always)]
-unsafe fn many<S: Simd, E: Elem, const R: usize>(s: S, mut y: MatMut<'_>, x: MatRef<'_>, w: View<'_, E>) {
+unsafe fn many<S: Simd, E: Elem, const R: usize>(s: S, mut y: MatMut<'_>, x: MatRef<'_>, w: MatrixView<'_, E>) {
     let tokens = x.rows();
     let x_block = (L1_BYTES / (4 * w.cols)).next_multiple_of(R).max(R);
     let w_block = (L2_BYTES / (size_of::<E::Raw>() * w.cols)).max(1);

@@ -81,7 +81,7 @@ impl Elem for I8 {
 
 /// A [`Matrix`] whose format is known.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a, E: Elem> {
+pub(super) struct MatrixView<'a, E: Elem> {
     pub data: *const E::Raw,
     pub rows: usize,
     pub cols: usize,
@@ -90,7 +90,7 @@ pub(super) struct View<'a, E: Elem> {
     life: PhantomData<&'a [E::Raw]>,
 }
 
-impl<'a, E: Elem> View<'a, E> {
+impl<'a, E: Elem> MatrixView<'a, E> {
     #[inline(always)]
     pub fn new(_: E, data: &'a [E::Raw], of: Matrix<'a>) -> Self {
         let data = data.as_ptr();
@@ -124,19 +124,19 @@ macro_rules! with_format {
         let matrix: $crate::Matrix<'_> = $matrix;
         match matrix.elems() {
             $crate::Elems::F32(data) => {
-                let $view = $crate::vector::elem::View::new($crate::vector::elem::F32, data, matrix);
+                let $view = $crate::vector::elem::MatrixView::new($crate::vector::elem::F32, data, matrix);
                 $body
             }
             $crate::Elems::F16(data) => {
-                let $view = $crate::vector::elem::View::new($crate::vector::elem::F16, data, matrix);
+                let $view = $crate::vector::elem::MatrixView::new($crate::vector::elem::F16, data, matrix);
                 $body
             }
             $crate::Elems::Bf16(data) => {
-                let $view = $crate::vector::elem::View::new($crate::vector::elem::Bf16, data, matrix);
+                let $view = $crate::vector::elem::MatrixView::new($crate::vector::elem::Bf16, data, matrix);
                 $body
             }
             $crate::Elems::I8(data) => {
-                let $view = $crate::vector::elem::View::new($crate::vector::elem::I8, data, matrix);
+                let $view = $crate::vector::elem::MatrixView::new($crate::vector::elem::I8, data, matrix);
                 $body
             }
         }

@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 
 use super::{
     Simd,
-    elem::{Elem, F32, View, with_format},
+    elem::{Elem, F32, MatrixView, with_format},
 };
 use crate::{MatMut, MatRef, Matrix, matrix};
 
@@ -30,22 +30,22 @@ struct Panel(MaybeUninit<[f32; PANEL]>);
 
 /// A place in `Y` and `X`: pointers to row 0 of a group of rows, and their strides.
 #[derive(Clone, Copy)]
-struct Place {
+struct RowPointers {
     y: *mut f32,
     y_stride: usize,
     x: *const f32,
     x_stride: usize,
 }
 
-impl Place {
+impl RowPointers {
     /// `m` rows down, `c` columns along `Y`, `k` along `X`.
     ///
     /// # Safety
     /// That place exists.
     #[inline(always)]
-    unsafe fn at(self, m: usize, c: usize, k: usize) -> Place {
+    unsafe fn at(self, m: usize, c: usize, k: usize) -> RowPointers {
         // SAFETY: by contract.
-        unsafe { Place { y: self.y.add(m * self.y_stride + c), x: self.x.add(m * self.x_stride + k), ..self } }
+        unsafe { RowPointers { y: self.y.add(m * self.y_stride + c), x: self.x.add(m * self.x_stride + k), ..self } }
     }
 
     /// Nothing new to prefetch: what is in use anyway, again and again, costs a slot that is free. (An
@@ -70,7 +70,7 @@ struct Lines {
 impl Lines {
     /// The rows from `k` on, at column `c`, which may lie beyond the matrix where nothing is read.
     #[inline(always)]
-    fn of<E: Elem>(w: View<'_, E>, k: usize, c: usize) -> Lines {
+    fn of<E: Elem>(w: MatrixView<'_, E>, k: usize, c: usize) -> Lines {
         let bytes = w.stride * size_of::<E::Raw>();
         Lines { start: w.data.wrapping_add(c).cast(), bytes, first: k, run: w.run }
     }
@@ -90,7 +90,7 @@ pub(crate) unsafe fn gemm<S: Simd>(s: S, mut y: MatMut<'_>, x: MatRef<'_>, w: Ma
     if tokens == 0 || w.cols() == 0 || w.rows() == 0 {
         return;
     }
-    let place = Place { y_stride: y.stride(), y: y.as_mut_ptr(), x: x.as_ptr(), x_stride: x.stride() };
+    let place = RowPointers { y_stride: y.stride(), y: y.as_mut_ptr(), x: x.as_ptr(), x_stride: x.stride() };
     // SAFETY: the shapes are the caller's, none of them 0.
     unsafe {
         if tokens <= 2 * S::ROWS {
@@ -114,7 +114,7 @@ fn block(len: usize, most: usize) -> usize {
 /// # Safety
 /// `place` has `tokens` rows of `w.cols` and of `w.rows` elements; none of these is 0.
 #[inline(always)]
-unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E>) {
+unsafe fn few<S: Simd, E: Elem>(s: S, place: RowPointers, tokens: usize, w: MatrixView<'_, E>) {
     let step = block(w.rows, DEPTH);
     // Two rows alone leave registers, and want more chains than two vectors give.
     let wide = if tokens == 2 { 4 } else { 2 };
@@ -164,7 +164,7 @@ unsafe fn few<S: Simd, E: Elem>(s: S, place: Place, tokens: usize, w: View<'_, E
 /// # Safety
 /// As for [`few`].
 #[inline(always)]
-unsafe fn many<S: Simd>(s: S, place: Place, tokens: usize, w: Matrix<'_>) {
+unsafe fn many<S: Simd>(s: S, place: RowPointers, tokens: usize, w: Matrix<'_>) {
     let width = 2 * S::LANES;
     let step = block(w.rows(), PANEL / width);
     let mut panel = Panel(MaybeUninit::uninit());
@@ -195,7 +195,7 @@ unsafe fn many<S: Simd>(s: S, place: Place, tokens: usize, w: Matrix<'_>) {
 unsafe fn widen<S: Simd, E: Elem>(
     s: S,
     panel: *mut f32,
-    w: View<'_, E>,
+    w: MatrixView<'_, E>,
     k: usize,
     depth: usize,
     c: usize,
@@ -227,7 +227,7 @@ unsafe fn widen<S: Simd, E: Elem>(
 #[inline(always)]
 unsafe fn tiles<S: Simd, E: Elem>(
     s: S,
-    place: Place,
+    place: RowPointers,
     tokens: usize,
     w: Lines,
     depth: usize,
@@ -244,7 +244,7 @@ unsafe fn tiles<S: Simd, E: Elem>(
             let at = place.at(m, 0, 0);
             let whole = columns == width;
             let mut copy = MaybeUninit::<[f32; 2 * 16 * 12]>::uninit();
-            let copied = Place { y: copy.as_mut_ptr().cast(), y_stride: width, ..at };
+            let copied = RowPointers { y: copy.as_mut_ptr().cast(), y_stride: width, ..at };
             if !whole {
                 for r in 0..end - m {
                     let to = copied.at(r, 0, 0).y;
@@ -269,7 +269,7 @@ unsafe fn tiles<S: Simd, E: Elem>(
 /// # Safety
 /// As for [`tiles`], of whole strips.
 #[inline(always)]
-unsafe fn rows<S: Simd, E: Elem>(s: S, at: Place, tokens: usize, w: Lines, depth: usize, ahead: Lines) {
+unsafe fn rows<S: Simd, E: Elem>(s: S, at: RowPointers, tokens: usize, w: Lines, depth: usize, ahead: Lines) {
     // SAFETY: the same contract.
     unsafe {
         match tokens {
@@ -298,7 +298,7 @@ unsafe fn rows<S: Simd, E: Elem>(s: S, at: Place, tokens: usize, w: Lines, depth
 #[inline(always)]
 unsafe fn micro<S: Simd, E: Elem, const M: usize, const N: usize>(
     s: S,
-    place: Place,
+    place: RowPointers,
     w: Lines,
     depth: usize,
     ahead: Lines,

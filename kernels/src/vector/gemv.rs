@@ -10,7 +10,7 @@
 
 use super::{
     Simd,
-    elem::{Elem, View, with_format},
+    elem::{Elem, MatrixView, with_format},
 };
 use crate::{Active, Matrix};
 
@@ -25,13 +25,13 @@ const AHEAD: usize = 256;
 
 /// The rows that take part, ascending. One type for both kinds: a batch is compiled once.
 #[derive(Clone, Copy)]
-struct Rows<'a> {
+struct KeptRows<'a> {
     /// All of the matrix where `None`.
     active: Option<&'a [u32]>,
     len: usize,
 }
 
-impl Rows<'_> {
+impl KeptRows<'_> {
     /// # Safety
     /// `i < len`.
     #[inline(always)]
@@ -52,7 +52,7 @@ pub(crate) unsafe fn gemv<S: Simd>(s: S, y: &mut [f32], x: &[f32], active: Optio
         return;
     }
     let active = active.map(|active| active.as_slice());
-    let rows = Rows { active, len: active.map_or(w.rows(), <[u32]>::len) };
+    let rows = KeptRows { active, len: active.map_or(w.rows(), <[u32]>::len) };
     // SAFETY: the shapes are the caller's, as is that the indices are below the number of rows.
     with_format!(w, |w| unsafe { all_batches(s, y.as_mut_ptr(), x.as_ptr(), rows, w) })
 }
@@ -60,7 +60,7 @@ pub(crate) unsafe fn gemv<S: Simd>(s: S, y: &mut [f32], x: &[f32], active: Optio
 /// # Safety
 /// `y` has `w.cols > 0` elements, and each of `rows` is below `w.rows`, the length of `x`.
 #[inline(always)]
-unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: Rows<'_>, w: View<'_, E>) {
+unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: KeptRows<'_>, w: MatrixView<'_, E>) {
     for c in (0..w.cols).step_by(TILE) {
         let cols = TILE.min(w.cols - c);
         // SAFETY: those columns are there.
@@ -73,7 +73,7 @@ unsafe fn all_batches<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: 
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn tile<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: Rows<'_>, w: View<'_, E>) {
+unsafe fn tile<S: Simd, E: Elem>(s: S, y: *mut f32, x: *const f32, rows: KeptRows<'_>, w: MatrixView<'_, E>) {
     let mut i = 0;
     // SAFETY: each call's rows are within the list; the rest is the caller's.
     unsafe {
@@ -104,9 +104,9 @@ unsafe fn batch<S: Simd, E: Elem, const R: usize>(
     s: S,
     y: *mut f32,
     x: *const f32,
-    rows: Rows<'_>,
+    rows: KeptRows<'_>,
     i: usize,
-    w: View<'_, E>,
+    w: MatrixView<'_, E>,
 ) {
     let mut row = [std::ptr::null(); R];
     let mut next = row;

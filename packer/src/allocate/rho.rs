@@ -8,12 +8,12 @@ use super::divergence::{dense_logits, divergence};
 use super::evolution::{Found, Search, evolution, normal};
 use super::global::{dense, fixed_point, spread, threshold};
 use super::{Calibration, uniform};
-use crate::block::{Block, Linears, Masks, Mat, add_product, embedded, group_weights, logits, normed, product};
+use crate::block::{BlockPass, Linears, Masks, Mat, add_product, embedded, group_weights, logits, normed, product};
 use crate::decompose::{Factors, truncated_svd};
 use crate::histogram::Tail;
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::work::Work;
+use crate::work::WorkFolder;
 use faer::MatRef;
 use half::f16;
 use rasp::format::Allocation;
@@ -51,7 +51,7 @@ pub(crate) fn search_rho(
     plan: Planned<'_>,
     level: usize,
     options: Search,
-    work: &Work,
+    work: &WorkFolder,
     progress: &mut dyn Progress,
 ) -> Result<Vec<f32>> {
     let model = calibration.model;
@@ -68,7 +68,7 @@ pub(crate) fn search_rho(
     let factors = factors(model, &most, progress)?;
     let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
     let dense = dense_logits(calibration, windows)?;
-    let objective = Objective { model, windows, tails, factors, level, dense };
+    let objective = RhoObjective { model, windows, tails, factors, level, dense };
 
     let mut found = vec![1.0; layers * kinds];
     let bands = GROUPS.min(layers);
@@ -127,7 +127,7 @@ fn factors(model: &Model, plan: &Plan, progress: &mut dyn Progress) -> Result<Ve
 }
 
 /// The KL divergence of a candidate from the dense model, in nats a token.
-struct Objective<'a> {
+struct RhoObjective<'a> {
     model: &'a Model,
     windows: &'a [&'a [u32]],
     tails: Vec<Tail>,
@@ -137,7 +137,7 @@ struct Objective<'a> {
     dense: Vec<f16>,
 }
 
-impl Objective<'_> {
+impl RhoObjective<'_> {
     fn cost(&self, plan: &Plan) -> Result<f64> {
         let goal = 1.0 - f64::from(plan.levels[self.level]);
         let thresholds = match plan.allocation {
@@ -166,7 +166,7 @@ impl Objective<'_> {
         let masks = Masks::new(thresholds, model.recipe().dense_prefix);
         let mut streams = embedded(model, self.windows);
         for layer in 0..model.layers().len() {
-            Block::new(model, layer).forward(&mut streams, &mut |group, inputs| {
+            BlockPass::new(model, layer).forward(&mut streams, &mut |group, inputs| {
                 let linears = Linears::new(model, group);
                 let mut outputs: Vec<Mat> = inputs.iter().map(|x| linears.start(x)).collect();
                 for linear in group.linears() {

@@ -17,7 +17,7 @@
 use super::Calibration;
 use super::divergence::with_gradient;
 use super::global::{Point, dense, fixed_point, share_kept};
-use crate::block::{Block, Masks, Mat, dense_streams, embedded, head_gradient, logits, normed};
+use crate::block::{BlockPass, Masks, Mat, dense_streams, embedded, head_gradient, logits, normed};
 use crate::calibrate;
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -112,7 +112,7 @@ pub(crate) fn tune(
             Some(stream) => stream,
             None => dense_streams(&mut scorer, windows[at])?.pop().expect("there is one after the last block"),
         };
-        let pass = Pass { model: calibration.model, window: windows[at] };
+        let pass = WindowPass { model: calibration.model, window: windows[at] };
         // Linears with a share of their own keep their threshold, and their scores.
         let threshold = tuned.log_threshold.exp();
         let linears = plan.linears.iter().zip(&tuned.thresholds);
@@ -235,18 +235,18 @@ impl Slopes {
 }
 
 /// A window on its way through the model and back.
-struct Pass<'a> {
+struct WindowPass<'a> {
     model: &'a Model,
     window: &'a [u32],
 }
 
-impl Pass<'_> {
+impl WindowPass<'_> {
     /// The residual stream `[tokens, hidden]` before each block and after the last.
     fn streams(&self, masks: Masks<'_>) -> Vec<Mat> {
         let mut streams = embedded(self.model, &[self.window]);
         for layer in 0..self.model.layers().len() {
             let mut next = [streams[layer].clone()];
-            Block::new(self.model, layer).sparse(&mut next, masks);
+            BlockPass::new(self.model, layer).sparse(&mut next, masks);
             streams.extend(next);
         }
         streams
@@ -262,7 +262,7 @@ impl Pass<'_> {
         let (divergence, mut gradient) = divergence_gradient(self.model, &last, dense)?;
         let mut slopes: Vec<Slopes> = scores.iter().map(|score| Slopes::new(score.len())).collect();
         while let Some(x) = streams.pop() {
-            let block = Block::new(self.model, streams.len());
+            let block = BlockPass::new(self.model, streams.len());
             gradient = block.backward(&x, gradient, masks, &mut |linear: &Linear, x: &Mat, h: &Mat| {
                 let n = linear.index();
                 slopes[n].take(x, h, &scores[n], thresholds[n], prefix);

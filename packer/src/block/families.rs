@@ -15,7 +15,7 @@ mod tokenizer;
 #[path = "../../tests/families/weights.rs"]
 mod weights;
 
-use super::{Block, Masks, embedded, logits, normed};
+use super::{BlockPass, Masks, embedded, logits, normed};
 use packed::{Packed, SPARSITY};
 
 /// How far a log-probability may be from the engine's: what it may be from transformers' where nothing is dropped.
@@ -28,7 +28,7 @@ fn own(packed: &Packed) -> Vec<Vec<f32>> {
     let masks = Masks::new(&thresholds, model.recipe().dense_prefix);
     let mut streams = embedded(model, &[tokens]);
     for layer in 0..model.layers().len() {
-        Block::new(model, layer).sparse(&mut streams, masks);
+        BlockPass::new(model, layer).sparse(&mut streams, masks);
     }
     let mut rows = Vec::new();
     let keep = |_: usize, logits: super::Mat| {

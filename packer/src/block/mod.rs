@@ -35,7 +35,7 @@ use std::ops::Range;
 
 /// Told of each linear its input `[tokens, in]` and the gradient by what it keeps of it, through its masked weights
 /// alone.
-pub(crate) type Told<'a> = &'a mut dyn FnMut(&Linear, &Mat, &Mat);
+pub(crate) type GradientSink<'a> = &'a mut dyn FnMut(&Linear, &Mat, &Mat);
 
 /// Stands in for a group of linears: from its inputs, `[tokens, in]` a window, to its outputs, `[tokens, out]`.
 pub(crate) type Apply<'a> = &'a mut dyn FnMut(&Group, &[Mat]) -> Result<Vec<Mat>>;
@@ -99,7 +99,7 @@ impl<'a> Linears<'a> {
 
     /// The gradient by `x`, masks staying as they are; `told` hears each linear's share of it that comes through `R`,
     /// of channels that were dropped as well.
-    fn backward(&self, x: &Mat, dy: &Mat, masks: Masks<'_>, told: Told<'_>) -> Mat {
+    fn backward(&self, x: &Mat, dy: &Mat, masks: Masks<'_>, told: GradientSink<'_>) -> Mat {
         let mut dx = Mat::zeros(dy.rows(), self.group.input());
         for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
             let (start, len) = (linear.columns().start, linear.columns().len());
@@ -118,14 +118,14 @@ impl<'a> Linears<'a> {
 }
 
 /// One block of a model.
-pub(crate) struct Block<'a> {
+pub(crate) struct BlockPass<'a> {
     model: &'a Model,
     layer: &'a Layer,
 }
 
 /// What a window's tokens are on their way through a block, `[tokens, width]` each; empty where nothing is there yet.
 #[derive(Default)]
-struct State {
+struct BlockState {
     residual: Mat,
     normed: Mat,
     qkv: Mat,
@@ -135,9 +135,9 @@ struct State {
     delta: Mat,
 }
 
-impl State {
-    fn new(residual: Mat) -> State {
-        State { residual, ..State::default() }
+impl BlockState {
+    fn new(residual: Mat) -> BlockState {
+        BlockState { residual, ..BlockState::default() }
     }
 
     fn stream(&mut self, stream: Stream) -> &mut Mat {
@@ -174,9 +174,9 @@ fn add_gradient(gradient: &mut Mat, more: Mat) {
     if gradient.rows() == 0 { *gradient = more } else { gradient.add(&more) }
 }
 
-impl<'a> Block<'a> {
-    pub(crate) fn new(model: &'a Model, layer: usize) -> Block<'a> {
-        Block { model, layer: &model.layers()[layer] }
+impl<'a> BlockPass<'a> {
+    pub(crate) fn new(model: &'a Model, layer: usize) -> BlockPass<'a> {
+        BlockPass { model, layer: &model.layers()[layer] }
     }
 
     fn config(&self) -> &'a Config {
@@ -192,7 +192,7 @@ impl<'a> Block<'a> {
     }
 
     /// What an operation other than a projection does to a window's tokens.
-    fn apply(&self, op: Op, state: &mut State) {
+    fn apply(&self, op: Op, state: &mut BlockState) {
         match op {
             Op::Norm(id) => state.normed = normed(&state.residual, self.norm(id)),
             Op::Clip(most) => state.qkv.data_mut().iter_mut().for_each(|x| *x = x.clamp(-most, most)),
@@ -230,7 +230,7 @@ impl<'a> Block<'a> {
 
     /// The residual streams after the block, from those before it, one a window, with `apply` for the linears.
     pub(crate) fn forward(&self, streams: &mut [Mat], apply: Apply<'_>) -> Result<()> {
-        let mut states: Vec<State> = streams.iter_mut().map(|x| State::new(mem::take(x))).collect();
+        let mut states: Vec<BlockState> = streams.iter_mut().map(|x| BlockState::new(mem::take(x))).collect();
         let ops = self.layer.ops();
         for (n, &op) in ops.iter().enumerate() {
             if let Op::Project(kind, from) = op {
@@ -251,7 +251,7 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// The same with the model's own linears: what [`backward`](Block::backward) differentiates.
+    /// The same with the model's own linears: what [`backward`](BlockPass::backward) differentiates.
     pub(crate) fn sparse(&self, streams: &mut [Mat], masks: Masks<'_>) {
         let own = &mut |group: &Group, x: &[Mat]| {
             let linears = Linears::new(self.model, group);
@@ -261,10 +261,10 @@ impl<'a> Block<'a> {
     }
 
     /// The gradient by the residual stream `x` before the block, from `dout` by the stream after it.
-    pub(crate) fn backward(&self, x: &Mat, dout: Mat, masks: Masks<'_>, told: Told<'_>) -> Mat {
+    pub(crate) fn backward(&self, x: &Mat, dout: Mat, masks: Masks<'_>, told: GradientSink<'_>) -> Mat {
         let tapes = self.tapes(x, masks);
         // The gradients by the same activations, going back.
-        let mut gradient = State::new(dout);
+        let mut gradient = BlockState::new(dout);
         for (&op, tape) in self.layer.ops().iter().zip(tapes).rev() {
             self.back(op, tape, &mut gradient, masks, told);
         }
@@ -273,7 +273,7 @@ impl<'a> Block<'a> {
 
     /// The way forward, with what the way back needs.
     fn tapes(&self, x: &Mat, masks: Masks<'_>) -> Vec<Tape<'a>> {
-        let mut state = State::new(x.clone());
+        let mut state = BlockState::new(x.clone());
         let ops = self.layer.ops();
         let tape = |(n, &op): (usize, &Op)| match op {
             Op::Project(kind, from) => {
@@ -302,7 +302,7 @@ impl<'a> Block<'a> {
     }
 
     /// An operation's way back: from the gradients by what it gives to those by what it takes.
-    fn back(&self, op: Op, tape: Tape<'_>, gradient: &mut State, masks: Masks<'_>, told: Told<'_>) {
+    fn back(&self, op: Op, tape: Tape<'_>, gradient: &mut BlockState, masks: Masks<'_>, told: GradientSink<'_>) {
         let (x, linears) = match tape {
             Tape::None => (Mat::default(), None),
             Tape::Input(x) => (x, None),

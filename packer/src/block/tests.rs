@@ -1,7 +1,7 @@
 //! Every operation against the engine's, and every gradient against finite differences: an operation without one cannot
 //! land, since [`VARIANTS`] are held to contain all there are.
 
-use super::{Block, Linears, Masks, Mat, dense_streams, normed, normed_backward};
+use super::{BlockPass, Linears, Masks, Mat, dense_streams, normed, normed_backward};
 use crate::test_model;
 use rasp::model::{
     self, Activation, Attention, BlockOrder, GroupKind, Linear, Model, NormKind, NormPlace, Op, QkNorm, QkNormOver,
@@ -140,7 +140,7 @@ fn every_block_is_the_engines() {
         let streams = streams(&model);
         for layer in 0..model.layers().len() {
             let mut own = [streams[layer].clone()];
-            Block::new(&model, layer).sparse(&mut own, Masks::DENSE);
+            BlockPass::new(&model, layer).sparse(&mut own, Masks::DENSE);
             let largest = streams[layer + 1].data().iter().fold(0.0f32, |most, x| most.max(x.abs()));
             for (at, (own, engine)) in own[0].data().iter().zip(streams[layer + 1].data()).enumerate() {
                 assert!((own - engine).abs() < 3e-5 * largest.max(1.0), "{name}, {layer}, {at}: {own} for {engine}");
@@ -165,7 +165,7 @@ fn sparse_logits_are_the_engines() {
         scorer.logits(&TOKENS, 1, keep).unwrap();
         let mut own = super::embedded(&model, &[&TOKENS]);
         for layer in 0..model.layers().len() {
-            Block::new(&model, layer).sparse(&mut own, Masks::new(&thresholds, 1));
+            BlockPass::new(&model, layer).sparse(&mut own, Masks::new(&thresholds, 1));
         }
         let mut found = Vec::new();
         super::logits(&model, &normed(&own[0], model.final_norm()), |_, logits| {
@@ -196,7 +196,7 @@ fn coefficients(len: usize) -> Vec<f32> {
 }
 
 /// A functional of what a block gives, in f64.
-fn value(block: &Block<'_>, x: &Mat, coefficients: &[f32]) -> f64 {
+fn value(block: &BlockPass<'_>, x: &Mat, coefficients: &[f32]) -> f64 {
     let mut own = [x.clone()];
     block.sparse(&mut own, Masks::DENSE);
     own[0].data().iter().zip(coefficients).map(|(y, c)| f64::from(*y) * f64::from(*c)).sum()
@@ -208,7 +208,7 @@ fn every_gradient_is_that_of_finite_differences() {
         let model = test_model::of(block);
         let streams = streams(&model);
         for (layer, x) in streams[..model.layers().len()].iter().enumerate() {
-            let block = Block::new(&model, layer);
+            let block = BlockPass::new(&model, layer);
             let coefficients = coefficients(x.data().len());
             let dout = Mat::new(coefficients.clone(), x.rows(), x.cols());
             let mut told = Vec::new();

@@ -14,7 +14,7 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
-use crate::block::{Block, Masks, Mat, dense_streams};
+use crate::block::{BlockPass, Masks, Mat, dense_streams};
 use crate::calibrate;
 use crate::progress::Progress;
 use rasp::Result;
@@ -70,7 +70,7 @@ fn add_window(fisher: &mut Fisher, scorer: &mut Scorer, tokens: &[u32], seed: u6
     drop(last);
     while let Some(x) = streams.pop() {
         let layer = streams.len();
-        let block = Block::new(&model, layer);
+        let block = BlockPass::new(&model, layer);
         let told = &mut |linear: &Linear, _: &Mat, h: &Mat| fisher.add(linear.index(), h);
         gradient = block.backward(&x, gradient, Masks::DENSE, told);
     }

@@ -10,7 +10,7 @@ fn streams_of_text(model: &Arc<Model>) -> Vec<Mat> {
     dense_streams(&mut Scorer::exact(model.clone(), TOKENS.len(), 1).unwrap(), &TOKENS).unwrap()
 }
 
-fn dense(block: &Block<'_>, x: &Mat) -> Mat {
+fn dense(block: &BlockPass<'_>, x: &Mat) -> Mat {
     let mut streams = [x.clone()];
     block.sparse(&mut streams, Masks::DENSE);
     let [x] = streams;
@@ -22,7 +22,7 @@ fn a_recomputed_block_is_the_engines() {
     let model = model();
     let streams = streams_of_text(&model);
     for layer in 0..model.layers().len() {
-        let found = dense(&Block::new(&model, layer), &streams[layer]);
+        let found = dense(&BlockPass::new(&model, layer), &streams[layer]);
         let largest = found.data().iter().fold(0.0f32, |a, x| a.max(x.abs()));
         for (found, engine) in found.data().iter().zip(streams[layer + 1].data()) {
             assert!((found - engine).abs() < 1e-4 * largest, "layer {layer}: {found} for {engine}");
@@ -34,7 +34,7 @@ fn a_recomputed_block_is_the_engines() {
 fn the_gradient_is_that_of_finite_differences() {
     let model = model();
     let x = streams_of_text(&model).swap_remove(0);
-    let block = Block::new(&model, 0);
+    let block = BlockPass::new(&model, 0);
     // A linear function of the block's output, with coefficients that are all different.
     let coefficients: Vec<f32> = (0..x.data().len()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
     let value = |x: &Mat| {
@@ -62,7 +62,7 @@ fn the_gradient_is_that_of_finite_differences() {
 
 /// The block's output with the channels dropped that are dropped from `inputs`, the groups' in order; fills them in if
 /// they are not there.
-fn with_masks_of(block: &Block<'_>, model: &Model, x: &Mat, masks: Masks<'_>, inputs: &mut Vec<Mat>) -> Mat {
+fn with_masks_of(block: &BlockPass<'_>, model: &Model, x: &Mat, masks: Masks<'_>, inputs: &mut Vec<Mat>) -> Mat {
     let mut streams = [x.clone()];
     let known = !inputs.is_empty();
     let mut group_number = 0;
@@ -92,7 +92,7 @@ fn with_masks_of(block: &Block<'_>, model: &Model, x: &Mat, masks: Masks<'_>, in
 fn a_sparse_blocks_gradient_is_that_of_finite_differences() {
     let model = model();
     let x = streams_of_text(&model).swap_remove(0);
-    let block = Block::new(&model, 0);
+    let block = BlockPass::new(&model, 0);
     let scores: Vec<Vec<f32>> =
         model.linears().map(|linear| vec![1.0; linear.score().map_or(0, <[f32]>::len)]).collect();
     assert!(scores.iter().all(|score| !score.is_empty()), "the tiny model has scores");

@@ -12,7 +12,7 @@ use super::dequant::DType;
 use super::family::Family;
 use super::names::Names;
 use super::roles::{Biases, check_inventory};
-use super::rows::{Rows, source_shape};
+use super::rows::{LinearRows, source_shape};
 use super::tokenizer::TokenizerSource;
 use super::weights::Weights;
 use crate::grid::{GROUP, Grid};
@@ -69,14 +69,14 @@ impl Checkpoint {
     pub fn linear(&self, layer: usize, linear: LinearKind) -> Result<Dense> {
         self.check_layer(layer)?;
         let LinearShape { inputs: inp, outputs: out } = self.config().linear_shape(linear);
-        let rows = Rows::of(&self.shape, self.names, linear);
+        let rows = LinearRows::of(&self.shape, self.names, linear);
         let data = self.linear_rows(layer, linear, 0..rows.span.len())?;
         Ok(Dense { out, inp, data: rows.gathered(data, inp) })
     }
 
     /// Rows of the part of a tensor that holds a linear, in the source's order.
     pub(crate) fn linear_rows(&self, layer: usize, linear: LinearKind, rows: Range<usize>) -> Result<Vec<f32>> {
-        let (name, own) = (self.names.weight(layer, linear), Rows::of(&self.shape, self.names, linear));
+        let (name, own) = (self.names.weight(layer, linear), LinearRows::of(&self.shape, self.names, linear));
         let rows = own.span.start + rows.start..own.span.start + rows.end;
         let mut data = match self.names.transposed {
             true => {
@@ -95,7 +95,7 @@ impl Checkpoint {
     /// [`linear`](Self::linear), which also says what is wrong with values that are not finite.
     pub fn linear_grid(&self, layer: usize, linear: LinearKind, quant: QuantType) -> Result<Option<Grid>> {
         self.check_layer(layer)?;
-        let rows = Rows::of(&self.shape, self.names, linear);
+        let rows = LinearRows::of(&self.shape, self.names, linear);
         let grid = self.linear_grid_rows(layer, linear, 0..rows.span.len(), quant)?;
         Ok(grid.map(|g| Grid {
             numbers: rows.gathered(g.numbers, g.cols),
@@ -116,7 +116,7 @@ impl Checkpoint {
         if self.names.transposed || self.shape.fold.linear_scale(linear) != 1.0 {
             return Ok(None);
         }
-        let start = Rows::of(&self.shape, self.names, linear).span.start;
+        let start = LinearRows::of(&self.shape, self.names, linear).span.start;
         self.weights.grid_rows(&self.names.weight(layer, linear), start + rows.start..start + rows.end, quant)
     }
 
@@ -141,7 +141,7 @@ impl Checkpoint {
         if !self.biases[linear as usize] {
             return Ok(None);
         }
-        let rows = Rows::of(&self.shape, self.names, linear);
+        let rows = LinearRows::of(&self.shape, self.names, linear);
         // A vector is one row of its tensor.
         let data = self.weights.read(&self.names.bias(layer, linear))?;
         let mut data = rows.gathered(data[rows.span.clone()].to_vec(), 1);

@@ -74,7 +74,7 @@ pub(crate) struct Traits {
     /// Linears that always have a bias, and others that may.
     pub(crate) biases: (&'static [LinearKind], &'static [LinearKind]),
     /// Which layers look back through a window.
-    pub(crate) window: Window,
+    pub(crate) window: WindowRule,
     /// Which layers do not turn queries and keys.
     pub(crate) unturned: Unturned,
     /// Whether the embedding is multiplied by √hidden_size.
@@ -99,7 +99,7 @@ pub(crate) enum Parallel {
 
 /// Which layers look back through a window of `sliding_window` positions only, where `layer_types` does not list them.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Window {
+pub(crate) enum WindowRule {
     /// None; the key means nothing.
     Never,
     /// All, if the key is there; what its absence means.

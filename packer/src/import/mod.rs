@@ -31,7 +31,7 @@ use std::path::Path;
 
 use rasp::{Error, Result, Status};
 
-pub use adapter::{Adapter, AdapterLinear, open_adapter};
+pub use adapter::{AdapterLinear, ImportedAdapter, open_adapter};
 pub use checkpoint::{Checkpoint, Dense};
 pub use config::Shape;
 pub(crate) use dequant::DType;

@@ -34,23 +34,23 @@ pub(crate) fn source_shape(shape: &Shape, names: &Names, linear: LinearKind) -> 
 }
 
 /// The rows of that tensor that are a linear's.
-pub(crate) struct Rows {
+pub(crate) struct LinearRows {
     /// Where they lie, perhaps among others.
     pub(crate) span: Range<usize>,
     /// Each of them in the engine's order, counted from the span's first; `None`: the whole span as it is.
     pub(crate) order: Option<Vec<usize>>,
 }
 
-impl Rows {
-    pub(crate) fn of(shape: &Shape, names: &Names, linear: LinearKind) -> Rows {
+impl LinearRows {
+    pub(crate) fn of(shape: &Shape, names: &Names, linear: LinearKind) -> LinearRows {
         let Some(mut order) = order(shape, names, linear) else {
-            return Rows { span: 0..shape.config.linear_shape(linear).outputs, order: None };
+            return LinearRows { span: 0..shape.config.linear_shape(linear).outputs, order: None };
         };
         let start = order.iter().copied().min().unwrap_or(0);
         let end = order.iter().copied().max().map_or(start, |last| last + 1);
         order.iter_mut().for_each(|row| *row -= start);
         let as_it_is = order.iter().copied().eq(0..end - start);
-        Rows { span: start..end, order: (!as_it_is).then_some(order) }
+        LinearRows { span: start..end, order: (!as_it_is).then_some(order) }
     }
 
     /// A linear's rows of `cols` values out of its span; of none, none.
@@ -116,11 +116,11 @@ mod tests {
     fn what_is_as_the_engine_has_it_is_left_alone() {
         let shape = shape(|_| (), true);
         for linear in LinearKind::ALL {
-            let rows = Rows::of(&shape, &names::HF, linear);
+            let rows = LinearRows::of(&shape, &names::HF, linear);
             assert!(rows.order.is_none() && rows.span == (0..shape.config.linear_shape(linear).outputs));
         }
-        assert_eq!(Rows { span: 0..3, order: None }.gathered(vec![1, 2, 3], 1), [1, 2, 3]);
-        let turned = Rows { span: 0..2, order: Some(vec![1, 0]) };
+        assert_eq!(LinearRows { span: 0..3, order: None }.gathered(vec![1, 2, 3], 1), [1, 2, 3]);
+        let turned = LinearRows { span: 0..2, order: Some(vec![1, 0]) };
         assert_eq!(turned.gathered(vec![1, 2, 3, 4], 2), [3, 4, 1, 2]);
         // A grid without minima has none for any row.
         assert!(turned.gathered(Vec::<u16>::new(), 2).is_empty());
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(own(LinearKind::V), (24..32).collect::<Vec<_>>());
         assert_eq!((own(LinearKind::Gate)[0], own(LinearKind::Up)[0]), (0, 96));
         assert_eq!(source_shape(&stacked, &names::HF_PHI3, LinearKind::K), [32, 64]);
-        let part = Rows::of(&stacked, &names::HF_PHI3, LinearKind::K);
+        let part = LinearRows::of(&stacked, &names::HF_PHI3, LinearKind::K);
         assert!(part.span == (16..24) && part.order.is_none());
 
         let grouped = shape(|_| (), false);
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(own(LinearKind::Q), [(0..8), (16..24)].into_iter().flatten().collect::<Vec<_>>());
         assert_eq!(own(LinearKind::K), [(8..12), (24..28)].into_iter().flatten().collect::<Vec<_>>());
         assert_eq!(own(LinearKind::V), [(12..16), (28..32)].into_iter().flatten().collect::<Vec<_>>());
-        let part = Rows::of(&grouped, &names::HF_FALCON, LinearKind::K);
+        let part = LinearRows::of(&grouped, &names::HF_FALCON, LinearKind::K);
         assert_eq!((part.span.clone(), part.gathered((8..28).collect(), 1)), (8..28, own(LinearKind::K)));
     }
 

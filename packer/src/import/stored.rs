@@ -4,14 +4,14 @@ use half::f16;
 use rasp::model::QuantType;
 
 use super::dequant::{DType, E2M1, IQ4, half_at, half_power, nibble, scale_min, tq1_digit, two_bits, u32_at};
-use crate::grid::{Grid, Group};
+use crate::grid::{Grid, QuantGroup};
 
 /// The grid of whole blocks, in rows of `cols` values. It gives the very values that `dequantize` gives (a zero's sign
 /// aside), but for [`DType::Q4K`], whose scales and minima are products and are here rounded to f16, once.
 ///
 /// `None` where the type has no such grid, or where a scale or minimum is not finite on it.
 pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, quant: QuantType) -> Option<Grid> {
-    let groups: Option<Vec<Group>> = match (quant, dtype) {
+    let groups: Option<Vec<QuantGroup>> = match (quant, dtype) {
         (QuantType::Q8, DType::Q8_0) => groups(bytes, |b: &[u8; 34]| [q8(b, |i| b[2 + i].cast_signed())]),
         // 4 and 5 bits around zero are 8 bits that are not used up.
         (QuantType::Q8, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| [q8(b, |i| nibble(&b[2..], i) as i8 - 8)]),
@@ -23,11 +23,11 @@ pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, quant: QuantType) ->
         (QuantType::Q4, DType::Q4_0) => groups(bytes, |b: &[u8; 18]| {
             let d = half_at(b, 0);
             let numbers = std::array::from_fn(|i| nibble(&b[2..], i));
-            [Group::new(numbers, f16::from_f32(d), f16::from_f32(-8.0 * d))]
+            [QuantGroup::new(numbers, f16::from_f32(d), f16::from_f32(-8.0 * d))]
         }),
         (QuantType::Q4, DType::Q4_1) => groups(bytes, |b: &[u8; 20]| {
             let numbers = std::array::from_fn(|i| nibble(&b[4..], i));
-            [Group::new(numbers, f16::from_f32(half_at(b, 0)), f16::from_f32(half_at(b, 2)))]
+            [QuantGroup::new(numbers, f16::from_f32(half_at(b, 0)), f16::from_f32(half_at(b, 2)))]
         }),
         (QuantType::Q4, DType::Q4K) => groups(bytes, q4_k),
         // Tables of whole numbers that 8 bits hold.
@@ -51,47 +51,47 @@ pub(super) fn grid(dtype: DType, bytes: &[u8], cols: usize, quant: QuantType) ->
 
 fn groups<const B: usize, const G: usize>(
     bytes: &[u8],
-    read: impl Fn(&[u8; B]) -> [Option<Group>; G],
-) -> Option<Vec<Group>> {
+    read: impl Fn(&[u8; B]) -> [Option<QuantGroup>; G],
+) -> Option<Vec<QuantGroup>> {
     bytes.as_chunks::<B>().0.iter().flat_map(read).collect()
 }
 
 /// A block that begins with its scale.
-fn q8(block: &[u8], number: impl Fn(usize) -> i8) -> Option<Group> {
+fn q8(block: &[u8], number: impl Fn(usize) -> i8) -> Option<QuantGroup> {
     let numbers = std::array::from_fn(|i| number(i).cast_unsigned());
-    Group::new(numbers, f16::from_f32(half_at(block, 0)), f16::ZERO)
+    QuantGroup::new(numbers, f16::from_f32(half_at(block, 0)), f16::ZERO)
 }
 
 /// `None` where f16 does not hold the power of two.
-fn mxfp4(b: &[u8; 17]) -> Option<Group> {
+fn mxfp4(b: &[u8; 17]) -> Option<QuantGroup> {
     let (d, scale) = (half_power(b[0]), f16::from_f32(half_power(b[0])));
     let numbers = std::array::from_fn(|i| E2M1[usize::from(nibble(&b[1..], i))].cast_unsigned());
-    Group::new(numbers, scale, f16::ZERO).filter(|_| scale.to_f32() == d)
+    QuantGroup::new(numbers, scale, f16::ZERO).filter(|_| scale.to_f32() == d)
 }
 
 /// Digits of 0 to 2 that stand for −1 to 1.
-fn ternary8(d: f32, digit: impl Fn(usize) -> u8) -> [Option<Group>; 8] {
+fn ternary8(d: f32, digit: impl Fn(usize) -> u8) -> [Option<QuantGroup>; 8] {
     std::array::from_fn(|s| {
         let numbers = std::array::from_fn(|i| digit(32 * s + i).wrapping_sub(1));
-        Group::new(numbers, f16::from_f32(d), f16::ZERO)
+        QuantGroup::new(numbers, f16::from_f32(d), f16::ZERO)
     })
 }
 
 /// The same with their minimum.
-fn ternary4(d: f32, digit: impl Fn(usize) -> u8) -> [Option<Group>; 8] {
+fn ternary4(d: f32, digit: impl Fn(usize) -> u8) -> [Option<QuantGroup>; 8] {
     std::array::from_fn(|s| {
         let numbers = std::array::from_fn(|i| digit(32 * s + i));
-        Group::new(numbers, f16::from_f32(d), f16::from_f32(-d))
+        QuantGroup::new(numbers, f16::from_f32(d), f16::from_f32(-d))
     })
 }
 
-fn q4_k(b: &[u8; 144]) -> [Option<Group>; 8] {
+fn q4_k(b: &[u8; 144]) -> [Option<QuantGroup>; 8] {
     let (d, dmin) = (half_at(b, 0), half_at(b, 2));
     std::array::from_fn(|s| {
         let (scale, min) = scale_min(&b[4..16], s);
         let numbers = &b[16 + s / 2 * 32..][..32];
         let numbers = std::array::from_fn(|i| (numbers[i] >> (4 * (s % 2))) & 15);
-        Group::new(numbers, f16::from_f32(d * scale), f16::from_f32(-(dmin * min)))
+        QuantGroup::new(numbers, f16::from_f32(d * scale), f16::from_f32(-(dmin * min)))
     })
 }
 

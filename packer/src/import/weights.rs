@@ -23,12 +23,12 @@ pub(crate) struct Entry {
     file: usize,
     bytes: Range<usize>,
     /// What its values are multiplied by.
-    scales: Option<Scales>,
+    scales: Option<BlockScales>,
 }
 
 /// Scales of a tensor's values, one for each block of so many rows and columns.
 #[derive(Clone, Debug, PartialEq)]
-struct Scales {
+struct BlockScales {
     /// Row-major, whole blocks first.
     values: Vec<f32>,
     /// Rows and columns of a block.
@@ -160,7 +160,7 @@ impl Weights {
         };
         self.entries.remove(by);
         if let Some(entry) = self.entries.get_mut(name) {
-            entry.scales = Some(Scales { values, block });
+            entry.scales = Some(BlockScales { values, block });
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ impl Weights {
             .map_err(|_| Error::new(Status::OutOfMemory, format!("tensor `{name}`: {count} values as f32")))?;
         values.resize(count, 0.0);
         dequantize(entry.dtype, bytes, &mut values);
-        if let Some(Scales { values: scales, block }) = &entry.scales {
+        if let Some(BlockScales { values: scales, block }) = &entry.scales {
             let across = cols.div_ceil(block[1]);
             for (row, values) in rows.clone().zip(values.chunks_exact_mut(cols)) {
                 let scales = &scales[row / block[0] * across..];

@@ -5,7 +5,7 @@ mod q4;
 mod q4s;
 mod q8;
 
-use crate::grid::{GROUP, Grid, Group};
+use crate::grid::{GROUP, Grid, QuantGroup};
 use rasp::model::QuantType;
 use rasp::{Error, Result, Status};
 use rayon::prelude::*;
@@ -21,7 +21,7 @@ pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, quant: QuantType
     };
     let (groups, rest) = values.as_chunks::<GROUP>();
     debug_assert!(rest.is_empty() && cols.is_multiple_of(GROUP));
-    let quantized: Vec<Option<Group>> = groups.par_iter().map(to_group).collect();
+    let quantized: Vec<Option<QuantGroup>> = groups.par_iter().map(to_group).collect();
     if let Some(at) = quantized.iter().position(Option::is_none) {
         let (low, high) = extremes(&groups[at]);
         let (kind, what) = (quant.format().name, quant.format().range);
@@ -29,7 +29,7 @@ pub(crate) fn quantize(name: &str, values: &[f32], cols: usize, quant: QuantType
             format!("{name}: {GROUP} weights from {low} to {high} are beyond the range of {kind}: its {what}");
         return Err(Error::new(Status::OutOfRange, message));
     }
-    let quantized: Vec<Group> = quantized.into_iter().flatten().collect();
+    let quantized: Vec<QuantGroup> = quantized.into_iter().flatten().collect();
     Ok(Grid::new(quant, cols, &quantized))
 }
 

@@ -1,7 +1,7 @@
 //! To the grid of q4: a scale and a minimum.
 
 use super::{extremes, numbers, of_parts, of_whole_steps, on_grid, squared_error, sum};
-use crate::grid::{GROUP, Group};
+use crate::grid::{GROUP, QuantGroup};
 use half::f16;
 
 /// Rounds of refinement of the best guess at most; two or three are usual.
@@ -9,7 +9,7 @@ const ROUNDS: usize = 8;
 
 /// The scale and minimum with the smallest squared error found: of several guesses, each improved by least squares, the
 /// best is improved until that does no more good. All errors are those of the scale and minimum as rounded to f16.
-pub(super) fn group(w: &[f32; GROUP]) -> Option<Group> {
+pub(super) fn group(w: &[f32; GROUP]) -> Option<QuantGroup> {
     let (low, high) = extremes(w);
     // What Q4_1 takes: nothing chosen below is worse.
     let mut best = Fit::new(w, (high - low) / 15.0, low);
@@ -29,7 +29,7 @@ pub(super) fn group(w: &[f32; GROUP]) -> Option<Group> {
         }
     }
     let numbers = numbers(w, best.scale.to_f32(), best.min.to_f32());
-    Group::new(numbers.map(|q| q as u8), best.scale, best.min)
+    QuantGroup::new(numbers.map(|q| q as u8), best.scale, best.min)
 }
 
 /// A scale and a minimum, and the squared error of the numbers nearest on that grid.

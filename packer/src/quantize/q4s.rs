@@ -1,12 +1,12 @@
 //! To the grid of q4s: a scale and an offset that share 16 bits.
 
 use super::{extremes, numbers, of_parts, of_whole_steps, on_grid, squared_error, sum};
-use crate::grid::{GROUP, Group};
+use crate::grid::{GROUP, QuantGroup};
 use rasp::model::{scale_and_min, with_scale_and_offset};
 
 /// The scale and offset with the smallest squared error found: of several guesses, each with the scale that suits its
 /// numbers best, the best goes from neighbour to neighbour, in scale and in offset, until none is better.
-pub(super) fn group(w: &[f32; GROUP]) -> Option<Group> {
+pub(super) fn group(w: &[f32; GROUP]) -> Option<QuantGroup> {
     // The grid reaches from 15.75 steps below zero to 15 above: values that are all of one sign are no range of their
     // own.
     let (low, high) = extremes(w);
@@ -44,7 +44,7 @@ pub(super) fn group(w: &[f32; GROUP]) -> Option<Group> {
     }
     let (scale, min) = scale_and_min(best.bits);
     let numbers = numbers(w, scale, min).map(|q| q as u8);
-    Some(Group { numbers, scale: best.bits, min: 0 })
+    Some(QuantGroup { numbers, scale: best.bits, min: 0 })
 }
 
 /// With the same offset, the scale with the smallest squared error for the numbers that are nearest with this one.

@@ -1,7 +1,7 @@
 //! To the grid of q8: a scale.
 
 use super::sum;
-use crate::grid::{GROUP, Group};
+use crate::grid::{GROUP, QuantGroup};
 use half::f16;
 
 /// The largest numbers that a group's largest value may become. 127 gives the finest step; a little less loses little
@@ -9,7 +9,7 @@ use half::f16;
 const REACHES: std::ops::RangeInclusive<u8> = 111..=127;
 
 /// Every value within half a step: of some steps the one with the smallest squared error.
-pub(super) fn group(w: &[f32; GROUP]) -> Option<Group> {
+pub(super) fn group(w: &[f32; GROUP]) -> Option<QuantGroup> {
     let largest = w.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
     let mut best: Option<(f32, f16)> = None;
     for reach in REACHES.rev() {
@@ -31,7 +31,7 @@ pub(super) fn group(w: &[f32; GROUP]) -> Option<Group> {
     }
     let scale = best.map_or(f16::ZERO, |(_, scale)| scale);
     let whole = bytes(w, scale.to_f32());
-    Group::new(whole.map(|q| (q as i8).cast_unsigned()), scale, f16::ZERO)
+    QuantGroup::new(whole.map(|q| (q as i8).cast_unsigned()), scale, f16::ZERO)
 }
 
 /// The numbers, -127 to 127, nearest to the values with that step.

@@ -40,7 +40,7 @@ struct Stated {
     #[serde(default)]
     ppl_increase: Vec<f32>,
     #[serde(default)]
-    quality: Option<Quality>,
+    quality: Option<StatedQuality>,
     #[serde(default)]
     calibration: Option<CalibrationText>,
     /// By name.
@@ -48,7 +48,7 @@ struct Stated {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Quality {
+struct StatedQuality {
     /// The increase of perplexity that was allowed: 0.02 is 2%.
     most: f64,
     /// The sparsest setting that had it.
@@ -84,7 +84,7 @@ impl TunedRecipe {
             dense_prefix: self.dense_prefix,
             sparsity: self.levels.clone(),
             ppl_increase: self.ppl_increase.clone(),
-            quality: self.quality.map(|(most, sparsity)| Quality { most, sparsity }),
+            quality: self.quality.map(|(most, sparsity)| StatedQuality { most, sparsity }),
             calibration: self.text.clone(),
             linears,
         };

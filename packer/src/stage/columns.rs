@@ -1,17 +1,17 @@
 //! From matrices with a row an output to one with a row an input channel.
 
 /// Linears side by side: a row an input channel, their outputs in columns.
-pub(super) struct Columns<T> {
+pub(super) struct SideBySide<T> {
     rows: Vec<T>,
     width: usize,
     /// Columns filled so far.
     filled: usize,
 }
 
-impl<T: Copy + Default> Columns<T> {
+impl<T: Copy + Default> SideBySide<T> {
     /// As many columns as all linears have outputs.
-    pub(super) fn new(width: usize) -> Columns<T> {
-        Columns { rows: Vec::new(), width, filled: 0 }
+    pub(super) fn new(width: usize) -> SideBySide<T> {
+        SideBySide { rows: Vec::new(), width, filled: 0 }
     }
 
     /// Adds the transpose of a row-major matrix with rows of `cols`, a tile at a time so that both stay in the cache.
@@ -49,7 +49,7 @@ impl<T: Copy + Default> Columns<T> {
 
 /// The transpose of a row-major `[rows, cols]`.
 pub(super) fn transposed<T: Copy + Default>(from: &[T], rows: usize, cols: usize) -> Vec<T> {
-    let mut columns = Columns::new(rows);
+    let mut columns = SideBySide::new(rows);
     columns.add(from, cols);
     columns.into_rows()
 }
@@ -65,7 +65,7 @@ mod tests {
             let second: Vec<u16> = (0..rows * cols).map(|i| i as u16).collect();
             let width = rows + 2;
             let columns = || {
-                let mut columns = Columns::new(width);
+                let mut columns = SideBySide::new(width);
                 columns.add(&first, cols);
                 columns.add(&second, cols);
                 columns

@@ -11,7 +11,7 @@ use crate::plan::{LinearPlan, Plan};
 use crate::progress::Progress;
 use crate::scoring::Scores;
 use crate::tokenizer::Compiled;
-use columns::{Columns, transposed};
+use columns::{SideBySide, transposed};
 pub(crate) use linear::StoredWeights;
 use linear::{StoredFactors, StoredLinear};
 pub(crate) use overwrite::replaced;
@@ -204,8 +204,8 @@ pub(crate) fn matrix_bytes(linears: Vec<StoredWeights>, inputs: usize, weight_ty
     let width = linears.iter().map(StoredWeights::len).sum::<usize>() / inputs;
     let groups = inputs / weight_type.block_unit();
     // Bits of floating point, or whole numbers with their scales and minima.
-    let (mut floats, mut numbers) = (Columns::new(width), Columns::new(width));
-    let (mut scale, mut min) = (Columns::new(width), Columns::new(width));
+    let (mut floats, mut numbers) = (SideBySide::new(width), SideBySide::new(width));
+    let (mut scale, mut min) = (SideBySide::new(width), SideBySide::new(width));
     for weights in linears {
         match weights {
             StoredWeights::Float(bits) => floats.add(&bits, inputs),

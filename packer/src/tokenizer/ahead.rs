@@ -6,7 +6,7 @@
 //! therefore when the automaton decides.
 
 use super::nfa::{Nfa, Node, NodeId, Test, refuse};
-use super::pattern::{Ahead, Alternative, What};
+use super::pattern::{Alternative, LookAhead, What};
 use rasp::Result;
 use rasp::text::AHEAD_SHIFT;
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ pub(super) fn build(aheads: &[&[Alternative]], nfa: &mut Nfa) -> Result<Option<B
             let body = backward.compile(body, end)?;
             starts.push(match ahead {
                 None => body,
-                Some(Ahead { what: What::Class(class), negated }) => {
+                Some(LookAhead { what: What::Class(class), negated }) => {
                     let test = Test::Next(backward.class(class));
                     backward.add(Node::If { test, negated: *negated, then: body })?
                 }
@@ -46,7 +46,7 @@ pub(super) fn build(aheads: &[&[Alternative]], nfa: &mut Nfa) -> Result<Option<B
 }
 
 /// A state: what may go on from a place, and the sets of the character after it (none at the end of the text).
-type State = (Vec<NodeId>, Option<Vec<bool>>);
+type AheadState = (Vec<NodeId>, Option<Vec<bool>>);
 
 impl Backward {
     /// `[states, classes + 1]` for classes that are in these sets.
@@ -59,8 +59,8 @@ impl Backward {
             }
         }
         let seen_of = |sets: &[bool]| sets.iter().zip(&asked).map(|(&inside, &asked)| inside && asked).collect();
-        let mut states: Vec<State> = vec![(Vec::new(), None)];
-        let mut known: HashMap<State, usize> = states.iter().cloned().zip(0..).collect();
+        let mut states: Vec<AheadState> = vec![(Vec::new(), None)];
+        let mut known: HashMap<AheadState, usize> = states.iter().cloned().zip(0..).collect();
         let mut table = Vec::new();
         let mut at = 0;
         while at < states.len() {
@@ -82,7 +82,7 @@ impl Backward {
     }
 
     /// What goes on from the place before the character `before`, and which look-aheads hold at this place.
-    fn step(&self, (active, after): &State, before: Option<&[bool]>) -> (Vec<NodeId>, u16) {
+    fn step(&self, (active, after): &AheadState, before: Option<&[bool]>) -> (Vec<NodeId>, u16) {
         let mut seen = vec![false; self.nfa.nodes.len()];
         let mut stack: Vec<NodeId> = active.iter().chain(&self.starts).copied().collect();
         let (mut to, mut holds) = (Vec::new(), 0);

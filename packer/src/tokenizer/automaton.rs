@@ -7,14 +7,14 @@
 
 use super::ahead;
 use super::nfa::{MATCH, Nfa, Node, Ranges, Test, refuse};
-use super::pattern::{Ahead, Pattern, What};
+use super::pattern::{LookAhead, Pattern, What};
 use rasp::Result;
 use rasp::text::{CLASS_BLOCK, MATCHED, MAX_AHEADS};
 use std::collections::HashMap;
 
 /// The tables of one split, see `rasp::text`.
 #[derive(Debug, PartialEq)]
-pub(super) struct Automaton {
+pub(super) struct AutomatonTables {
     pub blocks: Vec<u16>,
     pub classes: Vec<u8>,
     /// `[states, columns]`.
@@ -26,7 +26,7 @@ pub(super) struct Automaton {
     pub width: usize,
 }
 
-impl Automaton {
+impl AutomatonTables {
     /// True if no text has a match.
     pub fn matches_nothing(&self) -> bool {
         self.next.iter().all(|to| to & MATCHED == 0)
@@ -84,13 +84,13 @@ struct Symbol<'a> {
 }
 
 /// What a state becomes.
-struct Step {
+struct Transition {
     to: Vec<usize>,
     matched: bool,
 }
 
 /// Follows a state over one symbol.
-fn step(nfa: &Nfa, state: &[usize], symbol: &Symbol) -> Step {
+fn step(nfa: &Nfa, state: &[usize], symbol: &Symbol) -> Transition {
     let in_set = |set: usize| symbol.sets.is_some_and(|sets| sets[set]);
     let mut seen = vec![false; nfa.nodes.len()];
     let mut to = Vec::new();
@@ -101,7 +101,7 @@ fn step(nfa: &Nfa, state: &[usize], symbol: &Symbol) -> Step {
         }
         match &nfa.nodes[id] {
             // All that is still on the stack is less preferred than this match.
-            Node::Match(_) => return Step { to, matched: true },
+            Node::Match(_) => return Transition { to, matched: true },
             Node::Split(ways) => stack.extend(ways.iter().rev()),
             Node::If { test, negated, then } => {
                 let holds = match test {
@@ -121,18 +121,18 @@ fn step(nfa: &Nfa, state: &[usize], symbol: &Symbol) -> Step {
             }
         }
     }
-    Step { to, matched: false }
+    Transition { to, matched: false }
 }
 
 /// Compiles a pattern.
-pub(super) fn compile(pattern: &Pattern) -> Result<Automaton> {
+pub(super) fn compile(pattern: &Pattern) -> Result<AutomatonTables> {
     let mut nfa = Nfa::new(pattern.text);
     let mut aheads = Vec::new();
     let mut ways = Vec::new();
     for alternative in &pattern.alternatives {
         let end = match &alternative.ahead {
             None => MATCH,
-            Some(Ahead { what, negated }) => {
+            Some(LookAhead { what, negated }) => {
                 let test = match what {
                     What::Class(class) => Test::Next(nfa.class(class)),
                     What::Any(alternatives) => {
@@ -166,7 +166,7 @@ pub(super) fn compile(pattern: &Pattern) -> Result<Automaton> {
     let mut at = 0;
     while at < states.len() {
         for symbol in &symbols {
-            let Step { to, matched } = step(&nfa, &states[at], symbol);
+            let Transition { to, matched } = step(&nfa, &states[at], symbol);
             if at == 1 && matched {
                 return Err(refuse("matches the empty text"));
             }
@@ -182,7 +182,7 @@ pub(super) fn compile(pattern: &Pattern) -> Result<Automaton> {
         }
         at += 1;
     }
-    Ok(Automaton { blocks, classes, next, columns: symbols.len(), ahead, width })
+    Ok(AutomatonTables { blocks, classes, next, columns: symbols.len(), ahead, width })
 }
 
 #[cfg(test)]
@@ -213,7 +213,7 @@ mod tests {
     fn a_pattern_of_spaces_finds_none_where_there_are_marks() {
         let mut pattern = Pattern::parse(" +").unwrap();
         assert!(!compile(&pattern).unwrap().matches_nothing());
-        pattern.text = super::super::pattern::Text::Marks;
+        pattern.text = super::super::pattern::PatternText::Marks;
         assert!(compile(&pattern).unwrap().matches_nothing());
     }
 }

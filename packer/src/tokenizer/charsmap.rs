@@ -19,10 +19,10 @@ const LONGEST: usize = 5;
 const MAX_WAYS: usize = 1 << 18;
 
 /// What becomes of some characters.
-pub(super) type Charsmap = BTreeMap<String, String>;
+pub(super) type Replacements = BTreeMap<String, String>;
 
 /// Reads a map in base64.
-pub(super) fn read(base64: &str) -> Result<Charsmap> {
+pub(super) fn read(base64: &str) -> Result<Replacements> {
     let wrong = |what: &str| bad(format!("precompiled_charsmap: {what}"));
     let bytes = base64::decode(base64).map_err(|e| wrong(&e.to_string()))?;
     let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| wrong("it is cut short"))?;
@@ -30,7 +30,7 @@ pub(super) fn read(base64: &str) -> Result<Charsmap> {
     let (trie, strings) = rest.split_at_checked(size / 4 * 4).ok_or_else(|| wrong("it is cut short"))?;
     let units: Vec<u32> = trie.as_chunks::<4>().0.iter().map(|unit| u32::from_le_bytes(*unit)).collect();
     let strings = std::str::from_utf8(strings).map_err(|_| wrong("its strings are not UTF-8"))?;
-    let mut map = Charsmap::new();
+    let mut map = Replacements::new();
     let mut walk = Walk { units: &units, found: Vec::new(), ways: 0 };
     walk.from(0, &mut Vec::new()).ok_or_else(|| wrong("its trie is none"))?;
     for (key, place) in walk.found {
@@ -47,7 +47,7 @@ pub(super) fn read(base64: &str) -> Result<Charsmap> {
 }
 
 /// Whether no mark for a space is left behind a map: it takes those of the text away and writes none.
-pub(super) fn is_unmarking(map: &Charsmap) -> bool {
+pub(super) fn is_unmarking(map: &Replacements) -> bool {
     map.contains_key(MARK.encode_utf8(&mut [0; 4]) as &str) && !map.values().any(|text| text.contains(MARK))
 }
 
@@ -136,7 +136,7 @@ fn classes() -> Vec<[u32; 3]> {
     ranges
 }
 
-pub(super) fn tensors(map: &Charsmap) -> Vec<(TensorSpec, Vec<u8>)> {
+pub(super) fn tensors(map: &Replacements) -> Vec<(TensorSpec, Vec<u8>)> {
     let (mut rows, mut chars) = (Vec::new(), Vec::new());
     for (key, value) in map {
         let mut row = [0; 5];

@@ -136,7 +136,7 @@ pub(super) fn to_json(gguf: &GgufTokenizer) -> Result<Value> {
 }
 
 /// What differs between the kinds of model.
-struct ModelRules {
+struct GgufRules {
     normalizer: Value,
     pre_tokenizer: Value,
     decoder: Value,
@@ -146,7 +146,7 @@ struct ModelRules {
     add_bos: bool,
 }
 
-fn byte_level(gguf: &GgufTokenizer) -> Result<ModelRules> {
+fn byte_level(gguf: &GgufTokenizer) -> Result<GgufRules> {
     let Some(name) = gguf.pre.as_deref() else {
         let what = "there is no `tokenizer.ggml.pre`, which says how text is split; convert the model again";
         return Err(unsupported(what));
@@ -163,7 +163,7 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<ModelRules> {
         ))
     })?;
     let prefix = gguf.add_space_prefix.unwrap_or(false);
-    Ok(ModelRules {
+    Ok(GgufRules {
         normalizer: if pre.nfc { json!({"type": "NFC"}) } else { Value::Null },
         pre_tokenizer: pre.to_json(prefix),
         decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
@@ -186,7 +186,7 @@ fn merges(gguf: &GgufTokenizer) -> Result<Value> {
 }
 
 /// BPE of marks for spaces, with the merges of the file and bytes for what has no token.
-fn marked(gguf: &GgufTokenizer) -> Result<ModelRules> {
+fn marked(gguf: &GgufTokenizer) -> Result<GgufRules> {
     if gguf.add_space_prefix == Some(true) {
         return Err(unsupported(
             "tokenizer.ggml.add_space_prefix of true, though this BPE writes marks for the text's own spaces alone; \
@@ -194,7 +194,7 @@ fn marked(gguf: &GgufTokenizer) -> Result<ModelRules> {
         ));
     }
     let marks = json!({"type": "Replace", "pattern": {"String": " "}, "content": MARK.to_string()});
-    Ok(ModelRules {
+    Ok(GgufRules {
         normalizer: json!({"type": "Sequence", "normalizers": [marks]}),
         pre_tokenizer: Value::Null,
         decoder: json!({"type": "Sequence", "decoders": decoders(false)}),
@@ -205,7 +205,7 @@ fn marked(gguf: &GgufTokenizer) -> Result<ModelRules> {
     })
 }
 
-fn sentence_piece(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Result<ModelRules> {
+fn sentence_piece(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Result<GgufRules> {
     if gguf.scores.is_empty() {
         return Err(bad("a SentencePiece vocabulary without scores"));
     }
@@ -216,7 +216,7 @@ fn sentence_piece(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Result<ModelRules
     if prefix {
         normalizers.insert(0, json!({"type": "Prepend", "prepend": mark}));
     }
-    Ok(ModelRules {
+    Ok(GgufRules {
         normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
         pre_tokenizer: Value::Null,
         decoder: json!({"type": "Sequence", "decoders": decoders(prefix)}),
@@ -259,7 +259,7 @@ fn merges_of_scores(gguf: &GgufTokenizer, texts: &[Cow<str>]) -> Value {
 }
 
 /// Tokens with scores, of which the best sum wins.
-fn unigram(gguf: &GgufTokenizer) -> Result<ModelRules> {
+fn unigram(gguf: &GgufTokenizer) -> Result<GgufRules> {
     if gguf.scores.is_empty() {
         return Err(bad("a Unigram vocabulary without scores"));
     }
@@ -293,7 +293,7 @@ fn unigram(gguf: &GgufTokenizer) -> Result<ModelRules> {
         false => metaspace.clone(),
         true => json!({"type": "Sequence", "decoders": decoders(scheme == "always")}),
     };
-    Ok(ModelRules {
+    Ok(GgufRules {
         normalizer,
         pre_tokenizer,
         decoder,

@@ -1,6 +1,6 @@
 //! A Thompson NFA over sets of characters, of what `regex-syntax` has parsed.
 
-use super::pattern::{POSSESSIVE, Text, one_char};
+use super::pattern::{POSSESSIVE, PatternText, one_char};
 use super::rules::MARK;
 use super::vocabulary::byte_chars;
 use rasp::{Error, Result, Status};
@@ -45,13 +45,13 @@ pub(super) struct Nfa {
     pub nodes: Vec<Node>,
     pub sets: Vec<Ranges>,
     /// Sets are of the characters of such a text.
-    text: Text,
+    text: PatternText,
     /// The text is read from its end.
     backward: bool,
 }
 
 impl Nfa {
-    pub fn new(text: Text) -> Nfa {
+    pub fn new(text: PatternText) -> Nfa {
         Nfa { nodes: vec![Node::Match(0)], sets: Vec::new(), text, backward: false }
     }
 
@@ -70,12 +70,12 @@ impl Nfa {
     }
 
     fn set(&mut self, mut ranges: Ranges) -> usize {
-        if self.text == Text::Bytes {
+        if self.text == PatternText::Bytes {
             let within = |c: char| ranges.iter().any(|&(from, to)| (from..=to).contains(&(c as u32)));
             let bytes = byte_chars().map(within);
             ranges = (0..256).filter(|&byte| bytes[byte as usize]).map(|byte| (byte, byte)).collect();
         }
-        if self.text == Text::Marks {
+        if self.text == PatternText::Marks {
             // What is a mark there is a space here, and no space is there.
             let mark = MARK as u32;
             let space = ranges.iter().any(|&(from, to)| from <= mark && mark <= to);

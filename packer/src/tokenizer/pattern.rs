@@ -14,12 +14,12 @@ pub(super) struct Pattern {
     /// The preferred one first.
     pub alternatives: Vec<Alternative>,
     /// What the text is made of.
-    pub text: Text,
+    pub text: PatternText,
 }
 
 /// How a text looks to `tokenizers` where it looks otherwise to rasp.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Text {
+pub(super) enum PatternText {
     /// It does not.
     Plain,
     /// It has marks for spaces, where rasp has spaces for marks.
@@ -31,11 +31,11 @@ pub(super) enum Text {
 /// One alternative.
 pub(super) struct Alternative {
     pub body: Hir,
-    pub ahead: Option<Ahead>,
+    pub ahead: Option<LookAhead>,
 }
 
 /// What must come after an alternative.
-pub(super) struct Ahead {
+pub(super) struct LookAhead {
     pub what: What,
     /// `(?!…)`: it must not come. Else `(?=…)`.
     pub negated: bool,
@@ -56,7 +56,7 @@ impl Pattern {
     /// Parses a pattern as `tokenizers` understands it.
     pub fn parse(pattern: &str) -> Result<Pattern> {
         let refuse = |why: String| Error::new(Status::Unsupported, format!("split pattern {pattern:?}: {why}"));
-        Ok(Pattern { alternatives: parse_all(pattern, true).map_err(refuse)?, text: Text::Plain })
+        Ok(Pattern { alternatives: parse_all(pattern, true).map_err(refuse)?, text: PatternText::Plain })
     }
 
     /// A pattern of nothing but a look-ahead matches places, not characters. Cutting there is the same as finding the
@@ -83,7 +83,7 @@ impl Pattern {
             false => one,
             true => Hir::repetition(Repetition { min: 1, max: None, greedy: true, sub: Box::new(one) }),
         };
-        Pattern { alternatives: vec![Alternative { body, ahead: None }], text: Text::Plain }
+        Pattern { alternatives: vec![Alternative { body, ahead: None }], text: PatternText::Plain }
     }
 }
 
@@ -109,7 +109,7 @@ fn parse_all(pattern: &str, long: bool) -> Result<Vec<Alternative>, String> {
                     None if long => What::Any(parse_all(inner, false)?),
                     None => return Err("a look-ahead for more than one character inside of another".into()),
                 };
-                Some(Ahead { what, negated })
+                Some(LookAhead { what, negated })
             }
         };
         all.push(Alternative { body: parse(body)?, ahead });

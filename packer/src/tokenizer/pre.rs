@@ -74,7 +74,7 @@ const HAN_AND_HANGUL: &str = "[一-龥ࠀ-一가-퟿]+";
 const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
 
 /// A step that splits, keeping all.
-enum Step {
+enum SplitStep {
     /// The matches of a pattern.
     Match(&'static str),
     /// Each digit alone.
@@ -90,18 +90,18 @@ enum Step {
 /// A pre-tokenizer.
 pub(super) struct Pre {
     names: &'static [&'static str],
-    steps: &'static [Step],
+    steps: &'static [SplitStep],
     pub nfc: bool,
     pub ignore_merges: bool,
     /// Whether text is preceded by `bos` where the file does not say.
     pub add_bos: bool,
 }
 
-const fn pre(names: &'static [&'static str], steps: &'static [Step]) -> Pre {
+const fn pre(names: &'static [&'static str], steps: &'static [SplitStep]) -> Pre {
     Pre { names, steps, nfc: false, ignore_merges: false, add_bos: false }
 }
 
-use Step::{Bytes, Digits, Match, Numbers, Punctuation};
+use SplitStep::{Bytes, Digits, Match, Numbers, Punctuation};
 
 const PRES: &[Pre] = &[
     pre(

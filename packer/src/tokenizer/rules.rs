@@ -1,8 +1,8 @@
 //! Reads the rules of a `tokenizer.json`: normalizer, pre-tokenizer, post-processor, decoder.
 
-use super::automaton::{self, Automaton};
-use super::charsmap::{self, Charsmap, is_unmarking};
-use super::pattern::{Pattern, Text};
+use super::automaton::{self, AutomatonTables};
+use super::charsmap::{self, Replacements, is_unmarking};
+use super::pattern::{Pattern, PatternText};
 use super::{GPT2_PATTERN, unsupported};
 use rasp::Result;
 use rasp::text::{Alphabet, Join, PreTokenizer, Rewrite};
@@ -18,7 +18,7 @@ pub(super) struct Rules {
     pub normalizer: Vec<Rewrite>,
     pub stages: Vec<PreTokenizer>,
     /// What the stages number.
-    pub automata: Vec<Automaton>,
+    pub automata: Vec<AutomatonTables>,
     pub prefix: Vec<u32>,
     pub suffix: Vec<u32>,
     pub strip_space: bool,
@@ -27,7 +27,7 @@ pub(super) struct Rules {
     /// To `tokenizers`, normalized text has marks for spaces.
     pub marks: bool,
     /// What [`Rewrite::Charsmap`] goes by.
-    pub charsmap: Option<Charsmap>,
+    pub charsmap: Option<Replacements>,
 }
 
 /// The text with spaces for marks: how a token of SentencePiece's looks in a text.
@@ -171,7 +171,7 @@ impl Rules {
     }
 
     /// Adds a split of a text that looks so.
-    fn split(&mut self, pattern: Pattern, text: Text, behavior: Behavior) -> Result<()> {
+    fn split(&mut self, pattern: Pattern, text: PatternText, behavior: Behavior) -> Result<()> {
         let automaton = automaton::compile(&Pattern { text, ..pattern })?;
         // Such as Gemma 3's split at spaces, when there are none any more.
         if automaton.matches_nothing() && !behavior.drop_gaps {
@@ -179,11 +179,17 @@ impl Rules {
         }
         let Behavior { drop_gaps, drop_matches, join } = behavior;
         let table = self.add_table(automaton);
-        self.stages.push(PreTokenizer::Split { table, drop_gaps, drop_matches, join, bytes: text == Text::Bytes });
+        self.stages.push(PreTokenizer::Split {
+            table,
+            drop_gaps,
+            drop_matches,
+            join,
+            bytes: text == PatternText::Bytes,
+        });
         Ok(())
     }
 
-    fn add_table(&mut self, automaton: Automaton) -> usize {
+    fn add_table(&mut self, automaton: AutomatonTables) -> usize {
         self.automata.push(automaton);
         self.automata.len() - 1
     }
@@ -198,7 +204,7 @@ impl Rules {
     fn read_pre_tokenizer(&mut self, pre_tokenizer: &Value) -> Result<bool> {
         let all = steps(pre_tokenizer, "pretokenizers");
         let chars = self.alphabet == Alphabet::Chars;
-        let mut look = if self.marks { Text::Marks } else { Text::Plain };
+        let mut look = if self.marks { PatternText::Marks } else { PatternText::Plain };
         let is_unmarked = self.normalizer == [Rewrite::Charsmap] && self.charsmap.as_ref().is_some_and(is_unmarking);
         let mut found = false;
         for (i, step) in all.iter().enumerate() {
@@ -209,9 +215,9 @@ impl Rules {
                         self.stages.push(PreTokenizer::PrefixSpace { first_only: false });
                     }
                     if is_true(step, "use_regex") {
-                        self.split(Pattern::parse(GPT2_PATTERN)?, Text::Plain, Behavior::ISOLATED)?;
+                        self.split(Pattern::parse(GPT2_PATTERN)?, PatternText::Plain, Behavior::ISOLATED)?;
                     }
-                    (look, found) = (Text::Bytes, true);
+                    (look, found) = (PatternText::Bytes, true);
                 }
                 "Metaspace" if chars && (first || is_unmarked && !found) => {
                     if text(step, "replacement") != Some("▁") {
@@ -224,12 +230,12 @@ impl Rules {
                         _ => {}
                     }
                     if is_true(step, "split") {
-                        self.split(Pattern::parse(" [^ ]*|[^ ]+")?, Text::Plain, Behavior::ISOLATED)?;
+                        self.split(Pattern::parse(" [^ ]*|[^ ]+")?, PatternText::Plain, Behavior::ISOLATED)?;
                     }
-                    (look, found) = (Text::Marks, true);
+                    (look, found) = (PatternText::Marks, true);
                 }
                 // Before a Metaspace a text may have marks and spaces, which rasp does not tell apart.
-                _ if chars && look != Text::Marks && !is_unmarked => return refuse("pre-tokenizer", step),
+                _ if chars && look != PatternText::Marks && !is_unmarked => return refuse("pre-tokenizer", step),
                 _ => match split_of(step)? {
                     Some((pattern, behavior)) => self.split(pattern, look, behavior)?,
                     None => return refuse("pre-tokenizer", step),

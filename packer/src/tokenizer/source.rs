@@ -132,25 +132,25 @@ impl Merge {
 impl Vocab {
     pub fn read(json: &[u8], unigram: bool) -> Result<Vocab> {
         #[derive(Deserialize)]
-        struct File<M> {
+        struct TokenizerJson<M> {
             model: M,
         }
         #[derive(Deserialize)]
-        struct Bpe {
+        struct BpeJson {
             vocab: HashMap<String, u32>,
             #[serde(default)]
             merges: Vec<Merge>,
         }
         #[derive(Deserialize)]
-        struct Unigram {
+        struct UnigramJson {
             vocab: Vec<(String, f64)>,
         }
         let wrong = |e: serde_json::Error| bad(format!("the model's vocabulary: {e}"));
         if unigram {
-            let file: File<Unigram> = serde_json::from_slice(json).map_err(wrong)?;
+            let file: TokenizerJson<UnigramJson> = serde_json::from_slice(json).map_err(wrong)?;
             return Ok(Vocab::Unigram(file.model.vocab));
         }
-        let File { model: Bpe { vocab, merges } } = serde_json::from_slice(json).map_err(wrong)?;
+        let TokenizerJson { model: BpeJson { vocab, merges } } = serde_json::from_slice(json).map_err(wrong)?;
         Ok(Vocab::Bpe { vocab, merges })
     }
 

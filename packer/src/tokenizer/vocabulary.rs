@@ -29,7 +29,7 @@ pub(super) struct VocabularyParts<'a> {
 
 /// A row of the vocabulary.
 #[derive(Clone)]
-struct Token {
+struct VocabularyRow {
     bytes: Vec<u8>,
     kind: u8,
     /// What the vocabulary calls it, where that can be looked up.
@@ -58,7 +58,7 @@ pub(super) fn compile(parts: &VocabularyParts) -> Result<Tables> {
     if vocab.len() < parts.vocab.len() {
         return Err(bad("two tokens of the vocabulary have the same text"));
     }
-    let mut tokens = vec![Token { bytes: Vec::new(), kind: kind::UNUSED, in_index: false }; rows];
+    let mut tokens = vec![VocabularyRow { bytes: Vec::new(), kind: kind::UNUSED, in_index: false }; rows];
     let mut taken: HashSet<u32> = HashSet::new();
     for (text, &id) in &vocab {
         let Some(token) = tokens.get_mut(id as usize) else {
@@ -144,7 +144,7 @@ fn spelled_bytes(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A token of the vocabulary proper, as it looks in a text.
-fn model_token(text: &str, rules: &Rules) -> Token {
+fn model_token(text: &str, rules: &Rules) -> VocabularyRow {
     let (bytes, kind, in_index) = match rules.alphabet {
         Alphabet::Bytes => match spelled_bytes(text) {
             Some(bytes) => (bytes, kind::NORMAL | kind::MODEL, true),
@@ -158,7 +158,7 @@ fn model_token(text: &str, rules: &Rules) -> Token {
             None => (unmark(text).into_bytes(), kind::NORMAL | kind::MODEL, true),
         },
     };
-    Token { bytes, kind, in_index: in_index && !text.is_empty() }
+    VocabularyRow { bytes, kind, in_index: in_index && !text.is_empty() }
 }
 
 /// Left, right and product, best first.
@@ -180,7 +180,7 @@ fn merges(model: &Vocab, vocab: &HashMap<&str, u32>) -> Result<Vec<[u32; 3]>> {
     Ok(merges)
 }
 
-fn tensors(tokens: &[Token], byte_ids: &[u32], merges: &[[u32; 3]]) -> Result<Vec<(TensorSpec, Vec<u8>)>> {
+fn tensors(tokens: &[VocabularyRow], byte_ids: &[u32], merges: &[[u32; 3]]) -> Result<Vec<(TensorSpec, Vec<u8>)>> {
     let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.bytes.iter().copied()).collect();
     let mut offsets = vec![0u32];
     for token in tokens {

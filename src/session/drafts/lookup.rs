@@ -1,7 +1,7 @@
 //! Drafts that are looked up: what stood after the longest earlier match of a text's last tokens (prompt look-up
 //! decoding; the index is that of LZ77 compressors, chains of places with one hash).
 
-use crate::arena::{Buf, Cutter, List, Part};
+use crate::arena::{Buf, Cutter, List, MemoryUse};
 
 /// Tokens that a match has at least: they are hashed.
 pub(super) const LEAST: usize = 2;
@@ -33,7 +33,7 @@ impl Lookup {
     pub(super) fn cut(cutter: &mut Cutter, capacity: usize) -> Lookup {
         let hashes = if capacity == 0 { 0 } else { capacity.next_power_of_two() };
         Lookup {
-            text: cutter.part(Part::Bookkeeping).list(capacity),
+            text: cutter.part(MemoryUse::Bookkeeping).list(capacity),
             before: cutter.take(capacity),
             last: cutter.take(hashes),
         }
@@ -110,10 +110,10 @@ impl Lookup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::{Arena, Memory};
+    use crate::arena::{Arena, MemorySource};
 
     fn lookup(capacity: usize) -> (Arena, Lookup) {
-        Arena::cut(Memory::Own, 0, |cutter| Lookup::cut(cutter, capacity)).unwrap()
+        Arena::cut(MemorySource::Own, 0, |cutter| Lookup::cut(cutter, capacity)).unwrap()
     }
 
     /// The same by looking at every place.

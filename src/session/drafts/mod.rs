@@ -10,7 +10,7 @@ mod odds;
 
 use super::Session;
 use super::pass::buffers::HeadStage;
-use crate::arena::{Arena, Cutter, Memory};
+use crate::arena::{Arena, Cutter, MemorySource};
 use crate::constraint::Guide;
 use crate::{Error, Result, Status};
 use lookup::{Lookup, Match};
@@ -106,12 +106,12 @@ pub(super) struct Drafts {
     /// What the last drafts came from.
     sources: [Source; MAX_DRAFTS],
     /// The draft that is looked at next.
-    expected: Option<Expected>,
+    expected: Option<ExpectedDraft>,
     pub(super) stats: DraftStats,
 }
 
 #[derive(Clone, Copy)]
-struct Expected {
+struct ExpectedDraft {
     position: usize,
     draft: u32,
     source: Source,
@@ -146,14 +146,16 @@ impl Drafts {
 
     /// The token at this position has come.
     fn learn(&mut self, position: usize, token: u32) {
-        if let Some(Expected { draft, source, .. }) = self.expected.filter(|expected| expected.position == position) {
+        if let Some(ExpectedDraft { draft, source, .. }) =
+            self.expected.filter(|expected| expected.position == position)
+        {
             self.odds.note(source, draft == token);
         }
     }
 
     /// The drafts before have been right: this one is looked at next, the `n`-th of the pass.
     fn go_on(&mut self, position: usize, n: usize, draft: Option<u32>) {
-        self.expected = draft.map(|draft| Expected { position, draft, source: self.sources[n] });
+        self.expected = draft.map(|draft| ExpectedDraft { position, draft, source: self.sources[n] });
     }
 
     /// Drafts of what comes after these tokens, into `drafts`: how many of up to `most` pay. Of a constraint's texts
@@ -222,7 +224,7 @@ impl Session {
         self.drafts.given = match text.is_empty() {
             true => None,
             false => {
-                let (arena, mut given) = Arena::cut(Memory::Own, 0, |cutter| Lookup::cut(cutter, text.len()))?;
+                let (arena, mut given) = Arena::cut(MemorySource::Own, 0, |cutter| Lookup::cut(cutter, text.len()))?;
                 given.set(text);
                 Some((given, arena))
             }

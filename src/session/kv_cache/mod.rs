@@ -8,7 +8,7 @@ mod places;
 mod prefix;
 mod shift;
 
-use crate::arena::{Buf, Cutter, Part};
+use crate::arena::{Buf, Cutter, MemoryUse};
 use crate::format::Config;
 use places::Places;
 use prefix::SharedPrefix;
@@ -88,7 +88,7 @@ impl Store {
 
 /// How the elements of a head lie.
 #[derive(Clone, Copy)]
-enum Order {
+enum HeadLayout {
     /// `[room / 32, head_dim, 32]`
     Keys,
     /// `[room, head_dim]`
@@ -129,7 +129,7 @@ impl KvCache {
         let positions = Places::positions(config, context, batch, windows_alone);
         // A product beyond the address space saturates, and the arena then refuses it.
         let size = config.kv_dim().saturating_mul(positions);
-        cutter.part(Part::KvCache);
+        cutter.part(MemoryUse::KvCache);
         // Not zeroed in the host's memory: what stands at a position is written when its token passes. Scores of
         // positions beyond are computed along with their block, whatever lies there, and thrown away.
         let mut store = || match kv_type {
@@ -248,9 +248,9 @@ impl KvCache {
     }
 
     /// Its keys, their scales, its values and theirs: bytes, those of an element, and how the elements of a head lie.
-    fn parts(&self) -> [(&[u8], usize, Order); 4] {
+    fn parts(&self) -> [(&[u8], usize, HeadLayout); 4] {
         let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes(), self.values.bytes()];
-        let (k, v, s) = (Order::Keys, Order::Values, Order::Scales);
+        let (k, v, s) = (HeadLayout::Keys, HeadLayout::Values, HeadLayout::Scales);
         [(keys, k), (key_scales, s), (values, v), (value_scales, s)].map(|((bytes, size), order)| (bytes, size, order))
     }
 
@@ -294,10 +294,14 @@ impl KvCache {
     fn fill_own(&mut self, positions: Range<usize>, mut fill: impl FnMut(&mut [u8])) {
         let places = &self.places;
         let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes_mut(), self.values.bytes_mut()];
-        let parts =
-            [(keys, Order::Keys), (key_scales, Order::Scales), (values, Order::Values), (value_scales, Order::Scales)];
+        let parts = [
+            (keys, HeadLayout::Keys),
+            (key_scales, HeadLayout::Scales),
+            (values, HeadLayout::Values),
+            (value_scales, HeadLayout::Scales),
+        ];
         for ((bytes, size), order) in parts.into_iter().filter(|((bytes, _), _)| !bytes.is_empty()) {
-            let width = size * if let Order::Scales = order { 1 } else { places.head_dim };
+            let width = size * if let HeadLayout::Scales = order { 1 } else { places.head_dim };
             // No place is without a number, whatever goes round.
             places.of_windows().for_each(|span| bytes[span.start * width..span.end * width].fill(0));
             for (layer, head) in places.heads() {
@@ -368,13 +372,13 @@ impl KvCache {
 /// The elements of what is kept of these positions of a head, in stretches.
 fn runs(
     places: &Places,
-    order: Order,
+    order: HeadLayout,
     layer: usize,
     head: usize,
     positions: Range<usize>,
 ) -> impl Iterator<Item = Range<usize>> {
     let dim = places.head_dim;
-    let width = if let Order::Scales = order { 1 } else { dim };
+    let width = if let HeadLayout::Scales = order { 1 } else { dim };
     let (start, room) = (places.head(layer, head) * width, places.room(layer));
     let kept = places.kept(layer, positions.end).start.max(positions.start)..positions.end;
     // They lie one after the other; but those of a window may go round.
@@ -382,7 +386,7 @@ fn runs(
     kept.clone().step_by(step).flat_map(move |first| {
         let count = step.min(kept.end - first);
         // Of keys' last block, a part of every row.
-        let rest = if let Order::Keys = order { count % KEY_BLOCK } else { 0 };
+        let rest = if let HeadLayout::Keys = order { count % KEY_BLOCK } else { 0 };
         let rows = if rest > 0 { dim } else { 0 };
         let first = start + first % room * width;
         let last = first + (count - rest) * width;

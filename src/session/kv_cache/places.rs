@@ -6,7 +6,7 @@
 //! it would anyway.
 
 use super::KEY_BLOCK;
-use crate::arena::{Buf, Cutter, Part, Zeroable};
+use crate::arena::{Buf, Cutter, MemoryUse, Zeroable};
 use crate::format::Config;
 use std::ops::Range;
 
@@ -63,7 +63,7 @@ impl Places {
     ) -> Places {
         let capacity = context.next_multiple_of(KEY_BLOCK);
         let count = if windows_alone { config.num_layers } else { 0 };
-        let mut layers: Buf<LayerRoom> = cutter.part(Part::Bookkeeping).take(count);
+        let mut layers: Buf<LayerRoom> = cutter.part(MemoryUse::Bookkeeping).take(count);
         let mut before = 0;
         for (n, layer) in layers.iter_mut().enumerate() {
             let (window, room) = layer_room(config, n, batch, capacity);

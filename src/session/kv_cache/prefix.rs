@@ -7,7 +7,7 @@
 
 use super::{Extent, KEY_BLOCK, KvCache, KvType};
 use crate::Result;
-use crate::arena::{Arena, Memory};
+use crate::arena::{Arena, MemorySource};
 use crate::format::Config;
 use crate::reserve;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 const COUNTS: usize = 64;
 
 /// Keys and values of positions that were passed, for whoever goes on from them.
-struct Passed {
+struct PrefixMemory {
     kv: KvCache,
     /// Where they lie.
     arena: Arena,
@@ -25,7 +25,7 @@ struct Passed {
 /// The positions that a session reads in shared memory: whole blocks, from the first on.
 #[derive(Clone)]
 pub(super) struct SharedPrefix {
-    passed: Arc<Passed>,
+    memory: Arc<PrefixMemory>,
     positions: usize,
 }
 
@@ -33,16 +33,16 @@ impl SharedPrefix {
     /// A copy of the first `positions` of a cache.
     fn new(config: &Config, kv_type: KvType, of: &KvCache, positions: usize) -> Result<SharedPrefix> {
         let extent = Extent { context: positions, batch: 1, windows_alone: false };
-        let (arena, mut kv) = Arena::cut(Memory::Own, 0, |cutter| KvCache::cut(cutter, config, kv_type, extent))?;
+        let (arena, mut kv) = Arena::cut(MemorySource::Own, 0, |cutter| KvCache::cut(cutter, config, kv_type, extent))?;
         kv.fill_stretches(positions, copied(of.stretches(positions)));
-        let passed = Passed { kv, arena };
+        let memory = PrefixMemory { kv, arena };
         // SAFETY: what is made in the reserve is the `Arc` alone, which is dropped if it lies there.
-        let passed = unsafe { reserve::within(size_of::<Passed>() + COUNTS, || Ok(Arc::new(passed))) }?;
-        Ok(SharedPrefix { passed, positions })
+        let memory = unsafe { reserve::within(size_of::<PrefixMemory>() + COUNTS, || Ok(Arc::new(memory))) }?;
+        Ok(SharedPrefix { memory, positions })
     }
 
     pub(super) fn kv(&self) -> &KvCache {
-        &self.passed.kv
+        &self.memory.kv
     }
 }
 
@@ -87,7 +87,7 @@ impl KvCache {
 
     /// Bytes of that memory.
     pub(crate) fn shared_bytes(&self) -> usize {
-        self.prefix.as_ref().map_or(0, |prefix| prefix.passed.arena.memory().size)
+        self.prefix.as_ref().map_or(0, |prefix| prefix.memory.arena.memory().size)
     }
 
     /// The cache that a position's block lies in.

@@ -22,7 +22,7 @@ impl Pass<'_, '_> {
         attn: &mut [f32],
     ) -> Flow {
         let (config, attn) = (model.config(), SharedSlice::new(attn));
-        let layer = Keys::new(config, layer, kind);
+        let layer = LayerAttention::new(config, layer, kind);
         match self.mode {
             Mode::Prompt | Mode::Window { .. } if self.rows > 1 => self.attention_of_one(config, layer, qkv, attn),
             Mode::Prompt | Mode::Window { .. } | Mode::Decode => self.attention_of_each(config, layer, qkv, attn),
@@ -30,20 +30,26 @@ impl Pass<'_, '_> {
     }
 
     /// Tokens one by one: the heads of one group are the rows that share keys and values.
-    fn attention_of_each(&mut self, config: &Config, layer: Keys, qkv: &[f32], attn: SharedSlice<'_, f32>) -> Flow {
+    fn attention_of_each(
+        &mut self,
+        config: &Config,
+        layer: LayerAttention,
+        qkv: &[f32],
+        attn: SharedSlice<'_, f32>,
+    ) -> Flow {
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
         let group = heads / config.num_kv_heads;
         let tokens: [Row; MAX_ROWS] = std::array::from_fn(|row| self.row(row.min(rows - 1)));
         let mut seqs = self.seqs.iter_mut().flatten();
-        let texts: [Option<Text<'_>>; MAX_ROWS] = std::array::from_fn(|_| {
+        let texts: [Option<AttendingText<'_>>; MAX_ROWS] = std::array::from_fn(|_| {
             let seq = seqs.next()?;
             // A text's scores are its own session's, of fewer parts perhaps. If they hold fewer rows than there are
             // parts, some parts leave it alone.
             let stride = (seq.position + seq.count).next_multiple_of(KEY_BLOCK);
             let rows = seq.scores.len() / stride;
             let ways = parts.min(rows).max(1);
-            Some(Text {
+            Some(AttendingText {
                 kv: &*seq.kv,
                 position: seq.position,
                 ways,
@@ -79,7 +85,13 @@ impl Pass<'_, '_> {
     }
 
     /// Tokens of one text, each of which sees those before it as well.
-    fn attention_of_one(&mut self, config: &Config, layer: Keys, qkv: &[f32], attn: SharedSlice<'_, f32>) -> Flow {
+    fn attention_of_one(
+        &mut self,
+        config: &Config,
+        layer: LayerAttention,
+        qkv: &[f32],
+        attn: SharedSlice<'_, f32>,
+    ) -> Flow {
         let (kernels, rows, parts) = (self.kernels, self.rows, self.work.parts());
         let (dim, heads, width) = (config.head_dim, config.num_heads, config.q_dim() + 2 * config.kv_dim());
         let group = heads / config.num_kv_heads;
@@ -105,7 +117,7 @@ impl Pass<'_, '_> {
 }
 
 /// One of several texts, as the parts of a job see it.
-struct Text<'a> {
+struct AttendingText<'a> {
     kv: &'a KvCache,
     /// Of its first token in this pass.
     position: usize,
@@ -118,7 +130,7 @@ struct Text<'a> {
 
 /// A layer, and what its attention does.
 #[derive(Clone, Copy)]
-struct Keys {
+struct LayerAttention {
     layer: usize,
     /// Positions that a token sees, its own included.
     window: usize,
@@ -126,10 +138,10 @@ struct Keys {
     soft_cap: Option<f32>,
 }
 
-impl Keys {
-    fn new(config: &Config, layer: usize, kind: Attention) -> Keys {
+impl LayerAttention {
+    fn new(config: &Config, layer: usize, kind: Attention) -> LayerAttention {
         let scale = kind.scale.unwrap_or(1.0 / (config.head_dim as f32).sqrt());
-        Keys { layer, window: kind.window.unwrap_or(usize::MAX), scale, soft_cap: kind.soft_cap }
+        LayerAttention { layer, window: kind.window.unwrap_or(usize::MAX), scale, soft_cap: kind.soft_cap }
     }
 
     /// The first position that a token sees which sees as far as `limit`.
@@ -142,7 +154,7 @@ impl Keys {
 struct Head<'a> {
     kernels: Kernels,
     kv: &'a KvCache,
-    layer: Keys,
+    layer: LayerAttention,
     kv_head: usize,
 }
 

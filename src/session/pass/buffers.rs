@@ -3,7 +3,7 @@
 use super::context::Seq;
 use super::tiles::{QUERY_TILE, sums_len};
 use super::work::counts_len;
-use crate::arena::{Buf, Cutter, Part};
+use crate::arena::{Buf, Cutter, MemoryUse};
 use crate::model::{Group, GroupKind, Model, Rounded};
 use crate::session::SessionOptions;
 use crate::session::adapters::Adapters;
@@ -26,7 +26,7 @@ impl EngineMemory {
             buf: Buffers::cut(cutter, model, extent.batch, options.threads),
             head: HeadBuffers::cut(cutter, model, options.drafts),
             own: SequenceBuffers::cut(cutter, model, extent, options),
-            cancel: cutter.part(Part::Bookkeeping).take(1),
+            cancel: cutter.part(MemoryUse::Bookkeeping).take(1),
         }
     }
 }
@@ -47,8 +47,8 @@ impl SequenceBuffers {
         let tile =
             options.threads.saturating_mul(QUERY_TILE).saturating_mul(extent.context.next_multiple_of(KEY_BLOCK));
         SequenceBuffers {
-            thresholds: cutter.part(Part::Bookkeeping).take(linears),
-            scores: cutter.part(Part::Activations).take(tile),
+            thresholds: cutter.part(MemoryUse::Bookkeeping).take(linears),
+            scores: cutter.part(MemoryUse::Activations).take(tile),
             kv: KvCache::cut(cutter, model.config(), options.kv_type, extent),
             adapters: Adapters::cut(cutter, extent.batch, options.adapter_rank),
         }
@@ -137,10 +137,10 @@ impl HeadBuffers {
             }
         }
         HeadBuffers {
-            last: cutter.part(Part::Activations).take(c.hidden_size),
+            last: cutter.part(MemoryUse::Activations).take(c.hidden_size),
             token: HeadToken::cut(cutter, model),
             drafts: list,
-            processed: cutter.part(Part::Sampling).take(c.vocab_size),
+            processed: cutter.part(MemoryUse::Sampling).take(c.vocab_size),
         }
     }
 }
@@ -150,7 +150,7 @@ impl HeadToken {
         let c = model.config();
         let quantized = usize::from(model.weight_type().quant().is_some());
         let (hot, cold) = model.shortlist().map_or((0, 0), |shortlist| (shortlist.hot, shortlist.cold()));
-        cutter.part(Part::Activations);
+        cutter.part(MemoryUse::Activations);
         HeadToken {
             x: cutter.take(c.hidden_size),
             whole: cutter.take(quantized * c.hidden_size),
@@ -161,7 +161,7 @@ impl HeadToken {
             rounded: None,
             floor: AtomicU32::new(0),
             candidates: AtomicUsize::new(0),
-            logits: cutter.part(Part::Sampling).take(c.vocab_size),
+            logits: cutter.part(MemoryUse::Sampling).take(c.vocab_size),
             stage: HeadStage::Logits,
             read: 0,
         }
@@ -213,7 +213,7 @@ impl Buffers {
         let tables = model.ropes().len().max(1);
         // A product beyond the address space, of 32 bits for one, saturates, and the arena then refuses it.
         let many = |width: usize| batch.saturating_mul(width);
-        cutter.part(Part::Activations);
+        cutter.part(MemoryUse::Activations);
         Buffers {
             hidden: cutter.take(many(c.hidden_size)),
             normed: cutter.take(many(c.hidden_size)),

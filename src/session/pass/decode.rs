@@ -11,7 +11,7 @@ use super::project::{Finish, Input, Slice, intersection, whole_ref};
 use super::shared::{SharedSlice, share};
 use super::tiles::{ALONE, COLUMNS, MANY, MASKED, SHARED_BYTES, TILE, UNIT, UNIT_BYTES, cut, tile_len};
 use crate::format::BLOCKS;
-use crate::model::{Group, Weights};
+use crate::model::{ChannelWeights, Group};
 use crate::session::budget::Flow;
 use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, STREAMS};
 use std::ops::Range;
@@ -112,7 +112,7 @@ struct Product<'a, 's> {
     columns: Range<usize>,
     channels: Range<usize>,
     /// Of these channels, all columns.
-    weights: Weights<'a>,
+    weights: ChannelWeights<'a>,
     input: Input<'a>,
     tokens: Decoded<'a, 's>,
 }
@@ -206,11 +206,11 @@ impl Product<'_, '_> {
             let out = &mut out[own.start - columns.start..own.end - columns.start];
             let len = own.len();
             let groups = match self.weights.columns(own) {
-                Weights::Float(w) => {
+                ChannelWeights::Float(w) => {
                     kernels.gemv_sparse(out, x, active, w);
                     0
                 }
-                Weights::Quantized(w) => {
+                ChannelWeights::Quantized(w) => {
                     let (whole, scale) = self.input.whole.row(row);
                     kernels.gemv_sparse_q(out, whole, scale, active, w)
                 }

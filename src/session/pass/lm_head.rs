@@ -53,10 +53,10 @@ impl HeadToken {
     }
 
     /// The same if all are wanted, and where to say what came of it.
-    pub(crate) fn wanting_all(&mut self, model: &Model) -> Option<(HeadRow<'_>, Outcome<'_>)> {
+    pub(crate) fn wanting_all(&mut self, model: &Model) -> Option<(HeadRow<'_>, HeadOutcome<'_>)> {
         let HeadStage::Logits = self.stage else { return None };
         let HeadToken { x, whole, scale, logits, stage, read, .. } = self;
-        Some((HeadRow::new(model, x, whole, scale, logits), Outcome { stage, read }))
+        Some((HeadRow::new(model, x, whole, scale, logits), HeadOutcome { stage, read }))
     }
 
     /// What was prepared, for all logits.
@@ -67,12 +67,12 @@ impl HeadToken {
 }
 
 /// Where a token's head ends.
-pub(crate) struct Outcome<'a> {
+pub(crate) struct HeadOutcome<'a> {
     pub(super) stage: &'a mut HeadStage,
     pub(super) read: &'a mut u64,
 }
 
-impl Outcome<'_> {
+impl HeadOutcome<'_> {
     /// The logits that were wanted are there, and have read so many bytes, or one is no number.
     pub(crate) fn settle(self, finite: bool, bytes: u64) {
         *self.stage = match *self.stage {

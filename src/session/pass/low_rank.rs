@@ -5,17 +5,17 @@ use super::context::{Pass, Seq};
 use super::project::{intersection, whole_ref};
 use super::shared::{SharedSlice, share};
 use super::tiles::{MAX_ROWS, UNIT_BYTES, UNIT_MACS, cut};
-use crate::model::{Group, Weights};
-use crate::session::adapters::Active;
+use crate::model::{ChannelWeights, Group};
+use crate::session::adapters::ActiveAdapters;
 use crate::session::budget::Flow;
 use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, Quantized, QuantizedRef};
 use std::array::from_fn;
 use std::ops::Range;
 
-/// A text's adapters, and where `s·B·x` of its tokens goes: `[rows, Active::width]`
+/// A text's adapters, and where `s·B·x` of its tokens goes: `[rows, ActiveAdapters::width]`
 struct AdaptedText<'a> {
     rows: Range<usize>,
-    active: &'a Active,
+    active: &'a ActiveAdapters,
     t: SharedSlice<'a, f32>,
 }
 
@@ -154,10 +154,10 @@ impl Start<'_, '_> {
 }
 
 /// `y += t·A`.
-fn add(kernels: Kernels, y: MatMut<'_>, t: MatRef<'_>, a: Weights<'_>) {
+fn add(kernels: Kernels, y: MatMut<'_>, t: MatRef<'_>, a: ChannelWeights<'_>) {
     match a {
-        Weights::Float(a) => kernels.gemm(y, t, a),
-        Weights::Quantized(a) => add_quantized(kernels, y, t, a),
+        ChannelWeights::Float(a) => kernels.gemm(y, t, a),
+        ChannelWeights::Quantized(a) => add_quantized(kernels, y, t, a),
     }
 }
 

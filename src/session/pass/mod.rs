@@ -22,7 +22,7 @@ mod tiles;
 mod work;
 
 pub(crate) use context::{Mode, Read, Seq, view};
-pub(crate) use lm_head::{HeadRow, Outcome, all_logits, non_finite};
+pub(crate) use lm_head::{HeadOutcome, HeadRow, all_logits, non_finite};
 pub(crate) use rows::rope_table;
 pub(crate) use shared::{SharedSlice, share};
 pub(crate) use shortlist::{MOST_DECIDING, largest};
@@ -36,7 +36,7 @@ use crate::pool::ThreadPool;
 use buffers::Buffers;
 use context::{Pass, Row};
 use rows::angles;
-use work::{Place, Work};
+use work::{ForksDone, Work};
 
 /// Where tokens pass: a thread pool and its scratch. It belongs to a session, but tokens of others can pass in it as
 /// well.
@@ -46,7 +46,7 @@ pub(crate) struct Workspace {
     /// Tokens of one pass at most.
     batch: usize,
     at: PassPlace,
-    place: Place,
+    place: ForksDone,
     /// Of the pass in hand, or the last one.
     pub(crate) read: Read,
 }
@@ -63,7 +63,7 @@ struct PassPlace {
 
 impl Workspace {
     pub(crate) fn new(pool: ThreadPool, batch: usize, buf: Buffers) -> Workspace {
-        Workspace { pool, buf, batch, at: PassPlace::default(), place: Place::default(), read: Read::default() }
+        Workspace { pool, buf, batch, at: PassPlace::default(), place: ForksDone::default(), read: Read::default() }
     }
 
     /// Tokens of one text in one pass, at most.
@@ -97,7 +97,7 @@ impl Workspace {
 
     /// Forgets what was interrupted, so that something else can begin.
     pub(crate) fn restart(&mut self) {
-        self.place = Place::default();
+        self.place = ForksDone::default();
         self.buf.counts.fill(0);
     }
 

@@ -10,7 +10,7 @@ use super::tiles::{FINISH, PAD, STRIP, UNIT, UNIT_MACS, UNIT_MACS_INTEGER, cut, 
 use super::work::Work;
 use crate::Result;
 use crate::format::BLOCKS;
-use crate::model::{Group, Weights};
+use crate::model::{ChannelWeights, Group};
 use crate::session::budget::Flow;
 use rasp_kernels::{Kernels, MatMut, MatRef, PACKED_ROWS, PackedGroup, QUANT_GROUP, QuantizedRef};
 use std::ops::Range;
@@ -201,8 +201,8 @@ fn add_block(
     }
     let out = MatMut::new(tile, rows, width, stride).expect("a tile holds its rows");
     match weights {
-        Weights::Float(w) => kernels.gemm(out, input.x.columns(channels), w),
-        Weights::Quantized(w) => {
+        ChannelWeights::Float(w) => kernels.gemm(out, input.x.columns(channels), w),
+        ChannelWeights::Quantized(w) => {
             kernels.gemm_packed(out, &input.packed[channels.start / QUANT_GROUP..channels.end / QUANT_GROUP], w);
         }
     }

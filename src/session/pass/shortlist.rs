@@ -9,7 +9,7 @@
 //! text is parsed, and then the others follow among these, on the calling thread: they are few rows.
 
 use super::buffers::{Deciding, HeadStage, HeadToken};
-use super::lm_head::{HeadRow, Outcome, non_finite, rows_of_part};
+use super::lm_head::{HeadOutcome, HeadRow, non_finite, rows_of_part};
 use super::work::Work;
 use crate::Result;
 use crate::model::{Model, Rounded, Shortlist, shortlist_input};
@@ -48,12 +48,12 @@ impl HeadToken {
     }
 
     /// What was prepared and rounded if the largest logits are wanted, and where to say what came of it.
-    pub(crate) fn wanting_largest(&mut self, model: &Model) -> Option<(Shortlisted<'_>, Outcome<'_>)> {
+    pub(crate) fn wanting_largest(&mut self, model: &Model) -> Option<(Shortlisted<'_>, HeadOutcome<'_>)> {
         let HeadStage::Shortlist(deciding) = self.stage else { return None };
         self.shortlisted(model, deciding)
     }
 
-    fn shortlisted(&mut self, model: &Model, deciding: Deciding) -> Option<(Shortlisted<'_>, Outcome<'_>)> {
+    fn shortlisted(&mut self, model: &Model, deciding: Deciding) -> Option<(Shortlisted<'_>, HeadOutcome<'_>)> {
         let rounded = self.rounded?;
         let HeadToken { x, whole, scale, hot, cold, eights, floor, candidates, logits, stage, read, .. } = self;
         let shortlisted = Shortlisted {
@@ -64,7 +64,7 @@ impl HeadToken {
             floor,
             candidates,
         };
-        Some((shortlisted, Outcome { stage, read }))
+        Some((shortlisted, HeadOutcome { stage, read }))
     }
 
     /// Of rough logits, of which some were forbidden by -∞, leaves the exact ones of all other rows that can be among

@@ -21,7 +21,7 @@ pub(super) fn counts_len(parts: usize) -> usize {
 
 /// Forks of the stage in hand that are done.
 #[derive(Default)]
-pub(crate) struct Place {
+pub(crate) struct ForksDone {
     forks: u32,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Work<'a> {
     region: Region<'a>,
     budget: &'a Budget,
     cancel: &'a dyn Cancelled,
-    place: &'a mut Place,
+    place: &'a mut ForksDone,
     /// Pieces done of the fork in hand, a part: see [`counts_len`].
     counts: &'a mut [u32],
     /// Forks of the stage that this call has come by.
@@ -42,7 +42,7 @@ impl<'a> Work<'a> {
         region: Region<'a>,
         budget: &'a Budget,
         cancel: &'a dyn Cancelled,
-        place: &'a mut Place,
+        place: &'a mut ForksDone,
         counts: &'a mut [u32],
     ) -> Work<'a> {
         Work { region, budget, cancel, place, counts, fork: 0 }
@@ -147,7 +147,7 @@ mod tests {
             let mut pool = ThreadPool::new(parts).unwrap();
             for at in [0, 1, 70] {
                 let cancel = AtomicBool::new(false);
-                let (mut place, mut counts) = (Place::default(), vec![0; counts_len(parts)]);
+                let (mut place, mut counts) = (ForksDone::default(), vec![0; counts_len(parts)]);
                 let late: Vec<_> = (0..parts).map(|_| AtomicU32::new(0)).collect();
                 let units = budget.units();
                 let done = AtomicU32::new(0);
@@ -178,7 +178,7 @@ mod tests {
         for parts in [1, 2, 3] {
             for time in [0, 1, 2, 5, 1000] {
                 let mut pool = ThreadPool::new(parts).unwrap();
-                let (mut place, mut counts) = (Place::default(), vec![0; counts_len(parts)]);
+                let (mut place, mut counts) = (ForksDone::default(), vec![0; counts_len(parts)]);
                 let small = AtomicU32::new(0);
                 let seen: Vec<_> = (0..parts).map(|_| AtomicU32::new(0)).collect();
                 let mut calls = 0;

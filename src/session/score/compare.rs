@@ -89,7 +89,7 @@ impl Scorer {
 fn comparison(p: &[f32], q: &[f32], token: u32) -> Result<Compared> {
     let (best_p, best_q) = (argmax(p), argmax(q));
     let (largest_p, largest_q) = (p[best_p as usize], q[best_q as usize]);
-    let sums = Sums::of(p.iter().copied(), largest_p, q, largest_q);
+    let sums = DivergenceSums::of(p.iter().copied(), largest_p, q, largest_q);
     let divergence = sums.divergence();
     let scored = Scored::of(q, token, best_q, sums.q)?;
     let reference = Scored::of(p, token, best_p, sums.p)?;
@@ -104,11 +104,11 @@ fn comparison(p: &[f32], q: &[f32], token: u32) -> Result<Compared> {
 pub fn divergence(p: impl Iterator<Item = f32> + Clone, q: &[f32]) -> f64 {
     let largest = |logits: &mut dyn Iterator<Item = f32>| logits.fold(f32::NEG_INFINITY, f32::max);
     let (largest_p, largest_q) = (largest(&mut p.clone()), largest(&mut q.iter().copied()));
-    Sums::of(p, largest_p, q, largest_q).divergence()
+    DivergenceSums::of(p, largest_p, q, largest_q).divergence()
 }
 
 /// Sums over the vocabulary, with `p` and `q` logits less the largest of theirs: in f64, of terms in f32.
-struct Sums {
+struct DivergenceSums {
     /// `Σ exp(p)`
     p: f64,
     /// `Σ exp(q)`
@@ -117,9 +117,9 @@ struct Sums {
     along: f64,
 }
 
-impl Sums {
-    fn of(p: impl Iterator<Item = f32>, largest_p: f32, q: &[f32], largest_q: f32) -> Sums {
-        let mut sums = Sums { p: 0.0, q: 0.0, along: 0.0 };
+impl DivergenceSums {
+    fn of(p: impl Iterator<Item = f32>, largest_p: f32, q: &[f32], largest_q: f32) -> DivergenceSums {
+        let mut sums = DivergenceSums { p: 0.0, q: 0.0, along: 0.0 };
         for (p, q) in p.zip(q) {
             let (p, q) = (p - largest_p, q - largest_q);
             let weight = f64::from(p.exp());

@@ -106,12 +106,12 @@ pub(crate) fn grammar(template: Option<&ChatTemplate>, tokenizer: &Tokenizer, te
         let name = tokenizer.token_bytes(id).and_then(|name| std::str::from_utf8(name).ok());
         specials.extend(name.filter(|name| forms.has_mark(name.as_bytes())).map(|name| (id, name)));
     }
-    let mut writer = Writer { format, specials, rules: String::new(), count: 0 };
+    let mut writer = GrammarWriter { format, specials, rules: String::new(), count: 0 };
     writer.answer(&functions, forms.thinking, thinks, required);
     Ok(writer.rules)
 }
 
-struct Writer<'a> {
+struct GrammarWriter<'a> {
     format: &'static Format,
     /// The special tokens that its marks are made of.
     specials: Vec<(u32, &'a str)>,
@@ -120,9 +120,9 @@ struct Writer<'a> {
 }
 
 /// How an argument is written: its name, its schema, how deep it lies.
-type Argument<'a> = fn(&mut Writer<'a>, &str, &str, usize) -> String;
+type Argument<'a> = fn(&mut GrammarWriter<'a>, &str, &str, usize) -> String;
 
-impl<'a> Writer<'a> {
+impl<'a> GrammarWriter<'a> {
     /// A rule of a new name, which it gives.
     #[inline(never)]
     fn rule(&mut self, kind: &str, attributes: &str, body: &[&str]) -> String {
@@ -240,7 +240,7 @@ impl<'a> Writer<'a> {
         for (name, schema) in functions {
             all.push(match &format.body {
                 Body::Value if format.print.is_python() => {
-                    let arguments = self.sequence(schema, ", ", 0, Writer::python);
+                    let arguments = self.sequence(schema, ", ", 0, GrammarWriter::python);
                     cat(&[&literal(&cat(&[name, "("])), " ", &arguments, " \")\""])
                 }
                 Body::Value => self.json(name, schema),
@@ -323,7 +323,7 @@ impl<'a> Writer<'a> {
     }
 
     fn tags(&mut self, name: &str, schema: &str, tags: &'static Tags) -> String {
-        let arguments = self.sequence(schema, "", 0, Writer::tag);
+        let arguments = self.sequence(schema, "", 0, GrammarWriter::tag);
         let head = self.mark(&cat(&[tags.name_end, tags.printed[0], tags.head_end]));
         let line = if tags.name_end == "\n" { " " } else { "\"\\n\" " };
         cat(&[&literal(name), &head, line, &arguments, &self.mark(self.format.close)])
@@ -379,7 +379,7 @@ impl<'a> Writer<'a> {
                 self.rule("gemma", "", &["\"[\" (", &item, " (\",\" ", &item, ")*)? \"]\""])
             }
             "\"object\"" if member(schema, "properties").is_some() && depth < DEPTH => {
-                let members = self.sequence(schema, ",", depth, Writer::member);
+                let members = self.sequence(schema, ",", depth, GrammarWriter::member);
                 cat(&["\"{\" ", &members, " \"}\""])
             }
             // Anything.

@@ -34,7 +34,7 @@ enum Quote {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum LiteralState {
     Value,
     /// A list has just begun.
     ValueOrEnd,
@@ -51,7 +51,7 @@ enum State {
 
 /// How far a reading has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ParseStatus {
     /// As far as there is text.
     More,
     Done,
@@ -68,7 +68,7 @@ pub(super) struct Literal {
     depth: u32,
     /// Whether the outermost is the arguments of a call in parentheses, with `=` after bare names.
     arguments: bool,
-    state: State,
+    state: LiteralState,
 }
 
 /// Where a text has more, what it begins with.
@@ -91,19 +91,19 @@ fn begins(text: &[u8], with: &[u8], ended: bool) -> Begins {
 
 impl Literal {
     pub(super) fn new(dialect: Dialect) -> Literal {
-        Literal { dialect, objects: 0, depth: 0, arguments: false, state: State::Value }
+        Literal { dialect, objects: 0, depth: 0, arguments: false, state: LiteralState::Value }
     }
 
     /// The arguments of a call, whose opening parenthesis has been read.
     pub(super) fn arguments(out: &mut String) -> Made<Literal> {
         push(out, "{")?;
-        Ok(Literal { dialect: Dialect::Python, objects: 1, depth: 1, arguments: true, state: State::KeyOrEnd })
+        Ok(Literal { dialect: Dialect::Python, objects: 1, depth: 1, arguments: true, state: LiteralState::KeyOrEnd })
     }
 
     /// A list, whose opening bracket has been read.
     pub(super) fn list(dialect: Dialect, out: &mut String) -> Made<Literal> {
         push(out, "[")?;
-        Ok(Literal { dialect, objects: 0, depth: 1, arguments: false, state: State::ValueOrEnd })
+        Ok(Literal { dialect, objects: 0, depth: 1, arguments: false, state: LiteralState::ValueOrEnd })
     }
 
     fn in_object(&self) -> bool {
@@ -120,83 +120,83 @@ impl Literal {
     }
 
     /// Reads on from `at`, to where it moves, and appends what it reads to `out` as JSON. `ended`: no more text comes.
-    pub(super) fn run(&mut self, text: &str, at: &mut usize, out: &mut String, ended: bool) -> Made<Step> {
+    pub(super) fn run(&mut self, text: &str, at: &mut usize, out: &mut String, ended: bool) -> Made<ParseStatus> {
         let bytes = text.as_bytes();
         loop {
             looked(1);
-            if let State::Text { quote, key } = self.state {
+            if let LiteralState::Text { quote, key } = self.state {
                 match self.text(text, at, out, quote, ended)? {
-                    Step::Done => self.state = if key { State::Colon } else { State::After },
+                    ParseStatus::Done => self.state = if key { LiteralState::Colon } else { LiteralState::After },
                     step => return Ok(step),
                 }
                 if self.depth == 0 {
-                    return Ok(Step::Done);
+                    return Ok(ParseStatus::Done);
                 }
             }
             while bytes.get(*at).is_some_and(|byte| b" \t\r\n".contains(byte)) {
                 *at += 1;
             }
-            let Some(&byte) = bytes.get(*at) else { return Ok(Step::More) };
+            let Some(&byte) = bytes.get(*at) else { return Ok(ParseStatus::More) };
             let step = match self.state {
-                State::Value | State::ValueOrEnd => self.value(text, at, out, byte, ended)?,
-                State::Key | State::KeyOrEnd => self.key(text, at, out, byte, ended)?,
-                State::Colon => {
+                LiteralState::Value | LiteralState::ValueOrEnd => self.value(text, at, out, byte, ended)?,
+                LiteralState::Key | LiteralState::KeyOrEnd => self.key(text, at, out, byte, ended)?,
+                LiteralState::Colon => {
                     let sign = if self.is_outermost() { b'=' } else { b':' };
                     *at += 1;
-                    self.state = State::Value;
+                    self.state = LiteralState::Value;
                     push(out, ":")?;
-                    if byte == sign { Step::Done } else { Step::Wrong }
+                    if byte == sign { ParseStatus::Done } else { ParseStatus::Wrong }
                 }
-                State::After | State::Text { .. } => match byte {
+                LiteralState::After | LiteralState::Text { .. } => match byte {
                     b',' => {
                         *at += 1;
                         push(out, ",")?;
-                        self.state = if self.in_object() { State::Key } else { State::Value };
-                        Step::Done
+                        self.state = if self.in_object() { LiteralState::Key } else { LiteralState::Value };
+                        ParseStatus::Done
                     }
                     _ => self.close(at, out, byte)?,
                 },
             };
-            if step != Step::Done {
+            if step != ParseStatus::Done {
                 return Ok(step);
             }
-            if self.depth == 0 && !matches!(self.state, State::Text { .. }) {
-                return Ok(Step::Done);
+            if self.depth == 0 && !matches!(self.state, LiteralState::Text { .. }) {
+                return Ok(ParseStatus::Done);
             }
         }
     }
 
-    fn open(&mut self, at: &mut usize, out: &mut String, object: bool) -> Made<Step> {
+    fn open(&mut self, at: &mut usize, out: &mut String, object: bool) -> Made<ParseStatus> {
         if self.depth == DEPTH {
-            return Ok(Step::Wrong);
+            return Ok(ParseStatus::Wrong);
         }
         *at += 1;
         self.depth += 1;
         self.objects = self.objects << 1 | u64::from(object);
-        self.state = if object { State::KeyOrEnd } else { State::ValueOrEnd };
+        self.state = if object { LiteralState::KeyOrEnd } else { LiteralState::ValueOrEnd };
         push(out, if object { "{" } else { "[" })?;
-        Ok(Step::Done)
+        Ok(ParseStatus::Done)
     }
 
-    fn close(&mut self, at: &mut usize, out: &mut String, byte: u8) -> Made<Step> {
+    fn close(&mut self, at: &mut usize, out: &mut String, byte: u8) -> Made<ParseStatus> {
         let (wanted, written) = match (self.in_object(), self.is_outermost()) {
             (true, true) => (b')', "}"),
             (true, false) => (b'}', "}"),
             (false, _) => (b']', "]"),
         };
         if byte != wanted {
-            return Ok(Step::Wrong);
+            return Ok(ParseStatus::Wrong);
         }
         *at += 1;
         self.depth -= 1;
         self.objects >>= 1;
-        self.state = State::After;
+        self.state = LiteralState::After;
         push(out, written)?;
-        Ok(Step::Done)
+        Ok(ParseStatus::Done)
     }
 
     /// The quote that begins here, if one does.
-    fn quote(&self, rest: &[u8], ended: bool) -> Result<Option<(Quote, usize)>, Step> {
+    fn quote(&self, rest: &[u8], ended: bool) -> Result<Option<(Quote, usize)>, ParseStatus> {
         match (self.dialect, rest.first()) {
             (Dialect::Json | Dialect::Python, Some(&byte @ b'"')) => Ok(Some((Quote::Byte(byte), 1))),
             (Dialect::Python, Some(&byte @ b'\'')) => Ok(Some((Quote::Byte(byte), 1))),
@@ -209,26 +209,26 @@ impl Literal {
                         Begins::No => {}
                     }
                 }
-                if more { Err(Step::More) } else { Ok(None) }
+                if more { Err(ParseStatus::More) } else { Ok(None) }
             }
             _ => Ok(None),
         }
     }
 
-    fn value(&mut self, text: &str, at: &mut usize, out: &mut String, byte: u8, ended: bool) -> Made<Step> {
+    fn value(&mut self, text: &str, at: &mut usize, out: &mut String, byte: u8, ended: bool) -> Made<ParseStatus> {
         match byte {
             b'{' => return self.open(at, out, true),
             b'[' => return self.open(at, out, false),
-            b']' if self.state == State::ValueOrEnd => return self.close(at, out, byte),
+            b']' if self.state == LiteralState::ValueOrEnd => return self.close(at, out, byte),
             _ => {}
         }
         match self.quote(&text.as_bytes()[*at..], ended) {
             Err(step) => return Ok(step),
             Ok(Some((quote, length))) => {
                 *at += length;
-                self.state = State::Text { quote, key: false };
+                self.state = LiteralState::Text { quote, key: false };
                 push(out, "\"")?;
-                return Ok(Step::Done);
+                return Ok(ParseStatus::Done);
             }
             Ok(None) => {}
         }
@@ -237,26 +237,26 @@ impl Literal {
             rest.bytes().take(WORD + 1).take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
         looked(length);
         if length == 0 || length > WORD {
-            return Ok(Step::Wrong);
+            return Ok(ParseStatus::Wrong);
         }
         if length == rest.len() && !ended {
-            return Ok(Step::More);
+            return Ok(ParseStatus::More);
         }
         let written = match &rest[..length] {
             "true" | "True" => "true",
             "false" | "False" => "false",
             "null" | "None" => "null",
             number if is_number(number) => number,
-            _ => return Ok(Step::Wrong),
+            _ => return Ok(ParseStatus::Wrong),
         };
         push(out, written)?;
         *at += length;
-        self.state = State::After;
-        Ok(Step::Done)
+        self.state = LiteralState::After;
+        Ok(ParseStatus::Done)
     }
 
-    fn key(&mut self, text: &str, at: &mut usize, out: &mut String, byte: u8, ended: bool) -> Made<Step> {
-        if self.state == State::KeyOrEnd && (byte == b'}' || byte == b')') {
+    fn key(&mut self, text: &str, at: &mut usize, out: &mut String, byte: u8, ended: bool) -> Made<ParseStatus> {
+        if self.state == LiteralState::KeyOrEnd && (byte == b'}' || byte == b')') {
             return self.close(at, out, byte);
         }
         if !self.is_outermost() {
@@ -264,34 +264,34 @@ impl Literal {
                 Err(step) => return Ok(step),
                 Ok(Some((quote, length))) => {
                     *at += length;
-                    self.state = State::Text { quote, key: true };
+                    self.state = LiteralState::Text { quote, key: true };
                     push(out, "\"")?;
-                    return Ok(Step::Done);
+                    return Ok(ParseStatus::Done);
                 }
                 Ok(None) => {}
             }
         }
         if !self.has_bare_keys() {
-            return Ok(Step::Wrong);
+            return Ok(ParseStatus::Wrong);
         }
         let rest = &text[*at..];
         let is_end = |b: &u8| b":={}[](),<\"' \t\r\n".contains(b);
         let length = rest.bytes().take(WORD + 1).take_while(|b| !is_end(b)).count();
         looked(length);
         if length == 0 || length > WORD {
-            return Ok(Step::Wrong);
+            return Ok(ParseStatus::Wrong);
         }
         if length == rest.len() {
-            return Ok(Step::More);
+            return Ok(ParseStatus::More);
         }
         quote(out, &rest[..length])?;
         *at += length;
-        self.state = State::Colon;
-        Ok(Step::Done)
+        self.state = LiteralState::Colon;
+        Ok(ParseStatus::Done)
     }
 
     /// The inside of a text, up to its end.
-    fn text(&self, text: &str, at: &mut usize, out: &mut String, quote: Quote, ended: bool) -> Made<Step> {
+    fn text(&self, text: &str, at: &mut usize, out: &mut String, quote: Quote, ended: bool) -> Made<ParseStatus> {
         loop {
             let rest = &text[*at..];
             let ends = |byte: u8| match quote {
@@ -303,23 +303,23 @@ impl Literal {
             super::json::escape(out, &rest[..plain])?;
             *at += plain;
             let rest = &rest[plain..];
-            let Some(&byte) = rest.as_bytes().first() else { return Ok(Step::More) };
+            let Some(&byte) = rest.as_bytes().first() else { return Ok(ParseStatus::More) };
             let closes = match quote {
                 Quote::Mark(mark) => begins(rest.as_bytes(), mark.as_bytes(), ended),
                 Quote::Byte(end) if byte == end => self.closes(rest.as_bytes(), ended),
                 Quote::Byte(_) => Begins::No,
             };
             match (closes, quote) {
-                (Begins::Perhaps, _) => return Ok(Step::More),
+                (Begins::Perhaps, _) => return Ok(ParseStatus::More),
                 (Begins::Yes, Quote::Mark(mark)) => {
                     *at += mark.len();
                     push(out, "\"")?;
-                    return Ok(Step::Done);
+                    return Ok(ParseStatus::Done);
                 }
                 (Begins::Yes, _) => {
                     *at += 1;
                     push(out, "\"")?;
-                    return Ok(Step::Done);
+                    return Ok(ParseStatus::Done);
                 }
                 (Begins::No, Quote::Byte(_)) if byte == b'\\' => match unescaped(rest, self.dialect, ended) {
                     Err(step) => return Ok(step),
@@ -351,18 +351,18 @@ impl Literal {
 }
 
 /// The character that an escape stands for, and the escape's length.
-fn unescaped(rest: &str, dialect: Dialect, ended: bool) -> Result<(char, usize), Step> {
+fn unescaped(rest: &str, dialect: Dialect, ended: bool) -> Result<(char, usize), ParseStatus> {
     let python = dialect == Dialect::Python;
     match (read_escape(rest), rest.as_bytes().get(1)) {
         (Ok(found), _) => Ok(found),
-        (Err(_), None) if !ended => Err(Step::More),
-        (Err(NoEscape::Digits), _) if rest.len() < 6 && !ended => Err(Step::More),
+        (Err(_), None) if !ended => Err(ParseStatus::More),
+        (Err(NoEscape::Digits), _) if rest.len() < 6 && !ended => Err(ParseStatus::More),
         // The other half of the pair may come.
-        (Err(NoEscape::HighSurrogate), _) if rest.len() < 12 && !ended => Err(Step::More),
+        (Err(NoEscape::HighSurrogate), _) if rest.len() < 12 && !ended => Err(ParseStatus::More),
         (Err(NoEscape::Unknown), Some(b'\'')) if python => Ok(('\'', 2)),
         // Others stand for themselves there.
         (Err(NoEscape::Unknown), Some(_)) if python => Ok(('\\', 1)),
-        _ => Err(Step::Wrong),
+        _ => Err(ParseStatus::Wrong),
     }
 }
 
@@ -370,7 +370,7 @@ fn unescaped(rest: &str, dialect: Dialect, ended: bool) -> Result<(char, usize),
 pub(super) fn whole(dialect: Dialect, text: &str, out: &mut String) -> Made<bool> {
     let (before, mut at) = (out.len(), 0);
     let step = Literal::new(dialect).run(text, &mut at, out, true)?;
-    if step == Step::Done && text[at..].trim_start().is_empty() {
+    if step == ParseStatus::Done && text[at..].trim_start().is_empty() {
         return Ok(true);
     }
     out.truncate(before);
@@ -387,13 +387,13 @@ mod tests {
             let (mut literal, mut at, mut out) = (Literal::new(dialect), 0, String::new());
             for end in (size..text.len()).step_by(size).filter(|&end| text.is_char_boundary(end)) {
                 match literal.run(&text[..end], &mut at, &mut out, false).unwrap() {
-                    Step::More => {}
-                    Step::Done => return Some((out, at)),
-                    Step::Wrong => return None,
+                    ParseStatus::More => {}
+                    ParseStatus::Done => return Some((out, at)),
+                    ParseStatus::Wrong => return None,
                 }
             }
             let step = literal.run(text, &mut at, &mut out, true).unwrap();
-            (step == Step::Done).then_some((out, at))
+            (step == ParseStatus::Done).then_some((out, at))
         };
         let found = [1, 2, 3, 7, text.len().max(1)].map(cut);
         assert!(found.iter().all(|one| *one == found[0]), "{text}: {found:?}");
@@ -426,11 +426,11 @@ mod tests {
         let (mut out, mut at) = (String::new(), 0);
         let mut literal = Literal::arguments(&mut out).unwrap();
         let text = "a=1, b='x, \"y\"', c={'d': (1)})";
-        assert_eq!(literal.run(text, &mut at, &mut out, true).unwrap(), Step::Wrong);
+        assert_eq!(literal.run(text, &mut at, &mut out, true).unwrap(), ParseStatus::Wrong);
         let (mut out, mut at) = (String::new(), 0);
         let mut literal = Literal::arguments(&mut out).unwrap();
         let text = "a=1, b='x, \"y\"', c={'d': [1]}) rest";
-        assert_eq!(literal.run(text, &mut at, &mut out, false).unwrap(), Step::Done);
+        assert_eq!(literal.run(text, &mut at, &mut out, false).unwrap(), ParseStatus::Done);
         assert_eq!((out.as_str(), &text[at..]), (r#"{"a":1,"b":"x, \"y\"","c":{"d":[1]}}"#, " rest"));
     }
 }

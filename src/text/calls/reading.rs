@@ -2,9 +2,9 @@
 
 use super::format::{Body, Field, Format, Tags};
 use super::json::{Made, add, inside, items, members, push, quote, unescape};
-use super::literal::{Dialect, Literal, Step, whole};
+use super::literal::{Dialect, Literal, ParseStatus, whole};
 use super::looked;
-use super::tools::{Kind, Tools};
+use super::tools::{ArgumentKind, ToolList};
 
 /// Bytes of a call at most: one that is longer is text.
 pub(super) const MAX_CALL_BYTES: usize = 1 << 20;
@@ -23,7 +23,7 @@ pub struct Call {
 }
 
 #[derive(Clone, Debug)]
-enum Stage {
+enum ReadingStage {
     /// Before the mark that opens a call within its block.
     Open,
     /// Before a value, or in a list of which nothing was read.
@@ -60,10 +60,10 @@ pub(super) struct Reading {
     pub at: usize,
     /// Where the part began that is being read.
     from: usize,
-    stage: Stage,
+    stage: ReadingStage,
     out: String,
     call: Call,
-    kind: Kind,
+    kind: ArgumentKind,
     function: Option<usize>,
     pub calls: Vec<Call>,
 }
@@ -98,29 +98,29 @@ impl Reading {
     #[inline(never)]
     pub(super) fn new(format: &Format, at: usize, opened: bool) -> Reading {
         let stage = match &format.body {
-            _ if !opened && !format.opens.is_empty() => Stage::Open,
-            Body::Value => Stage::Begin { listed: false },
-            Body::Named { first, .. } => Stage::Field(*first),
-            Body::Tagged(_) => Stage::TagName,
+            _ if !opened && !format.opens.is_empty() => ReadingStage::Open,
+            Body::Value => ReadingStage::Begin { listed: false },
+            Body::Named { first, .. } => ReadingStage::Field(*first),
+            Body::Tagged(_) => ReadingStage::TagName,
         };
         let (out, call, calls) = (String::new(), Call::default(), Vec::new());
-        Reading { at, from: at, stage, out, call, kind: Kind::Unknown, function: None, calls }
+        Reading { at, from: at, stage, out, call, kind: ArgumentKind::Unknown, function: None, calls }
     }
 
     /// Reads on. `ended`: no more text comes.
-    pub(super) fn run(&mut self, text: &str, format: &Format, tools: &Tools, ended: bool) -> Made<Step> {
+    pub(super) fn run(&mut self, text: &str, format: &Format, tools: &ToolList, ended: bool) -> Made<ParseStatus> {
         loop {
             looked(1);
             let step = match &format.body {
-                _ if matches!(self.stage, Stage::Open) => self.open(text, format, ended),
+                _ if matches!(self.stage, ReadingStage::Open) => self.open(text, format, ended),
                 Body::Value => self.value(text, format, ended)?,
                 Body::Named { marks, .. } => self.named(text, marks, ended)?,
                 Body::Tagged(tags) => self.tagged(text, tags, format.close, tools, ended)?,
             };
             match step {
-                Some(Step::More) if text.len() > MAX_CALL_BYTES => {
+                Some(ParseStatus::More) if text.len() > MAX_CALL_BYTES => {
                     self.at = text.len();
-                    return Ok(Step::Wrong);
+                    return Ok(ParseStatus::Wrong);
                 }
                 Some(step) => return Ok(step),
                 None => {}
@@ -136,14 +136,14 @@ impl Reading {
 
     /// Goes on to a stage, which begins here.
     #[inline(never)]
-    fn enter(&mut self, stage: Stage, at: usize) -> Option<Step> {
+    fn enter(&mut self, stage: ReadingStage, at: usize) -> Option<ParseStatus> {
         (self.stage, self.at, self.from) = (stage, at, at);
         None
     }
 
-    fn open(&mut self, text: &str, format: &Format, ended: bool) -> Option<Step> {
+    fn open(&mut self, text: &str, format: &Format, ended: bool) -> Option<ParseStatus> {
         if self.peek(text).is_none() {
-            return Some(Step::More);
+            return Some(ParseStatus::More);
         }
         let rest = &text.as_bytes()[self.at..];
         if let Some(open) = format.opens.iter().find(|open| rest.starts_with(open.as_bytes())) {
@@ -151,7 +151,7 @@ impl Reading {
             return None;
         }
         let perhaps = !ended && format.opens.iter().any(|open| open.as_bytes().starts_with(rest));
-        Some(if perhaps { Step::More } else { Step::Wrong })
+        Some(if perhaps { ParseStatus::More } else { ParseStatus::Wrong })
     }
 
     /// Ends a call whose arguments are there.
@@ -161,10 +161,10 @@ impl Reading {
         add(&mut self.calls, std::mem::take(&mut self.call))
     }
 
-    fn value(&mut self, text: &str, format: &Format, ended: bool) -> Made<Option<Step>> {
+    fn value(&mut self, text: &str, format: &Format, ended: bool) -> Made<Option<ParseStatus>> {
         match &mut self.stage {
-            &mut Stage::Begin { listed } => {
-                let Some(byte) = self.peek(text) else { return Ok(Some(Step::More)) };
+            &mut ReadingStage::Begin { listed } => {
+                let Some(byte) = self.peek(text) else { return Ok(Some(ParseStatus::More)) };
                 let at = self.at;
                 match byte {
                     b'{' => {
@@ -172,62 +172,66 @@ impl Reading {
                             true => Literal::list(Dialect::Json, &mut self.out)?,
                             false => Literal::new(Dialect::Json),
                         };
-                        Ok(self.enter(Stage::Json(literal), at))
+                        Ok(self.enter(ReadingStage::Json(literal), at))
                     }
-                    b'[' if !listed => Ok(self.enter(Stage::Begin { listed: true }, at + 1)),
-                    byte if is_name(byte) && !byte.is_ascii_digit() => Ok(self.enter(Stage::PythonName { listed }, at)),
-                    _ => Ok(Some(Step::Wrong)),
+                    b'[' if !listed => Ok(self.enter(ReadingStage::Begin { listed: true }, at + 1)),
+                    byte if is_name(byte) && !byte.is_ascii_digit() => {
+                        Ok(self.enter(ReadingStage::PythonName { listed }, at))
+                    }
+                    _ => Ok(Some(ParseStatus::Wrong)),
                 }
             }
-            Stage::Json(literal) => {
+            ReadingStage::Json(literal) => {
                 let step = literal.run(text, &mut self.at, &mut self.out, ended)?;
-                if step != Step::Done {
+                if step != ParseStatus::Done {
                     return Ok(Some(step));
                 }
                 let json = std::mem::take(&mut self.out);
-                Ok(Some(if self.of_json(&json, format)? { Step::Done } else { Step::Wrong }))
+                Ok(Some(if self.of_json(&json, format)? { ParseStatus::Done } else { ParseStatus::Wrong }))
             }
-            &mut Stage::PythonName { listed } => {
+            &mut ReadingStage::PythonName { listed } => {
                 let rest = &text.as_bytes()[self.at..];
                 let length = rest.iter().take_while(|byte| is_name(**byte)).count();
                 self.at += length;
                 match rest.get(length) {
-                    _ if self.at - self.from > MAX_FIELD => Ok(Some(Step::Wrong)),
-                    None => Ok(Some(Step::More)),
+                    _ if self.at - self.from > MAX_FIELD => Ok(Some(ParseStatus::Wrong)),
+                    None => Ok(Some(ParseStatus::More)),
                     Some(b'(') => {
                         let name = &text[self.from..self.at];
                         // Llama's built-in tools have a method.
                         push(&mut self.call.name, name.strip_suffix(".call").unwrap_or(name))?;
                         let literal = Literal::arguments(&mut self.out)?;
-                        Ok(self.enter(Stage::PythonArguments { literal, listed }, self.at + 1))
+                        Ok(self.enter(ReadingStage::PythonArguments { literal, listed }, self.at + 1))
                     }
-                    Some(_) => Ok(Some(Step::Wrong)),
+                    Some(_) => Ok(Some(ParseStatus::Wrong)),
                 }
             }
-            Stage::PythonArguments { literal, listed } => {
+            ReadingStage::PythonArguments { literal, listed } => {
                 let listed = *listed;
                 match literal.run(text, &mut self.at, &mut self.out, ended)? {
-                    Step::Done => {
+                    ParseStatus::Done => {
                         self.made()?;
                         match listed {
-                            true => Ok(self.enter(Stage::PythonNext { comma: false }, self.at)),
-                            false => Ok(Some(Step::Done)),
+                            true => Ok(self.enter(ReadingStage::PythonNext { comma: false }, self.at)),
+                            false => Ok(Some(ParseStatus::Done)),
                         }
                     }
                     step => Ok(Some(step)),
                 }
             }
-            &mut Stage::PythonNext { comma } => match (self.peek(text), comma) {
-                (None, _) => Ok(Some(Step::More)),
-                (Some(b','), false) => Ok(self.enter(Stage::PythonNext { comma: true }, self.at + 1)),
+            &mut ReadingStage::PythonNext { comma } => match (self.peek(text), comma) {
+                (None, _) => Ok(Some(ParseStatus::More)),
+                (Some(b','), false) => Ok(self.enter(ReadingStage::PythonNext { comma: true }, self.at + 1)),
                 (Some(b']'), false) => {
                     self.at += 1;
-                    Ok(Some(Step::Done))
+                    Ok(Some(ParseStatus::Done))
                 }
-                (Some(byte), true) if is_name(byte) => Ok(self.enter(Stage::PythonName { listed: true }, self.at)),
-                _ => Ok(Some(Step::Wrong)),
+                (Some(byte), true) if is_name(byte) => {
+                    Ok(self.enter(ReadingStage::PythonName { listed: true }, self.at))
+                }
+                _ => Ok(Some(ParseStatus::Wrong)),
             },
-            _ => Ok(Some(Step::Wrong)),
+            _ => Ok(Some(ParseStatus::Wrong)),
         }
     }
 
@@ -284,20 +288,20 @@ impl Reading {
         Ok(true)
     }
 
-    fn named(&mut self, text: &str, marks: &[(&str, Field)], ended: bool) -> Made<Option<Step>> {
-        if let Stage::Json(literal) = &mut self.stage {
+    fn named(&mut self, text: &str, marks: &[(&str, Field)], ended: bool) -> Made<Option<ParseStatus>> {
+        if let ReadingStage::Json(literal) = &mut self.stage {
             let step = literal.run(text, &mut self.at, &mut self.out, ended)?;
-            if step == Step::Done {
+            if step == ParseStatus::Done {
                 self.made()?;
             }
             return Ok(Some(step));
         }
-        let Stage::Field(field) = self.stage else { return Ok(Some(Step::Wrong)) };
+        let ReadingStage::Field(field) = self.stage else { return Ok(Some(ParseStatus::Wrong)) };
         if let Field::Arguments(dialect) = field {
             return Ok(match self.peek(text) {
-                None => Some(Step::More),
-                Some(b'{') => self.enter(Stage::Json(Literal::new(dialect)), self.at),
-                Some(_) => Some(Step::Wrong),
+                None => Some(ParseStatus::More),
+                Some(b'{') => self.enter(ReadingStage::Json(Literal::new(dialect)), self.at),
+                Some(_) => Some(ParseStatus::Wrong),
             });
         }
         let mut all = [""; 4];
@@ -306,16 +310,16 @@ impl Reading {
         }
         let (end, next, after) = match search(text, self.at, &all, ended) {
             Ok((end, index, after)) => (end, marks[index].1, if marks[index].0 == "{" { end } else { after }),
-            Err(at) if at - self.from > MAX_FIELD => return Ok(Some(Step::Wrong)),
+            Err(at) if at - self.from > MAX_FIELD => return Ok(Some(ParseStatus::Wrong)),
             Err(at) => {
                 self.at = at;
-                return Ok(Some(Step::More));
+                return Ok(Some(ParseStatus::More));
             }
         };
         let found = text[self.from..end].trim();
         if end - self.from > MAX_FIELD {
             self.at = end;
-            return Ok(Some(Step::Wrong));
+            return Ok(Some(ParseStatus::Wrong));
         }
         match field {
             Field::Id => push(&mut self.call.id, found)?,
@@ -329,100 +333,108 @@ impl Reading {
         }
         if matches!(next, Field::Arguments(_)) && self.call.name.is_empty() {
             self.at = end;
-            return Ok(Some(Step::Wrong));
+            return Ok(Some(ParseStatus::Wrong));
         }
-        Ok(self.enter(Stage::Field(next), after))
+        Ok(self.enter(ReadingStage::Field(next), after))
     }
 
-    fn tagged(&mut self, text: &str, tags: &Tags, close: &str, tools: &Tools, ended: bool) -> Made<Option<Step>> {
+    fn tagged(
+        &mut self,
+        text: &str,
+        tags: &Tags,
+        close: &str,
+        tools: &ToolList,
+        ended: bool,
+    ) -> Made<Option<ParseStatus>> {
         // What ends the part that is being read.
         let ends = match self.stage {
-            Stage::Between | Stage::ValueEnd(_) => return self.between(text, tags, close, ended),
-            Stage::TagName => [tags.name_end, tags.key, close],
-            Stage::TagHead => [tags.head_end, "", ""],
-            Stage::Key => [tags.key_end, "", ""],
-            Stage::Attributes => [tags.value, "", ""],
-            Stage::Value => [tags.value_end, "", ""],
-            _ => return Ok(Some(Step::Wrong)),
+            ReadingStage::Between | ReadingStage::ValueEnd(_) => return self.between(text, tags, close, ended),
+            ReadingStage::TagName => [tags.name_end, tags.key, close],
+            ReadingStage::TagHead => [tags.head_end, "", ""],
+            ReadingStage::Key => [tags.key_end, "", ""],
+            ReadingStage::Attributes => [tags.value, "", ""],
+            ReadingStage::Value => [tags.value_end, "", ""],
+            _ => return Ok(Some(ParseStatus::Wrong)),
         };
-        let is_value = matches!(self.stage, Stage::Value);
+        let is_value = matches!(self.stage, ReadingStage::Value);
         let room = if is_value { text.len() } else { floor(text, self.from + MAX_FIELD) };
         let (end, which, after) = match search(&text[..room], self.at, &ends, ended || room < text.len()) {
             Ok(found) => found,
             Err(at) => {
                 self.at = at;
-                return Ok(Some(if room < text.len() { Step::Wrong } else { Step::More }));
+                return Ok(Some(if room < text.len() { ParseStatus::Wrong } else { ParseStatus::More }));
             }
         };
         let found = text[self.from..end].trim();
         match self.stage {
-            Stage::TagName if found.is_empty() => {
+            ReadingStage::TagName if found.is_empty() => {
                 self.at = end;
-                Ok(Some(Step::Wrong))
+                Ok(Some(ParseStatus::Wrong))
             }
-            Stage::TagName => {
+            ReadingStage::TagName => {
                 push(&mut self.call.name, found)?;
                 self.function = tools.find(found)?;
                 push(&mut self.out, "{")?;
                 Ok(match (which, tags.head_end) {
-                    (0, "") => self.enter(Stage::Between, after),
-                    (0, _) => self.enter(Stage::TagHead, after),
-                    _ => self.enter(Stage::Between, end),
+                    (0, "") => self.enter(ReadingStage::Between, after),
+                    (0, _) => self.enter(ReadingStage::TagHead, after),
+                    _ => self.enter(ReadingStage::Between, end),
                 })
             }
-            Stage::Key => {
+            ReadingStage::Key => {
                 self.kind = tools.kind(self.function, found)?;
                 if self.out.len() > 1 {
                     push(&mut self.out, ",")?;
                 }
                 quote(&mut self.out, found)?;
                 push(&mut self.out, ":")?;
-                Ok(self.enter(if tags.value.is_empty() { Stage::Value } else { Stage::Attributes }, after))
+                Ok(self
+                    .enter(if tags.value.is_empty() { ReadingStage::Value } else { ReadingStage::Attributes }, after))
             }
-            Stage::Attributes => {
+            ReadingStage::Attributes => {
                 if !found.is_empty() && !tags.text.is_empty() {
-                    self.kind = if found.contains(tags.text) { Kind::Text } else { Kind::Other };
+                    self.kind = if found.contains(tags.text) { ArgumentKind::Text } else { ArgumentKind::Other };
                 }
-                Ok(self.enter(Stage::Value, after))
+                Ok(self.enter(ReadingStage::Value, after))
             }
-            Stage::Value => {
+            ReadingStage::Value => {
                 // Its beginning stays known.
-                (self.stage, self.at) = (Stage::ValueEnd(end), after);
+                (self.stage, self.at) = (ReadingStage::ValueEnd(end), after);
                 Ok(None)
             }
-            _ => Ok(self.enter(Stage::Between, after)),
+            _ => Ok(self.enter(ReadingStage::Between, after)),
         }
     }
 
     /// Reads what follows an argument, or the name: another, or the end.
-    fn between(&mut self, text: &str, tags: &Tags, close: &str, ended: bool) -> Made<Option<Step>> {
+    fn between(&mut self, text: &str, tags: &Tags, close: &str, ended: bool) -> Made<Option<ParseStatus>> {
         if self.peek(text).is_none() {
-            return Ok(Some(Step::More));
+            return Ok(Some(ParseStatus::More));
         }
         let rest = &text.as_bytes()[self.at..];
         let marks = [tags.key.as_bytes(), close.as_bytes()];
         let which = marks.iter().position(|mark| rest.starts_with(mark));
         if which.is_none() && !ended && marks.iter().any(|mark| mark.starts_with(rest)) {
-            return Ok(Some(Step::More));
+            return Ok(Some(ParseStatus::More));
         }
         match (which, &self.stage) {
-            (Some(_), &Stage::ValueEnd(end)) => {
+            (Some(_), &ReadingStage::ValueEnd(end)) => {
                 self.argument(&text[self.from..end], tags.lines)?;
-                (self.stage, self.from) = (Stage::Between, self.at);
+                (self.stage, self.from) = (ReadingStage::Between, self.at);
                 Ok(None)
             }
             // What seemed to end the value is within it.
-            (None, &Stage::ValueEnd(end)) => {
-                (self.stage, self.at) = (Stage::Value, end + tags.value_end.len());
+            (None, &ReadingStage::ValueEnd(end)) => {
+                (self.stage, self.at) = (ReadingStage::Value, end + tags.value_end.len());
                 Ok(None)
             }
-            (None, _) => Ok(Some(Step::Wrong)),
-            (Some(0), _) => Ok(self.enter(Stage::Key, self.at + tags.key.len())),
+            (None, _) => Ok(Some(ParseStatus::Wrong)),
+            (Some(0), _) => Ok(self.enter(ReadingStage::Key, self.at + tags.key.len())),
             (Some(_), _) => {
                 push(&mut self.out, "}")?;
                 self.at += close.len();
                 self.made()?;
-                Ok(Some(Step::Done))
+                Ok(Some(ParseStatus::Done))
             }
         }
     }
@@ -439,8 +451,8 @@ impl Reading {
         if let Some(quoted) = inner.strip_prefix("<![CDATA[").and_then(|rest| rest.strip_suffix("]]>")) {
             return quote(&mut self.out, quoted);
         }
-        let is_text =
-            self.kind == Kind::Text || self.kind == Kind::Unknown && inner.trim_start().starts_with(['"', '\'']);
+        let is_text = self.kind == ArgumentKind::Text
+            || self.kind == ArgumentKind::Unknown && inner.trim_start().starts_with(['"', '\'']);
         // Some templates print lists as Python does.
         if !is_text && whole(Dialect::Python, inner, &mut self.out)? {
             return Ok(());

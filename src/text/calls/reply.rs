@@ -2,10 +2,10 @@
 
 use super::format::{Format, Thinking};
 use super::json::{Made, NoMemory, add, push, quote};
-use super::literal::Step;
+use super::literal::ParseStatus;
 use super::looked;
 use super::reading::{Call, Reading};
-use super::tools::Tools;
+use super::tools::ToolList;
 use crate::text::{Chat, ChatTemplate, ChatText};
 use crate::{Error, Result, Status};
 use std::fmt::Write;
@@ -49,7 +49,7 @@ enum Place {
 pub struct Reply {
     format: Option<&'static Format>,
     thinking: Option<&'static Thinking>,
-    tools: Tools,
+    tools: ToolList,
     /// How many messages came before: identifiers are made of it.
     messages: usize,
     /// What has come and is not told apart, from `start` on.
@@ -110,7 +110,7 @@ impl Reply {
         let forms = template.forms();
         let mut reply = Reply::of(forms.format, forms.thinking);
         if let Some(variables) = chat.variables {
-            reply.tools = Tools::of_variables(variables)?;
+            reply.tools = ToolList::of_variables(variables)?;
         }
         reply.messages = chat.messages.len();
         Ok(reply)
@@ -132,7 +132,7 @@ impl Reply {
         Reply {
             format,
             thinking,
-            tools: Tools::default(),
+            tools: ToolList::default(),
             messages: 0,
             held: String::new(),
             start: 0,
@@ -154,7 +154,7 @@ impl Reply {
     }
 
     #[cfg(test)]
-    pub(super) fn set_tools(&mut self, tools: Tools) {
+    pub(super) fn set_tools(&mut self, tools: ToolList) {
         self.tools = tools;
     }
 
@@ -294,7 +294,7 @@ impl Reply {
         let step = reading.run(&self.held[self.at..], format, &self.tools, ended)?;
         let end = self.at + reading.at;
         // Without a mark, JSON is a call only of what there is.
-        let unknown = self.bare && step == Step::Done && {
+        let unknown = self.bare && step == ParseStatus::Done && {
             let mut known = true;
             for call in &reading.calls {
                 known &= self.tools.find(&call.name)?.is_some();
@@ -302,11 +302,11 @@ impl Reply {
             !known
         };
         match step {
-            Step::More if !ended => {
+            ParseStatus::More if !ended => {
                 self.reading = Some(reading);
                 return Ok(false);
             }
-            Step::Done if !unknown => {
+            ParseStatus::Done if !unknown => {
                 self.told_text(self.solid)?;
                 for call in reading.calls {
                     self.add_call(call)?;
@@ -315,7 +315,7 @@ impl Reply {
             }
             // Text; what comes after it is looked at anew.
             _ => {
-                let mut end = if step == Step::More { self.held.len() } else { end.max(self.at + 1) };
+                let mut end = if step == ParseStatus::More { self.held.len() } else { end.max(self.at + 1) };
                 while !self.held.is_char_boundary(end) {
                     end += 1;
                 }

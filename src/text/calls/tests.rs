@@ -2,7 +2,7 @@
 
 use super::format::{FORMATS, Format, Thinking};
 use super::reply::{Part, Reply};
-use super::tools::Tools;
+use super::tools::ToolList;
 use crate::text::{Chat, ChatTemplate, Message};
 use std::cell::Cell;
 
@@ -16,7 +16,7 @@ fn reply(format: &str, thinking: &str) -> Reply {
     let found = FORMATS.iter().find(|known| known.name == format);
     assert!(found.is_some() || format.is_empty(), "{format}");
     let mut reply = Reply::of(found, Thinking::of(thinking));
-    reply.set_tools(Tools::of_variables(TOOLS).unwrap());
+    reply.set_tools(ToolList::of_variables(TOOLS).unwrap());
     reply
 }
 

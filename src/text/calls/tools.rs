@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// What a schema says of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ArgumentKind {
     /// Nothing that is known here.
     Unknown,
     Text,
@@ -16,12 +16,12 @@ pub(super) enum Kind {
 
 /// The functions of a list of tools.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tools {
+pub(super) struct ToolList {
     json: String,
     /// Where their names stand.
     functions: Vec<Range<usize>>,
     /// Of which function, the argument's name, and what is said of it.
-    arguments: Vec<(usize, Range<usize>, Kind)>,
+    arguments: Vec<(usize, Range<usize>, ArgumentKind)>,
 }
 
 /// Where a part of a text stands in it.
@@ -31,19 +31,19 @@ fn place(whole: &str, part: &str) -> Range<usize> {
 }
 
 /// What a schema says of its value.
-fn kind(schema: &str) -> Kind {
+fn kind(schema: &str) -> ArgumentKind {
     let is_text = |name: &str| name.eq_ignore_ascii_case("\"string\"");
     match member(schema, "type") {
         Some(types) if types.starts_with('[') => match items(types).all(|name| is_text(name) || name == "\"null\"") {
-            true => Kind::Text,
-            false if items(types).any(is_text) => Kind::Unknown,
-            false => Kind::Other,
+            true => ArgumentKind::Text,
+            false if items(types).any(is_text) => ArgumentKind::Unknown,
+            false => ArgumentKind::Other,
         },
-        Some(name) if is_text(name) => Kind::Text,
-        Some(_) => Kind::Other,
+        Some(name) if is_text(name) => ArgumentKind::Text,
+        Some(_) => ArgumentKind::Other,
         None => match member(schema, "enum") {
-            Some(values) if items(values).all(|value| value.starts_with('"')) => Kind::Text,
-            _ => Kind::Unknown,
+            Some(values) if items(values).all(|value| value.starts_with('"')) => ArgumentKind::Text,
+            _ => ArgumentKind::Unknown,
         },
     }
 }
@@ -51,12 +51,12 @@ fn kind(schema: &str) -> Kind {
 /// Whether a schema's value is a text and nothing else.
 #[cfg(feature = "constrained")]
 pub(super) fn is_text(schema: &str) -> bool {
-    kind(schema) == Kind::Text
+    kind(schema) == ArgumentKind::Text
 }
 
-impl Tools {
+impl ToolList {
     /// Those of a template's variables, a JSON object: its `tools`.
-    pub(super) fn of_variables(variables: &str) -> Result<Tools> {
+    pub(super) fn of_variables(variables: &str) -> Result<ToolList> {
         let mut json = String::new();
         if !whole(Dialect::Json, variables, &mut json)? || !json.starts_with('{') {
             return Err(Error::new(Status::InvalidArgument, "variables are no JSON object"));
@@ -73,7 +73,7 @@ impl Tools {
             }
             add(&mut functions, place(&json, name))?;
         }
-        Ok(Tools { json, functions, arguments })
+        Ok(ToolList { json, functions, arguments })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -88,12 +88,12 @@ impl Tools {
     }
 
     /// What is known of a function's argument.
-    pub(super) fn kind(&self, function: Option<usize>, name: &str) -> Made<Kind> {
+    pub(super) fn kind(&self, function: Option<usize>, name: &str) -> Made<ArgumentKind> {
         let mut escaped = String::new();
         escape(&mut escaped, name)?;
         let found = self.arguments.iter().find(|(of, found, _)| {
             Some(*of) == function && found.len() == escaped.len() && self.json[found.clone()] == escaped
         });
-        Ok(found.map_or(Kind::Unknown, |(.., kind)| *kind))
+        Ok(found.map_or(ArgumentKind::Unknown, |(.., kind)| *kind))
     }
 }

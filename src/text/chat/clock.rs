@@ -1,7 +1,7 @@
 //! `strftime_now`: the host's time in the words of C's `strftime`, in the C locale.
 
 use super::memory::failed;
-use super::writer::Writer;
+use super::writer::TextWriter;
 use crate::Result;
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -94,7 +94,7 @@ fn month_days(year: i64, month: i64) -> i64 {
 }
 
 /// Writes a time, in seconds since 1970 of the clock that is to be shown.
-pub(super) fn strftime(out: &mut Writer, format: &str, time: i64) -> Result<()> {
+pub(super) fn strftime(out: &mut TextWriter, format: &str, time: i64) -> Result<()> {
     if !(FIRST..=LAST).contains(&time) {
         return failed(format_args!("strftime_now: {time} seconds since 1970 lie outside of the years 1 to 9999"));
     }
@@ -119,10 +119,10 @@ pub(super) fn strftime(out: &mut Writer, format: &str, time: i64) -> Result<()> 
 }
 
 impl Moment {
-    fn directive(&self, out: &mut Writer, what: char, flag: Option<char>) -> Result<()> {
+    fn directive(&self, out: &mut TextWriter, what: char, flag: Option<char>) -> Result<()> {
         let hour = (self.hour + 11) % 12 + 1;
         let [day, month] = [DAYS[self.week_day as usize], MONTHS[self.month as usize - 1]];
-        let number = |out: &mut Writer, n: i64, width: usize, fill: char| match flag.unwrap_or(fill) {
+        let number = |out: &mut TextWriter, n: i64, width: usize, fill: char| match flag.unwrap_or(fill) {
             '-' => out.format(format_args!("{n}")),
             '_' => out.format(format_args!("{n:width$}")),
             _ => out.format(format_args!("{n:0width$}")),

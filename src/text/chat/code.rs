@@ -47,7 +47,7 @@ impl Arguments {
 
 /// An operation. Names are spans of the template.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Op {
+pub(super) enum Instruction {
     /// Writes a stretch of the template.
     Text(Span),
     /// Writes the value on top.
@@ -137,7 +137,7 @@ pub(super) struct Macro {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parameter {
     pub name: Span,
-    /// Where the code of its default begins, which ends with [`Op::Return`].
+    /// Where the code of its default begins, which ends with [`Instruction::Return`].
     pub default: Option<u32>,
 }
 
@@ -148,7 +148,7 @@ pub(super) struct Program {
     pub text: String,
     /// What `loop` is called.
     pub loop_name: Span,
-    pub ops: Vec<Op>,
+    pub ops: Vec<Instruction>,
     /// Where in the template each operation stands.
     pub places: Vec<u32>,
     pub macros: Vec<Macro>,

@@ -3,7 +3,7 @@
 
 mod statements;
 
-use super::code::{Arguments, Op, Program, Span};
+use super::code::{Arguments, Instruction, Program, Span};
 use super::lexer::{Lexer, Token};
 use super::memory::Value;
 use super::{Fault, Why, fault, out_of_memory};
@@ -22,14 +22,14 @@ pub(super) struct Compiler<'t> {
     pub program: Program,
     /// Expressions open inside of each other.
     pub depth: usize,
-    blocks: Vec<Block>,
+    blocks: Vec<OpenBlock>,
 }
 
 /// A filter, the operations that push what it is given, and how much that is.
-type Given = (Span, Vec<Op>, Arguments);
+type FilterCall = (Span, Vec<Instruction>, Arguments);
 
 /// A block that has begun, with the operations to be told where it ends.
-enum Block {
+enum OpenBlock {
     /// The jump that leaves the condition before, and those to the end, which are a chain through their targets.
     If {
         otherwise: Option<usize>,
@@ -48,10 +48,10 @@ enum Block {
     Set {
         name: Span,
         attribute: Option<Span>,
-        filters: Vec<Given>,
+        filters: Vec<FilterCall>,
     },
     Filter {
-        filters: Vec<Given>,
+        filters: Vec<FilterCall>,
     },
     Macro {
         index: usize,
@@ -61,12 +61,12 @@ enum Block {
     Call {
         index: usize,
         op: usize,
-        call: Vec<Op>,
+        call: Vec<Instruction>,
     },
 }
 
 /// Takes a list's operations out, from one on.
-pub(super) fn cut(ops: &mut Vec<Op>, from: usize) -> Result<Vec<Op>, Fault> {
+pub(super) fn cut(ops: &mut Vec<Instruction>, from: usize) -> Result<Vec<Instruction>, Fault> {
     let mut rest = Vec::new();
     rest.try_reserve(ops.len() - from).map_err(|_| out_of_memory())?;
     rest.extend(ops.drain(from..));
@@ -108,7 +108,7 @@ impl<'t> Compiler<'t> {
         self.source.get(span.start as usize..(span.start + span.len) as usize).unwrap_or_default()
     }
 
-    pub fn emit(&mut self, op: Op) -> Result<usize, Fault> {
+    pub fn emit(&mut self, op: Instruction) -> Result<usize, Fault> {
         let (ops, places) = (&mut self.program.ops, &mut self.program.places);
         ops.try_reserve(1).and_then(|()| places.try_reserve(1)).map_err(|_| out_of_memory())?;
         ops.push(op);
@@ -116,7 +116,7 @@ impl<'t> Compiler<'t> {
         Ok(ops.len() - 1)
     }
 
-    pub fn emit_all(&mut self, ops: &[Op]) -> Result<(), Fault> {
+    pub fn emit_all(&mut self, ops: &[Instruction]) -> Result<(), Fault> {
         ops.iter().try_for_each(|op| self.emit(*op).map(|_| ()))
     }
 
@@ -132,9 +132,12 @@ impl<'t> Compiler<'t> {
     pub fn land_at(&mut self, op: usize, to: usize) {
         let way = to as i32 - op as i32;
         match &mut self.program.ops[op] {
-            Op::Jump(to) | Op::JumpIfFalse(to) | Op::And(to) | Op::Or(to) | Op::Next(to) | Op::Macro(_, to) => {
-                *to = way
-            }
+            Instruction::Jump(to)
+            | Instruction::JumpIfFalse(to)
+            | Instruction::And(to)
+            | Instruction::Or(to)
+            | Instruction::Next(to)
+            | Instruction::Macro(_, to) => *to = way,
             _ => {}
         }
     }
@@ -142,7 +145,7 @@ impl<'t> Compiler<'t> {
     /// Lands a chain of jumps, each of which leads to the one before.
     fn land_chain(&mut self, mut last: Option<usize>) {
         while let Some(op) = last {
-            let Op::Jump(before) = self.program.ops[op] else { return };
+            let Instruction::Jump(before) = self.program.ops[op] else { return };
             self.land(op);
             last = (before != 0).then(|| (op as i32 + before) as usize);
         }
@@ -151,7 +154,7 @@ impl<'t> Compiler<'t> {
     /// A jump that joins a chain.
     fn chain(&mut self, last: Option<usize>) -> Result<usize, Fault> {
         let here = self.here();
-        self.emit(Op::Jump(last.map_or(0, |last| last as i32 - here as i32)))
+        self.emit(Instruction::Jump(last.map_or(0, |last| last as i32 - here as i32)))
     }
 
     pub fn is(&self, operator: &str) -> bool {
@@ -194,7 +197,7 @@ impl<'t> Compiler<'t> {
             match self.token {
                 Token::Data(span) => {
                     if span.len > 0 {
-                        self.emit(Op::Text(span))?;
+                        self.emit(Instruction::Text(span))?;
                     }
                 }
                 Token::VariableBegin => {
@@ -203,7 +206,7 @@ impl<'t> Compiler<'t> {
                     if self.token != Token::VariableEnd {
                         return self.fail("\"}}\" is missing");
                     }
-                    self.emit(Op::Emit)?;
+                    self.emit(Instruction::Emit)?;
                 }
                 Token::BlockBegin => {
                     self.advance()?;
@@ -219,7 +222,7 @@ impl<'t> Compiler<'t> {
         }
     }
 
-    fn open(&mut self, block: Block) -> Result<(), Fault> {
+    fn open(&mut self, block: OpenBlock) -> Result<(), Fault> {
         if self.blocks.len() >= NESTING {
             return self.fail("blocks inside of blocks, more than 128 deep");
         }
@@ -233,33 +236,33 @@ impl<'t> Compiler<'t> {
         match self.str(tag) {
             "if" => {
                 self.expression()?;
-                let otherwise = Some(self.emit(Op::JumpIfFalse(0))?);
-                self.open(Block::If { otherwise, ends: None })
+                let otherwise = Some(self.emit(Instruction::JumpIfFalse(0))?);
+                self.open(OpenBlock::If { otherwise, ends: None })
             }
             "elif" => {
-                let Some(Block::If { otherwise: Some(otherwise), ends }) = self.blocks.pop() else {
+                let Some(OpenBlock::If { otherwise: Some(otherwise), ends }) = self.blocks.pop() else {
                     return self.fail("`elif` without `if`");
                 };
                 let ends = Some(self.chain(ends)?);
                 self.land(otherwise);
                 self.expression()?;
-                let otherwise = Some(self.emit(Op::JumpIfFalse(0))?);
-                self.open(Block::If { otherwise, ends })
+                let otherwise = Some(self.emit(Instruction::JumpIfFalse(0))?);
+                self.open(OpenBlock::If { otherwise, ends })
             }
             "else" => match self.blocks.pop() {
-                Some(Block::If { otherwise: Some(otherwise), ends }) => {
+                Some(OpenBlock::If { otherwise: Some(otherwise), ends }) => {
                     let ends = Some(self.chain(ends)?);
                     self.land(otherwise);
-                    self.open(Block::If { otherwise: None, ends })
+                    self.open(OpenBlock::If { otherwise: None, ends })
                 }
-                Some(Block::For { next, leave, otherwise: None }) => {
+                Some(OpenBlock::For { next, leave, otherwise: None }) => {
                     let otherwise = Some(self.end_loop(next, leave)?);
-                    self.open(Block::For { next, leave: None, otherwise })
+                    self.open(OpenBlock::For { next, leave: None, otherwise })
                 }
                 _ => self.fail("`else` without `if` or `for`"),
             },
             "endif" => {
-                let Some(Block::If { otherwise, ends }) = self.blocks.pop() else {
+                let Some(OpenBlock::If { otherwise, ends }) = self.blocks.pop() else {
                     return self.fail("`endif` without `if`");
                 };
                 self.land_chain(ends);
@@ -268,7 +271,7 @@ impl<'t> Compiler<'t> {
             }
             "for" => self.begin_for(),
             "endfor" => {
-                let Some(Block::For { next, leave, otherwise }) = self.blocks.pop() else {
+                let Some(OpenBlock::For { next, leave, otherwise }) = self.blocks.pop() else {
                     return self.fail("`endfor` without `for`");
                 };
                 match otherwise {
@@ -283,10 +286,10 @@ impl<'t> Compiler<'t> {
             "break" | "continue" => self.leave(tag),
             "set" => self.set(),
             "endset" => {
-                let Some(Block::Set { name, attribute, filters }) = self.blocks.pop() else {
+                let Some(OpenBlock::Set { name, attribute, filters }) = self.blocks.pop() else {
                     return self.fail("`endset` without `set`");
                 };
-                self.emit(Op::EndCapture)?;
+                self.emit(Instruction::EndCapture)?;
                 self.apply(&filters)?;
                 self.store(name, attribute)
             }
@@ -301,50 +304,50 @@ impl<'t> Compiler<'t> {
                         break;
                     }
                 }
-                self.emit(Op::Scope)?;
-                names.iter().rev().try_for_each(|name| self.emit(Op::Store(*name)).map(|_| ()))?;
-                self.open(Block::Scope)
+                self.emit(Instruction::Scope)?;
+                names.iter().rev().try_for_each(|name| self.emit(Instruction::Store(*name)).map(|_| ()))?;
+                self.open(OpenBlock::Scope)
             }
             "endwith" => match self.blocks.pop() {
-                Some(Block::Scope) => self.emit(Op::EndScope).map(|_| ()),
+                Some(OpenBlock::Scope) => self.emit(Instruction::EndScope).map(|_| ()),
                 _ => self.fail("`endwith` without `with`"),
             },
             // Marks what an assistant has said, for training; it stays as it is.
             "generation" => {
-                self.emit(Op::Scope)?;
-                self.open(Block::Generation)
+                self.emit(Instruction::Scope)?;
+                self.open(OpenBlock::Generation)
             }
             "endgeneration" => match self.blocks.pop() {
-                Some(Block::Generation) => self.emit(Op::EndScope).map(|_| ()),
+                Some(OpenBlock::Generation) => self.emit(Instruction::EndScope).map(|_| ()),
                 _ => self.fail("`endgeneration` without `generation`"),
             },
             "print" => loop {
                 self.expression()?;
-                self.emit(Op::Emit)?;
+                self.emit(Instruction::Emit)?;
                 if !self.skip(",")? {
                     return Ok(());
                 }
             },
             "filter" => {
                 let filters = self.filters()?;
-                self.emit(Op::Capture)?;
-                self.open(Block::Filter { filters })
+                self.emit(Instruction::Capture)?;
+                self.open(OpenBlock::Filter { filters })
             }
             "endfilter" => {
-                let Some(Block::Filter { filters }) = self.blocks.pop() else {
+                let Some(OpenBlock::Filter { filters }) = self.blocks.pop() else {
                     return self.fail("`endfilter` without `filter`");
                 };
-                self.emit(Op::EndCapture)?;
+                self.emit(Instruction::EndCapture)?;
                 self.apply(&filters)?;
-                self.emit(Op::Emit).map(|_| ())
+                self.emit(Instruction::Emit).map(|_| ())
             }
             "macro" => {
                 let name = self.name()?;
                 let (index, op) = self.begin_macro(name)?;
-                self.open(Block::Macro { index, op })
+                self.open(OpenBlock::Macro { index, op })
             }
             "endmacro" => {
-                let Some(Block::Macro { index, op }) = self.blocks.pop() else {
+                let Some(OpenBlock::Macro { index, op }) = self.blocks.pop() else {
                     return self.fail("`endmacro` without `macro`");
                 };
                 if self.token != Token::BlockEnd {
@@ -353,39 +356,39 @@ impl<'t> Compiler<'t> {
                 self.end_macro(index)?;
                 self.land(op);
                 let name = self.program.macros[index].name;
-                self.emit(Op::Store(name)).map(|_| ())
+                self.emit(Instruction::Store(name)).map(|_| ())
             }
             "call" => {
                 // The block is a macro of its own; the call comes after it.
                 let (index, op) = self.begin_macro(tag)?;
                 let from = self.here();
                 self.expression()?;
-                if !matches!(self.program.ops.last(), Some(Op::Call(_))) {
+                if !matches!(self.program.ops.last(), Some(Instruction::Call(_))) {
                     return self.fail("`call` calls a macro");
                 }
                 let call = cut(&mut self.program.ops, from)?;
                 self.program.places.truncate(from);
-                self.open(Block::Call { index, op, call })
+                self.open(OpenBlock::Call { index, op, call })
             }
             "endcall" => {
-                let Some(Block::Call { index, op, call }) = self.blocks.pop() else {
+                let Some(OpenBlock::Call { index, op, call }) = self.blocks.pop() else {
                     return self.fail("`endcall` without `call`");
                 };
                 self.end_macro(index)?;
                 self.land(op);
                 // What `Macro` has pushed is the block; the call itself is told of it.
-                self.emit(Op::Pop)?;
+                self.emit(Instruction::Pop)?;
                 let (last, before) = call.split_last().ok_or_else(out_of_memory)?;
                 self.emit_all(before)?;
-                self.emit(Op::CallBlock(index as u32))?;
+                self.emit(Instruction::CallBlock(index as u32))?;
                 self.emit(*last)?;
-                self.emit(Op::Emit).map(|_| ())
+                self.emit(Instruction::Emit).map(|_| ())
             }
             _ => self.fail(Why::Tag(tag)),
         }
     }
 
     pub fn push(&mut self, value: Value) -> Result<(), Fault> {
-        self.emit(Op::Push(value)).map(|_| ())
+        self.emit(Instruction::Push(value)).map(|_| ())
     }
 }

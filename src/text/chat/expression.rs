@@ -1,7 +1,7 @@
 //! From a template to a [`Program`](super::code::Program): expressions, by precedence as in Jinja2. Chains of
 //! operators, signs, filters and conditions are loops; only brackets and operators that bind more tightly take stack.
 
-use super::code::{Arguments, Binary, Op, Span};
+use super::code::{Arguments, Binary, Instruction, Span};
 use super::compile::{Compiler, cut};
 use super::lexer::Token;
 use super::memory::Value;
@@ -54,7 +54,7 @@ impl Compiler<'_> {
             self.expression()?;
             count += 1;
         }
-        self.emit(Op::Tuple(count)).map(|_| ())
+        self.emit(Instruction::Tuple(count)).map(|_| ())
     }
 
     /// An expression: `a if b else c`, and all below it.
@@ -70,10 +70,10 @@ impl Compiler<'_> {
             let value = cut(&mut self.program.ops, from)?;
             self.program.places.truncate(from);
             self.without_condition()?;
-            let otherwise = self.emit(Op::JumpIfFalse(0))?;
+            let otherwise = self.emit(Instruction::JumpIfFalse(0))?;
             self.emit_all(&value)?;
             ends.try_reserve(1).map_err(|_| out_of_memory())?;
-            ends.push(self.emit(Op::Jump(0))?);
+            ends.push(self.emit(Instruction::Jump(0))?);
             self.land(otherwise);
             if !self.skip_name("else")? {
                 self.push(Value::Undefined(Span { start: 0, len: 0 }))?;
@@ -101,7 +101,7 @@ impl Compiler<'_> {
         if nots > 0 {
             self.binary(COMPARE)?;
             for _ in 0..nots {
-                self.emit(Op::Not)?;
+                self.emit(Instruction::Not)?;
             }
         } else {
             self.unary()?;
@@ -115,13 +115,13 @@ impl Compiler<'_> {
             match text {
                 "or" if least <= OR => {
                     self.advance()?;
-                    let jump = self.emit(Op::Or(0))?;
+                    let jump = self.emit(Instruction::Or(0))?;
                     self.binary(AND)?;
                     self.land(jump);
                 }
                 "and" if least <= AND => {
                     self.advance()?;
-                    let jump = self.emit(Op::And(0))?;
+                    let jump = self.emit(Instruction::And(0))?;
                     self.binary(AND + 1)?;
                     self.land(jump);
                 }
@@ -134,7 +134,7 @@ impl Compiler<'_> {
                         } else {
                             self.binary(tight + 1)?
                         }
-                        self.emit(Op::Binary(op))?;
+                        self.emit(Instruction::Binary(op))?;
                     }
                     _ => break,
                 },
@@ -165,18 +165,18 @@ impl Compiler<'_> {
                 _ => false,
             };
             if !more {
-                self.emit(Op::Binary(op))?;
+                self.emit(Instruction::Binary(op))?;
                 break;
             }
-            self.emit(Op::CompareKeep(op))?;
+            self.emit(Instruction::CompareKeep(op))?;
             ends.try_reserve(1).map_err(|_| out_of_memory())?;
-            ends.push(self.emit(Op::And(0))?);
+            ends.push(self.emit(Instruction::And(0))?);
         }
         if !ends.is_empty() {
             // What failed early has its second operand still below it.
-            let over = self.emit(Op::Jump(0))?;
+            let over = self.emit(Instruction::Jump(0))?;
             ends.into_iter().for_each(|op| self.land(op));
-            self.emit(Op::Nip)?;
+            self.emit(Instruction::Nip)?;
             self.land(over);
         }
         Ok(())
@@ -201,16 +201,16 @@ impl Compiler<'_> {
                 minuses += usize::from(lexer.next()? == Token::Operator("-"));
             }
             self.place = first;
-            self.emit(Op::Plus)?;
+            self.emit(Instruction::Plus)?;
             for _ in 0..minuses % 2 {
-                self.emit(Op::Negate)?;
+                self.emit(Instruction::Negate)?;
             }
         }
         loop {
             if self.skip("|")? {
                 let name = self.name()?;
                 let arguments = if self.is("(") { self.arguments()? } else { Arguments { positional: 0, named: 0 } };
-                self.emit(Op::Filter(name, arguments))?;
+                self.emit(Instruction::Filter(name, arguments))?;
             } else if self.skip_name("is")? {
                 let negated = self.skip_name("not")?;
                 let name = self.name()?;
@@ -224,12 +224,12 @@ impl Compiler<'_> {
                     _ => Arguments { positional: 0, named: 0 },
                 };
                 let bare = arguments.values() == 0;
-                self.emit(Op::Test(name, arguments))?;
+                self.emit(Instruction::Test(name, arguments))?;
                 if bare && self.is_name("is") {
                     return self.fail("tests cannot follow one another");
                 }
                 if negated {
-                    self.emit(Op::Not)?;
+                    self.emit(Instruction::Not)?;
                 }
             } else {
                 return Ok(());
@@ -257,13 +257,13 @@ impl Compiler<'_> {
                 "false" | "False" => self.push(Value::Bool(false))?,
                 "none" | "None" => self.push(Value::None)?,
                 _ => {
-                    self.emit(Op::Load(span))?;
+                    self.emit(Instruction::Load(span))?;
                 }
             },
             Token::Operator("(") => {
                 self.advance()?;
                 if self.skip(")")? {
-                    return self.emit(Op::Tuple(0)).map(|_| ());
+                    return self.emit(Instruction::Tuple(0)).map(|_| ());
                 }
                 self.tuple_or_expression()?;
                 return self.expect(")");
@@ -278,7 +278,7 @@ impl Compiler<'_> {
                         self.expect(",")?;
                     }
                 }
-                return self.emit(Op::List(count)).map(|_| ());
+                return self.emit(Instruction::List(count)).map(|_| ());
             }
             Token::Operator("{") => {
                 self.advance()?;
@@ -292,7 +292,7 @@ impl Compiler<'_> {
                         self.expect(",")?;
                     }
                 }
-                return self.emit(Op::Dict(count)).map(|_| ());
+                return self.emit(Instruction::Dict(count)).map(|_| ());
             }
             _ => return self.fail("a value is missing"),
         }
@@ -306,17 +306,21 @@ impl Compiler<'_> {
                 if let Token::Int(n) = self.token {
                     self.advance()?;
                     self.push(Value::Int(n))?;
-                    self.emit(Op::Item)?;
+                    self.emit(Instruction::Item)?;
                     continue;
                 }
                 let name = self.name()?;
-                let op = if self.is("(") { Op::Method(name, self.arguments()?) } else { Op::Attribute(name) };
+                let op = if self.is("(") {
+                    Instruction::Method(name, self.arguments()?)
+                } else {
+                    Instruction::Attribute(name)
+                };
                 self.emit(op)?;
             } else if self.skip("[")? {
                 self.subscript()?;
             } else if self.is("(") {
                 let arguments = self.arguments()?;
-                self.emit(Op::Call(arguments))?;
+                self.emit(Instruction::Call(arguments))?;
             } else {
                 return Ok(());
             }
@@ -338,12 +342,12 @@ impl Compiler<'_> {
         }
         self.expect("]")?;
         if bounds == 1 {
-            return self.emit(Op::Item).map(|_| ());
+            return self.emit(Instruction::Item).map(|_| ());
         }
         if bounds == 2 {
             self.push(Value::None)?;
         }
-        self.emit(Op::Slice).map(|_| ())
+        self.emit(Instruction::Slice).map(|_| ())
     }
 
     /// What is given to a call: values, then names and values.
@@ -391,7 +395,7 @@ impl Compiler<'_> {
             }
         }
         if spread || pairs {
-            self.emit(Op::Spread(arguments))?;
+            self.emit(Instruction::Spread(arguments))?;
         }
         Ok(arguments)
     }

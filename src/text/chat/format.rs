@@ -4,7 +4,7 @@ use super::code::Span;
 use super::memory::{Memory, Value, failed};
 use super::methods::{Given, WIDTH};
 use super::operators::{float, kind, number};
-use super::writer::Writer;
+use super::writer::TextWriter;
 use crate::Result;
 
 /// How a value is to be written.
@@ -75,7 +75,7 @@ impl Spec {
     }
 
     /// Writes a sign and what follows it, padded.
-    fn pad(self, out: &mut Writer, sign: &str, body: &Writer, right: bool) -> Result<()> {
+    fn pad(self, out: &mut TextWriter, sign: &str, body: &TextWriter, right: bool) -> Result<()> {
         let len = sign.chars().count() + body.text.chars().count();
         let lacking = self.width.saturating_sub(len);
         let fill = self.fill.unwrap_or(' ');
@@ -96,7 +96,7 @@ impl Spec {
 }
 
 impl Memory<'_> {
-    fn formatted(&mut self, out: &mut Writer, value: Value, spec: Spec) -> Result<()> {
+    fn formatted(&mut self, out: &mut TextWriter, value: Value, spec: Spec) -> Result<()> {
         let mut body = self.writer();
         let kind_of = spec.kind.unwrap_or(match number(value) {
             Some(_) if matches!(value, Value::Bool(_)) => 's',
@@ -429,7 +429,7 @@ impl Memory<'_> {
     }
 
     /// As `repr`, with escapes for all that is not ASCII.
-    fn ascii_repr(&mut self, out: &mut Writer, value: Value) -> Result<()> {
+    fn ascii_repr(&mut self, out: &mut TextWriter, value: Value) -> Result<()> {
         let mut plain = self.writer();
         self.repr(&mut plain, value)?;
         let Value::Str(plain) = self.finish(plain)? else { return failed("no text") };
@@ -459,8 +459,8 @@ impl Numbering {
 }
 
 /// With an exponent of at least two digits.
-fn exponential(out: &mut Writer, x: f64, precision: usize) -> Result<()> {
-    let mut text = Writer::new(2 * WIDTH);
+fn exponential(out: &mut TextWriter, x: f64, precision: usize) -> Result<()> {
+    let mut text = TextWriter::new(2 * WIDTH);
     text.format(format_args!("{x:.precision$e}"))?;
     let (mantissa, exponent) = text.text.split_once('e').unwrap_or((&text.text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -469,12 +469,12 @@ fn exponential(out: &mut Writer, x: f64, precision: usize) -> Result<()> {
 }
 
 /// So many digits that matter, without zeros at the end.
-fn general(out: &mut Writer, x: f64, precision: usize) -> Result<()> {
-    let mut text = Writer::new(2 * WIDTH);
+fn general(out: &mut TextWriter, x: f64, precision: usize) -> Result<()> {
+    let mut text = TextWriter::new(2 * WIDTH);
     let digits = precision - 1;
     text.format(format_args!("{x:.digits$e}"))?;
     let exponent: i32 = text.text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
-    let mut plain = Writer::new(2 * WIDTH);
+    let mut plain = TextWriter::new(2 * WIDTH);
     let fixed = (-4..precision as i32).contains(&exponent);
     if fixed {
         let digits = (precision as i32 - 1 - exponent).max(0) as usize;

@@ -201,7 +201,7 @@ impl Reader<'_, '_, '_> {
 #[cfg(test)]
 mod tests {
     use super::super::memory::RenderBudget;
-    use super::super::print::Json;
+    use super::super::print::JsonStyle;
     use super::*;
 
     fn read(text: &str) -> Result<String> {
@@ -209,7 +209,7 @@ mod tests {
         let pairs = memory.object(text)?;
         let dict = memory.known_dict(&pairs)?;
         let [Value::Str(item), Value::Str(key)] = [memory.text(", ")?, memory.text(": ")?] else { panic!() };
-        let style = Json { ascii: false, indent: None, separators: [item, key], sorted: false };
+        let style = JsonStyle { ascii: false, indent: None, separators: [item, key], sorted: false };
         let mut out = memory.writer();
         memory.json(&mut out, dict, &style, 0)?;
         Ok(out.text)

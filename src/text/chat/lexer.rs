@@ -34,7 +34,7 @@ const OPERATORS: [&str; 26] = [
 
 /// Where in the template the lexer is.
 #[derive(Clone, Copy, PartialEq)]
-enum Mode {
+enum LexerMode {
     Text,
     Variable,
     Block,
@@ -44,7 +44,7 @@ enum Mode {
 pub(super) struct Lexer<'t> {
     text: &'t str,
     at: usize,
-    mode: Mode,
+    mode: LexerMode,
     /// Whether `at` is the beginning of a line.
     line_start: bool,
     /// White space after the tag that ended last is not written.
@@ -64,7 +64,7 @@ impl<'t> Lexer<'t> {
     pub fn new(text: &'t str) -> Lexer<'t> {
         // Jinja2 leaves out one line end at the end of a template.
         let text = text.strip_suffix('\n').unwrap_or(text);
-        Lexer { text, at: 0, mode: Mode::Text, line_start: true, strip: false, waiting: None, open: 0 }
+        Lexer { text, at: 0, mode: LexerMode::Text, line_start: true, strip: false, waiting: None, open: 0 }
     }
 
     /// Where the last token ended.
@@ -78,8 +78,8 @@ impl<'t> Lexer<'t> {
             return Ok(token);
         }
         match self.mode {
-            Mode::Text => self.data(),
-            Mode::Variable | Mode::Block => self.inside(),
+            LexerMode::Text => self.data(),
+            LexerMode::Variable | LexerMode::Block => self.inside(),
         }
     }
 
@@ -119,7 +119,7 @@ impl<'t> Lexer<'t> {
                 b'{' => {
                     // `{{+` is a plus.
                     inside = if sign == Some(b'+') { tag + 2 } else { inside };
-                    self.mode = Mode::Variable;
+                    self.mode = LexerMode::Variable;
                     Token::VariableBegin
                 }
                 b'%' => match self.raw(inside)? {
@@ -132,7 +132,7 @@ impl<'t> Lexer<'t> {
                         return Ok(data);
                     }
                     None => {
-                        self.mode = Mode::Block;
+                        self.mode = LexerMode::Block;
                         Token::BlockBegin
                     }
                 },
@@ -221,7 +221,7 @@ impl<'t> Lexer<'t> {
     fn inside(&mut self) -> Result<Token, Fault> {
         self.at = self.text.len() - self.rest().trim_start().len();
         let (start, rest) = (self.at, self.rest());
-        let variable = self.mode == Mode::Variable;
+        let variable = self.mode == LexerMode::Variable;
         if self.open == 0 {
             let end = if variable { "}}" } else { "%}" };
             for (sign, strip, keep) in [("", false, false), ("-", true, false), ("+", false, true)] {
@@ -230,7 +230,7 @@ impl<'t> Lexer<'t> {
                     continue;
                 }
                 self.at = self.text.len() - after.len();
-                self.mode = Mode::Text;
+                self.mode = LexerMode::Text;
                 self.line_start = false;
                 if variable {
                     self.strip = strip;

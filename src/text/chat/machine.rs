@@ -4,11 +4,11 @@ mod calls;
 mod inputs;
 
 use super::Chat;
-use super::code::{Arguments, Macro, Op, Program, Span};
-use super::memory::{List, Memory, RenderBudget, Value, failed, push};
+use super::code::{Arguments, Instruction, Macro, Program, Span};
+use super::memory::{ItemList, Memory, RenderBudget, Value, failed, push};
 use super::methods::Given;
 use super::operators::{float, kind, number};
-use super::writer::Writer;
+use super::writer::TextWriter;
 use crate::{Result, Status};
 
 /// Calls inside of each other at most.
@@ -16,13 +16,13 @@ const CALLS: usize = 400;
 
 /// A loop under way.
 struct Loop {
-    items: List,
+    items: ItemList,
     /// The item after the one in hand.
     next: usize,
     /// Those that pass the condition.
     kept: Vec<Value>,
     /// What is open outside of it.
-    base: Base,
+    base: FrameBase,
     /// Where a loop that calls itself begins, if it may.
     again: Option<usize>,
     depth: u32,
@@ -38,7 +38,7 @@ struct Loop {
 
 /// How much is open.
 #[derive(Clone, Copy)]
-struct Base {
+struct FrameBase {
     variables: usize,
     scopes: usize,
     captures: usize,
@@ -46,14 +46,14 @@ struct Base {
 }
 
 /// A macro under way.
-struct Call {
+struct MacroCall {
     back: usize,
     /// Its variables begin here; those before are not seen, but for the template's own and for `seen`.
     variables: usize,
     /// For the block of a `call`: the variables where that stands.
     seen: (usize, usize),
     loops: usize,
-    base: Base,
+    base: FrameBase,
     /// The macro whose parameters are being set, the next of them, and the values of those before.
     parameters: Option<(Macro, usize)>,
     caller: Option<Value>,
@@ -64,14 +64,14 @@ struct Machine<'p> {
     memory: Memory<'p>,
     at: usize,
     stack: Vec<Value>,
-    out: Writer,
+    out: TextWriter,
     variables: Vec<(Span, Value)>,
     /// How many variables there were when each scope began.
     scopes: Vec<usize>,
     /// How long the output was when each capture began.
     captures: Vec<usize>,
     loops: Vec<Loop>,
-    calls: Vec<Call>,
+    calls: Vec<MacroCall>,
     /// The block of the `call` whose macro is called next, and the variables it sees.
     caller: Option<Value>,
     /// Blocks of `call`: the macro, and the variables that it sees.
@@ -87,14 +87,14 @@ pub(super) fn render(
     budget: RenderBudget,
     chat: &Chat<'_>,
     tokens: &[(&str, &str)],
-) -> Result<Writer> {
+) -> Result<TextWriter> {
     let memory = Memory::new(&program.text, budget);
     let mut machine = Machine {
         program,
         memory,
         at: 0,
         stack: Vec::new(),
-        out: Writer::new(budget.bytes),
+        out: TextWriter::new(budget.bytes),
         variables: Vec::new(),
         scopes: Vec::new(),
         captures: Vec::new(),
@@ -117,8 +117,8 @@ pub(super) fn render(
 }
 
 impl Machine<'_> {
-    fn base(&self) -> Base {
-        Base {
+    fn base(&self) -> FrameBase {
+        FrameBase {
             variables: self.variables.len(),
             scopes: self.scopes.len(),
             captures: self.captures.len(),
@@ -127,7 +127,7 @@ impl Machine<'_> {
     }
 
     /// Closes what was opened since.
-    fn close(&mut self, base: Base) {
+    fn close(&mut self, base: FrameBase) {
         self.variables.truncate(base.variables);
         self.scopes.truncate(base.scopes);
         if let Some(&start) = self.captures.get(base.captures) {
@@ -153,41 +153,41 @@ impl Machine<'_> {
         self.stack.last().copied().unwrap_or(Value::None)
     }
 
-    fn step(&mut self, op: Op) -> Result<()> {
+    fn step(&mut self, op: Instruction) -> Result<()> {
         self.memory.budget.work(1)?;
         let truth = |machine: &Self| machine.memory.truth(machine.top());
         match op {
-            Op::Text(span) => {
+            Instruction::Text(span) => {
                 self.memory.budget.work(span.len as usize / 32)?;
                 self.out.put(self.program.str(span))?;
             }
-            Op::Emit => {
+            Instruction::Emit => {
                 let value = self.pop();
                 self.memory.print(&mut self.out, value)?;
             }
-            Op::Push(value) => self.put(value)?,
-            Op::Pop => _ = self.pop(),
-            Op::Nip => {
+            Instruction::Push(value) => self.put(value)?,
+            Instruction::Pop => _ = self.pop(),
+            Instruction::Nip => {
                 let top = self.pop();
                 self.pop();
                 self.put(top)?;
             }
-            Op::Load(name) => {
+            Instruction::Load(name) => {
                 let value = self.load(name)?;
                 self.put(value)?;
             }
-            Op::Store(name) => {
+            Instruction::Store(name) => {
                 let value = self.pop();
                 self.store(name, value)?;
             }
-            Op::StoreAttribute(name, attribute) => {
+            Instruction::StoreAttribute(name, attribute) => {
                 let value = self.pop();
                 match self.load(name)? {
                     Value::Namespace(namespace) => self.memory.set_attribute(namespace, attribute, value)?,
                     other => return failed(format_args!("an attribute is set of {}, not of a namespace", kind(other))),
                 }
             }
-            Op::Unpack(count) => {
+            Instruction::Unpack(count) => {
                 let value = self.pop();
                 let list = self.memory.iterate(value)?;
                 if list.len != u32::from(count) {
@@ -197,36 +197,36 @@ impl Machine<'_> {
                     self.put(self.memory.item(list, index))?;
                 }
             }
-            Op::Jump(way) => return self.go(way),
-            Op::JumpIfFalse(way) => {
+            Instruction::Jump(way) => return self.go(way),
+            Instruction::JumpIfFalse(way) => {
                 let stays = truth(self);
                 self.pop();
                 if !stays {
                     return self.go(way);
                 }
             }
-            Op::And(way) => {
+            Instruction::And(way) => {
                 if !truth(self) {
                     return self.go(way);
                 }
                 self.pop();
             }
-            Op::Or(way) => {
+            Instruction::Or(way) => {
                 if truth(self) {
                     return self.go(way);
                 }
                 self.pop();
             }
-            Op::Not => {
+            Instruction::Not => {
                 let value = !truth(self);
                 self.pop();
                 self.put(Value::Bool(value))?;
             }
-            Op::Plus => match number(self.pop()) {
+            Instruction::Plus => match number(self.pop()) {
                 Some(value) => self.put(value)?,
                 None => return failed("a sign before what is no number"),
             },
-            Op::Negate => {
+            Instruction::Negate => {
                 let value = match self.pop() {
                     Value::Int(n) => n.checked_neg().map(Value::Int),
                     value => float(value).map(|x| Value::Float(-x)),
@@ -236,32 +236,32 @@ impl Machine<'_> {
                     None => return failed("a number beyond 64 bits"),
                 }
             }
-            Op::Binary(op) => {
+            Instruction::Binary(op) => {
                 let (b, a) = (self.pop(), self.pop());
                 let value = self.memory.binary(op, a, b)?;
                 self.put(value)?;
             }
-            Op::CompareKeep(op) => {
+            Instruction::CompareKeep(op) => {
                 let (b, a) = (self.pop(), self.pop());
                 let value = self.memory.binary(op, a, b)?;
                 self.put(b)?;
                 self.put(value)?;
             }
-            Op::List(count) | Op::Tuple(count) => {
+            Instruction::List(count) | Instruction::Tuple(count) => {
                 let from = self.stack.len().saturating_sub(count as usize);
                 let values = &self.stack[from..];
-                let tuple = matches!(op, Op::Tuple(_));
+                let tuple = matches!(op, Instruction::Tuple(_));
                 let value = if tuple { self.memory.tuple(values)? } else { self.memory.list(values)? };
                 self.stack.truncate(from);
                 self.put(value)?;
             }
-            Op::Dict(count) => {
+            Instruction::Dict(count) => {
                 let from = self.stack.len().saturating_sub(2 * count as usize);
                 let value = self.memory.dict(&self.stack[from..])?;
                 self.stack.truncate(from);
                 self.put(value)?;
             }
-            Op::Attribute(name) => {
+            Instruction::Attribute(name) => {
                 let object = self.pop();
                 let value = match object {
                     Value::Loop(id) => self.loop_attribute(id, name)?,
@@ -270,7 +270,7 @@ impl Machine<'_> {
                 };
                 self.put(value)?;
             }
-            Op::Item => {
+            Instruction::Item => {
                 let (key, object) = (self.pop(), self.pop());
                 let value = match (object, key) {
                     (Value::Loop(id), Value::Str(name)) => self.loop_attribute(id, name)?,
@@ -278,36 +278,36 @@ impl Machine<'_> {
                 };
                 self.put(value)?;
             }
-            Op::Slice => {
+            Instruction::Slice => {
                 let (step, stop, start) = (self.pop(), self.pop(), self.pop());
                 let object = self.pop();
                 let value = self.memory.slice(object, start, stop, step)?;
                 self.put(value)?;
             }
-            Op::Spread(arguments) => self.spread(arguments)?,
-            Op::Filter(name, arguments) => {
+            Instruction::Spread(arguments) => self.spread(arguments)?,
+            Instruction::Filter(name, arguments) => {
                 self.given(arguments, |memory, value, given| memory.filter(name, value, given))?
             }
-            Op::Test(name, arguments) => {
+            Instruction::Test(name, arguments) => {
                 self.given(arguments, |memory, value, given| Ok(Value::Bool(memory.test(name, value, given)?)))?;
             }
-            Op::Method(name, arguments) => return self.method(name, arguments),
-            Op::Call(arguments) => return self.call(arguments),
-            Op::CallBlock(index) => {
+            Instruction::Method(name, arguments) => return self.method(name, arguments),
+            Instruction::Call(arguments) => return self.call(arguments),
+            Instruction::CallBlock(index) => {
                 let (from, to) = (self.calls.last().map_or(0, |call| call.variables), self.variables.len());
                 push(&mut self.callers, (index, (from, to)))?;
                 self.caller = Some(Value::Caller(self.callers.len() as u32 - 1));
             }
-            Op::Capture => push(&mut self.captures, self.out.text.len())?,
-            Op::EndCapture => {
+            Instruction::Capture => push(&mut self.captures, self.out.text.len())?,
+            Instruction::EndCapture => {
                 let value = self.captured()?;
                 self.put(value)?;
             }
-            Op::Loop { recursive } => {
+            Instruction::Loop { recursive } => {
                 let value = self.pop();
                 self.begin_loop(value, recursive.then_some(self.at + 1), 0, None)?;
             }
-            Op::Next(way) => {
+            Instruction::Next(way) => {
                 let Some(of) = self.loops.last_mut() else { return failed("no loop") };
                 let (base, items, at) = (of.base, of.items, of.next);
                 of.next += 1;
@@ -317,30 +317,30 @@ impl Machine<'_> {
                 }
                 self.put(self.memory.item(items, at))?;
             }
-            Op::Keep => {
+            Instruction::Keep => {
                 let Some(of) = self.loops.last_mut() else { return failed("no loop") };
                 let item = self.memory.item(of.items, of.next.saturating_sub(1));
                 push(&mut of.kept, item)?;
             }
-            Op::Restart => {
+            Instruction::Restart => {
                 let Some(of) = self.loops.last_mut() else { return failed("no loop") };
                 let kept = std::mem::take(&mut of.kept);
                 if let Value::List(list) = self.memory.list(&kept)? {
                     (of.items, of.next) = (list, 0);
                 }
             }
-            Op::BindLoop => {
+            Instruction::BindLoop => {
                 let id = self.loops.last().map_or(0, |of| of.id);
                 let item = self.pop();
                 self.store(self.program.loop_name, Value::Loop(id))?;
                 self.put(item)?;
             }
-            Op::Done => {
+            Instruction::Done => {
                 if let Some(of) = self.loops.last_mut() {
                     of.done = true;
                 }
             }
-            Op::EndLoop => {
+            Instruction::EndLoop => {
                 let Some(of) = self.loops.pop() else { return failed("no loop") };
                 self.close(of.base);
                 self.scopes.pop();
@@ -351,17 +351,17 @@ impl Machine<'_> {
                 }
                 self.put(Value::Bool(of.done))?;
             }
-            Op::Scope => push(&mut self.scopes, self.variables.len())?,
-            Op::EndScope => {
+            Instruction::Scope => push(&mut self.scopes, self.variables.len())?,
+            Instruction::EndScope => {
                 if let Some(variables) = self.scopes.pop() {
                     self.variables.truncate(variables);
                 }
             }
-            Op::Macro(index, way) => {
+            Instruction::Macro(index, way) => {
                 self.put(Value::Macro(index))?;
                 return self.go(way);
             }
-            Op::Return => return self.end_call(),
+            Instruction::Return => return self.end_call(),
         }
         self.at += 1;
         Ok(())

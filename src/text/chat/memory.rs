@@ -4,7 +4,7 @@
 
 use super::code::Span;
 use super::marks::Marks;
-use super::writer::Writer;
+use super::writer::TextWriter;
 use crate::{Error, Result, Status};
 use std::ops::Range;
 
@@ -22,9 +22,9 @@ pub(super) enum Value {
     Int(i64),
     Float(f64),
     Str(Span),
-    List(List),
+    List(ItemList),
     /// Keys and values, one after the other.
-    Dict(List),
+    Dict(ItemList),
     Namespace(u32),
     /// What `joiner` and `cycler` give: their state is a namespace's.
     Joiner(u32),
@@ -41,7 +41,7 @@ pub(super) enum Value {
 
 /// Items in the memory; of a dictionary, keys and values.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct List {
+pub(super) struct ItemList {
     pub start: u32,
     /// Items, or pairs.
     pub len: u32,
@@ -181,12 +181,12 @@ impl<'p> Memory<'p> {
         Ok(Value::Str(span))
     }
 
-    pub fn finish(&mut self, writer: Writer) -> Result<Value> {
+    pub fn finish(&mut self, writer: TextWriter) -> Result<Value> {
         self.written(&writer, 0)
     }
 
     /// What a writer has from a place on, as a text.
-    pub fn written(&mut self, writer: &Writer, from: usize) -> Result<Value> {
+    pub fn written(&mut self, writer: &TextWriter, from: usize) -> Result<Value> {
         let to = self.text.len() as u32;
         let span = self.append(&writer.text[from..])?;
         let place = from as u32;
@@ -197,12 +197,12 @@ impl<'p> Memory<'p> {
         Ok(Value::Str(span))
     }
 
-    pub fn item(&self, list: List, index: usize) -> Value {
+    pub fn item(&self, list: ItemList, index: usize) -> Value {
         self.items.get(list.start as usize + index).copied().unwrap_or(Value::None)
     }
 
     /// The items of a list; of a dictionary, keys and values one after the other.
-    pub fn items(&self, list: List, pairs: bool) -> &[Value] {
+    pub fn items(&self, list: ItemList, pairs: bool) -> &[Value] {
         let len = list.len as usize * if pairs { 2 } else { 1 };
         self.items.get(list.start as usize..list.start as usize + len).unwrap_or_default()
     }
@@ -220,7 +220,7 @@ impl<'p> Memory<'p> {
     }
 
     /// A list of values, of which there are `len` to begin with.
-    fn store(&mut self, values: &[Value], len: usize, tuple: bool) -> Result<List> {
+    fn store(&mut self, values: &[Value], len: usize, tuple: bool) -> Result<ItemList> {
         let depth = self.depth_of(values)?;
         let mutable = values.iter().any(|value| holds_namespace(*value));
         self.budget.bytes(size_of_val(values))?;
@@ -228,7 +228,7 @@ impl<'p> Memory<'p> {
         self.items.try_reserve(values.len()).map_err(|_| out_of_memory())?;
         let start = self.items.len() as u32;
         self.items.extend_from_slice(values);
-        Ok(List { start, len: len as u32, depth, tuple, group: false, mutable })
+        Ok(ItemList { start, len: len as u32, depth, tuple, group: false, mutable })
     }
 
     pub fn list(&mut self, values: &[Value]) -> Result<Value> {
@@ -304,7 +304,7 @@ impl<'p> Memory<'p> {
     }
 
     /// Which pair of a dictionary has this key.
-    pub fn find(&mut self, dict: List, key: Value) -> Result<Option<usize>> {
+    pub fn find(&mut self, dict: ItemList, key: Value) -> Result<Option<usize>> {
         for pair in 0..dict.len as usize {
             self.budget.work(1)?;
             if self.equal(self.item(dict, 2 * pair), key)? {
@@ -315,7 +315,7 @@ impl<'p> Memory<'p> {
     }
 
     /// What a dictionary has under a name.
-    pub fn get(&self, dict: List, name: &str) -> Option<Value> {
+    pub fn get(&self, dict: ItemList, name: &str) -> Option<Value> {
         let pairs = self.items(dict, true).as_chunks::<2>().0;
         pairs.iter().find(|[key, _]| matches!(key, Value::Str(key) if self.str(*key) == name)).map(|[_, value]| *value)
     }

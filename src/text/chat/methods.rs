@@ -2,7 +2,7 @@
 
 use super::clock::strftime;
 use super::code::{Arguments, Span};
-use super::memory::{List, Memory, Value, failed, push};
+use super::memory::{ItemList, Memory, Value, failed, push};
 use super::operators::{kind, position};
 use crate::Result;
 
@@ -242,7 +242,7 @@ impl Memory<'_> {
         }
     }
 
-    fn dict_method(&mut self, name: Span, dict: List, given: Given<'_>) -> Result<Value> {
+    fn dict_method(&mut self, name: Span, dict: ItemList, given: Given<'_>) -> Result<Value> {
         let mut all = Vec::new();
         match self.str(name) {
             "get" => {
@@ -261,7 +261,7 @@ impl Memory<'_> {
     }
 
     /// Keys and values, a pair each.
-    pub fn pairs(&mut self, dict: List) -> Result<Value> {
+    pub fn pairs(&mut self, dict: ItemList) -> Result<Value> {
         let mut all = Vec::new();
         for pair in 0..dict.len as usize {
             let both = [self.item(dict, 2 * pair), self.item(dict, 2 * pair + 1)];
@@ -311,7 +311,7 @@ impl Memory<'_> {
     }
 
     /// An item by its place from either end.
-    pub fn at(&self, list: List, index: i64) -> Option<Value> {
+    pub fn at(&self, list: ItemList, index: i64) -> Option<Value> {
         position(index, list.len as usize).map(|at| self.item(list, at))
     }
 }

@@ -1,7 +1,7 @@
 //! What operators do: truth, order, arithmetic, and getting at the parts of a value, as in Python.
 
 use super::code::{Binary, Span};
-use super::memory::{List, Memory, Value, failed, push};
+use super::memory::{ItemList, Memory, Value, failed, push};
 use crate::Result;
 use std::cmp::Ordering;
 
@@ -372,7 +372,7 @@ impl Memory<'_> {
     }
 
     /// What a loop over a value goes through, as a list: items, keys, characters; nothing of what is undefined.
-    pub fn iterate(&mut self, value: Value) -> Result<List> {
+    pub fn iterate(&mut self, value: Value) -> Result<ItemList> {
         let list = match value {
             Value::List(list) => return Ok(list),
             Value::Undefined(_) => self.list(&[])?,

@@ -1,9 +1,9 @@
 //! Values as text: as Python's `str` and `repr` write them, and as JSON.
 
 use super::code::Span;
-use super::memory::{List, Memory, Value, failed, push};
+use super::memory::{ItemList, Memory, Value, failed, push};
 use super::operators::kind;
-use super::writer::Writer;
+use super::writer::TextWriter;
 use crate::Result;
 
 /// What stands before an item of JSON on a line of its own, for each level.
@@ -13,7 +13,7 @@ pub(super) enum Indent {
 }
 
 /// How JSON is written.
-pub(super) struct Json {
+pub(super) struct JsonStyle {
     /// Other characters than those of ASCII are escaped.
     pub ascii: bool,
     /// None: on one line.
@@ -25,7 +25,7 @@ pub(super) struct Json {
 }
 
 /// A real number as Python writes it.
-pub(super) fn float(out: &mut Writer, x: f64) -> Result<()> {
+pub(super) fn float(out: &mut TextWriter, x: f64) -> Result<()> {
     if !x.is_finite() {
         return out.put(if x.is_nan() {
             "nan"
@@ -35,7 +35,7 @@ pub(super) fn float(out: &mut Writer, x: f64) -> Result<()> {
             "-inf"
         });
     }
-    let mut scientific = Writer::new(64);
+    let mut scientific = TextWriter::new(64);
     scientific.format(format_args!("{x:e}"))?;
     let (mantissa, exponent) = scientific.text.split_once('e').unwrap_or((&scientific.text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -48,7 +48,7 @@ pub(super) fn float(out: &mut Writer, x: f64) -> Result<()> {
 
 impl Memory<'_> {
     /// As `str` writes it; nothing of what is undefined.
-    pub fn print(&mut self, out: &mut Writer, value: Value) -> Result<()> {
+    pub fn print(&mut self, out: &mut TextWriter, value: Value) -> Result<()> {
         match value {
             Value::Undefined(_) => Ok(()),
             Value::Str(text) => {
@@ -60,7 +60,7 @@ impl Memory<'_> {
     }
 
     /// As `repr` writes it.
-    pub fn repr(&mut self, out: &mut Writer, value: Value) -> Result<()> {
+    pub fn repr(&mut self, out: &mut TextWriter, value: Value) -> Result<()> {
         self.budget.work(1)?;
         match value {
             Value::Undefined(_) => out.put("Undefined"),
@@ -108,7 +108,7 @@ impl Memory<'_> {
     }
 
     /// A text between quotes, as Python's `repr` writes it.
-    fn quoted(&self, out: &mut Writer, span: Span) -> Result<()> {
+    fn quoted(&self, out: &mut TextWriter, span: Span) -> Result<()> {
         let text = self.str(span);
         let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
         out.put_char(quote)?;
@@ -125,7 +125,7 @@ impl Memory<'_> {
     }
 
     /// As JSON.
-    pub fn json(&mut self, out: &mut Writer, value: Value, style: &Json, level: usize) -> Result<()> {
+    pub fn json(&mut self, out: &mut TextWriter, value: Value, style: &JsonStyle, level: usize) -> Result<()> {
         self.budget.work(1)?;
         match value {
             Value::None => out.put("null"),
@@ -155,7 +155,7 @@ impl Memory<'_> {
     }
 
     /// The pairs of a dictionary in the order of their keys, which are texts.
-    fn by_key(&mut self, dict: List, order: &mut [u32]) -> Result<()> {
+    fn by_key(&mut self, dict: ItemList, order: &mut [u32]) -> Result<()> {
         self.budget.work(order.len())?;
         let key = |pair: u32| match self.item(dict, 2 * pair as usize) {
             Value::Str(key) => Some(key),
@@ -171,10 +171,10 @@ impl Memory<'_> {
     /// Items, or pairs in an order.
     fn json_items(
         &mut self,
-        out: &mut Writer,
-        list: List,
+        out: &mut TextWriter,
+        list: ItemList,
         pairs: Option<&[u32]>,
-        style: &Json,
+        style: &JsonStyle,
         level: usize,
     ) -> Result<()> {
         let (open, close) = if pairs.is_some() { ("{", "}") } else { ("[", "]") };
@@ -208,7 +208,7 @@ impl Memory<'_> {
         out.put(close)
     }
 
-    fn json_line(&self, out: &mut Writer, style: &Json, level: usize) -> Result<()> {
+    fn json_line(&self, out: &mut TextWriter, style: &JsonStyle, level: usize) -> Result<()> {
         match style.indent {
             None => Ok(()),
             Some(Indent::Blanks(blanks)) => {
@@ -222,7 +222,7 @@ impl Memory<'_> {
         }
     }
 
-    fn json_text(&self, out: &mut Writer, text: Span, style: &Json) -> Result<()> {
+    fn json_text(&self, out: &mut TextWriter, text: Span, style: &JsonStyle) -> Result<()> {
         out.put("\"")?;
         self.map_chars(out, text, |out, c| match c {
             '"' => out.put("\\\""),

@@ -8,17 +8,17 @@ use std::fmt::{self, Write};
 use std::ops::Range;
 
 /// It takes no more than was left when it began.
-pub(super) struct Writer {
+pub(super) struct TextWriter {
     pub text: String,
     pub marks: Marks,
     room: usize,
     error: Option<Error>,
 }
 
-impl Writer {
-    pub fn new(room: usize) -> Writer {
+impl TextWriter {
+    pub fn new(room: usize) -> TextWriter {
         // Places are told with 32 bits.
-        Writer { text: String::new(), marks: Marks::default(), room: room.min(u32::MAX as usize), error: None }
+        TextWriter { text: String::new(), marks: Marks::default(), room: room.min(u32::MAX as usize), error: None }
     }
 
     /// Where the next byte goes.
@@ -36,12 +36,12 @@ impl Writer {
     }
 
     /// What another has written, with its marks.
-    pub fn put_all(&mut self, other: &Writer) -> Result<()> {
+    pub fn put_all(&mut self, other: &TextWriter) -> Result<()> {
         self.put_part(other, 0..other.text.len())
     }
 
     /// A part of what another has written, with its marks.
-    pub fn put_part(&mut self, other: &Writer, part: Range<usize>) -> Result<()> {
+    pub fn put_part(&mut self, other: &TextWriter, part: Range<usize>) -> Result<()> {
         let to = self.place();
         self.put(&other.text[part.clone()])?;
         let from = part.start as u32;
@@ -77,7 +77,7 @@ impl Writer {
     }
 }
 
-impl Write for Writer {
+impl Write for TextWriter {
     fn write_str(&mut self, more: &str) -> fmt::Result {
         self.put(more).map_err(|error| {
             self.error = Some(error);
@@ -87,28 +87,28 @@ impl Write for Writer {
 }
 
 impl Memory<'_> {
-    pub fn writer(&self) -> Writer {
-        Writer::new(self.budget.bytes)
+    pub fn writer(&self) -> TextWriter {
+        TextWriter::new(self.budget.bytes)
     }
 
     /// A text as it is, with its marks.
-    pub fn copy(&self, out: &mut Writer, text: Span) -> Result<()> {
+    pub fn copy(&self, out: &mut TextWriter, text: Span) -> Result<()> {
         let to = out.place();
         out.put(self.str(text))?;
         self.marks(text).try_for_each(|m| out.marks.add(to + m.start..to + m.end))
     }
 
     /// A part of a text, by its bytes, with its marks.
-    pub fn copy_part(&self, out: &mut Writer, text: Span, part: Range<usize>) -> Result<()> {
+    pub fn copy_part(&self, out: &mut TextWriter, text: Span, part: Range<usize>) -> Result<()> {
         self.copy(out, Span { start: text.start + part.start as u32, len: part.len() as u32 })
     }
 
     /// What `write` makes of each character: of inert ones it is inert.
     pub fn map_chars(
         &self,
-        out: &mut Writer,
+        out: &mut TextWriter,
         text: Span,
-        mut write: impl FnMut(&mut Writer, char) -> Result<()>,
+        mut write: impl FnMut(&mut TextWriter, char) -> Result<()>,
     ) -> Result<()> {
         let whole = self.str(text);
         let mut done = 0;

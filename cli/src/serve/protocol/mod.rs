@@ -7,7 +7,7 @@ mod response;
 mod tools;
 
 pub use ordered::Json;
-pub use request::{ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Format, Prompt};
+pub use request::{ChatMessage, ChatRequest, Common, CompletionRequest, EmbeddingRequest, Prompt, ResponseFormat};
 pub use response::{
     CalledFunction, ChatLogprobs, Choice, Completion, Delta, Embedding, Embeddings, Logprobs, ModelEntry, TextLogprobs,
     TokenLogprob, ToolCall, TopLogprob, Usage, Vector,

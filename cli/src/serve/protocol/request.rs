@@ -21,7 +21,7 @@ const WITHOUT_EFFECT: [&str; 7] = [
 
 /// What a text has to be.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Format {
+pub enum ResponseFormat {
     Text,
     /// A value of this JSON schema.
     Json(String),
@@ -42,7 +42,7 @@ pub struct Common {
     pub stops: Vec<String>,
     pub logit_bias: Vec<(u32, f32)>,
     pub max_tokens: Option<usize>,
-    pub format: Format,
+    pub format: ResponseFormat,
 }
 
 /// One value or several.
@@ -178,17 +178,17 @@ fn max_tokens(fields: &mut Fields) -> ApiResult<Option<usize>> {
     Ok(found.map(|n| n as usize))
 }
 
-fn format(fields: &mut Fields) -> ApiResult<Format> {
-    let Some(value) = fields.take::<Value>("response_format")? else { return Ok(Format::Text) };
+fn format(fields: &mut Fields) -> ApiResult<ResponseFormat> {
+    let Some(value) = fields.take::<Value>("response_format")? else { return Ok(ResponseFormat::Text) };
     let mut format = Fields::of(value, "response_format")?;
     let found = match format.need::<String>("type")?.as_str() {
-        "text" => Format::Text,
-        "json_object" => Format::Json(json!({"type": "object"}).to_string()),
+        "text" => ResponseFormat::Text,
+        "json_object" => ResponseFormat::Json(json!({"type": "object"}).to_string()),
         "json_schema" => {
             let mut schema = Fields::of(format.need("json_schema")?, "response_format.json_schema")?;
             // It is held to whatever "strict" says.
             let _: Option<bool> = schema.take("strict")?;
-            let found = Format::Json(schema.need::<Value>("schema")?.to_string());
+            let found = ResponseFormat::Json(schema.need::<Value>("schema")?.to_string());
             schema.finish(&["name", "description"])?;
             found
         }
@@ -239,7 +239,7 @@ impl ChatRequest {
             top => wanted.then_some(top.unwrap_or(0) as usize),
         };
         let tools = Tools::take(&mut fields, body)?;
-        if !tools.required.is_empty() && common.format != Format::Text {
+        if !tools.required.is_empty() && common.format != ResponseFormat::Text {
             return Err(ApiError::field("response_format", "an answer that has to be a call has no format"));
         }
         fields.only("functions", &[json!([])], "tools are what they are called now")?;

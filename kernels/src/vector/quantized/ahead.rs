@@ -1,6 +1,6 @@
 //! What is sent for while rows are computed ([`crate::prefetch`] says which way is whose).
 
-use super::{Columns, QUADS, Whole, group::Places};
+use super::{Columns, QUADS, Whole, group::GroupRows};
 use crate::{prefetch::Prefetch, vector::Integers};
 
 /// A cache line.
@@ -9,28 +9,28 @@ const LINE: usize = 64;
 const NEAR: usize = 256;
 
 /// What is sent for, a little at each step, a step being some bytes of each row.
-pub(super) enum Ahead<'a> {
+pub(super) enum ReadAhead<'a> {
     /// A little of what each row goes on with, or begins with in the next rows, into L1.
     Near(Near<'a>),
     /// The next group's lines into L2: the rows' pieces in the order of their addresses, then scales, then minima.
     Far(Far<'a>),
 }
 
-impl<'a> Ahead<'a> {
+impl<'a> ReadAhead<'a> {
     /// While `bytes` of all rows of `this` are computed, in so many steps, the same of `next`, whose columns `w` has.
     #[inline(always)]
     pub(super) fn of_groups<W: Whole>(
-        [this, next]: [&'a Places; 2],
+        [this, next]: [&'a GroupRows; 2],
         w: &Columns,
         bytes: usize,
         steps: usize,
         prefetch: Prefetch,
-    ) -> Ahead<'a> {
+    ) -> ReadAhead<'a> {
         let near = Near::new([this.rows(0..QUADS), next.rows(0..QUADS)], bytes, NEAR);
         match prefetch {
-            Prefetch::Near => Ahead::Near(near),
-            Prefetch::Few => Ahead::Near(near.with_shared::<W>(next, w)),
-            Prefetch::Far => Ahead::Far(Far::new(next, w, bytes, steps)),
+            Prefetch::Near => ReadAhead::Near(near),
+            Prefetch::Few => ReadAhead::Near(near.with_shared::<W>(next, w)),
+            Prefetch::Far => ReadAhead::Far(Far::new(next, w, bytes, steps)),
         }
     }
 
@@ -45,8 +45,8 @@ impl<'a> Ahead<'a> {
     #[inline(always)]
     pub(super) fn start<S: Integers>(&mut self, s: S) {
         match self {
-            Ahead::Near(near) => near.start(s),
-            Ahead::Far(far) => far.send(s, far.pace),
+            ReadAhead::Near(near) => near.start(s),
+            ReadAhead::Far(far) => far.send(s, far.pace),
         }
     }
 
@@ -54,8 +54,8 @@ impl<'a> Ahead<'a> {
     #[inline(always)]
     pub(super) fn begin<S: Integers>(&mut self, s: S, done: usize) -> usize {
         match self {
-            Ahead::Near(near) => near.begin(s, done),
-            Ahead::Far(far) => far.pace,
+            ReadAhead::Near(near) => near.begin(s, done),
+            ReadAhead::Far(far) => far.pace,
         }
     }
 
@@ -63,8 +63,8 @@ impl<'a> Ahead<'a> {
     #[inline(always)]
     pub(super) fn send<S: Integers>(&mut self, s: S, lines: usize) {
         match self {
-            Ahead::Near(near) => near.send(s, lines),
-            Ahead::Far(far) => far.send(s, lines),
+            ReadAhead::Near(near) => near.send(s, lines),
+            ReadAhead::Far(far) => far.send(s, lines),
         }
     }
 }
@@ -94,7 +94,7 @@ impl<'a> Near<'a> {
 
     /// Also what columns share of the group of `next`, whose columns `w` has.
     #[inline(always)]
-    pub(super) fn with_shared<W: Whole>(mut self, next: &Places, w: &Columns) -> Near<'a> {
+    pub(super) fn with_shared<W: Whole>(mut self, next: &GroupRows, w: &Columns) -> Near<'a> {
         if !next.is_empty() {
             let at = w.group(next.group, 0);
             (self.shared, self.width) = ([at.scale.cast(), at.min.cast()], 2 * W::COLUMNS);
@@ -139,7 +139,7 @@ impl<'a> Near<'a> {
 }
 
 pub(super) struct Far<'a> {
-    next: &'a Places,
+    next: &'a GroupRows,
     /// Bytes of each row's piece, of the next group's scales and of its minima.
     bytes: usize,
     shared: [(*const u8, usize); 2],
@@ -154,7 +154,7 @@ pub(super) struct Far<'a> {
 impl<'a> Far<'a> {
     /// `bytes` of each row of `next`, and what columns share of its group, in so many steps.
     #[inline(always)]
-    pub(super) fn new(next: &'a Places, w: &Columns, bytes: usize, steps: usize) -> Far<'a> {
+    pub(super) fn new(next: &'a GroupRows, w: &Columns, bytes: usize, steps: usize) -> Far<'a> {
         let at = w.group(next.group, 0);
         let own = if next.is_empty() { 0 } else { 2 * w.cols };
         let shared = [(at.scale.cast(), own), (at.min.cast(), if at.min.is_null() { 0 } else { own })];

@@ -149,16 +149,16 @@ unsafe fn tile<S: Integers, W: Whole>(
     prefetch: Prefetch,
 ) {
     let bytes = w.cols / W::COLUMNS;
-    let (mut one, mut other) = (Places::NONE, Places::NONE);
+    let (mut one, mut other) = (GroupRows::NONE, GroupRows::NONE);
     let (mut this, mut next) = (&mut one, &mut other);
     let Range { start: first, end } = groups;
     // SAFETY: groups are below their number; a step's bytes lie within the rows, its columns within the outputs.
     unsafe {
         this.read_group(w, first, end);
-        Ahead::of_groups::<W>([this, this], w, bytes, 1, prefetch).start(s);
+        ReadAhead::of_groups::<W>([this, this], w, bytes, 1, prefetch).start(s);
         for (n, group) in strip.iter().enumerate() {
             next.read_group(w, first + n + 1, end);
-            let mut ahead = Ahead::of_groups::<W>([this, next], w, bytes, bytes.div_ceil(S::STEP), prefetch);
+            let mut ahead = ReadAhead::of_groups::<W>([this, next], w, bytes, bytes.div_ceil(S::STEP), prefetch);
             for done in (0..bytes).step_by(S::STEP) {
                 // Little by little: all at once they would fill the places where loads wait, and nothing be computed.
                 let mut sending =
@@ -177,7 +177,7 @@ unsafe fn tile<S: Integers, W: Whole>(
                 }
                 let column = done * W::COLUMNS;
                 let shared = widened::<S, W>(s, w.group(first + n, column), bytes);
-                let step = Step { bytes, quads: &quads, shared: &shared };
+                let step = UnpackedStep { bytes, quads: &quads, shared: &shared };
                 let y = Outputs { y: y.y.add(column), ..y };
                 let (narrow, wide) = group.tokens();
                 for (tokens, wide) in [(narrow, false), (wide, true)] {
@@ -202,23 +202,23 @@ unsafe fn tile<S: Integers, W: Whole>(
 }
 
 /// A step of a group's rows, taken apart; so many bytes of each count.
-struct Step<'a, S: Integers> {
+struct UnpackedStep<'a, S: Integers> {
     bytes: usize,
     quads: &'a Quads<S>,
     shared: &'a Widened<S>,
 }
 
-impl<S: Integers> Clone for Step<'_, S> {
+impl<S: Integers> Clone for UnpackedStep<'_, S> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<S: Integers> Copy for Step<'_, S> {}
+impl<S: Integers> Copy for UnpackedStep<'_, S> {}
 
 /// What is sent for while a step meets its tokens.
 struct Sending<'a, 'b> {
-    ahead: &'a mut Ahead<'b>,
+    ahead: &'a mut ReadAhead<'b>,
     /// Lines and tokens of the step.
     lines: usize,
     tokens: usize,
@@ -232,7 +232,7 @@ struct Sending<'a, 'b> {
 #[inline(always)]
 unsafe fn each<'a, S: Integers, W: Whole, const T: usize, const FULL: bool>(
     s: S,
-    step: Step<'_, S>,
+    step: UnpackedStep<'_, S>,
     group: &PackedGroup,
     tokens: &'a [u8],
     wide: bool,

@@ -1,8 +1,8 @@
 //! `y += x·W`, one token: bound by the bytes of `W`.
 //!
 //! A tile is a group of channels and some columns. It is gone through step by step, a step being a register's bytes of
-//! each of its rows, whose sums never leave the registers. Meanwhile what comes next is sent for ([`Ahead`]), so that
-//! reading goes on while a tile is computed.
+//! each of its rows, whose sums never leave the registers. Meanwhile what comes next is sent for ([`ReadAhead`]), so
+//! that reading goes on while a tile is computed.
 //!
 //! Where few rows are to be read side by side ([`Prefetch::Few`]) a tile is gone through several times, some quads of
 //! its rows each time, and sums wait in L1 in between: they are whole numbers, so the bits are the same.
@@ -23,7 +23,7 @@ const FEW: usize = 3;
 const STEPS: usize = 16;
 
 /// Sums of a tile's steps that wait for further rows, of each limb.
-type Waiting<S, W> = [[MaybeUninit<<W as Whole>::Sums<S>>; 2]; STEPS];
+type WaitingSums<S, W> = [[MaybeUninit<<W as Whole>::Sums<S>>; 2]; STEPS];
 
 /// The number of groups that channels are read of: of the `active` ones, or of all.
 ///
@@ -45,7 +45,7 @@ pub(crate) unsafe fn gemv_q<S: Integers>(
         let group = |k: u32| k as usize / QUANT_GROUP;
         return active.map_or(w.groups(), |active| active.chunk_by(|&a, &b| group(a) == group(b)).count());
     }
-    let list = List { active, rows: w.rows() };
+    let list = KeptChannels { active, rows: w.rows() };
     // SAFETY: the shapes are the caller's, as is that indices are below the number of rows.
     unsafe {
         match w.quant().format().packing {
@@ -56,7 +56,7 @@ pub(crate) unsafe fn gemv_q<S: Integers>(
 }
 
 /// Some columns of a matrix, and their outputs.
-struct Part {
+struct ColumnPart {
     w: Columns,
     y: *mut f32,
 }
@@ -72,16 +72,16 @@ unsafe fn tiles<S: Integers, W: Whole>(
     y: &mut [f32],
     x: &[i16],
     x_scale: &[f32],
-    list: List<'_>,
+    list: KeptChannels<'_>,
     w: Quantized<'_>,
     prefetch: Prefetch,
 ) -> usize {
     let columns = W::COLUMNS * if prefetch == Prefetch::Few { STEPS * S::STEP } else { TILE };
     let (cols, x, y) = (w.cols(), x.as_ptr(), y.as_mut_ptr());
-    let part = |c: usize| Part { w: Columns::new(&w.columns(c..cols.min(c + columns))), y: y.wrapping_add(c) };
-    let (mut first, mut second) = (Places::NONE, Places::NONE);
+    let part = |c: usize| ColumnPart { w: Columns::new(&w.columns(c..cols.min(c + columns))), y: y.wrapping_add(c) };
+    let (mut first, mut second) = (GroupRows::NONE, GroupRows::NONE);
     let (mut this, mut next) = (&mut first, &mut second);
-    let mut waiting: Waiting<S, W> = [const { [const { MaybeUninit::uninit() }; 2] }; STEPS];
+    let mut waiting: WaitingSums<S, W> = [const { [const { MaybeUninit::uninit() }; 2] }; STEPS];
     let (mut of_this, mut column) = (part(0), 0);
     let (offsets, ordered) = (Offsets::new(&of_this.w), prefetch == Prefetch::Far);
     let mut groups = 0;
@@ -117,7 +117,7 @@ unsafe fn tiles<S: Integers, W: Whole>(
 
 /// The quads from `first` on that are read side by side: all, or of few nearly as many each time.
 #[inline(always)]
-fn some(places: &Places, first: usize, prefetch: Prefetch) -> Range<usize> {
+fn some(places: &GroupRows, first: usize, prefetch: Prefetch) -> Range<usize> {
     let all = places.quads();
     let times = if prefetch == Prefetch::Few { ((all + 1) / FEW).max(1) } else { 1 };
     first..(first + all.div_ceil(times)).min(all)
@@ -127,20 +127,20 @@ fn some(places: &Places, first: usize, prefetch: Prefetch) -> Range<usize> {
 /// columns of `next`.
 #[inline(always)]
 fn ahead<'a, W: Whole>(
-    [this, next]: [&'a Places; 2],
+    [this, next]: [&'a GroupRows; 2],
     quads: Range<usize>,
     w: &Columns,
     bytes: usize,
     steps: usize,
     prefetch: Prefetch,
-) -> Ahead<'a> {
+) -> ReadAhead<'a> {
     if prefetch != Prefetch::Few {
-        return Ahead::of_groups::<W>([this, next], w, bytes, steps, prefetch);
+        return ReadAhead::of_groups::<W>([this, next], w, bytes, steps, prefetch);
     }
     let (last, rows) = (quads.end == this.quads(), this.rows(quads.clone()));
     let later = if last { next.rows(some(next, 0, prefetch)) } else { this.rows(some(this, quads.end, prefetch)) };
     let near = Near::new([rows, later], bytes, FURTHER);
-    Ahead::Near(if last { near.with_shared::<W>(next, w) } else { near })
+    ReadAhead::Near(if last { near.with_shared::<W>(next, w) } else { near })
 }
 
 /// A group's rows through all columns.
@@ -150,11 +150,11 @@ fn ahead<'a, W: Whole>(
 #[inline(always)]
 unsafe fn group<S: Integers, W: Whole>(
     s: S,
-    places: [&Places; 2],
-    [of_this, of_next]: [&Part; 2],
+    places: [&GroupRows; 2],
+    [of_this, of_next]: [&ColumnPart; 2],
     x_scale: f32,
     prefetch: Prefetch,
-    waiting: &mut Waiting<S, W>,
+    waiting: &mut WaitingSums<S, W>,
 ) {
     let (this, w, y) = (places[0], &of_this.w, of_this.y);
     let inputs = this.inputs(s);
@@ -219,7 +219,7 @@ unsafe fn group<S: Integers, W: Whole>(
 unsafe fn add<S: Integers, W: Whole>(
     s: S,
     mut sums: W::Sums<S>,
-    this: &Places,
+    this: &GroupRows,
     quads: Range<usize>,
     x: &[i32; QUADS],
     done: usize,

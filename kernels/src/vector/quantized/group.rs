@@ -7,7 +7,7 @@ use crate::{QUANT_GROUP, matrix::dealt, packed::Inputs, vector::Integers};
 
 /// The channels that take part: those listed, ascending, or all of so many.
 #[derive(Clone, Copy)]
-pub(super) struct List<'a> {
+pub(super) struct KeptChannels<'a> {
     pub(super) active: Option<&'a [u32]>,
     pub(super) rows: usize,
 }
@@ -27,7 +27,7 @@ impl Offsets {
 }
 
 /// The rows of a group that take part. The last quad is filled up with the last of them.
-pub(super) struct Places {
+pub(super) struct GroupRows {
     pub(super) group: usize,
     /// Rows, without those that fill up.
     pub(super) count: usize,
@@ -38,8 +38,8 @@ pub(super) struct Places {
     x: [i16; QUANT_GROUP],
 }
 
-impl Places {
-    pub(super) const NONE: Places = Places {
+impl GroupRows {
+    pub(super) const NONE: GroupRows = GroupRows {
         group: 0,
         count: 0,
         row: [std::ptr::null(); QUANT_GROUP],
@@ -75,7 +75,7 @@ impl Places {
         w: &Columns,
         offsets: &Offsets,
         x: *const i16,
-        list: List<'_>,
+        list: KeptChannels<'_>,
         start: usize,
         ordered: bool,
     ) -> usize {

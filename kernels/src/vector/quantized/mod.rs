@@ -274,14 +274,14 @@ unsafe fn scale_and_min<S: Integers, W: Whole>(s: S, at: Scales, column: usize) 
 }
 
 /// What a group's sums of one token are multiplied by: the scale of its inputs, and that times their sum.
-type Factors<S> = [<S as Simd>::V; 2];
+type SumFactors<S> = [<S as Simd>::V; 2];
 
 /// Adds a vector of a group's sums to `y`.
 ///
 /// # Safety
 /// `y` is valid for a vector.
 #[inline(always)]
-unsafe fn finish<S: Integers, W: Whole>(s: S, y: *mut f32, sum: S::I32, shared: [S::V; 2], factors: Factors<S>) {
+unsafe fn finish<S: Integers, W: Whole>(s: S, y: *mut f32, sum: S::I32, shared: [S::V; 2], factors: SumFactors<S>) {
     let ([scale, min], [x_scale, total]) = (shared, factors);
     // SAFETY: by contract.
     unsafe {

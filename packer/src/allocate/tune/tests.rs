@@ -7,7 +7,7 @@ use crate::test_model::{TOKENS, model};
 fn the_heads_gradient_is_that_of_finite_differences() {
     let model = model();
     let windows: &[&[u32]] = &[&TOKENS];
-    let pass = Pass { model: &model, window: windows[0] };
+    let pass = WindowPass { model: &model, window: windows[0] };
     let mut streams = pass.streams(Masks::DENSE);
     let (dense, x) = (streams.pop().unwrap(), streams.pop().unwrap());
     assert!(divergence_gradient(&model, &dense, &dense).unwrap().0.abs() < 1e-5);

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use rasp::Result;
 
-use super::{Found, Naming, Scale};
-use crate::import::gguf::{Adapter, adapter};
+use super::{AdapterTensors, Naming, Scale};
+use crate::import::gguf::{GgufAdapter, adapter};
 
-pub(super) fn open(path: &Path) -> Result<Found> {
-    let Adapter { name, alpha, weights } = adapter(path)?;
+pub(super) fn open(path: &Path) -> Result<AdapterTensors> {
+    let GgufAdapter { name, alpha, weights } = adapter(path)?;
     // 0 is none, as llama.cpp has it.
     let alpha = alpha.filter(|alpha| *alpha != 0.0);
-    Ok(Found { name, weights, naming: Naming::Gguf, scale: Scale::Gguf(alpha) })
+    Ok(AdapterTensors { name, weights, naming: Naming::Gguf, scale: Scale::Gguf(alpha) })
 }

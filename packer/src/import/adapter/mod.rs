@@ -17,12 +17,12 @@ use rasp::model::{LinearKind, MAX_ADAPTER_RANK};
 
 use self::base::Base;
 use super::names::Names;
-use super::rows::{Rows, source_shape};
+use super::rows::{LinearRows, source_shape};
 use super::weights::Weights;
 use super::{bad, io, unsupported};
 
 /// An adapter as it was found, for one base model.
-pub struct Adapter {
+pub struct ImportedAdapter {
     /// What it is called.
     pub name: String,
     /// The base model's shape.
@@ -46,7 +46,7 @@ pub struct AdapterLinear {
 }
 
 /// An adapter's tensors under the names of one source.
-struct Found {
+struct AdapterTensors {
     name: String,
     weights: Weights,
     /// What the base's tensors are called there.
@@ -75,7 +75,7 @@ impl Naming {
 enum Scale {
     /// `alpha / rank`; without an alpha, 1.
     Gguf(Option<f64>),
-    Peft(peft::Scale),
+    Peft(peft::LoraScale),
 }
 
 impl Scale {
@@ -90,7 +90,7 @@ impl Scale {
 /// Opens an adapter: PEFT's folder (`adapter_config.json`, `adapter_model.safetensors`), or a GGUF file of llama.cpp's.
 /// `base` is the checkpoint that it was trained on or another of its shape: a folder with a `config.json`, or a GGUF
 /// file.
-pub fn open_adapter(path: &Path, base: &Path) -> Result<Adapter> {
+pub fn open_adapter(path: &Path, base: &Path) -> Result<ImportedAdapter> {
     let meta = std::fs::metadata(path).map_err(|e| io(path, &e))?;
     let found = if meta.is_dir() { peft::open(path) } else { gguf::open(path) };
     let found = found.map_err(|e| e.context(path.display()))?;
@@ -98,8 +98,8 @@ pub fn open_adapter(path: &Path, base: &Path) -> Result<Adapter> {
     found.read(&base).map_err(|e| e.context(path.display()))
 }
 
-impl Found {
-    fn read(mut self, base: &Base) -> Result<Adapter> {
+impl AdapterTensors {
+    fn read(mut self, base: &Base) -> Result<ImportedAdapter> {
         let shape = base.shape(self.naming);
         base.prefixes(self.naming).for_each(|prefixes| self.weights.rename(prefixes));
         let names = base.names(self.naming, |names| self.modules(names, &shape.config).count())?;
@@ -121,7 +121,7 @@ impl Found {
                 return Err(unsupported(format!("tensor `{b_name}`: a rank of {rank}; rasp takes {MAX_ADAPTER_RANK}")));
             }
             let scale = self.scale.of(&module, rank)? * f64::from(shape.fold.linear_scale(kind));
-            let rows = Rows::of(shape, names, kind);
+            let rows = LinearRows::of(shape, names, kind);
             let outputs = rows.gathered(self.weights.read_rows(&a_name, rows.span.clone())?, rank);
             let b = self.weights.read(&b_name)?;
             let width = outputs.len() / rank;
@@ -134,7 +134,7 @@ impl Found {
         }
         let others: Vec<&str> = self.weights.names().filter(|name| !seen.contains(*name)).collect();
         match others.first() {
-            None => Ok(Adapter { name: self.name, config: shape.config.clone(), linears }),
+            None => Ok(ImportedAdapter { name: self.name, config: shape.config.clone(), linears }),
             Some(first) => Err(unsupported(format!(
                 "tensor `{first}` ({} such in all) {}",
                 others.len(),

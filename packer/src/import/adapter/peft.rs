@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rasp::Result;
 
-use super::{Found, Naming};
+use super::{AdapterTensors, Naming, Scale};
 use crate::import::hf::json::{self, Object};
 use crate::import::hf::{folder_name, shards};
 use crate::import::{bad, unsupported};
@@ -16,14 +16,14 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 
 /// `alpha / rank`, or `alpha / √rank` (rsLoRA, arXiv:2312.03732), with alphas of their own for some modules.
-pub(super) struct Scale {
+pub(super) struct LoraScale {
     alpha: f64,
     by_root: bool,
     /// By the ends of modules' names.
     own: Vec<(String, f64)>,
 }
 
-impl Scale {
+impl LoraScale {
     pub(super) fn of(&self, module: &str, rank: usize) -> Result<f64> {
         let is = |end: &str| module == end || module.strip_suffix(end).is_some_and(|before| before.ends_with('.'));
         let alpha = self.own.iter().find(|(end, _)| is(end)).map_or(self.alpha, |(_, alpha)| *alpha);
@@ -31,7 +31,7 @@ impl Scale {
     }
 }
 
-pub(super) fn open(dir: &Path) -> Result<Found> {
+pub(super) fn open(dir: &Path) -> Result<AdapterTensors> {
     let config = json::read(&dir.join(CONFIG))?.ok_or_else(|| {
         let is_model = dir.join("config.json").is_file();
         let hint = if is_model { "; this is a model's folder: give it as --base" } else { "" };
@@ -47,11 +47,11 @@ pub(super) fn open(dir: &Path) -> Result<Found> {
     }
     let mut weights = shards::single(dir, WEIGHTS)?;
     weights.rename(&[(PREFIX, "")]);
-    Ok(Found { name: folder_name(dir), weights, naming: Naming::HuggingFace, scale: super::Scale::Peft(scale) })
+    Ok(AdapterTensors { name: folder_name(dir), weights, naming: Naming::HuggingFace, scale: Scale::Peft(scale) })
 }
 
 /// Refuses what is more than LoRA; else its scale.
-fn scale(config: &Object) -> Result<Scale> {
+fn scale(config: &Object) -> Result<LoraScale> {
     let kind = config.str("peft_type")?.unwrap_or("LORA");
     if kind != "LORA" {
         return Err(unsupported(format!(
@@ -77,7 +77,7 @@ fn scale(config: &Object) -> Result<Scale> {
     if !alpha.is_finite() {
         return Err(bad(format!("{CONFIG}: `lora_alpha` is {alpha}")));
     }
-    Ok(Scale { alpha, by_root: config.bool("use_rslora")? == Some(true), own })
+    Ok(LoraScale { alpha, by_root: config.bool("use_rslora")? == Some(true), own })
 }
 
 /// A key of a pattern that is a name, or the end of one. PEFT takes it for a regular expression.

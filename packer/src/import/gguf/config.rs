@@ -7,7 +7,7 @@ use rasp::model::{Activation, Attention, Block, BlockOrder, NormKind};
 use super::rope::{self, ROPE_FACTORS, Turning};
 use super::value::Metadata;
 use crate::import::config::{self, Fold, Shape, check_sizes};
-use crate::import::family::{Family, Gguf, Parallel, Unturned, Window, by_gguf_arch};
+use crate::import::family::{Family, Gguf, Parallel, Unturned, WindowRule, by_gguf_arch};
 use crate::import::registry::families;
 use crate::import::rope::{Rope, Scaling};
 use crate::import::{bad, obstacle, unsupported};
@@ -301,8 +301,8 @@ fn attention(keys: &Keys, family: &Family, config: &Config) -> Result<Vec<Attent
     // Which layers have no window; none: all have one.
     let every = match traits.window {
         _ if listed.is_some() => None,
-        Window::AllBut(every, ..) => Some(keys.size(pattern)?.unwrap_or(every).max(1)),
-        Window::All(_) => None,
+        WindowRule::AllBut(every, ..) => Some(keys.size(pattern)?.unwrap_or(every).max(1)),
+        WindowRule::All(_) => None,
         _ if window.is_some_and(|window| window < config.context_length) => {
             let key = keys.key("attention.sliding_window");
             return Err(unsupported(format!("`{key}`: which layers of a {} model have a window", family.name)));

@@ -68,14 +68,14 @@ impl<'a> Header<'a> {
 }
 
 /// An adapter's file.
-pub(super) struct Adapter {
+pub(super) struct GgufAdapter {
     pub(super) name: String,
     pub(super) alpha: Option<f64>,
     pub(super) weights: Weights,
 }
 
 /// Opens an adapter's file.
-pub(super) fn adapter(path: &Path) -> Result<Adapter> {
+pub(super) fn adapter(path: &Path) -> Result<GgufAdapter> {
     let file = Mapped::open(path)?;
     let mut header = Header::read(file.bytes())?;
     if !header.is_adapter()? {
@@ -88,7 +88,7 @@ pub(super) fn adapter(path: &Path) -> Result<Adapter> {
     let stem = || path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let name = header.meta.str("general.name")?.map_or_else(stem, str::to_string);
     let alpha = header.meta.float("adapter.lora.alpha")?;
-    Ok(Adapter { name, alpha, weights: Weights::new(vec![file], entries) })
+    Ok(GgufAdapter { name, alpha, weights: Weights::new(vec![file], entries) })
 }
 
 /// What a model's file says of it.

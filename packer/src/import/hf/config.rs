@@ -7,7 +7,7 @@ use rasp::model::{Activation, Attention, Block, BlockOrder, NormKind, QkNorm, Qk
 use super::json::Object;
 use super::rope::{RopeConfig, ropes};
 use crate::import::config::{Fold, Shape, check_sizes};
-use crate::import::family::{Defaults, Family, HfClass, Parallel, Traits, Unturned, Window, by_hf_class};
+use crate::import::family::{Defaults, Family, HfClass, Parallel, Traits, Unturned, WindowRule, by_hf_class};
 use crate::import::names::{self, Names};
 use crate::import::registry::families;
 use crate::import::{bad, obstacle, unsupported};
@@ -285,14 +285,14 @@ fn attention(json: &Object, family: &Family, class: &HfClass, config: &Config) -
     let opted = json.bool("use_sliding_window")?.unwrap_or(false);
     let listed = layer_types(json, layers)?;
     let (window, own): (Option<usize>, Box<dyn Fn(usize) -> bool>) = match traits.window {
-        Window::Never => (None, Box::new(|_| false)),
-        Window::All(default) => (size(default)?, Box::new(|_| true)),
-        Window::IfListed => (size(None)?.filter(|_| opted), Box::new(|_| false)),
-        Window::Qwen2 => {
+        WindowRule::Never => (None, Box::new(|_| false)),
+        WindowRule::All(default) => (size(default)?, Box::new(|_| true)),
+        WindowRule::IfListed => (size(None)?.filter(|_| opted), Box::new(|_| false)),
+        WindowRule::Qwen2 => {
             let from = json.size("max_window_layers")?.unwrap_or(28);
             (size(Some(4096))?.filter(|_| opted), Box::new(move |n| n >= from))
         }
-        Window::AllBut(every, key, default) => {
+        WindowRule::AllBut(every, key, default) => {
             // A number; the one family with a string there lists its layers.
             let said = if listed.is_none() && !key.is_empty() { json.size(key)? } else { None };
             let every = said.unwrap_or(every).max(1);
@@ -300,7 +300,7 @@ fn attention(json: &Object, family: &Family, class: &HfClass, config: &Config) -
         }
     };
     // Mistral's configuration does not know the list.
-    let listed = listed.filter(|_| family.name != "mistral" && traits.window != Window::Never);
+    let listed = listed.filter(|_| family.name != "mistral" && traits.window != WindowRule::Never);
     let local = |n: usize| window.is_some() && listed.as_ref().map_or_else(|| own(n), |listed| listed[n]);
     // A hybrid's dense models may go without positions.
     let unturned = match class.class == GRANITE4 && json.str("position_embedding_type")? != Some("rope") {

@@ -3,7 +3,7 @@
 use rasp::model::{Activation, NormKind};
 
 use super::{ALL, DEFAULTS, EPS, LLAMA, QKV, QKVO};
-use crate::import::family::{Defaults, Family, Gguf, HfClass, Parallel, Traits, Unturned, Window};
+use crate::import::family::{Defaults, Family, Gguf, HfClass, Parallel, Traits, Unturned, WindowRule};
 use crate::import::names;
 
 const STABLELM_DEFAULTS: Defaults = Defaults { kv_heads: Some(32), eps: EPS, ..DEFAULTS };
@@ -80,7 +80,7 @@ pub(super) static FAMILIES: &[Family] = &[
             },
         }],
         gguf: Some(Gguf { architecture: "starcoder2", names: &names::GGUF, interleaved: false }),
-        traits: Traits { gated: false, biases: (&[], ALL), window: Window::All(None), ..LAYER_NORM },
+        traits: Traits { gated: false, biases: (&[], ALL), window: WindowRule::All(None), ..LAYER_NORM },
     },
     Family {
         name: "falcon",
@@ -165,7 +165,7 @@ pub(super) static FAMILIES: &[Family] = &[
             parallel: Parallel::OneNorm,
             interleaved: true,
             biases: (&[], QKVO),
-            window: Window::AllBut(4, "sliding_window_pattern", Some(4096)),
+            window: WindowRule::AllBut(4, "sliding_window_pattern", Some(4096)),
             unturned: Unturned::Full,
             ..LAYER_NORM
         },

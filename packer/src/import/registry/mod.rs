@@ -8,7 +8,7 @@ mod rms_norm;
 
 use rasp::model::{Activation, LinearKind, NormKind, NormPlace};
 
-use super::family::{Defaults, Family, Parallel, Traits, Unturned, Window};
+use super::family::{Defaults, Family, Parallel, Traits, Unturned, WindowRule};
 
 /// Every family.
 pub(crate) fn families() -> impl Iterator<Item = &'static Family> {
@@ -29,7 +29,7 @@ const LLAMA: Traits = Traits {
     scaled_rope: true,
     positions: false,
     biases: (&[], &[]),
-    window: Window::Never,
+    window: WindowRule::Never,
     unturned: Unturned::None,
     scaled_embedding: false,
     local_theta: None,

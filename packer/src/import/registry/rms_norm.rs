@@ -3,7 +3,7 @@
 use rasp::model::{Activation, NormKind, NormPlace, QkNorm, QkNormOver};
 
 use super::{ALL, DEFAULTS, EPS, LLAMA, QKV, QKVO};
-use crate::import::family::{Defaults, Family, Gguf, HfClass, Traits, Unturned, Window};
+use crate::import::family::{Defaults, Family, Gguf, HfClass, Traits, Unturned, WindowRule};
 use crate::import::names;
 
 const HEAD_NORM: QkNorm = QkNorm { kind: NormKind::Rms, over: QkNormOver::Head, after_rotation: false };
@@ -41,7 +41,7 @@ pub(super) static FAMILIES: &[Family] = &[
         }],
         // Of the text model of Mistral Small 3.1 and later; llama.cpp calls older models `llama`.
         gguf: Some(Gguf { architecture: "mistral3", names: &names::GGUF, interleaved: true }),
-        traits: Traits { window: Window::All(Some(4096)), ..LLAMA },
+        traits: Traits { window: WindowRule::All(Some(4096)), ..LLAMA },
     },
     Family {
         name: "ministral",
@@ -52,7 +52,7 @@ pub(super) static FAMILIES: &[Family] = &[
             defaults: Defaults { kv_heads: Some(8), eps: RMS_EPS, ..DEFAULTS },
         }],
         gguf: None,
-        traits: Traits { window: Window::All(Some(4096)), ..LLAMA },
+        traits: Traits { window: WindowRule::All(Some(4096)), ..LLAMA },
     },
     Family {
         name: "qwen2",
@@ -63,7 +63,7 @@ pub(super) static FAMILIES: &[Family] = &[
             defaults: Defaults { kv_heads: None, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "qwen2", names: &names::GGUF, interleaved: false }),
-        traits: Traits { biases: (QKV, QKV), window: Window::Qwen2, ..LLAMA },
+        traits: Traits { biases: (QKV, QKV), window: WindowRule::Qwen2, ..LLAMA },
     },
     Family {
         name: "qwen3",
@@ -74,7 +74,7 @@ pub(super) static FAMILIES: &[Family] = &[
             defaults: Defaults { kv_heads: Some(32), head_dim: Some(128), eps: RMS_EPS, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "qwen3", names: &names::GGUF_QK_NORM, interleaved: false }),
-        traits: Traits { biases: (&[], QKVO), qk_norm: Some(HEAD_NORM), window: Window::Qwen2, ..LLAMA },
+        traits: Traits { biases: (&[], QKVO), qk_norm: Some(HEAD_NORM), window: WindowRule::Qwen2, ..LLAMA },
     },
     Family {
         name: "gemma",
@@ -96,7 +96,7 @@ pub(super) static FAMILIES: &[Family] = &[
             defaults: GEMMA_DEFAULTS,
         }],
         gguf: Some(Gguf { architecture: "gemma2", names: &names::GGUF_GEMMA2, interleaved: false }),
-        traits: Traits { norm_place: NormPlace::Both, window: Window::AllBut(2, "", Some(4096)), ..GEMMA },
+        traits: Traits { norm_place: NormPlace::Both, window: WindowRule::AllBut(2, "", Some(4096)), ..GEMMA },
     },
     Family {
         name: "gemma3",
@@ -118,7 +118,7 @@ pub(super) static FAMILIES: &[Family] = &[
         traits: Traits {
             norm_place: NormPlace::Both,
             qk_norm: Some(HEAD_NORM),
-            window: Window::AllBut(6, "sliding_window_pattern", Some(4096)),
+            window: WindowRule::AllBut(6, "sliding_window_pattern", Some(4096)),
             local_theta: Some(("rope_local_base_freq", 10000.0)),
             ..GEMMA
         },
@@ -132,7 +132,7 @@ pub(super) static FAMILIES: &[Family] = &[
             defaults: Defaults { kv_heads: Some(4), eps: RMS_EPS, theta: 2e6, tied: true, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "smollm3", names: &names::GGUF, interleaved: true }),
-        traits: Traits { biases: (&[], ALL), window: Window::IfListed, unturned: Unturned::Listed, ..LLAMA },
+        traits: Traits { biases: (&[], ALL), window: WindowRule::IfListed, unturned: Unturned::Listed, ..LLAMA },
     },
     Family {
         name: "phi3",
@@ -143,7 +143,7 @@ pub(super) static FAMILIES: &[Family] = &[
             defaults: Defaults { eps: EPS, ..DEFAULTS },
         }],
         gguf: Some(Gguf { architecture: "phi3", names: &names::GGUF_PHI3, interleaved: false }),
-        traits: Traits { may_turn_in_part: true, window: Window::All(None), ..LLAMA },
+        traits: Traits { may_turn_in_part: true, window: WindowRule::All(None), ..LLAMA },
     },
     Family {
         name: "granite",
@@ -199,7 +199,7 @@ pub(super) static FAMILIES: &[Family] = &[
             norm_place: NormPlace::After,
             qk_norm: Some(VECTOR_NORM),
             biases: (&[], QKVO),
-            window: Window::AllBut(4, "", Some(4096)),
+            window: WindowRule::AllBut(4, "", Some(4096)),
             // Scaling is that of layers without a window.
             local_theta: Some(("rope_theta", 10000.0)),
             ..LLAMA
@@ -217,7 +217,7 @@ pub(super) static FAMILIES: &[Family] = &[
         traits: Traits {
             norm_place: NormPlace::After,
             qk_norm: Some(HEAD_NORM),
-            window: Window::AllBut(4, "sliding_window_pattern", Some(4096)),
+            window: WindowRule::AllBut(4, "sliding_window_pattern", Some(4096)),
             unturned: Unturned::Full,
             ..LLAMA
         },

@@ -1,7 +1,7 @@
 //! The longer statements: loops, assignments, filters of blocks, and macros.
 
-use super::{Block, Compiler, Given, cut};
-use crate::text::chat::code::{Arguments, Macro, Op, Parameter, Program, Span};
+use super::{Compiler, FilterCall, OpenBlock, cut};
+use crate::text::chat::code::{Arguments, Instruction, Macro, Parameter, Program, Span};
 use crate::text::chat::lexer::Token;
 use crate::text::chat::{Fault, out_of_memory};
 
@@ -29,61 +29,61 @@ impl Compiler<'_> {
             count += 1;
         }
         if count > 1 {
-            self.emit(Op::Tuple(count))?;
+            self.emit(Instruction::Tuple(count))?;
         }
-        let begin = self.emit(Op::Loop { recursive: false })?;
+        let begin = self.emit(Instruction::Loop { recursive: false })?;
         if self.skip_name("if")? {
             // All items pass the condition first: how many are left is known before the first is used.
-            let next = self.emit(Op::Next(0))?;
+            let next = self.emit(Instruction::Next(0))?;
             self.emit_all(&targets)?;
             self.expression()?;
-            let skip = self.emit(Op::JumpIfFalse(0))?;
-            self.emit(Op::Keep)?;
+            let skip = self.emit(Instruction::JumpIfFalse(0))?;
+            self.emit(Instruction::Keep)?;
             self.land(skip);
-            let back = self.emit(Op::Jump(0))?;
+            let back = self.emit(Instruction::Jump(0))?;
             self.land_at(back, next);
             self.land(next);
-            self.emit(Op::Restart)?;
+            self.emit(Instruction::Restart)?;
         }
         let recursive = self.skip_name("recursive")?;
-        let next = self.emit(Op::Next(0))?;
-        self.program.ops[begin] = Op::Loop { recursive };
-        self.emit(Op::BindLoop)?;
+        let next = self.emit(Instruction::Next(0))?;
+        self.program.ops[begin] = Instruction::Loop { recursive };
+        self.emit(Instruction::BindLoop)?;
         self.emit_all(&targets)?;
-        self.open(Block::For { next, leave: None, otherwise: None })
+        self.open(OpenBlock::For { next, leave: None, otherwise: None })
     }
 
     /// The end of a loop's body. The operation that jumps over what stands for no items.
     pub(super) fn end_loop(&mut self, next: usize, leave: Option<usize>) -> Result<usize, Fault> {
-        self.emit(Op::Done)?;
-        let back = self.emit(Op::Jump(0))?;
+        self.emit(Instruction::Done)?;
+        let back = self.emit(Instruction::Jump(0))?;
         self.land_at(back, next);
         self.land(next);
         self.land_chain(leave);
-        self.emit(Op::EndLoop)?;
+        self.emit(Instruction::EndLoop)?;
         // On top is whether an item went through all of the body: else what stands for none is written, after `break`
         // too.
-        self.emit(Op::Not)?;
-        self.emit(Op::JumpIfFalse(0))
+        self.emit(Instruction::Not)?;
+        self.emit(Instruction::JumpIfFalse(0))
     }
 
     pub(super) fn leave(&mut self, tag: Span) -> Result<(), Fault> {
         // Scopes and captures that were opened inside of the loop end with it at run time.
-        let is_loop = |block: &Block| {
-            let own = matches!(block, Block::Macro { .. } | Block::Call { .. } | Block::Generation);
-            own || matches!(block, Block::For { otherwise: None, .. })
+        let is_loop = |block: &OpenBlock| {
+            let own = matches!(block, OpenBlock::Macro { .. } | OpenBlock::Call { .. } | OpenBlock::Generation);
+            own || matches!(block, OpenBlock::For { otherwise: None, .. })
         };
         let at = self.blocks.iter().rposition(is_loop);
-        let Some((at, &Block::For { next, leave, .. })) = at.and_then(|at| Some((at, self.blocks.get(at)?))) else {
+        let Some((at, &OpenBlock::For { next, leave, .. })) = at.and_then(|at| Some((at, self.blocks.get(at)?))) else {
             return self.fail("`break` and `continue` stand inside of a loop");
         };
         if self.str(tag) == "continue" {
-            let jump = self.emit(Op::Jump(0))?;
+            let jump = self.emit(Instruction::Jump(0))?;
             self.land_at(jump, next);
             return Ok(());
         }
         let jump = self.chain(leave)?;
-        if let Some(Block::For { leave, .. }) = self.blocks.get_mut(at) {
+        if let Some(OpenBlock::For { leave, .. }) = self.blocks.get_mut(at) {
             *leave = Some(jump);
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Compiler<'_> {
                 if ["true", "false", "none", "True", "False", "None"].contains(&self.str(name)) {
                     return self.fail("a constant cannot be set");
                 }
-                self.emit(Op::Store(name))?;
+                self.emit(Instruction::Store(name))?;
             }
             if !self.skip(",")? || self.is(")") || self.is("=") || self.is_name("in") {
                 break;
@@ -120,7 +120,7 @@ impl Compiler<'_> {
         if count > 1 {
             let stores = cut(&mut self.program.ops, from)?;
             self.program.places.truncate(from);
-            self.emit(Op::Unpack(count))?;
+            self.emit(Instruction::Unpack(count))?;
             self.emit_all(&stores)?;
         }
         Ok(())
@@ -156,17 +156,17 @@ impl Compiler<'_> {
         } else {
             Vec::new()
         };
-        self.emit(Op::Capture)?;
-        self.open(Block::Set { name, attribute, filters })
+        self.emit(Instruction::Capture)?;
+        self.open(OpenBlock::Set { name, attribute, filters })
     }
 
     pub(super) fn store(&mut self, name: Span, attribute: Option<Span>) -> Result<(), Fault> {
-        let op = attribute.map_or(Op::Store(name), |attribute| Op::StoreAttribute(name, attribute));
+        let op = attribute.map_or(Instruction::Store(name), |attribute| Instruction::StoreAttribute(name, attribute));
         self.emit(op).map(|_| ())
     }
 
     /// Filters one after the other, with what each is given.
-    pub(super) fn filters(&mut self) -> Result<Vec<Given>, Fault> {
+    pub(super) fn filters(&mut self) -> Result<Vec<FilterCall>, Fault> {
         let mut filters = Vec::new();
         loop {
             let name = self.name()?;
@@ -182,10 +182,10 @@ impl Compiler<'_> {
         }
     }
 
-    pub(super) fn apply(&mut self, filters: &[Given]) -> Result<(), Fault> {
+    pub(super) fn apply(&mut self, filters: &[FilterCall]) -> Result<(), Fault> {
         for (name, given, arguments) in filters {
             self.emit_all(given)?;
-            self.emit(Op::Filter(*name, *arguments))?;
+            self.emit(Instruction::Filter(*name, *arguments))?;
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ impl Compiler<'_> {
     /// The parameters of a macro; its body follows.
     pub(super) fn begin_macro(&mut self, name: Span) -> Result<(usize, usize), Fault> {
         let index = self.program.macros.len();
-        let op = self.emit(Op::Macro(index as u32, 0))?;
+        let op = self.emit(Instruction::Macro(index as u32, 0))?;
         let mut own: Vec<Parameter> = Vec::new();
         if self.skip("(")? {
             while !self.skip(")")? {
@@ -202,7 +202,7 @@ impl Compiler<'_> {
                 if self.skip("=")? {
                     default = Some(self.here() as u32);
                     self.expression()?;
-                    self.emit(Op::Return)?;
+                    self.emit(Instruction::Return)?;
                 }
                 own.try_reserve(1).map_err(|_| out_of_memory())?;
                 own.push(Parameter { name, default });
@@ -223,11 +223,11 @@ impl Compiler<'_> {
 
     /// The end of a macro's body, which tells what else than its parameters it takes.
     pub(super) fn end_macro(&mut self, index: usize) -> Result<(), Fault> {
-        self.emit(Op::Return)?;
+        self.emit(Instruction::Return)?;
         let [mut varargs, mut kwargs, mut caller] = [false; 3];
         let body = self.program.macros[index].body as usize;
         for op in &self.program.ops[body..] {
-            let Op::Load(name) = op else { continue };
+            let Instruction::Load(name) = op else { continue };
             match self.program.str(*name) {
                 "varargs" => varargs = true,
                 "kwargs" => kwargs = true,

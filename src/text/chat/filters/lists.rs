@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::text::chat::code::Span;
-use crate::text::chat::memory::{List, Memory, Value, failed, push};
+use crate::text::chat::memory::{ItemList, Memory, Value, failed, push};
 use crate::text::chat::methods::Given;
 
 impl Memory<'_> {
@@ -144,7 +144,7 @@ impl Memory<'_> {
         self.list(&items)
     }
 
-    fn copied(&mut self, list: List) -> Result<Vec<Value>> {
+    fn copied(&mut self, list: ItemList) -> Result<Vec<Value>> {
         self.budget.work(list.len as usize)?;
         let mut items = Vec::new();
         (0..list.len as usize).try_for_each(|index| push(&mut items, self.item(list, index)))?;
@@ -197,7 +197,7 @@ impl Memory<'_> {
     fn group(&mut self, key: Value, items: &[Value]) -> Result<Value> {
         let list = self.list(items)?;
         match self.tuple(&[key, list])? {
-            Value::List(pair) => Ok(Value::List(List { group: true, ..pair })),
+            Value::List(pair) => Ok(Value::List(ItemList { group: true, ..pair })),
             other => Ok(other),
         }
     }

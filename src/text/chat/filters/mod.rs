@@ -8,7 +8,7 @@ use super::code::Span;
 use super::memory::{Memory, Value, failed, push};
 use super::methods::Given;
 use super::operators::kind;
-use super::print::{Indent, Json};
+use super::print::{Indent, JsonStyle};
 use crate::Result;
 
 /// The names of filters, for `is filter`.
@@ -145,7 +145,7 @@ impl Memory<'_> {
     }
 
     /// How `tojson` is to write, from its arguments: those of Python's `json.dumps` that `transformers` hands on.
-    fn json_style(&mut self, given: Given<'_>) -> Result<Json> {
+    fn json_style(&mut self, given: Given<'_>) -> Result<JsonStyle> {
         let flag = |memory: &Self, at, name| given.get(memory, at, name).is_some_and(|value| memory.truth(value));
         let (ascii, sorted) = (flag(self, 0, "ensure_ascii"), flag(self, 3, "sort_keys"));
         let indent = match given.get(self, 1, "indent") {
@@ -159,7 +159,7 @@ impl Memory<'_> {
             Some(other) => return failed(format_args!("separators are two texts, not {}", kind(other))),
         };
         match separators {
-            [Value::Str(item), Value::Str(key)] => Ok(Json { ascii, indent, separators: [item, key], sorted }),
+            [Value::Str(item), Value::Str(key)] => Ok(JsonStyle { ascii, indent, separators: [item, key], sorted }),
             _ => failed("separators are two texts"),
         }
     }

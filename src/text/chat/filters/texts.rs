@@ -6,10 +6,10 @@ use crate::text::chat::memory::{Memory, Value, failed};
 use crate::text::chat::methods::Given;
 use crate::text::chat::operators::{float, kind};
 use crate::text::chat::strings::{Line, is_space, lines};
-use crate::text::chat::writer::Writer;
+use crate::text::chat::writer::TextWriter;
 
 /// A character as HTML has it.
-fn escaped(out: &mut Writer, c: char) -> Result<()> {
+fn escaped(out: &mut TextWriter, c: char) -> Result<()> {
     match c {
         '&' => out.put("&amp;"),
         '<' => out.put("&lt;"),
@@ -135,7 +135,7 @@ impl Memory<'_> {
         self.finish(out)
     }
 
-    fn quoted_for_url(&mut self, out: &mut Writer, value: Value, safe: &str) -> Result<()> {
+    fn quoted_for_url(&mut self, out: &mut TextWriter, value: Value, safe: &str) -> Result<()> {
         let mut text = self.writer();
         self.print(&mut text, value)?;
         let Value::Str(text) = self.finish(text)? else { return failed("no text") };

@@ -1,6 +1,6 @@
 //! Calls: of methods, of functions, of macros, and of a loop by itself.
 
-use super::{CALLS, Call, Machine};
+use super::{CALLS, Machine, MacroCall};
 use crate::Result;
 use crate::text::chat::code::{Arguments, Span};
 use crate::text::chat::memory::{Value, failed, push};
@@ -171,13 +171,13 @@ impl Machine<'_> {
         base.scopes -= 1;
         let (back, loops) = (self.at + 1, self.loops.len());
         push(&mut self.captures, self.out.text.len())?;
-        push(&mut self.calls, Call { back, variables, seen, loops, base, parameters: Some((what, 0)), caller })?;
+        push(&mut self.calls, MacroCall { back, variables, seen, loops, base, parameters: Some((what, 0)), caller })?;
         self.next_parameter()
     }
 
     /// Sets the parameters of the macro just called that were not given, then begins its body.
     fn next_parameter(&mut self) -> Result<()> {
-        let Some(Call { parameters: Some((what, next)), variables, .. }) = self.calls.last_mut() else {
+        let Some(MacroCall { parameters: Some((what, next)), variables, .. }) = self.calls.last_mut() else {
             return failed("no call");
         };
         let (what, from) = (*what, *variables);
@@ -215,7 +215,7 @@ impl Machine<'_> {
             return self.next_parameter();
         }
         let text = self.captured()?;
-        if let Some(Call { back, loops, base, .. }) = self.calls.pop() {
+        if let Some(MacroCall { back, loops, base, .. }) = self.calls.pop() {
             self.loops.truncate(loops);
             self.close(base);
             self.at = back;
