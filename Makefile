@@ -57,6 +57,7 @@ demo: target/demo/hello $(DEMO)
 
 ## All tests, on the real model.
 test: $(MODEL) $(UNIFORM) $(QUANTIZED) examples test-abi
+	$(PYTHON) tests/docs/names.py
 	$(CARGO) test --release --workspace
 	target/demo/hello $(MODEL) "$(PROMPT)" > target/demo/hello.txt
 	grep -q "Paris" target/demo/hello.txt
