@@ -140,7 +140,7 @@ impl Session {
         state.random.state().iter().for_each(|word| put(&word.to_le_bytes()));
         self.tokens.iter().for_each(|token| put(&token.to_le_bytes()));
         self.sparsities[..self.passed()].iter().for_each(|sparsity| put(&sparsity.to_le_bytes()));
-        self.engine.own.kv.stretches(self.passed()).for_each(&mut put);
+        self.engine.own.kv.each_stretch(self.passed(), &mut put);
         if self.has_head() {
             put(self.engine.head.last.bytes());
         }

@@ -277,6 +277,16 @@ static void *everything(void *unused) {
     check(rasp_session_restore(session, state, length, &error) == RASP_OK, "restore on a small stack");
     free(state);
     others(child);
+    rasp_session_close(child);
+    uint32_t beginning[40];
+    for (uint32_t i = 0; i < 40; i++)
+        beginning[i] = prompt[i % 5];
+    rasp_session_reset(session, &error);
+    check(rasp_prefill(session, beginning, 40, &error) == RASP_OK, "a longer prompt on a small stack");
+    check(rasp_session_fork(session, NULL, &child, &error) == RASP_OK, "a fork that shares on a small stack");
+    check(rasp_step(child, &token, &error) >= 0, "its step on a small stack");
+    check(rasp_session_rewind(child, 10, &error) == RASP_OK, "its rewind on a small stack");
+    check(rasp_step(child, &token, &error) >= 0, "its step after that on a small stack");
     adapters(own);
     rasp_session_close(child);
     rasp_session_close(session);

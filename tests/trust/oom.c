@@ -91,6 +91,21 @@ static int fork_of(rasp_session *parent) {
 }
 static int fork_it(void) { return fork_of(session); }
 
+/* One whose beginning is shared; without memory for that it is copied, and the child says the same. */
+static rasp_session *parent;
+static uint32_t next_of_parent;
+static int fork_sharing(void) {
+    rasp_session *child;
+    int status = rasp_session_fork(parent, NULL, &child, &error);
+    if (status != RASP_OK)
+        return status;
+    uint32_t next = 0;
+    if (rasp_step(child, &next, NULL) < 0 || next != next_of_parent)
+        status = RASP_ERROR_INTERNAL;
+    rasp_session_close(child);
+    return status;
+}
+
 static int tokenize(void) {
     size_t n;
     return rasp_tokenize(model, words, strlen(words), 3, tokens, 4096, &n, &error);
@@ -289,6 +304,7 @@ static const struct {
     {"open", open_one, RASP_OK, 1, 0},
     {"open, 3 threads", open_three, RASP_OK, 1, 0},
     {"fork", fork_it, RASP_OK, 1, 0},
+    {"fork that shares", fork_sharing, RASP_OK, 1, 0},
     {"tokenize", tokenize, RASP_OK, 1, 0},
     {"tokenize 60 kB", tokenize_longer, RASP_OK, 1, 0},
     {"detokenize", detokenize, RASP_OK, 1, 0},
@@ -405,6 +421,16 @@ int main(int argc, char **argv) {
         rasp_tokenize(model, words, strlen(words), 0, tokens, 4096, &count, &error) != RASP_OK ||
         rasp_prefill(session, tokens, 3, &error) != RASP_OK)
         return 2;
+    uint32_t beginning[40];
+    for (size_t i = 0; i < 40; i++)
+        beginning[i] = tokens[i % count];
+    rasp_session *alone;
+    if (rasp_session_open(model, &options, &parent, &error) != RASP_OK ||
+        rasp_session_open(model, &options, &alone, &error) != RASP_OK ||
+        rasp_prefill(parent, beginning, 40, &error) != RASP_OK ||
+        rasp_prefill(alone, beginning, 40, &error) != RASP_OK || rasp_step(alone, &next_of_parent, &error) < 0)
+        return 2;
+    rasp_session_close(alone);
     rasp_session_save(session, NULL, 0, &state_size, NULL);
     state = malloc(state_size += 1 << 20);
 

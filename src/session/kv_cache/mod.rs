@@ -7,6 +7,7 @@
 mod places;
 mod prefix;
 mod shift;
+mod stretches;
 
 use crate::arena::{Buf, Cutter, MemoryUse};
 use crate::format::Config;
@@ -67,34 +68,6 @@ impl Store {
             Store::I8(data, _) => data[range].fill(0),
         }
     }
-
-    /// Its elements as bytes, and the bytes of one; then those of its scales.
-    fn bytes(&self) -> [(&[u8], usize); 2] {
-        match self {
-            Store::F16(data) => [(data.bytes(), 2), (&[], 4)],
-            Store::F32(data) => [(data.bytes(), 4), (&[], 4)],
-            Store::I8(data, scales) => [(data.bytes(), 1), (scales.bytes(), 4)],
-        }
-    }
-
-    fn bytes_mut(&mut self) -> [(&mut [u8], usize); 2] {
-        match self {
-            Store::F16(data) => [(data.bytes_mut(), 2), (&mut [], 4)],
-            Store::F32(data) => [(data.bytes_mut(), 4), (&mut [], 4)],
-            Store::I8(data, scales) => [(data.bytes_mut(), 1), (scales.bytes_mut(), 4)],
-        }
-    }
-}
-
-/// How the elements of a head lie.
-#[derive(Clone, Copy)]
-enum HeadLayout {
-    /// `[room / 32, head_dim, 32]`
-    Keys,
-    /// `[room, head_dim]`
-    Values,
-    /// `[room]`
-    Scales,
 }
 
 pub(crate) struct KvCache {
@@ -235,82 +208,6 @@ impl KvCache {
         self.places.forget();
     }
 
-    /// Bytes of what is kept of the first `positions`.
-    pub(crate) fn bytes_of(&self, positions: usize) -> usize {
-        let Places { num_kv_heads, head_dim, .. } = self.places;
-        let row = match self.keys {
-            Store::F16(_) => 2 * head_dim,
-            Store::F32(_) => 4 * head_dim,
-            Store::I8(..) => head_dim + size_of::<f32>(),
-        };
-        let kept = (0..self.places.num_layers()).map(|layer| self.places.kept(layer, positions).len());
-        2 * row * kept.sum::<usize>() * num_kv_heads
-    }
-
-    /// Its keys, their scales, its values and theirs: bytes, those of an element, and how the elements of a head lie.
-    fn parts(&self) -> [(&[u8], usize, HeadLayout); 4] {
-        let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes(), self.values.bytes()];
-        let (k, v, s) = (HeadLayout::Keys, HeadLayout::Values, HeadLayout::Scales);
-        [(keys, k), (key_scales, s), (values, v), (value_scales, s)].map(|((bytes, size), order)| (bytes, size, order))
-    }
-
-    /// The bytes of what is kept of the first `positions`, in stretches: one after the other the same for every
-    /// capacity and batch, and wherever they lie.
-    pub(crate) fn stretches(&self, positions: usize) -> impl Iterator<Item = &[u8]> {
-        let (cut, prefix) = (self.shared().min(positions), self.prefix.as_ref());
-        (0..4).flat_map(move |part| {
-            self.places.heads().flat_map(move |(layer, head)| {
-                let shared = prefix.into_iter().flat_map(move |prefix| prefix.kv().head(part, layer, head, 0..cut));
-                shared.chain(self.head(part, layer, head, cut..positions))
-            })
-        })
-    }
-
-    /// The same, of what lies in memory of its own of these positions.
-    fn own_stretches(&self, positions: Range<usize>) -> impl Iterator<Item = &[u8]> {
-        (0..4).flat_map(move |part| {
-            self.places.heads().flat_map({
-                let positions = positions.clone();
-                move |(layer, head)| self.head(part, layer, head, positions.clone())
-            })
-        })
-    }
-
-    /// What is kept of a head's positions in one of the four parts.
-    fn head(&self, part: usize, layer: usize, head: usize, positions: Range<usize>) -> impl Iterator<Item = &[u8]> {
-        let (bytes, size, order) = self.parts()[part];
-        let runs = (!bytes.is_empty()).then(|| runs(&self.places, order, layer, head, positions));
-        runs.into_iter().flatten().map(move |run| &bytes[run.start * size..run.end * size])
-    }
-
-    /// Calls `fill` with the stretches of the first `positions`, to be written: they are all that is held from then on.
-    pub(crate) fn fill_stretches(&mut self, positions: usize, fill: impl FnMut(&mut [u8])) {
-        self.prefix = None;
-        self.places.refill(positions);
-        self.fill_own(0..positions, fill);
-    }
-
-    /// Calls `fill` with the stretches of these positions in its own memory.
-    fn fill_own(&mut self, positions: Range<usize>, mut fill: impl FnMut(&mut [u8])) {
-        let places = &self.places;
-        let [[keys, key_scales], [values, value_scales]] = [self.keys.bytes_mut(), self.values.bytes_mut()];
-        let parts = [
-            (keys, HeadLayout::Keys),
-            (key_scales, HeadLayout::Scales),
-            (values, HeadLayout::Values),
-            (value_scales, HeadLayout::Scales),
-        ];
-        for ((bytes, size), order) in parts.into_iter().filter(|((bytes, _), _)| !bytes.is_empty()) {
-            let width = size * if let HeadLayout::Scales = order { 1 } else { places.head_dim };
-            // No place is without a number, whatever goes round.
-            places.of_windows().for_each(|span| bytes[span.start * width..span.end * width].fill(0));
-            for (layer, head) in places.heads() {
-                let runs = runs(places, order, layer, head, positions.clone());
-                runs.for_each(|run| fill(&mut bytes[run.start * size..run.end * size]));
-            }
-        }
-    }
-
     /// Keys of the 32 positions from `32 · block`: `[head_dim, 32]`.
     pub(crate) fn key_block(&self, layer: usize, head: usize, block: usize) -> Matrix<'_> {
         let KvCache { places, keys, .. } = self.holder(block * KEY_BLOCK);
@@ -367,32 +264,6 @@ impl KvCache {
         let shared = self.prefix.as_ref().map(|prefix| (prefix.kv(), start..cut));
         shared.into_iter().chain([(self, cut..end)])
     }
-}
-
-/// The elements of what is kept of these positions of a head, in stretches.
-fn runs(
-    places: &Places,
-    order: HeadLayout,
-    layer: usize,
-    head: usize,
-    positions: Range<usize>,
-) -> impl Iterator<Item = Range<usize>> {
-    let dim = places.head_dim;
-    let width = if let HeadLayout::Scales = order { 1 } else { dim };
-    let (start, room) = (places.head(layer, head) * width, places.room(layer));
-    let kept = places.kept(layer, positions.end).start.max(positions.start)..positions.end;
-    // They lie one after the other; but those of a window may go round.
-    let step = if kept.end <= room { kept.len().max(1) } else { KEY_BLOCK };
-    kept.clone().step_by(step).flat_map(move |first| {
-        let count = step.min(kept.end - first);
-        // Of keys' last block, a part of every row.
-        let rest = if let HeadLayout::Keys = order { count % KEY_BLOCK } else { 0 };
-        let rows = if rest > 0 { dim } else { 0 };
-        let first = start + first % room * width;
-        let last = first + (count - rest) * width;
-        let parts = (0..rows).map(move |row| last + row * KEY_BLOCK..last + row * KEY_BLOCK + rest);
-        std::iter::once(first..last).chain(parts)
-    })
 }
 
 /// The first element of the key at a place of a head that begins at `start`; the others follow a block's width apart.

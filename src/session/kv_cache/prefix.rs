@@ -12,8 +12,8 @@ use crate::format::Config;
 use crate::reserve;
 use std::sync::Arc;
 
-/// What an `Arc` takes besides what is in it, and the allocator besides that.
-const COUNTS: usize = 64;
+/// What an `Arc` of it takes: its counts too, in a piece whose size is a power of two.
+const SHARED_BYTES: usize = (size_of::<PrefixMemory>() + 2 * size_of::<usize>()).next_power_of_two();
 
 /// Keys and values of positions that were passed, for whoever goes on from them.
 struct PrefixMemory {
@@ -34,10 +34,10 @@ impl SharedPrefix {
     fn new(config: &Config, kv_type: KvType, of: &KvCache, positions: usize) -> Result<SharedPrefix> {
         let extent = Extent { context: positions, batch: 1, windows_alone: false };
         let (arena, mut kv) = Arena::cut(MemorySource::Own, 0, |cutter| KvCache::cut(cutter, config, kv_type, extent))?;
-        kv.fill_stretches(positions, copied(of.stretches(positions)));
+        of.held(0..positions).for_each(|(cache, positions)| kv.take_from(cache, positions));
         let memory = PrefixMemory { kv, arena };
         // SAFETY: what is made in the reserve is the `Arc` alone, which is dropped if it lies there.
-        let memory = unsafe { reserve::within(size_of::<PrefixMemory>() + COUNTS, || Ok(Arc::new(memory))) }?;
+        let memory = unsafe { reserve::within(SHARED_BYTES, || Ok(Arc::new(memory))) }?;
         Ok(SharedPrefix { memory, positions })
     }
 
@@ -58,12 +58,12 @@ impl KvCache {
         apart: bool,
     ) {
         if apart || self.has_windows() || !parent.share(config, kv_type, positions) {
-            return self.fill_stretches(positions, copied(parent.stretches(positions)));
+            self.begin_with(positions);
+            return parent.held(0..positions).for_each(|(cache, positions)| self.take_from(cache, positions));
         }
         self.forget();
         self.prefix.clone_from(&parent.prefix);
-        let rest = parent.shared()..positions;
-        self.fill_own(rest.clone(), copied(parent.own_stretches(rest)));
+        self.take_from(parent, parent.shared()..positions);
     }
 
     /// Puts what it holds of the first `positions` where others can read it, but for the last block: the last token may
@@ -102,24 +102,7 @@ impl KvCache {
     pub(super) fn own(&mut self, from: usize, positions: usize) {
         let block = from / KEY_BLOCK * KEY_BLOCK;
         let Some(prefix) = self.prefix.take_if(|prefix| block < prefix.positions) else { return };
-        let copy = block..positions.min(prefix.positions).max(block);
-        self.fill_own(copy.clone(), copied(prefix.kv().own_stretches(copy)));
+        self.take_from(prefix.kv(), block..positions.min(prefix.positions).max(block));
         self.prefix = (block > 0).then_some(SharedPrefix { positions: block, ..prefix });
-    }
-}
-
-/// Fills one stretch after the other with what comes, however that is cut.
-fn copied<'a>(mut from: impl Iterator<Item = &'a [u8]>) -> impl FnMut(&mut [u8]) {
-    let mut next: &[u8] = &[];
-    move |mut to| {
-        while !to.is_empty() {
-            if next.is_empty() {
-                next = from.next().expect("caches of one shape");
-            }
-            let count = to.len().min(next.len());
-            let (now, later) = std::mem::take(&mut to).split_at_mut(count);
-            now.copy_from_slice(&next[..count]);
-            (to, next) = (later, &next[count..]);
-        }
     }
 }
