@@ -30,7 +30,7 @@ impl Drop for FloatEnv {
 }
 
 /// MXCSR, as far as SSE computes; x87 is used for nothing but handing over results, which it does not change.
-#[cfg(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse")))]
+#[cfg(all(not(miri), any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse"))))]
 mod control {
     use std::arch::asm;
 
@@ -54,7 +54,7 @@ mod control {
 }
 
 /// FPCR; the flags are in another register.
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(not(miri), target_arch = "aarch64"))]
 mod control {
     use std::arch::asm;
 
@@ -77,8 +77,11 @@ mod control {
     }
 }
 
-/// Elsewhere it is the host's to keep the default.
-#[cfg(not(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse"), target_arch = "aarch64")))]
+/// Elsewhere it is the host's to keep the default; and under Miri, which knows no inline assembly.
+#[cfg(any(
+    miri,
+    not(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse"), target_arch = "aarch64"))
+))]
 mod control {
     pub(super) type Word = u32;
     pub(super) const STANDARD: Word = 0;
@@ -93,7 +96,7 @@ mod control {
 
 use control::{FLAGS, STANDARD, Word, read, write};
 
-#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(all(test, not(miri), any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tests {
     use super::*;
 

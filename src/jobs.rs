@@ -4,12 +4,14 @@
 //! runs one twice, leaves one out or runs one when the job is over, nothing may break: the parts hold disjoint pieces
 //! of the session's memory, so each is claimed once before it runs, and what nobody claimed is an error.
 
+use crate::arena::{Buf, Zeroable};
 use crate::float_env::FloatEnv;
 use crate::pool::MAX_THREADS;
 use crate::quiet::quietly;
 use crate::{Error, Result, Status};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Runs `job(data, part)` for every part below `parts`, and returns when all have returned.
@@ -48,12 +50,13 @@ pub(crate) type ErasedJob = *const (dyn Fn(usize) + Sync);
 
 const WORDS: usize = MAX_THREADS / 64;
 
-/// The job under way, and which of its parts have been claimed. Between jobs all are.
-pub(crate) struct Round {
-    jobs: HostJobs,
-    parts: u32,
-    job: UnsafeCell<Option<ErasedJob>>,
-    claimed: [AtomicU64; WORDS],
+/// The job under way, and which of its parts may be claimed. Between jobs none may. The host has a pointer to it for as
+/// long as the session lives, wherever that is moved: it lies in the session's memory, and nothing has it to itself.
+pub(crate) struct Claims {
+    /// Written before the first part is open.
+    job: UnsafeCell<MaybeUninit<ErasedJob>>,
+    /// A bit for each part that nobody has claimed.
+    open: [AtomicU64; WORDS],
     /// Parts that have returned.
     done: AtomicU32,
     /// A part was run again, or there is no such part.
@@ -61,24 +64,26 @@ pub(crate) struct Round {
     panicked: AtomicBool,
 }
 
-// SAFETY: `job` is written only while every part is claimed, so that nobody reads it, and read only by who has claimed
-// a part; the claim's Acquire follows the Release that opened the parts.
-unsafe impl Sync for Round {}
+// SAFETY: zeros are numbers, false, and nothing yet; there is no destructor, and nothing aligns to more than 8.
+unsafe impl Zeroable for Claims {}
+// SAFETY: `job` is written only while no part is open, so that nobody reads it, and read only by who has claimed a
+// part; the claim's Acquire follows the Release that opened the parts.
+unsafe impl Sync for Claims {}
 // SAFETY: the pointer in `job` refers to a `Sync` closure and is dereferenced only while `run` keeps that alive.
-unsafe impl Send for Round {}
+unsafe impl Send for Claims {}
+
+/// The host's job system at work on the parts of one session.
+pub(crate) struct Round {
+    jobs: HostJobs,
+    parts: u32,
+    /// One.
+    claims: Buf<Claims>,
+}
 
 impl Round {
-    /// `parts` is at most [`MAX_THREADS`].
-    pub(crate) fn new(jobs: HostJobs, parts: usize) -> Round {
-        Round {
-            jobs,
-            parts: parts as u32,
-            job: UnsafeCell::new(None),
-            claimed: [const { AtomicU64::new(u64::MAX) }; WORDS],
-            done: AtomicU32::new(0),
-            again: AtomicBool::new(false),
-            panicked: AtomicBool::new(false),
-        }
+    /// `parts` is at most [`MAX_THREADS`]; `claims` are one.
+    pub(crate) fn new(jobs: HostJobs, parts: usize, claims: Buf<Claims>) -> Round {
+        Round { jobs, parts: parts as u32, claims }
     }
 
     pub(crate) fn parts(&self) -> usize {
@@ -88,32 +93,35 @@ impl Round {
     /// Has the host run `job` for every part. Fails if it did not run each just once; then what the job was to compute
     /// is not there, but nobody is computing it any more.
     pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) -> Result<()> {
+        // Never exclusively: the host may be looking at it, however late.
+        let (claims, parts) = (&self.claims[0], self.parts);
         // SAFETY: only the lifetime is erased. Who claims a part uses the pointer until it counts itself done; below,
         // no part is left to claim and all that were claimed are done before this returns.
         let erased: ErasedJob = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), ErasedJob>(job) };
-        // SAFETY: every part is claimed and done, so nobody reads.
-        unsafe { *self.job.get() = Some(erased) };
-        self.done.store(0, Ordering::Relaxed);
-        self.again.store(false, Ordering::Relaxed);
-        for (word, claimed) in self.claimed.iter().enumerate() {
-            let open = (self.parts as usize).saturating_sub(64 * word).min(64);
-            let bits = if open == 64 { 0 } else { u64::MAX << open };
-            claimed.store(bits, Ordering::Release);
+        // SAFETY: no part is open and all that were claimed are done, so nobody reads; and nobody else is here, for
+        // `self` is borrowed exclusively.
+        unsafe { *claims.job.get() = MaybeUninit::new(erased) };
+        claims.done.store(0, Ordering::Relaxed);
+        claims.again.store(false, Ordering::Relaxed);
+        for (word, open) in claims.open.iter().enumerate() {
+            let count = (parts as usize).saturating_sub(64 * word).min(64);
+            let bits = if count == 64 { u64::MAX } else { !(u64::MAX << count) };
+            open.store(bits, Ordering::Release);
         }
-        let round: *const Round = self;
+        let data: *const Claims = claims;
         // SAFETY: the promise of `HostJobs::new`. The host gets a pointer that stays good while the session lives,
         // which is as long as it may call `job`.
-        unsafe { (self.jobs.run)(self.jobs.context, part_of_host, round.cast_mut().cast(), self.parts) };
+        unsafe { (self.jobs.run)(self.jobs.context, part_of_host, data.cast_mut().cast(), parts) };
 
         // What is left is claimed here, so that nobody can begin it any more, and what was begun is waited for.
-        let left: u32 = self.claimed.iter().map(|c| (!c.swap(u64::MAX, Ordering::AcqRel)).count_ones()).sum();
-        while self.done.load(Ordering::Acquire) < self.parts - left {
+        let left: u32 = claims.open.iter().map(|open| open.swap(0, Ordering::AcqRel).count_ones()).sum();
+        while claims.done.load(Ordering::Acquire) < parts - left {
             std::thread::yield_now();
         }
-        if self.panicked.swap(false, Ordering::Relaxed) {
+        if claims.panicked.swap(false, Ordering::Relaxed) {
             std::panic::resume_unwind(Box::new("a part of a job panicked"));
         }
-        let again = self.again.load(Ordering::Relaxed);
+        let again = claims.again.load(Ordering::Relaxed);
         if left == 0 && !again {
             return Ok(());
         }
@@ -121,22 +129,23 @@ impl Round {
             0 => Error::new(Status::InvalidState, "the host's run callback ran a part twice, or one that there is not"),
             left => Error::new(
                 Status::InvalidState,
-                format_args!("the host's run callback returned with {left} of {} parts not run", self.parts),
+                format_args!("the host's run callback returned with {left} of {parts} parts not run"),
             ),
         })
     }
+}
 
+impl Claims {
     fn part(&self, part: u32) {
         let bit = 1u64 << (part % 64);
-        let word = self.claimed.get(part as usize / 64);
-        if word.is_none_or(|word| word.fetch_or(bit, Ordering::AcqRel) & bit != 0) {
+        let word = self.open.get(part as usize / 64);
+        if word.is_none_or(|word| word.fetch_and(!bit, Ordering::AcqRel) & bit == 0) {
             self.again.store(true, Ordering::Relaxed);
             return;
         }
         // SAFETY: this part was open, so `run` has written the job and waits for it.
-        if let Some(job) = unsafe { (*self.job.get()).map(|job| &*job) }
-            && quietly(|| job(part as usize)).is_err()
-        {
+        let job = unsafe { &*(*self.job.get()).assume_init() };
+        if quietly(|| job(part as usize)).is_err() {
             self.panicked.store(true, Ordering::Relaxed);
         }
         self.done.fetch_add(1, Ordering::Release);
@@ -147,14 +156,15 @@ impl Round {
 extern "C" fn part_of_host(data: *mut c_void, part: u32) {
     // The host's threads may be set to another.
     let _standard = FloatEnv::standard();
-    // SAFETY: the host passes the pointer that `run` gave it, while the session that holds the round lives.
-    unsafe { &*data.cast::<Round>() }.part(part)
+    // SAFETY: the host passes the pointer that `run` gave it, while the session lives whose memory it leads to.
+    unsafe { &*data.cast::<Claims>() }.part(part)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
+    use crate::arena::{Arena, MemorySource};
+    use std::sync::atomic::{AtomicPtr, AtomicUsize};
 
     type RunPart = extern "C" fn(*mut c_void, u32);
 
@@ -163,10 +173,10 @@ mod tests {
     }
 
     unsafe extern "C" fn threads(_: *mut c_void, job: RunPart, data: *mut c_void, parts: u32) {
-        let data = data.addr();
+        let data = &AtomicPtr::new(data);
         std::thread::scope(|scope| {
             for part in 0..parts {
-                scope.spawn(move || job(std::ptr::with_exposed_provenance_mut(data), part));
+                scope.spawn(move || job(data.load(Ordering::Relaxed), part));
             }
         });
     }
@@ -185,16 +195,20 @@ mod tests {
         job(data, u32::MAX);
     }
 
-    fn round(run: RunJob, parts: usize) -> Round {
-        // SAFETY: these callbacks use no context and keep nothing.
-        Round::new(unsafe { HostJobs::new(run, std::ptr::null_mut()) }, parts)
+    /// A round, and what its claims lie in.
+    fn round(run: RunJob, parts: usize) -> (Arena, Round) {
+        // SAFETY: these callbacks use no context, and keep nothing that they use when the arena is gone.
+        let jobs = unsafe { HostJobs::new(run, std::ptr::null_mut()) };
+        let (arena, claims) = Arena::cut(MemorySource::Own, 0, |cutter| cutter.take(1)).unwrap();
+        (arena, Round::new(jobs, parts, claims))
     }
 
     #[test]
     fn every_part_runs_once_in_any_order() {
         for run in [backwards as RunJob, threads] {
-            for parts in [1, 2, 7, 64, 65, MAX_THREADS] {
-                let mut round = round(run, parts);
+            // Threads take Miri a second each.
+            for parts in [1, 2, 7, 64, 65, MAX_THREADS].into_iter().take(if cfg!(miri) { 3 } else { 6 }) {
+                let (_arena, mut round) = round(run, parts);
                 let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
                 for n in 1..4 {
                     round.run(&|part| _ = counts[part].fetch_add(1, Ordering::Relaxed)).unwrap();
@@ -211,20 +225,57 @@ mod tests {
             (repeats_one, "ran a part twice", 3),
             (makes_one_up, "ran a part twice, or one that there is not", 3),
         ] {
-            let mut round = round(run, 3);
+            let (_arena, mut round) = round(run, 3);
             let count = AtomicUsize::new(0);
             let error = round.run(&|_| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap_err();
             assert!(error.status() == Status::InvalidState && error.message().contains(words), "{error}");
             assert_eq!(count.load(Ordering::Relaxed), ran);
-            // A call when the job is over does nothing.
-            round.part(1);
-            assert_eq!(count.load(Ordering::Relaxed), ran);
         }
+    }
+
+    /// Keeps what it is given where `context` says, for whoever is late.
+    unsafe extern "C" fn leaks(context: *mut c_void, job: RunPart, data: *mut c_void, parts: u32) {
+        // SAFETY: the test's own, see there.
+        unsafe { &*context.cast::<AtomicPtr<c_void>>() }.store(data, Ordering::Release);
+        (0..parts).for_each(|part| job(data, part));
+    }
+
+    #[test]
+    fn a_late_call_does_nothing_while_jobs_run_and_the_session_moves() {
+        let leaked = AtomicPtr::<c_void>::new(std::ptr::null_mut());
+        // SAFETY: the context outlives the round, and what is kept of it is used while the arena lives.
+        let jobs = unsafe { HostJobs::new(leaks, (&raw const leaked).cast_mut().cast()) };
+        let (_arena, claims) = Arena::cut(MemorySource::Own, 0, |cutter| cutter.take(1)).unwrap();
+        let mut places = [Some(Round::new(jobs, 2, claims)), None];
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let data = leaked.load(Ordering::Acquire);
+                    if !data.is_null() {
+                        part_of_host(data, 1);
+                    }
+                    std::thread::yield_now();
+                }
+            });
+            for n in 0..20 {
+                let mut round = places[n % 2].take().unwrap();
+                let count = AtomicUsize::new(0);
+                // An error if a late call fell into it; each part ran once all the same.
+                let _ = round.run(&|_| _ = count.fetch_add(1, Ordering::Relaxed));
+                assert_eq!(count.into_inner(), 2);
+                places[(n + 1) % 2] = Some(round);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let data = leaked.into_inner();
+        part_of_host(data, 1);
+        assert!(places[0].take().unwrap().run(&|_| ()).is_ok());
     }
 
     #[test]
     fn a_panic_is_passed_on_once_all_have_returned() {
-        let mut round = round(backwards, 3);
+        let (_arena, mut round) = round(backwards, 3);
         let caught = quietly(|| {
             round.run(&|part| {
                 if part == 1 {

@@ -12,6 +12,7 @@ mod float_env;
 pub mod format;
 mod hash;
 mod jobs;
+mod kept;
 pub mod log;
 pub mod model;
 mod pool;

@@ -4,8 +4,10 @@
 //! prefill, one step) the workers watch a counter. Outside of it they are asleep in the kernel and cost nothing. The
 //! thread that calls is part 0, so a thread pool of one has no threads. Or the host's job system runs the parts.
 
+use crate::arena::Buf;
 use crate::float_env::FloatEnv;
-use crate::jobs::{ErasedJob, HostJobs, Round};
+use crate::jobs::{Claims, ErasedJob, HostJobs, Round};
+use crate::kept::Kept;
 use crate::quiet::quietly;
 use crate::thread::{self, Run, Thread};
 use crate::waiting::Waiting;
@@ -101,24 +103,18 @@ unsafe impl Sync for Post {}
 
 /// A fixed number of parts, run side by side by threads of its own or by the host's job system.
 pub(crate) struct ThreadPool {
-    /// One, where there are threads; they point to it, and it never moves.
-    shared: Box<[PoolState]>,
+    /// One, where there are threads; they point to it.
+    shared: Kept<PoolState>,
     /// What the workers were started with, one each; they point to it.
-    posts: Box<[Post]>,
+    posts: Kept<Post>,
     workers: Vec<Thread>,
     host: Option<Round>,
     /// The process that its threads are of.
     process: u32,
 }
 
-/// `len` values, or an error where there is no memory for them.
-fn boxed<T>(len: usize, value: impl FnMut(usize) -> T) -> Result<Box<[T]>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| Error::out_of_memory("the threads of a session"))?;
-    values.extend((0..len).map(value));
-    // As many as were reserved: nothing is allocated anew.
-    Ok(values.into_boxed_slice())
-}
+/// What there may be no memory for.
+const THREADS: &str = "the threads of a session";
 
 impl ThreadPool {
     /// A thread pool of `threads` parts: the caller and `threads - 1` threads of its own.
@@ -128,7 +124,7 @@ impl ThreadPool {
 
     /// A thread pool without threads of its own.
     fn alone(host: Option<Round>) -> ThreadPool {
-        let (shared, posts) = (Box::default(), Box::default());
+        let (shared, posts) = (Kept::none(), Kept::none());
         ThreadPool { shared, posts, workers: Vec::new(), host, process: std::process::id() }
     }
 
@@ -139,7 +135,7 @@ impl ThreadPool {
         if threads == 1 {
             return Ok(pool);
         }
-        pool.shared = boxed(1, |_| PoolState {
+        pool.shared = Kept::new(1, THREADS, |_| PoolState {
             job: UnsafeCell::new(None),
             round: AtomicU32::new(0),
             busy: AtomicUsize::new(threads - 1),
@@ -152,11 +148,11 @@ impl ThreadPool {
             finished: Condvar::new(),
         })?;
         let shared: *const PoolState = &pool.shared[0];
-        pool.posts = boxed(threads - 1, |index| Post { shared, part: index + 1, own })?;
-        pool.workers.try_reserve_exact(threads - 1).map_err(|_| Error::out_of_memory("the threads of a session"))?;
-        for post in &pool.posts {
-            // SAFETY: the posts and what they point to stay in their boxes, and are not written, until the thread pool
-            // is dropped, which joins the threads first. Dropping the half-built thread pool ends those that it has.
+        pool.posts = Kept::new(threads - 1, THREADS, |index| Post { shared, part: index + 1, own })?;
+        pool.workers.try_reserve_exact(threads - 1).map_err(|_| Error::out_of_memory(THREADS))?;
+        for post in pool.posts.iter() {
+            // SAFETY: the posts and what they point to are kept, and are not written, until the thread pool is dropped,
+            // which joins the threads first. Dropping the half-built thread pool ends those that it has.
             let worker = unsafe { Thread::start(post, post.part)? };
             pool.workers.push(worker);
         }
@@ -175,10 +171,10 @@ impl ThreadPool {
         Ok(pool)
     }
 
-    /// A thread pool of `parts` parts that the host runs; it has no threads of its own.
-    pub(crate) fn of_host(jobs: HostJobs, parts: usize) -> Result<ThreadPool> {
+    /// A thread pool of `parts` parts that the host runs; it has no threads of its own. `claims` are one.
+    pub(crate) fn of_host(jobs: HostJobs, parts: usize, claims: Buf<Claims>) -> Result<ThreadPool> {
         ThreadPool::check(parts)?;
-        Ok(ThreadPool::alone(Some(Round::new(jobs, parts))))
+        Ok(ThreadPool::alone(Some(Round::new(jobs, parts, claims))))
     }
 
     /// Fails on a number of threads that no thread pool has.
@@ -359,14 +355,18 @@ mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    /// How often something is tried. Miri takes its time.
+    const FEW: usize = if cfg!(miri) { 3 } else { 20 };
+    const MANY: usize = if cfg!(miri) { 4 } else { 50 };
+
     #[test]
     fn every_part_runs_once_a_round_on_a_crowded_machine() {
         let mut pool = ThreadPool::new(3).unwrap();
         pool.shared[0].waiting.take_for_crowded();
         let counts: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
-        for _ in 0..50 {
+        for _ in 0..MANY {
             let mut region = pool.region();
-            for round in 0..20 {
+            for round in 0..FEW {
                 let job = |part: usize| {
                     counts[part].fetch_add(1, Ordering::Relaxed);
                     // In turn, one keeps the others waiting until they sleep.
@@ -377,7 +377,7 @@ mod tests {
                 region.run(&job).unwrap();
             }
         }
-        assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1000));
+        assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == FEW * MANY));
     }
 
     #[test]
@@ -386,9 +386,9 @@ mod tests {
             let mut pool = ThreadPool::new(threads).unwrap();
             assert_eq!(pool.parts(), threads);
             let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
-            for bracket in 0..20 {
+            for bracket in 0..FEW {
                 let mut region = pool.region();
-                for _ in 0..50 {
+                for _ in 0..MANY {
                     let outcome = region.run(&|part| {
                         counts[part].fetch_add(1, Ordering::Relaxed);
                     });
@@ -400,7 +400,7 @@ mod tests {
                     std::thread::sleep(std::time::Duration::from_millis(2));
                 }
             }
-            assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1000));
+            assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == FEW * MANY));
         }
     }
 
@@ -432,7 +432,7 @@ mod tests {
         assert_eq!([1, 2, 3].map(|part| own.cpu_of(part)), [Some(5), Some(7), Some(5)]);
         assert_eq!(OwnThreads::default().cpu_of(1), None);
         let mut pool = ThreadPool::of_own(3, OwnThreads { cpus: 0, spin: Duration::from_micros(200) }).unwrap();
-        for bracket in 0..40 {
+        for bracket in 0..2 * FEW {
             let ran = AtomicUsize::new(0);
             let outcome = pool.region().run(&|_| _ = ran.fetch_add(1, Ordering::Relaxed));
             assert!(outcome.is_ok() && ran.into_inner() == 3);
@@ -442,6 +442,7 @@ mod tests {
     }
 
     #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri does not tell where a thread runs")]
     #[test]
     fn a_thread_runs_where_it_is_pinned_or_the_team_is_refused() {
         // SAFETY: a set of bits, of which none is a valid value.

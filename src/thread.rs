@@ -1,29 +1,30 @@
 //! A thread of our own, started without an allocation of ours: where there is no memory for one, that is an error.
 //!
 //! The standard library's threads allocate names, packets and handles, and a process without memory would end there.
-//! POSIX threads are asked for directly; elsewhere it is the standard library's after all.
+//! POSIX threads are asked for directly; elsewhere it is the standard library's after all, and under Miri, which does
+//! not know the attributes of the others.
 
 use crate::{Error, Result, Status};
 
 /// What a thread runs.
-pub(crate) trait Run: Sync {
+pub(crate) trait Run: Sync + 'static {
     /// Does not unwind.
     fn run(&self);
 }
 
 /// Bytes of a thread's stack: many times what a part of a pass takes.
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 const STACK: usize = 1 << 20;
 
 /// A thread that was started; somebody has to [`join`](Thread::join) it.
 pub(crate) struct Thread {
-    #[cfg(unix)]
+    #[cfg(all(unix, not(miri)))]
     native: libc::pthread_t,
-    #[cfg(not(unix))]
+    #[cfg(any(not(unix), miri))]
     native: std::thread::JoinHandle<()>,
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 impl Thread {
     /// Starts a thread that runs `what`.
     ///
@@ -67,7 +68,7 @@ impl Thread {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), miri))]
 impl Thread {
     /// Starts a thread that runs `what`.
     ///

@@ -44,6 +44,9 @@ impl Bytes {
     /// tensors lie on cache lines, as they do in a file of their own.
     pub fn map_part(file: &fs::File, offset: u64, length: u64) -> Result<Arc<Bytes>> {
         let length = part_length(file, offset, length)?;
+        if cfg!(miri) {
+            return Bytes::for_miri(file, offset, length);
+        }
         let mut options = memmap2::MmapOptions::new();
         options.offset(offset).len(length);
         // SAFETY: the map is read-only and private to this struct. That nobody shortens the file meanwhile cannot be
@@ -57,6 +60,9 @@ impl Bytes {
     /// time. What becomes of the file afterwards does not matter. Its position is neither used nor moved.
     pub fn read_part(file: &fs::File, offset: u64, length: u64) -> Result<Arc<Bytes>> {
         let length = part_length(file, offset, length)?;
+        if cfg!(miri) {
+            return Bytes::for_miri(file, offset, length);
+        }
         let no_memory = |e: std::io::Error| {
             let message = format_args!("no memory for {length} bytes of the file: {e}; mapped, they would take none");
             Error::new(Status::OutOfMemory, message)
@@ -72,6 +78,13 @@ impl Bytes {
         read_exact_at(file, &mut map[bytes.clone()], offset).map_err(|e| io("read the file", e))?;
         let map = map.make_read_only().map_err(|e| io("protect what was read", e))?;
         Ok(Arc::new(Bytes(Storage::Read(map, bytes))))
+    }
+
+    /// Miri maps no files.
+    fn for_miri(file: &fs::File, offset: u64, length: usize) -> Result<Arc<Bytes>> {
+        let mut bytes = vec![0; length];
+        read_exact_at(file, &mut bytes, offset).map_err(|e| io("read the file", e))?;
+        Bytes::copy(&bytes)
     }
 
     /// A copy of `bytes`, owned.
@@ -130,8 +143,8 @@ fn io(what: &str, error: std::io::Error) -> Error {
 /// A file to be mapped or read.
 pub(crate) fn open_file(path: &Path) -> Result<fs::File> {
     let mut options = fs::OpenOptions::new();
-    // A pipe without a writer is opened at once, to be refused, rather than waited for.
-    #[cfg(unix)]
+    // A pipe without a writer is opened at once, to be refused, rather than waited for. (Miri does not know the flag.)
+    #[cfg(all(unix, not(miri)))]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
     options.read(true).open(path).map_err(|e| io("open the file", e))
 }
@@ -286,6 +299,7 @@ mod tests {
         fs::remove_dir_all(&dir).unwrap();
     }
 
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     #[test]
     fn a_part_of_a_file_is_mapped_or_read_wherever_it_lies() {
         let path = std::env::temp_dir().join(format!("rasp-bytes-part-{}", std::process::id()));
@@ -326,6 +340,7 @@ mod tests {
     }
 
     #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri makes no pipes")]
     #[test]
     fn a_pipe_is_refused_and_not_waited_for() {
         let path = std::env::temp_dir().join(format!("rasp-bytes-pipe-{}", std::process::id()));
@@ -337,6 +352,7 @@ mod tests {
         assert!(error.status() == Status::Io && error.message().contains("not a file"), "{error}");
     }
 
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     #[test]
     fn what_was_read_does_not_change_with_the_file() {
         let path = std::env::temp_dir().join(format!("rasp-bytes-read-{}", std::process::id()));

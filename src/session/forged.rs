@@ -110,6 +110,7 @@ fn a_state_of_the_first_version_is_read() {
 }
 
 /// Every byte but those of the checksum, which is made right again: refused, or a session that can be used.
+#[cfg_attr(miri, ignore = "thousands of states")]
 #[test]
 fn any_state_that_is_taken_can_be_gone_on_with() {
     let (mut session, good) = saved();

@@ -8,6 +8,7 @@ use super::pace::Pace;
 use super::pass::buffers::EngineMemory;
 use super::{Ready, Session, SessionOptions};
 use crate::arena::{Arena, Buf, Cutter, List, MemoryPlan, MemorySource, MemoryUse};
+use crate::jobs::Claims;
 use crate::log::LogLevel;
 use crate::model::Model;
 use crate::pool::ThreadPool;
@@ -28,6 +29,8 @@ struct SessionMemory {
     tokens: List<u32>,
     sparsities: Buf<f32>,
     drafts: Drafts,
+    /// One, if the host's job system runs the parts.
+    claims: Buf<Claims>,
 }
 
 impl SessionMemory {
@@ -42,6 +45,7 @@ impl SessionMemory {
             tokens: cutter.part(MemoryUse::Bookkeeping).list(context),
             sparsities: cutter.take(context),
             drafts: Drafts::cut(cutter, context, drafts),
+            claims: cutter.part(MemoryUse::Bookkeeping).take(usize::from(options.jobs.is_some())),
         }
     }
 }
@@ -109,7 +113,7 @@ impl Session {
     ) -> Result<Session> {
         let options = options.complete(&model)?;
         let (arena, memory) = Arena::cut(memory, front, |cutter| SessionMemory::cut(cutter, &model, &options))?;
-        let SessionMemory { mut engine, sampler, logits_processor, tokens, sparsities, drafts } = memory;
+        let SessionMemory { mut engine, sampler, logits_processor, tokens, sparsities, drafts, claims } = memory;
         engine.own.adapters.reserve()?;
         model.tell(
             LogLevel::Debug,
@@ -125,7 +129,7 @@ impl Session {
         );
         let sparsity = model.default_sparsity();
         let pool = match options.jobs {
-            Some(jobs) => ThreadPool::of_host(jobs, options.threads)?,
+            Some(jobs) => ThreadPool::of_host(jobs, options.threads, claims)?,
             None => ThreadPool::of_own(options.threads, options.own)?,
         };
         let engine = Engine::new(model, pool, options.batch, engine);

@@ -19,6 +19,7 @@ PLACES = {
     "src/session/": "memory shared out among threads, and the host's own",
     "src/sampling/": "the host's callbacks",
     "src/jobs.rs": "a job lent to the host's threads",
+    "src/kept.rs": "values that threads point to beside their owner",
     "src/pool.rs": "a job lent to threads of our own",
     "src/constraint/guided.rs": "llguidance within a reserve",
     "src/thread.rs": "POSIX threads",

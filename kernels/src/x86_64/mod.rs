@@ -32,6 +32,10 @@ pub(crate) fn table(isa: Isa) -> Option<&'static Table> {
 
 /// How this CPU's products read ahead: AMD's processors are told by their family, of which 26 is Zen 5.
 pub(crate) fn prefetch() -> Prefetch {
+    // Which knows no inline assembly.
+    if cfg!(miri) {
+        return Prefetch::Near;
+    }
     // The instruction traps in virtual machines, so this is asked once a menu. Every x86-64 has it.
     #[allow(unused_unsafe)] // safe since Rust 1.94
     // SAFETY: it reads and writes registers alone, and leaf 1 is everywhere.
