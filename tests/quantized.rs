@@ -127,7 +127,7 @@ fn an_eight_bit_cache_is_small_and_near() {
     let (logits, same, less) = run(KvType::I8);
     assert_eq!(tokens, same);
     let difference = exact.iter().zip(&logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(difference > 0.0 && difference < 0.75, "logits differ by {difference}");
+    assert!(difference > 0.0 && difference < 0.5, "logits differ by {difference}");
     // Keys and values of 128 positions: 30 layers of 192 each.
     let saved = 2 * 30 * 192 * 128 * 3 - 2 * 30 * 3 * 128 * 4;
     assert!((memory - less).abs_diff(saved) < 1000, "{memory} and {less} bytes");
