@@ -47,7 +47,7 @@ export PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR DATADIR CMAKEDIR ZSHDIR CARGO
 TRUST_POSITIONS ?= 100
 MINUTES ?= 60
 
-.PHONY: demo test test-trust test-sanitizers test-threads soak fuzz fuzz-short test-tokenizers compare-tokenizers test-templates test-qwen test-gemma test-aarch64 test-i686 test-install \
+.PHONY: demo test test-trust test-sanitizers test-threads test-miri soak fuzz fuzz-short test-tokenizers compare-tokenizers test-templates test-qwen test-gemma test-aarch64 test-i686 test-install \
 	test-bindings test-godot test-server test-abi bless-abi examples \
 	bench bench-peers bench-peers-qwen tasks model models reference book header dist dist-library dist-lean install install-library uninstall deb wheel npm package-crates clean
 
@@ -104,6 +104,10 @@ test-sanitizers: $(MODEL)
 ## Threads and cancels under ThreadSanitizer, in a build of its own. Fetches rust-src.
 test-threads: $(MODEL)
 	CC=$(CC) CARGO=$(CARGO) PYTHON=$(PYTHON) tests/trust/threads.sh $(MODEL)
+
+## Miri over the rooms with unsafe code, the C border and the kernels' operations. Wants rustup and a nightly toolchain.
+test-miri: release
+	CARGO=$(CARGO) PYTHON=$(PYTHON) tests/trust/miri.sh target/release/rasp
 
 ## Sessions that do anything, for MINUTES, replayed by a second process.
 soak: test-trust

@@ -352,13 +352,14 @@ mod tests {
         assert_eq!(bits(got), bits(want), "{context}");
     }
 
-    const SIZES: [usize; 13] = [0, 1, 3, 4, 7, 15, 16, 17, 31, 33, 64, 100, 301];
+    /// Miri takes its time.
+    const SIZES: &[usize] = if cfg!(miri) { &[0, 3, 17] } else { &[0, 1, 3, 4, 7, 15, 16, 17, 31, 33, 64, 100, 301] };
 
     #[test]
     fn products() {
         let numbers = &mut Numbers(1);
-        for rows in SIZES {
-            for cols in SIZES {
+        for &rows in SIZES {
+            for &cols in SIZES {
                 let stride = cols + 3;
                 let values = numbers.take(rows * stride);
                 let f16: Vec<_> = values.iter().map(|&v| half::f16::from_f32(v).to_bits()).collect();
@@ -401,7 +402,7 @@ mod tests {
     #[test]
     fn integer_products() {
         let numbers = &mut Numbers(3);
-        for rows in SIZES {
+        for &rows in SIZES {
             for (hot, blocks) in [(0, 1), (32, 0), (32, 1), (64, 2), (0, 9), (64, 11)] {
                 let x: Vec<i16> = (0..hot).map(|_| numbers.bits() as i16).collect();
                 let cold: Vec<i8> = (0..64 * blocks).map(|_| (numbers.bits() as i8).max(-127)).collect();
@@ -426,7 +427,8 @@ mod tests {
     #[test]
     fn quantized_products() {
         let numbers = &mut Numbers(4);
-        for (rows, cols) in [(32, 32), (64, 544), (288, 96)] {
+        let shapes = [(32, 32), (64, 544), (288, 96)];
+        for &(rows, cols) in if cfg!(miri) { &shapes[..1] } else { &shapes[..] } {
             for whole in QuantType::ALL {
                 let data: Vec<u8> = (0..rows * whole.row_bytes(cols)).map(|_| numbers.bits() as u8).collect();
                 let scale: Vec<u16> = (0..rows / 32 * cols).map(|_| numbers.bits() as u16 & 0x3bff).collect();
@@ -461,7 +463,7 @@ mod tests {
     #[test]
     fn everything_else() {
         let numbers = &mut Numbers(2);
-        for n in SIZES {
+        for &n in SIZES {
             let (a, b) = (numbers.take(2 * n), numbers.take(n));
             let halves: Vec<u16> = (0..n).map(|_| numbers.bits() as u16 & 0x7bff).collect();
             let run = |menu: Kernels| {
