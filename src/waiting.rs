@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 /// How often a waiting thread looks before it starts to yield its core. At about 40 ns a look this covers the few
 /// microseconds between two forks of one step; a thread that waits longer has been descheduled or has unequal work.
-const LOOKS_BEFORE_YIELD: u32 = 2_000;
+/// (Miri runs one thread at a time.)
+const LOOKS_BEFORE_YIELD: u32 = if cfg!(miri) { 20 } else { 2_000 };
 
 /// How often it looks on a crowded machine before it sleeps.
-const LOOKS_BEFORE_SLEEP: u32 = 500;
+const LOOKS_BEFORE_SLEEP: u32 = if cfg!(miri) { 5 } else { 500 };
 
 /// A yield that lasts so long gave the core to other work: the machine is crowded.
 const LONG_YIELD: Duration = Duration::from_micros(100);
