@@ -577,8 +577,8 @@ typedef struct rasp_stats {
     uint64_t drafted_tokens;
     // Those that were right: tokens among decoded_tokens that took no pass of their own.
     uint64_t accepted_tokens;
-    // Bytes of keys and values that the session reads in memory which it shares with forks, see rasp_session_fork; they
-    // are not among those of memory. 0 if it shares none.
+    // Bytes of keys and values that the session reads in memory which it shares with forks, see rasp_session_fork;
+    // they are not among those of memory. 0 if it shares none.
     uint64_t shared_bytes;
 } rasp_stats;
 
@@ -1620,12 +1620,12 @@ rasp_status rasp_session_rewind(struct rasp_session *session,
 // are as for rasp_session_open (rasp_session_plan tells the memory), with room for the tokens and the same kv_type.
 //
 // The prompt does not pass again. The first fork puts the keys and values of its tokens, in whole blocks of 32, into
-// memory that both sessions and further forks read in place (rasp_stats.shared_bytes); only the rest is copied. So many
-// sessions that begin alike hold the beginning once: each has room for all of its context, as rasp_session_plan says,
-// but what nobody writes there takes no pages where the system gives zeroed memory lazily. A session that goes back
-// into the beginning, or shifts, has what it writes for itself from then on; any of them can be closed whatever becomes
-// of the others, and the last one frees what was shared. Where options.memory is given, where layers hold windows
-// alone, and where there is no memory for it, nothing is shared, and all is copied.
+// memory that both sessions and further forks read in place (rasp_stats.shared_bytes); only the rest is copied. So
+// many sessions that begin alike hold the beginning once: each has room for all of its context, as rasp_session_plan
+// says, but what nobody writes there takes no pages where the system gives zeroed memory lazily. A session that goes
+// back into the beginning, or shifts, has what it writes for itself from then on; any of them can be closed whatever
+// becomes of the others, and the last one frees what was shared. Where options.memory is given, where layers hold
+// windows alone, and where there is no memory for it, nothing is shared, and all is copied.
 //
 // On success *fork is the new session, to be closed with rasp_session_close; on an error it is NULL. Allocates as
 // rasp_session_open does. Errors: those of rasp_session_open, CONTEXT_FULL (no room for the tokens), INVALID_STATE.

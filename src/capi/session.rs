@@ -178,8 +178,8 @@ pub struct rasp_stats {
     pub drafted_tokens: u64,
     /// Those that were right: tokens among decoded_tokens that took no pass of their own.
     pub accepted_tokens: u64,
-    /// Bytes of keys and values that the session reads in memory which it shares with forks, see rasp_session_fork; they
-    /// are not among those of memory. 0 if it shares none.
+    /// Bytes of keys and values that the session reads in memory which it shares with forks, see rasp_session_fork;
+    /// they are not among those of memory. 0 if it shares none.
     pub shared_bytes: u64,
 }
 

@@ -37,12 +37,12 @@ pub unsafe extern "C" fn rasp_session_rewind(
 /// are as for rasp_session_open (rasp_session_plan tells the memory), with room for the tokens and the same kv_type.
 ///
 /// The prompt does not pass again. The first fork puts the keys and values of its tokens, in whole blocks of 32, into
-/// memory that both sessions and further forks read in place (rasp_stats.shared_bytes); only the rest is copied. So many
-/// sessions that begin alike hold the beginning once: each has room for all of its context, as rasp_session_plan says,
-/// but what nobody writes there takes no pages where the system gives zeroed memory lazily. A session that goes back
-/// into the beginning, or shifts, has what it writes for itself from then on; any of them can be closed whatever becomes
-/// of the others, and the last one frees what was shared. Where options.memory is given, where layers hold windows
-/// alone, and where there is no memory for it, nothing is shared, and all is copied.
+/// memory that both sessions and further forks read in place (rasp_stats.shared_bytes); only the rest is copied. So
+/// many sessions that begin alike hold the beginning once: each has room for all of its context, as rasp_session_plan
+/// says, but what nobody writes there takes no pages where the system gives zeroed memory lazily. A session that goes
+/// back into the beginning, or shifts, has what it writes for itself from then on; any of them can be closed whatever
+/// becomes of the others, and the last one frees what was shared. Where options.memory is given, where layers hold
+/// windows alone, and where there is no memory for it, nothing is shared, and all is copied.
 ///
 /// On success *fork is the new session, to be closed with rasp_session_close; on an error it is NULL. Allocates as
 /// rasp_session_open does. Errors: those of rasp_session_open, CONTEXT_FULL (no room for the tokens), INVALID_STATE.

@@ -133,8 +133,8 @@ impl KvCache {
     }
 }
 
-/// The elements of what is kept of these positions of a head, in stretches: those that lie one after the other, or where
-/// they may go round, by the block.
+/// The elements of what is kept of these positions of a head, in stretches: those that lie one after the other, or
+/// where they may go round, by the block.
 fn runs(
     places: &Places,
     layout: HeadLayout,
