@@ -584,6 +584,16 @@ static void say(rasp_session *session, uint32_t *said, size_t count) {
     }
 }
 
+/* As much memory of ours as a session with these options takes; to be freed after it. */
+static void give_memory(const rasp_model *model, rasp_session_options *options) {
+    rasp_memory_plan plan;
+    rasp_memory_plan_init(&plan);
+    CHECK(rasp_session_plan(model, options, &plan, &error) == RASP_OK);
+    options->memory_size = (size_t)plan.size;
+    options->memory = malloc(options->memory_size);
+    CHECK(options->memory != NULL);
+}
+
 static void states(rasp_model *model) {
     rasp_session *session, *fork, *other;
     rasp_session_options options;
@@ -617,12 +627,7 @@ static void states(rasp_model *model) {
     options.kv_type = RASP_KV_I8;
     FAILS(rasp_session_fork(session, &options, &fork, &error), RASP_ERROR_INVALID_ARGUMENT, "one type");
     options.kv_type = RASP_KV_F16;
-    rasp_memory_plan plan;
-    rasp_memory_plan_init(&plan);
-    CHECK(rasp_session_plan(model, &options, &plan, &error) == RASP_OK);
-    options.memory_size = (size_t)plan.size;
-    options.memory = malloc(options.memory_size);
-    CHECK(options.memory != NULL);
+    give_memory(model, &options);
     CHECK(rasp_session_fork(session, &options, &fork, &error) == RASP_OK);
     CHECK(rasp_session_fork(session, NULL, &other, &error) == RASP_OK);
     CHECK(rasp_session_close(session) == RASP_OK);
@@ -695,12 +700,7 @@ static void forks(rasp_model *model) {
         CHECK(stats.shared_bytes >= shared && stats.shared_bytes < shared + 4096);
     }
     /* What a host gives memory for is there. */
-    rasp_memory_plan plan;
-    rasp_memory_plan_init(&plan);
-    CHECK(rasp_session_plan(model, &options, &plan, &error) == RASP_OK);
-    options.memory_size = (size_t)plan.size;
-    options.memory = malloc(options.memory_size);
-    CHECK(options.memory != NULL);
+    give_memory(model, &options);
     CHECK(rasp_session_fork(session, &options, &lodger, &error) == RASP_OK);
     CHECK(rasp_session_get_stats(lodger, &stats, &error) == RASP_OK && stats.shared_bytes == 0);
 
