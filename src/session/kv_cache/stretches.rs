@@ -14,6 +14,13 @@ enum HeadLayout {
     Scales,
 }
 
+impl HeadLayout {
+    /// Elements of a position.
+    fn width(self, head_dim: usize) -> usize {
+        if let HeadLayout::Scales = self { 1 } else { head_dim }
+    }
+}
+
 /// Keys, their scales, values and theirs, in this order.
 const PARTS: [HeadLayout; 4] = [HeadLayout::Keys, HeadLayout::Scales, HeadLayout::Values, HeadLayout::Scales];
 
@@ -104,7 +111,7 @@ impl KvCache {
         self.places.refill(positions);
         for (part, layout) in PARTS.into_iter().enumerate() {
             let (bytes, size, places) = self.part_mut(part);
-            let width = size * if let HeadLayout::Scales = layout { 1 } else { places.head_dim };
+            let width = size * layout.width(places.head_dim);
             if !bytes.is_empty() {
                 // No place is without a number, whatever goes round.
                 places.of_windows().for_each(|span| bytes[span.start * width..span.end * width].fill(0));
@@ -144,7 +151,7 @@ fn runs(
     goes_round: bool,
 ) -> impl Iterator<Item = Range<usize>> {
     let dim = places.head_dim;
-    let width = if let HeadLayout::Scales = layout { 1 } else { dim };
+    let width = layout.width(dim);
     let (start, room) = (places.head(layer, head) * width, places.room(layer));
     let kept = places.kept(layer, positions.end).start.max(positions.start)..positions.end;
     let step = if goes_round { KEY_BLOCK } else { kept.len().max(1) };
