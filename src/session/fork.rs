@@ -43,7 +43,7 @@ impl Session {
         let mut child = Session::open_behind(front, model.clone(), &options, memory)?;
         let passed = self.passed();
         let (kv, apart) = (&mut self.engine.own.kv, !child.arena.is_own());
-        child.engine.own.kv.go_on_as(kv, model.config(), options.kv_type, passed, apart);
+        child.engine.own.kv.go_on_as(kv, model.config(), passed, apart);
         child.engine.own.adapters.go_on_as(&self.engine.own.adapters)?;
         child.tokens.extend_from_slice(&self.tokens);
         child.sparsities[..passed].copy_from_slice(&self.sparsities[..passed]);

@@ -61,6 +61,14 @@ impl Store {
         }
     }
 
+    fn kv_type(&self) -> KvType {
+        match self {
+            Store::F16(_) => KvType::F16,
+            Store::F32(_) => KvType::F32,
+            Store::I8(..) => KvType::I8,
+        }
+    }
+
     fn clear(&mut self, range: Range<usize>) {
         match self {
             Store::F16(data) => data[range].fill(0),

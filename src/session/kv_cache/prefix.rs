@@ -5,7 +5,7 @@
 //! fork's plan is a session's, to the byte, and sharing saves what the system does not have to put behind pages that
 //! nobody touches.
 
-use super::{Extent, KEY_BLOCK, KvCache, KvType};
+use super::{Extent, KEY_BLOCK, KvCache};
 use crate::Result;
 use crate::arena::{Arena, MemorySource};
 use crate::format::Config;
@@ -31,8 +31,8 @@ pub(super) struct SharedPrefix {
 
 impl SharedPrefix {
     /// A copy of the first `positions` of a cache.
-    fn new(config: &Config, kv_type: KvType, of: &KvCache, positions: usize) -> Result<SharedPrefix> {
-        let extent = Extent { context: positions, batch: 1, windows_alone: false };
+    fn new(config: &Config, of: &KvCache, positions: usize) -> Result<SharedPrefix> {
+        let (extent, kv_type) = (Extent { context: positions, batch: 1, windows_alone: false }, of.keys.kv_type());
         let (arena, mut kv) = Arena::cut(MemorySource::Own, 0, |cutter| KvCache::cut(cutter, config, kv_type, extent))?;
         of.held(0..positions).for_each(|(cache, positions)| kv.take_from(cache, positions));
         let memory = PrefixMemory { kv, arena };
@@ -49,15 +49,8 @@ impl SharedPrefix {
 impl KvCache {
     /// Takes over the first `positions` of another cache of the same type; what both can read in place is shared,
     /// unless `apart`.
-    pub(crate) fn go_on_as(
-        &mut self,
-        parent: &mut KvCache,
-        config: &Config,
-        kv_type: KvType,
-        positions: usize,
-        apart: bool,
-    ) {
-        if apart || self.has_windows() || !parent.share(config, kv_type, positions) {
+    pub(crate) fn go_on_as(&mut self, parent: &mut KvCache, config: &Config, positions: usize, apart: bool) {
+        if apart || self.has_windows() || !parent.share(config, positions) {
             self.begin_with(positions);
             return parent.held(0..positions).for_each(|(cache, positions)| self.take_from(cache, positions));
         }
@@ -68,12 +61,12 @@ impl KvCache {
 
     /// Puts what it holds of the first `positions` where others can read it, but for the last block: the last token may
     /// pass again. Whether anything is there; without memory nothing new is.
-    fn share(&mut self, config: &Config, kv_type: KvType, positions: usize) -> bool {
+    fn share(&mut self, config: &Config, positions: usize) -> bool {
         let whole = positions.saturating_sub(1) / KEY_BLOCK * KEY_BLOCK;
         self.own(whole, positions);
         // What is shared already does while it is the better part.
         if 2 * self.shared() < whole
-            && let Ok(prefix) = SharedPrefix::new(config, kv_type, self, whole)
+            && let Ok(prefix) = SharedPrefix::new(config, self, whole)
         {
             self.prefix = Some(prefix);
         }
