@@ -5,14 +5,14 @@ use rasp::format::TensorSpec;
 use rasp::{Error, Result, Status};
 use std::path::Path;
 
-/// Bytes of the file with these tensors and of the one beside it.
+/// Bytes of a file with these tensors, its header aside.
 pub(crate) fn needed(tensors: &[TensorSpec]) -> u64 {
     let bytes =
         |spec: &TensorSpec| spec.shape.iter().map(|&n| n as u64).product::<u64>() * spec.dtype.bitsize() as u64 / 8;
-    2 * tensors.iter().map(bytes).sum::<u64>()
+    tensors.iter().map(bytes).sum()
 }
 
-/// Fails if the disk of `output` has no room for a staging file with these tensors and the file that is made from it.
+/// Fails if the disk of `output` has no room for a file with these tensors beside the one that it may replace.
 pub(crate) fn check_room(output: &Path, tensors: &[TensorSpec]) -> Result<()> {
     let folder = litter::folder(output);
     let needed = needed(tensors);
@@ -26,13 +26,7 @@ pub(crate) fn check_room(output: &Path, tensors: &[TensorSpec]) -> Result<()> {
 fn no_room(folder: &Path, needed: u64, free: u64) -> Error {
     let mb = |bytes: u64| bytes.div_ceil(1_000_000);
     let (needed, free) = (mb(needed), mb(free));
-    Error::new(
-        Status::Io,
-        format!(
-            "packing needs {needed} MB at {}, for the file and one beside it while it is made; {free} MB are free",
-            folder.display()
-        ),
-    )
+    Error::new(Status::Io, format!("packing needs {needed} MB at {}; {free} MB are free", folder.display()))
 }
 
 #[cfg(test)]
@@ -47,6 +41,6 @@ mod tests {
         check_room(&folder.path().join("m.rasp"), &tensors(1)).unwrap();
         let error = check_room(&folder.path().join("m.rasp"), &tensors(1 << 40)).unwrap_err();
         assert_eq!(error.status(), Status::Io);
-        assert!(error.message().contains("MB are free") && error.message().contains("9007199255 MB"), "{error}");
+        assert!(error.message().contains("MB are free") && error.message().contains("4503599628 MB"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// What a run needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Forecast {
-    /// Bytes of disk while it lasts: the file, and one beside it.
+    /// Bytes of the file, which lies beside the one that it replaces until it is whole.
     pub(crate) disk: u64,
     /// Bytes of memory, without those of mapped files, which the system may take back.
     pub(crate) memory: u64,
@@ -35,7 +35,7 @@ impl Forecast {
         Forecast { disk, memory: memory(config, options), seconds: passes * weights(config) as f64 * PASS / rate() }
     }
 
-    /// `about 40 min, 1.2 GB of memory and 7.6 GB of disk while it lasts`
+    /// `about 40 min, 1.2 GB of memory while it lasts; a file of 3.8 GB`
     pub(crate) fn words(&self) -> String {
         let gb = |bytes: u64| match bytes {
             b if b < 1_000_000_000 => format!("{} MB", b.div_ceil(1_000_000)),
@@ -46,7 +46,7 @@ impl Forecast {
             s if s < 5400.0 => format!("about {:.0} min", s / 60.0),
             s => format!("about {:.1} h", s / 3600.0),
         };
-        format!("{time}, {} of memory and {} of disk while it lasts", gb(self.memory), gb(self.disk))
+        format!("{time}, {} of memory while it lasts; a file of {}", gb(self.memory), gb(self.disk))
     }
 }
 
@@ -107,11 +107,11 @@ mod tests {
         let words = |disk, memory, seconds| Forecast { disk, memory, seconds }.words();
         assert_eq!(
             words(199_000_000, 304_500_001, 85.0),
-            "a minute or so, 305 MB of memory and 199 MB of disk while it lasts"
+            "a minute or so, 305 MB of memory while it lasts; a file of 199 MB"
         );
         assert_eq!(
-            words(7_800_000_000, 2_640_000_000, 4000.0),
-            "about 67 min, 2.6 GB of memory and 7.8 GB of disk while it lasts"
+            words(3_800_000_000, 2_640_000_000, 4000.0),
+            "about 67 min, 2.6 GB of memory while it lasts; a file of 3.8 GB"
         );
         assert!(words(1, 1, 7200.0).starts_with("about 2.0 h, 1 MB"), "{}", words(1, 1, 7200.0));
     }

@@ -3,7 +3,7 @@
 
 use crate::stage::f32_bytes;
 use rasp::Result;
-use rasp::format::{Dtype, TensorSpec, Writer};
+use rasp::format::{Config, Dtype, TensorSpec, Writer};
 use rasp::model::{Model, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows};
 use rasp::session::{MatRef, Observer, Scorer};
 use std::sync::Arc;
@@ -37,18 +37,18 @@ impl HeadScreen {
         let sums = energy.sums;
         let mut columns: Vec<u32> = (0..hidden as u32).collect();
         columns.sort_by(|&a, &b| sums[b as usize].total_cmp(&sums[a as usize]));
-        let mut cold = columns.split_off(HOT.min(hidden / 8 / SCREEN_HOT * SCREEN_HOT));
+        let mut cold = columns.split_off(hot_columns(hidden));
         cold.sort_unstable();
         columns.sort_unstable();
         Ok(HeadScreen { model, hot: columns, cold })
     }
 
-    /// In the order in which [`write`](HeadScreen::write) writes them.
-    pub(crate) fn tensors(&self) -> Vec<TensorSpec> {
-        let (vocab, row) = (self.model.config().vocab_size, self.row_bytes());
+    /// What [`write`](HeadScreen::write) writes for a model of these sizes, in that order.
+    pub(crate) fn tensors(config: &Config) -> Vec<TensorSpec> {
+        let vocab = config.vocab_size;
         vec![
-            TensorSpec::new("head_screen", Dtype::U8, &[vocab, row]),
-            TensorSpec::new("head_screen.hot", Dtype::U32, &[self.hot.len()]),
+            TensorSpec::new("head_screen", Dtype::U8, &[vocab, row_bytes(config)]),
+            TensorSpec::new("head_screen.hot", Dtype::U32, &[hot_columns(config.hidden_size)]),
             TensorSpec::new("head_screen.scale", Dtype::F32, &[vocab, 2]),
             TensorSpec::new("head_screen.error", Dtype::F32, &[vocab]),
             TensorSpec::new("head_screen.norm", Dtype::F32, &[vocab]),
@@ -56,13 +56,9 @@ impl HeadScreen {
     }
 
     /// Bytes that are read of it for a token.
-    pub(crate) fn bytes(&self) -> u64 {
-        let row = self.row_bytes() + 4 * size_of::<f32>();
-        (self.model.config().vocab_size * row) as u64
-    }
-
-    fn row_bytes(&self) -> usize {
-        ScreenRows::row_bytes(self.hot.len(), self.cold.len().next_multiple_of(SCREEN_BLOCK))
+    pub(crate) fn bytes(config: &Config) -> u64 {
+        let row = row_bytes(config) + 4 * size_of::<f32>();
+        (config.vocab_size * row) as u64
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) -> Result<()> {
@@ -79,7 +75,7 @@ impl HeadScreen {
             scale.extend(row.scale);
             error.push(row.error);
             norm.push(row.norm);
-            if bytes.len() >= ROWS * self.row_bytes() {
+            if bytes.len() >= ROWS * row_bytes(config) {
                 writer.write(&bytes)?;
                 bytes.clear();
             }
@@ -91,6 +87,17 @@ impl HeadScreen {
         writer.tensor("head_screen.error", &f32_bytes(&error))?;
         writer.tensor("head_screen.norm", &f32_bytes(&norm))
     }
+}
+
+/// How many of so many columns are hot.
+fn hot_columns(hidden: usize) -> usize {
+    HOT.min(hidden / 8 / SCREEN_HOT * SCREEN_HOT)
+}
+
+/// Bytes of a row of the screen, its scales aside.
+fn row_bytes(config: &Config) -> usize {
+    let hot = hot_columns(config.hidden_size);
+    ScreenRows::row_bytes(hot, (config.hidden_size - hot).next_multiple_of(SCREEN_BLOCK))
 }
 
 /// How large each column of the final hidden states is: sums of squares.

@@ -45,10 +45,15 @@ pub(crate) fn naming() -> MutexGuard<'static, ()> {
     NAMING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// [`Writer::create`], beside an output.
-pub(crate) fn create(path: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
+/// [`Writer::create_with_room`], beside an output.
+pub(crate) fn create(
+    path: &Path,
+    metadata: &[(&str, String)],
+    tensors: Vec<TensorSpec>,
+    room: usize,
+) -> Result<Writer> {
     let _naming = naming();
-    Writer::create(path, metadata, tensors)
+    Writer::create_with_room(path, metadata, tensors, room)
 }
 
 /// [`Writer::create_adapter`], beside an output.

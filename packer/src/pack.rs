@@ -4,7 +4,7 @@ use crate::calibrate;
 use crate::disk;
 use crate::forecast::Forecast;
 use crate::head_screen::HeadScreen;
-use crate::import;
+use crate::import::{self, Checkpoint};
 use crate::litter;
 use crate::measure::{Measured, given_tokens, measure, search_rho};
 use crate::nearest::ChosenType;
@@ -18,7 +18,7 @@ use crate::scoring;
 use crate::stage::{self, StagedModel};
 use crate::stages::stages;
 use crate::tokenizer;
-use rasp::format::{Allocation, Bytes, File, LinearRecipe, Recipe, TensorSpec, key};
+use rasp::format::{Allocation, Config, LinearRecipe, Recipe, TensorSpec, Writer, key};
 use rasp::model::{LoadOptions, Model, WeightType};
 use rasp::session::MAX_THREADS;
 use rasp::text::ChatTemplate;
@@ -97,8 +97,8 @@ impl Drop for Temporary {
 ///
 /// All tensors are first written to a staging file beside the output, one layer in memory at a time. That file is
 /// already a working dense model: the engine itself runs it for calibration, so thresholds are of the very numbers it
-/// will compare with them. Then the tensors are copied behind a header that has the thresholds, and the head's screen
-/// goes with them.
+/// will compare with them. Then its header gives way to one that has the thresholds, the head's screen goes behind its
+/// tensors, and it becomes the output.
 pub fn pack(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summary> {
     if !(1..=MAX_THREADS).contains(&options.threads) {
         let message = format!("{} threads; packing takes 1 to {MAX_THREADS}", options.threads);
@@ -208,8 +208,10 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         let stage = StagedModel { checkpoint, config, tokenizer, plan, scores, weight_type };
         let metadata = metadata(&stated(plan, weight_type, &undecided, dense_prefix))?;
         let tensors = stage.tensors();
-        disk::check_room(&options.output, &tensors)?;
-        let mut writer = litter::create(&staging.0, &metadata, tensors.clone())?;
+        // One is there already when a search has found out how to write another.
+        let _ = fs::remove_file(&staging.0);
+        disk::check_room(&options.output, &[tensors.as_slice(), &HeadScreen::tensors(config)].concat())?;
+        let mut writer = litter::create(&staging.0, &metadata, tensors.clone(), header_room(plan))?;
         stage.write(&mut writer, progress)?;
         litter::finish(writer)?;
         Ok(tensors)
@@ -219,7 +221,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let stages = stages(options, &plan, calibrates, given.is_some(), taken.is_some(), window);
     if calibrates {
         let stage = StagedModel { checkpoint, config, tokenizer, plan: &plan, scores, weight_type };
-        let disk = disk::needed(&stage.tensors());
+        let disk = disk::needed(&stage.tensors()) + disk::needed(&HeadScreen::tensors(config));
         progress.note(&Forecast::new(config, options, &stages, disk).words());
     }
     progress.expect(stages);
@@ -246,14 +248,14 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         progress.note(&format!("the recipe is in {}", path.display()));
     }
     // A head with a bias has logits that no bound of its rows holds for.
-    let wanted = options.screen && model.lm_head_bias().is_none();
-    let screen = wanted.then(|| HeadScreen::new(model.clone(), options.threads)).transpose()?;
     // A head of few columns may be no larger than whole blocks of them.
-    let screen = screen.filter(|screen| screen.bytes() < model.head_bytes());
-    complete(&staging.0, &options.output, &metadata, tensors, screen.as_ref(), progress)?;
-    let head_bytes = screen.map_or_else(|| model.head_bytes(), |screen| screen.bytes());
+    let smaller = HeadScreen::bytes(config) < model.head_bytes();
+    let wanted = options.screen && model.lm_head_bias().is_none() && smaller;
+    let head_bytes = if wanted { HeadScreen::bytes(config) } else { model.head_bytes() };
+    let screen = wanted.then(|| HeadScreen::new(model, options.threads)).transpose()?;
+    complete(&staging.0, &options.output, config, &metadata, &tensors, screen, progress)?;
     let recipe = tuned.map(|tuned| RecipeUsed { model: tuned.model.name, text: tuned.text });
-    summary(options, choice, &plan, &measured, &model, head_bytes, recipe)
+    summary(options, checkpoint, choice, &plan, &measured, head_bytes, recipe)
 }
 
 /// Fails if the template cannot be compiled, as every chat would.
@@ -296,21 +298,29 @@ fn staging_path(output: &Path) -> PathBuf {
     output.with_file_name(name)
 }
 
-/// Copies the tensors of one file into another with other metadata, and adds the head's screen if there is one.
+/// What the header may grow by when all is measured: its numbers, and the tensors of a screen.
+fn header_room(plan: &Plan) -> usize {
+    // `-1.1754944e-38` and a comma.
+    const NUMBER: usize = 16;
+    const OTHER: usize = 4096;
+    NUMBER * (2 * plan.linears.len() + 1) * plan.levels.len() + OTHER
+}
+
+/// Makes the staging file the output: with other metadata, and the head's screen if there is one.
 fn complete(
-    from: &Path,
-    to: &Path,
+    staging: &Path,
+    output: &Path,
+    config: &Config,
     metadata: &[(&str, String)],
-    tensors: Vec<TensorSpec>,
-    screen: Option<&HeadScreen>,
+    tensors: &[TensorSpec],
+    screen: Option<HeadScreen>,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let file = File::open(Bytes::map(from)?)?;
-    let more = screen.map(HeadScreen::tensors).unwrap_or_default();
-    let mut writer = litter::create(to, metadata, [tensors.as_slice(), &more].concat())?;
+    let more = if screen.is_some() { HeadScreen::tensors(config) } else { Vec::new() };
+    let mut writer = Writer::rewrite(staging, output, metadata, [tensors, &more].concat())?;
     progress.begin("completing the file", tensors.len() as u64 + 1);
-    for tensor in &tensors {
-        writer.tensor(&tensor.name, file.raw(&tensor.name)?)?;
+    for tensor in tensors {
+        writer.keep(&tensor.name)?;
         progress.advance(1);
     }
     screen.map_or(Ok(()), |screen| screen.write(&mut writer))?;
@@ -321,10 +331,10 @@ fn complete(
 
 fn summary(
     options: &PackOptions,
+    checkpoint: &Checkpoint,
     choice: ChosenType,
     plan: &Plan,
     measured: &Measured,
-    model: &Model,
     head_bytes: u64,
     recipe: Option<RecipeUsed>,
 ) -> Result<Summary> {
@@ -342,10 +352,10 @@ fn summary(
             cost: measured.costs.get(n).copied(),
         });
     Ok(Summary {
-        name: model.config().name.clone(),
-        architecture: model.config().architecture.clone(),
+        name: checkpoint.config().name.clone(),
+        architecture: checkpoint.config().architecture.clone(),
         weight_type: choice.weight_type,
-        chat: model.chat_template().is_some_and(|template| template.check().is_ok()),
+        chat: checkpoint.chat_template.as_deref().is_some_and(|template| check_template(template).is_ok()),
         source: choice.source.words(),
         file_bytes,
         linear_bytes,

@@ -36,10 +36,10 @@ fn place(header: &[u8], list: &str) -> Option<usize> {
 
 /// Checksums in the making, while a file is written.
 pub(super) struct Checksums {
-    /// The header as it was written, with a blank list at the place.
+    /// The header, with a blank list at the place.
     header: Vec<u8>,
-    /// Where the digits of the header's own begin.
-    own: usize,
+    /// Where the digits of the header's own begin; `None` in a header without a list.
+    own: Option<usize>,
     /// Where the digits of the next tensor begin.
     next: usize,
     /// Of the tensor in hand.
@@ -47,19 +47,18 @@ pub(super) struct Checksums {
 }
 
 impl Checksums {
-    /// For a header that has this list.
-    pub fn new(header: &[u8], list: &str) -> Result<Checksums> {
-        let own = place(header, list);
-        let own =
-            own.ok_or_else(|| Error::new(Status::Internal, "the header's checksums are not where they belong"))?;
-        Ok(Checksums { header: header.to_vec(), own, next: own + DIGITS, hash: None })
+    /// For a header that has this list, or none.
+    pub fn new(header: Vec<u8>, list: Option<&str>) -> Result<Checksums> {
+        let missing = || Error::new(Status::Internal, "the header's checksums are not where they belong");
+        let own = list.map(|list| place(&header, list).ok_or_else(missing)).transpose()?;
+        Ok(Checksums { header, own, next: own.map_or(0, |own| own + DIGITS), hash: None })
     }
 
     /// A tensor of this name begins.
     pub fn begin(&mut self, name: &str) {
         self.end();
         self.next += name.len() + 2;
-        self.hash = Some(Xxh64::new(0));
+        self.hash = self.own.map(|_| Xxh64::new(0));
     }
 
     /// Bytes of the tensor in hand.
@@ -87,8 +86,10 @@ impl Checksums {
     /// The header with all checksums.
     pub fn header(mut self) -> Vec<u8> {
         self.end();
-        let hash = xxh64(&self.header, 0);
-        self.put(self.own, hash);
+        if let Some(own) = self.own {
+            let hash = xxh64(&self.header, 0);
+            self.put(own, hash);
+        }
         self.header
     }
 }

@@ -5,7 +5,7 @@ use super::{ADAPTER_VERSIONS, Config, Dtype, FORMAT_VERSIONS, TENSOR_ALIGNMENT, 
 use crate::{Error, Result, Status};
 use serde_json::{Map, Value, json};
 use std::fs;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A tensor to be written: what the header says of it.
@@ -39,50 +39,29 @@ fn version(metadata: &[(&str, String)]) -> &'static str {
     FORMAT_VERSIONS[usize::from(config.is_some_and(|config| !config.block.is_llamas()))]
 }
 
-/// Writes the tensors that were announced, in that order, into a temporary file beside the target; only
-/// [`finish`](Writer::finish) puts it in the target's place, so that a reader sees the old file or the new one whole.
-/// A writer that is dropped unfinished removes its temporary file.
-pub struct Writer {
-    target: PathBuf,
-    temporary: PathBuf,
-    file: Option<BufWriter<fs::File>>,
-    pending: std::vec::IntoIter<(TensorSpec, usize)>,
-    /// Bytes still owed to the tensor in hand, and its name.
-    owed: usize,
-    current: String,
-    /// Bytes written so far, the header's included (it ends on the alignment as well).
-    position: usize,
-    /// None where the names cannot be listed.
-    sums: Option<Checksums>,
+/// Bytes that are written, or read, at once.
+const BUFFER: usize = 1 << 20;
+
+/// What a header says.
+struct Contents {
+    /// Without padding.
+    header: Vec<u8>,
+    /// The list of checksums in it, blank; `None` where the names cannot be listed.
+    checksums: Option<String>,
+    /// The tensors and their bytes.
+    pending: Vec<(TensorSpec, usize)>,
 }
 
-impl Writer {
-    /// Creates the temporary file and writes the header. `metadata` holds the keys of [`key`] besides format and
-    /// version, which are added here.
-    pub fn create(target: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
-        Writer::create_as(("rasp", version(metadata)), target, metadata, tensors)
-    }
-
-    /// The same for an adapter's file.
-    pub fn create_adapter(target: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
-        let [.., newest] = ADAPTER_VERSIONS;
-        Writer::create_as(("rasp-adapter", newest), target, metadata, tensors)
-    }
-
-    fn create_as(
-        (format, version): (&str, &str),
-        target: &Path,
-        metadata: &[(&str, String)],
-        tensors: Vec<TensorSpec>,
-    ) -> Result<Writer> {
+impl Contents {
+    fn new((format, version): (&str, &str), metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Contents> {
         let mut meta = Map::new();
         meta.insert(key::FORMAT.into(), format.into());
         meta.insert(key::VERSION.into(), version.into());
         for (key, value) in metadata {
             meta.insert((*key).into(), value.as_str().into());
         }
-        let list = checksums::blank(tensors.iter().map(|tensor| tensor.name.as_str()));
-        if let Some(list) = &list {
+        let checksums = checksums::blank(tensors.iter().map(|tensor| tensor.name.as_str()));
+        if let Some(list) = &checksums {
             meta.insert(checksums::KEY.into(), list.as_str().into());
         }
         let mut header = Map::new();
@@ -104,30 +83,109 @@ impl Writer {
             offset = end + padding;
             pending.push((tensor, size));
         }
-        let mut header = serde_json::to_vec(&header).map_err(|e| Error::new(Status::Internal, e.to_string()))?;
-        header.resize((8 + header.len()).next_multiple_of(TENSOR_ALIGNMENT) - 8, b' ');
+        let header = serde_json::to_vec(&header).map_err(|e| Error::new(Status::Internal, e.to_string()))?;
+        Ok(Contents { header, checksums, pending })
+    }
+}
 
-        let sums = list.map(|list| Checksums::new(&header, &list)).transpose()?;
+/// Writes the tensors that were announced, in that order, into a temporary file beside the target; only
+/// [`finish`](Writer::finish) puts it in the target's place, so that a reader sees the old file or the new one whole.
+/// A writer that is dropped unfinished removes its temporary file.
+pub struct Writer {
+    target: PathBuf,
+    temporary: PathBuf,
+    file: Option<BufWriter<fs::File>>,
+    pending: std::vec::IntoIter<(TensorSpec, usize)>,
+    /// Bytes still owed to the tensor in hand, and its name.
+    owed: usize,
+    current: String,
+    /// Bytes written so far, the header's included (it ends on the alignment as well).
+    position: usize,
+    /// None once finished.
+    sums: Option<Checksums>,
+}
+
+impl Writer {
+    /// Creates the temporary file and writes the header. `metadata` holds the keys of [`key`] besides format and
+    /// version, which are added here.
+    pub fn create(target: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
+        Writer::create_with_room(target, metadata, tensors, 0)
+    }
+
+    /// The same with so many bytes in the header for what [`rewrite`](Writer::rewrite) will say beyond it.
+    pub fn create_with_room(
+        target: &Path,
+        metadata: &[(&str, String)],
+        tensors: Vec<TensorSpec>,
+        room: usize,
+    ) -> Result<Writer> {
+        let contents = Contents::new(("rasp", version(metadata)), metadata, tensors)?;
+        Writer::create_as(target, contents, room)
+    }
+
+    /// The same for an adapter's file.
+    pub fn create_adapter(target: &Path, metadata: &[(&str, String)], tensors: Vec<TensorSpec>) -> Result<Writer> {
+        let [.., newest] = ADAPTER_VERSIONS;
+        Writer::create_as(target, Contents::new(("rasp-adapter", newest), metadata, tensors)?, 0)
+    }
+
+    fn create_as(target: &Path, mut contents: Contents, room: usize) -> Result<Writer> {
         let mut name = target.file_name().unwrap_or_default().to_os_string();
         if name.is_empty() {
             return Err(Error::new(Status::InvalidArgument, format!("{} names no file", target.display())));
         }
         name.push(format!(".{}.tmp", std::process::id()));
         let temporary = target.with_file_name(name);
+        let length = (size_of::<u64>() + contents.header.len() + room).next_multiple_of(TENSOR_ALIGNMENT);
+        contents.header.resize(length - size_of::<u64>(), b' ');
         let file = fs::File::create(&temporary)
             .map_err(|e| Error::new(Status::Io, format!("cannot create {}: {e}", temporary.display())))?;
+        Writer::begun(target, temporary, file, contents)
+    }
+
+    /// Makes `from`, which a writer with room finished, the target: with these metadata and tensors, of which the first
+    /// are [kept](Writer::keep) as they lie there and the others written behind them. From here on `from` is the
+    /// temporary file.
+    pub fn rewrite(
+        from: &Path,
+        target: &Path,
+        metadata: &[(&str, String)],
+        tensors: Vec<TensorSpec>,
+    ) -> Result<Writer> {
+        let mut contents = Contents::new(("rasp", version(metadata)), metadata, tensors)?;
+        let failed = |e: std::io::Error| Error::new(Status::Io, format!("cannot complete {}: {e}", from.display()));
+        let mut file = fs::File::options().read(true).write(true).open(from).map_err(failed)?;
+        let mut length = [0; size_of::<u64>()];
+        file.read_exact(&mut length).and_then(|()| file.rewind()).map_err(failed)?;
+        let room = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+        if room < contents.header.len() {
+            let message = format!("a header of {} bytes, and room for {room}", contents.header.len());
+            return Err(Error::new(Status::Internal, message));
+        }
+        contents.header.resize(room, b' ');
+        Writer::begun(target, from.to_path_buf(), file, contents)
+    }
+
+    fn begun(target: &Path, temporary: PathBuf, file: fs::File, contents: Contents) -> Result<Writer> {
+        let Contents { header, checksums, pending } = contents;
         let mut writer = Writer {
             target: target.to_path_buf(),
             temporary,
-            file: Some(BufWriter::with_capacity(1 << 20, file)),
+            file: Some(BufWriter::with_capacity(BUFFER, file)),
             pending: pending.into_iter(),
             owed: 0,
             position: 0,
             current: "the header".into(),
-            sums,
+            sums: None,
         };
         writer.put(&(header.len() as u64).to_le_bytes())?;
-        writer.put(&header)?;
+        // It comes when the checksums are known.
+        if let Some(file) = &mut writer.file {
+            let skipped = file.seek(SeekFrom::Current(header.len() as i64));
+            skipped.map_err(|e| writer.io("cannot write to", e))?;
+        }
+        writer.position += header.len();
+        writer.sums = Some(Checksums::new(header, checksums.as_deref())?);
         Ok(writer)
     }
 
@@ -181,6 +239,26 @@ impl Writer {
         self.write(bytes)
     }
 
+    /// Goes past the next announced tensor, which lies in a [rewritten](Writer::rewrite) file already.
+    pub fn keep(&mut self, name: &str) -> Result<()> {
+        self.begin(name)?;
+        let mut buffer = vec![0; BUFFER.min(self.owed)];
+        while self.owed > 0 {
+            let part = &mut buffer[..BUFFER.min(self.owed)];
+            let outcome = match &mut self.file {
+                Some(file) => file.flush().and_then(|()| file.get_mut().read_exact(part)),
+                None => Ok(()),
+            };
+            outcome.map_err(|e| self.io(&format!("cannot read {name} from"), e))?;
+            if let Some(sums) = &mut self.sums {
+                sums.update(part);
+            }
+            self.owed -= part.len();
+            self.position += part.len();
+        }
+        Ok(())
+    }
+
     /// Checks that the tensor in hand is whole, and pads to where the next one starts.
     fn end_tensor(&mut self) -> Result<()> {
         if self.owed > 0 {
@@ -199,13 +277,11 @@ impl Writer {
         if let Some((spec, _)) = self.pending.next() {
             return Err(Error::new(Status::InvalidState, format!("{} was never written", spec.name)));
         }
-        let Some(buffered) = self.file.take() else { return Ok(()) };
-        let header = self.sums.take().map(Checksums::header);
+        let (Some(buffered), Some(sums)) = (self.file.take(), self.sums.take()) else { return Ok(()) };
+        let header = sums.header();
         let whole = buffered.into_inner().map_err(|e| e.into_error()).and_then(|mut file| {
-            if let Some(header) = header {
-                file.seek(SeekFrom::Start(size_of::<u64>() as u64))?;
-                file.write_all(&header)?;
-            }
+            file.seek(SeekFrom::Start(size_of::<u64>() as u64))?;
+            file.write_all(&header)?;
             Ok(file)
         });
         let synced = whole.and_then(|file| file.sync_all());
@@ -280,6 +356,47 @@ mod tests {
         assert_eq!(some.as_ptr().addr() % TENSOR_ALIGNMENT, 0);
         assert_eq!(file.view::<f32>("some", Dtype::F32, &[3]).err().unwrap().status(), Status::BadFile);
         assert_eq!(file.view::<f32>("gone", Dtype::F32, &[3]).err().unwrap().status(), Status::BadFile);
+        fs::remove_dir_all(target.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_rewritten_where_it_lies() {
+        let target = target("rewritten");
+        let staging = target.with_extension("stage");
+        let first = || {
+            let mut writer =
+                Writer::create_with_room(&staging, &[("rasp.note", "short".into())], specs(), 400).unwrap();
+            writer.tensor("odd", &[1, 2, 3]).unwrap();
+            writer.tensor("none", &[]).unwrap();
+            writer.tensor("some", &[0; 8]).unwrap();
+            writer.finish().unwrap();
+        };
+        first();
+        let more = || [specs(), vec![TensorSpec::new("more", Dtype::U8, &[2])]].concat();
+        let note = "longer".repeat(20);
+        let mut writer = Writer::rewrite(&staging, &target, &[("rasp.note", note.clone())], more()).unwrap();
+        ["odd", "none", "some"].iter().for_each(|name| writer.keep(name).unwrap());
+        writer.tensor("more", &[7, 8]).unwrap();
+        writer.finish().unwrap();
+        let file = File::open(Bytes::map(&target).unwrap()).unwrap();
+        assert_eq!(file.verify(), Ok(true));
+        assert_eq!(file.metadata("rasp.note"), Some(note.as_str()));
+        assert_eq!(&*file.view::<u8>("odd", Dtype::U8, &[3]).unwrap(), &[1, 2, 3]);
+        assert_eq!(&*file.view::<u8>("more", Dtype::U8, &[2]).unwrap(), &[7, 8]);
+        drop(file);
+        assert_eq!(left_behind(&target), 1);
+
+        // More than there is room for, and a tensor that is not there, leave the target as it was.
+        let whole = fs::read(&target).unwrap();
+        first();
+        let long = [("rasp.note", "x".repeat(2000))];
+        assert_eq!(Writer::rewrite(&staging, &target, &long, more()).err().unwrap().status(), Status::Internal);
+        let mut writer = Writer::rewrite(&staging, &target, &[], more()).unwrap();
+        ["odd", "none", "some"].iter().for_each(|name| writer.keep(name).unwrap());
+        assert_eq!(writer.keep("more").unwrap_err().status(), Status::Io);
+        drop(writer);
+        assert_eq!(fs::read(&target).unwrap(), whole);
+        assert_eq!(left_behind(&target), 1);
         fs::remove_dir_all(target.parent().unwrap()).unwrap();
     }
 

@@ -49,7 +49,7 @@ impl Compiled {
     /// The tokenizer, in a file of its own that is written to `path`.
     pub(crate) fn open_at(&self, path: &Path) -> Result<Tokenizer> {
         let specs = self.tensors.iter().map(|(spec, _)| spec.clone()).collect();
-        let mut writer = litter::create(path, &[(key::TOKENIZER, self.settings_json.clone())], specs)?;
+        let mut writer = litter::create(path, &[(key::TOKENIZER, self.settings_json.clone())], specs, 0)?;
         self.tensors.iter().try_for_each(|(spec, bytes)| writer.tensor(&spec.name, bytes))?;
         litter::finish(writer)?;
         Tokenizer::open(&File::open(Bytes::map(path)?)?)
