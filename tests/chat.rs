@@ -165,6 +165,7 @@ fn a_hostile_template_is_an_error_or_short() {
         "{% set ns=namespace() %}{% set ns.x=[[ns]] %}{{ ns }}".into(),
         "{{ '{:>99999999999999}'.format(1) }}".into(),
         "{{ '{:>1000000000}'.format(1) }}".into(),
+        "{{ '{0[a]é[b]}'.format({'a': 1}) }}".into(),
         "{{ '%1000000000d' % 1 }}{{ '%.1000000000f' % 1 }}".into(),
         "{{ 'a'.center(1000000000) }}".into(),
         "{{ 'a' | indent(99999999, true) }}".into(),

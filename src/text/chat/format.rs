@@ -400,17 +400,18 @@ impl Memory<'_> {
         while at < name.len as usize {
             self.budget.work(1)?;
             let rest = &self.str(name)[at..];
-            let (item, key, taken) = match rest.strip_prefix('[') {
-                Some(tail) => {
+            let (item, key, taken) = match (rest.strip_prefix('['), rest.strip_prefix('.')) {
+                (Some(tail), _) => {
                     let Some(len) = tail.find(']') else { return failed("a bracket without its end") };
                     (true, &tail[..len], len + 2)
                 }
-                None => {
-                    let len = rest[1..].find(['.', '[']).map_or(rest.len(), |len| len + 1);
-                    (false, &rest[1..len], len)
+                (None, Some(tail)) => {
+                    let len = tail.find(['.', '[']).unwrap_or(tail.len());
+                    (false, &tail[..len], len + 1)
                 }
+                (None, None) => return failed("a field whose bracket is followed by neither a point nor another"),
             };
-            if key.is_empty() || key.starts_with('_') || !item && !rest.starts_with('.') {
+            if key.is_empty() || key.starts_with('_') {
                 return failed("a field without a name, or with one that is not for templates");
             }
             let number = key.parse().ok().filter(|_| item);
