@@ -2,7 +2,7 @@
 
 use crate::number;
 use rasp::format::{Dtype, File, LinearRecipe, LinearShape};
-use rasp::model::{Linear, LoadOptions, WeightType};
+use rasp::model::{ExpectedTraffic, Linear, LoadOptions, WeightType};
 use rasp::{Model, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -210,6 +210,13 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
         text += &format!("\nsparsity {sparsity}");
         if let Some(loss) = recipe.loss.get(level) {
             text += &format!(", perplexity {:+.1}% on held-back text", loss * 100.0);
+        }
+        if let Ok(ExpectedTraffic { kept, whole }) = model.expected_traffic(*sparsity) {
+            text += &format!(", {:.1}% of the linears' bytes read", kept * 100.0);
+            if whole > 0 {
+                text += &format!("\n{whole} of {} linears are read whole: ", linears(model).count());
+                text += "to leave out rows as short as theirs would take as long";
+            }
         }
         text += "\nlayer";
         for kind in c.linears() {

@@ -102,6 +102,10 @@ pub struct Args {
     /// file, by 6% in 16 bits, by 9 to 16% in 4
     #[arg(long)]
     no_screen: bool,
+    /// Leave out rows of weights in whole numbers even where they are so short that it takes as long as reading them:
+    /// for experiments; such linears are read whole otherwise, which loses nothing
+    #[arg(long)]
+    skip_short_rows: bool,
     /// A folder to keep what long steps have found in: an interrupted run goes on from there
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
@@ -180,6 +184,7 @@ pub fn run(args: &Args) -> Result<()> {
         recipe,
         quality: args.quality,
         screen: !args.no_screen,
+        skip_short_rows: args.skip_short_rows,
         work: args.work.clone(),
         threads: args.threads.unwrap_or_else(crate::all_threads),
     };

@@ -68,6 +68,9 @@ pub struct PackOptions {
     /// Whether the file gets a screen of its head, by which greedy tokens and small top k find the largest logits while
     /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.
     pub screen: bool,
+    /// Whether a row is left out even where it is so short that this takes as long as reading it: by default such
+    /// linears are [read whole](rasp::model::Model::read_whole), which loses nothing.
+    pub skip_short_rows: bool,
     /// Where to keep what long steps have found, so that an interrupted run can go on.
     pub work: Option<PathBuf>,
     /// Threads, the engine's and the packer's own.
@@ -99,6 +102,7 @@ impl PackOptions {
             recipe: RecipeRequest::default(),
             quality: None,
             screen: true,
+            skip_short_rows: false,
             work: None,
             threads: 1,
         }

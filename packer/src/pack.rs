@@ -65,7 +65,7 @@ pub struct Level {
     /// The model-level sparsity asked for.
     pub sparsity: f32,
     /// Share of the linear weight bytes that the calibration text would have read: the channels kept, all scales and
-    /// minima, and the low rank.
+    /// minima, the low rank, and all of what is [read whole](Model::read_whole).
     pub kept: f64,
     /// Bytes of weights a token reads: the kept linear bytes and the head.
     pub bytes_per_token: u64,
@@ -206,7 +206,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     let (config, tokenizer) = (&config, &compiled);
     let write = |plan: &Plan, progress: &mut dyn Progress| -> Result<Vec<TensorSpec>> {
         let stage = StagedModel { checkpoint, config, tokenizer, plan, scores, weight_type };
-        let metadata = metadata(&stated(plan, weight_type, &undecided, dense_prefix))?;
+        let metadata = metadata(&stated(options, plan, weight_type, &undecided, dense_prefix))?;
         let tensors = stage.tensors();
         // One is there already when a search has found out how to write another.
         let _ = fs::remove_file(&staging.0);
@@ -238,7 +238,7 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         Some(tuned) => tuned.measured(Some(options.quality.and_then(Limit::loss).unwrap_or(PackOptions::QUALITY))),
         None => measure(&found, &mut plan, &staging.0, given, taken.as_ref(), progress)?,
     };
-    let metadata = metadata(&stated(&plan, weight_type, &measured, dense_prefix))?;
+    let metadata = metadata(&stated(options, &plan, weight_type, &measured, dense_prefix))?;
     let model = Model::load(&staging.0, &LoadOptions::default())?;
     if let Some(path) = &options.save_recipe {
         match &tuned {
@@ -264,7 +264,13 @@ fn check_template(template: &str) -> Result<()> {
 }
 
 /// The recipe as the file states it.
-fn stated(plan: &Plan, weight_type: WeightType, measured: &Measured, dense_prefix: usize) -> Recipe {
+fn stated(
+    options: &PackOptions,
+    plan: &Plan,
+    weight_type: WeightType,
+    measured: &Measured,
+    dense_prefix: usize,
+) -> Recipe {
     let linears = plan.linears.iter().enumerate().map(|(i, linear)| {
         let recipe = LinearRecipe {
             rho: linear.rho,
@@ -282,6 +288,7 @@ fn stated(plan: &Plan, weight_type: WeightType, measured: &Measured, dense_prefi
         quality: measured.quality.and_then(Limit::loss).map(|most| most as f32),
         loss: measured.losses.iter().map(|&loss| loss as f32).collect(),
         dense_prefix,
+        skip_short_rows: options.skip_short_rows,
         compensated: measured.compensated,
         linears: linears.collect::<BTreeMap<_, _>>(),
     }
@@ -343,14 +350,18 @@ fn summary(
         .len();
     let weights = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>();
     let linear_bytes = (weights as f64 * choice.weight_type.bits_per_weight() / 8.0) as u64;
-    let levels =
-        plan.levels.iter().zip(plan.kept(choice.weight_type)).enumerate().map(|(n, (&sparsity, kept))| Level {
+    let model = Model::load(&options.output, &LoadOptions::default())?;
+    let level = |(n, &sparsity): (usize, &f32)| -> Result<Level> {
+        let kept = model.expected_traffic(sparsity)?.kept;
+        Ok(Level {
             sparsity,
             kept,
             bytes_per_token: (kept * linear_bytes as f64) as u64 + head_bytes,
             loss: measured.losses.get(n).copied(),
             cost: measured.costs.get(n).copied(),
-        });
+        })
+    };
+    let levels = plan.levels.iter().enumerate().map(level).collect::<Result<_>>()?;
     Ok(Summary {
         name: checkpoint.config().name.clone(),
         architecture: checkpoint.config().architecture.clone(),
@@ -364,6 +375,6 @@ fn summary(
         recipe,
         default_sparsity: measured.default_sparsity,
         quality: measured.quality,
-        levels: levels.collect(),
+        levels,
     })
 }

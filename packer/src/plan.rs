@@ -183,16 +183,6 @@ impl Plan {
         let distance = |level: &usize| (self.levels[*level] - 0.5).abs();
         (0..self.levels.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)))
     }
-
-    /// The share of linear traffic kept at each level, weighted by size: what the calibration text would have read.
-    pub(crate) fn kept(&self, weight_type: WeightType) -> Vec<f64> {
-        let total: usize = self.linears.iter().map(LinearPlan::weights).sum();
-        let level = |r: usize| {
-            let kept = |l: &LinearPlan| l.kept(r, weight_type) * l.weights() as f64;
-            self.linears.iter().map(kept).sum::<f64>() / total as f64
-        };
-        (0..self.levels.len()).map(level).collect()
-    }
 }
 
 impl LinearPlan {
@@ -254,6 +244,16 @@ fn matches(pattern: &str, layer: usize, kind: LinearKind) -> bool {
 mod tests {
     use super::*;
 
+    /// The share of linear traffic kept at each level, weighted by size.
+    fn kept_by(plan: &Plan, weight_type: WeightType) -> Vec<f64> {
+        let total: usize = plan.linears.iter().map(LinearPlan::weights).sum();
+        let level = |level: usize| {
+            let kept = |l: &LinearPlan| l.kept(level, weight_type) * l.weights() as f64;
+            plan.linears.iter().map(kept).sum::<f64>() / total as f64
+        };
+        (0..plan.levels.len()).map(level).collect()
+    }
+
     fn config() -> Config {
         Config {
             hidden_size: 576,
@@ -274,7 +274,7 @@ mod tests {
         let plan = plan(&[0.3, 0.5], 1.0, "{}").unwrap();
         assert_eq!(plan.linears.len(), 14);
         assert!(plan.linears.iter().all(|l| l.rank == 0));
-        let kept = plan.kept(WeightType::BF16);
+        let kept = kept_by(&plan, WeightType::BF16);
         assert!((kept[0] - 0.7).abs() < 1e-6 && (kept[1] - 0.5).abs() < 1e-6, "{kept:?}");
     }
 
@@ -285,13 +285,13 @@ mod tests {
         let gate = &plan.linears[4];
         assert_eq!((gate.name().as_str(), gate.rank), ("layers.0.gate", 21));
         assert!((gate.channels[0] - 0.45).abs() < 1e-6);
-        assert!((plan.kept(WeightType::F16)[0] - 0.5).abs() < 2e-3);
+        assert!((kept_by(&plan, WeightType::F16)[0] - 0.5).abs() < 2e-3);
     }
 
     #[test]
     fn levels_beside_the_fixing_one_keep_what_the_rank_leaves() {
         let plan = plan(&[0.3, 0.5, 0.7], 0.9, "{}").unwrap();
-        for (kept, s) in plan.kept(WeightType::BF16).iter().zip(&plan.levels) {
+        for (kept, s) in kept_by(&plan, WeightType::BF16).iter().zip(&plan.levels) {
             assert!((kept - (1.0 - f64::from(*s))).abs() < 2e-3, "{kept} at {s}");
         }
         let error = self::plan(&[0.5, 0.9], 0.5, "{}").err().unwrap();
@@ -306,7 +306,7 @@ mod tests {
             (WeightType::Q4, (2.0 + 1.0) / 5.0),
             (WeightType::Q4S, (2.0 + 0.5) / 4.5),
         ] {
-            assert!((plan.kept(weight_type)[0] - kept).abs() < 1e-6);
+            assert!((kept_by(&plan, weight_type)[0] - kept).abs() < 1e-6);
         }
         // The factors have 8 bits and scales all the same, 32 ranks of A for 21.
         let plan = self::plan(&[0.5], 0.9, "{}").unwrap();

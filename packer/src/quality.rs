@@ -1,5 +1,6 @@
 //! What a setting costs on calibration text that nothing was made from, and how much it may.
 
+use crate::allocate::Allocated;
 use crate::calibrate;
 use crate::progress::Progress;
 use rasp::model::Model;
@@ -83,9 +84,11 @@ impl<'a> Quality<'a> {
         Ok(Quality { scorer: calibrate::scorer(model, windows, threads)?, windows, dense })
     }
 
-    /// What these thresholds cost.
-    pub(crate) fn cost(&mut self, thresholds: &[f32]) -> Result<Cost> {
-        self.scorer.set_thresholds(thresholds)?;
+    /// What this setting costs, as the engine goes by it.
+    pub(crate) fn cost(&mut self, setting: &Allocated) -> Result<Cost> {
+        let mut thresholds = setting.thresholds.clone();
+        self.scorer.model().read_whole(&mut thresholds, |linear| setting.channels[linear.index()]);
+        self.scorer.set_thresholds(&thresholds)?;
         let dense_prefix = self.scorer.model().recipe().dense_prefix;
         let (mut nats, mut kl, mut same, mut count) = (0.0, 0.0, 0usize, 0usize);
         for (window, dense) in self.windows.iter().zip(self.dense) {
@@ -104,13 +107,13 @@ impl<'a> Quality<'a> {
 /// What every level costs.
 pub(crate) fn costs(
     quality: &mut Quality<'_>,
-    allocated: &[crate::allocate::Allocated],
+    allocated: &[Allocated],
     progress: &mut dyn Progress,
 ) -> Result<Vec<Cost>> {
     progress.begin("measuring quality", allocated.len() as u64);
     let mut costs = Vec::new();
     for level in allocated {
-        costs.push(quality.cost(&level.thresholds)?);
+        costs.push(quality.cost(level)?);
         progress.advance(1);
     }
     progress.end();
@@ -125,7 +128,7 @@ const STEP: f32 = 0.01;
 pub(crate) fn sparsest(
     quality: &mut Quality<'_>,
     levels: &[f32],
-    allocated: &[crate::allocate::Allocated],
+    allocated: &[Allocated],
     costs: &[Cost],
     limit: Limit,
     progress: &mut dyn Progress,
@@ -134,18 +137,24 @@ pub(crate) fn sparsest(
     let good = costs.iter().rposition(|cost| limit.allows(cost));
     let above = good.map_or(0, |g| g + 1);
     let Some(level) = allocated.get(above) else { return Ok(levels[above - 1]) };
-    let low = good.map_or((0.0, vec![0.0; level.thresholds.len()]), |g| (levels[g], allocated[g].thresholds.clone()));
-    let at = |sparsity: f32| -> Vec<f32> {
-        let t = (sparsity - low.0) / (levels[above] - low.0);
-        low.1.iter().zip(&level.thresholds).map(|(a, b)| a + t * (b - a)).collect()
+    let linears = level.thresholds.len();
+    let dense = || Allocated { thresholds: vec![0.0; linears], channels: vec![1.0; linears] };
+    let (lowest, low) = good.map_or_else(|| (0.0, dense()), |g| (levels[g], allocated[g].clone()));
+    let at = |sparsity: f32| -> Allocated {
+        let t = (sparsity - lowest) / (levels[above] - lowest);
+        let between = |(a, b): (&f32, &f32)| a + t * (b - a);
+        let share = |(a, b): (&f64, &f64)| a + f64::from(t) * (b - a);
+        Allocated {
+            thresholds: low.thresholds.iter().zip(&level.thresholds).map(between).collect(),
+            channels: low.channels.iter().zip(&level.channels).map(share).collect(),
+        }
     };
-    let steps = ((levels[above] - low.0) / STEP).round() as usize;
+    let steps = ((levels[above] - lowest) / STEP).round() as usize;
     let (mut first, mut end) = (0, steps);
     progress.begin("finding the sparsest setting", (usize::BITS - steps.leading_zeros()).into());
     while end - first > 1 {
         let middle = first + (end - first) / 2;
-        let thresholds = at(low.0 + middle as f32 * STEP);
-        if limit.allows(&quality.cost(&thresholds)?) {
+        if limit.allows(&quality.cost(&at(lowest + middle as f32 * STEP))?) {
             first = middle
         } else {
             end = middle
@@ -154,5 +163,5 @@ pub(crate) fn sparsest(
     }
     progress.end();
     // The nearest number to so many hundredths: 0.35, not 0.35000002.
-    Ok(((low.0 + first as f32 * STEP) * 100.0).round() / 100.0)
+    Ok(((lowest + first as f32 * STEP) * 100.0).round() / 100.0)
 }

@@ -56,6 +56,10 @@ pub struct Recipe {
     /// there (arXiv:2309.17453), which every later token looks at.
     #[serde(default)]
     pub dense_prefix: usize,
+    /// Whether a linear's mask is gone by even where leaving out rows as short as its own takes as long as reading all
+    /// of them ([`Model::read_whole`](crate::model::Model::read_whole)).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_short_rows: bool,
     /// The level whose masks the weights were fitted to; they are the checkpoint's if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensated: Option<f32>,
@@ -138,6 +142,7 @@ mod tests {
             quality: None,
             loss: vec![0.01; sparsity.len()],
             dense_prefix: 1,
+            skip_short_rows: false,
             compensated: None,
             linears: BTreeMap::from([("layers.0.q".to_string(), linear)]),
         }

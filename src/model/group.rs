@@ -1,6 +1,6 @@
 //! Linears that share one input, side by side in one matrix, each with a mask of its own.
 
-use super::{FloatType, RowsRef, WeightType};
+use super::{FloatType, RowsRef, WHOLE, WeightType};
 use crate::format::{self, View};
 use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
 use std::ops::Range;
@@ -171,17 +171,14 @@ impl Group {
         }
     }
 
-    /// The masks of a token: of linears, neighbours with one score and one threshold joined. Gives the columns of each
-    /// mask and the first of its linears.
+    /// The masks of a token: of linears, neighbours with one score and one threshold joined, and neighbours that are
+    /// read whole. Gives the columns of each mask and the first of its linears.
     pub(crate) fn masks<'a>(&'a self, thresholds: &'a [f32]) -> impl Iterator<Item = (Range<usize>, &'a Linear)> {
         let mut linears = self.linears.as_slice();
         std::iter::from_fn(move || {
-            let first = linears.first()?;
-            let joins = |l: &&Linear| l.score_of_previous && thresholds[l.index] == thresholds[first.index];
-            let len = 1 + linears[1..].iter().take_while(joins).count();
-            let (mask, rest) = linears.split_at(len);
+            let (mask, rest) = first_mask(linears, thresholds)?;
             linears = rest;
-            Some((first.columns.start..mask[len - 1].columns.end, first))
+            Some((mask[0].columns.start..mask[mask.len() - 1].columns.end, &mask[0]))
         })
     }
 
@@ -193,6 +190,13 @@ impl Group {
     pub(crate) fn bias(&self) -> Option<&[f32]> {
         self.bias.as_deref()
     }
+}
+
+/// Of linears, those with the first one's mask, and the others; `None` if there are none.
+pub(super) fn first_mask<'a>(linears: &'a [Linear], thresholds: &[f32]) -> Option<(&'a [Linear], &'a [Linear])> {
+    let own = thresholds[linears.first()?.index];
+    let joins = |l: &&Linear| thresholds[l.index] == own && (l.score_of_previous || own == WHOLE);
+    Some(linears.split_at(1 + linears[1..].iter().take_while(joins).count()))
 }
 
 /// A group's matrix in the file.
@@ -257,6 +261,8 @@ pub struct Linear {
     pub(super) low_rank: Option<LowRank>,
     /// One a sparsity level of the recipe.
     pub(super) thresholds: Vec<f32>,
+    /// One a sparsity level of the recipe: the share of its bytes that its mask kept on the calibration text.
+    pub(super) kept: Vec<f32>,
 }
 
 impl Linear {
@@ -283,6 +289,11 @@ impl Linear {
     /// One threshold a level.
     pub fn thresholds(&self) -> &[f32] {
         &self.thresholds
+    }
+
+    /// One share a level: how much of its bytes its mask kept on the calibration text.
+    pub fn kept(&self) -> &[f32] {
+        &self.kept
     }
 
     /// `[input]`: the factor of `|x_j|` in the score; `None` for plain magnitude.

@@ -383,6 +383,7 @@ impl Loader<'_> {
             score_of_previous: false,
             low_rank,
             thresholds: recipe.thresholds.clone(),
+            kept: recipe.kept.clone(),
         })
     }
 

@@ -8,6 +8,7 @@ mod load;
 mod rows;
 mod shortlist;
 mod sizes;
+mod skipping;
 mod values;
 mod weight_type;
 
@@ -23,13 +24,14 @@ pub use load::LoadOptions;
 pub(crate) use rows::{Rows, RowsRef};
 pub(crate) use shortlist::{Rounded, Shortlist, input as shortlist_input};
 pub use sizes::ModelSizes;
+pub use skipping::ExpectedTraffic;
+pub(crate) use skipping::WHOLE;
 pub use weight_type::{FloatType, WeightType};
 
 use crate::format::{Bytes, Config, Recipe, View, header_end};
 use crate::hash::xxh64;
 use crate::log::{Log, LogLevel};
 use crate::text::{ChatTemplate, Shown, Tokenizer};
-use crate::{Error, Result, Status};
 use rasp_kernels::Kernels;
 pub use rasp_kernels::{
     QUANT_GROUP, QuantType, SCREEN_BLOCK, SCREEN_GROUP, SCREEN_HOT, ScreenRows, scale_and_min, with_scale_and_offset,
@@ -161,7 +163,7 @@ impl Model {
 
     /// The vocabulary as constraints need it.
     #[cfg(feature = "constrained")]
-    pub(crate) fn constraint_vocabulary(&self) -> Result<Arc<crate::constraint::VocabularyTree>> {
+    pub(crate) fn constraint_vocabulary(&self) -> crate::Result<Arc<crate::constraint::VocabularyTree>> {
         use crate::constraint::VocabularyTree;
         let mut made = self.constraint_vocabulary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(vocabulary) = &*made {
@@ -260,35 +262,6 @@ impl Model {
     /// What a token at this position passes at if it is asked to pass at `sparsity`: the first positions are dense.
     pub(crate) fn sparsity_at(&self, position: usize, sparsity: f32) -> f32 {
         if position < self.recipe.dense_prefix { 0.0 } else { sparsity }
-    }
-
-    /// The threshold of every linear at `sparsity`, in the order of [`Linear::index`].
-    ///
-    /// Between two sparsity levels thresholds are interpolated linearly; below the first level, between 0 and it.
-    pub(crate) fn thresholds(&self, sparsity: f32, out: &mut [f32]) -> Result<()> {
-        let levels = &self.recipe.sparsity;
-        // Not `>`: NaN must fail as well.
-        if !(0.0..=self.max_sparsity()).contains(&sparsity) {
-            return Err(match levels.last() {
-                None => {
-                    let message = format_args!("sparsity {sparsity}; this file is dense: pack it with --sparsity");
-                    Error::new(Status::OutOfRange, message)
-                }
-                Some(max) => {
-                    let message = format_args!("sparsity {sparsity}; this file goes from 0 to {max}");
-                    Error::new(Status::OutOfRange, message)
-                }
-            });
-        }
-        let linears = self.linears();
-        for (threshold, linear) in out.iter_mut().zip(linears) {
-            let level = levels.iter().position(|&s| s >= sparsity).unwrap_or(0);
-            let below = if level == 0 { (0.0, 0.0) } else { (levels[level - 1], linear.thresholds()[level - 1]) };
-            let above = (levels[level], linear.thresholds()[level]);
-            let t = (sparsity - below.0) / (above.0 - below.0);
-            *threshold = if t == 1.0 { above.1 } else { below.1 + t * (above.1 - below.1) };
-        }
-        Ok(())
     }
 
     /// A number that tells this file from others: of its header, its size and bytes from all over its tensors. Two

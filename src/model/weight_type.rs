@@ -106,6 +106,14 @@ impl WeightType {
         }
     }
 
+    /// The share of input channels that is read where this share of a linear's bytes is, which has no low rank: scales
+    /// and minima are read whatever is kept.
+    pub fn kept_channels(self, kept: f32) -> f32 {
+        let Some(quant) = self.quant() else { return kept.clamp(0.0, 1.0) };
+        let (dense, bits) = (self.bits_per_weight(), quant.bits() as f64);
+        (((f64::from(kept) * dense - (dense - bits)) / bits) as f32).clamp(0.0, 1.0)
+    }
+
     /// How low-rank factors are stored beside such weights: in 8 bits, if they are whole numbers.
     pub fn low_rank(self) -> WeightType {
         self.quant().map_or(self, |_| WeightType::Q8)

@@ -13,7 +13,7 @@ use super::pass::buffers::EngineMemory;
 use super::pass::{Mode, non_finite};
 use super::{KvType, SessionOptions};
 use crate::arena::{Arena, MemorySource};
-use crate::model::{Adapter, Group, Model};
+use crate::model::{Adapter, Group, Model, WHOLE};
 use crate::pool::ThreadPool;
 use crate::sampling::argmax;
 use crate::{Error, Result, Status};
@@ -111,8 +111,7 @@ impl Scorer {
     pub fn set_sparsity(&mut self, sparsity: f32) -> Result<()> {
         let model = self.engine.model.clone();
         if sparsity == 0.0 {
-            // A threshold below every score: nothing is dropped.
-            self.engine.own.thresholds.fill(-1.0);
+            self.engine.own.thresholds.fill(WHOLE);
             return Ok(());
         }
         model.thresholds(sparsity, &mut self.engine.own.thresholds)

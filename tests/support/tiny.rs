@@ -52,6 +52,7 @@ impl Tiny {
             quality: None,
             loss: Vec::new(),
             dense_prefix: 0,
+            skip_short_rows: false,
             compensated: None,
             linears: Default::default(),
         };

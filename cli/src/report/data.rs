@@ -149,25 +149,21 @@ impl Report {
                 kept: recipe.kept.iter().map(|&kept| number(kept)).collect(),
             })
             .collect();
-        let levels = recipe.sparsity.iter().enumerate().map(|(level, &sparsity)| {
-            // All linears have the same bits a weight.
-            let weights = |linear: &LinearReport| (linear.input * linear.output) as f64;
-            let kept: f64 = linears.iter().map(|linear| linear.kept[level] * weights(linear)).sum();
-            let kept_calibration = kept / linears.iter().map(weights).sum::<f64>();
-            let loss_calibration = recipe.loss.get(level).map(|&loss| number(loss));
-            let level = Some(level);
-            SettingReport {
+        let level = |(level, &sparsity): (usize, &f32)| -> Result<SettingReport> {
+            Ok(SettingReport {
                 sparsity: number(sparsity),
-                level,
-                kept_calibration,
-                loss_calibration,
+                level: Some(level),
+                kept_calibration: model.expected_traffic(sparsity)?.kept,
+                loss_calibration: recipe.loss.get(level).map(|&loss| number(loss)),
                 ..Default::default()
-            }
-        });
+            })
+        };
+        let levels = recipe.sparsity.iter().enumerate().map(level).collect::<Result<Vec<_>>>()?;
         let loss_calibration = (!recipe.loss.is_empty()).then_some(0.0);
         let dense = SettingReport { kept_calibration: 1.0, loss_calibration, ..Default::default() };
         let mut settings = std::iter::once(dense).chain(levels).collect();
-        add(&mut settings, number(recipe.default_sparsity));
+        let default = recipe.default_sparsity;
+        add(&mut settings, number(default), model.expected_traffic(default)?.kept);
         let bytes = [
             ("linears", sizes.linears),
             ("low rank", sizes.low_rank),
@@ -234,9 +230,9 @@ impl Report {
     }
 }
 
-/// Adds a setting at `sparsity`, if there is none: between two others what the file says of it is on the line between
-/// what it says of them.
-fn add(settings: &mut Vec<SettingReport>, sparsity: f64) {
+/// Adds a setting at `sparsity` which reads that share, if there is none: between two others what the file says of its
+/// loss is on the line between what it says of them.
+fn add(settings: &mut Vec<SettingReport>, sparsity: f64, kept_calibration: f64) {
     let Some(place) = settings.iter().position(|setting| setting.sparsity >= sparsity) else { return };
     if place == 0 || settings[place].sparsity == sparsity {
         return;
@@ -246,7 +242,7 @@ fn add(settings: &mut Vec<SettingReport>, sparsity: f64) {
     let between = |below: f64, above: f64| below + share * (above - below);
     let setting = SettingReport {
         sparsity,
-        kept_calibration: between(below.kept_calibration, above.kept_calibration),
+        kept_calibration,
         loss_calibration: below.loss_calibration.zip(above.loss_calibration).map(|(b, a)| between(b, a)),
         ..Default::default()
     };
@@ -277,13 +273,13 @@ mod tests {
         };
         let levels = || vec![setting(0.0, None, 0.0), setting(0.25, Some(0), 0.01), setting(0.5, Some(1), 0.05)];
         let mut settings = levels();
-        add(&mut settings, 0.375);
+        add(&mut settings, 0.375, 0.625);
         assert_eq!(settings.iter().map(|s| s.level).collect::<Vec<_>>(), [None, Some(0), None, Some(1)]);
         assert_eq!((settings[2].sparsity, settings[2].kept_calibration), (0.375, 0.625));
         assert!((settings[2].loss_calibration.unwrap() - 0.03).abs() < 1e-12);
         for there in [0.0, 0.5, 0.75] {
             let mut settings = levels();
-            add(&mut settings, there);
+            add(&mut settings, there, 0.5);
             assert_eq!(settings.len(), 3, "{there}");
         }
     }

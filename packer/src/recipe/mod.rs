@@ -20,7 +20,7 @@ use crate::plan::{Plan, RecipeRequest};
 use crate::quality::Limit;
 use crate::scoring::Scores;
 use rasp::format::{Allocation, Config, Recipe, ScoreKind};
-use rasp::model::{Model, WeightType};
+use rasp::model::Model;
 use rasp::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,7 @@ impl TunedRecipe {
             linears.push(TunedLinear {
                 scores: linear.score().unwrap_or_default().to_vec(),
                 thresholds: own.thresholds.clone(),
-                channels: own.kept.iter().map(|&kept| channels(kept, model.weight_type())).collect(),
+                channels: own.kept.iter().map(|&kept| model.weight_type().kept_channels(kept)).collect(),
                 name,
             });
         }
@@ -234,6 +234,7 @@ impl TunedRecipe {
             quality: self.quality.map(|(most, _)| most as f32),
             loss: self.ppl_increase.clone(),
             dense_prefix: self.dense_prefix,
+            skip_short_rows: false,
             compensated: None,
             linears: Default::default(),
         }
@@ -263,14 +264,6 @@ impl TunedRecipe {
 fn linear_name(config: &Config, n: usize) -> String {
     let kinds = config.linears();
     kinds[n % kinds.len()].name_in(n / kinds.len())
-}
-
-/// The share of channels kept, from the share of a linear's bytes without a low rank: its scales are read whatever is
-/// kept.
-fn channels(kept: f32, weight_type: WeightType) -> f32 {
-    let Some(quant) = weight_type.quant() else { return kept.clamp(0.0, 1.0) };
-    let (dense, bits) = (weight_type.bits_per_weight(), quant.bits() as f64);
-    (((f64::from(kept) * dense - (dense - bits)) / bits) as f32).clamp(0.0, 1.0)
 }
 
 /// Numbers for a sentence.

@@ -2,6 +2,7 @@
 
 use super::identity::tests::identity;
 use super::*;
+use rasp::model::WeightType;
 
 /// A recipe of a tiny model, with numbers of its own everywhere.
 fn recipe() -> TunedRecipe {
@@ -150,7 +151,7 @@ fn the_share_of_channels_is_that_of_bytes_without_scales() {
     let mut plan = recipe().plan(&config).unwrap();
     let linear = plan.linears.swap_remove(3);
     for weight_type in WeightType::all() {
-        let back = channels(linear.kept(1, weight_type) as f32, weight_type);
+        let back = weight_type.kept_channels(linear.kept(1, weight_type) as f32);
         assert!((back - 0.49).abs() < 1e-5, "{}: {back}", weight_type.name());
     }
 }

@@ -15,9 +15,10 @@ use rasp::session::Scorer;
 use rasp::text::EncodeOptions;
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use rasp_packer::import::{self, Checkpoint};
-use rasp_packer::{Silent, pack};
+use rasp_packer::{PackOptions, Silent, pack};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use support::*;
 
 /// A packed file, read by nothing but its description.
@@ -247,7 +248,8 @@ fn a_low_rank_has_the_same_bits_however_it_is_computed() {
 fn the_summary_counts_what_the_engine_counts() {
     let gguf = Gguf::new(blocks::Q4_1, 64);
     for (weight_type, bits) in [(WeightType::Q8, 8.5), (WeightType::Q4, 5.0), (WeightType::Q4S, 4.5)] {
-        let summary = gguf.pack(weight_type, |o| o.sparsity = Some(vec![0.3, 0.5])).unwrap();
+        let summary =
+            gguf.pack(weight_type, |o| (o.sparsity, o.skip_short_rows) = (Some(vec![0.3, 0.5]), true)).unwrap();
         let model = Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
         let weights = 64 * (64 + 32 + 32 + 64 + 3 * 128);
         assert_eq!(summary.linear_bytes as f64, f64::from(weights) * bits / 8.0);
@@ -263,13 +265,69 @@ fn the_summary_counts_what_the_engine_counts() {
     }
 }
 
+/// Of 256 inputs gate and up have rows of 512 bytes, of which half are worth leaving out; the others' are shorter.
+#[test]
+fn linears_whose_rows_are_short_are_read_whole() {
+    let gguf = Gguf::new(blocks::Q8_0, 256);
+    let load = || Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
+    let tokens = [3u32, 1, 4, 1, 5, 9, 2, 6, 5];
+    let scored = |model: &Arc<Model>, set: &dyn Fn(&mut Scorer)| {
+        let mut scorer = Scorer::exact(model.clone(), 16, 1).unwrap();
+        set(&mut scorer);
+        scorer.score(&tokens, 0).unwrap().iter().map(|s| s.log_prob.to_bits()).collect::<Vec<_>>()
+    };
+    gguf.pack(WeightType::Q8, |o| (o.sparsity, o.skip_short_rows) = (Some(vec![0.5]), true)).unwrap();
+    let model = load();
+    assert_eq!(model.expected_traffic(0.5).unwrap().whole, 0);
+    let masked = scored(&model, &|scorer| scorer.set_sparsity(0.5).unwrap());
+    let mut thresholds: Vec<f32> = model.linears().map(|linear| linear.thresholds()[0]).collect();
+    let long = |kind: LinearKind| matches!(kind, LinearKind::Gate | LinearKind::Up);
+    model.linears().filter(|linear| !long(linear.kind())).for_each(|linear| thresholds[linear.index()] = -1.0);
+    let expected = scored(&model, &|scorer| scorer.set_thresholds(&thresholds).unwrap());
+    drop(model);
+
+    let summary = gguf.pack(WeightType::Q8, |o| o.sparsity = Some(vec![0.5])).unwrap();
+    let model = load();
+    let traffic = model.expected_traffic(0.5).unwrap();
+    assert_eq!((traffic.whole, traffic.kept), (5, summary.levels[0].kept));
+    // Of 9·256·256 weights half of gate's and up's 4, in 8 bits of 8.5.
+    assert!((traffic.kept - (1.0 - 2.0 / 9.0 * 8.0 / 8.5)).abs() < 1e-3, "{traffic:?}");
+    assert_eq!(model.expected_traffic(0.0).unwrap().kept, 1.0);
+    assert!(model.expected_traffic(0.6).is_err());
+    let found = scored(&model, &|scorer| scorer.set_sparsity(0.5).unwrap());
+    assert!(found == expected && found != masked);
+
+    // Alone, with several threads and beside others: the same bits.
+    let logits = |threads: usize, others: usize| {
+        let options = SessionOptions { context: 64, threads, ..Default::default() };
+        let mut sessions: Vec<Session> =
+            (0..=others).map(|_| Session::open(model.clone(), &options).unwrap()).collect();
+        for session in &mut sessions {
+            session.set_sparsity(0.5).unwrap();
+            session.prefill(&tokens).unwrap();
+        }
+        let mut some: Vec<&mut Session> = sessions.iter_mut().collect();
+        for _ in 0..4 {
+            Session::step_batch(&mut some, |_, token| assert!(token.is_ok())).unwrap();
+        }
+        let kept = some[0].stats().kept;
+        assert!((traffic.kept - 0.05..traffic.kept + 0.05).contains(&kept), "{kept} for {traffic:?}");
+        some[0].logits().unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+    };
+    let alone = logits(1, 0);
+    assert!(alone == logits(3, 0) && alone == logits(1, 1) && alone == logits(2, 4));
+}
+
 /// A file without a screen is smaller, and says the same.
 #[test]
 fn greedy_tokens_do_not_depend_on_the_screen() {
     let gguf = Gguf::new(blocks::F32, 256);
     for weight_type in [WeightType::BF16, WeightType::Q8, WeightType::Q4, WeightType::Q4S] {
         let [with, without] = [true, false].map(|screen| {
-            let summary = gguf.pack(weight_type, |o| (o.sparsity, o.screen) = (Some(vec![0.5]), screen)).unwrap();
+            let change = |o: &mut PackOptions| {
+                (o.sparsity, o.screen, o.skip_short_rows) = (Some(vec![0.5]), screen, true);
+            };
+            let summary = gguf.pack(weight_type, change).unwrap();
             let model =
                 Model::load(&gguf.path("out.rasp"), &LoadOptions { verify: true, ..Default::default() }).unwrap();
             assert_eq!(summary.head_bytes, model.greedy_head_bytes());

@@ -11,7 +11,7 @@ use super::project::{Finish, Input, Slice, intersection, whole_ref};
 use super::shared::{SharedSlice, share};
 use super::tiles::{ALONE, COLUMNS, MANY, MASKED, SHARED_BYTES, TILE, UNIT, UNIT_BYTES, cut, tile_len};
 use crate::format::BLOCKS;
-use crate::model::{ChannelWeights, Group};
+use crate::model::{ChannelWeights, Group, WHOLE};
 use crate::session::budget::Flow;
 use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, STREAMS};
 use std::ops::Range;
@@ -134,7 +134,7 @@ impl Product<'_, '_> {
             }
             match sparse {
                 _ if row == end => {}
-                false => self.of_dense(row..end, out),
+                false => self.of_dense(row..end, &self.columns, out),
                 true if end - row >= together => self.of_masked(row..end, out, scratch, tile),
                 true => (row..end).for_each(|row| self.of_one(row, out, scratch)),
             }
@@ -142,12 +142,13 @@ impl Product<'_, '_> {
         }
     }
 
-    /// Several dense tokens.
-    fn of_dense(&self, rows: Range<usize>, out: &mut MatMut<'_>) {
+    /// Several dense tokens, of these of the columns.
+    fn of_dense(&self, rows: Range<usize>, own: &Range<usize>, out: &mut MatMut<'_>) {
         let Product { kernels, group, columns, channels, .. } = self;
         let (input, out) = (self.input.rows(rows.clone()), out.reborrow().row_range(rows.clone()));
-        self.weights.columns(columns.clone()).multiply(*kernels, out, input.x, input.whole);
-        self.tokens.read.add(rows, group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, columns.len()));
+        let out = out.columns(own.start - columns.start..own.end - columns.start);
+        self.weights.columns(own.clone()).multiply(*kernels, out, input.x, input.whole);
+        self.tokens.read.add(rows, group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, own.len()));
     }
 
     /// Several sparse tokens, dropped inputs zeroed.
@@ -192,18 +193,22 @@ impl Product<'_, '_> {
 
     /// One token; if it is sparse, rows that it drops are not read.
     fn of_one(&self, row: usize, out: &mut MatMut<'_>, scratch: &mut [u32]) {
-        let Some(thresholds) = self.tokens.thresholds(row) else { return self.of_dense(row..row + 1, out) };
         let Product { kernels, group, columns, channels, .. } = self;
-        let (x, out) = (self.input.x.row(row), out.row_mut(row));
+        let Some(thresholds) = self.tokens.thresholds(row) else { return self.of_dense(row..row + 1, columns, out) };
+        let x = self.input.x.row(row);
         let mut read = 0;
         for (own, linear) in group.masks(thresholds) {
             let own = intersection(&own, columns);
             if own.is_empty() {
                 continue;
             }
+            if thresholds[linear.index()] == WHOLE {
+                self.of_dense(row..row + 1, &own, out);
+                continue;
+            }
             let score = linear.score().map(|score| &score[channels.clone()]);
             let active = kernels.select(x, score, thresholds[linear.index()], scratch);
-            let out = &mut out[own.start - columns.start..own.end - columns.start];
+            let out = &mut out.row_mut(row)[own.start - columns.start..own.end - columns.start];
             let len = own.len();
             let groups = match self.weights.columns(own) {
                 ChannelWeights::Float(w) => {
