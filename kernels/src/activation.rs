@@ -61,6 +61,11 @@ impl Activation {
             Activation::Xielu { .. } => "xielu",
         }
     }
+
+    /// Whether it is exactly zero for all that is negative.
+    pub fn has_zeros(self) -> bool {
+        matches!(self, Activation::Relu | Activation::Relu2)
+    }
 }
 
 /// `2·√(2/π)`

@@ -97,6 +97,7 @@ pub struct Group {
     /// `[output]`
     pub(super) bias: Option<View<f32>>,
     pub(super) linears: Vec<Linear>,
+    pub(super) zero_inputs: bool,
 }
 
 impl Group {
@@ -148,6 +149,12 @@ impl Group {
             }
         };
         weights.expect("shape checked at load")
+    }
+
+    /// Whether its inputs are an activation that is exactly zero for half of what it is given or more: the rows of those
+    /// are not read, at any sparsity.
+    pub fn has_zero_inputs(&self) -> bool {
+        self.zero_inputs
     }
 
     /// Whether its products take inputs in whole numbers.

@@ -350,7 +350,8 @@ impl Loader<'_> {
         }
         let bias = self.optional(Role::Bias(layer, kind))?;
         let stored = self.stored(&Role::Matrix(layer, kind).name(self.config), input, output)?;
-        Ok(Group { kind, weight_type: self.weight_type, input, output, stored, bias, linears })
+        let zero_inputs = kind == GroupKind::Down && self.config.block.activation(layer).has_zeros();
+        Ok(Group { kind, weight_type: self.weight_type, input, output, stored, bias, linears, zero_inputs })
     }
 
     fn linear(&self, layer: usize, kind: LinearKind, input: usize, columns: std::ops::Range<usize>) -> Result<Linear> {

@@ -13,7 +13,7 @@ use super::tiles::{ALONE, COLUMNS, MANY, MASKED, SHARED_BYTES, TILE, UNIT, UNIT_
 use crate::format::BLOCKS;
 use crate::model::{ChannelWeights, Group, WHOLE};
 use crate::session::budget::Flow;
-use rasp_kernels::{Kernels, MatMut, MatRef, QUANT_GROUP, STREAMS};
+use rasp_kernels::{Active, Kernels, MatMut, MatRef, QUANT_GROUP, STREAMS};
 use std::ops::Range;
 
 impl Pass<'_, '_> {
@@ -134,7 +134,7 @@ impl Product<'_, '_> {
             }
             match sparse {
                 _ if row == end => {}
-                false => self.of_dense(row..end, &self.columns, out),
+                false => self.of_dense(row..end, &self.columns, out, scratch),
                 true if end - row >= together => self.of_masked(row..end, out, scratch, tile),
                 true => (row..end).for_each(|row| self.of_one(row, out, scratch)),
             }
@@ -142,13 +142,41 @@ impl Product<'_, '_> {
         }
     }
 
-    /// Several dense tokens, of these of the columns.
-    fn of_dense(&self, rows: Range<usize>, own: &Range<usize>, out: &mut MatMut<'_>) {
+    /// These of the columns, of dense tokens: one, or several, each of which counts what it would read alone.
+    fn of_dense(&self, rows: Range<usize>, own: &Range<usize>, out: &mut MatMut<'_>, scratch: &mut [u32]) {
         let Product { kernels, group, columns, channels, .. } = self;
+        if group.has_zero_inputs() && rows.len() == 1 {
+            let active = kernels.select(self.input.x.row(rows.start), None, 0.0, scratch);
+            return self.of_active(rows.start, own, active, out);
+        }
         let (input, out) = (self.input.rows(rows.clone()), out.reborrow().row_range(rows.clone()));
         let out = out.columns(own.start - columns.start..own.end - columns.start);
         self.weights.columns(own.clone()).multiply(*kernels, out, input.x, input.whole);
-        self.tokens.read.add(rows, group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, own.len()));
+        if !group.has_zero_inputs() {
+            let bytes = group.bytes_of(channels.len(), channels.len() / QUANT_GROUP, own.len());
+            return self.tokens.read.add(rows, bytes);
+        }
+        for row in rows {
+            let active = kernels.select(self.input.x.row(row), None, 0.0, scratch).as_slice();
+            self.tokens.read.add(row..row + 1, group.bytes_of(active.len(), groups(active), own.len()));
+        }
+    }
+
+    /// These of the columns, of the active channels alone.
+    fn of_active(&self, row: usize, own: &Range<usize>, active: Active<'_>, out: &mut MatMut<'_>) {
+        let Product { kernels, group, columns, .. } = self;
+        let out = &mut out.row_mut(row)[own.start - columns.start..own.end - columns.start];
+        let groups = match self.weights.columns(own.clone()) {
+            ChannelWeights::Float(w) => {
+                kernels.gemv_sparse(out, self.input.x.row(row), active, w);
+                0
+            }
+            ChannelWeights::Quantized(w) => {
+                let (whole, scale) = self.input.whole.row(row);
+                kernels.gemv_sparse_q(out, whole, scale, active, w)
+            }
+        };
+        self.tokens.read.add(row..row + 1, group.bytes_of(active.len(), groups, own.len()));
     }
 
     /// Several sparse tokens, dropped inputs zeroed.
@@ -161,8 +189,11 @@ impl Product<'_, '_> {
                 continue;
             }
             let score = linear.score().map(|score| &score[channels.clone()]);
-            let threshold =
-                |row: usize| self.tokens.thresholds(row).map_or(0.0, |thresholds| thresholds[linear.index()]);
+            let mask = |row: usize| {
+                let threshold = self.tokens.thresholds(row).map_or(0.0, |all| all[linear.index()]);
+                let zeros_alone = group.has_zero_inputs() && threshold == WHOLE;
+                if zeros_alone { (None, 0.0) } else { (score, threshold) }
+            };
             let count = |row: usize, kept: usize, groups: usize| {
                 self.tokens.read.add(row..row + 1, group.bytes_of(kept, groups, own.len()));
             };
@@ -170,18 +201,19 @@ impl Product<'_, '_> {
                 // SAFETY: any bits are an i16.
                 let tile = &mut unsafe { tile.align_to_mut::<i16>() }.1[..rows.len() * width];
                 for (n, (row, masked)) in rows.clone().zip(tile.chunks_exact_mut(width)).enumerate() {
-                    let active = kernels.select(input.x.row(n), score, threshold(row), scratch).as_slice();
+                    let (score, threshold) = mask(row);
+                    let active = kernels.select(input.x.row(n), score, threshold, scratch).as_slice();
                     let (whole, _) = input.whole.row(n);
                     masked.fill(0);
                     active.iter().for_each(|&channel| masked[channel as usize] = whole[channel as usize]);
-                    let groups = active.chunk_by(|a, b| *a as usize / QUANT_GROUP == *b as usize / QUANT_GROUP);
-                    count(row, active.len(), groups.count());
+                    count(row, active.len(), groups(active));
                 }
                 Input { whole: input.whole.with_whole(tile).expect("a tile holds all rows"), ..input }
             } else {
                 let tile = &mut tile[..rows.len() * width];
                 for (n, (row, masked)) in rows.clone().zip(tile.chunks_exact_mut(width)).enumerate() {
-                    count(row, kernels.mask(masked, input.x.row(n), score, threshold(row)), 0);
+                    let (score, threshold) = mask(row);
+                    count(row, kernels.mask(masked, input.x.row(n), score, threshold), 0);
                 }
                 Input { x: view(tile, rows.len(), width), ..input }
             };
@@ -194,36 +226,28 @@ impl Product<'_, '_> {
     /// One token; if it is sparse, rows that it drops are not read.
     fn of_one(&self, row: usize, out: &mut MatMut<'_>, scratch: &mut [u32]) {
         let Product { kernels, group, columns, channels, .. } = self;
-        let Some(thresholds) = self.tokens.thresholds(row) else { return self.of_dense(row..row + 1, columns, out) };
-        let x = self.input.x.row(row);
-        let mut read = 0;
+        let Some(thresholds) = self.tokens.thresholds(row) else {
+            return self.of_dense(row..row + 1, columns, out, scratch);
+        };
         for (own, linear) in group.masks(thresholds) {
             let own = intersection(&own, columns);
-            if own.is_empty() {
-                continue;
-            }
-            if thresholds[linear.index()] == WHOLE {
-                self.of_dense(row..row + 1, &own, out);
-                continue;
-            }
-            let score = linear.score().map(|score| &score[channels.clone()]);
-            let active = kernels.select(x, score, thresholds[linear.index()], scratch);
-            let out = &mut out.row_mut(row)[own.start - columns.start..own.end - columns.start];
-            let len = own.len();
-            let groups = match self.weights.columns(own) {
-                ChannelWeights::Float(w) => {
-                    kernels.gemv_sparse(out, x, active, w);
-                    0
+            let threshold = thresholds[linear.index()];
+            match own.is_empty() {
+                true => {}
+                false if threshold == WHOLE => self.of_dense(row..row + 1, &own, out, scratch),
+                false => {
+                    let score = linear.score().map(|score| &score[channels.clone()]);
+                    let active = kernels.select(self.input.x.row(row), score, threshold, scratch);
+                    self.of_active(row, &own, active, out);
                 }
-                ChannelWeights::Quantized(w) => {
-                    let (whole, scale) = self.input.whole.row(row);
-                    kernels.gemv_sparse_q(out, whole, scale, active, w)
-                }
-            };
-            read += group.bytes_of(active.len(), groups, len);
+            }
         }
-        self.tokens.read.add(row..row + 1, read);
     }
+}
+
+/// How many groups these channels belong to.
+fn groups(active: &[u32]) -> usize {
+    active.chunk_by(|a, b| *a as usize / QUANT_GROUP == *b as usize / QUANT_GROUP).count()
 }
 
 /// A unit of work of a product of tokens.
