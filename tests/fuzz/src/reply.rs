@@ -2,6 +2,8 @@
 
 use crate::Target;
 use rasp::text::{Chat, ChatTemplate, Message, Part, Reply};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// Input: words of a template, by which the form of calls is known; after a byte of 0 the answer, whose bytes of 0 are
 /// where it is cut into pieces.
@@ -40,6 +42,13 @@ const FORMS: &[(&str, &str)] = &[
     ("<think> </think> <tool_call>", "<think>\nWell <tool_call></think>\nYes."),
 ];
 
+/// What is looked at of a message.
+#[derive(Deserialize)]
+struct Told {
+    #[serde(default)]
+    tool_calls: Vec<IgnoredAny>,
+}
+
 /// What a host hears of an answer that comes in these pieces, and the message that becomes of it.
 fn told(template: &ChatTemplate, pieces: &[&str]) -> ([String; 2], String) {
     let messages = [Message::new("user", "Hi")];
@@ -57,8 +66,9 @@ fn told(template: &ChatTemplate, pieces: &[&str]) -> ([String; 2], String) {
                 Part::Text(text) => heard[0] += text,
                 Part::Reasoning(text) => heard[1] += text,
                 Part::Call(call) => {
-                    let arguments: serde_json::Value = serde_json::from_str(&call.arguments).expect("JSON");
-                    assert!(arguments.is_object() && !call.name.is_empty() && !call.id.is_empty());
+                    // JSON by its grammar: a number may be beyond any type of the reader's.
+                    let _: IgnoredAny = serde_json::from_str(&call.arguments).expect("JSON");
+                    assert!(call.arguments.starts_with('{') && !call.name.is_empty() && !call.id.is_empty());
                     calls += 1;
                 }
             }
@@ -72,8 +82,8 @@ fn told(template: &ChatTemplate, pieces: &[&str]) -> ([String; 2], String) {
     take(&mut reply, &mut heard);
     assert_eq!(calls, reply.calls().len());
     let message = reply.message().expect("there is memory");
-    let parsed: serde_json::Value = serde_json::from_str(&message).expect("JSON");
-    assert_eq!(parsed["tool_calls"].as_array().map_or(0, Vec::len), calls);
+    let told: Told = serde_json::from_str(&message).expect("JSON");
+    assert_eq!(told.tool_calls.len(), calls);
     (heard, message)
 }
 
