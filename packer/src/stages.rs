@@ -6,18 +6,21 @@ use crate::plan::Plan;
 use crate::progress::Stage;
 use rasp::format::{Allocation, ScoreKind};
 
-/// What a token costs, in dense passes of a token. Measured on SmolLM2-135M and Gemma 3 270M, within a factor of two: a
-/// sparse token passes alone, and tuning passes both ways.
+/// What a token costs, in dense passes of a token. Measured on SmolLM2-135M and a model of Llama-2-7B's shapes
+/// (`docs/lab/2026-11-30-speed-7b.md`), within a factor of two: gradients go there and back, tuning does so through the
+/// sparse model, and predictions are compared over the whole vocabulary.
 const OWN: f64 = 6.0;
-const GRADIENT: f64 = 2.0;
-const TUNING: f64 = 12.0;
-const SPARSE: f64 = 4.0;
+const GRADIENT: f64 = 6.0;
+const TUNING: f64 = 10.0;
+const SPARSE: f64 = 1.0;
+const COMPARED: f64 = 2.0;
 
-/// Dense passes that writing all weights once takes as long as.
-const WRITING: f64 = 256.0;
+/// Dense passes that rounding all weights takes as long as, and reading them once.
+const WRITING: f64 = 4000.0;
+const COMPLETING: f64 = 256.0;
 
 /// Passes of a level's fixed point, mostly.
-const PASSES: f64 = 1.5;
+const PASSES: f64 = 2.0;
 
 /// The stages of packing, in order: of calibration only if it `calibrates`, of writing its own text unless it is
 /// `given`, of measuring scores unless they are `taken`. `window` is in tokens. A search has no stage of its own.
@@ -52,13 +55,13 @@ pub(crate) fn stages(
             stages.push(stage("tuning scores", TUNING * options.tune as f64 * window, 1.0));
         }
         stages.push(thresholds(levels));
-        stages.push(stage("measuring quality", SPARSE * levels * held_back, 1.0));
+        stages.push(stage("measuring quality", COMPARED * levels * held_back, 1.0));
         if options.quality.is_some() || (global && options.tune > 0) {
             // Halves between two levels, until a hundredth is left.
-            stages.push(stage("finding the sparsest setting", SPARSE * 4.0 * held_back, 1.0));
+            stages.push(stage("finding the sparsest setting", COMPARED * 4.0 * held_back, 1.0));
         }
     }
-    stages.push(stage("completing the file", WRITING, 1.0));
+    stages.push(stage("completing the file", COMPLETING, 1.0));
     stages
 }
 
