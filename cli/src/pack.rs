@@ -103,7 +103,7 @@ pub struct Args {
     #[arg(long)]
     no_screen: bool,
     /// Leave out rows of weights in whole numbers even where they are so short that it takes as long as reading them:
-    /// for experiments; such linears are read whole otherwise, which loses nothing
+    /// for experiments; such linears are read whole otherwise, which drops nothing
     #[arg(long)]
     skip_short_rows: bool,
     /// A folder to keep what long steps have found in: an interrupted run goes on from there

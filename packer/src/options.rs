@@ -69,7 +69,7 @@ pub struct PackOptions {
     /// they read a third to a half of the head. Without it the file is smaller: by 6% in 16 bits, by 9 to 16% in 4.
     pub screen: bool,
     /// Whether a row is left out even where it is so short that this takes as long as reading it: by default such
-    /// linears are [read whole](rasp::model::Model::read_whole), which loses nothing.
+    /// linears are [read whole](rasp::model::Model::read_whole), which drops nothing.
     pub skip_short_rows: bool,
     /// Where to keep what long steps have found, so that an interrupted run can go on.
     pub work: Option<PathBuf>,

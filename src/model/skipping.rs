@@ -68,7 +68,7 @@ impl Model {
     }
 
     /// Lowers the thresholds of linears whose rows are so short, and kept so often, that to leave some out takes as
-    /// long as to read all: those pass densely, and lose nothing. `channels` is the share of a linear's input channels
+    /// long as to read all: those pass densely, and drop nothing. `channels` is the share of a linear's input channels
     /// that its threshold is expected to keep.
     ///
     /// It hangs on the file alone, so that the bits are the same on every machine. Weights in 16 bits have rows of
