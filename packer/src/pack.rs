@@ -247,9 +247,9 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
         }
         progress.note(&format!("the recipe is in {}", path.display()));
     }
-    // A head with a bias has logits that no bound of its rows holds for.
     // A head of few columns may be no larger than whole blocks of them.
     let smaller = HeadScreen::bytes(config) < model.head_bytes();
+    // A head with a bias has logits that no bound of its rows holds for.
     let wanted = options.screen && model.lm_head_bias().is_none() && smaller;
     let head_bytes = if wanted { HeadScreen::bytes(config) } else { model.head_bytes() };
     let screen = wanted.then(|| HeadScreen::new(model, options.threads)).transpose()?;
