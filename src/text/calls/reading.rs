@@ -109,6 +109,9 @@ impl Reading {
 
     /// Reads on. `ended`: no more text comes.
     pub(super) fn run(&mut self, text: &str, format: &Format, tools: &ToolList, ended: bool) -> Made<ParseStatus> {
+        // However much has come, no more counts.
+        let within = &text[..floor(text, MAX_CALL_BYTES)];
+        let (more, ended, text) = (within.len() < text.len(), ended && within.len() == text.len(), within);
         loop {
             looked(1);
             let step = match &format.body {
@@ -118,7 +121,7 @@ impl Reading {
                 Body::Tagged(tags) => self.tagged(text, tags, format.close, tools, ended)?,
             };
             match step {
-                Some(ParseStatus::More) if text.len() > MAX_CALL_BYTES => {
+                Some(ParseStatus::More) if more => {
                     self.at = text.len();
                     return Ok(ParseStatus::Wrong);
                 }
@@ -194,7 +197,10 @@ impl Reading {
                 let length = rest.iter().take_while(|byte| is_name(**byte)).count();
                 self.at += length;
                 match rest.get(length) {
-                    _ if self.at - self.from > MAX_FIELD => Ok(Some(ParseStatus::Wrong)),
+                    _ if self.at - self.from > MAX_FIELD => {
+                        self.at = floor(text, self.from + MAX_FIELD);
+                        Ok(Some(ParseStatus::Wrong))
+                    }
                     None => Ok(Some(ParseStatus::More)),
                     Some(b'(') => {
                         let name = &text[self.from..self.at];
@@ -308,19 +314,16 @@ impl Reading {
         for (place, (mark, _)) in all.iter_mut().zip(marks) {
             *place = mark;
         }
-        let (end, next, after) = match search(text, self.at, &all, ended) {
+        // A field ends within its room, wherever the pieces of the text do.
+        let room = floor(text, self.from + MAX_FIELD);
+        let (end, next, after) = match search(&text[..room], self.at, &all, ended || room < text.len()) {
             Ok((end, index, after)) => (end, marks[index].1, if marks[index].0 == "{" { end } else { after }),
-            Err(at) if at - self.from > MAX_FIELD => return Ok(Some(ParseStatus::Wrong)),
             Err(at) => {
                 self.at = at;
-                return Ok(Some(ParseStatus::More));
+                return Ok(Some(if room < text.len() { ParseStatus::Wrong } else { ParseStatus::More }));
             }
         };
         let found = text[self.from..end].trim();
-        if end - self.from > MAX_FIELD {
-            self.at = end;
-            return Ok(Some(ParseStatus::Wrong));
-        }
         match field {
             Field::Id => push(&mut self.call.id, found)?,
             Field::Name => push(&mut self.call.name, found)?,

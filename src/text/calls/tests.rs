@@ -367,6 +367,25 @@ fn any_text_at_all() {
     }
 }
 
+/// What is too long for a name or an identifier is given up at one place, however the text is cut, and a call behind it
+/// is found.
+#[test]
+fn a_field_without_end_is_given_up_at_one_place() {
+    for format in FORMATS {
+        let fresh = reply(format.name, "");
+        let (one, _) = printed(format.name).unwrap();
+        let open = format.blocks.first().map_or("", |block| block[0]);
+        for filler in ["a", "é", " ", "[A"] {
+            for length in [400, 500, 509, 510, 511, 512, 513, 514, 520, 700, 1100] {
+                let long = filler.repeat(length / filler.len());
+                for answer in [format!("{open}{long}{one}"), format!("{open}a{long}\n{one}{open}{long}")] {
+                    split(&fresh, &answer);
+                }
+            }
+        }
+    }
+}
+
 /// Nothing is looked at again and again, however long it is held back.
 #[test]
 fn hostile_answers_take_work_in_proportion() {
