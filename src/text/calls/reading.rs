@@ -205,7 +205,8 @@ impl Reading {
                     Some(b'(') => {
                         let name = &text[self.from..self.at];
                         // Llama's built-in tools have a method.
-                        push(&mut self.call.name, name.strip_suffix(".call").unwrap_or(name))?;
+                        let of = name.strip_suffix(".call").filter(|of| !of.is_empty());
+                        push(&mut self.call.name, of.unwrap_or(name))?;
                         let literal = Literal::arguments(&mut self.out)?;
                         Ok(self.enter(ReadingStage::PythonArguments { literal, listed }, self.at + 1))
                     }
@@ -288,6 +289,9 @@ impl Reading {
             }
         }
         unescape(&mut self.call.name, name)?;
+        if self.call.name.is_empty() {
+            return Ok(false);
+        }
         let id = id.filter(|id| *id != "null").unwrap_or_default();
         unescape(&mut self.call.id, inside(id).unwrap_or(id))?;
         self.made()?;

@@ -367,6 +367,19 @@ fn any_text_at_all() {
     }
 }
 
+/// A method of nothing is a name of its own.
+#[test]
+fn no_call_is_of_nothing() {
+    for format in FORMATS {
+        let fresh = reply(format.name, "");
+        let open = format.blocks.first().map_or("", |block| block[0]);
+        for answer in [format!("{open}[.call(x=1)]"), format!("{open}.call(x=1)"), format!("{open}[.call.call()]")] {
+            let (_, _, calls) = split(&fresh, &answer);
+            assert!(calls.iter().all(|(name, _)| !name.is_empty()), "{}: {answer}", format.name);
+        }
+    }
+}
+
 /// What is too long for a name or an identifier is given up at one place, however the text is cut, and a call behind it
 /// is found.
 #[test]
