@@ -340,8 +340,8 @@ pub unsafe extern "C" fn rasp_session_reset(session: *mut rasp_session, error: *
 }
 
 /// Sets how sparse decoded tokens are from now on: 0 is dense, up to the model's max_sparsity. A session starts with
-/// the model's default_sparsity. Where weights are whole numbers, linears whose rows are too short to gain by leaving some
-/// out are read whole; rasp_stats counts what is read. Does not allocate. Errors:
+/// the model's default_sparsity. Where weights are whole numbers, linears whose rows are too short to gain by leaving
+/// some out are read whole; rasp_stats counts what is read. Does not allocate. Errors:
 /// OUT_OF_RANGE (naming the range), INVALID_STATE, INVALID_ARGUMENT.
 ///
 /// # Safety

@@ -151,8 +151,8 @@ impl Group {
         weights.expect("shape checked at load")
     }
 
-    /// Whether its inputs are an activation that is exactly zero for half of what it is given or more: the rows of those
-    /// are not read, at any sparsity.
+    /// Whether its inputs are an activation that is exactly zero for half of what it is given or more: the rows of
+    /// those are not read, at any sparsity.
     pub fn has_zero_inputs(&self) -> bool {
         self.zero_inputs
     }
