@@ -309,13 +309,14 @@ mod tests {
         ScreenInput, ScreenRows, prefetch::Prefetch,
     };
 
-    fn menus() -> [(&'static str, Kernels); 4] {
+    fn menus() -> [(&'static str, Kernels); 5] {
         let menu = |table, prefetch| Kernels { table, prefetch };
         [
             ("4 lanes", menu(&super::four::TABLE, Prefetch::Far)),
             ("16 lanes", menu(&super::sixteen::TABLE, Prefetch::Near)),
             ("4 lanes, few rows", menu(&super::four::TABLE, Prefetch::Few)),
             ("16 lanes, few rows", menu(&super::sixteen::TABLE, Prefetch::Few)),
+            ("16 lanes, few of short rows", menu(&super::sixteen::TABLE, Prefetch::FewIfShort)),
         ]
     }
 
@@ -427,7 +428,8 @@ mod tests {
     #[test]
     fn quantized_products() {
         let numbers = &mut Numbers(4);
-        let shapes = [(32, 32), (64, 544), (288, 96)];
+        // Rows of the last one are long, see `crate::prefetch`.
+        let shapes = [(32, 32), (64, 544), (288, 96), (64, 4160)];
         for &(rows, cols) in if cfg!(miri) { &shapes[..1] } else { &shapes[..] } {
             for whole in QuantType::ALL {
                 let data: Vec<u8> = (0..rows * whole.row_bytes(cols)).map(|_| numbers.bits() as u8).collect();

@@ -44,6 +44,7 @@ pub(crate) fn prefetch() -> Prefetch {
     match [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() {
         b"AuthenticAMD" if family < 26 => Prefetch::Far,
         b"AuthenticAMD" => Prefetch::Few,
+        b"GenuineIntel" => Prefetch::FewIfShort,
         _ => Prefetch::Near,
     }
 }

@@ -29,7 +29,7 @@ impl<'a> ReadAhead<'a> {
         let near = Near::new([this.rows(0..QUADS), next.rows(0..QUADS)], bytes, NEAR);
         match prefetch {
             Prefetch::Near => ReadAhead::Near(near),
-            Prefetch::Few => ReadAhead::Near(near.with_shared::<W>(next, w)),
+            Prefetch::Few | Prefetch::FewIfShort => ReadAhead::Near(near.with_shared::<W>(next, w)),
             Prefetch::Far => ReadAhead::Far(Far::new(next, w, bytes, steps)),
         }
     }

@@ -46,6 +46,7 @@ pub(crate) unsafe fn gemv_q<S: Integers>(
         return active.map_or(w.groups(), |active| active.chunk_by(|&a, &b| group(a) == group(b)).count());
     }
     let list = KeptChannels { active, rows: w.rows() };
+    let prefetch = prefetch.of_rows(w.quant().row_bytes(w.cols()), active.is_some());
     // SAFETY: the shapes are the caller's, as is that indices are below the number of rows.
     unsafe {
         match w.quant().format().packing {
