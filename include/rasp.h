@@ -75,6 +75,10 @@
 // rasp_session_set_drafts: what the session's constraint leaves no choice of, such as keys and punctuation in JSON.
 #define RASP_DRAFTS_FORCED 2
 
+// rasp_session_set_drafts: what the model itself says at a sparser level of its file, where neither of the others
+// promises more. Unlike theirs these drafts take passes; they pay in files of 16 and of 8 bits whose sessions are dense.
+#define RASP_DRAFTS_SELF 4
+
 // rasp_embed: the mean of the tokens' vectors.
 #define RASP_POOL_MEAN 0
 
@@ -1065,7 +1069,7 @@ rasp_status rasp_session_tokens(struct rasp_session *session,
                                 struct rasp_error *error);
 
 // Sets what the next tokens are guessed by from now on, and how many at a time. A session that was opened with room
-// for drafts begins with all kinds and as many as there is room for.
+// for drafts begins with RASP_DRAFTS_LOOKUP, RASP_DRAFTS_FORCED and as many as there is room for.
 //
 // Drafts pass along with the token in hand, and while they are right a step only samples: tokens, logits and random
 // numbers are those without drafts, to the bit, but a long step is followed by short ones. How many pass is decided by

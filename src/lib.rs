@@ -3,6 +3,9 @@
 // The tests' tiny model says `rasp::`, from inside and from outside of the library.
 #[cfg(test)]
 extern crate self as rasp;
+#[cfg(test)]
+#[path = "../tests/support/tiny.rs"]
+mod tiny;
 
 mod arena;
 pub mod capi;

@@ -31,6 +31,7 @@ namespace Rasp
         internal const int RASP_DRAFTS_MAX = 7;
         internal const int RASP_DRAFTS_LOOKUP = 1;
         internal const int RASP_DRAFTS_FORCED = 2;
+        internal const int RASP_DRAFTS_SELF = 4;
         internal const int RASP_POOL_MEAN = 0;
         internal const int RASP_POOL_LAST = 1;
         internal const int RASP_EMBED_NORMALISE = 1;

@@ -4,14 +4,15 @@ using System.Runtime.InteropServices;
 
 namespace Rasp
 {
-    /// <summary>What tokens are guessed by: an earlier match of the last tokens, or a constraint that leaves no
-    /// choice.</summary>
+    /// <summary>What tokens are guessed by: an earlier match of the last tokens, a constraint that leaves no choice, or
+    /// the model at a sparser level, for dense sessions in 16 and 8 bits.</summary>
     [Flags]
     public enum DraftKinds
     {
         None = 0,
         Lookup = Native.RASP_DRAFTS_LOOKUP,
         Forced = Native.RASP_DRAFTS_FORCED,
+        Self = Native.RASP_DRAFTS_SELF,
     }
 
     // How a session goes on.

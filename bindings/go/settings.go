@@ -59,10 +59,12 @@ func (s *Session) SetLogitBias(biases map[uint32]float32) error {
 // DraftKinds are what the next tokens are guessed by.
 type DraftKinds uint32
 
-// The kinds of drafts: what stood after an earlier match of the last tokens, and what a constraint leaves no choice of.
+// The kinds of drafts: what stood after an earlier match of the last tokens, what a constraint leaves no choice of, and
+// what the model says at a sparser level, for dense sessions in 16 and 8 bits.
 const (
 	DraftsLookup DraftKinds = C.RASP_DRAFTS_LOOKUP
 	DraftsForced DraftKinds = C.RASP_DRAFTS_FORCED
+	DraftsSelf   DraftKinds = C.RASP_DRAFTS_SELF
 )
 
 // SetDrafts sets what the next tokens are guessed by, at most so many at a time, of which SessionOptions.Drafts made

@@ -132,7 +132,8 @@ export const addressOf = (buffer) => koffi.address(buffer);
 export const entry = (called) => koffi.register(called, 'rasp_logits_callback *');
 
 export const END = 1, PENDING = 2, BUFFER_TOO_SMALL = -8, INVALID_STATE = -12;
-export const STEP_TEXT_SIZE = 4160, TEXT_SHOW_MARKS = 2, DRAFTS_LOOKUP = 1, DRAFTS_FORCED = 2;
+export const STEP_TEXT_SIZE = 4160, TEXT_SHOW_MARKS = 2, DRAFTS_LOOKUP = 1, DRAFTS_FORCED = 2,
+    DRAFTS_SELF = 4;
 /** Why an answer ended, by number. */
 export const ENDED = [null, 'token', 'stop', 'context'];
 export const POOLING = { mean: 0, last: 1 };

@@ -4,7 +4,7 @@ import { Reply, Turn, chat } from './chat.js';
 import { Constraint } from './constraint.js';
 import { LogitsHook, asking } from './logits.js';
 import {
-    DRAFTS_FORCED, DRAFTS_LOOKUP, END, ENDED, KV_TYPES, PENDING, POOLING, STEP_TEXT_SIZE, TEXT_SHOW_MARKS, fields,
+    DRAFTS_FORCED, DRAFTS_LOOKUP, DRAFTS_SELF, END, ENDED, KV_TYPES, PENDING, POOLING, STEP_TEXT_SIZE, TEXT_SHOW_MARKS, fields,
     floatsAt, made, rasp,
 } from './native.js';
 
@@ -257,8 +257,9 @@ export class Session extends Handle {
     setLogitsCallback(callback) { this.hook.set(this, callback); }
 
     setDrafts(most, options = {}) {
-        const { text = [], lookup = true, forced = true } = known(options, 'text', 'lookup', 'forced');
-        const kinds = (lookup ? DRAFTS_LOOKUP : 0) | (forced ? DRAFTS_FORCED : 0);
+        const { text = [], lookup = true, forced = true, own = false } =
+            known(options, 'text', 'lookup', 'forced', 'own');
+        const kinds = (lookup ? DRAFTS_LOOKUP : 0) | (forced ? DRAFTS_FORCED : 0) | (own ? DRAFTS_SELF : 0);
         call('rasp_session_set_drafts', this.handle, kinds, most, ids(text), text.length);
     }
 

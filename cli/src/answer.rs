@@ -41,8 +41,9 @@ pub struct SessionArgs {
     #[arg(long, help_heading = "Session")]
     window_keys: bool,
     /// What tokens are guessed by and checked several in a pass: lookup, what stood after an earlier match in the
-    /// context; forced, what a constraint leaves no choice of; all of it; or off. The tokens are the same, and come
-    /// sooner where an answer quotes or repeats
+    /// context; forced, what a constraint leaves no choice of; all of it; self, all of it and what the model says at a
+    /// sparser level, for dense sessions in 16 and 8 bits; or off. The tokens are the same, and come sooner where an
+    /// answer quotes or repeats
     #[arg(long, value_name = "HOW", default_value = "all", help_heading = "Session")]
     drafts: DraftMode,
     /// Tokens there is room for; 0: what is needed, where that is known, or 4096
@@ -59,6 +60,8 @@ pub enum DraftMode {
     Lookup,
     Forced,
     All,
+    #[value(name = "self")]
+    Own,
 }
 
 impl DraftMode {
@@ -68,6 +71,7 @@ impl DraftMode {
             DraftMode::Lookup => "lookup",
             DraftMode::Forced => "forced",
             DraftMode::All => "all",
+            DraftMode::Own => "self",
         }
     }
 
@@ -77,6 +81,7 @@ impl DraftMode {
             DraftMode::Lookup => DraftOptions { forced: false, ..DraftOptions::all(MAX_DRAFTS) },
             DraftMode::Forced => DraftOptions { lookup: false, ..DraftOptions::all(MAX_DRAFTS) },
             DraftMode::All => DraftOptions::all(MAX_DRAFTS),
+            DraftMode::Own => DraftOptions { own: true, ..DraftOptions::all(MAX_DRAFTS) },
         }
     }
 }

@@ -51,8 +51,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "sessions")]
     large_pages: bool,
     /// What tokens are guessed by and checked several in a pass: lookup, what stood after an earlier match in the
-    /// context; forced, what a constraint leaves no choice of; all of it; or off. A list; the tokens are the same, and
-    /// how fast they come hangs on the text
+    /// context; forced, what a constraint leaves no choice of; all of it; self, all of it and what the model says at a
+    /// sparser level; or off. A list; the tokens are the same, and how fast they come hangs on the text
     #[arg(long, value_name = "HOW", value_delimiter = ',', default_value = "off", conflicts_with = "sessions")]
     drafts: Vec<DraftMode>,
     #[command(flatten)]

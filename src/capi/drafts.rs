@@ -12,9 +12,12 @@ const _: () = assert!(RASP_DRAFTS_MAX as usize == MAX_DRAFTS);
 pub const RASP_DRAFTS_LOOKUP: u32 = 1;
 /// rasp_session_set_drafts: what the session's constraint leaves no choice of, such as keys and punctuation in JSON.
 pub const RASP_DRAFTS_FORCED: u32 = 2;
+/// rasp_session_set_drafts: what the model itself says at a sparser level of its file, where neither of the others
+/// promises more. Unlike theirs these drafts take passes; they pay in files of 16 and of 8 bits whose sessions are dense.
+pub const RASP_DRAFTS_SELF: u32 = 4;
 
 /// Sets what the next tokens are guessed by from now on, and how many at a time. A session that was opened with room
-/// for drafts begins with all kinds and as many as there is room for.
+/// for drafts begins with RASP_DRAFTS_LOOKUP, RASP_DRAFTS_FORCED and as many as there is room for.
 ///
 /// Drafts pass along with the token in hand, and while they are right a step only samples: tokens, logits and random
 /// numbers are those without drafts, to the bit, but a long step is followed by short ones. How many pass is decided by
@@ -43,10 +46,11 @@ pub unsafe extern "C" fn rasp_session_set_drafts(
     // SAFETY: the caller's promises are those of the helpers.
     unsafe {
         guard(error, || {
-            let kinds = text::flags(kinds, RASP_DRAFTS_LOOKUP | RASP_DRAFTS_FORCED)?;
+            let kinds = text::flags(kinds, RASP_DRAFTS_LOOKUP | RASP_DRAFTS_FORCED | RASP_DRAFTS_SELF)?;
             let options = DraftOptions {
                 lookup: kinds & RASP_DRAFTS_LOOKUP != 0,
                 forced: kinds & RASP_DRAFTS_FORCED != 0,
+                own: kinds & RASP_DRAFTS_SELF != 0,
                 most: most as usize,
             };
             let tokens = slice(tokens, count, "tokens")?;

@@ -109,7 +109,7 @@ impl Session {
         if self.is_pending() {
             return Some(self.step());
         }
-        if let Err(error) = self.begin_step(drafts) {
+        if let Err(error) = self.begin_step(drafts, false) {
             return Some(Err(error));
         }
         let passes = matches!(self.job, Some(Job { phase: Phase::Blocks { .. }, .. }));

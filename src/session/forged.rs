@@ -1,11 +1,9 @@
 //! Tests: saved states whose checksum is right and whose content is not.
 
-#[path = "../../tests/support/tiny.rs"]
-mod tiny;
-
 use super::state::HEADER;
 use super::{Session, SessionOptions};
 use crate::hash::xxh64;
+use crate::tiny;
 use crate::{LoadOptions, Model, Sampling, Status};
 
 /// A session with 9 tokens, the last one sampled, and its state.

@@ -6,7 +6,7 @@
 //! see `step.rs`.
 
 use super::budget::{Budget, Cancelled, Flow};
-use super::drafts::Ahead;
+use super::drafts::{Ahead, Guessing};
 use super::engine::{Traffic, Unobserved};
 use super::pass::buffers::{Deciding, HeadBuffers, HeadToken, SequenceBuffers};
 use super::pass::{self, HeadOutcome, MAX_ROWS, Mode, Seq, Workspace, all_logits};
@@ -27,6 +27,8 @@ pub(super) struct Job {
     pub(super) drafts: usize,
     /// The draft that the token has passed as: then nothing passes.
     pub(super) draft: Option<usize>,
+    /// Drafts that the model makes first: the last token passes for each, and those before it.
+    pub(super) guessing: Option<Guessing>,
     /// Tokens before the call.
     pub(super) length: usize,
     /// The tokens that pass have passed before: their keys and values stay as they are.
@@ -66,11 +68,17 @@ impl Job {
             sparsity,
             drafts: 0,
             draft: None,
+            guessing: None,
             length,
             again: false,
             replaced: None,
             timed: false,
         }
+    }
+
+    /// The sparsity of the pass under way.
+    pub(super) fn sparsity(&self) -> f32 {
+        self.guessing.map_or(self.sparsity, |guessing| guessing.level)
     }
 }
 
@@ -105,18 +113,22 @@ impl Member<'_> {
     /// Takes up to `most` of the tokens that are to pass next, and behind the last one the drafts. Those and their
     /// positions.
     fn begin(&mut self, most: usize) -> impl Iterator<Item = (u32, usize)> + '_ {
-        let Job { until, phase, .. } = &mut *self.job;
-        let first = if let Phase::Blocks { end, .. } = *phase { end } else { *until };
-        let end = (*until).min(first + most);
-        *phase = Phase::Blocks { first, end };
-        let drafts = self.drafts();
-        self.tokens[first..end].iter().chain(&self.ahead.tokens()[..drafts]).copied().zip(first..)
+        let Job { until, phase, guessing, .. } = *self.job;
+        let first = if let Phase::Blocks { end, .. } = phase { end } else { until };
+        let end = if guessing.is_some() { first + 1 } else { until.min(first + most) };
+        self.job.phase = Phase::Blocks { first, end };
+        let drafts = match guessing {
+            // Each one takes the draft before.
+            Some(guessing) => guessing.made.saturating_sub(1)..guessing.made,
+            None => 0..self.drafts(),
+        };
+        self.tokens[first.min(until)..end.min(until)].iter().chain(&self.ahead.tokens()[drafts]).copied().zip(first..)
     }
 
     /// Drafts that pass with the tokens under way.
     fn drafts(&self) -> usize {
         match self.job.phase {
-            Phase::Blocks { end, .. } if end < self.job.until => 0,
+            Phase::Blocks { end, .. } if end < self.job.until || self.job.guessing.is_some() => 0,
             _ => self.job.drafts,
         }
     }
@@ -132,7 +144,7 @@ impl Member<'_> {
     /// What a pass of the tokens under way touches.
     fn seq(&mut self) -> Option<Seq<'_>> {
         let Phase::Blocks { first, .. } = self.job.phase else { return None };
-        let sparse_from = if self.job.sparsity == 0.0 { usize::MAX } else { 0 };
+        let sparse_from = if self.job.sparsity() == 0.0 { usize::MAX } else { 0 };
         let seq = self.own.seq(first, self.rows(), sparse_from);
         Some(if self.job.again { seq.held() } else { seq })
     }
@@ -140,6 +152,13 @@ impl Member<'_> {
     /// The tokens under way have passed to these residual streams, `[rows, hidden_size]`, and have read so many bytes.
     fn passed(&mut self, model: &Model, hidden: &[f32], read: impl Fn(usize) -> u64) {
         let Phase::Blocks { end, .. } = self.job.phase else { return };
+        if let Some(Guessing { made, .. }) = self.job.guessing {
+            let token = &mut self.head.drafts[made];
+            token.prepare(model, hidden);
+            token.want(model, Some(Deciding { few: 1, masked: false }));
+            self.job.phase = Phase::Head;
+            return;
+        }
         let drafts = self.drafts();
         // One that is cancelled will be as it was.
         if self.job.call != CallKind::Prefill && !self.cancel.cancelled() {
@@ -163,9 +182,13 @@ impl Member<'_> {
 
     /// The tokens that are at the head.
     fn at_head(&mut self) -> impl Iterator<Item = &mut HeadToken> {
-        let (count, drafts) = if let Phase::Head = self.job.phase { (1, self.job.drafts) } else { (0, 0) };
+        let (count, drafts) = match (self.job.phase, self.job.guessing) {
+            (Phase::Blocks { .. }, _) => (0, 0..0),
+            (Phase::Head, Some(Guessing { made, .. })) => (0, made..made + 1),
+            (Phase::Head, None) => (1, 0..self.job.drafts),
+        };
         let HeadBuffers { token, drafts: behind, .. } = &mut *self.head;
-        std::iter::once(token).take(count).chain(&mut behind[..drafts])
+        std::iter::once(token).take(count).chain(&mut behind[drafts])
     }
 }
 

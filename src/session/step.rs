@@ -90,14 +90,14 @@ impl Session {
             return Ok(None);
         }
         if self.job.is_none() {
-            self.begin_step(self.engine.work.most_decoded() - 1)?;
+            self.begin_step(self.engine.work.most_decoded() - 1, true)?;
         }
         // A token, or none if the budget is spent.
         self.go_on(budget).map(Option::flatten)
     }
 
-    /// Begins a step whose pass has room for so many drafts.
-    pub(super) fn begin_step(&mut self, room: usize) -> Result<()> {
+    /// Begins a step whose pass has room for so many drafts, and which is `alone` or to pass with others'.
+    pub(super) fn begin_step(&mut self, room: usize, alone: bool) -> Result<()> {
         if self.ready == Ready::Nothing && !self.pending {
             return Err(Error::new(Status::InvalidState, "a step before any token: prefill a prompt first"));
         }
@@ -112,7 +112,7 @@ impl Session {
                 let job = Job { timed: true, ..Job::new(CallKind::Step, length, length - 1, length, sparsity) };
                 match self.take_draft(length - 1, sparsity) {
                     Some(n) => Job { phase: Phase::Head, draft: Some(n), ..job },
-                    None => Job { drafts: self.make_drafts(length - 1, sparsity, room), ..job },
+                    None => self.with_drafts(job, length - 1, room, alone),
                 }
             }
             false => self.look(CallKind::Step),
@@ -129,7 +129,7 @@ impl Session {
             }
             self.engine.ahead.forget();
         }
-        self.load_thresholds(job.sparsity)?;
+        self.load_thresholds(job.sparsity())?;
         self.job = Some(job);
         Ok(())
     }
@@ -268,11 +268,13 @@ impl Session {
 
     /// A batch of one, and then what is the session's own: the token that it samples, if it does.
     fn advance(&mut self, budget: &Budget) -> Flow<Option<u32>> {
-        let model = self.engine.model.clone();
-        let (work, member) = self.member();
-        let mut members: Members<'_> = [const { None }; MAX_ROWS];
-        members[0] = member;
-        advance(&model, work, &mut members, budget)?;
+        loop {
+            self.advance_alone(budget)?;
+            // What the model has drafted goes on to be checked.
+            if !self.take_guess()? {
+                break;
+            }
+        }
         let Some(job) = self.job else { return Ok(None) };
         let ready = match self.engine.head.token.stage {
             HeadStage::Done { few: None } => Ready::Logits,
@@ -290,6 +292,15 @@ impl Session {
             self.begin_answer();
         }
         Ok(None)
+    }
+
+    /// A batch of one.
+    fn advance_alone(&mut self, budget: &Budget) -> Flow {
+        let model = self.engine.model.clone();
+        let (work, member) = self.member();
+        let mut members: Members<'_> = [const { None }; MAX_ROWS];
+        members[0] = member;
+        advance(&model, work, &mut members, budget)
     }
 
     /// The workspace, and if a call is under way, what its phases touch.

@@ -315,5 +315,5 @@ return {
     descriptor = descriptor, owned = owned, close = close,
     END = 1, PENDING = 2, STEP_TEXT_SIZE = 4160, SHOW_MARKS = 2, KV = { f16 = 0, f32 = 1, i8 = 2 },
     CONSTRAINTS = { json_schema = 0, regex = 1, grammar = 2, tools = 3 }, ENDED = { 'token', 'stop', 'context' },
-    POOLING = { mean = 0, last = 1 }, PARTS = { 'text', 'reasoning', 'call' }, LOOKUP = 1, FORCED = 2,
+    POOLING = { mean = 0, last = 1 }, PARTS = { 'text', 'reasoning', 'call' }, LOOKUP = 1, FORCED = 2, SELF = 4,
 }

@@ -7,14 +7,17 @@
 
 mod lookup;
 mod odds;
+mod own;
 
 use super::Session;
+use super::job::Job;
 use super::pass::buffers::HeadStage;
 use crate::arena::{Arena, Cutter, MemorySource};
 use crate::constraint::Guide;
 use crate::{Error, Result, Status};
 use lookup::{Lookup, Match};
-use odds::{Odds, Price, Source};
+use odds::{DraftChoice, Odds, Price, Source};
+pub(super) use own::Guessing;
 
 /// The most drafts of a pass.
 pub const MAX_DRAFTS: usize = 7;
@@ -27,15 +30,18 @@ pub struct DraftOptions {
     pub lookup: bool,
     /// What a [constraint](Session::set_constraint) leaves no choice of: keys and punctuation of an answer in JSON.
     pub forced: bool,
+    /// What the model itself says at a sparser level of its file, where neither of these promises more. It costs
+    /// passes, and pays where a pass takes as long as reading its weights: in 16 and in 8 bits, densely.
+    pub own: bool,
     /// Drafts of a pass, at most: no more than the session was [opened for](super::SessionOptions::drafts). Fewer pass,
     /// or none, where they have not been right often enough to pay.
     pub most: usize,
 }
 
 impl DraftOptions {
-    /// Up to so many drafts, by whatever there is; none if `most` is 0.
+    /// Up to so many drafts, by whatever costs no pass; none if `most` is 0.
     pub fn all(most: usize) -> DraftOptions {
-        DraftOptions { lookup: most > 0, forced: most > 0, most }
+        DraftOptions { lookup: most > 0, forced: most > 0, own: false, most }
     }
 }
 
@@ -67,6 +73,11 @@ impl Ahead {
     /// The drafts that are to pass come first.
     pub(super) fn tokens(&self) -> &[u32] {
         &self.tokens
+    }
+
+    /// The `n`-th draft that is to pass.
+    fn put(&mut self, n: usize, token: u32) {
+        self.tokens[n] = token;
     }
 
     /// Those that have passed.
@@ -103,6 +114,8 @@ pub(super) struct Drafts {
     /// Of the host's text, and its memory.
     given: Option<(Lookup, Arena)>,
     odds: Odds,
+    /// What a pass that makes a draft is taken to cost, of what it does: all of it, but for tests.
+    cost: f32,
     /// What the last drafts came from.
     sources: [Source; MAX_DRAFTS],
     /// The draft that is looked at next.
@@ -125,6 +138,7 @@ impl Drafts {
             context: Lookup::cut(cutter, if most > 0 { context } else { 0 }),
             given: None,
             odds: Odds::new(),
+            cost: 1.0,
             sources: [Source::Forced; MAX_DRAFTS],
             expected: None,
             stats: DraftStats::default(),
@@ -158,7 +172,7 @@ impl Drafts {
         self.expected = draft.map(|draft| ExpectedDraft { position, draft, source: self.sources[n] });
     }
 
-    /// Drafts of what comes after these tokens, into `drafts`: how many of up to `most` pay. Of a constraint's texts
+    /// Drafts of what comes after these tokens, into `drafts`, and how many of up to `most` pay. Of a constraint's texts
     /// all go on with `forced`, and with nothing that it does not allow.
     fn make(
         &mut self,
@@ -168,7 +182,7 @@ impl Drafts {
         most: usize,
         price: Price,
         drafts: &mut [u32; MAX_DRAFTS],
-    ) -> usize {
+    ) -> DraftChoice {
         let found = if self.options.lookup { find(&mut self.context, &self.given, tokens) } else { None };
         // What must come goes first, and a match behind it if its text says the same.
         let found = found.filter(|&(text, found)| match forced {
@@ -274,21 +288,31 @@ impl Session {
         std::mem::swap(&mut head.token, &mut head.drafts[n]);
     }
 
-    /// Makes drafts to pass behind the token at this position, in a pass with room for so many.
-    pub(super) fn make_drafts(&mut self, position: usize, sparsity: f32, room: usize) -> usize {
-        let model = &self.engine.model;
+    /// The job of a step that passes the token at this position, with what drafts are to pass behind it in a pass with
+    /// room for so many, or are to be made before: that takes an engine for itself, which it has `alone`.
+    pub(super) fn with_drafts(&mut self, job: Job, position: usize, room: usize, alone: bool) -> Job {
+        let (model, sparsity) = (self.engine.model.clone(), job.sparsity);
         let room = room.min(self.tokens.capacity() - self.tokens.len()).min(self.engine.head.drafts.len());
+        let most = room.min(self.drafts.options.most);
         // All of a pass are as sparse.
-        if room == 0 || self.pace.is_on() || model.sparsity_at(position + room, self.sparsity) != sparsity {
-            return 0;
+        if most == 0 || self.pace.is_on() || model.sparsity_at(position + room, self.sparsity) != sparsity {
+            return job;
         }
-        let price = Price::new(model, sparsity);
+        let price = Price::new(&model, sparsity);
+        let found = self.find_drafts(most, price);
+        match self.own_drafts(position, sparsity, most, price) {
+            Some((own, guessing)) if alone && own.rate > found.rate => Job { guessing: Some(guessing), ..job },
+            _ => Job { drafts: found.count, ..job },
+        }
+    }
+
+    /// Looks for drafts of what comes next, at most so many.
+    fn find_drafts(&mut self, most: usize, price: Price) -> DraftChoice {
         let guide = self.logits_processor.guide.as_deref_mut();
         // Whatever is wrong with the text is said when the next token is chosen.
         let guide = guide.and_then(|guide| guide.follow(&self.tokens).is_ok().then_some(&*guide));
         let forced = guide.filter(|_| self.drafts.options.forced).map_or(&[][..], Guide::forced);
         let allows = |token| guide.is_none_or(|guide| guide.allows(token));
-        let most = room.min(self.drafts.options.most);
         self.drafts.make(&self.tokens, forced, allows, most, price, &mut self.engine.ahead.tokens)
     }
 }

@@ -16,7 +16,7 @@ STEP_TEXT_SIZE = 4160
 KV_TYPES = {"f16": 0, "f32": 1, "i8": 2}
 CONSTRAINT_KINDS = {"json_schema": 0, "regex": 1, "grammar": 2, "tools": 3}
 TEXT_SHOW_MARKS = 2
-DRAFTS_LOOKUP, DRAFTS_FORCED = 1, 2
+DRAFTS_LOOKUP, DRAFTS_FORCED, DRAFTS_SELF = 1, 2, 4
 LOGITS_SAMPLE = -1
 #: Why an answer ended, by number.
 ENDED = (None, "token", "stop", "context")

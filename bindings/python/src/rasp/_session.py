@@ -252,11 +252,13 @@ class Session(Handle):
         fork._opened(handle, self._model, list(self._adapters))
         return fork
 
-    def set_drafts(self, most: int, text: Sequence[int] = (), *, lookup: bool = True, forced: bool = True) -> None:
+    def set_drafts(self, most: int, text: Sequence[int] = (), *, lookup: bool = True, forced: bool = True,
+                   own: bool = False) -> None:
         """What the next tokens are guessed by, at most so many at a time: an earlier match of the last ones in the
-        context and in `text`, the tokens of what answers may quote (`lookup`), and a constraint that leaves no choice
-        (`forced`)."""
+        context and in `text`, the tokens of what answers may quote (`lookup`), a constraint that leaves no choice
+        (`forced`), and the model at a sparser level (`own`), for dense sessions in 16 and 8 bits."""
         kinds = (_native.DRAFTS_LOOKUP if lookup else 0) | (_native.DRAFTS_FORCED if forced else 0)
+        kinds |= _native.DRAFTS_SELF if own else 0
         call(lib.rasp_session_set_drafts, self._handle, kinds, most, ids(text), len(text))
 
     def save(self) -> bytes:

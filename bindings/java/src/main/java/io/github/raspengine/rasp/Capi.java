@@ -56,6 +56,7 @@ interface Capi extends Library {
     int RASP_DRAFTS_MAX = 7;
     int RASP_DRAFTS_LOOKUP = 1;
     int RASP_DRAFTS_FORCED = 2;
+    int RASP_DRAFTS_SELF = 4;
     int RASP_POOL_MEAN = 0;
     int RASP_POOL_LAST = 1;
     int RASP_EMBED_NORMALISE = 1;
