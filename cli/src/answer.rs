@@ -111,6 +111,7 @@ impl SessionArgs {
             ..Default::default()
         };
         let mut session = adapter::open(model, options, adapters)?;
+        session.set_drafts(self.drafts.options(), &[])?;
         session.set_sparsity(self.sparsity(model))?;
         Ok(session)
     }
