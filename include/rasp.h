@@ -76,7 +76,7 @@
 #define RASP_DRAFTS_FORCED 2
 
 // rasp_session_set_drafts: what the model itself says at a sparser level of its file, where neither of the others
-// promises more. Unlike theirs these drafts take passes; they pay in files of 16 and of 8 bits whose sessions are dense.
+// promises more. Unlike theirs these drafts take passes; they pay in files of 16 bits whose sessions are dense.
 #define RASP_DRAFTS_SELF 4
 
 // rasp_embed: the mean of the tokens' vectors.

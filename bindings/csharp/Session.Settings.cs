@@ -5,7 +5,7 @@ using System.Runtime.InteropServices;
 namespace Rasp
 {
     /// <summary>What tokens are guessed by: an earlier match of the last tokens, a constraint that leaves no choice, or
-    /// the model at a sparser level, for dense sessions in 16 and 8 bits.</summary>
+    /// the model at a sparser level, for dense sessions in 16 bits.</summary>
     [Flags]
     public enum DraftKinds
     {

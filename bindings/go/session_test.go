@@ -137,7 +137,7 @@ func TestDraftsChangeNoToken(t *testing.T) {
 		}
 		return must(session.Stats())(t).AcceptedTokens
 	}
-	with, without := accepted(DraftsLookup|DraftsForced, 7, text), accepted(DraftsLookup|DraftsForced, 7, nil)
+	with, without := accepted(DraftsLookup|DraftsForced|DraftsSelf, 7, text), accepted(DraftsLookup|DraftsForced, 7, nil)
 	if with <= without {
 		t.Fatal(with, without)
 	}

@@ -60,7 +60,7 @@ func (s *Session) SetLogitBias(biases map[uint32]float32) error {
 type DraftKinds uint32
 
 // The kinds of drafts: what stood after an earlier match of the last tokens, what a constraint leaves no choice of, and
-// what the model says at a sparser level, for dense sessions in 16 and 8 bits.
+// what the model says at a sparser level, for dense sessions in 16 bits.
 const (
 	DraftsLookup DraftKinds = C.RASP_DRAFTS_LOOKUP
 	DraftsForced DraftKinds = C.RASP_DRAFTS_FORCED

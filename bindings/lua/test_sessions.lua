@@ -175,7 +175,7 @@ local function accepted(most, options)
 end
 local text = {}
 for _, list in ipairs { tokens, expected } do for _, id in ipairs(list) do text[#text + 1] = id end end
-assert(accepted(7, { text = text }) > accepted(7))
+assert(accepted(7, { text = text, own = true }) > accepted(7))
 assert(accepted(0, { text = text }) == 0 and accepted(7, { text = text, lookup = false, forced = false }) == 0)
 fails('number of drafts is -1', session.set_drafts, session, -1)
 fails('txt is no option', session.set_drafts, session, 7, { txt = text })

@@ -323,7 +323,7 @@ export class Session {
     setLogitsCallback(callback: LogitsCallback | null): void;
     /** What the next tokens are guessed by, at most so many at a time: an earlier match of the last ones in the
      *  context and in `text`, the tokens of what answers may quote (lookup), a constraint that leaves no choice
-     *  (forced), and, if asked for, the model at a sparser level (own), for dense sessions in 16 and 8 bits. */
+     *  (forced), and, if asked for, the model at a sparser level (own), for dense sessions in 16 bits. */
     setDrafts(most: number, options?: { text?: number[]; lookup?: boolean; forced?: boolean; own?: boolean }): void;
     /** Has every token take no more than so long, by a sparsity between these two (0 and the model's maxSparsity unless
      *  said), as dense as that allows; 0 ends it. */

@@ -73,7 +73,7 @@ test('drafts from a text', async () => {
     for (const known of [[], expected]) {
         session.reset();
         session.clearStats();
-        session.setDrafts(7, { text: known });
+        session.setDrafts(7, { text: known, own: known.length > 0 });
         await session.prefill(tokens);
         assert.deepEqual(await steps(session, 16), expected);
         accepted.push(session.stats.acceptedTokens);

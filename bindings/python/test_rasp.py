@@ -269,7 +269,7 @@ class Sessions(unittest.TestCase):
             for text in ([], answer):
                 session.reset()
                 session.clear_stats()
-                session.set_drafts(7, text)
+                session.set_drafts(7, text, own=bool(text))
                 session.prefill(self.tokens)
                 self.assertEqual([session.step().id for _ in range(16)], answer)
                 counts.append(session.stats.accepted_tokens)

@@ -42,7 +42,7 @@ pub struct SessionArgs {
     window_keys: bool,
     /// What tokens are guessed by and checked several in a pass: lookup, what stood after an earlier match in the
     /// context; forced, what a constraint leaves no choice of; all of it; self, all of it and what the model says at a
-    /// sparser level, for dense sessions in 16 and 8 bits; or off. The tokens are the same, and come sooner where an
+    /// sparser level, for dense sessions in 16 bits; or off. The tokens are the same, and come sooner where an
     /// answer quotes or repeats
     #[arg(long, value_name = "HOW", default_value = "all", help_heading = "Session")]
     drafts: DraftMode,

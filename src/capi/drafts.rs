@@ -13,7 +13,7 @@ pub const RASP_DRAFTS_LOOKUP: u32 = 1;
 /// rasp_session_set_drafts: what the session's constraint leaves no choice of, such as keys and punctuation in JSON.
 pub const RASP_DRAFTS_FORCED: u32 = 2;
 /// rasp_session_set_drafts: what the model itself says at a sparser level of its file, where neither of the others
-/// promises more. Unlike theirs these drafts take passes; they pay in files of 16 and of 8 bits whose sessions are dense.
+/// promises more. Unlike theirs these drafts take passes; they pay in files of 16 bits whose sessions are dense.
 pub const RASP_DRAFTS_SELF: u32 = 4;
 
 /// Sets what the next tokens are guessed by from now on, and how many at a time. A session that was opened with room

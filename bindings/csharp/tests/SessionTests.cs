@@ -194,7 +194,7 @@ internal static class SessionTests
                     Check.True(stats.DraftedTokens >= stats.AcceptedTokens, "drafted");
                     Check.Equal(Status.OutOfRange,
                         Check.Throws<RaspException>(() => session.SetDrafts(DraftKinds.Lookup, drafts + 1)).Code);
-                    session.SetDrafts(DraftKinds.Lookup | DraftKinds.Forced, drafts, prompt);
+                    session.SetDrafts(DraftKinds.Lookup | DraftKinds.Forced | DraftKinds.Self, drafts, prompt);
                     session.SetDrafts(DraftKinds.None, 0);
                     long drafted = session.Stats.DraftedTokens;
                     session.Step();

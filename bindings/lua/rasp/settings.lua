@@ -78,8 +78,8 @@ end
 
 -- At most so many guesses at the next tokens in a pass, of those that the session was opened with room for. options:
 -- lookup (true: what stood after an earlier match of the last tokens, in the context and in text), forced (true: what
--- the constraint leaves no choice of), own (false: what the model says at a sparser level, for dense sessions in 16 and
--- 8 bits), text (a list of tokens that answers may quote)
+-- the constraint leaves no choice of), own (false: what the model says at a sparser level, for dense sessions in 16
+-- bits), text (a list of tokens that answers may quote)
 function Settings:set_drafts(most, options)
     options = known(options, 'lookup', 'forced', 'own', 'text')
     local kinds = (options.lookup == false and 0 or native.LOOKUP) + (options.forced == false and 0 or native.FORCED)

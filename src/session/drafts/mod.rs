@@ -31,7 +31,7 @@ pub struct DraftOptions {
     /// What a [constraint](Session::set_constraint) leaves no choice of: keys and punctuation of an answer in JSON.
     pub forced: bool,
     /// What the model itself says at a sparser level of its file, where neither of these promises more. It costs
-    /// passes, and pays where a pass takes as long as reading its weights: in 16 and in 8 bits, densely.
+    /// passes, and pays where a pass takes as long as reading its weights: in 16 bits, densely.
     pub own: bool,
     /// Drafts of a pass, at most: no more than the session was [opened for](super::SessionOptions::drafts). Fewer pass,
     /// or none, where they have not been right often enough to pay.

@@ -256,7 +256,7 @@ class Session(Handle):
                    own: bool = False) -> None:
         """What the next tokens are guessed by, at most so many at a time: an earlier match of the last ones in the
         context and in `text`, the tokens of what answers may quote (`lookup`), a constraint that leaves no choice
-        (`forced`), and the model at a sparser level (`own`), for dense sessions in 16 and 8 bits."""
+        (`forced`), and the model at a sparser level (`own`), for dense sessions in 16 bits."""
         kinds = (_native.DRAFTS_LOOKUP if lookup else 0) | (_native.DRAFTS_FORCED if forced else 0)
         kinds |= _native.DRAFTS_SELF if own else 0
         call(lib.rasp_session_set_drafts, self._handle, kinds, most, ids(text), len(text))

@@ -2,7 +2,7 @@ package io.github.raspengine.rasp;
 
 /**
  * What tokens are guessed by: an earlier match of the last tokens, a constraint that leaves no choice, or the model at a
- * sparser level, for dense sessions in 16 and 8 bits.
+ * sparser level, for dense sessions in 16 bits.
  */
 public enum DraftKind {
     LOOKUP(Capi.RASP_DRAFTS_LOOKUP),
