@@ -14,7 +14,7 @@ from section import settle, with_section
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PICTURE = "docs/lab/2026-11-29-quality-against-speed.md"
-PEERS = "docs/lab/2026-11-28-peers.md"
+PEERS = "docs/lab/2026-11-30-speed-emerald-rapids.md"
 
 
 def rows(page, after, count):
@@ -57,7 +57,7 @@ def sentences():
     return [
         f"{families} families",
         f"{ratio('dense')} times the better of llama.cpp and ik_llama.cpp dense, {ratio('30%')} at 30%",
-        f"{ratio('prefill of 256')} of it for a prompt",
+        f"{ratio('prefill of 256')} times for a prompt of 256 tokens",
         f"{at[0]}% of perplexity at 30%, {at[1]}% at 40% and {at[2]}% at 50%",
         f"load {small[1]} ms, first token after {small[2]} ms, {small[3]} MB beside the mapped file",
     ]
