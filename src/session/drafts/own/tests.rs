@@ -22,7 +22,7 @@ fn pair(model: &Arc<Model>, n: usize) -> [Session; 2] {
     [0, [7, 1, 4][n % 3]].map(|drafts| {
         let options = SessionOptions {
             context: 200,
-            threads: [1, 2, 3][n % 3],
+            threads: [1, 2, 1][n % 3],
             batch: [64, 32, 128, 9][n % 4],
             kv_type: KvType::ALL[n % 3],
             windows_alone: n % 2 == 1,
@@ -69,9 +69,9 @@ fn meddle(session: &mut Session, what: usize) {
 fn every_step_leaves_the_state_of_a_session_without_drafts() {
     let model = model("steps");
     let (mut drafted, mut accepted) = (0, 0);
-    for n in 0..24 {
+    for n in 0..9 {
         let [mut plain, mut drafting] = pair(&model, n);
-        for step in 0..60 {
+        for step in 0..44 {
             // What was wrong is not held against the next.
             drafting.drafts.restart();
             let expected = plain.step().unwrap();
@@ -93,19 +93,19 @@ fn every_step_leaves_the_state_of_a_session_without_drafts() {
         let stats = drafting.stats().drafts;
         (drafted, accepted) = (drafted + stats.drafted, accepted + stats.accepted);
     }
-    assert!(accepted > 100 && drafted > 2 * accepted, "{accepted} of {drafted}: right ones and wrong ones");
+    assert!(accepted > 30 && drafted > 2 * accepted, "{accepted} of {drafted}: right ones and wrong ones");
 }
 
 /// In the middle of its drafts, too: then it goes on as if nothing had been.
 #[test]
 fn a_step_can_be_cancelled_at_every_unit() {
     let model = model("cancel");
-    for n in 0..4 {
+    for n in 0..3 {
         let [mut plain, mut drafting] = pair(&model, n);
         let flag = Arc::new(AtomicBool::new(false));
         drafting.set_cancel_flag(flag.clone());
         let mut cancelled = 0;
-        for units in 1..120 {
+        for units in 1..80 {
             drafting.drafts.restart();
             let before = state(&drafting);
             let done = (0..units).find_map(|_| drafting.step_within(Duration::ZERO).unwrap());
