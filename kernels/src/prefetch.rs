@@ -20,8 +20,8 @@ pub(crate) enum Prefetch {
     /// `docs/lab/2026-11-30-speed-zen5-reading.md`).
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     Few,
-    /// As [`Few`](Prefetch::Few) where rows are short, else as [`Near`](Prefetch::Near): where the CPU's prefetcher does
-    /// better alone once a run is long (Emerald Rapids, all rows: 14.8 GB/s for 11.3 where they are short, in
+    /// As [`Few`](Prefetch::Few) where rows are short, else as [`Near`](Prefetch::Near): where the CPU's prefetcher
+    /// does better alone once a run is long (Emerald Rapids, all rows: 14.8 GB/s for 11.3 where they are short, in
     /// `docs/lab/2026-11-30-speed-emerald-rapids.md`).
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     FewIfShort,

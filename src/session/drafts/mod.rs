@@ -172,8 +172,8 @@ impl Drafts {
         self.expected = draft.map(|draft| ExpectedDraft { position, draft, source: self.sources[n] });
     }
 
-    /// Drafts of what comes after these tokens, into `drafts`, and how many of up to `most` pay. Of a constraint's texts
-    /// all go on with `forced`, and with nothing that it does not allow.
+    /// Drafts of what comes after these tokens, into `drafts`, and how many of up to `most` pay. Of a constraint's
+    /// texts all go on with `forced`, and with nothing that it does not allow.
     fn make(
         &mut self,
         tokens: &[u32],
