@@ -173,7 +173,8 @@ static void others(rasp_session *session) {
     check(rasp_session_set_sampling(session, &sampling, &error) == RASP_OK, "set_sampling on a small stack");
     rasp_logit_bias bias[2] = {{1, 2.0f}, {2, -2.0f}};
     check(rasp_session_set_logit_bias(session, bias, 2, &error) == RASP_OK, "set_logit_bias on a small stack");
-    check(rasp_session_set_drafts(session, RASP_DRAFTS_LOOKUP, 1, prompt, 5, &error) == RASP_OK, "drafts on a small stack");
+    check(rasp_session_set_drafts(session, RASP_DRAFTS_LOOKUP | RASP_DRAFTS_SELF, 1, prompt, 5, &error) == RASP_OK,
+          "drafts on a small stack");
     check(rasp_session_set_logits_callback(session, look, NULL, &error) == RASP_OK, "the callback on a small stack");
     const char *stops[2] = {"never", "no"};
     check(rasp_session_set_stop(session, stops, 2, &error) == RASP_OK, "set_stop on a small stack");
