@@ -53,12 +53,6 @@ fn pair(model: &Arc<Model>, n: usize) -> [Session; 2] {
     })
 }
 
-/// The same, and guesses of its own as well; some of these sessions look nothing up.
-fn drafting_itself(session: &mut Session, n: usize) {
-    let most = session.drafts().most;
-    session.set_drafts(DraftOptions { own: true, lookup: n % 2 == 1, ..DraftOptions::all(most) }, &[]).unwrap();
-}
-
 /// What a host may do between steps, by number: the same to both.
 fn meddle(session: &mut Session, what: usize) {
     let tokens = session.tokens().len();
@@ -284,15 +278,12 @@ fn ten_thousand_tokens_are_the_same_with_every_sampler_and_sparsity() {
                     session.prefill(&prompt).unwrap();
                     session
                 });
-                if n % 2 == 1 {
-                    drafting_itself(&mut drafting, n);
-                }
                 for step in 0..425 {
                     let expected = plain.step().unwrap();
                     assert_eq!(drafting.step().unwrap(), expected, "{name}, {sampling:?}, {sparsity}, step {step}");
                     tokens += 1;
                 }
-                assert!(state(&plain).0 == state(&drafting).0, "{name}, {sampling:?}, {sparsity}");
+                assert!(state(&plain) == state(&drafting), "{name}, {sampling:?}, {sparsity}");
                 accepted += drafting.stats().drafts.accepted;
             }
         }
