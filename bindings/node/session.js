@@ -4,7 +4,8 @@ import { Reply, Turn, chat } from './chat.js';
 import { Constraint } from './constraint.js';
 import { LogitsHook, asking } from './logits.js';
 import {
-    DRAFTS_FORCED, DRAFTS_LOOKUP, DRAFTS_SELF, END, ENDED, KV_TYPES, PENDING, POOLING, STEP_TEXT_SIZE, TEXT_SHOW_MARKS, fields,
+    DRAFTS_FORCED, DRAFTS_LOOKUP, DRAFTS_SELF, END, ENDED, KV_TYPES, PENDING, POOLING, STEP_TEXT_SIZE, TEXT_SHOW_MARKS,
+    fields,
     floatsAt, made, rasp,
 } from './native.js';
 
