@@ -2,7 +2,7 @@
 //! hangs on a clock, so the same calls make the same passes everywhere.
 
 use super::lookup::LONGEST;
-use crate::model::{Group, Model};
+use crate::model::Model;
 use crate::session::pass::MASKED;
 
 /// Matches are counted by their lengths up to these.
@@ -144,7 +144,7 @@ impl Price {
 
     /// The same where each draft takes a pass at `level` first, which is taken to cost so much of what it does.
     pub(super) fn drafted_at(self, model: &Model, sparsity: f32, level: f32, cost: f32) -> Price {
-        let (linears, head) = (model.groups().map(Group::bytes).sum::<u64>(), model.greedy_head_bytes());
+        let (linears, head) = (model.linear_bytes(), model.greedy_head_bytes());
         let bytes = |sparsity: f32| linears as f32 * (1.0 - sparsity) + (head + BESIDES) as f32;
         Price { draft: cost * SPARSER * bytes(level) / bytes(sparsity), ..self }
     }
