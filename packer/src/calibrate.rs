@@ -48,8 +48,33 @@ impl<'a> Windows<'a> {
     }
 }
 
-/// The first `limit` tokens of a text, in whole windows of `window` where there is one.
-pub(crate) fn text_tokens(tokenizer: &Tokenizer, window: usize, text: &str, limit: usize) -> Result<Vec<u32>> {
+/// So many of the windows of a text, spread over all of it, the first few of them as well: neighbours are of one article
+/// (`docs/lab/2026-11-30-quality-spread-windows.md`).
+fn spread(tokens: &[u32], window: usize, wanted: usize) -> Vec<u32> {
+    let there = tokens.len() / window;
+    let count = wanted.min(there).max(1);
+    // Steps of a golden ratio of all come near no place that was there before, until each has been.
+    let common = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let golden = (count as f64 * 0.618) as usize;
+    let step = (golden.max(1)..=count).find(|&step| common(step, count) == 1).unwrap_or(1);
+    let place = |n: usize| n * step % count * there / count * window;
+    (0..count).flat_map(|n| tokens[place(n)..].iter().take(window)).copied().collect()
+}
+
+/// About `limit` tokens of a text, in whole windows of `window` where there is one: `from_everywhere` in it, or its
+/// first.
+pub(crate) fn text_tokens(
+    tokenizer: &Tokenizer,
+    window: usize,
+    text: &str,
+    limit: usize,
+    from_everywhere: bool,
+) -> Result<Vec<u32>> {
     let mut tokens = Vec::new();
     let options = EncodeOptions { add_special: false, parse_special: false };
     tokenizer.encode(text, options, &mut tokens)?;
@@ -59,6 +84,9 @@ pub(crate) fn text_tokens(tokenizer: &Tokenizer, window: usize, text: &str, limi
     if let (Some(bos), 2..) = (tokenizer.leading_bos(), window) {
         // Each window passes alone, as a text of its own does.
         tokens = tokens.chunks(window - 1).flat_map(|text| [bos].into_iter().chain(text.iter().copied())).collect();
+    }
+    if from_everywhere && limit >= window && tokens.len() > window {
+        return Ok(spread(&tokens, window, limit / window));
     }
     tokens.truncate(limit);
     if tokens.len() > window {
@@ -142,6 +170,31 @@ pub(crate) fn own_tokens(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_are_spread_over_a_text() {
+        let tokens: Vec<u32> = (0..1007).collect();
+        for wanted in 1..=101 {
+            let chosen = spread(&tokens, 10, wanted);
+            let starts: Vec<u32> = chosen.chunks(10).map(|window| window[0] / 10).collect();
+            assert!(chosen.chunks(10).all(|window| window.len() == 10 && window[9] == window[0] + 9));
+            let mut sorted = starts.clone();
+            sorted.sort();
+            sorted.dedup();
+            assert_eq!(sorted.len(), wanted.min(100), "each once");
+            // Whatever was asked for lies everywhere, and so do the first eight of it.
+            let furthest = |starts: &[u32]| {
+                let mut places = [starts, &[0, 100]].concat();
+                places.sort();
+                places.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
+            };
+            assert!(furthest(&starts) as usize <= 100usize.div_ceil(starts.len()), "{starts:?}");
+            if wanted > 16 {
+                assert!(furthest(&starts[..8]) <= 30, "{starts:?}");
+            }
+        }
+        assert_eq!(spread(&tokens[..25], 10, 9), [&tokens[..20]].concat());
+    }
 
     #[test]
     fn what_lies_beyond_the_limit_is_held_back() {

@@ -199,7 +199,10 @@ pub(crate) fn given_tokens(options: &PackOptions, tokenizer: &Tokenizer, config:
     let window = calibrate::window_len(config);
     let tuning = (options.tune * window).saturating_sub(options.calibration_tokens);
     let limit = options.calibration_tokens + HELD_BACK * window + tuning;
-    let tokens = calibrate::text_tokens(tokenizer, window, &text, limit).map_err(|e| e.context(path.display()))?;
+    // The figures of METHOD, which sharing out uniformly reproduces, are of a text's beginning.
+    let from_everywhere = options.allocation == Allocation::Global;
+    let tokens = calibrate::text_tokens(tokenizer, window, &text, limit, from_everywhere);
+    let tokens = tokens.map_err(|e| e.context(path.display()))?;
     // A fifth of them is held back for quality.
     let (windows, why) = match options.quality {
         Some(_) => (5, ", as a part is held back, on which quality is measured"),

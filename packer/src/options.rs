@@ -28,7 +28,8 @@ pub struct PackOptions {
     /// F16 and F32 become [`WeightType::F16`], or Bf16 if a weight overflows; BF16 stays that. What has channels that
     /// are no multiple of 32, as quantized weights need, is stored as if it were F16.
     pub weight_type: Option<WeightType>,
-    /// A text file to calibrate on. `None`: the model writes its own text.
+    /// A text file to calibrate on: windows of 512 tokens from everywhere in it, or with [`Allocation::Uniform`] its first.
+    /// `None`: the model writes its own text.
     pub calibration: Option<PathBuf>,
     /// Tokens to calibrate on.
     pub calibration_tokens: usize,
@@ -49,8 +50,8 @@ pub struct PackOptions {
     /// How long to look for a better allocation than the scores alone give; for [`Allocation::Global`].
     pub search: Search,
     /// Steps of gradient descent that fit the scores to what dropping channels does to the model's predictions; 0 for
-    /// none; for [`Allocation::Global`]. A window of 512 tokens a step: those calibrated on, then the text behind them
-    /// as far as it lasts, then from the beginning again.
+    /// none; for [`Allocation::Global`]. A window of 512 tokens a step: those calibrated on, then others of the text
+    /// as far as it lasts, then the first ones again.
     pub tune: usize,
     /// How long to search ρ of every linear, in place of [`rho`](PackOptions::rho).
     pub search_rho: Search,
