@@ -48,8 +48,8 @@ impl<'a> Windows<'a> {
     }
 }
 
-/// So many of the windows of a text, spread over all of it, the first few of them as well: neighbours are of one article
-/// (`docs/lab/2026-11-30-quality-spread-windows.md`).
+/// So many of the windows of a text, spread over all of it, the first few of them as well: neighbours are of one
+/// article (`docs/lab/2026-11-30-quality-spread-windows.md`).
 fn spread(tokens: &[u32], window: usize, wanted: usize) -> Vec<u32> {
     let there = tokens.len() / window;
     let count = wanted.min(there).max(1);
@@ -62,8 +62,9 @@ fn spread(tokens: &[u32], window: usize, wanted: usize) -> Vec<u32> {
     };
     let golden = (count as f64 * 0.618) as usize;
     let step = (golden.max(1)..=count).find(|&step| common(step, count) == 1).unwrap_or(1);
-    let place = |n: usize| n * step % count * there / count * window;
-    (0..count).flat_map(|n| tokens[place(n)..].iter().take(window)).copied().collect()
+    // Products of two counts of windows may be beyond a usize of 32 bits.
+    let nth = |n: usize| (n as u64 * step as u64 % count as u64 * there as u64 / count as u64) as usize;
+    (0..count).flat_map(|n| tokens[nth(n) * window..].iter().take(window)).copied().collect()
 }
 
 /// About `limit` tokens of a text, in whole windows of `window` where there is one: `from_everywhere` in it, or its
