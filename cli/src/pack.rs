@@ -41,8 +41,8 @@ pub struct Args {
     /// model in any --dtype: a recipe
     #[arg(long, value_name = "FILE")]
     save_recipe: Option<PathBuf>,
-    /// A text to calibrate on, in windows from everywhere in it (with --allocation uniform its beginning); without it, and
-    /// without a recipe, the model writes its own
+    /// A text to calibrate on, in windows from everywhere in it (with --allocation uniform its beginning); without it,
+    /// and without a recipe, the model writes its own
     #[arg(long, value_name = "FILE")]
     calib: Option<PathBuf>,
     /// Tokens to calibrate on [default: 4096]

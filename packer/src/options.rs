@@ -28,8 +28,8 @@ pub struct PackOptions {
     /// F16 and F32 become [`WeightType::F16`], or Bf16 if a weight overflows; BF16 stays that. What has channels that
     /// are no multiple of 32, as quantized weights need, is stored as if it were F16.
     pub weight_type: Option<WeightType>,
-    /// A text file to calibrate on: windows of 512 tokens from everywhere in it, or with [`Allocation::Uniform`] its first.
-    /// `None`: the model writes its own text.
+    /// A text file to calibrate on: windows of 512 tokens from everywhere in it, or with [`Allocation::Uniform`] its
+    /// first. `None`: the model writes its own text.
     pub calibration: Option<PathBuf>,
     /// Tokens to calibrate on.
     pub calibration_tokens: usize,
