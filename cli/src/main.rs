@@ -12,6 +12,7 @@ mod constraint;
 mod doctor;
 mod eval;
 mod inspect;
+mod memory;
 mod pack;
 mod progress;
 mod report;

@@ -189,6 +189,7 @@ pub fn run(args: &Args) -> Result<()> {
         work: args.work.clone(),
         threads: args.threads.unwrap_or_else(crate::all_threads),
     };
+    crate::memory::keep_what_is_freed();
     crate::signals::remove_temporary_files([&args.output].into_iter().chain(&args.save_recipe));
     let summary = rasp_packer::pack(&options, &mut Reporter::new())?;
     if args.json { crate::put_json(&as_json(&summary)) } else { crate::put(&as_text(&summary, args)) }

@@ -26,6 +26,7 @@ PLACES = {
     "src/float_env.rs": "the floating-point control register",
     "src/log.rs": "the host's callback",
     "packer/src/": "mapped checkpoints, and models in memory",
+    "cli/src/memory.rs": "settings of the C library's allocator",
     "cli/src/signals.rs": "signals",
     "cli/src/": "models in memory",
 }
