@@ -66,8 +66,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     search: usize,
     /// Steps of gradient descent, on a window of the text each, that fit which channels a linear keeps to the dense
-    /// model's predictions; with one threshold for the whole model. 0: none, much faster, as with --scores unless given
-    /// [default: 24]
+    /// model's predictions; with one threshold for the whole model. More find more, up to some hundreds. 0: none, much
+    /// faster, as with --scores unless given [default: 24]
     #[arg(long, value_name = "N")]
     tune: Option<usize>,
     /// Generations of an evolutionary search of rho, linear by linear, in place of --rho; 0: none

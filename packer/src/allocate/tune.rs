@@ -26,10 +26,15 @@ use rasp::{Error, Result, Status};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// The logistic function's steepness in the logarithm of a score: slopes fall off within a quarter.
-const STEEPNESS: f32 = 4.0;
-/// How far the first steps move a channel's `f`, if its slope is its linear's usual one.
-const RATE: f32 = 0.05;
+/// The logistic function's steepness in the logarithm of a score, as a power: slopes fall off within a half. Twice as
+/// steep it hears of fewer tokens, and what it finds is noisier.
+const STEEPNESS: i32 = 2;
+/// How far all steps together move a channel's `f`, were there any number of them and its slope always its linear's
+/// usual one.
+const REACH: f32 = 1.2;
+/// Steps whose slopes are half noise: of a few windows little is the channel's own, so fewer steps go less far
+/// (`docs/lab/2026-12-01-quality-noise-of-tuning.md`).
+const NOISE: f32 = 60.0;
 /// The share of the rate that is left at the last step.
 const LAST_RATE: f32 = 0.05;
 /// What stays of a running mean from one step to the next: of the slopes, of their squares, of a linear's price.
@@ -192,11 +197,17 @@ impl Channels {
         let usual = (self.square / unbiased(SQUARES)).sqrt() * unbiased(SLOPES);
         let along = (step + 1) as f32 / steps as f32;
         let falling = 0.5 * (1.0 + (std::f32::consts::PI * along).cos());
-        let rate = RATE * (LAST_RATE + (1.0 - LAST_RATE) * falling);
+        let rate = first_rate(steps) * (LAST_RATE + (1.0 - LAST_RATE) * falling);
         if usual > 0.0 {
             self.log_factors.iter_mut().zip(&self.slopes).for_each(|(f, slope)| *f -= rate * slope / usual);
         }
     }
+}
+
+/// How far the first of so many steps moves a channel's `f`, if its slope is its linear's usual one; on the way along
+/// the cosine half of that is left.
+fn first_rate(steps: usize) -> f32 {
+    2.0 * REACH / (steps as f32 + NOISE)
 }
 
 impl Slopes {
@@ -221,8 +232,8 @@ impl Slopes {
                         let ratio = x.abs() * c / threshold;
                         kept += u64::from(ratio > 1.0);
                         // σ(k·ln r) = r^k / (1 + r^k), its slope k·σ·(1 − σ); beyond 100 there is none to speak of.
-                        let power = ratio.min(100.0).powi(STEEPNESS as i32);
-                        let slope = STEEPNESS * power / ((1.0 + power) * (1.0 + power));
+                        let power = ratio.min(100.0).powi(STEEPNESS);
+                        let slope = STEEPNESS as f32 * power / ((1.0 + power) * (1.0 + power));
                         *loss += x * h * slope;
                         *share += slope;
                     }
