@@ -1,8 +1,8 @@
 //! What the C library does with memory that is given back.
 
 /// Has it kept for what asks next. Packing widens the weights of block after block and passes them once; as mappings of
-/// their own they would come as fresh pages each time, which took longer than the widening, and the more so the more
-/// threads there are (`docs/lab/2026-12-01-quality-noise-of-tuning.md`). To be called before there are other threads.
+/// their own they would come as fresh pages each time, a seventh of the time of tuning
+/// (`docs/lab/2026-12-01-quality-noise-of-tuning.md`). To be called before there are other threads.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn keep_what_is_freed() {
     // One heap: the heaps of other threads hold no more than 64 MB, and map what is larger.

@@ -118,7 +118,7 @@ impl PackOptions {
     /// Tokens to calibrate on that give most of what there is to gain.
     pub const CALIBRATION_TOKENS: usize = 4096;
 
-    /// Steps of [`tune`](PackOptions::tune) that give about half of what there is to gain; four times as many give most
-    /// of it (`docs/lab/2026-12-01-quality-noise-of-tuning.md`).
+    /// Steps of [`tune`](PackOptions::tune) that give about half of what four times as many do
+    /// (`docs/lab/2026-12-01-quality-noise-of-tuning.md`).
     pub const TUNE: usize = 24;
 }

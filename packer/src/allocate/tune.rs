@@ -32,8 +32,8 @@ const STEEPNESS: i32 = 2;
 /// How far all steps together move a channel's `f`, were there any number of them and its slope always its linear's
 /// usual one.
 const REACH: f32 = 1.2;
-/// Steps whose slopes are half noise: of a few windows little is the channel's own, so fewer steps go less far
-/// (`docs/lab/2026-12-01-quality-noise-of-tuning.md`).
+/// Steps that together go half of that way: of what a few windows say of a channel little is its own, so fewer go less
+/// far (`docs/lab/2026-12-01-quality-noise-of-tuning.md`).
 const NOISE: f32 = 60.0;
 /// The share of the rate that is left at the last step.
 const LAST_RATE: f32 = 0.05;
