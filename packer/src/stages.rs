@@ -1,5 +1,6 @@
 //! The stages of a run, known before it begins, so that a user hears how much of it is left.
 
+use crate::allocate::SPARSE_WINDOWS;
 use crate::calibrate::HELD_BACK;
 use crate::options::PackOptions;
 use crate::plan::Plan;
@@ -35,12 +36,12 @@ pub(crate) fn stages(
     let mut stages = vec![stage("writing weights", WRITING, 1.0)];
     if calibrates {
         let (tokens, window, levels) = (options.calibration_tokens as f64, window as f64, plan.levels.len() as f64);
-        let held_back = HELD_BACK as f64 * window;
+        let (held_back, sparse) = (HELD_BACK as f64 * window, SPARSE_WINDOWS as f64 * window);
         // Of a pass on all tokens, and some sparse ones on the first windows.
         let thresholds = |levels: f64| match plan.allocation {
             Allocation::Uniform => stage("calibrating", tokens, 1.0),
             Allocation::Global => {
-                stage("calibrating", tokens + SPARSE * PASSES * levels * held_back, 1.0 + PASSES * levels)
+                stage("calibrating", tokens + SPARSE * PASSES * levels * sparse, 1.0 + PASSES * levels)
             }
         };
         let global = plan.allocation == Allocation::Global;
@@ -57,8 +58,8 @@ pub(crate) fn stages(
         stages.push(thresholds(levels));
         stages.push(stage("measuring quality", COMPARED * levels * held_back, 1.0));
         if options.quality.is_some() || (global && options.tune > 0) {
-            // Halves between two levels, until a hundredth is left.
-            stages.push(stage("finding the sparsest setting", COMPARED * 4.0 * held_back, 1.0));
+            // A few looks between two levels, until a hundredth is left.
+            stages.push(stage("finding the sparsest setting", COMPARED * 3.0 * held_back, 1.0));
         }
     }
     stages.push(stage("completing the file", COMPLETING, 1.0));

@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use rasp::Result;
 
 /// Windows of a sparse pass: enough to know the share kept to a thousandth.
-const WINDOWS: usize = 4;
+pub(crate) const SPARSE_WINDOWS: usize = 4;
 /// Sparse passes for a level at most.
 const PASSES: usize = 4;
 /// The share of the model's weights by which a level may keep more or less than asked for.
@@ -73,7 +73,7 @@ pub(super) fn fixed_point(
     let goal = 1.0 - f64::from(plan.levels[level]);
     let mut guess = lower * threshold(dense, plan, level, goal, &[]);
     let mut thresholds = spread(dense, plan, level, guess, &[]);
-    let windows = &calibration.windows[..WINDOWS.min(calibration.windows.len())];
+    let windows = &calibration.windows[..SPARSE_WINDOWS.min(calibration.windows.len())];
     let mut pass = 1;
     loop {
         let what = format!("calibrating {:.2}, pass {pass}", plan.levels[level]);

@@ -11,6 +11,7 @@ mod uniform;
 
 pub use evolution::Search;
 pub(crate) use evolution::{Found, normal};
+pub(crate) use global::SPARSE_WINDOWS;
 pub(crate) use rho::search_rho;
 pub(crate) use search::search;
 pub(crate) use tune::{Course, Tuned, tune};
