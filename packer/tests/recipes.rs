@@ -267,7 +267,7 @@ fn what_a_recipe_cannot_do_is_said_before_anything_is_written() {
 #[test]
 fn the_recipes_that_come_along_are_whole_and_small() {
     let known = known_recipes().unwrap();
-    assert!(known.iter().any(|(model, found)| model.contains("SmolLM2") && found.contains("192 steps")), "{known:?}");
+    assert!(known.iter().any(|(model, found)| model.contains("SmolLM2") && found.contains("384 steps")), "{known:?}");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     let sizes: Vec<u64> = fs::read_dir(folder).unwrap().flatten().map(|file| file.metadata().unwrap().len()).collect();
     assert!(sizes.len() == known.len() && sizes.iter().all(|size| *size < 1_000_000), "{sizes:?}");
@@ -292,8 +292,7 @@ fn a_known_model_is_packed_with_its_recipe_and_none_is_looked_for_where_calibrat
     assert!(heard.0.iter().any(|line| line.contains("no calibration")), "{:?}", heard.0);
     assert!(!heard.0.iter().any(|line| line.contains("gradients") || line.contains("calibrating")), "{:?}", heard.0);
     let model = load(&out);
-    // Four windows of text say so, and their perplexity moves by a point between recipes of equal divergence.
-    assert!(model.default_sparsity() > 0.2 && model.recipe().loss[0] < 0.03, "{:?}", model.recipe());
+    assert!(model.default_sparsity() > 0.2 && model.recipe().loss[0] < 0.02, "{:?}", model.recipe());
     // A text to calibrate on, and a dense file: no recipe is looked for.
     let with = |change: &dyn Fn(&mut PackOptions)| {
         let mut options = options.clone();
