@@ -57,15 +57,6 @@ impl Limit {
             Limit::SameGreedy(least) => cost.same_greedy >= least,
         }
     }
-
-    /// What share of this limit is used up; infinite where nothing may be.
-    fn spent(self, cost: &Cost) -> f64 {
-        match self {
-            Limit::Loss(most) => cost.loss / most,
-            Limit::Kl(most) => cost.kl / most,
-            Limit::SameGreedy(least) => (1.0 - cost.same_greedy) / (1.0 - least),
-        }
-    }
 }
 
 /// Measures under the strict protocol: every token sparse, but for the model's dense prefix, whose predictions do not
@@ -159,90 +150,18 @@ pub(crate) fn sparsest(
         }
     };
     let steps = ((levels[above] - lowest) / STEP).round() as usize;
+    let (mut first, mut end) = (0, steps);
     progress.begin("finding the sparsest setting", (usize::BITS - steps.leading_zeros()).into());
-    let ends = [good.map_or(0.0, |g| limit.spent(&costs[g])), limit.spent(&costs[above])];
-    let found = last_allowed(steps, ends, |step| {
-        let cost = quality.cost(&at(lowest + step as f32 * STEP))?;
+    while end - first > 1 {
+        let middle = first + (end - first) / 2;
+        if limit.allows(&quality.cost(&at(lowest + middle as f32 * STEP))?) {
+            first = middle
+        } else {
+            end = middle
+        }
         progress.advance(1);
-        Ok((limit.spent(&cost), limit.allows(&cost)))
-    })?;
+    }
     progress.end();
     // The nearest number to so many hundredths: 0.35, not 0.35000002.
-    Ok(((lowest + found as f32 * STEP) * 100.0).round() / 100.0)
-}
-
-/// The last step before `steps` that is allowed, where step 0 is and `steps` is not: `spent` is what these two spend of
-/// what they may, `look` gives that of a step in between and whether it is allowed. Looks first where a cost that grows
-/// with the third power, as those of models do, would come to its limit, and in the middle after a look that told little.
-fn last_allowed(steps: usize, spent: [f64; 2], mut look: impl FnMut(usize) -> Result<(f64, bool)>) -> Result<usize> {
-    let (mut first, mut end) = (0, steps);
-    let [mut low, mut high] = spent.map(f64::cbrt);
-    let mut guess = true;
-    while end - first > 1 {
-        let width = end - first;
-        let share = if guess { (1.0 - low) / (high - low) } else { 0.5 };
-        // A cost that is no number gives a guess of 0.
-        let step = (first + (share * width as f64) as usize).clamp(first + 1, end - 1);
-        let (spent, allowed) = look(step)?;
-        if allowed {
-            (first, low) = (step, spent.cbrt());
-        } else {
-            (end, high) = (step, spent.cbrt());
-        }
-        guess = (end - first) * 2 <= width;
-    }
-    Ok(first)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Finds the last step where the cost is at most 1, and how many looks that took.
-    fn found(steps: usize, cost: impl Fn(usize) -> f64) -> (usize, usize) {
-        let mut looks = 0;
-        let last = last_allowed(steps, [cost(0), cost(steps)], |step| {
-            looks += 1;
-            assert!(step > 0 && step < steps);
-            Ok((cost(step), cost(step) <= 1.0))
-        });
-        (last.unwrap(), looks)
-    }
-
-    #[test]
-    fn the_last_allowed_step_is_found_whatever_costs_grow_like() {
-        for steps in 1..=40 {
-            for last in 0..steps {
-                let limit = last as f64 + 0.5;
-                for power in [0.5, 1.0, 2.0, 4.0, 8.0] {
-                    let (step, looks) = found(steps, |step| (step as f64 / limit).powf(power));
-                    assert!(step == last && looks <= 2 * steps.ilog2() as usize + 2, "{steps} {last} {power}: {looks}");
-                }
-                // Nothing, then no number; and nothing, then all.
-                for beyond in [f64::NAN, f64::INFINITY, 1e300] {
-                    assert_eq!(found(steps, |step| if step <= last { 0.0 } else { beyond }).0, last);
-                }
-            }
-        }
-        // As a model's costs grow: SmolLM2's at 30% and 50%.
-        let (step, looks) = found(30, |step| 0.027 * (step as f64 / 30.0).powi(3) / 0.02);
-        assert!(step == 27 && looks <= 2, "{step} {looks}");
-    }
-
-    #[test]
-    fn what_is_spent_says_what_is_allowed() {
-        let cost = Cost { loss: 0.02, kl: 0.05, same_greedy: 0.9 };
-        for (limit, spent) in [(Limit::Loss(0.04), 0.5), (Limit::Kl(0.1), 0.5), (Limit::SameGreedy(0.8), 0.5)] {
-            assert!((limit.spent(&cost) - spent).abs() < 1e-12 && limit.allows(&cost));
-        }
-        assert!(limit_of_nothing(Limit::Loss(0.0)) && limit_of_nothing(Limit::SameGreedy(1.0)));
-        let better = Cost { loss: -0.01, ..cost };
-        assert!(Limit::Loss(0.0).spent(&better) <= 0.0 && Limit::Loss(0.0).allows(&better));
-    }
-
-    /// True if a limit of nothing is beyond all means for what costs something.
-    fn limit_of_nothing(limit: Limit) -> bool {
-        let cost = Cost { loss: 0.02, kl: 0.05, same_greedy: 0.9 };
-        limit.spent(&cost) == f64::INFINITY && !limit.allows(&cost)
-    }
+    Ok(((lowest + first as f32 * STEP) * 100.0).round() / 100.0)
 }

@@ -58,8 +58,8 @@ pub(crate) fn stages(
         stages.push(thresholds(levels));
         stages.push(stage("measuring quality", COMPARED * levels * held_back, 1.0));
         if options.quality.is_some() || (global && options.tune > 0) {
-            // A few looks between two levels, until a hundredth is left.
-            stages.push(stage("finding the sparsest setting", COMPARED * 3.0 * held_back, 1.0));
+            // Halves between two levels, until a hundredth is left.
+            stages.push(stage("finding the sparsest setting", COMPARED * 4.0 * held_back, 1.0));
         }
     }
     stages.push(stage("completing the file", COMPLETING, 1.0));
