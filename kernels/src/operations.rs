@@ -38,6 +38,13 @@ general {
     pub fn dot_rows_many(y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) = dot::dot_rows_many
         where y.rows() == x.rows(), y.cols() == w.rows(), x.cols() == w.cols();
 
+    /// `y[i] = Σ_k x[k]·W[active[i], k]`: the active rows alone, each with the bits of [`Kernels::dot_rows`]; other
+    /// rows' bytes are not read. Overwrites `y`.
+    ///
+    /// Shapes: `y [active.len()]`, `x [cols]`, `W [rows, cols]`, `active.bound() <= rows`.
+    pub fn dot_rows_sparse(y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) = dot::dot_rows_sparse
+        where y.len() == active.len(), x.len() == w.cols(), active.bound() <= w.rows();
+
     /// Rough products of all rows ([`ScreenRows`] has the formula) with each of some tokens: the same bits everywhere
     /// and with any others, as the sums are of integers. A sum beyond i32 wraps.
     ///
@@ -124,6 +131,16 @@ general {
     /// Shapes: `Y [M, rows]`, `X [M, cols]`, `W [rows, cols]`.
     pub fn dot_rows_many_q(y: MatMut<'_>, x: QuantizedRef<'_>, w: QuantizedRows<'_>) = quantized::rows::dot_rows_many_q
         where y.rows() == x.rows(), y.cols() == w.rows(), x.cols() == w.cols();
+
+    /// `y[i]` of the active rows alone, each with the bits of [`dot_rows_q`](Kernels::dot_rows_q); other rows' bytes
+    /// are not read. Overwrites `y`.
+    ///
+    /// Shapes: `y [active.len()]`, `x [cols]`, `x_scale [cols / 32]`, `W [rows, cols]`, `active.bound() <= rows`.
+    pub fn dot_rows_sparse_q(
+        y: &mut [f32], x: &[i16], x_scale: &[f32], active: Active<'_>, w: QuantizedRows<'_>
+    ) = quantized::rows::dot_rows_sparse_q
+        where y.len() == active.len(), x.len() == w.cols(), QUANT_GROUP * x_scale.len() == x.len(),
+            active.bound() <= w.rows();
 }
 integer {
     /// [`Kernels::gemv_q`], or of the active channels alone [`Kernels::gemv_sparse_q`]. Returns how many groups it

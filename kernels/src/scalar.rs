@@ -10,7 +10,7 @@ use crate::{
     Isa, SCREEN_BLOCK, SCREEN_GROUP, exp as consts,
     operations::{Table, operations, table_of, types::*},
 };
-use quantized::{dot_rows_many_q, dot_rows_q, gemm_quantized, gemv_quantized, pack, quantize};
+use quantized::{dot_rows_many_q, dot_rows_q, dot_rows_sparse_q, gemm_quantized, gemv_quantized, pack, quantize};
 
 /// The operations of every CPU.
 pub(crate) static TABLE: Table = operations! { table_of Isa::Scalar };
@@ -131,6 +131,12 @@ fn dot_rows(y: &mut [f32], x: &[f32], w: Matrix<'_>) {
 fn dot_rows_many(mut y: MatMut<'_>, x: MatRef<'_>, w: Matrix<'_>) {
     for m in 0..x.rows() {
         dot_rows(y.row_mut(m), x.row(m), w);
+    }
+}
+
+fn dot_rows_sparse(y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) {
+    for (y, &n) in y.iter_mut().zip(active.as_slice()) {
+        dot_rows(std::slice::from_mut(y), x, w.row_range(n as usize..n as usize + 1));
     }
 }
 

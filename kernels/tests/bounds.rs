@@ -97,6 +97,7 @@ fn products_of_floats() {
                     let x = MatRef::new(&x_rows, tokens, cols, cols).unwrap();
                     menu.dot_rows_many(MatMut::new(&mut dots, tokens, rows, rows).unwrap(), x, w);
                     menu.dot_rows(&mut dots[..rows], x.row(0), w);
+                    menu.dot_rows_sparse(&mut dots[..active.len()], x.row(0), active, w);
                 }
                 [y, dots].concat()
             });
@@ -140,6 +141,8 @@ fn products_of_whole_numbers() {
             let mut y = vec![0.0; tokens * 5];
             menu.dot_rows_many_q(MatMut::new(&mut y, tokens, 5, 5).unwrap(), x, w);
             menu.dot_rows_q(&mut y[..5], x.row(0).0, x.row(0).1, w);
+            let some = Active::from_checked(&[0, 2, 4], 5).expect("in order");
+            menu.dot_rows_sparse_q(&mut y[..3], x.row(0).0, x.row(0).1, some, w);
             y
         });
     }

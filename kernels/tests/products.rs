@@ -139,6 +139,11 @@ fn row_form_has_the_scalar_bits() {
                             got.fill(f32::NAN);
                             menu.dot_rows_many(MatMut::new(&mut got, tokens, rows, rows).unwrap(), x, w);
                             same_bits(&got, &want, format!("many {context}"));
+                            for (m, want) in want.chunks_exact(rows.max(1)).enumerate() {
+                                some_rows(rng, want, &context, |y, active| {
+                                    menu.dot_rows_sparse(y, x.row(m), active, w)
+                                });
+                            }
                         }
                     }
                 }

@@ -261,6 +261,9 @@ fn row_form_has_the_scalar_bits() {
                         let (x, x_scale) = x.row(tokens - 1);
                         menu.dot_rows_q(&mut one, x, x_scale, w);
                         same_bits(&one, &want[(tokens - 1) * rows..], &context);
+                        some_rows(rng, &one, &context, |y, active| {
+                            menu.dot_rows_sparse_q(y, x, x_scale, active, w);
+                        });
                     }
                 }
             }

@@ -152,3 +152,9 @@ pub(super) fn dot_rows_many_q(mut y: MatMut<'_>, x: QuantizedRef<'_>, w: Quantiz
         dot_rows_q(y.row_mut(m), whole, scale, w);
     }
 }
+
+pub(super) fn dot_rows_sparse_q(y: &mut [f32], x: &[i16], x_scale: &[f32], active: Active<'_>, w: QuantizedRows<'_>) {
+    for (y, &n) in y.iter_mut().zip(active.as_slice()) {
+        dot_rows_q(std::slice::from_mut(y), x, x_scale, w.row_range(n as usize..n as usize + 1));
+    }
+}

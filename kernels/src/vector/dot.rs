@@ -11,7 +11,7 @@ use super::{
     elem::{Elem, MatrixView, with_format},
     reduce::{Lanes, fold, vectors, zero_lanes},
 };
-use crate::{MatMut, MatRef, Matrix};
+use crate::{Active, MatMut, MatRef, Matrix};
 
 /// Bytes of `x` rows that are kept in L1, and of `W` rows kept in L2.
 const L1_BYTES: usize = 16 << 10;
@@ -47,7 +47,9 @@ unsafe fn streams<S: Simd, E: Elem, const R: usize>(s: S, y: *mut f32, x: *const
     for i in 0..run {
         // SAFETY: r·run + i < w.rows.
         unsafe {
-            let sums = products::<S, E, R>(s, x, std::array::from_fn(|r| w.row(r * run + i)), w.cols);
+            let rows: [_; R] = std::array::from_fn(|r| w.row(r * run + i));
+            // The next row of a run begins where this one ends.
+            let sums = products::<S, E, R>(s, x, rows, |r, at| rows[r].wrapping_add(at), w.cols);
             for r in 0..R {
                 *y.add(r * run + i) = sums[r];
             }
@@ -55,11 +57,66 @@ unsafe fn streams<S: Simd, E: Elem, const R: usize>(s: S, y: *mut f32, x: *const
     }
     for n in R * run..w.rows {
         // SAFETY: n < w.rows.
-        unsafe { *y.add(n) = products::<S, E, 1>(s, x, [w.row(n)], w.cols)[0] };
+        unsafe {
+            let row = w.row(n);
+            *y.add(n) = products::<S, E, 1>(s, x, [row], |_, at| row.wrapping_add(at), w.cols)[0];
+        }
     }
 }
 
-/// `R` sums at once, of `x·w[r]`. What follows in each `w` is prefetched.
+/// # Safety
+/// See [`crate::vector`]: `y [active]`, `x [cols]`, active rows below `w.rows`.
+#[inline(always)]
+pub(crate) unsafe fn dot_rows_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], active: Active<'_>, w: Matrix<'_>) {
+    if x.is_empty() {
+        return y.fill(0.0);
+    }
+    // SAFETY: the shapes are the caller's.
+    with_format!(w, |w| unsafe {
+        if S::MANY_REGISTERS && S::LANES == 16 {
+            some_rows::<S, _, 8>(s, y, x.as_ptr(), active.as_slice(), w);
+        } else {
+            some_rows::<S, _, 3>(s, y, x.as_ptr(), active.as_slice(), w);
+        }
+    })
+}
+
+/// `R` of the active rows side by side, the `R` after them being prefetched; then those that are left.
+///
+/// # Safety
+/// `y` has as many elements as `active`, whose numbers are below `w.rows`; `x` has `w.cols > 0`.
+#[inline(always)]
+unsafe fn some_rows<S: Simd, E: Elem, const R: usize>(
+    s: S,
+    y: &mut [f32],
+    x: *const f32,
+    active: &[u32],
+    w: MatrixView<'_, E>,
+) {
+    // SAFETY: each active number is below w.rows.
+    let row = |i: usize| unsafe { w.row(active[i.min(active.len() - 1)] as usize) };
+    // A row's elements from `at` on, and behind its end those of the one to be read next.
+    let ahead = |own: *const E::Raw, next: *const E::Raw, at: usize| match at.checked_sub(w.cols) {
+        None => own.wrapping_add(at),
+        Some(beyond) => next.wrapping_add(beyond),
+    };
+    let dealt = active.len() / R * R;
+    for i in (0..dealt).step_by(R) {
+        let (own, next): ([_; R], [_; R]) =
+            (std::array::from_fn(|r| row(i + r)), std::array::from_fn(|r| row(i + R + r)));
+        // SAFETY: rows of `w`.
+        let sums = unsafe { products::<S, E, R>(s, x, own, |r, at| ahead(own[r], next[r], at), w.cols) };
+        y[i..i + R].copy_from_slice(&sums);
+    }
+    for (i, y) in y.iter_mut().enumerate().skip(dealt) {
+        let (own, next) = (row(i), row(i + 1));
+        // SAFETY: as above.
+        *y = unsafe { products::<S, E, 1>(s, x, [own], |_, at| ahead(own, next, at), w.cols)[0] };
+    }
+}
+
+/// `R` sums at once, of `x·w[r]`. `ahead` says where what is to be read stands so many elements behind the start of row
+/// `r`, for prefetching.
 ///
 /// # Safety
 /// `x`, and each of `w`, is valid for reading `len` elements.
@@ -68,13 +125,14 @@ unsafe fn products<S: Simd, E: Elem, const R: usize>(
     s: S,
     x: *const f32,
     w: [*const E::Raw; R],
+    ahead: impl Fn(usize, usize) -> *const E::Raw,
     len: usize,
 ) -> [f32; R] {
     let mut acc: [Lanes<S>; R] = [zero_lanes(s); R];
     let full = len / LANES * LANES;
     for k in (0..full).step_by(LANES) {
-        for w in w {
-            s.prefetch(w.wrapping_add(k).cast::<u8>().wrapping_add(AHEAD));
+        for r in 0..R {
+            s.prefetch(ahead(r, k + AHEAD / size_of::<E::Raw>()).cast());
         }
         for v in 0..vectors::<S>() {
             let at = k + v * S::LANES;

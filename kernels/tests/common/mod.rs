@@ -1,7 +1,7 @@
 //! What the tests share: random data with awkward values in it, and comparison of bits.
 #![allow(dead_code)] // each test file uses a part
 
-use rasp_kernels::{Elems, Isa, Kernels};
+use rasp_kernels::{Active, Elems, Isa, Kernels};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Rng(pub u64);
@@ -125,6 +125,19 @@ pub fn same_bits(got: &[f32], want: &[f32], context: impl std::fmt::Display) {
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         let same = g.to_bits() == w.to_bits() || (g.is_nan() && w.is_nan());
         assert!(same, "{context}: element {i}: got {g:?}, want {w:?}");
+    }
+}
+
+/// A product of some rows alone has the bits of all rows' product, `want`.
+#[allow(dead_code)]
+#[track_caller]
+pub fn some_rows(rng: &mut Rng, want: &[f32], context: &str, product: impl Fn(&mut [f32], Active<'_>)) {
+    for share in [1, 2, 5] {
+        let rows: Vec<u32> = (0..want.len() as u32).filter(|_| rng.below(share) == 0).collect();
+        let want: Vec<f32> = rows.iter().map(|&n| want[n as usize]).collect();
+        let mut got = vec![f32::NAN; rows.len()];
+        product(&mut got, Active::from_checked(&rows, rows.last().map_or(0, |&last| last as usize + 1)).unwrap());
+        same_bits(&got, &want, format!("rows {rows:?} {context}"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `y = W·x` in whole numbers, row form: 16 lanes to each sum (`crate::Kernels::dot_rows_q` has the order).
 
-use crate::{MatMut, QUANT_GROUP, QuantizedRef, QuantizedRows, vector::Integers};
+use crate::{Active, MatMut, QUANT_GROUP, QuantizedRef, QuantizedRows, vector::Integers};
 
 /// Lanes of a sum: each takes two neighbours of a group.
 const PAIR_LANES: usize = QUANT_GROUP / 2;
@@ -34,24 +34,88 @@ pub(crate) unsafe fn dot_rows_q<S: Integers>(s: S, y: &mut [f32], x: &[i16], x_s
 #[inline(always)]
 unsafe fn streams<S: Integers, const R: usize>(s: S, y: &mut [f32], x: &[i16], x_scale: &[f32], w: QuantizedRows<'_>) {
     let run = w.rows() / R;
-    let row = |n: usize| {
-        let (whole, scale) = w.row(n);
-        (whole.as_ptr(), scale.as_ptr())
-    };
     for i in 0..run {
-        // SAFETY: r·run + i < w.rows.
-        let sums = unsafe { products::<S, R>(s, x, x_scale, std::array::from_fn(|r| row(r * run + i))) };
+        let rows = std::array::from_fn(|r| row(w, r * run + i));
+        // The next row of a run begins where this one ends.
+        // SAFETY: rows of `w`.
+        let sums = unsafe { products::<S, R>(s, x, x_scale, rows, |r, at| rows[r].0.wrapping_add(at)) };
         for r in 0..R {
             y[r * run + i] = sums[r];
         }
     }
     for n in R * run..w.rows() {
-        // SAFETY: n < w.rows.
-        y[n] = unsafe { products::<S, 1>(s, x, x_scale, [row(n)])[0] };
+        let row = row(w, n);
+        // SAFETY: a row of `w`.
+        y[n] = unsafe { products::<S, 1>(s, x, x_scale, [row], |_, at| row.0.wrapping_add(at))[0] };
     }
 }
 
-/// `R` sums at once, of `x·w[r]`: whole numbers and scales of each row.
+/// # Safety
+/// See [`crate::vector`]: `y [active]`, `x [cols]`, `x_scale [cols / 32]`.
+#[inline(always)]
+pub(crate) unsafe fn dot_rows_sparse_q<S: Integers>(
+    s: S,
+    y: &mut [f32],
+    x: &[i16],
+    x_scale: &[f32],
+    active: Active<'_>,
+    w: QuantizedRows<'_>,
+) {
+    // SAFETY: the shapes are the caller's.
+    unsafe {
+        if S::MANY_REGISTERS {
+            some_rows::<S, 8>(s, y, x, x_scale, active.as_slice(), w);
+        } else {
+            some_rows::<S, 4>(s, y, x, x_scale, active.as_slice(), w);
+        }
+    }
+}
+
+/// `R` of the active rows side by side, the `R` after them being prefetched; then those that are left.
+///
+/// # Safety
+/// As for [`dot_rows_sparse_q`].
+#[inline(always)]
+unsafe fn some_rows<S: Integers, const R: usize>(
+    s: S,
+    y: &mut [f32],
+    x: &[i16],
+    x_scale: &[f32],
+    active: &[u32],
+    w: QuantizedRows<'_>,
+) {
+    let row = |i: usize| row(w, active[i.min(active.len() - 1)] as usize);
+    // A row's elements from `at` on, and behind its end those of the one to be read next.
+    let ahead = |own: StoredRow, next: StoredRow, at: usize| match at.checked_sub(w.cols()) {
+        None => own.0.wrapping_add(at),
+        Some(beyond) => next.0.wrapping_add(beyond),
+    };
+    let dealt = active.len() / R * R;
+    for i in (0..dealt).step_by(R) {
+        let (own, next): ([StoredRow; R], [StoredRow; R]) =
+            (std::array::from_fn(|r| row(i + r)), std::array::from_fn(|r| row(i + R + r)));
+        // SAFETY: rows of `w`.
+        let sums = unsafe { products::<S, R>(s, x, x_scale, own, |r, at| ahead(own[r], next[r], at)) };
+        y[i..i + R].copy_from_slice(&sums);
+    }
+    for (i, y) in y.iter_mut().enumerate().skip(dealt) {
+        let (own, next) = (row(i), row(i + 1));
+        // SAFETY: as above.
+        *y = unsafe { products::<S, 1>(s, x, x_scale, [own], |_, at| ahead(own, next, at))[0] };
+    }
+}
+
+/// Where a row's whole numbers and its scales lie.
+type StoredRow = (*const i8, *const u16);
+
+#[inline(always)]
+fn row(w: QuantizedRows<'_>, n: usize) -> StoredRow {
+    let (whole, scale) = w.row(n);
+    (whole.as_ptr(), scale.as_ptr())
+}
+
+/// `R` sums at once, of `x·w[r]`: whole numbers and scales of each row. `ahead` says where what is to be read stands so
+/// many elements behind the start of row `r`, for prefetching.
 ///
 /// # Safety
 /// The numbers of each row are as many as `x`, the scales as many as `x_scale`, one for every 32.
@@ -60,7 +124,8 @@ unsafe fn products<S: Integers, const R: usize>(
     s: S,
     x: &[i16],
     x_scale: &[f32],
-    w: [(*const i8, *const u16); R],
+    w: [StoredRow; R],
+    ahead: impl Fn(usize, usize) -> *const i8,
 ) -> [f32; R] {
     let vectors = PAIR_LANES / S::LANES;
     let mut acc = [[s.splat(0.0); MOST]; R];
@@ -95,8 +160,8 @@ unsafe fn products<S: Integers, const R: usize>(
                     for r in 0..R {
                         // One prefetch a cache line, and one for later.
                         if v == 0 && g % 2 == 0 {
-                            s.prefetch(w[r].0.wrapping_add(k + AHEAD).cast());
-                            s.prefetch_l2(w[r].0.wrapping_add(k + FAR_AHEAD).cast());
+                            s.prefetch(ahead(r, k + AHEAD).cast());
+                            s.prefetch_l2(ahead(r, k + FAR_AHEAD).cast());
                         }
                         let pairs = s.pairs_i8(x, w[r].0.add(at));
                         acc[r][v] = s.fma(s.splat(factors[r][g - base]), pairs, acc[r][v]);
