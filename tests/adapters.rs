@@ -8,7 +8,7 @@ mod tiny;
 
 use half::{bf16, f16};
 use rasp::format::{Config, Dtype, TensorSpec};
-use rasp::model::{Adapter, AdapterConfig, LinearKind, ModelSizes};
+use rasp::model::{Activation, Adapter, AdapterConfig, Block, LinearKind, ModelSizes};
 use rasp::{LoadOptions, Model, Session, SessionOptions, Status};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,15 +117,40 @@ fn an_adapter_is_the_low_rank_of_a_file() {
     }
 }
 
+/// A block whose `up` is by outputs.
+fn by_outputs() -> Block {
+    Block { activation: Activation::Relu, up_by_outputs: true, ..Block::default() }
+}
+
+/// A file fits either way round, but what was loaded for one does not fit the other.
+#[test]
+fn an_adapter_is_loaded_for_one_way_of_up() {
+    let by_inputs = load(&Tiny::of(Block { up_by_outputs: false, ..by_outputs() }), "adapters-inputs.rasp");
+    let by_outputs = load(&Tiny::of(by_outputs()), "adapters-outputs.rasp");
+    let of = |model| adapter(model, "adapters-way", 4, &[LinearKind::Up], 0.1);
+    for (model, other) in [(&by_inputs, &by_outputs), (&by_outputs, &by_inputs)] {
+        let mut session = Session::open(model.clone(), &options(4)).unwrap();
+        let error = session.set_adapters([(of(other), 1.0)]).unwrap_err();
+        assert!(error.status() == Status::InvalidArgument && error.message().contains("other way round"), "{error}");
+        let base = run(&mut session, &prompt(9), 2);
+        session.reset();
+        session.set_adapters([(of(model), 1.0)]).unwrap();
+        assert!(run(&mut session, &prompt(9), 2) != base);
+    }
+}
+
 /// Threads, batches, drafts, budgets and companions change no bit; nor do a fork and a state.
 #[test]
 fn no_way_of_computing_changes_a_bit() {
     let tiny = load(&Tiny::new(), "adapters-ways.rasp");
+    let relu = load(&Tiny::of(by_outputs()), "adapters-relu.rasp");
     let real = |kind: &str| {
         let path = real_model::path().with_file_name(format!("smollm2-{kind}.rasp"));
         Model::load(&path, &LoadOptions::default()).unwrap()
     };
-    for (model, size, name) in [(tiny, 0.1, "tiny"), (real("q4"), 0.02, "q4"), (real("q8"), 0.02, "q8")] {
+    for (model, size, name) in
+        [(tiny, 0.1, "tiny"), (relu, 0.1, "relu"), (real("q4"), 0.02, "q4"), (real("q8"), 0.02, "q8")]
+    {
         let kinds = [LinearKind::Q, LinearKind::V, LinearKind::O, LinearKind::Gate, LinearKind::Down];
         let one = adapter(&model, &format!("adapters-{name}-1"), 5, &kinds, size);
         let two = adapter(&model, &format!("adapters-{name}-2"), 16, &LinearKind::ALL[1..], size);

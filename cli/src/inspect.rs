@@ -81,7 +81,7 @@ impl Sizes {
                 _ if dtype == Dtype::F32 => &mut sizes.other,
                 _ => {
                     // Of the parameters these alone may lie several to a byte.
-                    packed = quant.filter(|_| !shared);
+                    packed = quant.filter(|_| !shared && dtype == Dtype::U8);
                     &mut sizes.linears
                 }
             };

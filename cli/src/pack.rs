@@ -107,6 +107,10 @@ pub struct Args {
     /// for experiments; such linears are read whole otherwise, which drops nothing
     #[arg(long)]
     skip_short_rows: bool,
+    /// Where the activation of the gate is exactly zero for some of it (ReLU), store up by inputs, as of other models,
+    /// and not by outputs, of which only those are read whose gate is not zero: for gates that are seldom zero
+    #[arg(long)]
+    up_by_inputs: bool,
     /// A folder to keep what long steps have found in: an interrupted run goes on from there
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
@@ -186,6 +190,7 @@ pub fn run(args: &Args) -> Result<()> {
         quality: args.quality,
         screen: !args.no_screen,
         skip_short_rows: args.skip_short_rows,
+        up_by_inputs: args.up_by_inputs,
         work: args.work.clone(),
         threads: args.threads.unwrap_or_else(crate::all_threads),
     };

@@ -5,7 +5,7 @@ use crate::calibrate;
 use crate::options::PackOptions;
 use crate::progress::Stage;
 use rasp::format::Config;
-use rasp::model::GroupKind;
+use rasp::model::{GroupKind, LinearKind};
 use std::time::{Duration, Instant};
 
 /// What a run needs.
@@ -52,7 +52,9 @@ impl Forecast {
 
 /// Weights that a token multiplies: linears and the head.
 fn weights(config: &Config) -> u64 {
-    let block: usize = GroupKind::ALL.iter().map(|&kind| config.group_shape(kind).weights()).sum();
+    let groups: usize = GroupKind::ALL.iter().map(|&kind| config.group_shape(kind).weights()).sum();
+    let up = if config.block.up_by_outputs { config.linear_shape(LinearKind::Up).weights() } else { 0 };
+    let block = groups + up;
     (config.num_layers * block + config.vocab_size * config.hidden_size) as u64
 }
 

@@ -1,5 +1,6 @@
 //! Turns a checkpoint into one `.rasp` file: import, split off low ranks, calibrate, write.
 
+mod active;
 mod adapter;
 mod allocate;
 mod block;

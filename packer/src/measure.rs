@@ -1,5 +1,6 @@
 //! What calibration tells: scores, thresholds, weights that make up for what is dropped, and what each level costs.
 
+use crate::active;
 use crate::allocate::{self, Calibration};
 use crate::calibrate::{self, HELD_BACK, Windows};
 use crate::compensate::{FitSetting, compensate};
@@ -34,6 +35,8 @@ pub(crate) struct Measured {
     pub(crate) quality: Option<Limit>,
     /// What it was told on; `None` if that is not known, or nothing was
     pub(crate) text: Option<CalibrationText>,
+    /// Of each layer whose `up` is by outputs, the share that dense tokens read; of others none
+    pub(crate) active: Vec<f32>,
 }
 
 impl Measured {
@@ -49,6 +52,7 @@ impl Measured {
             compensated: None,
             quality: None,
             text: None,
+            active: Vec::new(),
         }
     }
 }
@@ -151,7 +155,9 @@ pub(crate) fn measure(
         tuning_steps: if plan.allocation == Allocation::Global { options.tune } else { 0 },
     };
     let compensated = options.compensation.map(|compensation| compensation.sparsity);
-    Ok(Measured { tokens, thresholds, losses, costs, default_sparsity, compensated, quality, text: Some(text) })
+    let active = active::shares(&model, windows, threads)?;
+    let text = Some(text);
+    Ok(Measured { tokens, thresholds, losses, costs, default_sparsity, compensated, quality, text, active })
 }
 
 /// The recipe with a ρ for every linear, found on the staged model, which is dense. The user's own rules come after.
@@ -244,8 +250,9 @@ fn source(options: &PackOptions, model: &Model, windows: &[&[u32]], taken: Optio
     let scores = taken.map_or(String::new(), |scores| {
         format!(", scores {:016x}", checksum(scores.iter().flatten().map(|score| score.to_bits())))
     });
+    let up = if model.config().block.up_by_outputs { ", up by outputs" } else { "" };
     Ok(format!(
-        "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {:016x}{scores}",
+        "{} ({} bytes) as {}, rho {}, recipe {:?}, {} tokens {:016x}{scores}{up}",
         options.input.display(),
         input.len(),
         model.weight_type().name(),

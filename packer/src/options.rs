@@ -72,6 +72,10 @@ pub struct PackOptions {
     /// Whether a row is left out even where it is so short that this takes as long as reading it: by default such
     /// linears are [read whole](rasp::model::Model::read_whole), which drops nothing.
     pub skip_short_rows: bool,
+    /// Whether `up` is stored by inputs, as of other models, where the activation of the gate is exactly zero for some
+    /// of it: by default it is stored by outputs, of which only those are read whose gate is not zero
+    /// ([`Block::up_by_outputs`](rasp::model::Block::up_by_outputs)).
+    pub up_by_inputs: bool,
     /// Where to keep what long steps have found, so that an interrupted run can go on.
     pub work: Option<PathBuf>,
     /// Threads, the engine's and the packer's own.
@@ -104,6 +108,7 @@ impl PackOptions {
             quality: None,
             screen: true,
             skip_short_rows: false,
+            up_by_inputs: false,
             work: None,
             threads: 1,
         }

@@ -19,7 +19,7 @@ use crate::stage::{self, StagedModel};
 use crate::stages::stages;
 use crate::tokenizer;
 use rasp::format::{Allocation, Config, LinearRecipe, Recipe, TensorSpec, Writer, key};
-use rasp::model::{LoadOptions, Model, WeightType};
+use rasp::model::{LinearKind, LoadOptions, Model, WeightType};
 use rasp::session::MAX_THREADS;
 use rasp::text::ChatTemplate;
 use rasp::{Error, Result, Status};
@@ -117,7 +117,14 @@ fn pack_here(options: &PackOptions, progress: &mut dyn Progress) -> Result<Summa
     for output in [Some(&options.output), options.save_recipe.as_ref()].into_iter().flatten() {
         litter::check_apart(output, read.into_iter().flatten().map(PathBuf::as_path))?;
     }
-    let checkpoint = import::open_for(&options.input, options.context)?;
+    let mut checkpoint = import::open_for(&options.input, options.context)?;
+    if !options.up_by_inputs && checkpoint.store_up_by_outputs() {
+        let activation = checkpoint.config().block.activation.name();
+        progress.note(&format!(
+            "gates of {activation} are exactly zero in part: up is stored by outputs, and read where they are not \
+             (--up-by-inputs stores it as of other models)"
+        ));
+    }
     if let Some(Err(error)) = checkpoint.chat_template.as_deref().map(check_template) {
         progress.note(&format!("the chat template cannot be used; the model can, without chats: {}", error.message()));
     }
@@ -280,6 +287,12 @@ fn stated(
         };
         (linear.name(), recipe)
     });
+    // Of an `up` by outputs all there is to say is how much of it is read, at any level.
+    let levels = plan.levels.len();
+    let up = measured.active.iter().enumerate().map(|(layer, &share)| {
+        let (thresholds, kept) = (vec![0.0; levels], vec![share; levels]);
+        (LinearKind::Up.name_in(layer), LinearRecipe { rho: 1.0, rank: 0, thresholds, kept })
+    });
     Recipe {
         score: plan.score,
         sparsity: plan.levels.clone(),
@@ -290,7 +303,7 @@ fn stated(
         dense_prefix,
         skip_short_rows: options.skip_short_rows,
         compensated: measured.compensated,
-        linears: linears.collect::<BTreeMap<_, _>>(),
+        linears: linears.chain(up).collect::<BTreeMap<_, _>>(),
     }
 }
 
@@ -348,9 +361,8 @@ fn summary(
     let file_bytes = fs::metadata(&options.output)
         .map_err(|e| Error::new(Status::Io, format!("cannot read the size of {}: {e}", options.output.display())))?
         .len();
-    let weights = plan.linears.iter().map(|l| l.weights() as u64).sum::<u64>();
-    let linear_bytes = (weights as f64 * choice.weight_type.bits_per_weight() / 8.0) as u64;
     let model = Model::load(&options.output, &LoadOptions::default())?;
+    let linear_bytes = model.linear_bytes();
     let level = |(n, &sparsity): (usize, &f32)| -> Result<Level> {
         let kept = model.expected_traffic(sparsity)?.kept;
         Ok(Level {

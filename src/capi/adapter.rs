@@ -91,7 +91,8 @@ unsafe fn load(
     let (place, model) = unsafe { (Out::new(place, "adapter")?, super::model::model(model)) };
     place.set(std::ptr::null_mut());
     let model = model?;
-    let reserve = BEFORE_THE_HEADER + PER_LINEAR * model.linears().count();
+    let ups = model.groups().filter(|group| group.up().is_some()).count();
+    let reserve = BEFORE_THE_HEADER + PER_LINEAR * (model.linears().count() + ups);
     // SAFETY: a load keeps what it makes in the adapter alone. (The host's log, which it calls, goes outside of the
     // reserve.)
     unsafe { boxed::give(live::HandleKind::Adapter, place, reserve, || Ok(rasp_adapter { adapter: load(model)? })) }

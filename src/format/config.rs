@@ -114,11 +114,15 @@ impl Config {
         LinearShape { inputs, outputs }
     }
 
-    /// The linears of a decoder block, in the order a token passes them.
+    /// The linears of a decoder block that have masks of their own, in the order a token passes them: all but an `up`
+    /// that is [stored by outputs](Block::up_by_outputs).
     pub fn linears(&self) -> &'static [LinearKind] {
-        const UNGATED: [LinearKind; 6] =
-            [LinearKind::Q, LinearKind::K, LinearKind::V, LinearKind::O, LinearKind::Up, LinearKind::Down];
-        if self.block.gated { &LinearKind::ALL } else { &UNGATED }
+        use LinearKind::{Down, Gate, K, O, Q, Up, V};
+        match (self.block.gated, self.block.up_by_outputs) {
+            (false, _) => &[Q, K, V, O, Up, Down],
+            (true, false) => &LinearKind::ALL,
+            (true, true) => &[Q, K, V, O, Gate, Down],
+        }
     }
 
     /// The linears of a fused projection, in the order of their columns.
@@ -126,6 +130,7 @@ impl Config {
         match kind {
             GroupKind::Qkv => &[LinearKind::Q, LinearKind::K, LinearKind::V],
             GroupKind::O => &[LinearKind::O],
+            GroupKind::GateUp if self.block.up_by_outputs => &[LinearKind::Gate],
             GroupKind::GateUp if self.block.gated => &[LinearKind::Gate, LinearKind::Up],
             GroupKind::GateUp => &[LinearKind::Up],
             GroupKind::Down => &[LinearKind::Down],
@@ -136,6 +141,7 @@ impl Config {
     pub fn group_name(&self, kind: GroupKind) -> &'static str {
         match kind {
             GroupKind::GateUp if !self.block.gated => LinearKind::Up.name(),
+            GroupKind::GateUp if self.block.up_by_outputs => LinearKind::Gate.name(),
             kind => kind.name(),
         }
     }
@@ -191,6 +197,9 @@ impl Config {
         positive("embedding_scale", Some(block.embedding_scale))?;
         positive("logit_soft_cap", block.logit_soft_cap)?;
         positive("qkv_clip", block.qkv_clip)?;
+        if block.up_by_outputs && !(block.gated && block.activation.has_zeros()) {
+            return Err("block: up_by_outputs needs a gate whose activation is exactly zero for some of it".into());
+        }
         if !(block.xielu.is_empty() || block.xielu.len() == self.num_layers) {
             return Err(format!("block: xielu lists {} of {} layers", block.xielu.len(), self.num_layers));
         }
@@ -235,7 +244,7 @@ fn unknown_block(json: &str) -> Option<serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::BlockOrder;
+    use crate::model::{Activation, BlockOrder};
 
     #[test]
     fn a_config_goes_through_json_and_llamas_block_takes_no_room() {
@@ -263,6 +272,7 @@ mod tests {
     #[test]
     fn blocks_that_cannot_be_computed_are_refused() {
         let local = Attention { window: Some(4), ..Attention::default() };
+        let up_by_outputs = Block { up_by_outputs: true, ..Block::default() };
         for (block, word) in [
             (Block { attention: vec![], ..Block::default() }, "attention"),
             (Block { attention: vec![Attention { window: Some(0), ..local }], ..Block::default() }, "window"),
@@ -275,6 +285,8 @@ mod tests {
             (Block { embedding_scale: 0.0, ..Block::default() }, "embedding_scale"),
             (Block { logit_soft_cap: Some(f32::INFINITY), ..Block::default() }, "logit_soft_cap"),
             (Block { qkv_clip: Some(0.0), ..Block::default() }, "qkv_clip"),
+            (Block { up_by_outputs: true, ..Block::default() }, "up_by_outputs"),
+            (Block { gated: false, activation: Activation::Relu, ..up_by_outputs.clone() }, "up_by_outputs"),
             (Block { xielu: vec![[1.0; 3]], ..Block::default() }, "xielu"),
             (Block { xielu: vec![[1.0, f32::NAN, 1.0]; 2], ..Block::default() }, "xielu"),
         ] {

@@ -39,6 +39,8 @@ pub struct Adapter {
     config: AdapterConfig,
     /// One a linear of the model, in the order of [`Linear::index`].
     low_ranks: Vec<Option<LowRank>>,
+    /// Those of an `up` by outputs, a layer each; empty where the model has none.
+    ups: Vec<Option<LowRank>>,
 }
 
 impl Adapter {
@@ -70,19 +72,21 @@ impl Adapter {
         let config: AdapterConfig = file.json(key::ADAPTER)?;
         check(&config, model)?;
         file.verify()?;
-        let kinds = model.linears();
-        let mut low_ranks = Vec::with_capacity(model.num_layers * kinds.len());
-        let mut tensors = 0;
+        let up: &[LinearKind] = if model.block.up_by_outputs { &[LinearKind::Up] } else { &[] };
+        let (mut low_ranks, mut ups) = (Vec::new(), Vec::new());
         for layer in 0..model.num_layers {
-            for &kind in kinds {
-                let low_rank = low_rank(&file, model, layer, kind)?;
-                tensors += if low_rank.is_some() { 2 } else { 0 };
-                low_ranks.push(low_rank);
+            for (kinds, list) in [(model.linears(), &mut low_ranks), (up, &mut ups)] {
+                list.try_reserve(kinds.len()).map_err(|_| Error::out_of_memory("an adapter"))?;
+                for &kind in kinds {
+                    list.push(low_rank(&file, model, layer, kind)?);
+                }
             }
         }
+        let tensors = 2 * low_ranks.iter().chain(&ups).flatten().count();
         if file.tensors().count() != tensors {
+            let kinds = || model.linears().iter().chain(up);
             let known = |name: &str| {
-                let mut all = (0..model.num_layers).flat_map(|layer| kinds.iter().map(move |&kind| (layer, kind)));
+                let mut all = (0..model.num_layers).flat_map(|layer| kinds().map(move |&kind| (layer, kind)));
                 all.any(|(layer, kind)| ['a', 'b'].iter().any(|&f| adapter_tensor(layer, kind, f) == name))
             };
             let other = file.tensors().map(|(name, ..)| name).filter(|name| !known(name));
@@ -92,7 +96,7 @@ impl Adapter {
         if tensors == 0 {
             return Err(bad_file("the adapter has no factors"));
         }
-        Ok(Adapter { config, low_ranks })
+        Ok(Adapter { config, low_ranks, ups })
     }
 
     /// What it is called.
@@ -102,17 +106,27 @@ impl Adapter {
 
     /// The largest rank of a linear.
     pub fn rank(&self) -> usize {
-        self.low_ranks.iter().flatten().map(|low_rank| low_rank.rank).max().unwrap_or(0)
+        self.factors().map(|low_rank| low_rank.rank).max().unwrap_or(0)
     }
 
     /// Linears that it changes.
     pub fn linears(&self) -> usize {
-        self.low_ranks.iter().flatten().count()
+        self.factors().count()
     }
 
     /// Bytes of its factors, which every token reads.
     pub fn bytes(&self) -> u64 {
-        self.low_ranks.iter().flatten().map(|low_rank| low_rank.bytes() as u64).sum()
+        self.factors().map(|low_rank| low_rank.bytes() as u64).sum()
+    }
+
+    fn factors(&self) -> impl Iterator<Item = &LowRank> {
+        self.low_ranks.iter().chain(&self.ups).flatten()
+    }
+
+    /// What it adds to an `up` by outputs, if anything, by its gate.
+    pub(crate) fn up(&self, gate: &Linear) -> Option<&LowRank> {
+        let linears = self.low_ranks.len().checked_div(self.ups.len())?;
+        self.ups.get(gate.index() / linears)?.as_ref()
     }
 
     /// What it adds to a linear, if anything.
@@ -122,7 +136,17 @@ impl Adapter {
 
     /// Fails unless it is for models like this one.
     pub(crate) fn check(&self, model: &Model) -> Result<()> {
-        check(&self.config, model.config())
+        check(&self.config, model.config())?;
+        if self.ups.is_empty() == model.config().block.up_by_outputs {
+            let message = format_args!(
+                "adapter {} was loaded for a file that stores up the other way round than that of {} does; load it for \
+                 this one",
+                self.config.name,
+                model.config().name
+            );
+            return Err(Error::new(Status::InvalidArgument, message));
+        }
+        Ok(())
     }
 }
 

@@ -174,6 +174,9 @@ pub struct Block {
     pub xielu: Vec<[f32; 3]>,
     /// Whether the MLP has a gate.
     pub gated: bool,
+    /// Whether `up` is stored by outputs, of which only those are computed whose gate the activation leaves above zero.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub up_by_outputs: bool,
     /// The kinds of attention that layers have.
     pub attention: Vec<Attention>,
     /// Which of them each layer has; empty: all the first.
@@ -200,6 +203,7 @@ impl Default for Block {
             activation: Activation::Silu,
             xielu: Vec::new(),
             gated: true,
+            up_by_outputs: false,
             attention: vec![Attention { rope: Some(0), ..Attention::default() }],
             layers: Vec::new(),
             rope_gains: Vec::new(),
@@ -406,7 +410,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Block>("{}").unwrap(), Block::default());
         // What older libraries do not know is not said where it is not there.
         let json = serde_json::to_string(&Block::default()).unwrap();
-        assert!(!json.contains("xielu") && !json.contains("qkv_clip"), "{json}");
+        assert!(["xielu", "qkv_clip", "up_by_outputs"].iter().all(|new| !json.contains(new)), "{json}");
         for (json, word) in [
             (r#"{"activation": "mish"}"#, "mish"),
             (r#"{"experts": 8}"#, "experts"),

@@ -1,6 +1,6 @@
 //! Linears that share one input, side by side in one matrix, each with a mask of its own.
 
-use super::{FloatType, RowsRef, WHOLE, WeightType};
+use super::{FloatType, Rows, RowsRef, WHOLE, WeightType};
 use crate::format::{self, View};
 use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantType, Quantized, QuantizedRef, QuantizedRows};
 use std::ops::Range;
@@ -63,7 +63,8 @@ pub enum GroupKind {
     Qkv,
     /// o, which reads the heads' outputs.
     O,
-    /// gate and up, or up alone where the MLP has no gate, which read the residual stream or a norm of it.
+    /// gate and up, which read the residual stream or a norm of it; up alone where the MLP has no gate, gate alone where
+    /// up is [stored by outputs](super::Block::up_by_outputs).
     GateUp,
     /// down, which reads the activations between the MLP's linears.
     Down,
@@ -98,6 +99,40 @@ pub struct Group {
     pub(super) bias: Option<View<f32>>,
     pub(super) linears: Vec<Linear>,
     pub(super) zero_inputs: bool,
+    /// `up` by outputs, where this is the gate of such a layer.
+    pub(super) up: Option<UpRows>,
+}
+
+/// An `up` that is [stored by outputs](super::Block::up_by_outputs).
+pub struct UpRows {
+    /// `[intermediate, hidden]`
+    pub(super) rows: Rows,
+    /// `[intermediate]`
+    pub(super) bias: Option<View<f32>>,
+    /// One a sparsity level of the recipe: the share of its rows that the calibration text read.
+    pub(super) kept: Vec<f32>,
+}
+
+impl UpRows {
+    /// One share a level: how many of its rows the calibration text read.
+    pub fn kept(&self) -> &[f32] {
+        &self.kept
+    }
+
+    /// `[intermediate]`: what is added to its products, if anything.
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_deref()
+    }
+
+    pub(crate) fn rows(&self) -> RowsRef<'_> {
+        self.rows.view()
+    }
+
+    /// Bytes of all its rows, scales included.
+    pub(crate) fn bytes(&self) -> u64 {
+        let rows = self.rows();
+        (rows.rows() * rows.row_bytes()) as u64
+    }
 }
 
 impl Group {
@@ -162,9 +197,15 @@ impl Group {
         matches!(self.stored, Stored::Quantized { .. })
     }
 
-    /// Bytes of its matrix, scales included.
+    /// Bytes of its weights, scales included.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes_of(self.input, self.input / QUANT_GROUP, self.output)
+        let up = self.up.as_ref().map_or(0, UpRows::bytes);
+        self.bytes_of(self.input, self.input / QUANT_GROUP, self.output) + up
+    }
+
+    /// `up` by outputs, where this is the gate of such a layer.
+    pub fn up(&self) -> Option<&UpRows> {
+        self.up.as_ref()
     }
 
     /// Bytes of so many columns of so many channels, which belong to so many groups.

@@ -30,6 +30,10 @@ pub enum Role {
     Matrix(usize, GroupKind),
     /// What is added to its outputs: `[outputs]`
     Bias(usize, GroupKind),
+    /// A layer's `up`, where it is [stored by outputs](super::Block::up_by_outputs): `[intermediate, hidden]`
+    UpRows(usize),
+    /// What is added to its outputs: `[intermediate]`
+    UpBias(usize),
 }
 
 /// What a normed vector is multiplied by, and what is added to it.
@@ -62,7 +66,9 @@ fn layer(config: &Config, n: usize) -> impl Iterator<Item = Role> + '_ {
     let norms = config.block.norms().flat_map(move |id| parts.map(|part| Role::Norm(n, id, part)));
     let turned = config.block.qk_norm.map(|_| [LinearKind::Q, LinearKind::K]).into_iter().flatten();
     let qk = turned.flat_map(move |kind| parts.map(|part| Role::QkNorm(n, kind, part)));
-    norms.chain(qk).chain(GroupKind::ALL.into_iter().flat_map(move |kind| [Role::Bias(n, kind), Role::Matrix(n, kind)]))
+    let up = config.block.up_by_outputs.then_some([Role::UpBias(n), Role::UpRows(n)]).into_iter().flatten();
+    let groups = GroupKind::ALL.into_iter().flat_map(move |kind| [Role::Bias(n, kind), Role::Matrix(n, kind)]);
+    norms.chain(qk).chain(up).chain(groups)
 }
 
 impl Role {
@@ -84,6 +90,8 @@ impl Role {
             Role::QkNorm(layer, kind, affine) => with(format!("layers.{layer}.{}_norm", kind.name()), affine),
             Role::Matrix(layer, kind) => format!("layers.{layer}.{}", config.group_name(kind)),
             Role::Bias(layer, kind) => format!("layers.{layer}.{}.bias", config.group_name(kind)),
+            Role::UpRows(layer) => LinearKind::Up.name_in(layer),
+            Role::UpBias(layer) => LinearKind::Up.name_in(layer) + ".bias",
         }
     }
 
@@ -102,6 +110,8 @@ impl Role {
                 vec![shape.inputs, shape.outputs]
             }
             Role::Bias(_, kind) => vec![config.group_shape(kind).outputs],
+            Role::UpRows(_) => vec![config.intermediate_size, hidden],
+            Role::UpBias(_) => vec![config.intermediate_size],
         }
     }
 
@@ -111,6 +121,7 @@ impl Role {
             self,
             Role::LmHeadBias
                 | Role::Bias(..)
+                | Role::UpBias(_)
                 | Role::FinalNorm(Affine::Bias)
                 | Role::Norm(_, _, Affine::Bias)
                 | Role::QkNorm(_, _, Affine::Bias)

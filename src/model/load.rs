@@ -1,10 +1,11 @@
 //! From a file's bytes to a [`Model`]: every shape, dtype and count is checked here, once.
 
 use super::block::{NormKind, layer as layer_ops};
-use super::group::{Group, GroupKind, Linear, LinearKind, LowRank, LowRankFactors, Stored};
+use super::group::{Group, GroupKind, Linear, LinearKind, LowRank, LowRankFactors, Stored, UpRows};
 use super::inventory::{Affine, Role};
+use super::rows::{Rows, StoredRows};
 use super::shortlist::{MAX_COLD, MAX_HOT, Shortlist, cold_columns};
-use super::{FloatType, Layer, Model, Norm, Rows, WeightType};
+use super::{FloatType, Layer, Model, Norm, WeightType};
 use crate::format::{
     Bytes, Config, Dtype, File, LinearShape, Recipe, ScoreKind, TENSOR_ALIGNMENT, View, key, open_file,
 };
@@ -252,16 +253,25 @@ impl Loader<'_> {
         Ok(Norm { kind, gain: self.vector(of(Affine::Gain))?, bias, eps: self.config.rms_norm_eps })
     }
 
-    /// The embedding, or the head.
+    /// The embedding, the head, or an `up` by outputs.
     fn rows(&self, role: Role) -> Result<Rows> {
-        let name = &role.name(self.config);
-        let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
-        if self.weight_type.quant().is_none() {
+        let (name, shape) = (&role.name(self.config), role.shape(self.config));
+        let (rows, cols) = (shape[0], shape[1]);
+        let stored = if self.weight_type.quant().is_none() {
             let float = self.weight_type.float();
-            return Ok(Rows::Float(float, self.floats(name, float, &[vocab, hidden])?));
-        }
-        let data = self.file.view(name, Dtype::I8, &[vocab, hidden])?;
-        Ok(Rows::Quantized { data, scale: self.scales(&format!("{name}.scale"), &[vocab, hidden / QUANT_GROUP])? })
+            StoredRows::Float(float, self.floats(name, float, &shape)?)
+        } else {
+            let data = self.file.view(name, Dtype::I8, &shape)?;
+            StoredRows::Quantized { data, scale: self.scales(&format!("{name}.scale"), &[rows, cols / QUANT_GROUP])? }
+        };
+        Ok(Rows { rows, cols, stored })
+    }
+
+    /// The `up` of a layer that has it by outputs.
+    fn up(&self, layer: usize) -> Result<UpRows> {
+        let recipe = self.recipe.linears.get(&LinearKind::Up.name_in(layer));
+        let kept = recipe.map(|recipe| recipe.kept.clone()).unwrap_or_else(|| vec![1.0; self.recipe.sparsity.len()]);
+        Ok(UpRows { rows: self.rows(Role::UpRows(layer))?, bias: self.optional(Role::UpBias(layer))?, kept })
     }
 
     /// A group's matrix.
@@ -351,7 +361,9 @@ impl Loader<'_> {
         let bias = self.optional(Role::Bias(layer, kind))?;
         let stored = self.stored(&Role::Matrix(layer, kind).name(self.config), input, output)?;
         let zero_inputs = kind == GroupKind::Down && self.config.block.activation(layer).has_zeros();
-        Ok(Group { kind, weight_type: self.weight_type, input, output, stored, bias, linears, zero_inputs })
+        let by_outputs = kind == GroupKind::GateUp && self.config.block.up_by_outputs;
+        let up = if by_outputs { Some(self.up(layer)?) } else { None };
+        Ok(Group { kind, weight_type: self.weight_type, input, output, stored, bias, linears, zero_inputs, up })
     }
 
     fn linear(&self, layer: usize, kind: LinearKind, input: usize, columns: std::ops::Range<usize>) -> Result<Linear> {

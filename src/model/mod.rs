@@ -18,7 +18,7 @@ pub use block::{
     layer as layer_ops,
 };
 pub(crate) use group::ChannelWeights;
-pub use group::{Group, GroupKind, Linear, LinearKind, LowRank};
+pub use group::{Group, GroupKind, Linear, LinearKind, LowRank, UpRows};
 pub use inventory::{Affine, Role, tensors};
 pub use load::LoadOptions;
 pub(crate) use rows::{Rows, RowsRef};
@@ -290,7 +290,7 @@ impl Model {
     }
 
     pub(crate) fn embed_tokens(&self) -> RowsRef<'_> {
-        self.embed_tokens.view(&self.config)
+        self.embed_tokens.view()
     }
 
     /// The residual stream of a token at a position before the first block: `[hidden]`.
@@ -316,7 +316,7 @@ impl Model {
     }
 
     pub(crate) fn lm_head(&self) -> RowsRef<'_> {
-        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).view(&self.config)
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).view()
     }
 
     pub(crate) fn shortlist(&self) -> Option<&Shortlist> {

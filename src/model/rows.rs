@@ -1,14 +1,21 @@
-//! The embedding and the head: a row a token.
+//! Matrices by outputs: the embedding and the head, a row a token; an `up` of which few rows are read.
 
 use super::FloatType;
-use crate::format::{Config, View};
-use rasp_kernels::{Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantizedRef, QuantizedRows};
+use crate::format::View;
+use rasp_kernels::{Active, Kernels, MatMut, MatRef, Matrix, QUANT_GROUP, QuantizedRef, QuantizedRows};
 use std::ops::Range;
 
-/// `[vocab, hidden]`, as stored.
-pub(crate) enum Rows {
+/// `[rows, cols]`, as stored.
+pub(crate) struct Rows {
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) stored: StoredRows,
+}
+
+/// Their elements.
+pub(crate) enum StoredRows {
     Float(FloatType, View<u16>),
-    /// In 8 bits, with a scale (f16) for every 32 elements: `[vocab, hidden / 32]`.
+    /// In 8 bits, with a scale (f16) for every 32 elements: `[rows, cols / 32]`.
     Quantized {
         data: View<i8>,
         scale: View<u16>,
@@ -16,12 +23,12 @@ pub(crate) enum Rows {
 }
 
 impl Rows {
-    pub(super) fn view(&self, config: &Config) -> RowsRef<'_> {
-        let (vocab, hidden) = (config.vocab_size, config.hidden_size);
-        match self {
-            Rows::Float(float, data) => RowsRef::Float(float.matrix(data, vocab, hidden)),
-            Rows::Quantized { data, scale } => {
-                RowsRef::Quantized(QuantizedRows::new(data, scale, vocab, hidden).expect("shape checked at load"))
+    pub(super) fn view(&self) -> RowsRef<'_> {
+        match &self.stored {
+            StoredRows::Float(float, data) => RowsRef::Float(float.matrix(data, self.rows, self.cols)),
+            StoredRows::Quantized { data, scale } => {
+                let rows = QuantizedRows::new(data, scale, self.rows, self.cols);
+                RowsRef::Quantized(rows.expect("shape checked at load"))
             }
         }
     }
@@ -69,6 +76,20 @@ impl<'a> RowsRef<'a> {
         match self {
             RowsRef::Float(rows) => kernels.dot_rows_many(y, x, rows),
             RowsRef::Quantized(rows) => kernels.dot_rows_many_q(y, whole, rows),
+        }
+    }
+
+    /// `y[i] = Σ_k x[k]·W[active[i], k]`: other rows are not read.
+    pub(crate) fn multiply_some(
+        self,
+        kernels: Kernels,
+        y: &mut [f32],
+        (x, whole): (&[f32], (&[i16], &[f32])),
+        active: Active<'_>,
+    ) {
+        match self {
+            RowsRef::Float(rows) => kernels.dot_rows_sparse(y, x, active, rows),
+            RowsRef::Quantized(rows) => kernels.dot_rows_sparse_q(y, whole.0, whole.1, active, rows),
         }
     }
 

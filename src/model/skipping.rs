@@ -100,6 +100,9 @@ impl Model {
         self.thresholds(sparsity, &mut thresholds)?;
         let mut read = 0.0;
         for group in self.groups() {
+            if let Some(up) = group.up() {
+                read += f64::from(point.between(1.0, up.kept())) * up.bytes() as f64;
+            }
             for linear in group.linears() {
                 let whole = thresholds[linear.index()] == WHOLE;
                 let share = if whole { 1.0 } else { point.between(1.0, linear.kept()).into() };

@@ -1,7 +1,7 @@
 //! A model's weights as f32, a group or a few rows at a time: for whoever studies a model offline. Nothing here is on a
 //! token's way.
 
-use super::{ChannelWeights, Group, LowRank, Model};
+use super::{ChannelWeights, Group, LowRank, Model, UpRows};
 use crate::format::BLOCKS;
 use rasp_kernels::Kernels;
 
@@ -29,6 +29,12 @@ impl Model {
         let block = (0..BLOCKS).find(|&block| group.block(block).contains(&channel));
         let block = block.expect("a channel of the group");
         group.weights(block).widen(self.kernels(), channel - group.block(block).start, y);
+    }
+
+    /// The weights of output `output` of an `up` by outputs of this model, into `y`: `[hidden]`. Panics if there is no
+    /// such output, or `y` has another length.
+    pub fn up_values(&self, up: &UpRows, output: usize, y: &mut [f32]) {
+        up.rows().widen(self.kernels(), output, y);
     }
 
     /// The factors of a low rank, `B` as `[rank, input]` and `A` as `[rank, output]`.

@@ -4,6 +4,7 @@ use super::Session;
 use crate::arena::{Buf, Cutter, MemoryUse};
 use crate::model::{Adapter, Group, Linear, LowRank, Model};
 use crate::{Error, Result, Status};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Adapters of a session at a time, at most.
@@ -40,10 +41,15 @@ impl ActiveAdapters {
         self.iter().map(|(adapter, _)| adapter.rank()).sum()
     }
 
-    /// What they add to the linears of a group: each adapter's factors linear by linear, and its scale.
-    pub(crate) fn of<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = (&'a Linear, &'a LowRank, f32)> {
+    /// What they add to the linears of a group: each adapter's factors linear by linear, where their outputs stand, and
+    /// its scale. The outputs of an `up` by outputs stand behind the group's own.
+    pub(crate) fn of<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = (Range<usize>, &'a LowRank, f32)> {
         self.iter().flat_map(move |(adapter, scale)| {
-            group.linears().iter().filter_map(move |linear| Some((linear, adapter.low_rank(linear)?, *scale)))
+            let own = move |linear: &'a Linear| Some((linear.columns(), adapter.low_rank(linear)?, *scale));
+            let behind = group.output()..2 * group.output();
+            let gate = group.linears().first().filter(|_| group.up().is_some());
+            let up = gate.and_then(|gate| Some((behind, adapter.up(gate)?, *scale)));
+            group.linears().iter().filter_map(own).chain(up)
         })
     }
 

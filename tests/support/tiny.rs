@@ -83,19 +83,23 @@ impl Tiny {
                     }
                     continue;
                 }
+                Role::UpRows(_) => {
+                    self.bf16(&name, &shape, 0.2, random);
+                    continue;
+                }
                 Role::Rope(table) => {
                     let base = [0.25f32, 0.5][table.min(1)];
                     (0..count).map(|i| base.powi(i as i32)).collect()
                 }
                 Role::Bias(_, GroupKind::Qkv) if !varied => vec![0.01; count],
                 Role::Bias(..) if !varied => continue,
-                Role::LmHeadBias if !varied => continue,
+                Role::LmHeadBias | Role::UpBias(_) if !varied => continue,
                 Role::FinalNorm(Affine::Gain) | Role::Norm(_, _, Affine::Gain) if !varied => vec![1.0; count],
                 Role::FinalNorm(Affine::Gain) | Role::Norm(_, _, Affine::Gain) | Role::QkNorm(_, _, Affine::Gain) => {
                     around(1.0, 0.3)
                 }
                 Role::Positions => around(0.0, 0.5),
-                Role::LmHeadBias | Role::Bias(..) => around(0.0, 0.1),
+                Role::LmHeadBias | Role::Bias(..) | Role::UpBias(_) => around(0.0, 0.1),
                 Role::FinalNorm(Affine::Bias) | Role::Norm(_, _, Affine::Bias) | Role::QkNorm(_, _, Affine::Bias) => {
                     around(0.0, 0.1)
                 }

@@ -26,7 +26,7 @@ use norm::{norm_row, norm_row_backward};
 pub(crate) use norm::{normed, normed_backward};
 use rasp::Result;
 use rasp::format::Config;
-use rasp::model::{Group, GroupKind, Layer, Linear, Model, Norm, NormId, Op, QkNorm, QkNormOver, Stream};
+use rasp::model::{Group, GroupKind, Layer, Linear, Model, Norm, NormId, Op, QkNorm, QkNormOver, Stream, UpRows};
 use rasp_kernels::Kernels;
 use rayon::prelude::*;
 pub(crate) use sparse::{Masks, embedded};
@@ -47,6 +47,8 @@ pub(crate) struct Linears<'a> {
     pub(crate) weights: Mat,
     /// `(B [rank, in], A [rank, out])` of each linear
     low_ranks: Vec<Option<(Mat, Mat)>>,
+    /// An `up` by outputs, `[intermediate, in]`: its outputs, of which none is left out here, come after the linears'.
+    up: Option<(Mat, &'a UpRows)>,
 }
 
 /// The weights of a group, `[in, out]`.
@@ -66,7 +68,12 @@ impl<'a> Linears<'a> {
                 (Mat::new(b, rank, input), Mat::new(a, rank, linear.columns().len()))
             })
         });
-        Linears { group, weights: group_weights(model, group), low_ranks: low_ranks.collect() }
+        let up = group.up().map(|up| {
+            let mut rows = Mat::zeros(group.output(), group.input());
+            rows.par_rows_mut().enumerate().for_each(|(output, y)| model.up_values(up, output, y));
+            (rows, up)
+        });
+        Linears { group, weights: group_weights(model, group), low_ranks: low_ranks.collect(), up }
     }
 
     /// `bias + A·(B·x) + R·(x∘m)`, `[tokens, out]`.
@@ -81,11 +88,19 @@ impl<'a> Linears<'a> {
         y
     }
 
-    /// `bias + A·(B·x)`, `[tokens, out]`: what the products with `R` are added to.
+    /// `bias + A·(B·x)`, `[tokens, out]`: what the products with `R` are added to. Behind them what an `up` by outputs
+    /// gives, which is all of it.
     pub(crate) fn start(&self, x: &Mat) -> Mat {
-        let mut y = Mat::zeros(x.rows(), self.group.output());
+        let outputs = self.group.output();
+        let mut y = Mat::zeros(x.rows(), outputs + self.up.as_ref().map_or(0, |(rows, _)| rows.rows()));
         if let Some(bias) = self.group.bias_values() {
-            (0..y.rows()).for_each(|row| y.row_mut(row).copy_from_slice(bias));
+            (0..y.rows()).for_each(|row| y.row_mut(row)[..outputs].copy_from_slice(bias));
+        }
+        if let Some((rows, up)) = &self.up {
+            if let Some(bias) = up.bias() {
+                (0..y.rows()).for_each(|row| y.row_mut(row)[outputs..].copy_from_slice(bias));
+            }
+            add_product(y.columns_mut(outputs, rows.rows()), x.view(), rows.view().transpose());
         }
         for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
             if let Some((b, a)) = low_rank {
@@ -101,6 +116,9 @@ impl<'a> Linears<'a> {
     /// of channels that were dropped as well.
     fn backward(&self, x: &Mat, dy: &Mat, masks: Masks<'_>, told: GradientSink<'_>) -> Mat {
         let mut dx = Mat::zeros(dy.rows(), self.group.input());
+        if let Some((rows, _)) = &self.up {
+            add_product(dx.view_mut(), dy.columns(self.group.output(), rows.rows()), rows.view());
+        }
         for (linear, low_rank) in self.group.linears().iter().zip(&self.low_ranks) {
             let (start, len) = (linear.columns().start, linear.columns().len());
             let dy = dy.columns(start, len);

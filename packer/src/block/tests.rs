@@ -89,6 +89,8 @@ fn variants() -> Vec<(&'static str, model::Block)> {
     for (name, activation) in [("gated relu", Activation::Relu), ("gated relu2", Activation::Relu2)] {
         variants.push((name, model::Block { activation, ..block() }));
     }
+    let relu = model::Block { activation: Activation::Relu, up_by_outputs: true, ..block() };
+    variants.push(("gated relu, up by outputs", relu));
     variants
 }
 

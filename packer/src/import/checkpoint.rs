@@ -65,6 +65,14 @@ impl Checkpoint {
         &self.shape.config
     }
 
+    /// Has `up` [stored by outputs](rasp::model::Block::up_by_outputs), where the activation of the gate has zeros.
+    /// Returns whether it has.
+    pub(crate) fn store_up_by_outputs(&mut self) -> bool {
+        let block = &mut self.shape.config.block;
+        block.up_by_outputs = block.gated && block.activation.has_zeros();
+        block.up_by_outputs
+    }
+
     /// The weights of a linear layer, its outputs in the engine's order, whatever the source's.
     pub fn linear(&self, layer: usize, linear: LinearKind) -> Result<Dense> {
         self.check_layer(layer)?;
@@ -153,6 +161,7 @@ impl Checkpoint {
     pub fn has(&self, role: Role) -> bool {
         match role {
             Role::Bias(_, group) => self.has_bias(group),
+            Role::UpBias(_) => self.biases[LinearKind::Up as usize],
             Role::QkNorm(layer, linear, affine) => {
                 self.names.qk_norm(layer, linear, affine, 1).iter().any(|name| self.weights.get(name).is_some())
             }
@@ -163,7 +172,7 @@ impl Checkpoint {
     /// A vector of the model, or rows of them, in the order of [`Role::shape`]; `None` where the model has none.
     pub fn vector(&self, role: Role) -> Result<Option<Vec<f32>>> {
         let config = self.config();
-        if let Role::Norm(layer, ..) | Role::QkNorm(layer, ..) | Role::Bias(layer, _) = role {
+        if let Role::Norm(layer, ..) | Role::QkNorm(layer, ..) | Role::Bias(layer, _) | Role::UpBias(layer) = role {
             self.check_layer(layer)?;
         }
         let values = match role {
@@ -176,6 +185,7 @@ impl Checkpoint {
                 }
                 Some(all)
             }
+            Role::UpBias(layer) => self.bias(layer, LinearKind::Up)?,
             Role::QkNorm(layer, linear, affine) => self.qk_norm(layer, linear, affine)?,
             Role::FinalNorm(affine) | Role::Norm(_, _, affine) => {
                 let stored = match self.names.weightless_norms {
@@ -187,7 +197,7 @@ impl Checkpoint {
                 stored.map(|values| values.into_iter().map(|x| (x + offset) * factor).collect())
             }
             Role::Positions | Role::LmHeadBias => self.stored(role)?,
-            Role::Embedding | Role::LmHead | Role::Matrix(..) | Role::Bias(..) => None,
+            Role::Embedding | Role::LmHead | Role::Matrix(..) | Role::Bias(..) | Role::UpRows(_) => None,
         };
         Ok(values)
     }

@@ -252,6 +252,7 @@ impl Names {
             Role::FinalNorm(affine) => format!("{}.{}", self.final_norm, ending(affine)),
             Role::Norm(layer, id, affine) => self.part(layer, self.norms[id as usize], ending(affine)),
             Role::QkNorm(..) | Role::Matrix(..) | Role::Bias(..) | Role::Rope(_) => String::new(),
+            Role::UpRows(_) | Role::UpBias(_) => String::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use super::scores::Packed;
 use super::{CalibrationText, ModelIdentity, TunedLinear, TunedRecipe};
 use crate::litter;
 use rasp::format::{Allocation, Config, Dtype, read_header};
-use rasp::model::ModelSizes;
+use rasp::model::{Activation, ModelSizes};
 use rasp::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
@@ -43,6 +43,9 @@ struct Stated {
     quality: Option<StatedQuality>,
     #[serde(default)]
     calibration: Option<CalibrationText>,
+    /// Of each layer whose `up` is by outputs, the share that is read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    active: Vec<f32>,
     /// By name.
     linears: BTreeMap<String, StatedLinear>,
 }
@@ -86,6 +89,7 @@ impl TunedRecipe {
             ppl_increase: self.ppl_increase.clone(),
             quality: self.quality.map(|(most, sparsity)| StatedQuality { most, sparsity }),
             calibration: self.text.clone(),
+            active: self.active.clone(),
             linears,
         };
         let internal = |e: serde_json::Error| Error::new(Status::Internal, format!("a recipe as JSON: {e}"));
@@ -158,6 +162,7 @@ impl TunedRecipe {
             ppl_increase: stated.ppl_increase,
             quality: stated.quality.map(|quality| (quality.most, quality.sparsity)),
             text: stated.calibration,
+            active: stated.active,
             linears,
         };
         recipe.validate()?;
@@ -183,8 +188,8 @@ impl TunedRecipe {
 impl ModelIdentity {
     /// A configuration of its shape, for what hangs on that alone.
     pub(super) fn config(&self) -> Config {
-        let ModelSizes { hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim, gated } =
-            self.sizes;
+        let sizes = self.sizes;
+        let ModelSizes { hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim, .. } = sizes;
         let mut config = Config {
             name: self.name.clone(),
             hidden_size,
@@ -195,7 +200,11 @@ impl ModelIdentity {
             head_dim,
             ..Config::example()
         };
-        config.block.gated = gated;
+        (config.block.gated, config.block.up_by_outputs) = (sizes.gated, sizes.up_by_outputs);
+        if sizes.up_by_outputs {
+            // Whichever it is, its gate has zeros.
+            config.block.activation = Activation::Relu;
+        }
         config
     }
 }

@@ -20,7 +20,7 @@ use crate::plan::{Plan, RecipeRequest};
 use crate::quality::Limit;
 use crate::scoring::Scores;
 use rasp::format::{Allocation, Config, Recipe, ScoreKind};
-use rasp::model::Model;
+use rasp::model::{Group, Model};
 use rasp::{Error, Result, Status};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,8 @@ pub(crate) struct TunedRecipe {
     pub(crate) quality: Option<(f64, f32)>,
     /// What it was found on, where that is known.
     pub(crate) text: Option<CalibrationText>,
+    /// Of each layer whose `up` is by outputs, the share that is read; of others none.
+    pub(crate) active: Vec<f32>,
     /// In the order of [`rasp::model::Linear::index`].
     pub(crate) linears: Vec<TunedLinear>,
 }
@@ -104,6 +106,7 @@ impl TunedRecipe {
             ppl_increase: measured.losses.iter().map(|&loss| loss as f32).collect(),
             quality: measured.quality.and_then(Limit::loss).map(|most| (most, measured.default_sparsity)),
             text: measured.text.clone(),
+            active: measured.active.clone(),
             linears: linears.collect(),
         }
     }
@@ -140,6 +143,7 @@ impl TunedRecipe {
             ppl_increase: recipe.loss.clone(),
             quality: recipe.quality.map(|most| (f64::from(most), recipe.default_sparsity)),
             text: None,
+            active: model.groups().filter_map(Group::up).filter_map(|up| up.kept().first().copied()).collect(),
             linears,
         })
     }
@@ -191,6 +195,7 @@ impl TunedRecipe {
             compensated: None,
             quality: quality.filter(|_| !self.ppl_increase.is_empty()).map(Limit::Loss),
             text: self.text.clone(),
+            active: self.active.clone(),
         }
     }
 

@@ -24,6 +24,7 @@ fn recipe() -> TunedRecipe {
         levels: vec![0.3, 0.5],
         ppl_increase: vec![0.01, 0.05],
         quality: Some((0.02, 0.36)),
+        active: Vec::new(),
         text: Some(CalibrationText {
             file: Some("text.txt".into()),
             tokens: 4096,

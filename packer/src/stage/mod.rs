@@ -1,9 +1,9 @@
 //! Writing all tensors of a file: weights transposed, rounded and grouped; low-rank factors split off; scores.
 
 mod columns;
-mod embedding;
 mod linear;
 mod overwrite;
+mod rows;
 
 use crate::grid::GROUP;
 use crate::import::Checkpoint;
@@ -72,7 +72,7 @@ impl StagedModel<'_> {
         let mut specs: Vec<TensorSpec> = self.tokenizer.tensors.iter().map(|(spec, _)| spec.clone()).collect();
         for role in self.roles() {
             match role {
-                Role::Embedding | Role::LmHead => specs.extend(self.row_tensors(role)),
+                Role::Embedding | Role::LmHead | Role::UpRows(_) => specs.extend(self.row_tensors(role)),
                 Role::Matrix(layer, kind) => specs.extend(self.group_tensors(layer, kind)),
                 _ => specs.push(TensorSpec::new(role.name(self.config), Dtype::F32, &role.shape(self.config))),
             }
@@ -119,7 +119,7 @@ impl StagedModel<'_> {
         progress.begin("writing weights", self.config.num_layers as u64 + 1);
         for role in self.roles() {
             match role {
-                Role::Embedding | Role::LmHead => self.write_rows(writer, role)?,
+                Role::Embedding | Role::LmHead | Role::UpRows(_) => self.write_rows(writer, role)?,
                 Role::Matrix(layer, kind) => {
                     self.write_group(writer, layer, kind)?;
                     if kind == GroupKind::Down {

@@ -16,6 +16,7 @@ mod spellings;
 #[allow(dead_code, unused_imports)]
 mod support;
 mod tokenizer;
+mod up_rows;
 mod weights;
 
 use std::sync::LazyLock;

@@ -24,11 +24,16 @@ pub struct Packed {
     pub model: Arc<Model>,
 }
 
-/// The folder of a case, empty: below `target/tmp`, of whose place Cargo tells integration tests alone.
-pub fn folder(test: &str, case: &Case) -> PathBuf {
+/// Where the folder of a case is: below `target/tmp`, of whose place Cargo tells integration tests alone.
+pub fn place(test: &str, case: &Case) -> PathBuf {
     let executable = std::env::current_exe().unwrap();
     let target = executable.ancestors().nth(3).expect("target/release/deps/TEST");
-    let folder = target.join("tmp/families").join(test).join(&case.name);
+    target.join("tmp/families").join(test).join(&case.name)
+}
+
+/// That folder, empty.
+pub fn folder(test: &str, case: &Case) -> PathBuf {
+    let folder = place(test, case);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder

@@ -102,7 +102,7 @@ impl Start<'_, '_> {
 
     /// Starts those columns of the tokens from row `first` on, the rows of `y`.
     pub(super) fn sum(&self, columns: &Range<usize>, first: usize, y: &mut MatMut<'_>) {
-        let Start { kernels, group, low_rank, seqs } = *self;
+        let Start { kernels, group, low_rank, .. } = *self;
         for row in 0..y.rows() {
             match group.bias() {
                 Some(bias) => y.row_mut(row).copy_from_slice(&bias[columns.clone()]),
@@ -124,25 +124,30 @@ impl Start<'_, '_> {
             }
             first_rank += linear.rank();
         }
+        self.adapt(columns, first, y);
+    }
+
+    /// Adds what the texts' adapters give to those columns of the tokens from row `first` on.
+    pub(super) fn adapt(&self, columns: &Range<usize>, first: usize, y: &mut MatMut<'_>) {
         let (all, mut end) = (first..first + y.rows(), 0);
-        for seq in seqs.iter().flatten() {
+        for seq in self.seqs.iter().flatten() {
             let rows = end..end + seq.count;
             end = rows.end;
             let own = intersection(&rows, &all);
             if !own.is_empty() {
                 let y = y.reborrow().row_range(own.start - first..own.end - first);
-                self.adapt(seq, columns, own.start - rows.start, y);
+                self.adapt_text(seq, columns, own.start - rows.start, y);
             }
         }
     }
 
     /// Adds what a text's adapters give, for its tokens from number `first` on.
-    fn adapt(&self, seq: &Seq<'_>, columns: &Range<usize>, first: usize, mut y: MatMut<'_>) {
+    fn adapt_text(&self, seq: &Seq<'_>, columns: &Range<usize>, first: usize, mut y: MatMut<'_>) {
         let (active, t) = (seq.adapters.active(), seq.adapters.computed());
         let width = active.width(self.group);
         let mut first_rank = first * width;
-        for (linear, low_rank, _) in active.of(self.group) {
-            let (own, start) = (intersection(&linear.columns(), columns), linear.columns().start);
+        for (outputs, low_rank, _) in active.of(self.group) {
+            let (own, start) = (intersection(&outputs, columns), outputs.start);
             if !own.is_empty() {
                 let t = MatRef::new(&t[first_rank..], y.rows(), low_rank.rank(), width).expect("a batch of ranks");
                 let y = y.reborrow().columns(own.start - columns.start..own.end - columns.start);

@@ -19,6 +19,7 @@ mod rows;
 mod shared;
 mod shortlist;
 mod tiles;
+mod up_rows;
 mod work;
 
 pub(crate) use context::{Mode, Read, Seq, view};

@@ -76,6 +76,10 @@ impl Pass<'_, '_> {
         gate_up: &mut [f32],
         act: &mut [f32],
     ) -> Flow {
+        if let Some(up) = group.up() {
+            self.apply(group, x, gate_up, &|_| {})?;
+            return self.active_rows(group, up, activation, x, gate_up, act);
+        }
         let (kernels, gated) = (self.kernels, group.linears().len() > 1);
         let width = if gated { group.output() / 2 } else { group.output() };
         let act = SharedSlice::new(act);
