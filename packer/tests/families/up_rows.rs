@@ -63,15 +63,18 @@ fn either_way_is_transformers_and_by_outputs_less_is_read() {
 fn whole_numbers_are_as_near_to_transformers() {
     for case in cases() {
         for weight_type in [WeightType::Q8, WeightType::Q4, WeightType::Q4S] {
-            let [by_outputs, by_inputs] = both("whole", &case, |options| options.weight_type = Some(weight_type))
-                .map(|packed| {
+            let [by_outputs, by_inputs] =
+                both("whole", &case, |options| options.weight_type = Some(weight_type)).map(|packed| {
                     let golden = case.golden();
                     let rows = packed.logits(0.0, usize::MAX).unwrap();
                     let ids = case.ids.len();
                     let pairs = rows.iter().zip(golden.log_probs.chunks_exact(ids));
                     let apart = pairs.flat_map(|(row, expected)| {
                         let total = lse(row);
-                        case.ids.iter().zip(expected).map(move |(&id, &e)| (f64::from(row[id]) - total - f64::from(e)).abs())
+                        case.ids
+                            .iter()
+                            .zip(expected)
+                            .map(move |(&id, &e)| (f64::from(row[id]) - total - f64::from(e)).abs())
                     });
                     apart.sum::<f64>() / golden.log_probs.len() as f64
                 });
