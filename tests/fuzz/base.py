@@ -1,5 +1,5 @@
 """base.py RASP FOLDER: the tiny files that fuzzing starts from: two packed models (`bytes.rasp`: byte-level BPE with
-merges, NFC and added tokens; `unigram.rasp`: Unigram with NFKC), the checkpoints they come from, a GGUF file, a
+merges, NFC and added tokens; `unigram.rasp`: Unigram with NFKC, and gates with zeros), the checkpoints they come from, a GGUF file, a
 LoRA adapter as PEFT has it and packed."""
 
 import json
@@ -116,7 +116,7 @@ def main():
         (source / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False))
         if name == "unigram":
             config = json.loads((source / "config.json").read_text())
-            config |= {"bos_token_id": VOCABULARY - 2, "eos_token_id": VOCABULARY - 1}
+            config |= {"bos_token_id": VOCABULARY - 2, "eos_token_id": VOCABULARY - 1, "hidden_act": "relu"}
             (source / "config.json").write_text(json.dumps(config))
         # Sparsity levels and a low rank are in the one, whole numbers in the other.
         dtype = ["--dtype", "q8"] if name == "unigram" else []

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from byte_tokenizer import write_tokenizer
 from safetensors.torch import save_file
 
 BYTES, HIDDEN, INNER, LAYERS, HEADS, CONTEXT, EPS, THETA = 256, 128, 512, 4, 4, 512, 1e-5, 10000.0
@@ -110,18 +111,7 @@ def save(weights, folder):
         "rms_norm_eps": EPS, "rope_theta": THETA, "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1))
-    # Bytes as GPT-2 writes them: those that can be seen as themselves, the others from 256 on.
-    seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = iter(range(256, 512))
-    vocabulary = {chr(byte) if byte in seen else chr(next(others)): byte for byte in range(BYTES)}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    tokenizer = {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
-        "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level,
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "vocab": vocabulary, "merges": []},
-    }
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False))
+    write_tokenizer(folder)
 
 
 def main():
