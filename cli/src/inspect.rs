@@ -2,7 +2,7 @@
 
 use crate::number;
 use rasp::format::{Dtype, File, LinearRecipe, LinearShape};
-use rasp::model::{ExpectedTraffic, Linear, LoadOptions, WeightType};
+use rasp::model::{ExpectedTraffic, Linear, LinearKind, LoadOptions, WeightType};
 use rasp::{Model, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -110,6 +110,11 @@ pub fn linears(model: &Model) -> impl Iterator<Item = (String, &Linear, usize, &
     })
 }
 
+/// Of each layer whose `up` is by outputs, the share of it that the calibration text read; of a dense file nobody knows.
+fn up_shares(model: &Model) -> impl Iterator<Item = f32> {
+    model.groups().filter_map(|group| group.up()?.kept().first().copied())
+}
+
 fn as_json(model: &Model, sizes: &Sizes) -> Value {
     let numbers = |list: &[f32]| list.iter().map(|&x| number(x)).collect::<Vec<_>>();
     let linears: Vec<_> = linears(model)
@@ -131,6 +136,7 @@ fn as_json(model: &Model, sizes: &Sizes) -> Value {
         "quality": model.recipe().quality.map(number),
         "dense_prefix": model.recipe().dense_prefix, "compensated": model.recipe().compensated.map(number),
         "sparsity": numbers(&model.recipe().sparsity), "linears": linears,
+        "up_read": up_shares(model).map(number).collect::<Vec<_>>(),
         // `linears` and `head`: what a dense token reads, whether or not the head is the embedding; a greedy one reads
         // `greedy_head` of the head.
         "bytes": {
@@ -168,6 +174,14 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
         ("chat template", if model.chat_template().is_some() { "yes" } else { "no" }.into()),
     ] {
         text += &format!("{name:<24}{value}\n");
+    }
+    if let (true, LinearShape { inputs, outputs }) = (c.block.up_by_outputs, c.linear_shape(LinearKind::Up)) {
+        text += &format!("{:<24}up {inputs}→{outputs}, read where its gate is not zero", "by outputs");
+        let shares: Vec<String> = up_shares(model).map(|share| format!("{:.1}", 100.0 * share)).collect();
+        if !shares.is_empty() {
+            text += &format!(": {}% of it, layer by layer", shares.join(", "));
+        }
+        text.push('\n');
     }
     text.push('\n');
     for (name, bytes) in [

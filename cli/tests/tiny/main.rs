@@ -292,6 +292,29 @@ fn inspect_accounts_for_every_byte() {
 }
 
 #[test]
+fn inspect_tells_how_much_is_read_of_up_by_outputs() {
+    let pack = |args: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        checkpoint(dir.path(), HEADS);
+        let config = fs::read_to_string(dir.path().join("config.json")).unwrap();
+        fs::write(dir.path().join("config.json"), config.replace("silu", "relu")).unwrap();
+        let (path, _) = support::pack(dir.path(), &[&["--tune", "0", "--dtype", "q4"], args].concat());
+        let inspect = |args: &[&str]| rasp().arg("inspect").arg(&path).args(args).output().unwrap();
+        (json_of(&inspect(&["--json"])), String::from_utf8(inspect(&[]).stdout).unwrap())
+    };
+    let [(by_outputs, words), (by_inputs, others)] = [&[][..], &["--up-by-inputs"]].map(pack);
+    // `up` has 8 bits by outputs, which makes it no more parameters.
+    assert_eq!(by_outputs["parameters"], by_inputs["parameters"]);
+    let shares = by_outputs["up_read"].as_array().unwrap();
+    assert!(
+        shares.len() == 2 && shares.iter().all(|share| (0.1..0.9).contains(&share.as_f64().unwrap())),
+        "{shares:?}"
+    );
+    assert_eq!((by_outputs["linears"].as_array().unwrap().len(), &by_inputs["up_read"]), (12, &json!([])));
+    assert!(words.contains("up 32→64, read where its gate is not zero: ") && !others.contains("by outputs"), "{words}");
+}
+
+#[test]
 fn a_quality_is_asked_for_in_the_unit_one_likes() {
     // A text of which a part can be held back: nothing is measured on less.
     let pack = |quality: &str| {

@@ -15,7 +15,7 @@ const VOCAB: usize = 258;
 const HIDDEN: usize = 32;
 const INNER: usize = 64;
 const LAYERS: usize = 2;
-const HEADS: usize = 4;
+pub const HEADS: usize = 4;
 pub const KV_HEADS: usize = 2;
 
 /// The packed model, made once for all tests.
