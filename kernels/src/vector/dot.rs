@@ -8,10 +8,10 @@
 
 use super::{
     LANES, Simd,
-    elem::{Elem, MatrixView, with_format},
+    elem::{Bf16, Elem, F16, F32, I8, MatrixView, with_format},
     reduce::{Lanes, fold, vectors, zero_lanes},
 };
-use crate::{Active, MatMut, MatRef, Matrix};
+use crate::{Active, Elems, MatMut, MatRef, Matrix};
 
 /// Bytes of `x` rows that are kept in L1, and of `W` rows kept in L2.
 const L1_BYTES: usize = 16 << 10;
@@ -71,14 +71,40 @@ pub(crate) unsafe fn dot_rows_sparse<S: Simd>(s: S, y: &mut [f32], x: &[f32], ac
     if x.is_empty() {
         return y.fill(0.0);
     }
-    // SAFETY: the shapes are the caller's.
-    with_format!(w, |w| unsafe {
-        if S::MANY_REGISTERS && S::LANES == 16 {
-            some_rows::<S, _, 8>(s, y, x.as_ptr(), active.as_slice(), w);
-        } else {
-            some_rows::<S, _, 3>(s, y, x.as_ptr(), active.as_slice(), w);
+    #[inline(always)]
+    unsafe fn run<S: Simd, E: Elem>(s: S, y: &mut [f32], x: &[f32], active: Active<'_>, w: MatrixView<'_, E>) {
+        // SAFETY: the shapes are the caller's.
+        unsafe {
+            if S::MANY_REGISTERS && S::LANES == 16 {
+                some_rows::<S, _, 8>(s, y, x.as_ptr(), active.as_slice(), w);
+            } else {
+                some_rows::<S, _, 3>(s, y, x.as_ptr(), active.as_slice(), w);
+            }
         }
-    })
+    }
+    // Models have weights of 16 bits: only for those there is code for several rows.
+    // SAFETY: the shapes are the caller's.
+    unsafe {
+        match w.elems() {
+            Elems::F16(data) => run(s, y, x, active, MatrixView::new(F16, data, w)),
+            Elems::Bf16(data) => run(s, y, x, active, MatrixView::new(Bf16, data, w)),
+            Elems::F32(data) => one_row_each(s, y, x, active, MatrixView::new(F32, data, w)),
+            Elems::I8(data) => one_row_each(s, y, x, active, MatrixView::new(I8, data, w)),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`dot_rows_sparse`], and `w.cols > 0`.
+#[inline(always)]
+unsafe fn one_row_each<S: Simd, E: Elem>(s: S, y: &mut [f32], x: &[f32], active: Active<'_>, w: MatrixView<'_, E>) {
+    for (y, &n) in y.iter_mut().zip(active.as_slice()) {
+        // SAFETY: an active row is one of `w`.
+        unsafe {
+            let row = w.row(n as usize);
+            *y = products::<S, E, 1>(s, x.as_ptr(), [row], |_, at| row.wrapping_add(at), w.cols)[0];
+        }
+    }
 }
 
 /// `R` of the active rows side by side, the `R` after them being prefetched; then those that are left.
