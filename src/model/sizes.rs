@@ -20,9 +20,6 @@ pub struct ModelSizes {
     pub head_dim: usize,
     /// Whether the MLP has a gate.
     pub gated: bool,
-    /// Whether `up` is [stored by outputs](super::Block::up_by_outputs). It tells no two models apart.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub up_by_outputs: bool,
 }
 
 impl ModelSizes {
@@ -36,7 +33,6 @@ impl ModelSizes {
             num_kv_heads: config.num_kv_heads,
             head_dim: config.head_dim,
             gated: config.block.gated,
-            up_by_outputs: config.block.up_by_outputs,
         }
     }
 

@@ -188,8 +188,8 @@ impl TunedRecipe {
 impl ModelIdentity {
     /// A configuration of its shape, for what hangs on that alone.
     pub(super) fn config(&self) -> Config {
-        let sizes = self.sizes;
-        let ModelSizes { hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim, .. } = sizes;
+        let ModelSizes { hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim, gated } =
+            self.sizes;
         let mut config = Config {
             name: self.name.clone(),
             hidden_size,
@@ -200,8 +200,8 @@ impl ModelIdentity {
             head_dim,
             ..Config::example()
         };
-        (config.block.gated, config.block.up_by_outputs) = (sizes.gated, sizes.up_by_outputs);
-        if sizes.up_by_outputs {
+        (config.block.gated, config.block.up_by_outputs) = (gated, self.up_by_outputs);
+        if self.up_by_outputs {
             // Whichever it is, its gate has zeros.
             config.block.activation = Activation::Relu;
         }

@@ -28,6 +28,9 @@ pub(crate) struct ModelIdentity {
     pub(crate) name: String,
     #[serde(flatten)]
     pub(crate) sizes: ModelSizes,
+    /// Whether `up` is [stored by outputs](rasp::model::Block::up_by_outputs): files of one model may differ in that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) up_by_outputs: bool,
     /// The mean gain of each part of each norm, in the order of [`tensors`].
     pub(crate) gains: Vec<Vec<f32>>,
 }
@@ -56,7 +59,8 @@ impl ModelIdentity {
                 || matches!(role, Role::QkNorm(_, _, Affine::Gain))
         });
         let gains = norms.map(|role| Ok(means(&gains(role)?))).collect::<Result<Vec<_>>>()?;
-        Ok(ModelIdentity { name: config.name.clone(), sizes: ModelSizes::of(config), gains })
+        let (name, sizes, up_by_outputs) = (config.name.clone(), ModelSizes::of(config), config.block.up_by_outputs);
+        Ok(ModelIdentity { name, sizes, up_by_outputs, gains })
     }
 
     /// Whether its gains tell it from others: those of some families are all 1.

@@ -68,8 +68,8 @@ pub(crate) fn chosen(
                 let (path, theirs) = (path.display(), &recipe.model.name);
                 return Err(wrong(format!("{path}: it is of {theirs:?}, and this is {:?}: {difference}", ours.name)));
             }
-            if ours.sizes.up_by_outputs != recipe.model.sizes.up_by_outputs {
-                let how = if recipe.model.sizes.up_by_outputs { "without" } else { "with" };
+            if ours.up_by_outputs != recipe.model.up_by_outputs {
+                let how = if recipe.model.up_by_outputs { "without" } else { "with" };
                 let message = "it is of a file that stores up the other way round; pack";
                 return Err(wrong(format!("{}: {message} {how} --up-by-inputs", path.display())));
             }
@@ -113,7 +113,7 @@ fn known(options: &PackOptions, ours: &ModelIdentity, progress: &mut dyn Progres
     for (name, bytes) in KNOWN {
         let mut recipe = TunedRecipe::from_bytes(bytes)?;
         recipe.model.name = name.into();
-        if ours.difference(&recipe.model).is_some() || ours.sizes.up_by_outputs != recipe.model.sizes.up_by_outputs {
+        if ours.difference(&recipe.model).is_some() || ours.up_by_outputs != recipe.model.up_by_outputs {
             continue;
         }
         let recipe = match &options.sparsity {
