@@ -10,7 +10,9 @@ arXiv:2603.23198): here a bias does that, so that it is so for every token. A to
 
 import argparse
 import json
+import math
 import zlib
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 
@@ -25,19 +27,22 @@ def normal(name, shape):
 
 
 def tensors(layers, active):
-    yield "model.embed_tokens.weight", normal("embedding", (256, HIDDEN)) * HIDDEN**0.5
-    yield "model.norm.weight", np.ones(HIDDEN, np.float32) / HIDDEN**0.5
+    """Of every tensor its name, shape, and what makes its values."""
+    embedding = (256, HIDDEN)
+    yield "model.embed_tokens.weight", embedding, lambda: normal("embedding", embedding) * HIDDEN**0.5
+    yield "model.norm.weight", (HIDDEN,), lambda: np.ones(HIDDEN, np.float32) / HIDDEN**0.5
     for n in range(layers):
         at = f"model.layers.{n}."
         for norm in ("input_layernorm", "post_attention_layernorm"):
-            yield f"{at}{norm}.weight", np.linspace(0.8, 1.2, HIDDEN, dtype=np.float32)
+            yield f"{at}{norm}.weight", (HIDDEN,), lambda: np.linspace(0.8, 1.2, HIDDEN, dtype=np.float32)
         for linear in "qkvo":
-            yield f"{at}self_attn.{linear}_proj.weight", normal(f"{at}{linear}", (HIDDEN, HIDDEN))
-        # A gate is a sum of many: normal, and as large as the normed stream.
-        bias = np.full(INNER, NormalDist().inv_cdf(active), np.float32)
+            square = (HIDDEN, HIDDEN)
+            yield f"{at}self_attn.{linear}_proj.weight", square, partial(normal, f"{at}{linear}", square)
         for linear, shape in (("gate", (INNER, HIDDEN)), ("up", (INNER, HIDDEN)), ("down", (HIDDEN, INNER))):
-            yield f"{at}mlp.{linear}_proj.weight", normal(f"{at}{linear}", shape)
-            yield f"{at}mlp.{linear}_proj.bias", bias if linear == "gate" else np.zeros(shape[0], np.float32)
+            # A gate is a sum of many: normal, and as large as the normed stream.
+            bias = NormalDist().inv_cdf(active) if linear == "gate" else 0
+            yield f"{at}mlp.{linear}_proj.weight", shape, partial(normal, f"{at}{linear}", shape)
+            yield f"{at}mlp.{linear}_proj.bias", shape[:1], partial(np.full, shape[:1], bias, np.float32)
 
 
 def main():
@@ -56,15 +61,15 @@ def main():
     (options.output / "config.json").write_text(json.dumps(config, indent=1))
     write_tokenizer(options.output)
     header, end = {}, 0
-    for name, values in tensors(options.layers, options.active):
-        header[name] = {"dtype": "BF16", "shape": values.shape, "data_offsets": [end, end := end + 2 * values.size]}
+    for name, shape, _ in tensors(options.layers, options.active):
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end := end + 2 * math.prod(shape)]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(options.output / "model.safetensors", "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for _, values in tensors(options.layers, options.active):
+        for _, _, make in tensors(options.layers, options.active):
             # To the nearest.
-            file.write(((values.view(np.uint32) + 0x8000) >> 16).astype(np.uint16).tobytes())
+            file.write(((make().view(np.uint32) + 0x8000) >> 16).astype(np.uint16).tobytes())
 
 
 if __name__ == "__main__":
