@@ -175,7 +175,8 @@ fn as_text(model: &Model, sizes: &Sizes) -> String {
     ] {
         text += &format!("{name:<24}{value}\n");
     }
-    if let (true, LinearShape { inputs, outputs }) = (c.block.up_by_outputs, c.linear_shape(LinearKind::Up)) {
+    if c.block.up_by_outputs {
+        let LinearShape { inputs, outputs } = c.linear_shape(LinearKind::Up);
         text += &format!("{:<24}up {inputs}→{outputs}, read where its gate is not zero", "by outputs");
         let shares: Vec<String> = up_shares(model).map(|share| format!("{:.1}", 100.0 * share)).collect();
         if !shares.is_empty() {
