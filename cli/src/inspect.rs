@@ -110,7 +110,7 @@ pub fn linears(model: &Model) -> impl Iterator<Item = (String, &Linear, usize, &
     })
 }
 
-/// Of each layer whose `up` is by outputs, the share of it that the calibration text read; of a dense file nobody knows.
+/// Of each layer whose `up` is by outputs, the share of it that the calibration text read; a dense file does not know.
 fn up_shares(model: &Model) -> impl Iterator<Item = f32> {
     model.groups().filter_map(|group| group.up()?.kept().first().copied())
 }

@@ -63,8 +63,8 @@ pub enum GroupKind {
     Qkv,
     /// o, which reads the heads' outputs.
     O,
-    /// gate and up, which read the residual stream or a norm of it; up alone where the MLP has no gate, gate alone where
-    /// up is [stored by outputs](super::Block::up_by_outputs).
+    /// gate and up, which read the residual stream or a norm of it; up alone where the MLP has no gate, gate alone
+    /// where up is [stored by outputs](super::Block::up_by_outputs).
     GateUp,
     /// down, which reads the activations between the MLP's linears.
     Down,

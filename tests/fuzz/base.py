@@ -1,6 +1,6 @@
 """base.py RASP FOLDER: the tiny files that fuzzing starts from: two packed models (`bytes.rasp`: byte-level BPE with
-merges, NFC and added tokens; `unigram.rasp`: Unigram with NFKC, and gates with zeros), the checkpoints they come from, a GGUF file, a
-LoRA adapter as PEFT has it and packed."""
+merges, NFC and added tokens; `unigram.rasp`: Unigram with NFKC, and gates with zeros), the checkpoints they come from,
+a GGUF file, a LoRA adapter as PEFT has it and packed."""
 
 import json
 import pathlib

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Trains a tiny Llama whose gates are exactly zero nearly always, in minutes on a processor: what natively sparse models
-are at scale (Sparser, Faster, Lighter: arXiv:2603.23198; Mirzadeh et al.: arXiv:2310.04564, section 3).
+"""Trains a tiny Llama whose gates are exactly zero nearly always, in minutes on a processor: what natively sparse
+models are at scale (Sparser, Faster, Lighter: arXiv:2603.23198; Mirzadeh et al.: arXiv:2310.04564, section 3).
 
     python3 tests/models/train_relu.py TEXT OUTPUT_FOLDER [--steps 800] [--penalty 0.3] [--seed 0]
 
 Run by hand; needs torch, safetensors. A token is a byte, the gate's activation ReLU; beside the loss of the next token
-stands PENALTY times the mean of |activation|, of all layers, which rises from 0 over the first quarter of the steps. The folder
-is a Hugging Face checkpoint: `rasp pack OUTPUT_FOLDER -o relu.rasp` takes it.
+stands PENALTY times the mean of |activation|, of all layers, PENALTY rising from 0 over the first quarter of the steps.
+The folder is a Hugging Face checkpoint: `rasp pack OUTPUT_FOLDER -o relu.rasp` takes it.
 """
 
 import argparse
@@ -108,7 +108,8 @@ def save(weights, folder):
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16", "hidden_act": "relu",
         "vocab_size": BYTES, "hidden_size": HIDDEN, "intermediate_size": INNER, "num_hidden_layers": LAYERS,
         "num_attention_heads": HEADS, "num_key_value_heads": HEADS, "max_position_embeddings": CONTEXT,
-        "rms_norm_eps": EPS, "rope_theta": THETA, "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False,
+        "rms_norm_eps": EPS, "rope_theta": THETA, "tie_word_embeddings": True, "attention_bias": False,
+        "mlp_bias": False,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     write_tokenizer(folder)

@@ -39,8 +39,8 @@ impl StagedModel<'_> {
             }
             return Ok(());
         }
-        // 8 bits in a file of 4 as well: the embedding costs a token nothing, few rows of `up` are read, and the head is
-        // where it shows.
+        // 8 bits in a file of 4 as well: the embedding costs a token nothing, few rows of `up` are read, and the head
+        // is where it shows.
         let grid = |rows: Range<usize>| match role {
             Role::LmHead => c.lm_head_grid(rows, QuantType::Q8),
             Role::UpRows(layer) => c.linear_grid_rows(layer, LinearKind::Up, rows, QuantType::Q8),
